@@ -1,0 +1,3 @@
+"""The RSDG benchmark."""
+
+__all__: list[str] = []

@@ -1,0 +1,3 @@
+"""Scenes on disk → windows → samples."""
+
+__all__: list[str] = []

@@ -1,0 +1,149 @@
+"""Windows of integer pixels, and the affine maths that ties them to the ground.
+
+Pixel coordinates are `(row, col)`, counted from the upper-left corner of the upper-left pixel, so
+the centre of the first pixel is `(0.5, 0.5)`. Affine transforms map `(col, row)` to `(x, y)` in
+the units of the CRS, in float64, as rasterio's do.
+"""
+
+from dataclasses import dataclass
+
+from affine import Affine
+
+from crossearth.errors import ConfigError, WindowError
+
+__all__ = ['Window', 'axis_starts', 'window_grid', 'window_transform']
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Window:
+    """A rectangle of whole pixels in one scene of a dataset.
+
+    A window may overhang its scene; what lies outside is padding, and its label is 255.
+
+    Args:
+        scene: Index of the scene in its dataset.
+        row: First row; negative where the window overhangs the upper border.
+        col: First column; negative where the window overhangs the left border.
+        height: Number of rows, at least 1.
+        width: Number of columns, at least 1.
+
+    Raises:
+        WindowError: If a value is not an integer, or a size or the scene index is out of range.
+
+    Example:
+        >>> Window(scene=0, row=10, col=20, height=4, width=6).stop
+        (14, 26)
+    """
+
+    scene: int
+    row: int
+    col: int
+    height: int
+    width: int
+
+    def __post_init__(self) -> None:
+        for name in ('scene', 'row', 'col', 'height', 'width'):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise WindowError(
+                    f'Window {name} is {value!r} ({type(value).__name__}): windows are whole '
+                    f'pixels, pass int({name})'
+                )
+        if self.scene < 0 or self.height < 1 or self.width < 1:
+            raise WindowError(
+                f'{self} is empty or has a negative scene: height and width must be at least 1, '
+                'scene at least 0'
+            )
+
+    @property
+    def stop(self) -> tuple[int, int]:
+        """The first row and column behind the window."""
+        return self.row + self.height, self.col + self.width
+
+    def inside(self, height: int, width: int) -> bool:
+        """Whether no pixel of the window overhangs a scene of `height` × `width` pixels."""
+        return (
+            self.row >= 0
+            and self.col >= 0
+            and self.row + self.height <= height
+            and self.col + self.width <= width
+        )
+
+
+def axis_starts(length_px: int, tile_px: int, stride_px: int) -> list[int]:
+    """First pixels of the tiles that cover an axis: every `stride_px`, the last moved to the border.
+
+    This is "floor step, shift last": no tile overhangs, and the last ends where the axis ends. An
+    axis shorter than a tile has one tile, at 0.
+
+    Args:
+        length_px: Pixels along the axis, at least 1.
+        tile_px: Pixels of a tile, at least 1.
+        stride_px: Pixels from one tile to the next, from 1 to `tile_px`.
+
+    Returns:
+        Increasing starts, in pixels.
+
+    Raises:
+        ConfigError: If a size is below 1, or the stride would leave gaps.
+
+    Example:
+        >>> axis_starts(1000, 512, 341)
+        [0, 341, 488]
+        >>> len(axis_starts(6000, 512, 512))
+        12
+    """
+    if length_px < 1 or tile_px < 1:
+        raise ConfigError(f'an axis of {length_px} px cannot be cut into tiles of {tile_px} px')
+    if not 1 <= stride_px <= tile_px:
+        raise ConfigError(
+            f'a stride of {stride_px} px leaves gaps or never ends for tiles of {tile_px} px: '
+            f'choose 1 to {tile_px}'
+        )
+    last = max(length_px - tile_px, 0)
+    return [*range(0, last, stride_px), last]
+
+
+def window_grid(
+    scene: int, height: int, width: int, *, tile_px: int, stride_px: int
+) -> list[Window]:
+    """Windows that cover a scene row by row, by `axis_starts` along each axis.
+
+    Args:
+        scene: Index of the scene.
+        height: Rows of the scene.
+        width: Columns of the scene.
+        tile_px: Side of a window; a scene that is smaller along an axis gets windows of its size.
+        stride_px: Pixels from one window to the next.
+
+    Returns:
+        Windows inside the scene, in row-major order.
+
+    Example:
+        >>> [(w.row, w.col) for w in window_grid(0, 4, 5, tile_px=4, stride_px=4)]
+        [(0, 0), (0, 1)]
+    """
+    tile_height, tile_width = min(tile_px, height), min(tile_px, width)
+    return [
+        Window(scene=scene, row=row, col=col, height=tile_height, width=tile_width)
+        for row in axis_starts(height, tile_px, stride_px)
+        for col in axis_starts(width, tile_px, stride_px)
+    ]
+
+
+def window_transform(transform: Affine, row: int, col: int) -> Affine:
+    """The transform of a window from that of its scene, exact in float64.
+
+    Args:
+        transform: Scene transform, `(col, row)` → `(x, y)`.
+        row: First row of the window.
+        col: First column of the window.
+
+    Returns:
+        Transform whose `(0, 0)` is the window's upper-left corner.
+
+    Example:
+        >>> window_transform(Affine(0.5, 0, 100.0, 0, -0.5, 200.0), 4, 2).c
+        101.0
+    """
+    return transform * Affine.translation(col, row)

@@ -1,0 +1,3 @@
+"""Scene in → map out."""
+
+__all__: list[str] = []

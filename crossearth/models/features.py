@@ -1,0 +1,39 @@
+"""The contract between backbones and decoders."""
+
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from jaxtyping import Float
+from torch import Tensor
+
+__all__ = ['Backbone', 'Features']
+
+
+class Features(NamedTuple):
+    """What a backbone hands to a decoder.
+
+    Args:
+        maps: Four feature maps at strides 4, 8, 16 and 32 of the image, fine to coarse.
+        queries: Object queries linked from an adapter's tokens, (n, d); None where there are none.
+    """
+
+    maps: tuple[
+        Float[Tensor, 'b c4 h4 w4'],
+        Float[Tensor, 'b c8 h8 w8'],
+        Float[Tensor, 'b c16 h16 w16'],
+        Float[Tensor, 'b c32 h32 w32'],
+    ]
+    queries: Float[Tensor, 'n d'] | None = None
+
+
+@runtime_checkable
+class Backbone(Protocol):
+    """Any module that turns a normalised image into `Features`.
+
+    `channels` gives the width of each of the four maps, fine to coarse.
+    """
+
+    channels: tuple[int, int, int, int]
+
+    def __call__(self, image: Float[Tensor, 'b c h w']) -> Features:
+        """Features of a batch of images."""
+        ...

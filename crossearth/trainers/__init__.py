@@ -1,0 +1,3 @@
+"""Training tasks."""
+
+__all__: list[str] = []

@@ -1,0 +1,3 @@
+"""Augmentations of batches, on the device."""
+
+__all__: list[str] = []

@@ -1,0 +1,3 @@
+"""Pictures of samples and maps."""
+
+__all__: list[str] = []
