@@ -1,4 +1,4 @@
-"""Segment remote-sensing images in places, bands, sensors and climates that no label was drawn for."""
+"""Segment remote-sensing images where no label was ever drawn."""
 
 __version__ = '0.1.0'
 

@@ -71,7 +71,7 @@ class Window:
 
 
 def axis_starts(length_px: int, tile_px: int, stride_px: int) -> list[int]:
-    """First pixels of the tiles that cover an axis: every `stride_px`, the last moved to the border.
+    """First pixels of the tiles that cover an axis, `stride_px` apart, the last at the border.
 
     This is "floor step, shift last": no tile overhangs, and the last ends where the axis ends. An
     axis shorter than a tile has one tile, at 0.
@@ -146,4 +146,4 @@ def window_transform(transform: Affine, row: int, col: int) -> Affine:
         >>> window_transform(Affine(0.5, 0, 100.0, 0, -0.5, 200.0), 4, 2).c
         101.0
     """
-    return transform * Affine.translation(col, row)
+    return transform @ Affine.translation(col, row)

@@ -6,7 +6,7 @@ cannot place (nodata, boundaries, unmapped values) becomes `IGNORE_INDEX`.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Integer, UInt8
@@ -81,7 +81,8 @@ class LabelSpace:
         """A picture of a label map in the palette; ignored pixels are black."""
         table = np.zeros((256, 3), np.uint8)
         table[: self.num_classes] = self.palette
-        return table[ids]
+        coloured: UInt8[np.ndarray, 'h w 3'] = table[ids]
+        return coloured
 
 
 class Decoded(NamedTuple):
@@ -91,6 +92,7 @@ class Decoded(NamedTuple):
     unknown: dict[int | RGB, int]
 
 
+@runtime_checkable
 class LabelCodec(Protocol):
     """How a mask file encodes class ids."""
 
@@ -240,7 +242,8 @@ def _single_band(raw: Integer[np.ndarray, 'c h w']) -> Integer[np.ndarray, 'h w'
             f'mask has {raw.shape[0]} bands, but its classes are ids: expected one band; choose a '
             'colour encoding for masks that are pictures'
         )
-    return raw[0]
+    band: Integer[np.ndarray, 'h w'] = raw[0]
+    return band
 
 
 ISPRS = LabelSpace(

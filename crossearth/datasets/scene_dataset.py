@@ -1,0 +1,362 @@
+"""A table of scenes, read by windows of pixels or by geographic slices."""
+
+import warnings
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Literal
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import shapely
+import torch
+from affine import Affine
+from jaxtyping import Bool, Float, Integer, UInt8
+from pyproj import CRS, Transformer
+from torch import Tensor
+from torchgeo.datasets import GeoDataset
+
+from crossearth.datasets.reader import SceneReader
+from crossearth.datasets.scene import Scene
+from crossearth.errors import (
+    BandError,
+    ConfigError,
+    LabelError,
+    SceneNotFoundError,
+    UnknownLabelWarning,
+    WindowError,
+)
+from crossearth.geometry import Window, window_transform
+from crossearth.labels import IGNORE_INDEX, IdCodec, LabelCodec, LabelSpace
+
+__all__ = ['SceneDataset']
+
+type Sample = dict[str, Tensor]
+type GeoSlice = slice | tuple[slice, ...]
+
+_ALWAYS = pd.Interval(pd.Timestamp.min, pd.Timestamp.max, closed='both')
+_EDGE_POINTS = 21
+_GRID_TOLERANCE_PX = 0.01
+
+
+class SceneDataset(GeoDataset):
+    """Scenes of any CRS, size and domain, each read in its own pixels.
+
+    Three keys are understood:
+
+    - a `Window` picks whole pixels of one scene;
+    - a GeoSlice `[xmin:xmax, ymin:ymax]` in `dataset.crs` picks the window of the scene that it
+      covers most; scenes on the same pixel grid fill in where that scene ends;
+    - an integer picks a whole scene.
+
+    Nothing is resampled. A sample holds `image` (c, h, w) in the file's type (float32 if asked
+    for), `mask` int64 (h, w) of class ids where the scene has labels, `domain` and `index`
+    (integers: the position in `domains` and of the scene), and `transform` float64 (9), the
+    row-major affine matrix from `(col, row)` of the window to `(x, y)`. Nodata pixels, padding and
+    labels without a class are 255 in `mask`; padding is 0 in `image`.
+
+    Args:
+        scenes: The scenes, at least one, all with the same number of bands to read.
+        labels: The classes.
+        codec: How mask files encode them; by default they hold class ids, and 255.
+        ignore_nodata: Whether pixels without image data are ignored in the mask too.
+        dtype: `'native'` keeps the file's pixel type, `'float32'` converts the values.
+        max_open: Most files that a process keeps open.
+
+    Raises:
+        SceneNotFoundError: If there are no scenes.
+        BandError: If the scenes differ in their number of bands.
+    """
+
+    def __init__(
+        self,
+        scenes: Sequence[Scene],
+        labels: LabelSpace,
+        *,
+        codec: LabelCodec | None = None,
+        ignore_nodata: bool = True,
+        dtype: Literal['native', 'float32'] = 'native',
+        max_open: int = 64,
+    ) -> None:
+        if not scenes:
+            raise SceneNotFoundError('no scenes: expected at least one; check root, split and glob')
+        for scene in scenes:
+            if len(scene.bands) != len(scenes[0].bands):
+                raise BandError(
+                    f'{scene.image}: {len(scene.bands)} bands, but {scenes[0].image} has '
+                    f'{len(scenes[0].bands)}: pass bands=(...) with those that all scenes share'
+                )
+        self.scenes = tuple(scenes)
+        self.labels = labels
+        self.codec: LabelCodec = codec or IdCodec.identity(labels.num_classes)
+        self.ignore_nodata = ignore_nodata
+        self.dtype = dtype
+        self.domains = tuple(dict.fromkeys(scene.domain for scene in scenes))
+        self.paths = [scene.image for scene in scenes]
+        self._reader = SceneReader(max_open)
+        self._unknown_seen: set[int] = set()
+
+    @property
+    def num_bands(self) -> int:
+        """Bands of every image."""
+        return len(self.scenes[0].bands)
+
+    @cached_property
+    def index(self) -> gpd.GeoDataFrame:
+        """Footprints of the georeferenced scenes in one CRS, that of the first of them.
+
+        Scenes without a CRS have no row: their position is not known.
+        """
+        placed = [(i, scene) for i, scene in enumerate(self.scenes) if scene.crs is not None]
+        crs = placed[0][1].crs if placed else None
+        footprints = [_footprint(scene, crs) for _, scene in placed]
+        times = pd.IntervalIndex([_ALWAYS] * len(placed), name='datetime')
+        table = {
+            'filepath': [scene.image for _, scene in placed],
+            'scene': [i for i, _ in placed],
+        }
+        return gpd.GeoDataFrame(table, index=times, geometry=footprints, crs=crs)
+
+    @property  # type: ignore[override]  # scenes need not be georeferenced
+    def crs(self) -> CRS | None:
+        """CRS of the index and of geographic slices; None if no scene has one."""
+        crs: CRS | None = self.index.crs
+        return crs
+
+    @crs.setter
+    def crs(self, crs: CRS) -> None:
+        self.index.to_crs(crs, inplace=True)
+
+    @property
+    def res(self) -> tuple[float, float]:
+        """Pixel size in x and y of the first georeferenced scene, in units of its CRS."""
+        scene = self.scenes[int(self.index['scene'].iloc[0])] if len(self.index) else self.scenes[0]
+        return _pixel_size(scene.transform)
+
+    @res.setter
+    def res(self, res: float | tuple[float, float]) -> None:
+        wanted = (res, res) if isinstance(res, int | float) else res
+        if not np.allclose(wanted, self.res, rtol=1e-6, atol=0):
+            raise ConfigError(
+                f'a pixel size of {wanted} was asked for, the scenes have {self.res}: scenes are '
+                'read natively and cannot be resampled by setting res'
+            )
+
+    def __len__(self) -> int:
+        return len(self.scenes)
+
+    def __str__(self) -> str:
+        names = ', '.join(name or '(unnamed)' for name in self.domains)
+        return (
+            f'{type(self).__name__}: {len(self)} scenes of {names}; {self.num_bands} bands; '
+            f'{self.labels.name}, {self.labels.num_classes} classes; CRS {self.crs}'
+        )
+
+    def __getitem__(self, key: Window | int | GeoSlice) -> Sample:
+        """The sample of a window, of a whole scene, or of a geographic slice.
+
+        Raises:
+            WindowError: If the key lies outside the scenes.
+            ConfigError: If a slice asks for another pixel size than the scene has.
+            SceneError: If pixels cannot be read.
+            LabelError: If a mask holds an id that no class has.
+        """
+        if isinstance(key, Window):
+            return self._sample(key)
+        if isinstance(key, int):
+            if not 0 <= key < len(self):
+                raise WindowError(f'scene {key} of {len(self)}: expected 0 to {len(self) - 1}')
+            return self._sample(self.whole(key))
+        return self._mosaic(self._windows_of(key))
+
+    def whole(self, scene: int) -> Window:
+        """The window that is a whole scene."""
+        there = self.scenes[scene]
+        return Window(scene=scene, row=0, col=0, height=there.height, width=there.width)
+
+    def _sample(self, window: Window) -> Sample:
+        if window.scene >= len(self):
+            raise WindowError(f'{window}: there are only {len(self)} scenes')
+        scene = self.scenes[window.scene]
+        bottom, right = window.stop
+        if window.row >= scene.height or window.col >= scene.width or bottom <= 0 or right <= 0:
+            raise WindowError(
+                f'{window} lies outside {scene.image}, which has {scene.height} rows and '
+                f'{scene.width} columns'
+            )
+        pixels, valid = self._reader.image(scene, window)
+        image = torch.from_numpy(pixels)
+        corner = window_transform(scene.transform, window.row, window.col)
+        sample: Sample = {
+            'image': image.float() if self.dtype == 'float32' else image,
+            'domain': torch.tensor(self.domains.index(scene.domain)),
+            'index': torch.tensor(window.scene),
+            'transform': torch.tensor(tuple(corner), dtype=torch.float64),
+        }
+        if scene.mask is not None:
+            sample['mask'] = torch.from_numpy(self._labels(scene, window, valid)).long()
+        return sample
+
+    def _labels(
+        self, scene: Scene, window: Window, valid: Bool[np.ndarray, 'h w']
+    ) -> UInt8[np.ndarray, 'h w']:
+        raw, inside = self._reader.mask(scene, window)
+        ids = np.full(raw.shape[1:], IGNORE_INDEX, np.uint8)
+        ids[inside] = self._decode(scene, window.scene, raw[:, inside[0], inside[1]])
+        if self.ignore_nodata:
+            ids[~valid] = IGNORE_INDEX
+        return ids
+
+    def _decode(
+        self, scene: Scene, index: int, raw: Integer[np.ndarray, 'c h w']
+    ) -> UInt8[np.ndarray, 'h w']:
+        try:
+            ids, unknown = self.codec.decode(raw)
+        except LabelError as error:
+            raise LabelError(f'{scene.mask}: {error}') from error
+        if unknown and index not in self._unknown_seen:
+            self._unknown_seen.add(index)
+            value, count = max(unknown.items(), key=lambda item: item[1])
+            warnings.warn(
+                f'{scene.mask}: {sum(unknown.values())} pixels of {len(unknown)} colours that no '
+                f'class has are ignored, most often {value} ({count} pixels)',
+                UnknownLabelWarning,
+                stacklevel=2,
+            )
+        return ids
+
+    def _windows_of(self, key: GeoSlice) -> list[Window]:
+        """Windows of a geographic slice: that of the best covered scene, then those of others.
+
+        All have the size of the first, on its pixel grid.
+        """
+        x0, x1, y0, y1 = self._resolve(key)
+        box = shapely.box(x0, y0, x1, y1)
+        overlap = self.index.geometry.intersection(box).area.to_numpy()
+        order = [int(i) for i in np.argsort(-overlap, kind='stable') if overlap[i] > 0]
+        if not order:
+            raise WindowError(
+                f'slice x {x0}:{x1}, y {y0}:{y1} touches no scene; the dataset spans '
+                f'{tuple(self.index.total_bounds)} in {self.crs}'
+            )
+        rows = self.index['scene'].to_numpy()
+        best = int(rows[order[0]])
+        first = self._slice_window(best, (x0, y0, x1, y1))
+        windows = [first]
+        for other in (int(rows[i]) for i in order[1:]):
+            offset = _grid_offset(self.scenes[best], self.scenes[other])
+            if offset is not None:
+                row, col = first.row + offset[0], first.col + offset[1]
+                windows.append(Window(other, row, col, first.height, first.width))
+        return windows
+
+    def _resolve(self, key: GeoSlice) -> tuple[float, float, float, float]:
+        if self.crs is None:
+            raise WindowError(
+                'no scene is georeferenced, so there are no coordinates to slice by: use '
+                'Window(scene, row, col, height, width)'
+            )
+        parts = key if isinstance(key, tuple) else (key,)
+        if not 1 <= len(parts) <= 3 or not all(isinstance(part, slice) for part in parts):
+            raise WindowError(f'{key!r} is no index: expected a Window, an int, or [x0:x1, y0:y1]')
+        least_x, least_y, most_x, most_y = map(float, self.index.total_bounds)
+        x = parts[0]
+        y = parts[1] if len(parts) > 1 else slice(None)
+        for part, size in zip((x, y), self.res, strict=True):
+            if part.step is not None and not np.isclose(part.step, size, rtol=1e-6):
+                raise ConfigError(
+                    f'slice asks for a pixel size of {part.step}, the scenes have {size}: scenes '
+                    'are read natively, leave the step out'
+                )
+        return (
+            least_x if x.start is None else float(x.start),
+            most_x if x.stop is None else float(x.stop),
+            least_y if y.start is None else float(y.start),
+            most_y if y.stop is None else float(y.stop),
+        )
+
+    def _slice_window(self, index: int, bounds_xy: tuple[float, float, float, float]) -> Window:
+        """The window of whole pixels nearest to a box, or around it if the CRS is another."""
+        scene = self.scenes[index]
+        xs, ys = _ring(bounds_xy)
+        if scene.crs != self.crs:
+            xs, ys = Transformer.from_crs(self.crs, scene.crs, always_xy=True).transform(xs, ys)
+        cols, rows = _apply(~scene.transform, xs, ys)
+        row, col = round(float(rows.min())), round(float(cols.min()))
+        height = max(round(float(rows.max())) - row, 1)
+        width = max(round(float(cols.max())) - col, 1)
+        return Window(index, row, col, height, width)
+
+    def _mosaic(self, windows: list[Window]) -> Sample:
+        sample = self._sample(windows[0])
+        first = self.scenes[windows[0].scene]
+        if windows[0].inside(first.height, first.width):
+            return sample
+        free = _outside(windows[0], first)
+        for window in windows[1:]:
+            scene = self.scenes[window.scene]
+            covered = free & ~_outside(window, scene)
+            if not covered.any():
+                continue
+            other = self._sample(window)
+            for name in ('image', 'mask'):
+                if name in sample and name in other:
+                    sample[name] = torch.where(covered, other[name], sample[name])
+            free &= ~covered
+        return sample
+
+
+def _pixel_size(transform: Affine) -> tuple[float, float]:
+    """Lengths of a pixel's sides, for rotated grids too."""
+    return float(np.hypot(transform.a, transform.d)), float(np.hypot(transform.b, transform.e))
+
+
+def _apply(
+    transform: Affine, xs: Sequence[float], ys: Sequence[float]
+) -> tuple[Float[np.ndarray, ' n'], Float[np.ndarray, ' n']]:
+    x, y = np.asarray(xs), np.asarray(ys)
+    return (
+        transform.a * x + transform.b * y + transform.c,
+        transform.d * x + transform.e * y + transform.f,
+    )
+
+
+def _ring(bounds_xy: tuple[float, float, float, float]) -> tuple[list[float], list[float]]:
+    """Points along the edges of a box: straight edges bend in other CRSs."""
+    x0, y0, x1, y1 = bounds_xy
+    along = np.linspace(0.0, 1.0, _EDGE_POINTS)
+    xs = np.concatenate([x0 + (x1 - x0) * along, np.full(_EDGE_POINTS, x1)])
+    xs = np.concatenate([xs, x1 - (x1 - x0) * along, np.full(_EDGE_POINTS, x0)])
+    ys = np.concatenate([np.full(_EDGE_POINTS, y0), y0 + (y1 - y0) * along])
+    ys = np.concatenate([ys, np.full(_EDGE_POINTS, y1), y1 - (y1 - y0) * along])
+    return xs.tolist(), ys.tolist()
+
+
+def _footprint(scene: Scene, crs: CRS | None) -> shapely.Polygon:
+    cols, rows = _ring((0.0, 0.0, float(scene.width), float(scene.height)))
+    xs, ys = _apply(scene.transform, cols, rows)
+    if scene.crs != crs:
+        xs, ys = Transformer.from_crs(scene.crs, crs, always_xy=True).transform(xs, ys)
+    return shapely.Polygon(np.stack([xs, ys], axis=1))
+
+
+def _grid_offset(base: Scene, other: Scene) -> tuple[int, int] | None:
+    """Rows and columns from the grid of `other` to that of `base`, if they are one grid."""
+    if base.crs != other.crs or len(base.bands) != len(other.bands) or base.dtype != other.dtype:
+        return None
+    size = max(_pixel_size(base.transform))
+    linear = [abs(getattr(base.transform, k) - getattr(other.transform, k)) for k in 'abde']
+    if max(linear) * max(base.width, base.height) > _GRID_TOLERANCE_PX * size:
+        return None
+    col, row = ~other.transform @ (base.transform.c, base.transform.f)
+    if abs(col - round(col)) > _GRID_TOLERANCE_PX or abs(row - round(row)) > _GRID_TOLERANCE_PX:
+        return None
+    return round(row), round(col)
+
+
+def _outside(window: Window, scene: Scene) -> Bool[Tensor, 'h w']:
+    rows = torch.arange(window.row, window.stop[0])
+    cols = torch.arange(window.col, window.stop[1])
+    inside_rows = (rows >= 0) & (rows < scene.height)
+    inside_cols = (cols >= 0) & (cols < scene.width)
+    return ~(inside_rows[:, None] & inside_cols[None, :])

@@ -1,0 +1,180 @@
+"""One source domain to train on, many unseen ones to test on."""
+
+from collections.abc import Mapping
+from typing import Literal, cast
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Sampler
+
+from crossearth.datasets.samplers import GridWindowSampler, RandomWindowSampler
+from crossearth.datasets.scene_dataset import SceneDataset
+from crossearth.errors import BandError, ConfigError, LabelError
+from crossearth.geometry import Window
+from crossearth.radiometry import to_unit
+
+__all__ = ['ShiftDataModule']
+
+type Sample = dict[str, Tensor]
+
+
+class ShiftDataModule(pl.LightningDataModule):
+    """Batches for domain generalisation: random windows of the source, a test loader a domain.
+
+    On the device, images become float32 in [0, 1], and training batches pass through `augment`.
+    Domains are named in `domains`, in the order of the test loaders: `'source'` first, if it has
+    scenes to test on, then the unseen ones. Windows are dealt out to the processes without
+    repetition, so metrics summed over them count each window once.
+
+    Args:
+        train: Labelled scenes of the source domain.
+        unseen: Labelled scenes of each unseen domain, by its name; used for testing only.
+        val: Labelled scenes of the source for validation while training.
+        source_test: Labelled scenes of the source to test on; None for `val`.
+        size_px: Side of the training windows.
+        test_size_px: Side of the test windows; None for `size_px`.
+        windows_per_epoch: Training windows an epoch.
+        batch_size: Windows a batch and process, for training and testing.
+        augment: kornia augmentation of the whole batch (`data_keys=None`), on images in [0, 1].
+        value_range: Pixel values of black and white, where they are not those of the type.
+        border: How training windows meet borders, see `RandomWindowSampler`.
+        pad: Whether scenes smaller than a window are padded, with label 255.
+        num_workers: Reading processes a loader.
+        seed: Seed of the training windows.
+
+    Raises:
+        LabelError: If a dataset has other classes than the source, or no masks.
+        BandError: If it has another number of bands.
+        ConfigError: If an unseen domain is called `'source'`, or batches would be empty.
+    """
+
+    def __init__(
+        self,
+        train: SceneDataset,
+        *,
+        unseen: Mapping[str, SceneDataset] | None = None,
+        val: SceneDataset | None = None,
+        source_test: SceneDataset | None = None,
+        size_px: int = 512,
+        test_size_px: int | None = None,
+        windows_per_epoch: int = 1000,
+        batch_size: int = 4,
+        augment: nn.Module | None = None,
+        value_range: tuple[float, float] | None = None,
+        border: Literal['pad', 'shift'] = 'shift',
+        pad: bool = False,
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.train = train
+        self.val = val
+        self.augment = augment
+        self.value_range = value_range
+        self.size_px = size_px
+        self.test_size_px = size_px if test_size_px is None else test_size_px
+        self.windows_per_epoch = windows_per_epoch
+        self.batch_size = batch_size
+        self.border: Literal['pad', 'shift'] = border
+        self.pad = pad
+        self.num_workers = num_workers
+        self.seed = seed
+        self.tests = _test_domains(val if source_test is None else source_test, unseen or {})
+        validation = {} if val is None else {'val': val}
+        for name, dataset in {'train': train, **validation, **self.tests}.items():
+            _check_like(train, name, dataset)
+        if batch_size < 1 or windows_per_epoch < batch_size:
+            raise ConfigError(
+                f'{windows_per_epoch} windows an epoch make no batch of {batch_size}: expected '
+                'windows_per_epoch >= batch_size >= 1'
+            )
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """Names of the tested domains, in the order of the test loaders."""
+        return tuple(self.tests)
+
+    def train_dataloader(self) -> DataLoader[Sample]:
+        """Random windows of the source; the last batch of an epoch is dropped if it is short."""
+        shard, num_shards = self._shard()
+        sampler = RandomWindowSampler(
+            self.train,
+            self.size_px,
+            length=self.windows_per_epoch // num_shards * num_shards,
+            seed=self.seed,
+            border=self.border,
+            pad=self.pad,
+            shard=shard,
+            num_shards=num_shards,
+        )
+        return self._loader(self.train, sampler, drop_last=True)
+
+    def val_dataloader(self) -> list[DataLoader[Sample]]:
+        """Every window of the validation scenes; no loader without them."""
+        return [] if self.val is None else [self._grid(self.val)]
+
+    def test_dataloader(self) -> list[DataLoader[Sample]]:
+        """One loader a domain, in the order of `domains`, over every pixel of its scenes.
+
+        Raises:
+            ConfigError: If there is no domain to test.
+        """
+        if not self.tests:
+            raise ConfigError('nothing to test: give unseen={name: dataset}, val or source_test')
+        return [self._grid(dataset) for dataset in self.tests.values()]
+
+    def on_after_batch_transfer(self, batch: Sample, dataloader_idx: int) -> Sample:  # noqa: ARG002  # lightning's signature
+        """Images in [0, 1], augmented while training."""
+        batch = {**batch, 'image': to_unit(batch['image'], value_range=self.value_range)}
+        if self.augment is not None and self.trainer is not None and self.trainer.training:
+            return cast(Sample, self.augment(batch))
+        return batch
+
+    def _grid(self, dataset: SceneDataset) -> DataLoader[Sample]:
+        shard, num_shards = self._shard()
+        sampler = GridWindowSampler(
+            dataset, self.test_size_px, pad=self.pad, shard=shard, num_shards=num_shards
+        )
+        return self._loader(dataset, sampler, drop_last=False)
+
+    def _loader(
+        self, dataset: SceneDataset, sampler: Sampler[Window], *, drop_last: bool
+    ) -> DataLoader[Sample]:
+        return DataLoader(
+            dataset,
+            sampler=sampler,
+            batch_size=self.batch_size,
+            num_workers=self.num_workers,
+            drop_last=drop_last,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def _shard(self) -> tuple[int, int]:
+        if self.trainer is None:
+            return 0, 1
+        return self.trainer.global_rank, self.trainer.world_size
+
+
+def _test_domains(
+    source: SceneDataset | None, unseen: Mapping[str, SceneDataset]
+) -> dict[str, SceneDataset]:
+    if 'source' in unseen:
+        raise ConfigError("an unseen domain is called 'source': choose another name for it")
+    return {**({} if source is None else {'source': source}), **unseen}
+
+
+def _check_like(train: SceneDataset, name: str, dataset: SceneDataset) -> None:
+    if dataset.labels != train.labels:
+        raise LabelError(
+            f'{name}: classes are {dataset.labels.classes}, the training data have '
+            f'{train.labels.classes}: map both to one label space'
+        )
+    if dataset.num_bands != train.num_bands:
+        raise BandError(
+            f'{name}: {dataset.num_bands} bands, the training data have {train.num_bands}: choose '
+            'bands=(...) so that they agree'
+        )
+    unlabelled = next((scene for scene in dataset.scenes if scene.mask is None), None)
+    if unlabelled is not None:
+        raise LabelError(f'{name}: {unlabelled.image} has no mask; expected labelled scenes')

@@ -1,0 +1,305 @@
+import pickle
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+from affine import Affine
+from pyproj import Transformer
+from rasterio.windows import Window as RasterWindow
+from torch.utils.data import DataLoader
+from torchgeo.datasets import stack_samples
+from torchgeo.samplers import GriddedPatchSampler
+
+from crossearth.datasets import GridWindowSampler, SceneDataset, read_scene
+from crossearth.errors import (
+    BandError,
+    ConfigError,
+    LabelError,
+    SceneError,
+    SceneNotFoundError,
+    UnknownLabelWarning,
+    WindowError,
+)
+from crossearth.geometry import Window
+from crossearth.labels import ISPRS, ColourCodec
+
+HEIGHT, WIDTH = 40, 56
+
+
+def picture(height=HEIGHT, width=WIDTH, *, bands=3, dtype=np.uint8):
+    """Pixels that name their place: row + 3·column + 7·band, never 0."""
+    rows, cols = np.mgrid[:height, :width]
+    return np.stack([1 + (rows + 3 * cols + 7 * b) % 250 for b in range(bands)]).astype(dtype)
+
+
+def mask(height=HEIGHT, width=WIDTH):
+    rows, cols = np.mgrid[:height, :width]
+    return ((rows + cols) % 6).astype(np.uint8)[None]
+
+
+@pytest.fixture
+def scene(write_raster):
+    return read_scene(write_raster('a.tif', picture()), write_raster('a_mask.tif', mask()))
+
+
+def test_a_window_holds_the_pixels_that_rasterio_reads(scene):
+    window = Window(0, 5, 9, 16, 20)
+    sample = SceneDataset([scene], ISPRS)[window]
+    with rasterio.open(scene.image) as source:
+        expected = source.read(window=RasterWindow(9, 5, 20, 16))
+    assert (sample['image'].numpy() == expected).all()
+    assert sample['image'].dtype == torch.uint8
+    assert (sample['mask'].numpy() == mask()[0, 5:21, 9:29]).all()
+    assert sample['mask'].dtype == torch.int64
+
+
+def test_the_transform_of_a_window_is_exact_in_float64(write_raster):
+    place = Affine(0.05, 0, 366_675.85, 0, -0.05, 5_808_000.15)
+    scene = read_scene(write_raster('a.tif', picture(), transform=place))
+    transform = SceneDataset([scene], ISPRS)[Window(0, 39, 50, 1, 6)]['transform']
+    assert transform.dtype == torch.float64
+    assert transform.tolist() == list(place @ Affine.translation(50, 39))
+
+
+def test_what_overhangs_is_black_and_ignored(scene):
+    sample = SceneDataset([scene], ISPRS)[Window(0, -4, 50, 16, 16)]
+    assert (sample['image'][:, :4] == 0).all()
+    assert (sample['image'][:, :, 6:] == 0).all()
+    assert (sample['mask'][:4] == 255).all()
+    assert (sample['mask'][:, 6:] == 255).all()
+    assert (sample['image'][:, 4:, :6].numpy() == picture()[:, :12, 50:]).all()
+    assert (sample['mask'][4:, :6].numpy() == mask()[0, :12, 50:]).all()
+
+
+@pytest.mark.parametrize(
+    'window', [Window(0, 40, 0, 8, 8), Window(0, 0, -8, 8, 8), Window(1, 0, 0, 8, 8)]
+)
+def test_windows_outside_every_scene_are_refused(scene, window):
+    with pytest.raises(WindowError, match=r'lies outside|only 1 scenes'):
+        SceneDataset([scene], ISPRS)[window]
+
+
+def test_a_slice_of_the_bounds_of_a_window_is_that_window(scene):
+    dataset = SceneDataset([scene], ISPRS)
+    window = dataset[Window(0, 5, 9, 16, 20)]
+    x0, y1 = scene.transform @ (9, 5)
+    x1, y0 = scene.transform @ (29, 21)
+    cut = dataset[x0:x1, y0:y1]
+    assert torch.equal(cut['image'], window['image'])
+    assert torch.equal(cut['mask'], window['mask'])
+    assert torch.equal(cut['transform'], window['transform'])
+
+
+def test_a_slice_in_another_crs_covers_the_same_ground(write_raster):
+    first = read_scene(write_raster('a.tif', picture()))
+    place = Affine(0.5, 0, 600_000, 0, -0.5, 5_800_000)
+    other = read_scene(write_raster('b.tif', picture(), crs='EPSG:32632', transform=place))
+    dataset = SceneDataset([first, other], ISPRS)
+    x0, y0, x1, y1 = dataset.index.geometry.iloc[1].bounds
+    sample = dataset[x0:x1, y0:y1]
+    assert sample['index'] == 1
+    to_other = Transformer.from_crs(dataset.crs, other.crs, always_xy=True)
+    x, y = to_other.transform((x0 + x1) / 2, (y0 + y1) / 2)
+    got = Affine(*sample['transform'].tolist()[:6])
+    height, width = sample['image'].shape[1:]
+    assert ~got @ (x, y) == pytest.approx((width / 2, height / 2), abs=1.0)
+
+
+def test_tiles_of_one_grid_are_joined_where_a_slice_crosses_their_border(write_raster):
+    left = read_scene(write_raster('l.tif', picture(), transform=Affine(1, 0, 0, 0, -1, 100)))
+    place = Affine(1, 0, WIDTH, 0, -1, 100)
+    right = read_scene(write_raster('r.tif', picture() + 1, transform=place))
+    sample = SceneDataset([left, right], ISPRS)[WIDTH - 10 : WIDTH + 6, 80:100]
+    assert sample['image'].shape == (3, 20, 16)
+    assert (sample['image'][:, :, :10].numpy() == picture()[:, :20, -10:]).all()
+    assert (sample['image'][:, :, 10:].numpy() == picture()[:, :20, :6] + 1).all()
+
+
+def test_rotated_scenes_are_sliced_by_their_footprint(write_raster):
+    place = Affine.translation(500_000, 4_000_000) @ Affine.rotation(20) @ Affine.scale(2, -2)
+    scene = read_scene(write_raster('a.tif', picture(), transform=place))
+    dataset = SceneDataset([scene], ISPRS)
+    assert dataset.res == pytest.approx((2, 2))
+    x0, y0, x1, y1 = scene.bounds_xy
+    assert dataset[x0:x1, y0:y1]['index'] == 0
+
+
+def test_slices_need_coordinates_and_the_native_pixel_size(write_raster, scene, unchecked):
+    dataset = SceneDataset([scene], ISPRS)
+    with pytest.raises(WindowError, match='touches no scene'):
+        dataset[0:10, 0:10]
+    with pytest.raises(ConfigError, match='leave the step out'):
+        dataset[400_000:400_010:1.0]
+    with pytest.raises(WindowError, match='is no index'):
+        dataset['a']
+    placeless = read_scene(write_raster('p.png', picture(), crs=None, driver='PNG'))
+    with pytest.raises(WindowError, match='no coordinates to slice by'):
+        SceneDataset([placeless], ISPRS)[0:10, 0:10]
+
+
+def test_coordinates_are_never_invented(write_raster):
+    scene = read_scene(write_raster('p.png', picture(), crs=None, driver='PNG'))
+    dataset = SceneDataset([scene], ISPRS)
+    assert scene.crs is None
+    assert scene.transform == Affine.identity()
+    assert dataset.crs is None
+    assert len(dataset.index) == 0
+    assert (dataset[0]['image'].numpy() == picture()).all()
+
+
+def test_scenes_of_two_crss_keep_their_own(write_raster):
+    north = read_scene(write_raster('n.tif', picture(), crs='EPSG:32633'))
+    south = read_scene(
+        write_raster('s.tif', picture(), crs='EPSG:32748', transform=Affine(1, 0, 7e5, 0, -1, 9e6))
+    )
+    dataset = SceneDataset([north, south], ISPRS)
+    assert dataset.scenes[1].crs.to_epsg() == 32748
+    assert dataset[1]['transform'].tolist()[2] == 7e5
+    assert len(dataset.index) == 2
+
+
+def test_pixels_without_data_are_ignored_in_the_mask(write_raster):
+    pixels = picture()
+    pixels[:, :3] = 0
+    pixels[0, 5, 5] = 0  # one band only: that is data
+    scene = read_scene(write_raster('a.tif', pixels, nodata=0), write_raster('m.tif', mask()))
+    ids = SceneDataset([scene], ISPRS)[0]['mask'].numpy()
+    assert (ids[:3] == 255).all()
+    assert (ids[3:] == mask()[0, 3:]).all()
+    assert (SceneDataset([scene], ISPRS, ignore_nodata=False)[0]['mask'].numpy() == mask()[0]).all()
+
+
+def test_nan_is_no_data(write_raster):
+    pixels = picture(dtype=np.float32)
+    pixels[1, 7, 8] = np.nan
+    scene = read_scene(write_raster('a.tif', pixels, nodata=np.nan), write_raster('m.tif', mask()))
+    ids = SceneDataset([scene], ISPRS)[0]['mask'].numpy()
+    assert ids[7, 8] == 255
+    assert (ids == 255).sum() == 1
+
+
+def test_an_infrared_band_that_is_called_alpha_is_data_where_it_is_asked_for(write_raster):
+    pixels = picture(bands=4)
+    pixels[3, 0, 0] = 0
+    path = write_raster('a.tif', pixels, photometric='RGB', alpha='YES')
+    scene = read_scene(path, write_raster('m.tif', mask()), bands=(4, 1, 2))
+    sample = SceneDataset([scene], ISPRS)[0]
+    assert (sample['image'].numpy() == pixels[[3, 0, 1]]).all()
+    assert (sample['mask'].numpy() == mask()[0]).all()
+
+
+def test_an_alpha_band_is_validity_not_an_image_band(write_raster):
+    alpha = np.full((1, HEIGHT, WIDTH), 255, np.uint8)
+    alpha[:, :, :4] = 0
+    path = write_raster('a.tif', np.concatenate([picture(), alpha]), alpha='YES')
+    scene = read_scene(path, write_raster('m.tif', mask()))
+    sample = SceneDataset([scene], ISPRS)[0]
+    assert scene.bands == (1, 2, 3)
+    assert (sample['mask'][:, :4] == 255).all()
+    assert (sample['mask'][:, 4:].numpy() == mask()[0, :, 4:]).all()
+
+
+def test_bands_come_in_the_order_asked_for(write_raster):
+    scene = read_scene(write_raster('a.tif', picture(bands=4)), bands=(4, 1, 2))
+    assert (SceneDataset([scene], ISPRS)[0]['image'].numpy() == picture(bands=4)[[3, 0, 1]]).all()
+
+
+@pytest.mark.parametrize('dtype', [np.uint16, np.int16, np.float32])
+def test_pixel_types_are_kept_or_converted_on_request(write_raster, dtype):
+    scene = read_scene(write_raster('a.tif', picture(dtype=dtype)))
+    native = SceneDataset([scene], ISPRS)[0]['image']
+    assert native.numpy().dtype == dtype
+    floats = SceneDataset([scene], ISPRS, dtype='float32')[0]['image']
+    assert floats.dtype == torch.float32
+    assert (floats.numpy() == picture()).all()
+
+
+def test_unknown_colours_are_ignored_with_one_warning_a_scene(write_raster):
+    coloured = ISPRS.colour(mask()[0]).transpose(2, 0, 1).copy()
+    coloured[:, 0, 0] = (9, 9, 9)
+    scene = read_scene(write_raster('a.tif', picture()), write_raster('m.tif', coloured))
+    codec = ColourCodec({colour: i for i, colour in enumerate(ISPRS.palette)})
+    dataset = SceneDataset([scene], ISPRS, codec=codec)
+    with pytest.warns(UnknownLabelWarning, match=r'm\.tif: 1 pixels of 1 colours .*\(9, 9, 9\)'):
+        assert dataset[0]['mask'][0, 0] == 255
+    assert dataset[0]['mask'][0, 1] == mask()[0, 0, 1]  # no second warning, they are errors here
+
+
+def test_bad_files_are_named_with_the_remedy(write_raster, tmp_path):
+    with pytest.raises(SceneNotFoundError, match=r'none\.tif: no such file'):
+        read_scene(tmp_path / 'none.tif')
+    text = tmp_path / 'text.tif'
+    text.write_text('not a raster')
+    with pytest.raises(SceneError, match=r'text\.tif: not a readable raster'):
+        read_scene(text)
+    image = write_raster('a.tif', picture())
+    with pytest.raises(LabelError, match=r'm\.tif: the mask is 40x50 pixels.*is 40x56'):
+        read_scene(image, write_raster('m.tif', mask(width=50)))
+    with pytest.raises(BandError, match=r'has 3 band\(s\), but bands \(4,\)'):
+        read_scene(image, bands=(4,))
+    with pytest.raises(SceneNotFoundError, match='no scenes'):
+        SceneDataset([], ISPRS)
+
+
+def test_a_truncated_file_is_an_error_that_names_the_rows(write_raster):
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 255, (3, 256, 256), np.uint8)
+    path = write_raster('a.tif', noise, tiled=True, blockxsize=64, blockysize=64)
+    scene = read_scene(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(SceneError, match=r'a\.tif: rows 0-256.*damaged or truncated'):
+        SceneDataset([scene], ISPRS)[0]
+
+
+def test_an_id_out_of_range_names_the_mask(write_raster):
+    wrong = mask()
+    wrong[0, 1, 1] = 9
+    scene = read_scene(write_raster('a.tif', picture()), write_raster('m.tif', wrong))
+    with pytest.raises(LabelError, match=r'm\.tif: mask holds ids \[9\]'):
+        SceneDataset([scene], ISPRS)[0]
+
+
+def test_scenes_with_other_bands_do_not_mix(write_raster):
+    rgb = read_scene(write_raster('a.tif', picture()))
+    rgbn = read_scene(write_raster('b.tif', picture(bands=4), photometric='MINISBLACK'))
+    with pytest.raises(BandError, match=r'b\.tif: 4 bands, but .*a\.tif has 3'):
+        SceneDataset([rgb, rgbn], ISPRS)
+
+
+def test_open_files_stay_bounded(write_raster):
+    scenes = [read_scene(write_raster(f'{i}.tif', picture())) for i in range(6)]
+    dataset = SceneDataset(scenes, ISPRS, max_open=2)
+    for i in (0, 1, 2, 3, 4, 5, 0):
+        assert (dataset[i]['image'].numpy() == picture()).all()
+        assert len(dataset._reader._handles) <= 2
+
+
+@pytest.mark.parametrize('method', ['fork', 'spawn'])
+@pytest.mark.filterwarnings('ignore:This process.*is multi-threaded:DeprecationWarning')
+def test_workers_read_what_the_parent_reads(scene, method):
+    dataset = SceneDataset([scene], ISPRS)
+    dataset[0]  # a handle is open in the parent before the fork
+    sampler = GridWindowSampler(dataset, 8)
+    loader = DataLoader(
+        dataset, sampler=sampler, batch_size=5, num_workers=2, multiprocessing_context=method
+    )
+    got = torch.cat([batch['image'] for batch in loader])
+    assert torch.equal(got, torch.stack([dataset[window]['image'] for window in sampler.windows]))
+
+
+def test_a_copy_through_pickle_reads_the_same(scene):
+    dataset = SceneDataset([scene], ISPRS)
+    dataset[0]
+    copy = pickle.loads(pickle.dumps(dataset))
+    assert torch.equal(copy[0]['image'], dataset[0]['image'])
+
+
+@pytest.mark.filterwarnings('ignore::DeprecationWarning')
+def test_samplers_of_torchgeo_drive_it(scene):
+    dataset = SceneDataset([scene], ISPRS)
+    sampler = GriddedPatchSampler(dataset, size=8)
+    loader = DataLoader(dataset, sampler=sampler, batch_size=4, collate_fn=stack_samples)
+    batches = list(loader)
+    assert sum(len(batch['image']) for batch in batches) == 35
+    assert all(batch['image'].shape[1:] == (3, 8, 8) for batch in batches)
