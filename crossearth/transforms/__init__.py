@@ -1,3 +1,20 @@
 """Augmentations of batches, on the device."""
 
-__all__: list[str] = []
+from crossearth.transforms.fourier import FourierStyle
+from crossearth.transforms.injection import StyleInjection, follow_statistics
+from crossearth.transforms.patches import PatchMask, kept_patches, patch_grid
+from crossearth.transforms.photometric import PhotometricDistortion
+from crossearth.transforms.seeded import SeededAugmentation
+from crossearth.transforms.unit import to_unit
+
+__all__ = [
+    'FourierStyle',
+    'PatchMask',
+    'PhotometricDistortion',
+    'SeededAugmentation',
+    'StyleInjection',
+    'follow_statistics',
+    'kept_patches',
+    'patch_grid',
+    'to_unit',
+]
