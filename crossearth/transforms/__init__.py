@@ -5,7 +5,6 @@ from crossearth.transforms.injection import StyleInjection, follow_statistics
 from crossearth.transforms.patches import PatchMask, kept_patches, patch_grid
 from crossearth.transforms.photometric import PhotometricDistortion
 from crossearth.transforms.seeded import SeededAugmentation
-from crossearth.transforms.unit import to_unit
 
 __all__ = [
     'FourierStyle',
@@ -16,5 +15,4 @@ __all__ = [
     'follow_statistics',
     'kept_patches',
     'patch_grid',
-    'to_unit',
 ]

@@ -9,9 +9,9 @@ from jaxtyping import Bool, Complex64, Float, Num
 from torch import Tensor
 
 from crossearth.errors import BandError, ConfigError, ShapeError
+from crossearth.radiometry import to_unit
 from crossearth.transforms.injection import StyleInjection
 from crossearth.transforms.patches import PatchGrid
-from crossearth.transforms.unit import to_unit
 
 __all__ = ['FourierStyle', 'low_frequencies', 'mix_amplitudes']
 
