@@ -1,3 +1,13 @@
 """Training tasks."""
 
-__all__: list[str] = []
+from crossearth.trainers.domain_generalization import DomainGeneralizationTask
+from crossearth.trainers.losses import cross_entropy_dice, dice_loss
+from crossearth.trainers.optimizer import parameter_groups, poly_factor
+
+__all__ = [
+    'DomainGeneralizationTask',
+    'cross_entropy_dice',
+    'dice_loss',
+    'parameter_groups',
+    'poly_factor',
+]

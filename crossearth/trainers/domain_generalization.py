@@ -1,0 +1,235 @@
+"""Training on one domain, testing on many."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+import torch
+from jaxtyping import Float, Int64, UInt8
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import LambdaLR
+from torchgeo.tasks import BaseTask
+
+from crossearth.errors import CheckpointError, ConfigError, LabelError, ShapeError
+from crossearth.labels import LabelSpace
+from crossearth.metrics import confusion_matrix, iou_per_class, mean_iou
+from crossearth.trainers.losses import cross_entropy_dice
+from crossearth.trainers.optimizer import parameter_groups, poly_factor
+
+__all__ = ['DomainGeneralizationTask']
+
+type Sample = dict[str, Tensor]
+
+
+class DomainGeneralizationTask(BaseTask):
+    """Segmentation learnt on a source domain and scored on each domain by itself.
+
+    Any module that turns images (b,c,h,w) in [0, 1] into logits (b,k,h,w) can be trained. The loss
+    is cross entropy + Dice. Frozen parameters are neither in the optimiser nor in checkpoints.
+
+    Testing keeps one confusion matrix a test loader, summed over all processes; they are in
+    `confusion` afterwards, and logged as `test/<domain>/mIoU`, `test/<domain>/<class>` and
+    `test/unseen/mIoU`, the mean over every domain but `'source'`.
+
+    Args:
+        model: Images → logits.
+        labels: The classes; the model has one output for each.
+        style: Augmentation of the training images in [0, 1] that injects the styles of other
+            domains, such as `FourierStyle`; it draws for itself which samples it changes.
+        lr: Learning rate of AdamW at the start.
+        weight_decay: Decay of weights with two or more dimensions.
+        power: Exponent of the polynomial decay of the learning rate.
+        warmup_steps: Optimiser steps of linear warm-up.
+        decay_steps: Step at which the learning rate reaches 0; None for the end of the training.
+
+    Source:
+        Losses: paper §3.3; optimiser and schedule: §5.1.
+    """
+
+    ignore = ('model', 'style')
+    monitor = 'val/mIoU'
+    mode = 'max'
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        labels: LabelSpace,
+        style: nn.Module | None = None,
+        lr: float = 1e-4,
+        weight_decay: float = 0.05,
+        power: float = 0.9,
+        warmup_steps: int = 0,
+        decay_steps: int | None = None,
+    ) -> None:
+        if lr <= 0 or weight_decay < 0:
+            raise ConfigError(f'lr={lr}, weight_decay={weight_decay}: expected lr > 0, decay ≥ 0')
+        super().__init__()
+        self.strict_loading = False  # frozen weights are not in the checkpoint; checked below
+        self.model = model
+        self.style = style
+        self.labels = labels
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.power = power
+        self.warmup_steps = warmup_steps
+        self.decay_steps = decay_steps
+        self.confusion: dict[str, Int64[Tensor, 'k k']] = {}
+
+    def configure_models(self) -> None:
+        """Nothing to do: the model comes built."""
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """AdamW with warm-up and polynomial decay, stepped with the optimiser."""
+        total = self.decay_steps or int(self.trainer.estimated_stepping_batches)
+        groups = [dict(group) for group in parameter_groups(self, weight_decay=self.weight_decay)]
+        if not groups:
+            raise ConfigError('every parameter of the model is frozen: there is nothing to train')
+        optimizer = AdamW(groups, lr=self.lr, weight_decay=0.0)
+        schedule = LambdaLR(
+            optimizer,
+            lambda step: poly_factor(
+                step, total_steps=total, power=self.power, warmup_steps=self.warmup_steps
+            ),
+        )
+        return {'optimizer': optimizer, 'lr_scheduler': {'scheduler': schedule, 'interval': 'step'}}
+
+    def training_step(self, batch: Sample, batch_idx: int) -> Tensor:  # noqa: ARG002  # lightning's signature
+        """Loss of a batch, logged as `train/loss`."""
+        image = batch['image']
+        if self.style is not None:
+            image = self.style(image)
+        loss = cross_entropy_dice(self._logits(image, batch['mask']), batch['mask'])
+        self.log('train/loss', loss, prog_bar=True)
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the counts of the epoch before."""
+        self.confusion = {}
+
+    def validation_step(self, batch: Sample, batch_idx: int, dataloader_idx: int = 0) -> None:  # noqa: ARG002  # lightning's signature
+        """Count a batch of the source domain."""
+        self._count(batch, 'val')
+
+    def on_validation_epoch_end(self) -> None:
+        """Log `val/mIoU`."""
+        self._reduce()
+        if 'val' in self.confusion:
+            score = mean_iou(self.confusion['val'], scored=self.labels.scored)
+            self.log('val/mIoU', score, prog_bar=True, rank_zero_only=True)
+
+    def on_test_epoch_start(self) -> None:
+        """Forget earlier counts."""
+        self.confusion = {}
+
+    def test_step(self, batch: Sample, batch_idx: int, dataloader_idx: int = 0) -> None:  # noqa: ARG002  # lightning's signature
+        """Count a batch of one domain."""
+        self._count(batch, self._domain(dataloader_idx))
+
+    def on_test_epoch_end(self) -> None:
+        """Log the IoU of each domain and class, and the mean over unseen domains."""
+        self._reduce()
+        unseen = []
+        for domain, matrix in self.confusion.items():
+            score = mean_iou(matrix, scored=self.labels.scored)
+            self.log(f'test/{domain}/mIoU', score, rank_zero_only=True)
+            for name, iou in zip(self.labels.classes, iou_per_class(matrix).tolist(), strict=True):
+                self.log(f'test/{domain}/{name}', iou, rank_zero_only=True)
+            if domain != 'source':
+                unseen.append(score)
+        if unseen:
+            self.log('test/unseen/mIoU', sum(unseen) / len(unseen), rank_zero_only=True)
+
+    def predict_step(self, batch: Sample, batch_idx: int) -> UInt8[Tensor, 'b h w']:  # noqa: ARG002  # lightning's signature
+        """Class ids of a batch."""
+        logits: Float[Tensor, 'b k h w'] = self(batch['image'])
+        return logits.max(dim=1).indices.to(torch.uint8)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Leave frozen weights out."""
+        frozen = set(self._frozen_keys())
+        state = checkpoint['state_dict']
+        checkpoint['state_dict'] = {key: state[key] for key in state if key not in frozen}
+
+    def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
+        """Check that a checkpoint holds just the trainable part of this model.
+
+        Raises:
+            CheckpointError: If weights are missing, left over or of another shape.
+        """
+        own = {key: tuple(value.shape) for key, value in self.state_dict().items()}
+        theirs = {key: tuple(value.shape) for key, value in checkpoint['state_dict'].items()}
+        missing = sorted(own.keys() - theirs.keys() - set(self._frozen_keys()))
+        surplus = sorted(theirs.keys() - own.keys())
+        other = sorted(key for key in own.keys() & theirs.keys() if own[key] != theirs[key])
+        if missing or surplus or other:
+            first = (missing + surplus + other)[0]
+            raise CheckpointError(
+                f'checkpoint belongs to another model: {len(missing)} weights are missing, '
+                f'{len(surplus)} are left over, {len(other)} have another shape; first {first}: '
+                f'expected {own.get(first)}, got {theirs.get(first)}. Build the model that was '
+                'trained'
+            )
+
+    def _frozen_keys(self) -> Iterator[str]:
+        for name, module in self.named_modules():
+            if any(parameter.requires_grad for parameter in module.parameters()):
+                own = (
+                    (key, value.requires_grad) for key, value in module.named_parameters('', False)
+                )
+                yield from (_join(name, key) for key, trainable in own if not trainable)
+            elif next(module.parameters(), None) is not None:
+                yield from (_join(name, key) for key in module.state_dict())
+
+    def _count(self, batch: Sample, domain: str) -> None:
+        logits = self._logits(batch['image'], batch['mask'])
+        counts = confusion_matrix(
+            logits.max(dim=1).indices, batch['mask'], num_classes=self.labels.num_classes
+        )
+        before = self.confusion.get(domain)
+        self.confusion[domain] = counts if before is None else before + counts
+
+    def _reduce(self) -> None:
+        """Sum the counts over the processes, in the same order in all of them."""
+        for domain in self._expected_domains():
+            zero = torch.zeros(
+                (self.labels.num_classes,) * 2, dtype=torch.int64, device=self.device
+            )
+            matrix = self.confusion.get(domain, zero)
+            self.confusion[domain] = cast(
+                Tensor, self.trainer.strategy.reduce(matrix, reduce_op='sum')
+            )
+
+    def _expected_domains(self) -> list[str]:
+        if self.trainer.testing:
+            loaders = self.trainer.num_test_batches
+            return [self._domain(i) for i in range(len(loaders))]
+        return ['val']
+
+    def _domain(self, dataloader_idx: int) -> str:
+        data = getattr(self.trainer, 'datamodule', None)
+        names: tuple[str, ...] = getattr(data, 'domains', ())
+        return names[dataloader_idx] if dataloader_idx < len(names) else f'domain_{dataloader_idx}'
+
+    def _logits(
+        self, image: Float[Tensor, 'b c h w'], mask: Int64[Tensor, 'b h w']
+    ) -> Float[Tensor, 'b k h w']:
+        logits: Float[Tensor, 'b k h w'] = self(image)
+        wanted = (image.shape[0], self.labels.num_classes, *mask.shape[-2:])
+        if logits.shape != wanted:
+            problem = (
+                f'the model returned {tuple(logits.shape)}, expected {wanted} (batch, classes, '
+                'rows, columns)'
+            )
+            if logits.ndim == 4 and logits.shape[1] != self.labels.num_classes:
+                raise LabelError(
+                    f'{problem}: build it with num_classes={self.labels.num_classes} for '
+                    f'{self.labels.name}'
+                )
+            raise ShapeError(f"{problem}: logits must have the input's height and width")
+        return logits
+
+
+def _join(prefix: str, key: str) -> str:
+    return f'{prefix}.{key}' if prefix else key

@@ -1,0 +1,62 @@
+"""Segmentation losses that leave ignored pixels out."""
+
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from crossearth.labels import IGNORE_INDEX
+
+__all__ = ['cross_entropy_dice', 'dice_loss']
+
+
+def dice_loss(
+    logits: Float[Tensor, 'b k h w'], mask: Int64[Tensor, 'b h w'], *, eps: float = 1.0
+) -> Float[Tensor, '']:
+    """One minus the Dice coefficient of softmax probabilities, averaged over the classes present.
+
+    Overlaps are taken over the whole batch. A class without a pixel in `mask` has no term: its
+    best value would not depend on the prediction. Ignored pixels count nowhere.
+
+    Args:
+        logits: Scores of the classes.
+        mask: Class ids, 255 = ignore.
+        eps: Added to numerator and denominator.
+
+    Returns:
+        A value in [0, 1]; 0 if every pixel is ignored.
+
+    Source:
+        V-Net, arXiv 1606.04797, with squares in the denominator left out.
+
+    Example:
+        >>> import torch
+        >>> mask = torch.tensor([[[0, 1, 255]]])
+        >>> logits = torch.tensor([[[[50.0, 0, 9]], [[0, 50.0, 0]]]])
+        >>> round(float(dice_loss(logits, mask)), 4)
+        0.0
+    """
+    keep = mask != IGNORE_INDEX
+    probability = logits.float().softmax(dim=1)
+    target = F.one_hot(mask.where(keep, 0), logits.shape[1]).movedim(-1, 1)
+    target = target * keep[:, None]
+    probability = probability * keep[:, None]
+    overlap = (probability * target).sum(dim=(0, 2, 3))
+    size = target.sum(dim=(0, 2, 3))
+    dice = (2 * overlap + eps) / (probability.sum(dim=(0, 2, 3)) + size + eps)
+    present = (size > 0).float()
+    return ((1 - dice) * present).sum() / present.sum().clamp(min=1)
+
+
+def cross_entropy_dice(
+    logits: Float[Tensor, 'b k h w'], mask: Int64[Tensor, 'b h w']
+) -> Float[Tensor, '']:
+    """Cross entropy, averaged over the pixels that are not ignored, plus `dice_loss`.
+
+    A batch whose pixels are all ignored gives 0 and zero gradients, not NaN.
+
+    Source:
+        Paper §3.3: "both cross entropy loss and dice loss".
+    """
+    keep = (mask != IGNORE_INDEX).sum().clamp(min=1)
+    entropy = F.cross_entropy(logits.float(), mask, ignore_index=IGNORE_INDEX, reduction='sum')
+    return entropy / keep + dice_loss(logits, mask)
