@@ -1,5 +1,35 @@
 """Backbones, adapters and decoders; `crossearth.models` needs torch and timm only."""
 
+from crossearth.models.builders import fpn_timm, rein_vit_fpn
+from crossearth.models.checkpoint import ModelInfo, load_model, read_model_info, save_model
 from crossearth.models.features import Backbone, Features
+from crossearth.models.fpn import FPNDecoder
+from crossearth.models.pretrained import create_timm, load_weights, read_weights
+from crossearth.models.pyramid import TimmPyramid
+from crossearth.models.rein import Adapter, LoRARein, Rein
+from crossearth.models.rein_vit import ReinViT
+from crossearth.models.segmenter import IMAGENET_MEAN, IMAGENET_STD, Recipe, Segmenter
 
-__all__ = ['Backbone', 'Features']
+__all__ = [
+    'IMAGENET_MEAN',
+    'IMAGENET_STD',
+    'Adapter',
+    'Backbone',
+    'FPNDecoder',
+    'Features',
+    'LoRARein',
+    'ModelInfo',
+    'Recipe',
+    'Rein',
+    'ReinViT',
+    'Segmenter',
+    'TimmPyramid',
+    'create_timm',
+    'fpn_timm',
+    'load_model',
+    'load_weights',
+    'read_model_info',
+    'read_weights',
+    'rein_vit_fpn',
+    'save_model',
+]

@@ -1,0 +1,323 @@
+"""Weights files: safetensors with all that rebuilds the model beside the weights.
+
+A file holds what was trained, and no code: reading one never runs anything that it contains.
+"""
+
+import inspect
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from crossearth.errors import CheckpointError, ConfigError, LabelError
+from crossearth.labels import LabelSpace
+from crossearth.models import builders
+from crossearth.models.segmenter import Recipe, Segmenter
+
+__all__ = ['ModelInfo', 'load_model', 'read_model_info', 'save_model']
+
+_FORMAT = 'crossearth-model'
+_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What a weights file says about its model.
+
+    Args:
+        recipe: Builder function and its arguments.
+        labels: Classes of the logits, or None if they were not given.
+        bands: Names of the bands in order, or None.
+        gsd_m: Ground sampling distance of the training imagery in metres, or None.
+        complete: Whether the file holds every weight. Otherwise frozen weights are missing, and
+            the builder gets them anew.
+        frozen_norms: Name → Euclidean norm of each frozen tensor that is not in the file, to
+            tell when the builder gets others.
+    """
+
+    recipe: Recipe
+    labels: LabelSpace | None = None
+    bands: tuple[str, ...] | None = None
+    gsd_m: float | None = None
+    complete: bool = True
+    frozen_norms: Mapping[str, float] | None = None
+
+
+def save_model(
+    model: nn.Module,
+    path: str | Path,
+    *,
+    builder: str | None = None,
+    arguments: Mapping[str, Any] | None = None,
+    labels: LabelSpace | None = None,
+    bands: Sequence[str] | None = None,
+    gsd_m: float | None = None,
+    trainable_only: bool | None = None,
+) -> Path:
+    """Write the trained weights of a model, and what rebuilds it, to a file.
+
+    The file appears under its name whole or not at all.
+
+    Args:
+        model: Built by a builder of this library, or `builder` and `arguments` say how to.
+        path: `.safetensors` file to write; one that exists is replaced.
+        builder: Name of a builder function of `crossearth.models`; by default the model's own.
+        arguments: Its arguments; by default the model's own.
+        labels: Classes of the logits.
+        bands: Names of the bands, in the order that the model takes them.
+        gsd_m: Ground sampling distance of the training imagery in metres.
+        trainable_only: True leaves frozen weights out; the builder gets them anew on loading. By
+            default they are left out if the builder has a source for them (its argument
+            `pretrained`), and kept if they are random.
+
+    Returns:
+        The path written to.
+
+    Raises:
+        ConfigError: If nothing says how the model was built, or it cannot be written as JSON.
+        CheckpointError: If frozen weights would be left out that no builder can get again.
+        LabelError: If the label space has another number of classes than the model.
+
+    Example:
+        >>> import tempfile, torch
+        >>> from crossearth.models import fpn_timm
+        >>> model = fpn_timm('resnet10t', num_classes=2, width=16)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     again = load_model(save_model(model, f'{folder}/model.safetensors'))
+        >>> torch.equal(again.decoder.classify.weight, model.decoder.classify.weight)
+        True
+    """
+    path = Path(path)
+    recipe = _recipe(model, builder, arguments)
+    if labels is not None and labels.num_classes != getattr(model, 'num_classes', None):
+        raise LabelError(
+            f'label space {labels.name!r} has {labels.num_classes} classes, the model '
+            f'{getattr(model, "num_classes", "none")}: give the label space it was trained in'
+        )
+    state = model.state_dict()
+    frozen = _frozen_names(model)
+    has_source = bool(recipe.arguments.get('pretrained'))
+    if trainable_only is None:
+        trainable_only = has_source
+    elif trainable_only and frozen and not has_source:
+        raise CheckpointError(
+            'frozen weights of this model are random (pretrained=False), no builder can get them '
+            'again: use trainable_only=False'
+        )
+    left_out = frozen if trainable_only else set()
+    kept = {
+        name: t.detach().cpu().contiguous() for name, t in state.items() if name not in left_out
+    }
+    header = {
+        'recipe': asdict(recipe),
+        'labels': None if labels is None else asdict(labels),
+        'bands': None if bands is None else list(bands),
+        'gsd_m': gsd_m,
+        'complete': not left_out,
+        'frozen_norms': {name: _norm(state[name]) for name in sorted(left_out)},
+    }
+    try:
+        text = json.dumps(header)
+    except TypeError as error:
+        raise ConfigError(f'arguments of the model are no JSON values ({error})') from error
+    metadata = {'format': _FORMAT, 'version': str(_VERSION), 'model': text}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f'.{path.name}.{uuid.uuid4().hex}')
+    try:
+        save_file(kept, beside, metadata)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+    return path
+
+
+def read_model_info(path: str | Path) -> ModelInfo:
+    """What a weights file says about its model; weights are not read.
+
+    Args:
+        path: File written by `save_model`.
+
+    Returns:
+        Builder, arguments, label space, bands and GSD.
+
+    Raises:
+        CheckpointError: If there is no such file, it is no weights file of this library, or of a
+            newer version of it.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f'no weights file at {path}: expected one written by save_model')
+    try:
+        with safe_open(path, framework='pt') as file:
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f'{path} is no whole safetensors file ({error}): expected one written by save_model; '
+            'convert other formats with `crossearth weights convert`'
+        ) from error
+    if metadata.get('format') != _FORMAT:
+        raise CheckpointError(
+            f'{path} says format {metadata.get("format")!r}, expected {_FORMAT!r}: it holds '
+            'weights without a model; give them to a builder instead (pretrained=…)'
+        )
+    if metadata.get('version') != str(_VERSION):
+        raise CheckpointError(
+            f'{path} is of version {metadata.get("version")!r}, this library reads {_VERSION}: '
+            'update it'
+        )
+    try:
+        header = json.loads(metadata['model'])
+        labels, bands = header['labels'], header['bands']
+        return ModelInfo(
+            recipe=Recipe(str(header['recipe']['builder']), dict(header['recipe']['arguments'])),
+            labels=None if labels is None else _label_space(labels),
+            bands=None if bands is None else tuple(bands),
+            gsd_m=header['gsd_m'],
+            complete=bool(header['complete']),
+            frozen_norms=dict(header['frozen_norms']),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f'{path} has a damaged header ({type(error).__name__}: {error}): write it again with '
+            'save_model'
+        ) from error
+
+
+def load_model(path: str | Path, *, pretrained: bool | str | Path | None = None) -> Segmenter:
+    """The model of a weights file, in eval mode on the CPU.
+
+    Args:
+        path: File written by `save_model`.
+        pretrained: Where the builder gets frozen weights that are not in the file; by default
+            where it got them at first. For a file that was moved to another machine.
+
+    Returns:
+        The model, with its `recipe`.
+
+    Raises:
+        CheckpointError: If the file is damaged, of another format, names no builder, or its
+            weights do not fit the model that it names.
+
+    Example:
+        >>> import tempfile
+        >>> from crossearth.models import fpn_timm
+        >>> model = fpn_timm('resnet10t', num_classes=2, width=16)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = save_model(model, f'{folder}/model.safetensors')
+        ...     load_model(f'{folder}/model.safetensors').num_classes
+        2
+    """
+    path = Path(path)
+    info = read_model_info(path)
+    name = info.recipe.builder
+    if name not in builders.__all__:
+        raise CheckpointError(
+            f'{path} names the builder {name!r}, expected one of {", ".join(builders.__all__)}: '
+            'it was written by another version of this library'
+        )
+    build = vars(builders)[name]
+    arguments = dict(info.recipe.arguments)
+    if 'pretrained' in arguments:
+        if info.complete:
+            arguments['pretrained'] = False  # every weight is in the file
+        elif pretrained is not None:
+            arguments['pretrained'] = (
+                pretrained if isinstance(pretrained, bool) else str(pretrained)
+            )
+    unknown = sorted(set(arguments) - set(inspect.signature(build).parameters))
+    if unknown:
+        raise CheckpointError(
+            f'{path} gives {name} arguments that it does not take: {", ".join(unknown)}'
+        )
+    try:
+        model: Segmenter = build(**arguments)
+    except (ConfigError, TypeError) as error:
+        raise CheckpointError(f'{path} names a model that cannot be built: {error}') from error
+    wanted = model.state_dict()
+    frozen = set() if info.complete else _frozen_names(model)
+    with safe_open(path, framework='pt') as file:
+        names = set(file.keys())
+        for kind, stray in (
+            ('lacks', set(wanted) - frozen - names),
+            ('has unknown', names - set(wanted)),
+        ):
+            if stray:
+                raise CheckpointError(
+                    f'{path} {kind} {len(stray)} of the weights of {name}, first {min(stray)!r}: '
+                    'expected the weights of the model that it names'
+                )
+        for key in names:
+            shape = tuple(file.get_slice(key).get_shape())
+            if shape != tuple(wanted[key].shape):
+                raise CheckpointError(
+                    f'{path} has {key!r} of shape {shape}, {name} expects '
+                    f'{tuple(wanted[key].shape)}: its weights belong to another model'
+                )
+        given = {key: file.get_tensor(key) for key in names}
+    model.load_state_dict(given, strict=False)
+    _check_frozen(path, info, wanted)
+    model.recipe = info.recipe
+    return model.eval()
+
+
+def _recipe(model: nn.Module, builder: str | None, arguments: Mapping[str, Any] | None) -> Recipe:
+    recipe: Recipe | None = getattr(model, 'recipe', None)
+    if builder is not None:
+        recipe = Recipe(builder, dict(arguments or {}))
+    elif arguments is not None:
+        raise ConfigError('arguments were given without their builder: name it too')
+    if recipe is None:
+        raise ConfigError(
+            'nothing says how this model was built: build it with a function of crossearth.models, '
+            'or give builder and arguments'
+        )
+    if recipe.builder not in builders.__all__:
+        raise ConfigError(
+            f'{recipe.builder!r} is no builder of crossearth.models: expected one of '
+            f'{", ".join(builders.__all__)}'
+        )
+    return recipe
+
+
+def _frozen_names(model: nn.Module) -> set[str]:
+    """State of modules that training cannot change: frozen parameters, buffers under them.
+
+    A buffer counts as frozen where all parameters of a module around it, the model itself left
+    out, are frozen: such a module is in eval mode.
+    """
+    frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
+    for prefix, module in model.named_modules():
+        parameters = list(module.parameters())
+        if prefix and parameters and not any(p.requires_grad for p in parameters):
+            frozen |= {f'{prefix}.{name}' for name, _ in module.named_buffers()}
+    return frozen & set(model.state_dict())
+
+
+def _norm(tensor: Tensor) -> float:
+    return float(tensor.detach().double().norm())
+
+
+def _check_frozen(path: Path, info: ModelInfo, state: Mapping[str, Tensor]) -> None:
+    for name, norm in (info.frozen_norms or {}).items():
+        # a tolerance, for resizing differs in the last bits from one version of torch to the next
+        if name not in state or abs(_norm(state[name]) - norm) > 1e-3 * max(norm, 1e-6):
+            raise CheckpointError(
+                f'{path} was trained over other frozen weights than the builder got (first '
+                f'difference {name!r}): give those it was trained over as pretrained=…'
+            )
+
+
+def _label_space(header: Mapping[str, Any]) -> LabelSpace:
+    scored = header['scored']
+    return LabelSpace(
+        name=header['name'],
+        classes=tuple(header['classes']),
+        palette=tuple((int(r), int(g), int(b)) for r, g, b in header['palette']),
+        scored=None if scored is None else tuple(scored),
+    )

@@ -1,0 +1,181 @@
+"""A frozen vision transformer of timm with an adapter after each block."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from crossearth.errors import ConfigError, ShapeError
+from crossearth.models.features import Features
+from crossearth.models.rein import Adapter
+
+__all__ = ['ReinViT']
+
+
+class ReinViT(nn.Module):
+    """Any timm vision transformer, frozen, refined block by block, read as a four-level pyramid.
+
+    The transformer never trains: its parameters require no gradient, and it stays in eval mode
+    (no dropout, no stochastic depth) whatever `train()` says. The adapter sees patch tokens only,
+    after each block; class and register tokens pass by. The features of four blocks, before the
+    final norm, are resized ×4, ×2, ×1 and ×½ (bilinear), so that with patches of 16 px the maps
+    have strides 4, 8, 16 and 32.
+
+    Args:
+        vit: Transformer built by `timm.create_model(..., num_classes=0, dynamic_img_size=True)`.
+            It is taken over: frozen, and its blocks call the adapter from now on.
+        adapter: `LoRARein`, `Rein` or any module with their two methods; None for a frozen
+            backbone.
+        indices: The four blocks to read, increasing; by default at ⅓, ½, ⅔ and the whole depth
+            (7, 11, 15, 23 of 24).
+
+    Raises:
+        ConfigError: If the model has no blocks of patch tokens, or the blocks to read or the depth
+            of the adapter do not fit.
+
+    Source:
+        Rein, section 3.2; CrossEarth, section 3.1.
+
+    Example:
+        >>> import timm, torch
+        >>> from crossearth.models import LoRARein
+        >>> vit = timm.create_model('vit_tiny_patch16_224', depth=4, num_classes=0,
+        ...                         dynamic_img_size=True)
+        >>> backbone = ReinViT(vit, LoRARein(depth=4, dim=192))
+        >>> features = backbone(torch.zeros(1, 3, 64, 96))
+        >>> [tuple(m.shape[2:]) for m in features.maps], features.queries.shape
+        ([(16, 24), (8, 12), (4, 6), (2, 3)], torch.Size([100, 256]))
+    """
+
+    def __init__(
+        self, vit: nn.Module, adapter: Adapter | None, *, indices: Sequence[int] | None = None
+    ) -> None:
+        super().__init__()
+        blocks = _blocks(vit)
+        depth = len(blocks)
+        if indices is None:
+            indices = [round(depth * part) - 1 for part in (1 / 3, 1 / 2, 2 / 3, 1)]
+            indices = [max(index, 0) for index in indices]
+        in_order = all(low <= high for low, high in pairwise(indices))
+        if len(indices) != 4 or not in_order or indices[0] < 0 or indices[3] >= depth:
+            raise ConfigError(
+                f'indices {list(indices)} do not name four blocks in order: expected four of '
+                f'0 to {depth - 1}, as the transformer has {depth} blocks'
+            )
+        if adapter is not None and adapter.depth != depth:
+            raise ConfigError(
+                f'the adapter has {adapter.depth} layers, the transformer {depth} blocks: build '
+                f'the adapter with depth={depth}'
+            )
+        self.vit = vit.requires_grad_(False).eval()
+        self.adapter = adapter
+        self.depth = depth
+        self.indices = tuple(indices)
+        timm: Any = vit  # what follows are timm's attributes, which torch's types do not know
+        self.patch_px: tuple[int, int] = tuple(timm.patch_embed.patch_size)
+        self.prefix_tokens = int(timm.num_prefix_tokens)
+        dim = int(timm.embed_dim)
+        self.channels = (dim, dim, dim, dim)
+        if adapter is not None:
+            # The blocks stay the modules they are, under their own names: weights of the plain
+            # transformer still load, and every way of timm to run the blocks meets the adapter.
+            for layer, block in enumerate(blocks):
+                # setattr: to mypy a method, to torch an attribute like any other
+                setattr(block, 'forward', partial(self._adapted, layer, block.forward))  # noqa: B010
+
+    def train(self, mode: bool = True) -> 'ReinViT':
+        """Training mode for the adapter; the transformer stays in eval mode."""
+        super().train(mode)
+        self.vit.eval()
+        return self
+
+    def forward(self, image: Float[Tensor, 'b c h w']) -> Features:
+        """Pyramid of a batch of normalised images.
+
+        Args:
+            image: Normalised images of at least one patch a side. Other sizes than multiples of
+                the patch are padded at the right and bottom, and the maps cropped, to
+                ⌈side / stride⌉.
+
+        Returns:
+            Four maps, and the adapter's queries.
+
+        Raises:
+            ShapeError: If the image is smaller than a patch, or the transformer takes one size
+                only and this is another.
+        """
+        height, width = image.shape[-2:]
+        patch_h, patch_w = self.patch_px
+        if height < patch_h or width < patch_w:
+            raise ShapeError(
+                f'image of {height}x{width} px is smaller than one patch of {patch_h}x{patch_w} '
+                'px: give a larger image'
+            )
+        padded = F.pad(image, (0, -width % patch_w, 0, -height % patch_h), mode='replicate')
+        wanted = sorted(set(self.indices))
+        try:
+            taken: list[Tensor] = self.vit.forward_intermediates(  # type: ignore[operator]  # timm's method
+                padded, indices=wanted, norm=False, output_fmt='NCHW', intermediates_only=True
+            )
+        except AssertionError as error:
+            raise ShapeError(
+                f'the transformer refuses {padded.shape[-2]}x{padded.shape[-1]} px ({error}): '
+                'build it with dynamic_img_size=True, or for this img_size'
+            ) from error
+        levels = dict(zip(wanted, taken, strict=True))
+        fine, middle, same, coarse = (levels[index] for index in self.indices)
+        rows, cols = same.shape[-2:]
+        fine = _resize(fine, 4 * rows, 4 * cols)
+        middle = _resize(middle, 2 * rows, 2 * cols)
+        coarse = _resize(coarse, (rows + 1) // 2, (cols + 1) // 2)
+        maps = (
+            fine[..., : _ceil(4 * height, patch_h), : _ceil(4 * width, patch_w)],
+            middle[..., : _ceil(2 * height, patch_h), : _ceil(2 * width, patch_w)],
+            same,
+            coarse,
+        )
+        return Features(maps, None if self.adapter is None else self.adapter.queries())
+
+    def _adapted(
+        self, layer: int, block: Callable[..., Tensor], tokens: Tensor, *args: Any, **kwargs: Any
+    ) -> Tensor:
+        """Tokens after a block and its adapter; what else the block takes is timm's affair."""
+        tokens = block(tokens, *args, **kwargs)
+        assert self.adapter is not None
+        prefix, patches = tokens[:, : self.prefix_tokens], tokens[:, self.prefix_tokens :]
+        return torch.cat([prefix, self.adapter(patches, layer)], dim=1)
+
+
+def _blocks(vit: nn.Module) -> list[nn.Module]:
+    blocks = getattr(vit, 'blocks', None)
+    if (
+        not isinstance(blocks, nn.Sequential | nn.ModuleList)
+        or not len(blocks)
+        or not hasattr(vit, 'forward_intermediates')
+        or not hasattr(getattr(vit, 'patch_embed', None), 'patch_size')
+    ):
+        raise ConfigError(
+            f'{type(vit).__name__} is no timm vision transformer with blocks of patch tokens: '
+            'pass a model of the VisionTransformer, Eva, Beit or CaiT families, or use TimmPyramid '
+            'for convolutional and hierarchical models'
+        )
+    if any(isinstance(vars(block).get('forward'), partial) for block in blocks):
+        raise ConfigError(
+            'this transformer has an adapter already: build a new one for each ReinViT'
+        )
+    return list(blocks)
+
+
+def _resize(features: Tensor, rows: int, cols: int) -> Tensor:
+    if features.shape[-2:] == (rows, cols):
+        return features
+    return F.interpolate(features, (rows, cols), mode='bilinear', align_corners=False)
+
+
+def _ceil(pixels: int, patch: int) -> int:
+    return -(-pixels // patch)

@@ -1,0 +1,132 @@
+"""Backbone + decoder: images in, logits at their size out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+
+from crossearth.errors import BandError, ConfigError, ShapeError
+from crossearth.models.features import Backbone
+
+__all__ = ['IMAGENET_MEAN', 'IMAGENET_STD', 'Recipe', 'Segmenter']
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+"""Mean of red, green, blue over ImageNet, in [0, 1]."""
+
+IMAGENET_STD = (0.229, 0.224, 0.225)
+"""Standard deviation of red, green, blue over ImageNet, in [0, 1]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a model was built: enough to build it again.
+
+    Args:
+        builder: Name of a builder function of `crossearth.models`.
+        arguments: Its arguments, as JSON can hold them.
+    """
+
+    builder: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+
+class Segmenter(nn.Module):
+    """A whole segmentation model: normalise, pad, backbone, decoder, upsample, crop.
+
+    Args:
+        backbone: Normalised image → `Features`.
+        decoder: `Features` → logits (b, k, h', w') of a coarser grid over the same ground; has
+            the attribute `num_classes`.
+        mean: Mean a band, in [0, 1].
+        std: Standard deviation a band, in [0, 1].
+        multiple_px: Images are padded to a multiple of this. 32 is the coarsest stride of the
+            pyramid; transformers with patches of 14 px want 28.
+
+    Attributes:
+        num_classes: Classes of the logits.
+        in_channels: Bands of the images.
+        recipe: How a builder of this library built the model, for `save_model`; None for models
+            that were put together by hand.
+
+    Raises:
+        ConfigError: If mean and std differ in number, or a std is not positive.
+
+    Example:
+        >>> import timm
+        >>> from crossearth.models import FPNDecoder, TimmPyramid
+        >>> backbone = TimmPyramid(timm.create_model('resnet18'))
+        >>> decoder = FPNDecoder(backbone.channels, num_classes=6, width=32)
+        >>> model = Segmenter(backbone, decoder, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+        >>> model(torch.rand(1, 3, 75, 100)).shape
+        torch.Size([1, 6, 75, 100])
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        decoder: nn.Module,
+        *,
+        mean: Sequence[float],
+        std: Sequence[float],
+        multiple_px: int = 32,
+    ) -> None:
+        super().__init__()
+        if len(mean) != len(std) or not mean or min(std) <= 0:
+            raise ConfigError(
+                f'mean {tuple(mean)} and std {tuple(std)} must have one value a band, and each std '
+                'be positive'
+            )
+        self.backbone = backbone
+        self.decoder = decoder
+        self.multiple_px = multiple_px
+        self.num_classes = int(decoder.num_classes)  # type: ignore[arg-type]  # an int, not a module
+        self.in_channels = len(mean)
+        self.recipe: Recipe | None = None
+        self.register_buffer('mean', torch.tensor(mean, dtype=torch.float32))
+        self.register_buffer('std', torch.tensor(std, dtype=torch.float32))
+
+    def normalize(self, image: Float[Tensor, 'b c h w']) -> Float[Tensor, 'b c h w']:
+        """An image in [0, 1], less the mean, by the standard deviation of each band."""
+        return (image - self.mean[:, None, None]) / self.std[:, None, None]
+
+    def forward(self, image: Shaped[Tensor, 'b c h w']) -> Float[Tensor, 'b k h w']:
+        """Logits of a batch of images.
+
+        Args:
+            image: Floating point, in [0, 1], of any size.
+
+        Returns:
+            Logits at the image's size. Sides that are no multiple of `multiple_px` are padded by
+            repeating the border: unlike zeros it draws no edge, unlike mirroring it works at any
+            size.
+
+        Raises:
+            BandError: If the number of bands is not the model's.
+            ShapeError: If the image is empty, or of integers.
+        """
+        if image.shape[1] != self.in_channels:
+            raise BandError(
+                f'image has {image.shape[1]} bands, the model takes {self.in_channels}: choose the '
+                f'bands, or build the model with in_channels={image.shape[1]}'
+            )
+        if not image.is_floating_point():
+            raise ShapeError(
+                f'image is {image.dtype}, expected floats in [0, 1]: divide by the largest value '
+                'of the data type (255 for uint8)'
+            )
+        height, width = image.shape[-2:]
+        if height == 0 or width == 0:
+            raise ShapeError(f'image of {height}x{width} px is empty')
+        multiple = self.multiple_px
+        normal = self.normalize(image)
+        padded = F.pad(normal, (0, -width % multiple, 0, -height % multiple), mode='replicate')
+        coarse = self.decoder(self.backbone(padded))
+        logits = F.interpolate(coarse, padded.shape[-2:], mode='bilinear', align_corners=False)
+        return logits[..., :height, :width]

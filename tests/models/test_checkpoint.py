@@ -1,0 +1,220 @@
+import json
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from crossearth.errors import CheckpointError, ConfigError, LabelError
+from crossearth.labels import ISPRS, ROAD
+from crossearth.models import (
+    create_timm,
+    fpn_timm,
+    load_model,
+    read_model_info,
+    rein_vit_fpn,
+    save_model,
+)
+
+
+@pytest.fixture
+def small():
+    return fpn_timm('resnet10t', num_classes=6, width=16)
+
+
+@pytest.fixture
+def vit_weights(tmp_path):
+    torch.manual_seed(0)
+    vit = create_timm('vit_tiny_patch16_224', img_size=32, num_classes=0)
+    return save_state(vit, tmp_path / 'vit.safetensors')
+
+
+def save_state(model, path):
+    save_file(model.state_dict(), path)
+    return str(path)
+
+
+def rein(pretrained):
+    return rein_vit_fpn(
+        'vit_tiny_patch16_224', num_classes=6, img_size=32, width=16, pretrained=pretrained
+    )
+
+
+def edit_header(path, **changes):
+    with safe_open(path, framework='pt') as file:
+        metadata = file.metadata()
+    save_file(load_file(path), path, {**metadata, **changes})
+
+
+def test_loaded_model_gives_the_same_logits(small, tmp_path):
+    image = torch.rand(2, 3, 40, 50)
+    small(image)  # moves the statistics of the batch norms
+    save_model(small, tmp_path / 'm.safetensors', labels=ISPRS, bands=('r', 'g', 'b'), gsd_m=0.05)
+    again = load_model(tmp_path / 'm.safetensors')
+    assert not again.training
+    assert torch.equal(again(image), small.eval()(image))
+    info = read_model_info(tmp_path / 'm.safetensors')
+    assert info.labels == ISPRS
+    assert info.bands == ('r', 'g', 'b')
+    assert info.gsd_m == 0.05
+    assert info.recipe == small.recipe == again.recipe
+    assert info.complete
+
+
+def test_file_holds_the_trainable_part_only(vit_weights, tmp_path):
+    model = rein(vit_weights)
+    path = save_model(model, tmp_path / 'm.safetensors')
+    names = set(load_file(path))
+    assert names == {n for n, p in model.named_parameters() if p.requires_grad} | {'mean', 'std'}
+    image = torch.rand(1, 3, 32, 48)
+    assert torch.equal(load_model(path)(image), model.eval()(image))
+
+
+def test_random_frozen_weights_are_kept(tmp_path):
+    model = rein(False)
+    path = save_model(model, tmp_path / 'm.safetensors')
+    image = torch.rand(1, 3, 32, 48)
+    assert torch.equal(load_model(path)(image), model.eval()(image))
+    with pytest.raises(CheckpointError, match='frozen weights of this model are random'):
+        save_model(model, path, trainable_only=True)
+
+
+def test_frozen_weights_move_with_pretrained(vit_weights, tmp_path):
+    model = rein(vit_weights)
+    path = save_model(model, tmp_path / 'm.safetensors')
+    elsewhere = (tmp_path / 'vit.safetensors').rename(tmp_path / 'moved.safetensors')
+    with pytest.raises(CheckpointError, match=r'no weights file at .*vit.safetensors'):
+        load_model(path)
+    image = torch.rand(1, 3, 32, 32)
+    assert torch.equal(load_model(path, pretrained=elsewhere)(image), model.eval()(image))
+
+
+def test_other_frozen_weights_are_noticed(vit_weights, tmp_path):
+    path = save_model(rein(vit_weights), tmp_path / 'm.safetensors')
+    torch.manual_seed(1)
+    other = create_timm('vit_tiny_patch16_224', img_size=32, num_classes=0)
+    save_state(other, vit_weights)
+    with pytest.raises(CheckpointError, match='trained over other frozen weights'):
+        load_model(path)
+
+
+def test_complete_file_needs_no_pretrained_weights(small, tmp_path):
+    weights = create_timm('resnet10t')
+    source = save_state(weights, tmp_path / 'backbone.safetensors')
+    model = fpn_timm('resnet10t', num_classes=2, width=16, pretrained=source)
+    path = save_model(model, tmp_path / 'm.safetensors')
+    (tmp_path / 'backbone.safetensors').unlink()
+    assert torch.equal(load_model(path).decoder.classify.weight, model.decoder.classify.weight)
+
+
+def test_model_put_together_by_hand_names_its_builder(small, tmp_path):
+    arguments = dict(small.recipe.arguments)
+    small.recipe = None
+    with pytest.raises(ConfigError, match='nothing says how this model was built'):
+        save_model(small, tmp_path / 'm.safetensors')
+    save_model(small, tmp_path / 'm.safetensors', builder='fpn_timm', arguments=arguments)
+    assert load_model(tmp_path / 'm.safetensors').num_classes == 6
+
+
+@pytest.mark.parametrize('builder', ['load_model', 'os.system', 'create_timm'])
+def test_only_builders_build(small, tmp_path, builder):
+    with pytest.raises(ConfigError, match='is no builder of crossearth'):
+        save_model(small, tmp_path / 'm.safetensors', builder=builder, arguments={})
+    save_model(small, tmp_path / 'm.safetensors')
+    header = json.dumps(
+        {
+            'recipe': {'builder': builder, 'arguments': {}},
+            'labels': None,
+            'bands': None,
+            'gsd_m': None,
+            'complete': True,
+            'frozen_norms': {},
+        }
+    )
+    edit_header(tmp_path / 'm.safetensors', model=header)
+    with pytest.raises(CheckpointError, match=f"names the builder '{builder}', expected one of"):
+        load_model(tmp_path / 'm.safetensors')
+
+
+def test_label_space_of_another_size_is_refused(small, tmp_path):
+    with pytest.raises(LabelError, match="'road' has 2 classes, the model 6"):
+        save_model(small, tmp_path / 'm.safetensors', labels=ROAD)
+
+
+def test_arguments_that_are_no_json_are_refused(small, tmp_path):
+    with pytest.raises(ConfigError, match='no JSON values'):
+        save_model(
+            small, tmp_path / 'm.safetensors', builder='fpn_timm', arguments={'name': object()}
+        )
+
+
+def test_nothing_is_left_behind_when_writing_fails(small, tmp_path, monkeypatch):
+    path = save_model(small, tmp_path / 'm.safetensors')
+    before = path.read_bytes()
+
+    def fail(*_):
+        raise OSError('disk full')
+
+    monkeypatch.setattr('crossearth.models.checkpoint.save_file', fail)
+    with pytest.raises(OSError, match='disk full'):
+        save_model(small, path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_file_that_is_no_safetensors_is_refused(tmp_path):
+    torch.save(nn.Linear(1, 1).state_dict(), tmp_path / 'm.pth')
+    with pytest.raises(CheckpointError, match=r'm.pth is no whole safetensors file'):
+        load_model(tmp_path / 'm.pth')
+
+
+def test_missing_and_truncated_files_are_named(small, tmp_path):
+    with pytest.raises(CheckpointError, match='no weights file at'):
+        load_model(tmp_path / 'gone.safetensors')
+    path = save_model(small, tmp_path / 'm.safetensors')
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(CheckpointError, match=r'm.safetensors is no whole safetensors file'):
+        load_model(path)
+
+
+def test_weights_without_a_model_are_refused(tmp_path):
+    save_state(nn.Linear(1, 1), tmp_path / 'w.safetensors')
+    with pytest.raises(CheckpointError, match="format None, expected 'crossearth-model'"):
+        load_model(tmp_path / 'w.safetensors')
+
+
+def test_file_of_a_newer_version_is_refused(small, tmp_path):
+    path = save_model(small, tmp_path / 'm.safetensors')
+    edit_header(path, version='99')
+    with pytest.raises(CheckpointError, match="of version '99', this library reads 1"):
+        load_model(path)
+
+
+def test_damaged_header_is_refused(small, tmp_path):
+    path = save_model(small, tmp_path / 'm.safetensors')
+    edit_header(path, model='{"recipe": {}}')
+    with pytest.raises(CheckpointError, match='damaged header'):
+        load_model(path)
+
+
+def test_weights_of_another_shape_name_both(small, tmp_path):
+    arguments = {**small.recipe.arguments, 'num_classes': 3}
+    path = save_model(small, tmp_path / 'm.safetensors', builder='fpn_timm', arguments=arguments)
+    with pytest.raises(CheckpointError, match=r'of shape \(6.*, fpn_timm expects \(3'):
+        load_model(path)
+
+
+@pytest.mark.parametrize(('change', 'message'), [('drop', 'lacks 1'), ('add', 'has unknown 1')])
+def test_missing_and_unknown_weights_are_named(small, tmp_path, change, message):
+    path = save_model(small, tmp_path / 'm.safetensors')
+    with safe_open(path, framework='pt') as file:
+        metadata = file.metadata()
+    tensors = load_file(path)
+    if change == 'drop':
+        del tensors['decoder.classify.weight']
+    else:
+        tensors['stray'] = torch.zeros(1)
+    save_file(tensors, path, metadata)
+    with pytest.raises(CheckpointError, match=message):
+        load_model(path)

@@ -1,0 +1,188 @@
+import copy
+
+import pytest
+import timm
+import torch
+import torch.nn.functional as F
+from timm.models.vision_transformer import VisionTransformer
+
+from crossearth.errors import ConfigError, ShapeError
+from crossearth.models import LoRARein, ReinViT
+
+
+def tiny_vit(**arguments) -> VisionTransformer:
+    defaults = {'patch_size': 16, 'embed_dim': 32, 'depth': 4, 'num_heads': 2, 'num_classes': 0}
+    return VisionTransformer(**{**defaults, 'dynamic_img_size': True, **arguments})
+
+
+def test_equals_dinov2_with_rein(parity):
+    reference = parity('dinov2_rein')
+    config, tensors = reference.config, reference.tensors
+    vit = tiny_vit(img_size=128, embed_dim=64, num_heads=4, init_values=1.0)
+    adapter = LoRARein(4, 64, tokens=10, rank=4)
+    # Filling by name first shows that every key of the reference but mask_token is ours.
+    ours = {*vit.state_dict(), *(f'reins.{key}' for key in adapter.state_dict())}
+    assert ours == set(config['keys']) - {'mask_token'}
+    reference.weights.fill(vit)
+    reference.weights.fill(adapter, 'reins.')
+    backbone = ReinViT(vit, adapter, indices=(0, 1, 2, 3)).train()
+    image = reference.weights.rnd('img(128, 128)', 1, 3, 128, 128)
+    features = backbone(image)
+    for level, ours in enumerate(features.maps):
+        if ours.shape[-1] > 32:
+            ours = F.avg_pool2d(ours, 4)
+        torch.testing.assert_close(ours, tensors[f'runs/0/pyramid/{level}'], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(features.queries, tensors['runs/0/querys'], rtol=1e-5, atol=1e-5)
+    loss = sum(m.sin().sum() for m in features.maps) + features.queries.sin().sum()
+    loss.backward()
+    for name, parameter in adapter.named_parameters():
+        expected = tensors[f'train/grads/reins.{name}']
+        torch.testing.assert_close(
+            parameter.grad, expected, rtol=1e-5, atol=1e-5 * expected.abs().max().item()
+        )
+    assert all(p.grad is None for p in vit.parameters())
+
+
+def test_equals_dinov2_with_rein_away_from_the_native_size(parity):
+    """Positions are given here; how timm resizes them differs (antialias), see convert_dinov2."""
+    reference = parity('dinov2_rein')
+    vit = tiny_vit(img_size=(128, 192), embed_dim=64, num_heads=4, init_values=1.0)
+    adapter = LoRARein(4, 64, tokens=10, rank=4)
+    reference.weights.fill(vit, skip=('pos_embed',))
+    reference.weights.fill(adapter, 'reins.')
+    with torch.no_grad():
+        vit.pos_embed.copy_(reference.tensors['runs/1/pos_embed'])
+    backbone = ReinViT(vit, adapter, indices=(0, 1, 2, 3))
+    maps = backbone(reference.weights.rnd('img(128, 192)', 1, 3, 128, 192)).maps
+    for level, ours in enumerate(maps):
+        if ours.shape[-1] > 32:
+            ours = F.avg_pool2d(ours, 4)
+        torch.testing.assert_close(
+            ours, reference.tensors[f'runs/1/pyramid/{level}'], rtol=1e-5, atol=1e-5
+        )
+
+
+def test_transformer_is_bit_identical_after_training():
+    torch.manual_seed(0)
+    vit = tiny_vit(img_size=32, drop_path_rate=0.5, proj_drop_rate=0.5, reg_tokens=4)
+    before = copy.deepcopy(vit.state_dict())
+    backbone = ReinViT(vit, LoRARein(4, 32, tokens=8, rank=2))
+    optimiser = torch.optim.AdamW([p for p in backbone.parameters() if p.requires_grad], lr=0.1)
+    image = torch.rand(2, 3, 32, 32)
+    for _ in range(3):
+        backbone.train()
+        features = backbone(image)
+        (
+            sum(m.square().mean() for m in features.maps) + features.queries.square().mean()
+        ).backward()
+        assert all(p.grad is None and not p.requires_grad for p in vit.parameters())
+        assert all(p.grad is not None for p in backbone.adapter.parameters())
+        optimiser.step()
+        optimiser.zero_grad()
+    for name, value in vit.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_dropout_and_stochastic_depth_are_off_in_training():
+    vit = tiny_vit(img_size=32, drop_path_rate=0.9, proj_drop_rate=0.9, pos_drop_rate=0.9)
+    backbone = ReinViT(vit, LoRARein(4, 32, tokens=8, rank=2)).train()
+    assert backbone.training
+    assert not any(module.training for module in vit.modules())
+    image = torch.rand(1, 3, 32, 32)
+    assert torch.equal(backbone(image).maps[0], backbone(image).maps[0])
+
+
+def test_adapter_sees_patch_tokens_only():
+    seen = []
+
+    class Spy(torch.nn.Module):
+        depth = 4
+
+        def forward(self, features, layer):
+            seen.append((layer, features.shape[1]))
+            return features
+
+        def queries(self):
+            return None
+
+    ReinViT(tiny_vit(img_size=64, reg_tokens=4), Spy())(torch.rand(1, 3, 64, 32))
+    assert seen == [(0, 8), (1, 8), (2, 8), (3, 8)]
+
+
+def test_without_adapter_it_is_the_plain_transformer():
+    vit = tiny_vit(img_size=64)
+    image = torch.rand(1, 3, 64, 64)
+    expected = vit.eval().forward_intermediates(image, indices=[2], intermediates_only=True)
+    features = ReinViT(vit, None, indices=(0, 1, 2, 3))(image)
+    assert torch.equal(features.maps[2], expected[0])
+    assert features.queries is None
+
+
+@pytest.mark.parametrize('hw', [(16, 16), (17, 50), (33, 31), (80, 80)])
+def test_any_size_gives_maps_of_the_rounded_up_size(hw):
+    backbone = ReinViT(tiny_vit(img_size=32), LoRARein(4, 32, tokens=8, rank=2))
+    maps = backbone(torch.rand(1, 3, *hw)).maps
+    for stride, level in zip((4, 8, 16, 32), maps, strict=True):
+        assert level.shape[-2:] == tuple(-(-side // stride) for side in hw)
+
+
+def test_padding_leaves_what_an_image_of_whole_patches_gives():
+    """Replicated borders: a constant image stays constant, whatever its size."""
+    backbone = ReinViT(tiny_vit(img_size=32), None)
+    whole, part = (backbone(torch.full((1, 3, n, n), 0.3)).maps[2] for n in (32, 27))
+    torch.testing.assert_close(whole, part)
+
+
+def test_default_blocks_of_a_large_transformer_are_those_of_the_release():
+    backbone = ReinViT(tiny_vit(img_size=32, depth=24), None)
+    assert backbone.indices == (7, 11, 15, 23)
+    assert ReinViT(tiny_vit(img_size=32, depth=12), None).indices == (3, 5, 7, 11)
+
+
+def test_shallow_transformer_reads_a_block_more_than_once():
+    assert len(ReinViT(tiny_vit(img_size=32, depth=2), None)(torch.rand(1, 3, 32, 32)).maps) == 4
+
+
+def test_a_copy_runs_on_its_own_adapter():
+    backbone = ReinViT(tiny_vit(img_size=32), LoRARein(4, 32, tokens=8, rank=2))
+    image = torch.rand(1, 3, 32, 32)
+    before = backbone(image).maps[0]
+    clone = copy.deepcopy(backbone)
+    with torch.no_grad():
+        clone.adapter.scale.fill_(10)
+    assert torch.equal(backbone(image).maps[0], before)
+    assert not torch.equal(clone(image).maps[0], before)
+
+
+def test_image_smaller_than_a_patch_is_refused():
+    with pytest.raises(ShapeError, match='10x64 px is smaller than one patch of 16x16'):
+        ReinViT(tiny_vit(img_size=32), None)(torch.rand(1, 3, 10, 64))
+
+
+def test_transformer_of_one_size_says_how_to_build_it():
+    backbone = ReinViT(tiny_vit(img_size=32, dynamic_img_size=False), None)
+    with pytest.raises(ShapeError, match=r'refuses 64x64 px .*dynamic_img_size=True'):
+        backbone(torch.rand(1, 3, 64, 64))
+
+
+def test_convolutional_model_is_refused():
+    with pytest.raises(ConfigError, match='use TimmPyramid'):
+        ReinViT(timm.create_model('resnet10t'), None)
+
+
+def test_second_adapter_on_one_transformer_is_refused():
+    vit = tiny_vit(img_size=32)
+    ReinViT(vit, LoRARein(4, 32, tokens=8, rank=2))
+    with pytest.raises(ConfigError, match='has an adapter already'):
+        ReinViT(vit, None)
+
+
+def test_adapter_of_another_depth_is_refused():
+    with pytest.raises(ConfigError, match='adapter has 3 layers, the transformer 4 blocks'):
+        ReinViT(tiny_vit(img_size=32), LoRARein(3, 32, tokens=8, rank=2))
+
+
+@pytest.mark.parametrize('indices', [(0, 1, 2), (0, 2, 1, 3), (0, 1, 2, 4), (-1, 0, 1, 2)])
+def test_indices_out_of_order_or_range_are_refused(indices):
+    with pytest.raises(ConfigError, match='four blocks in order: expected four of 0 to 3'):
+        ReinViT(tiny_vit(img_size=32), None, indices=indices)

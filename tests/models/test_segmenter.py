@@ -1,0 +1,154 @@
+import pytest
+import timm
+import torch
+from torch import nn
+
+from crossearth.errors import BandError, ConfigError, ShapeError
+from crossearth.models import (
+    Features,
+    FPNDecoder,
+    Segmenter,
+    TimmPyramid,
+    create_timm,
+    fpn_timm,
+    rein_vit_fpn,
+)
+
+
+class Average(nn.Module):
+    """A backbone and decoder whose logits are the image averaged over 4×4 px."""
+
+    channels = (1, 1, 1, 1)
+
+    def forward(self, image):
+        return Features(tuple(nn.functional.avg_pool2d(image, s) for s in (4, 8, 16, 32)))
+
+
+class First(nn.Module):
+    num_classes = 2
+
+    def forward(self, features):
+        return features.maps[0]
+
+
+def test_logits_are_where_their_pixels_are():
+    """Logits of a ramp are the ramp: no shift from padding, upsampling and cropping."""
+    model = Segmenter(Average(), First(), mean=[0.5, 0.5], std=[2.0, 2.0])
+    row, col = torch.meshgrid(torch.arange(75.0), torch.arange(100.0), indexing='ij')
+    image = torch.stack([row, col])[None] / 100
+    expected = (image - 0.5) / 2
+    # away from the border, where the average of the replicated pixels bends the ramp
+    inside = (..., slice(4, 70), slice(4, 94))
+    torch.testing.assert_close(model(image)[inside], expected[inside], rtol=0, atol=1e-6)
+
+
+def test_normalize_uses_each_bands_statistics():
+    model = Segmenter(Average(), First(), mean=[0.1, 0.2], std=[0.5, 0.25])
+    image = torch.full((1, 2, 1, 1), 0.6)
+    assert model.normalize(image).flatten().tolist() == pytest.approx([1.0, 1.6])
+
+
+@pytest.mark.parametrize('hw', [(1, 1), (31, 33), (64, 20)])
+def test_logits_have_the_size_of_the_image(hw):
+    model = fpn_timm('resnet10t', num_classes=3, width=16).eval()
+    assert model(torch.rand(2, 3, *hw)).shape == (2, 3, *hw)
+
+
+def test_other_bands_are_refused_by_number():
+    model = fpn_timm('resnet10t', num_classes=3, width=16, in_channels=4)
+    with pytest.raises(BandError, match='image has 3 bands, the model takes 4'):
+        model(torch.rand(1, 3, 32, 32))
+
+
+def test_integers_are_refused():
+    model = Segmenter(Average(), First(), mean=[0.1, 0.2], std=[0.5, 0.25])
+    with pytest.raises(ShapeError, match=r'torch.uint8, expected floats in \[0, 1\]'):
+        model(torch.zeros(1, 2, 8, 8, dtype=torch.uint8))
+
+
+def test_empty_image_is_refused():
+    model = Segmenter(Average(), First(), mean=[0.1, 0.2], std=[0.5, 0.25])
+    with pytest.raises(ShapeError, match='0x8 px is empty'):
+        model(torch.zeros(1, 2, 0, 8))
+
+
+@pytest.mark.parametrize(('mean', 'std'), [([0.5], [1.0, 1.0]), ([], []), ([0.5], [0.0])])
+def test_statistics_that_do_not_fit_are_refused(mean, std):
+    with pytest.raises(ConfigError, match='one value a band'):
+        Segmenter(Average(), First(), mean=mean, std=std)
+
+
+def test_builders_refuse_statistics_of_other_bands():
+    with pytest.raises(ConfigError, match='mean has 3 and std 4 values for 4 bands'):
+        fpn_timm('resnet10t', num_classes=2, in_channels=4, mean=[0.1, 0.2, 0.3])
+
+
+@pytest.mark.parametrize(
+    'name', ['resnet10t', 'mobilenetv3_small_050', 'convnext_atto', 'pvt_v2_b0', 'hrnet_w18_small']
+)
+def test_pyramids_of_timm_keep_the_contract(name):
+    backbone = TimmPyramid(timm.create_model(name))
+    maps = backbone(torch.rand(1, 3, 64, 96)).maps
+    for stride, width, level in zip((4, 8, 16, 32), backbone.channels, maps, strict=True):
+        assert level.shape == (1, width, 64 // stride, 96 // stride)
+
+
+@pytest.mark.parametrize('name', ['resnet10t', 'mobilenetv3_small_050', 'convnext_atto'])
+def test_every_parameter_gets_a_gradient(name):
+    """What DistributedDataParallel(find_unused_parameters=False) needs."""
+    model = fpn_timm(name, num_classes=2, width=16)
+    model(torch.rand(2, 3, 64, 64)).square().mean().backward()
+    assert [n for n, p in model.named_parameters() if p.grad is None] == []
+
+
+def test_every_trainable_parameter_of_a_rein_model_gets_a_gradient():
+    model = rein_vit_fpn('vit_tiny_patch16_224', num_classes=2, img_size=32, width=16)
+    model(torch.rand(1, 3, 40, 32)).square().mean().backward()
+    trainable = {n for n, p in model.named_parameters() if p.requires_grad}
+    assert {n for n, p in model.named_parameters() if p.grad is not None} == trainable
+
+
+def test_plain_transformer_is_no_pyramid():
+    with pytest.raises(ConfigError, match=r'strides \[16\], expected 4, 8, 16 and 32'):
+        TimmPyramid(timm.create_model('vit_tiny_patch16_224'))
+
+
+def test_foreign_module_is_no_pyramid():
+    with pytest.raises(ConfigError, match='Linear has no forward_intermediates'):
+        TimmPyramid(nn.Linear(1, 1))
+
+
+def test_pyramid_of_one_size_says_so():
+    backbone = TimmPyramid(timm.create_model('tiny_vit_5m_224'))
+    swin = TimmPyramid(timm.create_model('swin_tiny_patch4_window7_224', depths=(1, 1, 1, 1)))
+    assert backbone.channels == (64, 128, 160, 320)
+    with pytest.raises(ShapeError, match='refuses 64x64 px'):
+        swin(torch.rand(1, 3, 64, 64))
+
+
+def test_unknown_timm_model_is_named():
+    with pytest.raises(ConfigError, match="no model 'resnet1800'"):
+        create_timm('resnet1800')
+
+
+def test_decoder_learns_a_picture_within_a_hundred_steps():
+    torch.manual_seed(0)
+    model = fpn_timm('resnet10t', num_classes=2, width=16)
+    image = torch.rand(1, 3, 64, 64)
+    target = torch.zeros(1, 64, 64, dtype=torch.long)
+    target[:, :, 32:] = 1
+    target[:, 16:32, 16:32] = 1
+    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    for _ in range(60):
+        loss = nn.functional.cross_entropy(model(image), target)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    accuracy = (model(image).argmax(1) == target).float().mean()
+    assert accuracy > 0.95
+
+
+@pytest.mark.parametrize('bad', [{'num_classes': 0}, {'width': 0}])
+def test_decoder_of_nothing_is_refused(bad):
+    with pytest.raises(ConfigError, match='must be positive'):
+        FPNDecoder((4, 8, 16, 32), **{'num_classes': 2, **bad})
