@@ -47,7 +47,7 @@ class DomainGeneralizationTask(BaseTask):
         Losses: paper §3.3; optimiser and schedule: §5.1.
     """
 
-    ignore = ('model', 'style')
+    ignore = ('model', 'style', 'labels')  # plain numbers alone, so that checkpoints load safely
     monitor = 'val/mIoU'
     mode = 'max'
 
@@ -175,10 +175,8 @@ class DomainGeneralizationTask(BaseTask):
     def _frozen_keys(self) -> Iterator[str]:
         for name, module in self.named_modules():
             if any(parameter.requires_grad for parameter in module.parameters()):
-                own = (
-                    (key, value.requires_grad) for key, value in module.named_parameters('', False)
-                )
-                yield from (_join(name, key) for key, trainable in own if not trainable)
+                own = module.named_parameters(recurse=False)
+                yield from (_join(name, key) for key, value in own if not value.requires_grad)
             elif next(module.parameters(), None) is not None:
                 yield from (_join(name, key) for key in module.state_dict())
 

@@ -1,0 +1,193 @@
+import lightning.pytorch as pl
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from crossearth.datasets import FolderDataset, ShiftDataModule
+from crossearth.errors import CheckpointError, ConfigError, LabelError, ShapeError
+from crossearth.labels import ISPRS, LabelSpace
+from crossearth.metrics import confusion_matrix, mean_iou
+from crossearth.trainers import DomainGeneralizationTask
+
+TWO = LabelSpace('two', ('dark', 'bright'), ((0, 0, 0), (255, 255, 255)))
+
+
+class Threshold(nn.Module):
+    """Two classes by the brightness of the first band; learns where to cut."""
+
+    def __init__(self, classes=2):
+        super().__init__()
+        self.head = nn.Conv2d(1, classes, 1)
+        self.frozen = nn.Conv2d(1, 1, 1).requires_grad_(False)
+
+    def forward(self, image):
+        return self.head(image[:, :1] * 4 - 2)
+
+
+@pytest.fixture
+def folder(write_raster, tmp_path):
+    """Scenes whose mask is where the image is bright, with a few pixels ignored."""
+
+    def write(name, *, seed, shift=0, scenes=2):
+        rng = np.random.default_rng(seed)
+        for i in range(scenes):
+            ids = rng.integers(0, 2, (1, 40, 44), np.uint8)
+            pixels = np.where(ids == 1, 200, 60) + rng.integers(-50, 50, ids.shape) + shift
+            ids[0, :2] = 255
+            write_raster(f'{name}/images/{i}.tif', np.clip(pixels, 0, 255).astype(np.uint8))
+            write_raster(f'{name}/masks/{i}.tif', ids)
+        return FolderDataset(tmp_path / name / 'images', tmp_path / name / 'masks', labels=TWO)
+
+    return write
+
+
+@pytest.fixture
+def data(folder):
+    return ShiftDataModule(
+        folder('source', seed=0),
+        val=folder('val', seed=1),
+        unseen={'darker': folder('darker', seed=2, shift=-60), 'same': folder('same', seed=3)},
+        size_px=16,
+        windows_per_epoch=64,
+        batch_size=8,
+        seed=5,
+    )
+
+
+def trainer(tmp_path, **options):
+    return pl.Trainer(
+        accelerator='cpu',
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=tmp_path,
+        use_distributed_sampler=False,
+        **options,
+    )
+
+
+def fit(tmp_path, data, *, steps=30, seed=0, **options):
+    pl.seed_everything(seed, verbose=False)
+    task = DomainGeneralizationTask(Threshold(), labels=TWO, lr=0.05, **options)
+    run = trainer(tmp_path, max_steps=steps, enable_checkpointing=False)
+    run.fit(task, datamodule=data)
+    return task, run
+
+
+def test_training_learns_and_each_domain_is_scored_from_one_matrix(tmp_path, data):
+    task, run = fit(tmp_path, data)
+    run.test(task, datamodule=data, verbose=False)
+    scores = {name: float(value) for name, value in run.callback_metrics.items()}
+    assert list(task.confusion) == ['source', 'darker', 'same']
+    assert scores['test/source/mIoU'] > 0.9
+    assert scores['test/same/mIoU'] > 0.9
+    assert scores['test/darker/mIoU'] < scores['test/source/mIoU']
+    unseen = [scores['test/darker/mIoU'], scores['test/same/mIoU']]
+    assert scores['test/unseen/mIoU'] == pytest.approx(sum(unseen) / 2)
+    for (name, loader), matrix in zip(
+        zip(data.domains, data.test_dataloader(), strict=True), task.confusion.values(), strict=True
+    ):
+        expected = torch.zeros(2, 2, dtype=torch.int64)
+        for batch in loader:
+            logits = task(batch['image'].float() / 255)
+            expected += confusion_matrix(logits.argmax(1), batch['mask'], num_classes=2)
+        assert torch.equal(matrix, expected), name
+        assert scores[f'test/{name}/mIoU'] == pytest.approx(mean_iou(expected))
+
+
+def test_a_seed_repeats_a_training_bit_for_bit(tmp_path, data):
+    first, _ = fit(tmp_path, data)
+    second, _ = fit(tmp_path, data)
+    other, _ = fit(tmp_path, data, seed=1)
+    assert torch.equal(first.model.head.weight, second.model.head.weight)
+    assert not torch.equal(first.model.head.weight, other.model.head.weight)
+
+
+def test_style_changes_training_images_only(tmp_path, data):
+    seen = []
+
+    class Style(nn.Module):
+        def forward(self, image):
+            seen.append(image.detach().clone())
+            return 1 - image
+
+    task, run = fit(tmp_path, data, style=Style(), steps=3)
+    assert len(seen) == 3
+    assert all(image.min() >= 0 and image.max() <= 1 for image in seen)
+    run.test(task, datamodule=data, verbose=False)
+    assert len(seen) == 3
+
+
+def test_frozen_weights_stay_as_they_are_and_out_of_the_checkpoint(tmp_path, data):
+    pl.seed_everything(0, verbose=False)
+    model = Threshold()
+    before = model.frozen.weight.clone()
+    task = DomainGeneralizationTask(model, labels=TWO, lr=0.05)
+    run = trainer(tmp_path, max_steps=3)
+    run.fit(task, datamodule=data)
+    path = tmp_path / 'last.ckpt'
+    run.save_checkpoint(path)
+    assert torch.equal(model.frozen.weight, before)
+    content = torch.load(path, weights_only=True)
+    assert sorted(content['state_dict']) == ['model.head.bias', 'model.head.weight']
+    again = DomainGeneralizationTask(Threshold(), labels=TWO)
+    trainer(tmp_path).test(again, datamodule=data, ckpt_path=path, verbose=False, weights_only=True)
+    assert torch.equal(again.model.head.weight, model.head.weight)
+
+
+def test_a_checkpoint_of_another_model_is_refused_by_name(tmp_path, data):
+    _, run = fit(tmp_path, data, steps=1)
+    path = tmp_path / 'last.ckpt'
+    run.save_checkpoint(path)
+    other = DomainGeneralizationTask(Threshold(classes=3), labels=TWO)
+    with pytest.raises(CheckpointError, match=r'2 have another shape; first model\.head\.bias'):
+        trainer(tmp_path).test(other, datamodule=data, ckpt_path=path, weights_only=True)
+
+
+@pytest.mark.parametrize(
+    ('model', 'error', 'message'),
+    [
+        (Threshold(classes=3), LabelError, 'build it with num_classes=2'),
+        (nn.Sequential(nn.Conv2d(1, 2, 1), nn.MaxPool2d(2)), ShapeError, "input's height"),
+    ],
+)
+def test_models_with_other_outputs_are_refused(tmp_path, data, model, error, message):
+    task = DomainGeneralizationTask(model, labels=TWO)
+    with pytest.raises(error, match=message):
+        trainer(tmp_path, max_steps=1, enable_checkpointing=False).fit(task, datamodule=data)
+
+
+def test_a_model_without_trainable_parameters_is_refused(tmp_path, data):
+    task = DomainGeneralizationTask(Threshold().requires_grad_(False), labels=TWO)
+    with pytest.raises(ConfigError, match='nothing to train'):
+        trainer(tmp_path, max_steps=1, enable_checkpointing=False).fit(task, datamodule=data)
+
+
+def test_plain_loaders_are_scored_by_position(tmp_path, folder):
+    scenes = folder('x', seed=0)
+
+    def collate(samples):
+        image = torch.stack([sample['image'] for sample in samples]).float() / 255
+        return {'image': image, 'mask': torch.stack([sample['mask'] for sample in samples])}
+
+    loader = DataLoader(scenes, batch_size=2, collate_fn=collate)
+    task = DomainGeneralizationTask(Threshold(), labels=TWO)
+    trainer(tmp_path).test(task, [loader, loader], verbose=False)
+    assert list(task.confusion) == ['domain_0', 'domain_1']
+    assert task.confusion['domain_0'].sum() == 2 * 38 * 44
+
+
+def test_data_of_other_classes_bands_or_without_masks_are_refused(folder, tmp_path):
+    source = folder('source', seed=0)
+    images = tmp_path / 'source' / 'images'
+    six = FolderDataset(images, tmp_path / 'source' / 'masks', labels=ISPRS)
+    with pytest.raises(LabelError, match='far: classes are'):
+        ShiftDataModule(source, unseen={'far': six})
+    with pytest.raises(LabelError, match='has no mask'):
+        ShiftDataModule(source, unseen={'far': FolderDataset(images, labels=TWO)})
+    with pytest.raises(ConfigError, match='choose another name'):
+        ShiftDataModule(source, unseen={'source': source})
+    with pytest.raises(ConfigError, match='make no batch'):
+        ShiftDataModule(source, windows_per_epoch=2, batch_size=4)
