@@ -26,6 +26,9 @@ __all__ = [
     'ThresholdCodec',
 ]
 
+RawMask = Integer[np.ndarray, 'c h w']
+"""Values of a mask as its file holds them; one object, for recipes compare types by identity."""
+
 IGNORE_INDEX = 255
 """Label of pixels that are neither trained on nor scored."""
 
@@ -96,7 +99,7 @@ class Decoded(NamedTuple):
 class LabelCodec(Protocol):
     """How a mask file encodes class ids."""
 
-    def decode(self, raw: Integer[np.ndarray, 'c h w']) -> Decoded:
+    def decode(self, raw: RawMask) -> Decoded:
         """Class ids of raw mask values."""
         ...
 
@@ -121,7 +124,7 @@ class IdCodec:
         """Raw values are class ids already, 255 is ignored."""
         return cls({**{i: i for i in range(num_classes)}, IGNORE_INDEX: IGNORE_INDEX})
 
-    def decode(self, raw: Integer[np.ndarray, 'c h w']) -> Decoded:
+    def decode(self, raw: RawMask) -> Decoded:
         """Class ids of a one-band mask.
 
         Args:
@@ -166,7 +169,7 @@ class ThresholdCodec:
 
     threshold: int = 128
 
-    def decode(self, raw: Integer[np.ndarray, 'c h w']) -> Decoded:
+    def decode(self, raw: RawMask) -> Decoded:
         """Class ids, 0 or 1."""
         return Decoded((raw[0] >= self.threshold).astype(np.uint8), {})
 
@@ -200,7 +203,7 @@ class ColourCodec:
                 "match='threshold' needs colours made of 0 and 255 only: use match='exact'"
             )
 
-    def decode(self, raw: Integer[np.ndarray, 'c h w']) -> Decoded:
+    def decode(self, raw: RawMask) -> Decoded:
         """Class ids of an RGB mask; an alpha band is not looked at.
 
         Args:
@@ -236,7 +239,7 @@ class ColourCodec:
         return Decoded(ids, unknown)
 
 
-def _single_band(raw: Integer[np.ndarray, 'c h w']) -> Integer[np.ndarray, 'h w']:
+def _single_band(raw: RawMask) -> Integer[np.ndarray, 'h w']:
     if raw.shape[0] != 1:
         raise LabelError(
             f'mask has {raw.shape[0]} bands, but its classes are ids: expected one band; choose a '

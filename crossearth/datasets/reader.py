@@ -1,6 +1,7 @@
 """Windows of pixels from open files: a bounded set of handles, opened where they are used."""
 
 import os
+import weakref
 from collections import OrderedDict
 from typing import Any
 
@@ -30,8 +31,7 @@ class SceneReader:
 
     def __init__(self, max_open: int = 64) -> None:
         self.max_open = max_open
-        self._handles: OrderedDict[str, rasterio.DatasetReader] = OrderedDict()
-        self._process = os.getpid()
+        self._start()
 
     def __getstate__(self) -> dict[str, Any]:
         return {'max_open': self.max_open}
@@ -70,8 +70,7 @@ class SceneReader:
 
     def close(self) -> None:
         """Close every file."""
-        while self._handles:
-            self._handles.popitem()[1].close()
+        _close(self._handles)
 
     def _valid(
         self, scene: Scene, window: Window, core: Shaped[np.ndarray, 'c h w']
@@ -115,9 +114,15 @@ class SceneReader:
         padded[:, rows, cols] = core
         return padded, (rows, cols)
 
+    def _start(self) -> None:
+        self._handles: OrderedDict[str, rasterio.DatasetReader] = OrderedDict()
+        self._process = os.getpid()
+        # Files left open until the interpreter is torn down make GDAL report errors to nowhere.
+        weakref.finalize(self, _close, self._handles)
+
     def _handle(self, path: str) -> rasterio.DatasetReader:
         if os.getpid() != self._process:  # a fork: the parent's handles share its file offsets
-            self._handles, self._process = OrderedDict(), os.getpid()
+            self._start()
         if path in self._handles:
             self._handles.move_to_end(path)
             return self._handles[path]
@@ -126,6 +131,11 @@ class SceneReader:
         handle = open_raster(path)
         self._handles[path] = handle
         return handle
+
+
+def _close(handles: OrderedDict[str, rasterio.DatasetReader]) -> None:
+    while handles:
+        handles.popitem()[1].close()
 
 
 def _inside(scene: Scene, window: Window) -> tuple[slice, slice]:

@@ -1,4 +1,8 @@
+import os
 import pickle
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +15,7 @@ from torch.utils.data import DataLoader
 from torchgeo.datasets import stack_samples
 from torchgeo.samplers import GriddedPatchSampler
 
+import crossearth
 from crossearth.datasets import GridWindowSampler, SceneDataset, read_scene
 from crossearth.errors import (
     BandError,
@@ -303,3 +308,22 @@ def test_samplers_of_torchgeo_drive_it(scene):
     batches = list(loader)
     assert sum(len(batch['image']) for batch in batches) == 35
     assert all(batch['image'].shape[1:] == (3, 8, 8) for batch in batches)
+
+
+def test_files_left_open_at_exit_leave_no_noise(scene, tmp_path):
+    script = tmp_path / 'leave.py'
+    script.write_text(
+        'import sys\n'
+        'from crossearth.datasets import SceneDataset, read_scene\n'
+        'from crossearth.labels import ISPRS\n'
+        'data = SceneDataset([read_scene(sys.argv[1])], ISPRS)\n'
+        'data[0]\n'
+    )
+    run = subprocess.run(
+        [sys.executable, script, scene.image],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, 'PYTHONPATH': str(Path(crossearth.__file__).parents[1])},
+    )
+    assert run.stderr == ''

@@ -1,0 +1,87 @@
+"""The command line: `crossearth demo | fit | validate | test | predict`."""
+
+import argparse
+import sys
+import warnings
+from collections.abc import Sequence
+
+from crossearth.errors import CrossEarthError
+
+__all__ = ['main']
+
+_LIGHTNING = {
+    'fit': 'train a model from a recipe',
+    'validate': 'score a checkpoint on validation scenes',
+    'test': 'score a checkpoint on the source and every unseen domain',
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; errors of this library become one line and exit status 2.
+
+    Args:
+        argv: Words after the program's name; None for those of the process.
+
+    Returns:
+        Exit status.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if words and words[0] in _LIGHTNING:
+            _run_lightning(None if argv is None else words)
+        else:
+            arguments = _parser().parse_args(words)
+            arguments.run(arguments)
+    except CrossEarthError as error:
+        print(f'crossearth: {error}', file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print('crossearth: interrupted; files that were not finished are removed', file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog='crossearth',
+        description='Segment remote-sensing images where no label was ever drawn.',
+    )
+    commands = parser.add_subparsers(title='commands', metavar='COMMAND', required=True)
+    demo = commands.add_parser('demo', help='the whole story on generated data')
+    demo.add_argument('--output', default='crossearth-demo', help='folder for everything it makes')
+    demo.add_argument('--quick', action='store_true', help='a minute, with weaker models')
+    demo.add_argument('--seed', type=int, default=0, help='same seed, same numbers')
+    demo.set_defaults(run=_run_demo)
+    for name, text in _LIGHTNING.items():
+        commands.add_parser(name, help=f'{text} (crossearth {name} --help)', add_help=False)
+    return parser
+
+
+def _run_demo(arguments: argparse.Namespace) -> None:
+    from crossearth.demo import run_demo
+
+    run_demo(arguments.output, quick=arguments.quick, seed=arguments.seed)
+
+
+def _run_lightning(words: list[str] | None) -> None:
+    from lightning.pytorch.cli import LightningCLI
+
+    from crossearth.datasets import ShiftDataModule
+    from crossearth.trainers import DomainGeneralizationTask
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', message='.*does not have many workers')
+        warnings.filterwarnings('ignore', message='.*LeafSpec')  # lightning's use of torch
+        LightningCLI(
+            DomainGeneralizationTask,
+            ShiftDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            trainer_defaults={'use_distributed_sampler': False},
+            save_config_kwargs={'overwrite': True},
+            args=words,
+        )
+
+
+if __name__ == '__main__':
+    sys.exit(main())
