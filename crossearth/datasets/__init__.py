@@ -1,3 +1,10 @@
 """Scenes on disk → windows → samples."""
 
-__all__: list[str] = []
+from crossearth.datasets.synthetic import (
+    EARTH_DOMAINS,
+    EarthDomain,
+    SyntheticEarth,
+    SyntheticScene,
+)
+
+__all__ = ['EARTH_DOMAINS', 'EarthDomain', 'SyntheticEarth', 'SyntheticScene']
