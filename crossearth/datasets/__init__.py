@@ -6,8 +6,16 @@ from crossearth.datasets.samplers import GridWindowSampler, RandomWindowSampler
 from crossearth.datasets.scene import Scene, open_raster, read_scene
 from crossearth.datasets.scene_dataset import SceneDataset
 from crossearth.datasets.shift import ShiftDataModule
+from crossearth.datasets.synthetic import (
+    EARTH_DOMAINS,
+    EarthDomain,
+    SyntheticEarth,
+    SyntheticScene,
+)
 
 __all__ = [
+    'EARTH_DOMAINS',
+    'EarthDomain',
     'FolderDataset',
     'GridWindowSampler',
     'RandomWindowSampler',
@@ -15,6 +23,8 @@ __all__ = [
     'SceneDataset',
     'SceneReader',
     'ShiftDataModule',
+    'SyntheticEarth',
+    'SyntheticScene',
     'list_rasters',
     'open_raster',
     'read_scene',

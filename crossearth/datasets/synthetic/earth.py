@@ -1,0 +1,411 @@
+"""The synthetic Earth: scenes of any domain from a seed, in memory or on disk."""
+
+import hashlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Final, NamedTuple, get_args
+
+import numpy as np
+from affine import Affine
+from jaxtyping import UInt8
+from rasterio.warp import transform as transform_points
+
+from crossearth.datasets.synthetic import town, writer
+from crossearth.datasets.synthetic.domains import Bands, EarthDomain, Platform
+from crossearth.datasets.synthetic.plan import Dice, Lot, Site, Sun, stamp_trees
+from crossearth.datasets.synthetic.render import (
+    Bend,
+    Light,
+    Noise,
+    Optics,
+    Placement,
+    lay_out,
+    render,
+)
+from crossearth.datasets.synthetic.spectra import BANDS, Climate, draw_spectra
+from crossearth.errors import ConfigError
+
+__all__ = ['SyntheticEarth', 'SyntheticScene']
+
+PITCH_M: Final = 5_000.0
+"""Distance of neighbouring scenes of a domain, and the largest side of a scene."""
+SCENES_PER_ROW: Final = 20
+BAND_ORDER: Final[dict[Bands, tuple[int, ...]]] = {
+    'rgb': (2, 1, 0),
+    'irrg': (3, 2, 1),
+    'rgbnir': (2, 1, 0, 3),
+}
+LONGEST_SHADOW_M: Final = 90.0
+LARGEST_TREE_M: Final = 9.0
+
+
+class SyntheticScene(NamedTuple):
+    """A drawn scene.
+
+    Args:
+        image: 8-bit values, (c, h, w), bands in the order of the domain.
+        mask: Class ids of `crossearth.labels.ISPRS`, (h, w); no pixel is ignored.
+    """
+
+    image: UInt8[np.ndarray, 'c h w']
+    mask: UInt8[np.ndarray, 'h w']
+
+
+@dataclass(frozen=True, slots=True)
+class _Sensor:
+    """A platform: its pixel size, and the ranges that its scenes vary in."""
+
+    gsd_m: float
+    blur_px: tuple[float, float]
+    noise: tuple[float, float]
+    haze: tuple[float, float]
+    gain: tuple[float, float]
+    gamma: tuple[float, float]
+    tint: float
+
+
+SENSORS: Final[dict[Platform, _Sensor]] = {
+    'aerial': _Sensor(
+        0.25, (0.45, 0.6), (0.003, 0.005), (0.004, 0.014), (1.6, 1.95), (1.65, 1.85), 0.03
+    ),
+    'drone': _Sensor(0.12, (0.5, 0.8), (0.006, 0.012), (0.0, 0.004), (1.6, 2.1), (1.5, 1.9), 0.06),
+    'satellite': _Sensor(
+        0.5, (0.8, 1.05), (0.004, 0.008), (0.03, 0.07), (1.0, 1.35), (1.5, 1.9), 0.06
+    ),
+}
+_ELEVATION_DEG: Final[dict[Climate, tuple[float, float]]] = {
+    'temperate': (38, 56),
+    'arid': (45, 65),
+    'tropical': (48, 70),
+    'winter': (19, 27),
+}
+
+
+class SyntheticEarth:
+    """Draws georeferenced scenes of made-up places, image and mask, from a seed.
+
+    A laboratory for domain gaps, not evidence: label numbers that come from it as synthetic.
+    A scene is a function of the seed, the domain, its index and its size alone; the order of calls
+    does not matter, and no global state is read or changed.
+
+    Args:
+        seed: Seed of this Earth, at least 0.
+
+    Raises:
+        ConfigError: If the seed is negative or no integer.
+
+    Example:
+        >>> from crossearth.datasets.synthetic import EARTH_DOMAINS
+        >>> scene = SyntheticEarth(seed=0).draw(
+        ...     EARTH_DOMAINS['source'], index=0, height=64, width=96
+        ... )
+        >>> scene.image.shape, scene.mask.shape, scene.image.dtype.name
+        ((3, 64, 96), (64, 96), 'uint8')
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = _whole('seed', seed, low=0)
+        self._noise: Noise | None = None
+
+    def draw(self, domain: EarthDomain, *, index: int, height: int, width: int) -> SyntheticScene:
+        """One scene of a domain, in memory.
+
+        Args:
+            domain: Place, season and sensor.
+            index: Which scene of the domain; also where it lies, see `transform`.
+            height: Rows.
+            width: Columns.
+
+        Returns:
+            Image and mask.
+
+        Raises:
+            ConfigError: If the index is negative, a side is below 1 px, or longer than 5 km, where
+                scenes would begin to overlap.
+        """
+        index = _whole('index', index, low=0)
+        self._check_size(domain, height, width)
+        return self._draw(domain, ('scene', domain.name, str(index)), height, width)
+
+    def transform(self, domain: EarthDomain, index: int) -> Affine:
+        """Where a scene lies: `(col, row)` of its pixel corners → metres in the domain's CRS.
+
+        Scenes of a domain lie on a grid of 5 km, so none overlap.
+        """
+        row, col = divmod(_whole('index', index, low=0), SCENES_PER_ROW)
+        x, y = domain.origin_xy
+        gsd = SENSORS[domain.platform].gsd_m
+        return Affine(gsd, 0.0, x + col * PITCH_M, 0.0, -gsd, y - row * PITCH_M)
+
+    def write(
+        self,
+        root: str | Path,
+        domain: EarthDomain,
+        *,
+        scenes: int,
+        size_px: int | tuple[int, int],
+        split: str = 'train',
+        start: int = 0,
+        progress: Callable[[int], object] | None = None,
+    ) -> list[tuple[Path, Path]]:
+        """Writes scenes as tiled GeoTIFFs, image and mask.
+
+        `root/{domain}/{split}/images/{domain}_{index:03d}.tif`, and the mask of the same name in
+        `masks`. Images carry band names and colours; masks carry class ids, the ISPRS palette and
+        nodata 255. The same arguments give the same bytes, and files appear whole or not at all.
+
+        Args:
+            root: Folder to write into; made where it is missing.
+            domain: Place, season and sensor.
+            scenes: How many scenes.
+            size_px: Side of a scene, or its height and width.
+            split: Folder of the split.
+            start: Index of the first scene. An index is a place: splits must not share any.
+            progress: Called with the number of scenes done after each.
+
+        Returns:
+            Paths of images and masks.
+
+        Raises:
+            ConfigError: If a number is out of range, or another split of the domain already holds
+                one of the scenes.
+        """
+        height, width = (size_px, size_px) if isinstance(size_px, int) else size_px
+        scenes, start = _whole('scenes', scenes, low=1), _whole('start', start, low=0)
+        self._check_size(domain, height, width)
+        if not split or not all(c.isascii() and (c.isalnum() or c in '_-') for c in split):
+            raise ConfigError(f'split {split!r} cannot name a folder: use letters, digits, _ and -')
+        base = Path(root) / domain.name
+        names = [f'{domain.name}_{index:03d}.tif' for index in range(start, start + scenes)]
+        for name in names:
+            for twin in base.glob(f'*/images/{name}'):
+                if twin.parts[-3] != split:
+                    raise ConfigError(
+                        f'{twin} already shows this place in split {twin.parts[-3]!r}: splits must '
+                        f'not share scenes, pass a larger start than {start}'
+                    )
+        written = []
+        for done, name in enumerate(names):
+            scene = self.draw(domain, index=start + done, height=height, width=width)
+            image, mask = (base / split / kind / name for kind in ('images', 'masks'))
+            writer.write_pair(
+                image,
+                mask,
+                scene.image,
+                scene.mask,
+                bands=tuple(BANDS[band] for band in BAND_ORDER[domain.bands]),
+                crs=domain.crs,
+                transform=self.transform(domain, start + done),
+            )
+            written.append((image, mask))
+            if progress is not None:
+                progress(done + 1)
+        return written
+
+    def write_style(self, root: str | Path, *, images: int, size_px: int) -> list[Path]:
+        """Writes an unlabelled atlas of looks: PNGs of three bands, without georeferencing.
+
+        What it covers: every region, climate and platform that `EarthDomain` knows, in RGB or
+        IR-R-G, each image with its own draw of all of them, of gains, tints, tone curves, hazes
+        and sun. So it shows appearances of the unseen domains too (tropical gardens, satellite
+        blur, IR-R-G), as the style source of the paper, Million-AID, covers the regions, seasons
+        and sensors of its benchmarks; but none of their scenes: the layouts come from a seed
+        stream of their own, and no labels are written. These images are synthetic, and a gain
+        that a model draws from them says what style injection can do when the style source
+        covers the target, no more.
+
+        Args:
+            root: Folder to write `style_{number:04d}.png` into; made where it is missing.
+            images: How many images.
+            size_px: Side of an image.
+
+        Returns:
+            Paths of the images.
+
+        Raises:
+            ConfigError: If a number is out of range.
+        """
+        images, size_px = _whole('images', images, low=1), _whole('size_px', size_px, low=1)
+        written = []
+        for number in range(images):
+            rng = self._rng('style', 'knobs', str(number))
+            bands: Bands = ('rgb', 'irrg')[int(rng.random() > 0.65)]
+            domain = EarthDomain(
+                'style',
+                _pick(get_args(town.Region.__value__), rng),
+                bands,
+                _pick(get_args(Platform.__value__), rng),
+                _pick(get_args(Climate.__value__), rng),
+            )
+            stream = ('style', 'scene', str(number))
+            scene = self._draw(domain, stream, size_px, size_px, spread=2.5)
+            path = Path(root) / f'style_{number:04d}.png'
+            writer.write_picture(path, scene.image)
+            written.append(path)
+        return written
+
+    def _draw(
+        self,
+        domain: EarthDomain,
+        stream: tuple[str, ...],
+        height: int,
+        width: int,
+        *,
+        spread: float = 1.0,
+    ) -> SyntheticScene:
+        layout, look, lay = (self._rng(*stream, part) for part in ('layout', 'look', 'noise'))
+        sensor, style = SENSORS[domain.platform], town.REGIONS[domain.region]
+        gsd = sensor.gsd_m
+        light = _light(domain, look)
+        spectra = draw_spectra(domain.climate, look, jitter=0.06 * spread**0.5)
+        optics = _optics(sensor, look, spread)
+
+        shadow_px = math.ceil(min(28 / light.rise, LONGEST_SHADOW_M) / gsd)
+        edge = 4
+        margin_row = math.ceil(abs(light.to_sun[1]) * shadow_px) + 2
+        margin_col = math.ceil(abs(light.to_sun[0]) * shadow_px) + 2
+        top, bottom = (
+            (edge + margin_row, edge) if light.to_sun[1] < 0 else (edge, edge + margin_row)
+        )
+        left, right = (
+            (edge + margin_col, edge) if light.to_sun[0] < 0 else (edge, edge + margin_col)
+        )
+
+        angle = layout.uniform(-math.pi / 4, math.pi / 4)
+        bends = tuple(_bends(style, gsd, layout) for _ in range(2))
+        placement = Placement(angle, *bends)
+        full = (height + 2 * max(top, bottom), width + 2 * max(left, right))
+        board = np.zeros(placement.board_shape(*full), np.uint32)
+        cos, sin = math.cos(angle), math.sin(angle)
+        flat = math.hypot(1, light.rise)
+        sun = Sun(
+            (cos * light.to_sun[0] + sin * light.to_sun[1]) / flat,
+            (-sin * light.to_sun[0] + cos * light.to_sun[1]) / flat,
+            light.rise / flat,
+        )
+        site = Site(1 / gsd, Dice(layout), sun, leafless=domain.climate == 'winter')
+        centre_u, centre_v = board.shape[1] * gsd / 2, board.shape[0] * gsd / 2
+        slack = placement.slack_px * gsd + 2 * gsd
+        half_x, half_y = full[1] * gsd / 2 + slack, full[0] * gsd / 2 + slack
+
+        def seen(u: float, v: float, radius: float) -> bool:
+            du, dv = u - centre_u, v - centre_v
+            x, y = cos * du - sin * dv, sin * du + cos * dv
+            return abs(x) < half_x + radius and abs(y) < half_y + radius
+
+        town.build_town(Lot(board, site), style, town.taste_of(domain.region, domain.climate), seen)
+        places = np.array([tree[:2] for tree in site.trees], np.float64).reshape(-1, 2) * gsd
+        du, dv = places[:, 0] - centre_u, places[:, 1] - centre_v
+        x, y = np.abs(cos * du - sin * dv), np.abs(sin * du + cos * dv)
+        near = (x < half_x + LARGEST_TREE_M) & (y < half_y + LARGEST_TREE_M)
+        stamp_trees(board, site, near)
+
+        packed = lay_out(
+            board,
+            placement,
+            rows=range(-top, height + bottom),
+            cols=range(-left, width + right),
+            hw=(height, width),
+        )
+        del board
+        image, mask = render(
+            packed,
+            spectra,
+            light,
+            optics,
+            self._noise_tiles(),
+            lay,
+            bands=BAND_ORDER[domain.bands],
+            gsd_m=gsd,
+            margins=(top, bottom, left, right),
+        )
+        return SyntheticScene(image, mask)
+
+    def _noise_tiles(self) -> Noise:
+        if self._noise is None:
+            self._noise = Noise.draw(self._rng('noise'))
+        return self._noise
+
+    def _rng(self, *words: str) -> np.random.Generator:
+        """The generator of a stream; streams of different words are independent."""
+        digest = hashlib.sha256('\0'.join(words).encode()).digest()
+        spawn_key = tuple(int.from_bytes(digest[k : k + 4], 'little') for k in range(0, 16, 4))
+        return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=spawn_key))
+
+    def _check_size(self, domain: EarthDomain, height: int, width: int) -> None:
+        gsd = SENSORS[domain.platform].gsd_m
+        for name, side in (('height', height), ('width', width)):
+            if _whole(name, side, low=1) * gsd > PITCH_M:
+                raise ConfigError(
+                    f'{name} {side} px is {side * gsd:.0f} m at {gsd} m a pixel: scenes lie '
+                    f'{PITCH_M:.0f} m apart, pass at most {int(PITCH_M / gsd)} px'
+                )
+
+
+def _whole(name: str, value: int, *, low: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < low:
+        raise ConfigError(f'{name} is {value!r}: pass a whole number from {low} up')
+    return int(value)
+
+
+def _pick[T](items: tuple[T, ...], rng: np.random.Generator) -> T:
+    return items[int(rng.random() * len(items))]
+
+
+@lru_cache(maxsize=64)
+def _southern(crs: str, x: float, y: float) -> bool:
+    return bool(transform_points(crs, 'EPSG:4326', [x], [y])[1][0] < 0)
+
+
+def _light(domain: EarthDomain, rng: np.random.Generator) -> Light:
+    """Sun and sky: late morning or early afternoon, the sun south of the place, or north of it."""
+    elevation = math.radians(rng.uniform(*_ELEVATION_DEG[domain.climate]))
+    azimuth = math.radians(180 + rng.uniform(-48, 48))
+    if _southern(domain.crs, *domain.origin_xy):
+        azimuth = math.pi - azimuth
+    share = rng.uniform(0.26, 0.34)  # of the light that comes from the sky, bluer than the sun's
+    sky = (share * 1.22, share, share * 0.86, share * 0.62)
+    total = 0.8 + 0.3 * math.sin(elevation)
+    sun = (total - sky[0], total - sky[1], total - sky[2], total - sky[3])
+    to_sun = (math.sin(azimuth), -math.cos(azimuth))
+    return Light(to_sun, math.tan(elevation), sun, sky)
+
+
+def _optics(sensor: _Sensor, rng: np.random.Generator, spread: float) -> Optics:
+    """The sensor of one scene. A spread above 1 widens the ranges about their middles."""
+
+    def draw(limits: tuple[float, float]) -> float:
+        middle, half = sum(limits) / 2, (limits[1] - limits[0]) / 2 * spread
+        return float(max(rng.uniform(middle - half, middle + half), 0.25 * limits[1]))
+
+    haze = draw(sensor.haze)
+    tint = np.clip(rng.normal(1, sensor.tint * spread, 4), 0.75, 1.25)
+    gain = draw(sensor.gain) * tint * np.array([1.05, 1.0, 0.97, 0.62])
+    return Optics(
+        blur_px=draw(sensor.blur_px),
+        noise=draw(sensor.noise),
+        haze=(haze * 1.6, haze, haze * 0.7, haze * 0.25),
+        gain=(float(gain[0]), float(gain[1]), float(gain[2]), float(gain[3])),
+        gamma=draw(sensor.gamma),
+    )
+
+
+def _bends(style: town.RegionStyle, gsd: float, rng: np.random.Generator) -> tuple[Bend, ...]:
+    """Two waves in directions of their own; drawn even where the region has none."""
+    waves = []
+    for _ in range(2):
+        length = rng.uniform(*style.bend_length) / gsd
+        direction, phase = rng.uniform(0, 2 * math.pi, 2)
+        number = 2 * math.pi / length
+        waves.append(
+            Bend(
+                style.bend / gsd * rng.uniform(0.6, 1.0),
+                number * math.cos(direction),
+                number * math.sin(direction),
+                phase,
+            )
+        )
+    return tuple(waves) if style.bend else ()

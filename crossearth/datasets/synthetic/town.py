@@ -1,0 +1,511 @@
+"""Regions of the synthetic Earth: how streets run, what the blocks hold, what grows there."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+import numpy as np
+
+from crossearth.datasets.synthetic import blocks
+from crossearth.datasets.synthetic.blocks import Painter, Taste, Weighted
+from crossearth.datasets.synthetic.plan import Dice, Lot, Number, pack
+from crossearth.datasets.synthetic.spectra import Climate, Material
+
+__all__ = ['REGIONS', 'Region', 'RegionStyle', 'build_town', 'taste_of']
+
+M = Material  # named on every other line below
+
+type Region = Literal['grid_city', 'old_town', 'suburb', 'village']
+type Seen = Callable[[Number, Number, Number], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class RegionStyle:
+    """The plan of a region; lengths in metres, ranges are drawn from evenly.
+
+    Args:
+        street: Width of streets, without pavements.
+        avenue: Width of avenues.
+        avenue_share: How many of the long streets are avenues.
+        pavement: Width of a pavement; 0 for none.
+        column: Distance between long streets.
+        block: Distance between cross streets.
+        shared_cross: Whether cross streets run through, as in a grid.
+        roads: Surfaces of roads, by weight.
+        marked: Whether lanes are marked.
+        parked: Share of the kerb taken by cars.
+        street_trees: Share of pavements with trees.
+        bend: Amplitude of the bends of the whole plan.
+        bend_length: Wavelength of the bends.
+        waterway: How likely a column is a river or canal.
+        railway: How likely a column is a railway.
+        fills: What blocks hold, by weight.
+        taste: How it builds and plants.
+    """
+
+    street: tuple[Number, Number]
+    avenue: tuple[Number, Number]
+    avenue_share: Number
+    pavement: Number
+    column: tuple[Number, Number]
+    block: tuple[Number, Number]
+    shared_cross: bool
+    roads: Weighted
+    marked: bool
+    parked: Number
+    street_trees: Number
+    bend: Number
+    bend_length: tuple[Number, Number]
+    waterway: Number
+    railway: Number
+    fills: tuple[tuple[Painter, Number], ...]
+    taste: Taste
+
+
+_TREES: Final[Weighted] = (
+    (M.BROADLEAF, 5),
+    (M.BROADLEAF_LIGHT, 2.5),
+    (M.BROADLEAF_DARK, 2),
+    (M.CONIFER, 1.2),
+)
+_CROPS: Final[Weighted] = (
+    (M.CROP_GREEN, 4),
+    (M.CROP_RIPE, 3),
+    (M.FALLOW, 2),
+    (M.MEADOW, 2),
+)
+
+REGIONS: Final[dict[Region, RegionStyle]] = {
+    'grid_city': RegionStyle(
+        street=(8.0, 11.0),
+        avenue=(15.0, 21.0),
+        avenue_share=0.3,
+        pavement=3.0,
+        column=(62, 95),
+        block=(75, 150),
+        shared_cross=True,
+        roads=((M.ASPHALT, 4), (M.ASPHALT_NEW, 1)),
+        marked=True,
+        parked=0.55,
+        street_trees=0.5,
+        bend=0.0,
+        bend_length=(300, 500),
+        waterway=0.025,
+        railway=0.025,
+        fills=(
+            (blocks.closed_block, 5.0),
+            (blocks.slabs, 3.0),
+            (blocks.offices, 1.6),
+            (blocks.works, 1.2),
+            (blocks.park, 1.3),
+            (blocks.parking, 0.5),
+            (blocks.terraces, 1.0),
+            (blocks.building_site, 0.7),
+        ),
+        taste=Taste(
+            pitched=((M.TILE_RED, 3), (M.TILE_BROWN, 2), (M.SLATE, 1)),
+            level=((M.BITUMEN, 3), (M.GRAVEL_ROOF, 4), (M.MEMBRANE, 1.2), (M.METAL_GREY, 1)),
+            pitched_share=0.5,
+            storeys=(4, 6),
+            frontage=(14, 24),
+            row_depth=(11, 14),
+            trees=_TREES,
+            greenness=1.0,
+            yards=((M.PAVING, 3), (M.GRAVEL, 1), (M.LAWN, 2), (M.CONCRETE, 1)),
+            crops=_CROPS,
+        ),
+    ),
+    'old_town': RegionStyle(
+        street=(4.5, 7.0),
+        avenue=(8.0, 11.0),
+        avenue_share=0.25,
+        pavement=0.9,
+        column=(28, 52),
+        block=(30, 75),
+        shared_cross=False,
+        roads=((M.COBBLES, 4), (M.ASPHALT, 2), (M.PAVING, 2)),
+        marked=False,
+        parked=0.22,
+        street_trees=0.08,
+        bend=9.0,
+        bend_length=(150, 280),
+        waterway=0.025,
+        railway=0.0,
+        fills=(
+            (blocks.closed_block, 9.0),
+            (blocks.square, 0.6),
+            (blocks.park, 0.7),
+            (blocks.terraces, 0.8),
+            (blocks.parking, 0.25),
+            (blocks.gardens, 0.6),
+            (blocks.building_site, 0.25),
+        ),
+        taste=Taste(
+            pitched=((M.TILE_ORANGE, 5), (M.TILE_RED, 4), (M.TILE_BROWN, 1.5), (M.SLATE, 0.5)),
+            level=((M.GRAVEL_ROOF, 2), (M.BITUMEN, 2), (M.METAL_GREY, 0.6)),
+            pitched_share=0.93,
+            storeys=(2, 4),
+            frontage=(6, 12),
+            row_depth=(8, 12),
+            trees=_TREES,
+            greenness=0.8,
+            yards=((M.COBBLES, 2), (M.PAVING_RED, 2), (M.GRAVEL, 1), (M.LAWN, 2)),
+            crops=_CROPS,
+        ),
+    ),
+    'suburb': RegionStyle(
+        street=(6.0, 7.5),
+        avenue=(9.0, 12.0),
+        avenue_share=0.15,
+        pavement=1.6,
+        column=(58, 80),
+        block=(80, 190),
+        shared_cross=False,
+        roads=((M.ASPHALT, 5), (M.ASPHALT_NEW, 1)),
+        marked=False,
+        parked=0.16,
+        street_trees=0.3,
+        bend=13.0,
+        bend_length=(330, 520),
+        waterway=0.02,
+        railway=0.03,
+        fills=(
+            (blocks.gardens, 8.0),
+            (blocks.terraces, 1.5),
+            (blocks.park, 0.9),
+            (blocks.meadow, 0.7),
+            (blocks.slabs, 0.6),
+            (blocks.works, 0.5),
+            (blocks.parking, 0.25),
+            (blocks.building_site, 0.5),
+            (blocks.forest, 0.5),
+        ),
+        taste=Taste(
+            pitched=((M.TILE_BROWN, 3), (M.SLATE, 3), (M.TILE_RED, 2), (M.METAL_GREY, 1.5)),
+            level=((M.BITUMEN, 2), (M.GRAVEL_ROOF, 1), (M.METAL_GREY, 1)),
+            pitched_share=0.85,
+            storeys=(1, 2),
+            frontage=(10, 16),
+            row_depth=(9, 11),
+            trees=_TREES,
+            greenness=1.0,
+            yards=((M.LAWN, 1),),
+            crops=_CROPS,
+        ),
+    ),
+    'village': RegionStyle(
+        street=(4.5, 6.0),
+        avenue=(7.0, 8.5),
+        avenue_share=0.15,
+        pavement=0.0,
+        column=(75, 140),
+        block=(70, 210),
+        shared_cross=False,
+        roads=((M.ASPHALT, 4), (M.DIRT_ROAD, 2), (M.GRAVEL, 1)),
+        marked=False,
+        parked=0.05,
+        street_trees=0.2,
+        bend=16.0,
+        bend_length=(340, 560),
+        waterway=0.05,
+        railway=0.03,
+        fills=(
+            (blocks.gardens, 3.2),
+            (blocks.field, 4.0),
+            (blocks.meadow, 1.6),
+            (blocks.farm, 1.4),
+            (blocks.orchard, 0.7),
+            (blocks.forest, 0.9),
+            (blocks.building_site, 0.3),
+        ),
+        taste=Taste(
+            pitched=((M.TILE_RED, 4), (M.TILE_ORANGE, 2), (M.TILE_BROWN, 2), (M.METAL_RUST, 0.8)),
+            level=((M.BITUMEN, 2), (M.METAL_GREY, 1)),
+            pitched_share=0.94,
+            storeys=(1, 2),
+            frontage=(10, 16),
+            row_depth=(9, 11),
+            trees=_TREES,
+            greenness=1.0,
+            yards=((M.LAWN, 1),),
+            crops=_CROPS,
+        ),
+    ),
+}
+
+
+def taste_of(region: Region, climate: Climate) -> Taste:
+    """How a region builds and plants under a climate."""
+    taste = REGIONS[region].taste
+    match climate:
+        case 'temperate':
+            return taste
+        case 'arid':
+            return replace(
+                taste,
+                greenness=taste.greenness * 0.35,
+                pitched=((M.TILE_ORANGE, 3), (M.TILE_BROWN, 1)),
+                level=((M.MEMBRANE, 2), (M.GRAVEL_ROOF, 5), (M.METAL_GREY, 0.5)),
+                pitched_share=taste.pitched_share * 0.45,
+                crops=((M.FALLOW, 4), (M.CROP_GREEN, 1.5), (M.CROP_RIPE, 2)),
+            )
+        case 'tropical':
+            return replace(
+                taste,
+                greenness=taste.greenness * 1.6,
+                pitched=(
+                    (M.METAL_RUST, 3),
+                    (M.METAL_GREY, 3),
+                    (M.TILE_ORANGE, 3),
+                    (M.METAL_BLUE, 1),
+                ),
+                trees=((M.BROADLEAF, 4), (M.BROADLEAF_LIGHT, 4), (M.BROADLEAF_DARK, 3)),
+                crops=((M.CROP_GREEN, 5), (M.FALLOW, 2), (M.CROP_RIPE, 1)),
+            )
+        case 'winter':
+            return replace(
+                taste,
+                greenness=taste.greenness * 0.9,
+                crops=((M.FALLOW, 4), (M.CROP_GREEN, 2), (M.CROP_RIPE, 2)),
+            )
+
+
+def build_town(board: Lot, style: RegionStyle, taste: Taste, seen: Seen) -> None:
+    """Covers the board with streets and what lies between them.
+
+    Args:
+        board: The whole board.
+        style: Plan of the region.
+        taste: How it builds and plants, climate included.
+        seen: Whether anything within a radius (m) of a point (m) of the board can show; the rest
+            is left out, though its dice are thrown alike only within a block.
+    """
+    columns = _columns(board, style)
+    for column in columns:
+        _long_street(board, style, taste, column, seen)
+    for number, column in enumerate(columns):
+        right = columns[number + 1] if number + 1 < len(columns) else None
+        strip = board.part(column.start, 0, column.stop, board.depth)
+        if column.kind == 'river' and strip.cells.size:
+            _river(strip, taste)
+        elif column.kind == 'railway' and strip.cells.size:
+            _railway(strip, taste)
+        middle_u = (column.start + column.stop) / 2
+        for position, cut in enumerate(column.cuts):
+            radius = math.hypot(column.stop - column.start, cut.stop - cut.start + cut.road) / 2
+            if not seen(middle_u, (cut.start + cut.stop) / 2, radius + cut.road):
+                continue
+            if column.kind == 'blocks' or position % 3 == 0:
+                _cross_street(board, style, taste, column, right, cut)
+            lot = board.part(column.start, cut.start, column.stop, cut.stop)
+            if column.kind == 'blocks' and min(lot.width, lot.depth) > 6:
+                _fill(lot, style, taste)
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """A block within a column, and the width of the cross street before it."""
+
+    start: Number
+    stop: Number
+    road: Number
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """What lies between two long streets, and the street to its left, pavements included."""
+
+    start: Number
+    stop: Number
+    road: Number
+    surface: int
+    kind: Literal['blocks', 'river', 'railway']
+    cuts: tuple[_Cut, ...]
+
+
+def _columns(board: Lot, style: RegionStyle) -> list[_Column]:
+    dice = board.site.dice
+    shared = _cuts(board.depth, style, dice)
+    columns = []
+    u = -dice.between(0, style.column[1])
+    while u < board.width:
+        road = _road_width(style, dice, style.avenue_share)
+        surface = pack(dice.weighted(style.roads), dice.between(0.88, 1.12))
+        wide = dice.between(*style.column)
+        kind: Literal['blocks', 'river', 'railway'] = 'blocks'
+        chance = dice.roll()
+        if chance < style.waterway:
+            kind, wide = 'river', max(wide * 0.6, 24.0)
+        elif chance < style.waterway + style.railway:
+            kind, wide = 'railway', 26.0
+        cuts = shared if style.shared_cross else _cuts(board.depth, style, dice)
+        columns.append(_Column(u + road, u + road + wide, road, surface, kind, cuts))
+        u += road + wide
+    return columns
+
+
+def _fill(lot: Lot, style: RegionStyle, taste: Taste) -> None:
+    dice = lot.site.dice
+    painter = dice.weighted(style.fills)
+    if painter is blocks.building_site or painter is blocks.square:  # not whole quarters of them
+        lot_half, rest = _halves(lot)
+        painter(lot_half, taste)
+        if rest is not None:
+            style.fills[0][0](rest, taste)
+        return
+    painter(lot, taste)
+
+
+def _halves(lot: Lot) -> tuple[Lot, Lot | None]:
+    lot = lot if lot.width > lot.depth else lot.turned()
+    if lot.width < 70:
+        return lot, None
+    cut = min(lot.width / 2, 60.0)
+    return lot.part(0, 0, cut, lot.depth), lot.part(cut, 0, lot.width, lot.depth)
+
+
+def _cuts(depth: Number, style: RegionStyle, dice: Dice) -> tuple[_Cut, ...]:
+    cuts = []
+    v = -dice.between(0, style.block[1])
+    while v < depth:
+        road = _road_width(style, dice, 0.1)
+        long = dice.between(*style.block)
+        cuts.append(_Cut(v + road, v + road + long, road))
+        v += road + long
+    return tuple(cuts)
+
+
+def _road_width(style: RegionStyle, dice: Dice, avenues: Number) -> float:
+    width = dice.between(*(style.avenue if dice.chance(avenues) else style.street))
+    return width + 2 * style.pavement
+
+
+def _long_street(board: Lot, style: RegionStyle, taste: Taste, column: _Column, seen: Seen) -> None:
+    """The street left of a column, in pieces, so that those nobody sees are skipped."""
+    first = column.start - column.road
+    for v in np.arange(0, board.depth, 96.0).tolist():
+        if seen(first + column.road / 2, v + 48, 48 + column.road):
+            piece = board.part(first, v, column.start, v + 96)
+            _street(piece.turned(), style, taste, column.surface)
+
+
+def _cross_street(
+    board: Lot,
+    style: RegionStyle,
+    taste: Taste,
+    column: _Column,
+    right: _Column | None,
+    cut: _Cut,
+) -> None:
+    """The street across a column, and its mouths in the long streets at both ends."""
+    dice = board.site.dice
+    top = cut.start - cut.road
+    surface = pack(dice.weighted(style.roads), dice.between(0.88, 1.12))
+    across = board.part(column.start, top, column.stop, cut.start)
+    _street(across, style, taste, surface, junctions=True)
+    kerb = _kerb(style)
+    mouths = [(column.start - column.road + kerb, column.start, column.surface)]
+    if right is not None:
+        mouths.append((column.stop, column.stop + right.road - kerb, right.surface))
+    for start, stop, asphalt in mouths:
+        mouth = board.part(start, top + kerb, stop, cut.start - kerb)
+        mouth.cells[...] = asphalt
+
+
+def _kerb(style: RegionStyle) -> float:
+    """Width of what lies on either side of a carriageway: a pavement, or a strip of grass."""
+    return style.pavement or 0.4
+
+
+def _street(
+    lot: Lot, style: RegionStyle, taste: Taste, surface: int, *, junctions: bool = False
+) -> None:
+    """A street along `u`: pavements, lanes, kerbside cars, trees, crossings at its ends."""
+    dice = lot.site.dice
+    if min(lot.cells.shape) < 2:
+        return
+    side = style.pavement
+    lot.fill(M.PAVING if side else M.MEADOW, dice.between(0.9, 1.1) if side else 0.9)
+    kerb = _kerb(style)
+    road = lot.part(0, kerb, lot.width, lot.depth - kerb)
+    road.cells[...] = surface
+    if not road.cells.size:
+        return
+    material, tone = M(surface & 255), (surface >> 8 & 255) / 128
+    for _ in range(int(lot.width / 40 + dice.roll())):  # patches of later repairs
+        at, wide = dice.roll() * road.width, dice.between(2, 9)
+        v = dice.roll() * road.depth * 0.6
+        road.box(
+            at, v, at + wide, v + dice.between(1, 3), pack(material, tone * dice.between(0.75, 1.2))
+        )
+    if style.marked:
+        _lane_marks(road, wide=road.depth > 13)
+        if junctions and dice.chance(0.6):
+            for start in (1.0, road.width - 4.5):
+                for v in np.arange(0.5, road.depth - 0.5, 1.0).tolist():
+                    road.box(start, v, start + 3.0, v + 0.5, pack(M.MARKING, 1.0))
+    margin = 7.0 if junctions else 2.0
+    u = margin
+    while u + 5.5 < road.width - margin:
+        if dice.chance(style.parked) and road.depth > 5.5:
+            park_at = 0.25 if dice.chance(0.5) or road.depth < 7.5 else road.depth - 2.1
+            blocks.park_car(road, u, park_at)
+        if dice.chance(style.parked * 0.6) and road.depth > 7.5:
+            blocks.park_car(road, u, road.depth - 2.1)
+        if dice.chance(0.05):
+            blocks.park_car(road, u, road.depth * (0.28 if dice.chance(0.5) else 0.58))
+        u += dice.between(5.6, 6.6)
+    if side > 1.2 and dice.chance(style.street_trees):
+        every = dice.between(8, 13)
+        for v in (side * 0.45, lot.depth - side * 0.45):
+            blocks.tree_row(lot, taste, v, every=every, share=0.75)
+    elif not side and dice.chance(style.street_trees):
+        blocks.tree_row(lot, taste, 0.2, every=dice.between(7, 12), share=0.6)
+
+
+def _lane_marks(road: Lot, *, wide: bool) -> None:
+    mark = pack(M.MARKING, 0.9)
+    middle = road.depth / 2
+    if wide:
+        road.box(0, middle - 0.9, road.width, middle + 0.9, pack(M.LAWN, 0.95))
+        lines = [middle - road.depth * 0.25, middle + road.depth * 0.25]
+    else:
+        lines = [middle]
+    dashed = np.arange(road.cells.shape[1]) / road.site.px_per_m % 9 < 4
+    for v in lines:
+        row = int(v * road.site.px_per_m)
+        road.cells[row : row + max(round(0.18 * road.site.px_per_m), 1), dashed] = mark
+
+
+def _river(lot: Lot, taste: Taste) -> None:
+    """A river along `v` with wavy banks."""
+    dice = lot.site.dice
+    lot.fill(M.MEADOW, 0.95)
+    rows, cols = lot.cells.shape
+    v = np.arange(rows) / lot.site.px_per_m
+    banks = []
+    for side in (0.16, 0.84):
+        wave = sum(
+            dice.between(0.02, 0.05) * np.sin(v / dice.between(12, 50) + dice.between(0, 7))
+            for _ in range(3)
+        )
+        banks.append(((side + wave) * cols).astype(np.int64))
+    col = np.arange(cols)
+    tone = dice.between(0.85, 1.15)
+    for first in range(0, rows, 256):
+        near, far = (bank[first : first + 256, None] for bank in banks)
+        inside = (col >= near) & (col < far)
+        lot.cells[first : first + 256][inside] = pack(M.WATER, tone)
+    for side_lot in (lot.turned(), lot.turned().turned().turned()):
+        blocks.tree_row(side_lot, taste, lot.width * 0.06 + 1, every=7, share=0.55)
+
+
+def _railway(lot: Lot, taste: Taste) -> None:
+    """Tracks along `v` on ballast between green banks."""
+    lot.fill(M.MEADOW, 0.9)
+    lot.part(5, 0, lot.width - 5, lot.depth).fill(M.BALLAST, 1.0)
+    for u in np.arange(7, lot.width - 7, 4.6).tolist():
+        for rail in (u, u + 1.5):
+            lot.box(rail, 0, rail + 0.15, lot.depth, pack(M.RAIL, 1.0))
+    blocks.tree_row(lot.turned(), taste, 2.0, every=6, share=0.5)
