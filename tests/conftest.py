@@ -16,7 +16,7 @@ PLACE = Affine(0.5, 0, 400_000, 0, -0.5, 5_800_000)
 DATA = Path(os.environ.get('CROSSEARTH_TEST_DATA', '../shared/data'))
 
 
-@pytest.fixture
+@pytest.fixture(scope='session')
 def real_data() -> Path:
     """The folder of real images, where this machine has one."""
     if not DATA.is_dir():

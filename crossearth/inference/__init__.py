@@ -1,3 +1,5 @@
-"""Scene in → map out."""
+"""Scene in, map out: windows, blending, writing."""
 
-__all__: list[str] = []
+from crossearth.inference.predict import SceneMap, predict_scene
+
+__all__ = ['SceneMap', 'predict_scene']

@@ -1,0 +1,171 @@
+"""Any model that gives logits, run in eval mode and put back as it was."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from crossearth.errors import BandError, ConfigError, CrossEarthError, ShapeError
+from crossearth.labels import LabelSpace
+
+__all__ = ['Combine', 'Network', 'evaluating', 'model_device']
+
+type Combine = Literal['softmax', 'logits']
+
+
+@contextmanager
+def evaluating(model: nn.Module | Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Eval mode inside, the mode that each submodule had before outside.
+
+    Example:
+        >>> model = nn.Sequential(nn.Dropout(0.5), nn.Identity()).train()
+        >>> _ = model[1].eval()
+        >>> with evaluating(model):
+        ...     model[0].training
+        False
+        >>> model.training, model[0].training, model[1].training
+        (True, True, False)
+    """
+    if not isinstance(model, nn.Module):
+        yield
+        return
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def model_device(
+    model: nn.Module | Callable[[Tensor], Tensor], device: torch.device | str | None
+) -> torch.device:
+    """Where the windows go: where the parameters lie, or as asked for a plain callable.
+
+    Raises:
+        ConfigError: If the model lies elsewhere than asked.
+    """
+    lies: torch.device | None = None
+    if isinstance(model, nn.Module):
+        tensor: Tensor | None = next(model.parameters(), None)
+        if tensor is None:
+            tensor = next(model.buffers(), None)
+        lies = None if tensor is None else tensor.device
+    if device is None:
+        return lies or torch.device('cpu')
+    asked = torch.device(device)
+    if lies is not None and lies.type != asked.type:
+        raise ConfigError(
+            f'the model lies on {lies}, but device is {asked}: move it first, model.to({asked})'
+        )
+    return lies or asked
+
+
+class Network:
+    """A model as a checked function from windows to scores.
+
+    Args:
+        model: Images (b, c, h, w) in [0, 1] to logits (b, k, h, w).
+        device: Where it runs.
+        combine: Whether scores are probabilities or the logits themselves.
+        autocast: Half type to compute in, or None. Scores are float32 either way.
+        labels: Label space whose classes the logits must be, or None.
+        name: Of the scene, for messages.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module | Callable[[Tensor], Tensor],
+        *,
+        name: str,
+        device: torch.device,
+        combine: Combine,
+        autocast: torch.dtype | None,
+        labels: LabelSpace | None,
+    ) -> None:
+        if combine not in ('softmax', 'logits'):
+            raise ConfigError(f"combine is {combine!r}: choose 'softmax' or 'logits'")
+        self._model = model
+        self._name = name
+        self.device = device
+        self._combine = combine
+        self._autocast = autocast
+        self._labels = labels
+        self._scores: Tensor | None = None
+        self.num_classes: int | None = None if labels is None else labels.num_classes
+
+    def count_classes(self, image_chw: tuple[int, int, int]) -> int:
+        """Number of classes: that of the label space, else of what a black window gives."""
+        if self.num_classes is None:
+            self.scores(torch.zeros((1, *image_chw), device=self.device))
+        assert self.num_classes is not None
+        return self.num_classes
+
+    def scores(self, images: Float[Tensor, 'b c h w']) -> Float[Tensor, 'b k h w']:
+        """Float32 scores of a batch, in a buffer that the next call overwrites."""
+        logits = self._logits(images).float()
+        if self._combine == 'logits':
+            return logits
+        if self._scores is None or self._scores.shape != logits.shape:
+            self._scores = torch.empty_like(logits)
+        return torch.softmax(logits, dim=1, out=self._scores)
+
+    def _logits(self, images: Float[Tensor, 'b c h w']) -> Tensor:
+        precision = (
+            nullcontext()
+            if self._autocast is None
+            else torch.autocast(self.device.type, self._autocast)
+        )
+        try:
+            with precision:
+                logits = self._model(images)
+        except CrossEarthError:
+            raise
+        except RuntimeError as error:
+            wanted = _first_channels(self._model)
+            if wanted is not None and wanted != images.shape[1]:
+                numbers = ', '.join(map(str, range(1, wanted + 1)))
+                raise BandError(
+                    f'{self._name}: {images.shape[1]} bands are given to a model that takes '
+                    f'{wanted}: choose them with bands=({numbers})'
+                ) from error
+            error.add_note(f'raised by the model on {self._name}, images {tuple(images.shape)}')
+            raise
+        self._check(logits, images)
+        return logits
+
+    def _check(self, logits: object, images: Float[Tensor, 'b c h w']) -> None:
+        b, _, h, w = images.shape
+        classes = 'k' if self.num_classes is None else str(self.num_classes)
+        expected = f'logits ({b}, {classes}, {h}, {w}), at the size of the image'
+        if not isinstance(logits, Tensor):
+            raise ShapeError(
+                f'{self._name}: the model gave {type(logits).__name__}, expected a tensor of '
+                f'{expected}: wrap it in a function that returns its logits'
+            )
+        shape = tuple(logits.shape)
+        if len(shape) != 4 or shape[0] != b or shape[2:] != (h, w) or shape[1] < 1:
+            raise ShapeError(
+                f'{self._name}: the model gave shape {shape}, expected {expected}: upsample its '
+                'output'
+            )
+        if self.num_classes is not None and shape[1] != self.num_classes:
+            other = 'its first window' if self._labels is None else repr(self._labels.name)
+            raise ShapeError(
+                f'{self._name}: the model gave {shape[1]} classes, {other} has {self.num_classes}: '
+                'pass the label space that the model was trained with'
+            )
+        self.num_classes = shape[1]
+
+
+def _first_channels(model: nn.Module | Callable[[Tensor], Tensor]) -> int | None:
+    if not isinstance(model, nn.Module):
+        return None
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            return module.in_channels
+    return None

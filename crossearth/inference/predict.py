@@ -1,0 +1,291 @@
+"""A scene in, a georeferenced map out."""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from crossearth.errors import ConfigError
+from crossearth.inference.background import Consumer
+from crossearth.inference.georeference import Georeference
+from crossearth.inference.grid import Blend, Grid, Unit, column_units
+from crossearth.inference.network import Combine, Network, evaluating, model_device
+from crossearth.inference.scene import Scene, gdal_environment
+from crossearth.inference.streaming import Rows, stream_unit, unit_bytes
+from crossearth.inference.writer import (
+    BLOCK_PX,
+    RasterWriter,
+    check_destination,
+    label_layer,
+    side_by_side,
+    whole_file,
+)
+from crossearth.labels import LabelSpace
+
+__all__ = ['SceneMap', 'predict_scene']
+
+_DEFAULT_MEMORY_BYTES = 256 << 20
+_NARROWEST_DEFAULT_PX = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class SceneMap:
+    """A map that was written, and what it took.
+
+    Args:
+        path: The GeoTIFF.
+        height: Rows, those of the scene.
+        width: Columns, those of the scene.
+        num_classes: Number of classes.
+        windows: Windows that cover the scene.
+        windows_run: Windows that the model saw: fewer where there is no data, more where the scene
+            was too wide for the memory allowed and the windows between two parts ran twice.
+        units: Parts that the scene was mapped in.
+        seconds: Wall-clock time.
+    """
+
+    path: Path
+    height: int
+    width: int
+    num_classes: int
+    windows: int
+    windows_run: int
+    units: int
+    seconds: float
+
+
+def predict_scene(
+    model: nn.Module | Callable[[Tensor], Tensor],
+    source: str | Path,
+    destination: str | Path,
+    *,
+    tile_px: int = 512,
+    overlap: float | int = 1 / 3,
+    stride_px: int | None = None,
+    blend: Blend = 'hann',
+    combine: Combine = 'softmax',
+    bands: Sequence[int] | None = None,
+    value_range: tuple[float | int, float | int] | None = None,
+    labels: LabelSpace | None = None,
+    nodata: int = 255,
+    batch_size: int = 2,
+    device: torch.device | str | None = None,
+    autocast: torch.dtype | None = None,
+    memory_mb: int | None = None,
+    progress: bool | Callable[[int, int], None] = False,
+) -> SceneMap:
+    """Map a scene of any size: windows are read, predicted, blended and written as a stream.
+
+    The map is a tiled GeoTIFF on the scene's own pixel grid, with its CRS, transform, ground
+    control points and rational polynomials, the colours and names of the label space, and nodata
+    where the scene has none. It takes its name when it is whole: whatever breaks off before
+    leaves nothing there.
+
+    Windows start every `stride_px` from the scene's first pixel and are never padded. The last one
+    along each axis ends at the border; along an axis that is shorter than `tile_px` windows have
+    its length. A model that needs multiples of something pads within.
+
+    Args:
+        model: Images (b, c, h, w), float32 in [0, 1], to logits (b, k, h, w). A module, also a
+            scripted one, runs in eval mode and is put back as it was, submodule by submodule.
+        source: Scene: a path, or anything that GDAL opens.
+        destination: GeoTIFF to write, replaced if it is there.
+        tile_px: Side of a window, in pixels.
+        overlap: Part of a window that the next one repeats, from 0 to below 1.
+        stride_px: Pixels from one window to the next, instead of `overlap`.
+        blend: Weight of a window's pixels where windows overlap, see `window_profile`.
+        combine: What is averaged: `'softmax'` probabilities, or `'logits'`.
+        bands: Bands that the model takes, counted from 1; None for all but alpha bands.
+        value_range: Values of the scene that become 0 and 1; values outside are clipped. None for
+            the full range of unsigned integers (255, 65535); scenes of floats must then lie
+            in [0, 1].
+        labels: Class names and colours; None leaves them out.
+        nodata: Label of pixels without data: all bands hold the scene's nodata value, a mask or
+            an alpha band excludes them, or a band is not finite. Models see 0 there.
+        batch_size: Windows in a batch.
+        device: Where windows are sent; None for where the model lies.
+        autocast: Half type that the model computes in, `torch.bfloat16` or `torch.float16`.
+            Windows are summed in float32 either way.
+        memory_mb: Memory in MiB for everything but the model. A scene that is too wide is mapped
+            in full-height parts, and the result is the same. None for 256, or what parts of
+            2048 px take if that is more.
+        progress: True shows a bar; a function is called with windows done and in all.
+
+    Returns:
+        The map's path and size, and what it took.
+
+    Raises:
+        SceneNotFoundError: If the scene is not there.
+        SceneError: If the scene is no raster, or a block of it cannot be read.
+        BandError: If bands are not there, or are not as many as the model takes.
+        ShapeError: If the model gives no logits at the size of its input, or other classes than
+            `labels`.
+        ConfigError: If an argument has no meaning, alone or for this scene.
+
+    Example:
+        >>> import tempfile, numpy as np, rasterio, torch
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> with rasterio.open(
+        ...     folder / 'a.tif', 'w', width=9, height=7, count=1, dtype='uint8',
+        ...     crs='EPSG:32633', transform=rasterio.Affine(0.5, 0, 4e5, 0, -0.5, 5e6),
+        ... ) as scene:
+        ...     scene.write(np.arange(63, dtype='uint8').reshape(1, 7, 9))
+        >>> darker_or_lighter = lambda images: torch.cat([0.12 - images, images - 0.12], dim=1)
+        >>> made = predict_scene(darker_or_lighter, folder / 'a.tif', folder / 'map.tif', tile_px=4)
+        >>> made.windows, made.num_classes
+        (6, 2)
+        >>> with rasterio.open(made.path) as result:
+        ...     print(result.crs, result.transform.c, result.read(1)[3])
+        EPSG:32633 400000.0 [0 0 0 0 1 1 1 1 1]
+    """
+    start = time.perf_counter()
+    path = check_destination(destination, source)
+    if batch_size < 1:
+        raise ConfigError(f'batch_size is {batch_size}: expected at least 1')
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode())
+        stack.enter_context(evaluating(model))
+        stack.enter_context(gdal_environment())
+        scene = stack.enter_context(Scene(source, bands=bands, value_range=value_range))
+        stack.enter_context(gdal_environment(scene.cache_bytes))
+        network = Network(
+            model,
+            name=scene.name,
+            device=model_device(model, device),
+            combine=combine,
+            autocast=autocast,
+            labels=labels,
+        )
+        stride = _stride(tile_px, overlap, stride_px)
+        grid = Grid(scene.height, scene.width, tile_px=tile_px, stride_px=stride, blend=blend)
+        batch_size = min(batch_size, len(grid))
+        num_classes = network.count_classes((len(scene.bands), *grid.tile_hw))
+        layer = label_layer(num_classes, nodata=nodata, labels=labels)
+        units = _units(
+            grid, scene, num_classes=num_classes, batch_size=batch_size, memory_mb=memory_mb
+        )
+        advance = stack.enter_context(_progress(progress, _windows_run(grid, units), path.name))
+        windows_run = 0
+        temporary = stack.enter_context(whole_file(path))
+
+        def map_unit(unit: Unit, put: Callable[[Rows], None]) -> None:
+            nonlocal windows_run
+            windows_run += stream_unit(
+                scene,
+                grid,
+                unit,
+                network,
+                batch_size=batch_size,
+                nodata=nodata,
+                label_dtype=layer.dtype,
+                put=put,
+                advance=advance,
+            )
+
+        def write_rows(part: Path, unit: Unit, georeference: Georeference) -> None:
+            with (
+                RasterWriter(
+                    part,
+                    height=unit.height,
+                    width=unit.width,
+                    layer=layer,
+                    georeference=georeference,
+                ) as writer,
+                Consumer(writer.write, waiting=2) as consumer,
+            ):
+                map_unit(unit, consumer.put)
+
+        if len(units) == 1:
+            write_rows(temporary, units[0], scene.georeference)
+        else:
+            folder = Path(
+                stack.enter_context(
+                    tempfile.TemporaryDirectory(dir=path.parent, prefix=f'.{path.stem}.')
+                )
+            )
+            parts = [folder / f'{index}.tif' for index in range(len(units))]
+            for part, unit in zip(parts, units, strict=True):
+                write_rows(part, unit, Georeference.nowhere())
+            with RasterWriter(
+                temporary,
+                height=scene.height,
+                width=scene.width,
+                layer=layer,
+                georeference=scene.georeference,
+            ) as writer:
+                for rows in side_by_side(parts):
+                    writer.write(rows)
+    return SceneMap(
+        path=path,
+        height=grid.height,
+        width=grid.width,
+        num_classes=num_classes,
+        windows=len(grid),
+        windows_run=windows_run,
+        units=len(units),
+        seconds=time.perf_counter() - start,
+    )
+
+
+def _stride(tile_px: int, overlap: float | int, stride_px: int | None) -> int:
+    if stride_px is not None:
+        return stride_px
+    if not 0 <= overlap < 1:
+        raise ConfigError(
+            f'overlap is {overlap}: expected a part of the window, from 0 to below 1; '
+            'pass stride_px for pixels'
+        )
+    return max(round(tile_px * (1 - overlap)), 1)
+
+
+def _units(
+    grid: Grid, scene: Scene, *, num_classes: int, batch_size: int, memory_mb: int | None
+) -> list[Unit]:
+    fixed, a_column = unit_bytes(grid, scene, num_classes=num_classes, batch_size=batch_size)
+    if memory_mb is None:
+        allowed = max(_DEFAULT_MEMORY_BYTES, fixed + a_column * _NARROWEST_DEFAULT_PX)
+    else:
+        allowed = memory_mb << 20
+        least = fixed + a_column * min(BLOCK_PX, grid.width)
+        if allowed < least:
+            raise ConfigError(
+                f'{scene.name}: memory_mb is {memory_mb}, but {num_classes} classes in windows of '
+                f'{grid.tile_px} px take at least {-(-least >> 20)}: allow more, or choose '
+                'smaller windows or batches'
+            )
+    return column_units(grid, max_width_px=(allowed - fixed) // a_column, block_px=BLOCK_PX)
+
+
+def _windows_run(grid: Grid, units: Sequence[Unit]) -> int:
+    return sum(len(rows) * len(cols) for rows, cols in (grid.touching(unit) for unit in units))
+
+
+@contextmanager
+def _progress(
+    progress: bool | Callable[[int, int], None], total: int, name: str
+) -> Iterator[Callable[[int], None]]:
+    if progress is False:
+        yield lambda _windows: None
+        return
+    if progress is True:
+        with tqdm(total=total, unit='window', desc=name, smoothing=0.1) as bar:
+
+            def move(windows: int) -> None:
+                bar.update(windows)
+
+            yield move
+        return
+    done = 0
+
+    def tell(windows: int) -> None:
+        nonlocal done
+        done += windows
+        progress(done, total)
+
+    yield tell

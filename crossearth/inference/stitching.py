@@ -1,0 +1,144 @@
+"""Weighted sums of overlapping windows, in a buffer one window tall."""
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
+from crossearth.errors import ConfigError
+from crossearth.inference.grid import Grid, Unit
+
+__all__ = ['Stitcher', 'most_likely']
+
+_CHUNK_PX = 1 << 16  # the running maximum of this many pixels stays in a core's second-level cache
+
+
+class Stitcher:
+    """Adds windows up in row order and gives back the rows that no later window touches.
+
+    The buffer holds `classes × window height × unit width` numbers, whatever the scene's size. It
+    is a ring over the rows: finished rows are zeroed in place, so nothing is ever moved.
+
+    Args:
+        grid: Windows of the scene.
+        unit: Part of the scene to keep; what windows give outside of it is dropped.
+        num_classes: Number of classes k.
+        device: Where the sums lie; windows are expected there.
+
+    Example:
+        >>> grid = Grid(3, 4, tile_px=2, stride_px=1, blend='mean')
+        >>> stitcher = Stitcher(grid, Unit(0, 3, 0, 4), num_classes=1, device=torch.device('cpu'))
+        >>> for col in range(3):
+        ...     stitcher.add(torch.ones(1, 2, 2), row_index=0, col_index=col)
+        >>> stitcher.finished(1)[0].tolist()
+        [[[1.0, 1.0, 1.0, 1.0]]]
+    """
+
+    def __init__(self, grid: Grid, unit: Unit, *, num_classes: int, device: torch.device) -> None:
+        self._grid = grid
+        self._unit = unit
+        tile_height = grid.tile_hw[0]
+        self._sums = torch.zeros((num_classes, tile_height, unit.width), device=device)
+        self._row_weights = torch.from_numpy(grid.row_weights()).float().to(device)
+        self._col_weights = torch.from_numpy(grid.col_weights()).float().to(device)
+        self._weight = torch.empty(grid.tile_hw, device=device)
+        self._next_row = unit.row0
+
+    @property
+    def next_row(self) -> int:
+        """First row of the scene that was not given back yet."""
+        return self._next_row
+
+    def add(self, scores: Float[Tensor, 'k h w'], *, row_index: int, col_index: int) -> None:
+        """Add one window, given by its indices in the grid.
+
+        Rows above the window must have been taken by `finished`.
+        """
+        tile_height, tile_width = self._grid.tile_hw
+        unit, weight = self._unit, self._weight
+        row, col = self._grid.row_starts[row_index], self._grid.col_starts[col_index]
+        torch.outer(self._row_weights[row_index], self._col_weights[col_index], out=weight)
+        left, right = max(unit.col0 - col, 0), min(unit.col1 - col, tile_width)
+        top, bottom = max(unit.row0 - row, 0), min(unit.row1 - row, tile_height)
+        across = slice(col + left - unit.col0, col + right - unit.col0)
+        for ring, inner in self._pieces(row + top, row + bottom):
+            here = slice(inner.start + top, inner.stop + top)
+            self._sums[:, ring, across].addcmul_(
+                scores[:, here, left:right], weight[here, left:right]
+            )
+
+    def finished(self, stop: int) -> list[Float[Tensor, 'k h w']]:
+        """Weighted sums of the rows before `stop` that were not given back yet.
+
+        The one or two tensors are views in row order that hold until `release`.
+        """
+        return [self._sums[:, ring] for ring, _ in self._pieces(self._next_row, stop)]
+
+    def release(self, stop: int) -> None:
+        """Make room for the rows below: the views given by `finished(stop)` are zeroed."""
+        for sums in self.finished(stop):
+            sums.zero_()
+        self._next_row = stop
+
+    def _pieces(self, row0: int, row1: int) -> list[tuple[slice, slice]]:
+        """Rows of the scene as rows of the ring, with their places counted from `row0`."""
+        size = self._sums.shape[1]
+        count = row1 - row0
+        start = row0 % size
+        first = min(count, size - start)
+        pieces = [(slice(start, start + first), slice(0, first))]
+        if first < count:
+            pieces.append((slice(0, count - first), slice(first, count)))
+        return pieces if count > 0 else []
+
+
+def most_likely(
+    scores: Float[Tensor, 'k h w'], *, dtype: torch.dtype = torch.uint8
+) -> tuple[Shaped[Tensor, 'h w'], Float[Tensor, 'h w']]:
+    """The class of the largest score at every pixel, the first of equals, and that score.
+
+    Args:
+        scores: One score a class; not changed.
+        dtype: Integer type of the labels.
+
+    Returns:
+        Labels, and the largest scores.
+
+    Raises:
+        ConfigError: If a score is not a number: a half-precision model overflowed, or its weights
+            are damaged. Infinities count as well.
+
+    Example:
+        >>> most_likely(torch.tensor([[[0.25, 0.5]], [[0.75, 0.5]]]))[0].tolist()
+        [[1, 0]]
+    """
+    if scores.device.type == 'cpu':
+        best, labels = _running_maximum(scores, dtype)
+    else:
+        best, indices = torch.max(scores, dim=0)
+        labels = indices.to(dtype)
+    # maxima carry a NaN along, so one sum over pixels sees those of every class
+    if not bool(torch.isfinite(best.sum(dtype=torch.float64))):
+        raise ConfigError(
+            'the model gave scores that are not finite: check its weights, and if it ran under '
+            'autocast choose torch.bfloat16 or float32'
+        )
+    return labels, best
+
+
+def _running_maximum(
+    scores: Float[Tensor, 'k h w'], dtype: torch.dtype
+) -> tuple[Float[Tensor, 'h w'], Shaped[Tensor, 'h w']]:
+    """As `torch.max(scores, dim=0)`, ten times faster on the CPU, where that gathers int64."""
+    classes, height, width = scores.shape
+    labels = torch.zeros((height, width), dtype=dtype)
+    best = scores[0].clone()
+    rows = max(_CHUNK_PX // width, 1)
+    better = torch.empty((min(rows, height), width), dtype=torch.bool)
+    for row in range(0, height, rows):
+        part = slice(row, min(row + rows, height))
+        top, mask = best[part], better[: part.stop - part.start]
+        for index in range(1, classes):
+            torch.gt(scores[index, part], top, out=mask)
+            labels[part].masked_fill_(mask, index)
+            torch.maximum(scores[index, part], top, out=top)
+    return best, labels

@@ -1,0 +1,220 @@
+"""One unit of a scene, streamed: reader thread → batches → model → blending → finished rows."""
+
+import queue
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Shaped
+from torch import Tensor
+
+from crossearth.inference.background import Producer
+from crossearth.inference.grid import Grid, Unit
+from crossearth.inference.network import Network
+from crossearth.inference.scene import RowBuffer, Scene
+from crossearth.inference.stitching import Stitcher, most_likely
+
+__all__ = ['Rows', 'stream_unit', 'unit_bytes']
+
+_STAGES = 3  # one being filled, one waiting, one in the model
+
+type Rows = Shaped[np.ndarray, 'c h w']
+
+
+@dataclass(slots=True)
+class _Stage:
+    """Memory for a batch of windows, used over and over."""
+
+    images: Float[Tensor, 'b c h w']
+    places: list[tuple[int, int]] = field(default_factory=list)
+    done: int = 0  # windows behind the reader, those that it skipped included
+    copied: torch.cuda.Event | None = None
+
+    def wait(self) -> None:
+        """Until the device has its copy."""
+        if self.copied is not None:
+            self.copied.synchronize()
+            self.copied = None
+
+
+class _Stages:
+    """The stages that nobody uses."""
+
+    def __init__(self, grid: Grid, *, bands: int, batch_size: int, pinned: bool) -> None:
+        self._free: queue.SimpleQueue[_Stage | None] = queue.SimpleQueue()
+        shape = (batch_size, bands, *grid.tile_hw)
+        for _ in range(_STAGES):
+            self._free.put(_Stage(torch.zeros(shape, pin_memory=pinned)))
+
+    def take(self) -> _Stage | None:
+        """A free stage, or None when the work was broken off."""
+        stage = self._free.get()
+        if stage is not None:
+            stage.wait()
+            stage.places, stage.done = [], 0
+        return stage
+
+    def give_back(self, stage: _Stage) -> None:
+        """After its images were used."""
+        self._free.put(stage)
+
+    def close(self) -> None:
+        """Let a reader that waits go."""
+        self._free.put(None)
+
+
+def unit_bytes(grid: Grid, scene: Scene, *, num_classes: int, batch_size: int) -> tuple[int, int]:
+    """Memory of a unit: what it always takes, and what each of its columns takes.
+
+    The model's own activations come on top.
+
+    Args:
+        grid: Windows of the scene.
+        scene: What is read.
+        num_classes: Number of classes.
+        batch_size: Windows in a batch.
+
+    Returns:
+        Bytes, and bytes a column.
+    """
+    tile_height, tile_width = grid.tile_hw
+    window = tile_height * tile_width * 4
+    fixed = batch_size * window * (_STAGES * len(scene.bands) + 2 * num_classes)
+    sums = 4 * num_classes * tile_height
+    reading = (scene.dtype.itemsize * len(scene.bands) + 1) * (tile_height + scene.block_hw[0])
+    finishing = grid.stride_px * (4 + 3) + 512  # best scores, labels under way, the writer's rows
+    return fixed + scene.cache_bytes, sums + reading + finishing
+
+
+def stream_unit(
+    scene: Scene,
+    grid: Grid,
+    unit: Unit,
+    network: Network,
+    *,
+    batch_size: int,
+    nodata: int,
+    label_dtype: str,
+    put: Callable[[Rows], None],
+    advance: Callable[[int], None],
+) -> int:
+    """Map one unit, handing on its rows from top to bottom as they are finished.
+
+    The model always sees full batches, the last one filled up with black windows, for the kernels
+    that are chosen, and so the last bits of a result, depend on the size of a batch.
+
+    Args:
+        scene: Open scene; only the reader thread touches it.
+        grid: Windows of the scene.
+        unit: Part of the scene to map.
+        network: The model.
+        batch_size: Windows in a batch.
+        nodata: Label of pixels without data.
+        label_dtype: Data type of the labels, `'uint8'` or `'uint16'`.
+        put: Receives labels (1, rows, unit width).
+        advance: Receives the number of windows behind, after each batch.
+
+    Returns:
+        Number of windows that the model saw; those without any data are skipped.
+    """
+    seen = 0
+    valid_rows: dict[int, Bool[np.ndarray, 'h w']] = {}
+    rows = grid.touching(unit)[0]
+    stitcher = Stitcher(
+        grid,
+        unit,
+        num_classes=network.count_classes(_image_chw(scene, grid)),
+        device=network.device,
+    )
+    # torch counts in uint8, but has hardly an operation for uint16
+    dtype = torch.uint8 if label_dtype == 'uint8' else torch.int32
+    on_gpu = network.device.type == 'cuda'
+    stages = _Stages(grid, bands=len(scene.bands), batch_size=batch_size, pinned=on_gpu)
+
+    def finish(row_index: int) -> None:
+        stop = grid.row_starts[row_index + 1] if row_index + 1 < rows.stop else unit.row1
+        valid = valid_rows.pop(row_index)
+        first = stitcher.next_row
+        if stop <= first:
+            return
+        labels = np.empty((1, stop - first, unit.width), label_dtype)
+        filled = 0
+        for sums in stitcher.finished(stop):
+            part, _ = most_likely(sums, dtype=dtype)
+            labels[0, filled : filled + part.shape[0]] = part.cpu().numpy()
+            filled += part.shape[0]
+        stitcher.release(stop)
+        labels[0][~valid] = nodata
+        put(labels)
+
+    with ExitStack() as stack:
+        reader = _read_windows(scene, grid, unit, stages, valid_rows)
+        batches = stack.enter_context(Producer(reader, ahead=1))
+        stack.callback(stages.close)
+        current = rows.start
+        for stage in batches:
+            images = stage.images
+            if on_gpu:
+                images = images.to(network.device, non_blocking=True)
+                stage.copied = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch has no types here
+                stage.copied.record(torch.cuda.current_stream(network.device))
+            if stage.places:
+                scores = network.scores(images)
+                for window, (row_index, col_index) in zip(scores, stage.places, strict=False):
+                    while current < row_index:
+                        finish(current)
+                        current += 1
+                    stitcher.add(window, row_index=row_index, col_index=col_index)
+            seen += len(stage.places)
+            advance(stage.done)
+            stages.give_back(stage)
+        while current < rows.stop:
+            finish(current)
+            current += 1
+    return seen
+
+
+def _read_windows(
+    scene: Scene,
+    grid: Grid,
+    unit: Unit,
+    stages: _Stages,
+    valid_rows: dict[int, Bool[np.ndarray, 'h w']],
+) -> Iterator[_Stage]:
+    tile_height, tile_width = grid.tile_hw
+    rows, cols = grid.touching(unit)
+    left = grid.col_starts[cols.start]
+    right = grid.col_starts[cols.stop - 1] + tile_width
+    buffer = RowBuffer(scene, tile_height=tile_height, col0=left, col1=right)
+    stage = stages.take()
+    for row_index in rows:
+        row = grid.row_starts[row_index]
+        values, valid = buffer.rows(row, row + tile_height)
+        stop = grid.row_starts[row_index + 1] if row_index + 1 < rows.stop else unit.row1
+        finished = slice(max(unit.row0 - row, 0), max(stop - row, 0))
+        valid_rows[row_index] = valid[finished, unit.col0 - left : unit.col1 - left].copy()
+        for col_index in cols:
+            if stage is None:
+                return
+            col = grid.col_starts[col_index] - left
+            across = slice(col, col + tile_width)
+            window_valid = valid[:, across]
+            stage.done += 1
+            if not window_valid.any():
+                continue
+            image = stage.images[len(stage.places)].numpy()
+            everywhere = bool(window_valid.all())
+            scene.scale(values[:, :, across], None if everywhere else window_valid, out=image)
+            stage.places.append((row_index, col_index))
+            if len(stage.places) == stage.images.shape[0]:
+                yield stage
+                stage = stages.take()
+    if stage is not None:
+        stage.images.numpy()[len(stage.places) :] = 0  # in a thread outside of inference mode
+        yield stage
+
+
+def _image_chw(scene: Scene, grid: Grid) -> tuple[int, int, int]:
+    return (len(scene.bands), *grid.tile_hw)

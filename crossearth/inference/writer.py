@@ -1,0 +1,208 @@
+"""Maps as tiled GeoTIFFs that appear whole or not at all."""
+
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import rasterio
+from jaxtyping import Shaped
+
+from crossearth.errors import ConfigError
+from crossearth.inference.georeference import Georeference
+from crossearth.labels import LabelSpace
+
+__all__ = [
+    'BLOCK_PX',
+    'Layer',
+    'RasterWriter',
+    'check_destination',
+    'label_layer',
+    'side_by_side',
+    'whole_file',
+]
+
+BLOCK_PX = 512
+"""Side of the blocks of every map, in pixels; also the default of cloud-optimised GeoTIFF."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """What a raster of a map holds.
+
+    Args:
+        dtype: Data type.
+        count: Number of bands.
+        nodata: Value of pixels without a prediction, or None.
+        colours: Value → red, green, blue, alpha; empty for none.
+        tags: Metadata of the file.
+        band_names: Descriptions of the bands; empty for none.
+    """
+
+    dtype: str
+    count: int
+    nodata: int | None
+    colours: Mapping[int, tuple[int, int, int, int]]
+    tags: Mapping[str, str]
+    band_names: tuple[str, ...] = ()
+
+
+def label_layer(num_classes: int, *, nodata: int, labels: LabelSpace | None) -> Layer:
+    """One band of class ids, uint8 where they fit.
+
+    Args:
+        num_classes: Number of classes.
+        nodata: Label of pixels without data; not a class id.
+        labels: Names and colours; None for neither.
+
+    Raises:
+        ConfigError: If nodata is a class id, or does not fit 16 bits.
+
+    Example:
+        >>> label_layer(300, nodata=65535, labels=None).dtype
+        'uint16'
+    """
+    if not num_classes <= nodata <= 65535:
+        raise ConfigError(
+            f'nodata is {nodata}, but the class ids are 0 to {num_classes - 1}: choose a value '
+            f'from {num_classes} to {255 if num_classes <= 255 else 65535}'
+        )
+    tags = {'NUM_CLASSES': str(num_classes)}
+    colours: dict[int, tuple[int, int, int, int]] = {}
+    if labels is not None:
+        tags['LABEL_SPACE'] = labels.name
+        tags |= {f'CLASS_{index}': name for index, name in enumerate(labels.classes)}
+        colours = {index: (*colour, 255) for index, colour in enumerate(labels.palette)}
+        colours[nodata] = (0, 0, 0, 0)
+    return Layer('uint8' if nodata <= 255 else 'uint16', 1, nodata, colours, tags, ('class',))
+
+
+def check_destination(destination: str | Path, source: str | Path) -> Path:
+    """The path of a map, if it can be written there.
+
+    Raises:
+        ConfigError: If it is no GeoTIFF by name, its folder is missing, or it is the scene itself.
+    """
+    path = Path(destination)
+    if path.suffix.lower() not in {'.tif', '.tiff'}:
+        raise ConfigError(f'{path} is to be a GeoTIFF: choose a name that ends in .tif')
+    if not path.parent.is_dir():
+        raise ConfigError(f'the folder {path.parent} is not there: make it first')
+    if path.is_dir():
+        raise ConfigError(f'{path} is a folder: choose the name of a file')
+    if path.resolve() == Path(source).resolve():
+        raise ConfigError(f'{path} is the scene itself: choose another name for the map')
+    return path
+
+
+@contextmanager
+def whole_file(destination: Path) -> Iterator[Path]:
+    """A path beside `destination` that takes its name when the block ends, and goes if it fails.
+
+    A sidecar `….aux.xml` that GDAL wrote beside it goes along.
+    """
+    token = secrets.token_hex(4)
+    temporary = destination.with_name(f'.{destination.stem}.{token}.part{destination.suffix}')
+    sidecar = temporary.with_name(f'{temporary.name}.aux.xml')
+    try:
+        yield temporary
+        stale = destination.with_name(f'{destination.name}.aux.xml')
+        if sidecar.exists():
+            sidecar.replace(stale)
+        else:
+            stale.unlink(missing_ok=True)  # statistics of the map that is being replaced
+        temporary.replace(destination)
+    finally:
+        temporary.unlink(missing_ok=True)
+        sidecar.unlink(missing_ok=True)
+
+
+class RasterWriter:
+    """Writes rows from top to bottom, handing whole blocks to GDAL; a context manager.
+
+    Args:
+        path: File to make.
+        height: Rows of the raster.
+        width: Columns of the raster.
+        layer: What it holds.
+        georeference: Where it lies.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
+
+    def __init__(
+        self, path: Path, *, height: int, width: int, layer: Layer, georeference: Georeference
+    ) -> None:
+        options: dict[str, Any] = dict(georeference.creation_options())
+        self._dataset = rasterio.open(
+            path,
+            'w',
+            driver='GTiff',
+            height=height,
+            width=width,
+            count=layer.count,
+            dtype=layer.dtype,
+            nodata=layer.nodata,
+            tiled=True,
+            blockxsize=BLOCK_PX,
+            blockysize=BLOCK_PX,
+            compress='deflate',
+            interleave='band',
+            bigtiff='if_safer',
+            **options,
+        )
+        if layer.colours:
+            self._dataset.write_colormap(1, dict(layer.colours))
+        self._dataset.update_tags(**layer.tags)
+        for band, name in enumerate(layer.band_names, start=1):
+            self._dataset.set_band_description(band, name)
+        georeference.finish(self._dataset)
+        self._height = height
+        self._rows = np.empty((layer.count, min(BLOCK_PX, height), width), layer.dtype)
+        self._written = 0
+        self._filled = 0
+
+    def __enter__(self) -> 'RasterWriter':
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._dataset.close()
+
+    def write(self, values: Shaped[np.ndarray, 'c h w']) -> None:
+        """Append rows; they reach the file when a row of blocks is full, or the raster is."""
+        taken = 0
+        while taken < values.shape[1]:
+            count = min(self._rows.shape[1] - self._filled, values.shape[1] - taken)
+            self._rows[:, self._filled : self._filled + count] = values[:, taken : taken + count]
+            taken += count
+            self._filled += count
+            if self._filled in (BLOCK_PX, self._height - self._written):
+                self._flush()
+
+    def _flush(self) -> None:
+        window = ((self._written, self._written + self._filled), (0, self._dataset.width))
+        self._dataset.write(self._rows[:, : self._filled], window=window)
+        self._written += self._filled
+        self._filled = 0
+
+
+def side_by_side(parts: Sequence[Path]) -> Iterator[Shaped[np.ndarray, 'c h w']]:
+    """Rows of blocks of rasters of the same height that lie next to each other, top to bottom."""
+    with ExitStack() as stack:
+        datasets = [stack.enter_context(rasterio.open(part)) for part in parts]
+        height = datasets[0].height
+        for row in range(0, height, BLOCK_PX):
+            rows = (row, min(row + BLOCK_PX, height))
+            yield np.concatenate(
+                [dataset.read(window=(rows, (0, dataset.width))) for dataset in datasets], axis=2
+            )
