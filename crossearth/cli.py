@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
 def _run_demo(arguments: argparse.Namespace) -> None:
     from crossearth.demo import run_demo
 
-    run_demo(arguments.output, quick=arguments.quick, seed=arguments.seed)
+    run_demo(arguments.output, quick=arguments.quick, seed=arguments.seed, say=print)
 
 
 def _run_lightning(words: list[str] | None) -> None:
@@ -71,6 +71,7 @@ def _run_lightning(words: list[str] | None) -> None:
 
     with warnings.catch_warnings():
         warnings.filterwarnings('ignore', message='.*does not have many workers')
+        warnings.filterwarnings('ignore', message='Total length of .list. across ranks')
         warnings.filterwarnings('ignore', message='.*LeafSpec')  # lightning's use of torch
         LightningCLI(
             DomainGeneralizationTask,

@@ -6,6 +6,7 @@ from crossearth.datasets.samplers import GridWindowSampler, RandomWindowSampler
 from crossearth.datasets.scene import Scene, open_raster, read_scene
 from crossearth.datasets.scene_dataset import SceneDataset
 from crossearth.datasets.shift import ShiftDataModule
+from crossearth.datasets.styles import read_style_images
 from crossearth.datasets.synthetic import (
     EARTH_DOMAINS,
     EarthDomain,
@@ -28,4 +29,5 @@ __all__ = [
     'list_rasters',
     'open_raster',
     'read_scene',
+    'read_style_images',
 ]

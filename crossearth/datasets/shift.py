@@ -1,7 +1,7 @@
 """One source domain to train on, many unseen ones to test on."""
 
 from collections.abc import Mapping
-from typing import Literal, cast
+from typing import Literal
 
 import lightning.pytorch as pl
 import torch
@@ -12,6 +12,7 @@ from crossearth.datasets.samplers import GridWindowSampler, RandomWindowSampler
 from crossearth.datasets.scene_dataset import SceneDataset
 from crossearth.errors import BandError, ConfigError, LabelError
 from crossearth.geometry import Window
+from crossearth.labels import IGNORE_INDEX
 from crossearth.radiometry import to_unit
 
 __all__ = ['ShiftDataModule']
@@ -128,7 +129,7 @@ class ShiftDataModule(pl.LightningDataModule):
         """Images in [0, 1], augmented while training."""
         batch = {**batch, 'image': to_unit(batch['image'], value_range=self.value_range)}
         if self.augment is not None and self.trainer is not None and self.trainer.training:
-            return cast(Sample, self.augment(batch))
+            return {**batch, **augment_pair(self.augment, batch)}
         return batch
 
     def _grid(self, dataset: SceneDataset) -> DataLoader[Sample]:
@@ -154,6 +155,25 @@ class ShiftDataModule(pl.LightningDataModule):
         if self.trainer is None:
             return 0, 1
         return self.trainer.global_rank, self.trainer.world_size
+
+
+def augment_pair(augment: nn.Module, batch: Sample) -> Sample:
+    """Image and mask through a kornia container, with labels that survive it.
+
+    kornia wants masks with a channel, moves them as floats, and fills what a rotation or crop
+    uncovers with 0. Shifted by one, the ignored label is that 0, and what is uncovered is ignored.
+
+    Args:
+        augment: Container with `data_keys=None`.
+        batch: `image` (b,c,h,w) in [0, 1] and `mask` int64 (b,h,w).
+
+    Returns:
+        `image` and `mask` of the same types.
+    """
+    shifted = (batch['mask'] + 1) % (IGNORE_INDEX + 1)
+    moved = augment({'image': batch['image'], 'mask': shifted[:, None].to(batch['image'].dtype)})
+    labels = moved['mask'][:, 0].round().long()
+    return {'image': moved['image'], 'mask': (labels - 1) % (IGNORE_INDEX + 1)}
 
 
 def _test_domains(

@@ -3,11 +3,13 @@
 from crossearth.trainers.domain_generalization import DomainGeneralizationTask
 from crossearth.trainers.losses import cross_entropy_dice, dice_loss
 from crossearth.trainers.optimizer import parameter_groups, poly_factor
+from crossearth.trainers.styles import fourier_style
 
 __all__ = [
     'DomainGeneralizationTask',
     'cross_entropy_dice',
     'dice_loss',
+    'fourier_style',
     'parameter_groups',
     'poly_factor',
 ]

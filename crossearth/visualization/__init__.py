@@ -1,3 +1,5 @@
 """Pictures of samples and maps."""
 
-__all__: list[str] = []
+from crossearth.visualization.panels import draw_panels, save_figure
+
+__all__ = ['draw_panels', 'save_figure']

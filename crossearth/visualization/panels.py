@@ -1,0 +1,101 @@
+"""Pictures that set an image, its truth and predictions side by side."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from crossearth.errors import ConfigError, ShapeError
+from crossearth.labels import IGNORE_INDEX, LabelSpace
+
+__all__ = ['draw_panels', 'save_figure']
+
+_PANEL_INCHES = 4.0
+
+
+def draw_panels(
+    image: UInt8[np.ndarray, 'c h w'],
+    maps: Mapping[str, UInt8[np.ndarray, 'h w']],
+    labels: LabelSpace,
+    *,
+    title: str = '',
+) -> Figure:
+    """An image and label maps of the same ground in one row, with a legend.
+
+    Args:
+        image: Its first three bands are shown as red, green, blue; a single band as grey.
+        maps: Title of each panel → class ids; 255 is drawn black.
+        labels: Names and colours of the classes.
+        title: Line above the panels.
+
+    Returns:
+        A figure; `save_figure` writes it.
+
+    Raises:
+        ConfigError: If the image has two bands.
+        ShapeError: If a map is of another size than the image.
+
+    Example:
+        >>> from crossearth.labels import ISPRS
+        >>> figure = draw_panels(
+        ...     np.zeros((3, 8, 8), np.uint8), {'truth': np.ones((8, 8), np.uint8)}, ISPRS
+        ... )
+        >>> [axes.get_title() for axes in figure.axes]
+        ['image', 'truth']
+    """
+    if image.shape[0] == 2:
+        raise ConfigError('an image of two bands has no colours: choose one band, or three')
+    for name, ids in maps.items():
+        if ids.shape != image.shape[1:]:
+            raise ShapeError(
+                f'{name} is {ids.shape}, the image {image.shape[1:]} pixels: draw one size'
+            )
+    shown = image[:3] if image.shape[0] >= 3 else np.repeat(image, 3, axis=0)
+    panels = {'image': shown.transpose(1, 2, 0)}
+    panels |= {name: labels.colour(ids) for name, ids in maps.items()}
+    aspect = image.shape[1] / image.shape[2]
+    figure = Figure(
+        figsize=(_PANEL_INCHES * len(panels), _PANEL_INCHES * aspect + 1.2), layout='constrained'
+    )
+    FigureCanvasAgg(figure)
+    for axes, (name, picture) in zip(
+        figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
+    ):
+        axes.imshow(picture, interpolation='nearest')
+        axes.set_title(name)
+        axes.set_axis_off()
+    figure.legend(
+        handles=_legend(labels, list(maps.values())),
+        loc='outside lower center',
+        ncols=labels.num_classes + 1,
+        frameon=False,
+    )
+    if title:
+        figure.suptitle(title)
+    return figure
+
+
+def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
+    """Write a figure as PNG; the file appears whole or not at all."""
+    final = Path(path)
+    beside = final.with_name(f'.{final.stem}.{os.getpid()}.png')
+    try:
+        figure.savefig(beside, dpi=120, format='png')
+        beside.replace(final)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _legend(labels: LabelSpace, maps: list[UInt8[np.ndarray, 'h w']]) -> list[Patch]:
+    patches = [
+        Patch(facecolor=(r / 255, g / 255, b / 255), edgecolor='grey', label=name)
+        for name, (r, g, b) in zip(labels.classes, labels.palette, strict=True)
+    ]
+    if any((ids == IGNORE_INDEX).any() for ids in maps):
+        patches.append(Patch(facecolor='black', edgecolor='grey', label='no label'))
+    return patches
