@@ -52,6 +52,19 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument('--quick', action='store_true', help='a minute, with weaker models')
     demo.add_argument('--seed', type=int, default=0, help='same seed, same numbers')
     demo.set_defaults(run=_run_demo)
+    predict = commands.add_parser('predict', help='map a scene with a trained model')
+    predict.add_argument('scene', help='image in any format and CRS that GDAL reads')
+    predict.add_argument('map', help='GeoTIFF to write')
+    predict.add_argument('--weights', required=True, help='.safetensors file of save_model')
+    predict.add_argument('--tile-px', type=int, default=512, help='side of a window')
+    predict.add_argument('--overlap', type=float, default=1 / 3, help='share that windows share')
+    predict.add_argument('--batch-size', type=int, default=2, help='windows a batch')
+    predict.add_argument('--bands', type=int, nargs='+', help="1-based bands, in the model's order")
+    predict.add_argument(
+        '--value-range', type=float, nargs=2, metavar=('BLACK', 'WHITE'), help='values of 0 and 1'
+    )
+    predict.add_argument('--device', help='where the model runs, such as cpu or cuda')
+    predict.set_defaults(run=_run_predict)
     for name, text in _LIGHTNING.items():
         commands.add_parser(name, help=f'{text} (crossearth {name} --help)', add_help=False)
     return parser
@@ -63,17 +76,47 @@ def _run_demo(arguments: argparse.Namespace) -> None:
     run_demo(arguments.output, quick=arguments.quick, seed=arguments.seed, say=print)
 
 
+def _run_predict(arguments: argparse.Namespace) -> None:
+    from crossearth.inference import predict_scene
+    from crossearth.models import load_model, read_model_info
+
+    model = load_model(arguments.weights)
+    if arguments.device is not None:
+        model.to(arguments.device)
+    black_white = arguments.value_range
+    made = predict_scene(
+        model,
+        arguments.scene,
+        arguments.map,
+        tile_px=arguments.tile_px,
+        overlap=arguments.overlap,
+        batch_size=arguments.batch_size,
+        bands=arguments.bands,
+        value_range=None if black_white is None else (black_white[0], black_white[1]),
+        labels=read_model_info(arguments.weights).labels,
+        progress=True,
+    )
+    print(
+        f'{made.path}: {made.height} x {made.width} px, {made.windows} windows, '
+        f'{made.seconds:.1f} s'
+    )
+
+
 def _run_lightning(words: list[str] | None) -> None:
-    from lightning.pytorch.cli import LightningCLI
+    from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
     from crossearth.datasets import ShiftDataModule
     from crossearth.trainers import DomainGeneralizationTask
+
+    class Line(LightningCLI):
+        def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+            parser.set_defaults({'weights_only': True})  # a checkpoint may come from anywhere
 
     with warnings.catch_warnings():
         warnings.filterwarnings('ignore', message='.*does not have many workers')
         warnings.filterwarnings('ignore', message='Total length of .list. across ranks')
         warnings.filterwarnings('ignore', message='.*LeafSpec')  # lightning's use of torch
-        LightningCLI(
+        Line(
             DomainGeneralizationTask,
             ShiftDataModule,
             subclass_mode_model=True,

@@ -1,7 +1,13 @@
 """Backbones, adapters and decoders; `crossearth.models` needs torch and timm only."""
 
 from crossearth.models.builders import fpn_timm, rein_vit_fpn
-from crossearth.models.checkpoint import ModelInfo, load_model, read_model_info, save_model
+from crossearth.models.checkpoint import (
+    ModelInfo,
+    frozen_names,
+    load_model,
+    read_model_info,
+    save_model,
+)
 from crossearth.models.features import Backbone, Features
 from crossearth.models.fpn import FPNDecoder
 from crossearth.models.pretrained import create_timm, load_weights, read_weights
@@ -26,6 +32,7 @@ __all__ = [
     'TimmPyramid',
     'create_timm',
     'fpn_timm',
+    'frozen_names',
     'load_model',
     'load_weights',
     'read_model_info',

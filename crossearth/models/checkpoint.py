@@ -20,7 +20,7 @@ from crossearth.labels import LabelSpace
 from crossearth.models import builders
 from crossearth.models.segmenter import Recipe, Segmenter
 
-__all__ = ['ModelInfo', 'load_model', 'read_model_info', 'save_model']
+__all__ = ['ModelInfo', 'frozen_names', 'load_model', 'read_model_info', 'save_model']
 
 _FORMAT = 'crossearth-model'
 _VERSION = 1
@@ -101,7 +101,7 @@ def save_model(
             f'{getattr(model, "num_classes", "none")}: give the label space it was trained in'
         )
     state = model.state_dict()
-    frozen = _frozen_names(model)
+    frozen = frozen_names(model)
     has_source = bool(recipe.arguments.get('pretrained'))
     if trainable_only is None:
         trainable_only = has_source
@@ -240,7 +240,7 @@ def load_model(path: str | Path, *, pretrained: bool | str | Path | None = None)
     except (ConfigError, TypeError) as error:
         raise CheckpointError(f'{path} names a model that cannot be built: {error}') from error
     wanted = model.state_dict()
-    frozen = set() if info.complete else _frozen_names(model)
+    frozen = set() if info.complete else frozen_names(model)
     with safe_open(path, framework='pt') as file:
         names = set(file.keys())
         for kind, stray in (
@@ -285,7 +285,7 @@ def _recipe(model: nn.Module, builder: str | None, arguments: Mapping[str, Any] 
     return recipe
 
 
-def _frozen_names(model: nn.Module) -> set[str]:
+def frozen_names(model: nn.Module) -> set[str]:
     """State of modules that training cannot change: frozen parameters, buffers under them.
 
     A buffer counts as frozen where all parameters of a module around it, the model itself left

@@ -3,10 +3,12 @@
 from crossearth.trainers.domain_generalization import DomainGeneralizationTask
 from crossearth.trainers.losses import cross_entropy_dice, dice_loss
 from crossearth.trainers.optimizer import parameter_groups, poly_factor
+from crossearth.trainers.saving import SaveModel
 from crossearth.trainers.styles import fourier_style
 
 __all__ = [
     'DomainGeneralizationTask',
+    'SaveModel',
     'cross_entropy_dice',
     'dice_loss',
     'fourier_style',

@@ -1,6 +1,6 @@
 """Training on one domain, testing on many."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
@@ -14,6 +14,7 @@ from torchgeo.tasks import BaseTask
 from crossearth.errors import CheckpointError, ConfigError, LabelError, ShapeError
 from crossearth.labels import LabelSpace
 from crossearth.metrics import confusion_matrix, iou_per_class, mean_iou
+from crossearth.models import frozen_names
 from crossearth.trainers.losses import cross_entropy_dice
 from crossearth.trainers.optimizer import parameter_groups, poly_factor
 
@@ -148,7 +149,7 @@ class DomainGeneralizationTask(BaseTask):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leave frozen weights out."""
-        frozen = set(self._frozen_keys())
+        frozen = frozen_names(self)
         state = checkpoint['state_dict']
         checkpoint['state_dict'] = {key: state[key] for key in state if key not in frozen}
 
@@ -160,7 +161,7 @@ class DomainGeneralizationTask(BaseTask):
         """
         own = {key: tuple(value.shape) for key, value in self.state_dict().items()}
         theirs = {key: tuple(value.shape) for key, value in checkpoint['state_dict'].items()}
-        missing = sorted(own.keys() - theirs.keys() - set(self._frozen_keys()))
+        missing = sorted(own.keys() - theirs.keys() - frozen_names(self))
         surplus = sorted(theirs.keys() - own.keys())
         other = sorted(key for key in own.keys() & theirs.keys() if own[key] != theirs[key])
         if missing or surplus or other:
@@ -171,14 +172,6 @@ class DomainGeneralizationTask(BaseTask):
                 f'expected {own.get(first)}, got {theirs.get(first)}. Build the model that was '
                 'trained'
             )
-
-    def _frozen_keys(self) -> Iterator[str]:
-        for name, module in self.named_modules():
-            if any(parameter.requires_grad for parameter in module.parameters()):
-                own = module.named_parameters(recurse=False)
-                yield from (_join(name, key) for key, value in own if not value.requires_grad)
-            elif next(module.parameters(), None) is not None:
-                yield from (_join(name, key) for key in module.state_dict())
 
     def _count(self, batch: Sample, domain: str) -> None:
         logits = self._logits(batch['image'], batch['mask'])
@@ -227,7 +220,3 @@ class DomainGeneralizationTask(BaseTask):
                 )
             raise ShapeError(f"{problem}: logits must have the input's height and width")
         return logits
-
-
-def _join(prefix: str, key: str) -> str:
-    return f'{prefix}.{key}' if prefix else key

@@ -1,0 +1,42 @@
+"""The trained model as a file that others can load."""
+
+import os
+
+import lightning.pytorch as pl
+
+from crossearth.errors import ConfigError
+from crossearth.models import Segmenter, save_model
+from crossearth.trainers.domain_generalization import DomainGeneralizationTask
+
+__all__ = ['SaveModel']
+
+
+class SaveModel(pl.Callback):
+    """Writes the model with its label space when training ends, for `load_model` and `predict`.
+
+    Args:
+        path: The `.safetensors` file.
+
+    Raises:
+        ConfigError: At the start of training, if the model was not made by a builder of this
+            library, so that nobody could build it again from the file.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = os.fspath(path)
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002  # lightning's signature
+        """Refuse models that cannot be saved before any step is made."""
+        model = getattr(pl_module, 'model', None)
+        if not isinstance(model, Segmenter) or model.recipe is None:
+            raise ConfigError(
+                f'SaveModel cannot write {type(model).__name__}: expected a model made by a '
+                'builder of crossearth.models; use a checkpoint of lightning for others'
+            )
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the file, from one process."""
+        if trainer.is_global_zero and isinstance(pl_module, DomainGeneralizationTask):
+            model = pl_module.model
+            assert isinstance(model, Segmenter)
+            save_model(model, self.path, labels=pl_module.labels)
