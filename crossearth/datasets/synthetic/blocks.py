@@ -61,14 +61,14 @@ class Taste:
 
 def plant(lot: Lot, taste: Taste, u: Number, v: Number, *, largest: Number = 5.0) -> None:
     """Plants one tree; most are of middling size."""
-    dice = lot.site.dice
+    dice = lot.site.flora
     radius = 1.3 + (largest - 1.3) * (dice.roll() + dice.roll()) / 2
     lot.tree(u, v, radius, dice.weighted(taste.trees))
 
 
 def scatter(lot: Lot, taste: Taste, per_ha: Number, *, largest: Number = 5.0) -> None:
     """Plants trees anywhere in a lot."""
-    dice = lot.site.dice
+    dice = lot.site.flora
     expected = lot.width * lot.depth / 1e4 * per_ha * taste.greenness
     for _ in range(int(expected + dice.roll())):
         plant(lot, taste, dice.roll() * lot.width, dice.roll() * lot.depth, largest=largest)
@@ -76,7 +76,7 @@ def scatter(lot: Lot, taste: Taste, per_ha: Number, *, largest: Number = 5.0) ->
 
 def tree_row(lot: Lot, taste: Taste, v: Number, *, every: Number, share: Number = 0.8) -> None:
     """Plants an avenue of trees along `u`."""
-    dice = lot.site.dice
+    dice = lot.site.flora
     material = dice.weighted(taste.trees)
     radius = dice.between(2.0, 3.6)
     for k in range(int(lot.width / every)):
@@ -234,6 +234,8 @@ def _courtyard(lot: Lot, taste: Taste) -> None:
     elif kind < 0.75:
         lot.part(2, 2, lot.width - 2, lot.depth - 2).fill(M.LAWN, dice.between(0.85, 1.1))
         lot.box(lot.width / 2, 0, lot.width / 2 + 1.6, lot.depth, pack(M.PAVING, 1.0))
+        if dice.chance(0.3):
+            containers(lot.part(1, 1, lot.width - 1, lot.depth - 1), 25)
         scatter(lot, taste, 110)
     else:
         scatter(lot, taste, 45)
@@ -263,6 +265,8 @@ def slabs(lot: Lot, taste: Taste) -> None:
             bays = lot.part(6, v + 15, lot.width - 6, v + 21.2)
             parking(bays, taste)
         v += dice.between(26, 34)
+    if lot.depth - v > 38 or dice.chance(0.3):
+        courts(lot.part(lot.width - 42, lot.depth - 40, lot.width - 5, lot.depth - 3))
     scatter(lot, taste, 75)
 
 
@@ -370,9 +374,23 @@ def park(lot: Lot, taste: Taste) -> None:
     lot.box(0, lot.depth * 0.5, lot.width, lot.depth * 0.5 + 2.2, path)
     if dice.chance(0.55) and min(lot.width, lot.depth) > 35:
         pond(lot.part(lot.width * 0.25, lot.depth * 0.2, lot.width * 0.8, lot.depth * 0.8))
+    elif min(lot.width, lot.depth) > 44:
+        courts(lot.part(5, 5, 42, 41))
     for side in lot.sides():
         tree_row(side, taste, 3.0, every=8.5, share=0.7)
     scatter(lot, taste, 130, largest=6.4)
+
+
+def courts(lot: Lot) -> None:
+    """A pair of tennis courts on red clay; clutter, as in the ISPRS labels."""
+    line = pack(M.COURT_LINE, 1.0)
+    for u in (1.0, 19.0):
+        court = lot.part(u, 1, u + 17, 35)
+        court.fill(M.CLAY, lot.site.dice.between(0.9, 1.1))
+        for side in (3.0, 4.4, 12.6, 14.0):
+            court.box(side, 5, side + 0.1, 29, line)
+        for end in (5.0, 10.6, 17.0, 23.4, 29.0):
+            court.box(3, end, 14, end + 0.1, line)
 
 
 def pond(lot: Lot) -> None:

@@ -173,7 +173,7 @@ class SyntheticEarth:
             ConfigError: If a number is out of range, or another split of the domain already holds
                 one of the scenes.
         """
-        height, width = (size_px, size_px) if isinstance(size_px, int) else size_px
+        height, width = _sides(size_px)
         scenes, start = _whole('scenes', scenes, low=1), _whole('start', start, low=0)
         self._check_size(domain, height, width)
         if not split or not all(c.isascii() and (c.isalnum() or c in '_-') for c in split):
@@ -286,7 +286,8 @@ class SyntheticEarth:
             (-sin * light.to_sun[0] + cos * light.to_sun[1]) / flat,
             light.rise / flat,
         )
-        site = Site(1 / gsd, Dice(layout), sun, leafless=domain.climate == 'winter')
+        flora = Dice(self._rng(*stream, 'flora'))
+        site = Site(1 / gsd, Dice(layout), flora, sun, leafless=domain.climate == 'winter')
         centre_u, centre_v = board.shape[1] * gsd / 2, board.shape[0] * gsd / 2
         slack = placement.slack_px * gsd + 2 * gsd
         half_x, half_y = full[1] * gsd / 2 + slack, full[0] * gsd / 2 + slack
@@ -351,6 +352,14 @@ def _whole(name: str, value: int, *, low: int) -> int:
     return int(value)
 
 
+def _sides(size_px: int | tuple[int, int]) -> tuple[int, int]:
+    if not isinstance(size_px, tuple):
+        return size_px, size_px
+    if len(size_px) != 2:
+        raise ConfigError(f'size_px is {size_px}: pass one side, or height and width')
+    return size_px
+
+
 def _pick[T](items: tuple[T, ...], rng: np.random.Generator) -> T:
     return items[int(rng.random() * len(items))]
 
@@ -386,7 +395,7 @@ def _optics(sensor: _Sensor, rng: np.random.Generator, spread: float) -> Optics:
     gain = draw(sensor.gain) * tint * np.array([1.05, 1.0, 0.97, 0.62])
     return Optics(
         blur_px=draw(sensor.blur_px),
-        noise=draw(sensor.noise),
+        noise=float(rng.uniform(*sensor.noise)),
         haze=(haze * 1.6, haze, haze * 0.7, haze * 0.25),
         gain=(float(gain[0]), float(gain[1]), float(gain[2]), float(gain[3])),
         gamma=draw(sensor.gamma),

@@ -13,7 +13,7 @@ when it is laid on the ground.
 import math
 from bisect import bisect
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 
@@ -102,7 +102,9 @@ class Site:
 
     Args:
         px_per_m: Cells a metre.
-        dice: Source of every choice of the layout.
+        dice: Source of every choice of what is built.
+        flora: Source of every choice of what is planted, apart, so that a climate with more or
+            fewer trees builds the same town.
         sun: Where the light comes from.
         leafless: Whether deciduous crowns are bare.
         trees: Crowns to stamp at the end: column, row, radius in m, material, shape.
@@ -110,6 +112,7 @@ class Site:
 
     px_per_m: Number
     dice: Dice
+    flora: Dice
     sun: Sun
     leafless: bool = False
     trees: list[tuple[int, int, float, Material]] = field(default_factory=list)
@@ -153,21 +156,18 @@ class Lot:
             self.corner[0] + self.axis_u[0] * col0 + self.axis_v[0] * row0,
             self.corner[1] + self.axis_u[1] * col0 + self.axis_v[1] * row0,
         )
-        return replace(self, cells=self.cells[row0:row1, col0:col1], corner=corner)
+        view = self.cells[row0:row1, col0:col1]
+        return Lot(view, self.site, corner, self.axis_u, self.axis_v)
 
     def turned(self) -> 'Lot':
         """The same lot by a quarter turn: the side at the largest `u` becomes the one at `v` 0."""
         last = self.cells.shape[1] - 1
-        return replace(
-            self,
-            cells=np.rot90(self.cells),
-            corner=(
-                self.corner[0] + self.axis_u[0] * last,
-                self.corner[1] + self.axis_u[1] * last,
-            ),
-            axis_u=self.axis_v,
-            axis_v=(-self.axis_u[0], -self.axis_u[1]),
+        corner = (
+            self.corner[0] + self.axis_u[0] * last,
+            self.corner[1] + self.axis_u[1] * last,
         )
+        back = (-self.axis_u[0], -self.axis_u[1])
+        return Lot(np.rot90(self.cells), self.site, corner, self.axis_v, back)
 
     def sides(self) -> tuple['Lot', 'Lot', 'Lot', 'Lot']:
         """The lot seen from each of its four sides, each in turn at `v` 0."""
@@ -266,8 +266,8 @@ def stamp_trees(cells: UInt32[np.ndarray, 'v u'], site: Site, seen: np.ndarray) 
         col, row, radius, material = site.trees[number]
         if not (0 <= row < rows and 0 <= col < cols and _TAKES_ROOTS[cells[row, col] & 255]):
             continue
-        size = max(round(radius * 2), 2)  # crowns come in steps of half a metre
-        key = (size, int(material), number % 3)
+        size = max(round(radius * 2), 2)  # crowns come in steps of half a metre, two of each
+        key = (size, int(material), number % 2)
         stamp = stamps.get(key)
         if stamp is None:
             stamp = stamps[key] = _crown(size / 2, material, site)
@@ -281,7 +281,7 @@ def stamp_trees(cells: UInt32[np.ndarray, 'v u'], site: Site, seen: np.ndarray) 
 
 def _crown(radius_m: Number, material: Material, site: Site) -> np.ndarray:
     """A crown seen from above: lumpy outline, bumpy dome or cone, lit by the sun."""
-    scale, dice = site.px_per_m, site.dice
+    scale, dice = site.px_per_m, site.flora
     half = math.ceil(radius_m * 1.3 * scale)
     v, u = np.mgrid[-half : half + 1, -half : half + 1] / (radius_m * scale)
     angle = np.arctan2(v, u)

@@ -101,7 +101,7 @@ REGIONS: Final[dict[Region, RegionStyle]] = {
             (blocks.park, 1.3),
             (blocks.parking, 0.5),
             (blocks.terraces, 1.0),
-            (blocks.building_site, 0.7),
+            (blocks.building_site, 1.0),
         ),
         taste=Taste(
             pitched=((M.TILE_RED, 3), (M.TILE_BROWN, 2), (M.SLATE, 1)),
@@ -139,7 +139,7 @@ REGIONS: Final[dict[Region, RegionStyle]] = {
             (blocks.terraces, 0.8),
             (blocks.parking, 0.25),
             (blocks.gardens, 0.6),
-            (blocks.building_site, 0.25),
+            (blocks.building_site, 0.5),
         ),
         taste=Taste(
             pitched=((M.TILE_ORANGE, 5), (M.TILE_RED, 4), (M.TILE_BROWN, 1.5), (M.SLATE, 0.5)),
@@ -211,10 +211,10 @@ REGIONS: Final[dict[Region, RegionStyle]] = {
         waterway=0.05,
         railway=0.03,
         fills=(
-            (blocks.gardens, 3.2),
+            (blocks.gardens, 4.6),
             (blocks.field, 4.0),
             (blocks.meadow, 1.6),
-            (blocks.farm, 1.4),
+            (blocks.farm, 1.7),
             (blocks.orchard, 0.7),
             (blocks.forest, 0.9),
             (blocks.building_site, 0.3),

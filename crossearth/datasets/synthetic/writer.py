@@ -36,7 +36,9 @@ def write_pair(
     crs: str,
     transform: Affine,
 ) -> None:
-    """Writes an image and its mask as tiled GeoTIFFs; either both appear, or neither is new.
+    """Writes an image and its mask as tiled GeoTIFFs.
+
+    Both are complete before either takes its final name, the mask first: no image lacks its mask.
 
     Args:
         image_path: Where the image goes; folders are made.
