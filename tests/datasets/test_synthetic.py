@@ -6,8 +6,8 @@ import textwrap
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import jaxtyping
+import numpy as np
 import pytest
 import rasterio
 from rasterio.enums import ColorInterp
@@ -23,8 +23,7 @@ SOURCE = EARTH_DOMAINS['source']
 def digests(root: Path) -> dict[str, str]:
     files = sorted(path for path in root.rglob('*') if path.is_file())
     return {
-        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in files
+        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files
     }
 
 
@@ -119,6 +118,15 @@ def test_a_climate_changes_vegetation_its_infrared_and_the_number_of_trees():
     assert trees['tropical'] > 1.2 * trees['temperate']
 
 
+def test_a_larger_scene_shows_more_of_the_same_place():
+    for domain in EARTH_DOMAINS.values():
+        earth = SyntheticEarth(seed=3)
+        small = earth.draw(domain, index=2, height=100, width=120)
+        large = earth.draw(domain, index=2, height=420, width=300)
+        # the centre is the fixed point; rounding in float32 may move an edge by a pixel
+        assert (large.mask[160:260, 90:210] != small.mask).mean() < 2e-3
+
+
 def test_winter_builds_the_town_of_summer():
     suburb = EARTH_DOMAINS['region_climate']
     _, summer = drawn(replace(suburb, climate='temperate'), scenes=1)
@@ -165,7 +173,13 @@ def test_files_carry_crs_transform_bands_and_palette(tmp_path):
     earth = SyntheticEarth(seed=0)
     ticks = []
     (image_path, mask_path), *_ = earth.write(
-        tmp_path, domain, scenes=2, size_px=(300, 280), split='test', start=21, progress=ticks.append
+        tmp_path,
+        domain,
+        scenes=2,
+        size_px=(300, 280),
+        split='test',
+        start=21,
+        progress=ticks.append,
     )
     assert image_path == tmp_path / 'region_band' / 'test' / 'images' / 'region_band_021.tif'
     assert mask_path == tmp_path / 'region_band' / 'test' / 'masks' / 'region_band_021.tif'
@@ -243,7 +257,8 @@ def test_a_scene_for_mapping_fits_into_memory():
     program = """
         import resource
         from crossearth.datasets import EARTH_DOMAINS, SyntheticEarth
-        scene = SyntheticEarth(0).draw(EARTH_DOMAINS['region_band'], index=0, height=4200, width=4500)
+        domain = EARTH_DOMAINS['region_band']
+        scene = SyntheticEarth(0).draw(domain, index=0, height=4200, width=4500)
         assert scene.image.shape == (3, 4200, 4500) and scene.mask.shape == (4200, 4500)
         for rows in (slice(0, 200), slice(-200, None)):
             for cols in (slice(0, 200), slice(-200, None)):
@@ -269,8 +284,11 @@ def test_style_images_vary_more_than_the_source_and_show_none_of_its_scenes(tmp_
         images = [rasterio.open(path).read() for path in paths]
     assert {image.shape for image in images} == {(3, 64, 64)}
     scenes = [earth.draw(SOURCE, index=i, height=64, width=64).image for i in range(16)]
-    spread = [np.std([image.mean((1, 2)) for image in some], axis=0) for some in (images, scenes)]
-    assert (spread[0] > 1.3 * spread[1]).all()
+    spread = []
+    for some in (images, scenes):
+        colour = np.array([np.diff(image.mean((1, 2))) for image in some])
+        spread.append(colour.std(0))
+    assert (spread[0] > 2 * spread[1]).all(), spread
     namesake = earth.draw(EarthDomain('style', 'grid_city'), index=0, height=64, width=64)
     assert not any(np.array_equal(namesake.image, image) for image in images)
 

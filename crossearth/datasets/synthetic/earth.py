@@ -73,7 +73,7 @@ SENSORS: Final[dict[Platform, _Sensor]] = {
     ),
     'drone': _Sensor(0.12, (0.5, 0.8), (0.006, 0.012), (0.0, 0.004), (1.6, 2.1), (1.5, 1.9), 0.06),
     'satellite': _Sensor(
-        0.5, (0.8, 1.05), (0.004, 0.008), (0.03, 0.07), (1.0, 1.35), (1.5, 1.9), 0.06
+        0.5, (0.8, 1.05), (0.004, 0.008), (0.018, 0.045), (1.2, 1.6), (1.5, 1.9), 0.06
     ),
 }
 _ELEVATION_DEG: Final[dict[Climate, tuple[float, float]]] = {
@@ -256,7 +256,7 @@ class SyntheticEarth:
         *,
         spread: float = 1.0,
     ) -> SyntheticScene:
-        layout, look, lay = (self._rng(*stream, part) for part in ('layout', 'look', 'noise'))
+        layout, look, lay = (self._rng(*stream, part) for part in ('placement', 'look', 'noise'))
         sensor, style = SENSORS[domain.platform], town.REGIONS[domain.region]
         gsd = sensor.gsd_m
         light = _light(domain, look)
@@ -278,7 +278,11 @@ class SyntheticEarth:
         bends = tuple(_bends(style, gsd, layout) for _ in range(2))
         placement = Placement(angle, *bends)
         full = (height + 2 * max(top, bottom), width + 2 * max(left, right))
-        board = np.zeros(placement.board_shape(*full), np.uint32)
+        rows, cols = placement.board_shape(*full)
+        reach = (cols * gsd / 2 + LARGEST_TREE_M, rows * gsd / 2 + LARGEST_TREE_M)
+        # Lots at the border are painted whole. The pages that nothing is painted on cost nothing.
+        border = 2 * math.ceil((town.largest_lot_m(style) + LARGEST_TREE_M) / gsd)
+        board = np.zeros((rows + rows % 2 + border, cols + cols % 2 + border), np.uint32)
         cos, sin = math.cos(angle), math.sin(angle)
         flat = math.hypot(1, light.rise)
         sun = Sun(
@@ -286,22 +290,27 @@ class SyntheticEarth:
             (-sin * light.to_sun[0] + cos * light.to_sun[1]) / flat,
             light.rise / flat,
         )
-        flora = Dice(self._rng(*stream, 'flora'))
-        site = Site(1 / gsd, Dice(layout), flora, sun, leafless=domain.climate == 'winter')
-        centre_u, centre_v = board.shape[1] * gsd / 2, board.shape[0] * gsd / 2
-        slack = placement.slack_px * gsd + 2 * gsd
+        town_key, flora_key = (self._key(*stream, part) for part in ('town', 'flora'))
+        site = Site(
+            1 / gsd,
+            Dice(self.seed, *town_key),
+            Dice(self.seed, *flora_key),
+            sun,
+            leafless=domain.climate == 'winter',
+        )
+        slack = placement.slack_px * gsd + LARGEST_TREE_M
         half_x, half_y = full[1] * gsd / 2 + slack, full[0] * gsd / 2 + slack
 
         def seen(u: float, v: float, radius: float) -> bool:
-            du, dv = u - centre_u, v - centre_v
-            x, y = cos * du - sin * dv, sin * du + cos * dv
+            x, y = cos * u - sin * v, sin * u + cos * v
             return abs(x) < half_x + radius and abs(y) < half_y + radius
 
-        town.build_town(Lot(board, site), style, town.taste_of(domain.region, domain.climate), seen)
-        places = np.array([tree[:2] for tree in site.trees], np.float64).reshape(-1, 2) * gsd
-        du, dv = places[:, 0] - centre_u, places[:, 1] - centre_v
-        x, y = np.abs(cos * du - sin * dv), np.abs(sin * du + cos * dv)
-        near = (x < half_x + LARGEST_TREE_M) & (y < half_y + LARGEST_TREE_M)
+        taste = town.taste_of(domain.region, domain.climate)
+        town.build_town(Lot(board, site), style, taste, seen, reach=reach)
+        places = np.array([tree[:2] for tree in site.trees], np.float64).reshape(-1, 2)
+        u, v = ((places - np.array(board.shape)[::-1] / 2) * gsd).T
+        near = np.abs(cos * u - sin * v) < half_x
+        near &= np.abs(sin * u + cos * v) < half_y
         stamp_trees(board, site, near)
 
         packed = lay_out(
@@ -332,9 +341,13 @@ class SyntheticEarth:
 
     def _rng(self, *words: str) -> np.random.Generator:
         """The generator of a stream; streams of different words are independent."""
+        sequence = np.random.SeedSequence(self.seed, spawn_key=self._key(*words))
+        return np.random.default_rng(sequence)
+
+    def _key(self, *words: str) -> tuple[int, ...]:
+        """Numbers that stand for words; `hash` of Python would change from run to run."""
         digest = hashlib.sha256('\0'.join(words).encode()).digest()
-        spawn_key = tuple(int.from_bytes(digest[k : k + 4], 'little') for k in range(0, 16, 4))
-        return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=spawn_key))
+        return tuple(int.from_bytes(digest[k : k + 4], 'little') for k in range(0, 16, 4))
 
     def _check_size(self, domain: EarthDomain, height: int, width: int) -> None:
         gsd = SENSORS[domain.platform].gsd_m

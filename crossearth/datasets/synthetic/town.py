@@ -12,12 +12,17 @@ from crossearth.datasets.synthetic.blocks import Painter, Taste, Weighted
 from crossearth.datasets.synthetic.plan import Dice, Lot, Number, pack
 from crossearth.datasets.synthetic.spectra import Climate, Material
 
-__all__ = ['REGIONS', 'Region', 'RegionStyle', 'build_town', 'taste_of']
+__all__ = ['REGIONS', 'Region', 'RegionStyle', 'build_town', 'largest_lot_m', 'taste_of']
 
 M = Material  # named on every other line below
 
 type Region = Literal['grid_city', 'old_town', 'suburb', 'village']
+type Kind = Literal['blocks', 'river', 'railway']
 type Seen = Callable[[Number, Number, Number], bool]
+
+
+PIECE_M: Final = 96.0
+_COLUMN, _CUT, _STREET, _CROSS, _BLOCK, _RIVER = range(6)  # what dice are for
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,42 +276,56 @@ def taste_of(region: Region, climate: Climate) -> Taste:
             )
 
 
-def build_town(board: Lot, style: RegionStyle, taste: Taste, seen: Seen) -> None:
-    """Covers the board with streets and what lies between them.
+def largest_lot_m(style: RegionStyle) -> float:
+    """How far a block or a street can reach beyond a point of its own."""
+    return float(max(style.column[1], style.block[1], PIECE_M) + style.avenue[1] + 10)
+
+
+def build_town(
+    board: Lot, style: RegionStyle, taste: Taste, seen: Seen, *, reach: tuple[Number, Number]
+) -> None:
+    """Covers the board with streets and what lies between them, outwards from its centre.
+
+    Every street and block throws dice of its own, so a place looks the same however much of it is
+    drawn, and whatever light falls on it.
 
     Args:
         board: The whole board.
         style: Plan of the region.
         taste: How it builds and plants, climate included.
-        seen: Whether anything within a radius (m) of a point (m) of the board can show; the rest
-            is left out, though its dice are thrown alike only within a block.
+        seen: Whether anything within a radius (m) of a point (m from the centre) can show; the
+            rest is left out.
+        reach: How far from the centre anything can show, along `u` and along `v`.
     """
-    columns = _columns(board, style)
+    columns = _columns(board, style, reach)
     for column in columns:
-        _long_street(board, style, taste, column, seen)
+        _long_street(board, style, taste, column, seen, reach[1])
+    centre_u, centre_v = board.width / 2, board.depth / 2
     for number, column in enumerate(columns):
         right = columns[number + 1] if number + 1 < len(columns) else None
-        strip = board.part(column.start, 0, column.stop, board.depth)
-        if column.kind == 'river' and strip.cells.size:
+        start, stop = centre_u + column.start, centre_u + column.stop
+        strip = board.part(start, 0, stop, board.depth).keyed(_RIVER, column.key)
+        if column.kind == 'river':
             _river(strip, taste)
-        elif column.kind == 'railway' and strip.cells.size:
+        elif column.kind == 'railway':
             _railway(strip, taste)
-        middle_u = (column.start + column.stop) / 2
-        for position, cut in enumerate(column.cuts):
+        middle = (column.start + column.stop) / 2
+        for cut in column.cuts:
             radius = math.hypot(column.stop - column.start, cut.stop - cut.start + cut.road) / 2
-            if not seen(middle_u, (cut.start + cut.stop) / 2, radius + cut.road):
+            if not seen(middle, (cut.start + cut.stop) / 2, radius + cut.road):
                 continue
-            if column.kind == 'blocks' or position % 3 == 0:
+            if column.kind == 'blocks' or cut.key % 3 == 0:
                 _cross_street(board, style, taste, column, right, cut)
-            lot = board.part(column.start, cut.start, column.stop, cut.stop)
-            if column.kind == 'blocks' and min(lot.width, lot.depth) > 6:
-                _fill(lot, style, taste)
+            if column.kind == 'blocks':
+                lot = board.part(start, centre_v + cut.start, stop, centre_v + cut.stop)
+                _fill(lot.keyed(_BLOCK, column.key, cut.key), style, taste)
 
 
 @dataclass(frozen=True, slots=True)
 class _Cut:
-    """A block within a column, and the width of the cross street before it."""
+    """A block within a column, and the cross street before it; metres from the centre."""
 
+    key: int
     start: Number
     stop: Number
     road: Number
@@ -316,33 +335,69 @@ class _Cut:
 class _Column:
     """What lies between two long streets, and the street to its left, pavements included."""
 
+    key: int
     start: Number
     stop: Number
     road: Number
     surface: int
-    kind: Literal['blocks', 'river', 'railway']
+    kind: Kind
     cuts: tuple[_Cut, ...]
 
 
-def _columns(board: Lot, style: RegionStyle) -> list[_Column]:
-    dice = board.site.dice
-    shared = _cuts(board.depth, style, dice)
-    columns = []
-    u = -dice.between(0, style.column[1])
-    while u < board.width:
+def _outwards[T](
+    reach: Number, dice: Dice, offset: Number, measure: Callable[[Dice], tuple[Number, T]]
+) -> list[tuple[int, float, T]]:
+    """Steps along an axis from `-offset`, both ways, until the reach is covered.
+
+    Each step's length and content come from dice of its own number: key, start, content.
+    """
+    steps: list[tuple[int, float, T]] = []
+    key, start = 0, -float(offset)
+    while start < reach:
+        length, content = measure(dice.of(key))
+        steps.append((key, start, content))
+        key, start = key + 1, start + length
+    key, start = -1, -float(offset)
+    while start > -reach:
+        length, content = measure(dice.of(key))
+        start -= length
+        steps.append((key, start, content))
+        key -= 1
+    return sorted(steps, key=lambda step: step[0])
+
+
+def _columns(board: Lot, style: RegionStyle, reach: tuple[Number, Number]) -> list[_Column]:
+    def measure(dice: Dice) -> tuple[float, tuple[float, float, int, Kind]]:
         road = _road_width(style, dice, style.avenue_share)
         surface = pack(dice.weighted(style.roads), dice.between(0.88, 1.12))
         wide = dice.between(*style.column)
-        kind: Literal['blocks', 'river', 'railway'] = 'blocks'
         chance = dice.roll()
+        kind: Kind = 'blocks'
         if chance < style.waterway:
             kind, wide = 'river', max(wide * 0.6, 24.0)
         elif chance < style.waterway + style.railway:
             kind, wide = 'railway', 26.0
-        cuts = shared if style.shared_cross else _cuts(board.depth, style, dice)
-        columns.append(_Column(u + road, u + road + wide, road, surface, kind, cuts))
-        u += road + wide
+        return road + wide, (road, wide, surface, kind)
+
+    dice = board.site.dice.of(_COLUMN)
+    columns = []
+    steps = _outwards(reach[0], dice, dice.between(0, style.column[1]), measure)
+    for key, first, (road, wide, surface, kind) in steps:
+        cuts = _cuts(style, board.site.dice.of(_CUT, 0 if style.shared_cross else key), reach[1])
+        start = first + road
+        columns.append(_Column(key, start, start + wide, road, surface, kind, cuts))
     return columns
+
+
+def _cuts(style: RegionStyle, dice: Dice, reach: Number) -> tuple[_Cut, ...]:
+    def measure(dice: Dice) -> tuple[float, tuple[float, float]]:
+        road, long = _road_width(style, dice, 0.1), dice.between(*style.block)
+        return road + long, (road, long)
+
+    steps = _outwards(reach, dice, dice.between(0, style.block[1]), measure)
+    return tuple(
+        _Cut(key, first + road, first + road + long, road) for key, first, (road, long) in steps
+    )
 
 
 def _fill(lot: Lot, style: RegionStyle, taste: Taste) -> None:
@@ -365,29 +420,25 @@ def _halves(lot: Lot) -> tuple[Lot, Lot | None]:
     return lot.part(0, 0, cut, lot.depth), lot.part(cut, 0, lot.width, lot.depth)
 
 
-def _cuts(depth: Number, style: RegionStyle, dice: Dice) -> tuple[_Cut, ...]:
-    cuts = []
-    v = -dice.between(0, style.block[1])
-    while v < depth:
-        road = _road_width(style, dice, 0.1)
-        long = dice.between(*style.block)
-        cuts.append(_Cut(v + road, v + road + long, road))
-        v += road + long
-    return tuple(cuts)
-
-
 def _road_width(style: RegionStyle, dice: Dice, avenues: Number) -> float:
     width = dice.between(*(style.avenue if dice.chance(avenues) else style.street))
     return width + 2 * style.pavement
 
 
-def _long_street(board: Lot, style: RegionStyle, taste: Taste, column: _Column, seen: Seen) -> None:
+def _long_street(
+    board: Lot, style: RegionStyle, taste: Taste, column: _Column, seen: Seen, reach: Number
+) -> None:
     """The street left of a column, in pieces, so that those nobody sees are skipped."""
     first = column.start - column.road
-    for v in np.arange(0, board.depth, 96.0).tolist():
-        if seen(first + column.road / 2, v + 48, 48 + column.road):
-            piece = board.part(first, v, column.start, v + 96)
-            _street(piece.turned(), style, taste, column.surface)
+    centre_u, centre_v = board.width / 2, board.depth / 2
+    for piece in range(-math.ceil(reach / PIECE_M), math.ceil(reach / PIECE_M)):
+        v = piece * PIECE_M
+        if seen(first + column.road / 2, v + PIECE_M / 2, PIECE_M / 2 + column.road):
+            lot = board.part(
+                centre_u + first, centre_v + v, centre_u + column.start, centre_v + v + PIECE_M
+            )
+            lot = lot.keyed(_STREET, column.key, piece).turned()
+            _street(lot, style, taste, column.surface)
 
 
 def _cross_street(
@@ -399,17 +450,19 @@ def _cross_street(
     cut: _Cut,
 ) -> None:
     """The street across a column, and its mouths in the long streets at both ends."""
-    dice = board.site.dice
-    top = cut.start - cut.road
+    left, top = board.width / 2, board.depth / 2 + cut.start - cut.road
+    bottom = top + cut.road
+    across = board.part(left + column.start, top, left + column.stop, bottom)
+    across = across.keyed(_CROSS, column.key, cut.key)
+    dice = across.site.dice
     surface = pack(dice.weighted(style.roads), dice.between(0.88, 1.12))
-    across = board.part(column.start, top, column.stop, cut.start)
     _street(across, style, taste, surface, junctions=True)
     kerb = _kerb(style)
     mouths = [(column.start - column.road + kerb, column.start, column.surface)]
     if right is not None:
         mouths.append((column.stop, column.stop + right.road - kerb, right.surface))
     for start, stop, asphalt in mouths:
-        mouth = board.part(start, top + kerb, stop, cut.start - kerb)
+        mouth = board.part(left + start, top + kerb, left + stop, bottom - kerb)
         mouth.cells[...] = asphalt
 
 
