@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crossearth.datasets import EARTH_DOMAINS, SyntheticEarth
-from crossearth.datasets.synthetic import earth, render
+from crossearth.datasets.synthetic import render
 from crossearth.datasets.synthetic.render import Bend, Light, Placement, lay_out, shadows
+from crossearth.datasets.synthetic.sensors import draw_light
 
 NO_LIGHT = (0.0, 0.0, 0.0, 0.0)
 
@@ -132,6 +133,7 @@ def test_noise_tiles_repeat_without_a_seam():
 def test_the_sun_stands_in_the_south_north_of_the_equator_and_in_the_north_south_of_it():
     for name, south in (('source', True), ('region_platform', False), ('region_climate', False)):
         for seed in range(5):
-            light = earth._light(EARTH_DOMAINS[name], np.random.default_rng(seed))
+            domain, rng = EARTH_DOMAINS[name], np.random.default_rng(seed)
+            light = draw_light(domain.climate, domain.crs, domain.origin_xy, rng)
             assert (light.to_sun[1] > 0.5) == south  # rows grow to the south
             assert (light.to_sun[1] < -0.5) == (not south)

@@ -3,29 +3,27 @@
 import hashlib
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Final, NamedTuple, get_args
 
 import numpy as np
 from affine import Affine
 from jaxtyping import UInt8
-from rasterio.warp import transform as transform_points
 
-from crossearth.datasets.synthetic import town, writer
-from crossearth.datasets.synthetic.domains import Bands, EarthDomain, Platform
+from crossearth.datasets.synthetic import writer
+from crossearth.datasets.synthetic.domains import Bands, EarthDomain
 from crossearth.datasets.synthetic.plan import Dice, Lot, Site, Sun, stamp_trees
-from crossearth.datasets.synthetic.render import (
-    Bend,
-    Light,
-    Noise,
-    Optics,
-    Placement,
-    lay_out,
-    render,
+from crossearth.datasets.synthetic.regions import REGIONS, Region, taste_of
+from crossearth.datasets.synthetic.render import Noise, Placement, lay_out, render
+from crossearth.datasets.synthetic.sensors import (
+    SENSORS,
+    Platform,
+    draw_bends,
+    draw_light,
+    draw_optics,
 )
 from crossearth.datasets.synthetic.spectra import BANDS, Climate, draw_spectra
+from crossearth.datasets.synthetic.town import build_town, largest_lot_m
 from crossearth.errors import ConfigError
 
 __all__ = ['SyntheticEarth', 'SyntheticScene']
@@ -52,36 +50,6 @@ class SyntheticScene(NamedTuple):
 
     image: UInt8[np.ndarray, 'c h w']
     mask: UInt8[np.ndarray, 'h w']
-
-
-@dataclass(frozen=True, slots=True)
-class _Sensor:
-    """A platform: its pixel size, and the ranges that its scenes vary in."""
-
-    gsd_m: float
-    blur_px: tuple[float, float]
-    noise: tuple[float, float]
-    haze: tuple[float, float]
-    gain: tuple[float, float]
-    gamma: tuple[float, float]
-    tint: float
-
-
-SENSORS: Final[dict[Platform, _Sensor]] = {
-    'aerial': _Sensor(
-        0.25, (0.45, 0.6), (0.003, 0.005), (0.004, 0.014), (1.6, 1.95), (1.65, 1.85), 0.03
-    ),
-    'drone': _Sensor(0.12, (0.5, 0.8), (0.006, 0.012), (0.0, 0.004), (1.6, 2.1), (1.5, 1.9), 0.06),
-    'satellite': _Sensor(
-        0.5, (0.8, 1.05), (0.004, 0.008), (0.018, 0.045), (1.2, 1.6), (1.5, 1.9), 0.06
-    ),
-}
-_ELEVATION_DEG: Final[dict[Climate, tuple[float, float]]] = {
-    'temperate': (38, 56),
-    'arid': (45, 65),
-    'tropical': (48, 70),
-    'winter': (19, 27),
-}
 
 
 class SyntheticEarth:
@@ -235,7 +203,7 @@ class SyntheticEarth:
             bands: Bands = ('rgb', 'irrg')[int(rng.random() > 0.65)]
             domain = EarthDomain(
                 'style',
-                _pick(get_args(town.Region.__value__), rng),
+                _pick(get_args(Region.__value__), rng),
                 bands,
                 _pick(get_args(Platform.__value__), rng),
                 _pick(get_args(Climate.__value__), rng),
@@ -257,11 +225,11 @@ class SyntheticEarth:
         spread: float = 1.0,
     ) -> SyntheticScene:
         layout, look, lay = (self._rng(*stream, part) for part in ('placement', 'look', 'noise'))
-        sensor, style = SENSORS[domain.platform], town.REGIONS[domain.region]
+        sensor, style = SENSORS[domain.platform], REGIONS[domain.region]
         gsd = sensor.gsd_m
-        light = _light(domain, look)
+        light = draw_light(domain.climate, domain.crs, domain.origin_xy, look)
         spectra = draw_spectra(domain.climate, look, jitter=0.06 * spread**0.5)
-        optics = _optics(sensor, look, spread)
+        optics = draw_optics(sensor, look, spread)
 
         shadow_px = math.ceil(min(28 / light.rise, LONGEST_SHADOW_M) / gsd)
         edge = 4
@@ -275,13 +243,13 @@ class SyntheticEarth:
         )
 
         angle = layout.uniform(-math.pi / 4, math.pi / 4)
-        bends = tuple(_bends(style, gsd, layout) for _ in range(2))
+        bends = tuple(draw_bends(style, gsd, layout) for _ in range(2))
         placement = Placement(angle, *bends)
         full = (height + 2 * max(top, bottom), width + 2 * max(left, right))
         rows, cols = placement.board_shape(*full)
         reach = (cols * gsd / 2 + LARGEST_TREE_M, rows * gsd / 2 + LARGEST_TREE_M)
         # Lots at the border are painted whole. The pages that nothing is painted on cost nothing.
-        border = 2 * math.ceil((town.largest_lot_m(style) + LARGEST_TREE_M) / gsd)
+        border = 2 * math.ceil((largest_lot_m(style) + LARGEST_TREE_M) / gsd)
         board = np.zeros((rows + rows % 2 + border, cols + cols % 2 + border), np.uint32)
         cos, sin = math.cos(angle), math.sin(angle)
         flat = math.hypot(1, light.rise)
@@ -305,8 +273,8 @@ class SyntheticEarth:
             x, y = cos * u - sin * v, sin * u + cos * v
             return abs(x) < half_x + radius and abs(y) < half_y + radius
 
-        taste = town.taste_of(domain.region, domain.climate)
-        town.build_town(Lot(board, site), style, taste, seen, reach=reach)
+        taste = taste_of(domain.region, domain.climate)
+        build_town(Lot(board, site), style, taste, seen, reach=reach)
         places = np.array([tree[:2] for tree in site.trees], np.float64).reshape(-1, 2)
         u, v = ((places - np.array(board.shape)[::-1] / 2) * gsd).T
         near = np.abs(cos * u - sin * v) < half_x
@@ -375,59 +343,3 @@ def _sides(size_px: int | tuple[int, int]) -> tuple[int, int]:
 
 def _pick[T](items: tuple[T, ...], rng: np.random.Generator) -> T:
     return items[int(rng.random() * len(items))]
-
-
-@lru_cache(maxsize=64)
-def _southern(crs: str, x: float, y: float) -> bool:
-    return bool(transform_points(crs, 'EPSG:4326', [x], [y])[1][0] < 0)
-
-
-def _light(domain: EarthDomain, rng: np.random.Generator) -> Light:
-    """Sun and sky: late morning or early afternoon, the sun south of the place, or north of it."""
-    elevation = math.radians(rng.uniform(*_ELEVATION_DEG[domain.climate]))
-    azimuth = math.radians(180 + rng.uniform(-48, 48))
-    if _southern(domain.crs, *domain.origin_xy):
-        azimuth = math.pi - azimuth
-    share = rng.uniform(0.26, 0.34)  # of the light that comes from the sky, bluer than the sun's
-    sky = (share * 1.22, share, share * 0.86, share * 0.62)
-    total = 0.8 + 0.3 * math.sin(elevation)
-    sun = (total - sky[0], total - sky[1], total - sky[2], total - sky[3])
-    to_sun = (math.sin(azimuth), -math.cos(azimuth))
-    return Light(to_sun, math.tan(elevation), sun, sky)
-
-
-def _optics(sensor: _Sensor, rng: np.random.Generator, spread: float) -> Optics:
-    """The sensor of one scene. A spread above 1 widens the ranges about their middles."""
-
-    def draw(limits: tuple[float, float]) -> float:
-        middle, half = sum(limits) / 2, (limits[1] - limits[0]) / 2 * spread
-        return float(max(rng.uniform(middle - half, middle + half), 0.25 * limits[1]))
-
-    haze = draw(sensor.haze)
-    tint = np.clip(rng.normal(1, sensor.tint * spread, 4), 0.75, 1.25)
-    gain = draw(sensor.gain) * tint * np.array([1.05, 1.0, 0.97, 0.62])
-    return Optics(
-        blur_px=draw(sensor.blur_px),
-        noise=float(rng.uniform(*sensor.noise)),
-        haze=(haze * 1.6, haze, haze * 0.7, haze * 0.25),
-        gain=(float(gain[0]), float(gain[1]), float(gain[2]), float(gain[3])),
-        gamma=draw(sensor.gamma),
-    )
-
-
-def _bends(style: town.RegionStyle, gsd: float, rng: np.random.Generator) -> tuple[Bend, ...]:
-    """Two waves in directions of their own; drawn even where the region has none."""
-    waves = []
-    for _ in range(2):
-        length = rng.uniform(*style.bend_length) / gsd
-        direction, phase = rng.uniform(0, 2 * math.pi, 2)
-        number = 2 * math.pi / length
-        waves.append(
-            Bend(
-                style.bend / gsd * rng.uniform(0.6, 1.0),
-                number * math.cos(direction),
-                number * math.sin(direction),
-                phase,
-            )
-        )
-    return tuple(waves) if style.bend else ()
