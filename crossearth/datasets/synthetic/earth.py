@@ -8,13 +8,13 @@ from typing import Final, NamedTuple, get_args
 
 import numpy as np
 from affine import Affine
-from jaxtyping import UInt8
+from jaxtyping import UInt8, UInt32
 
 from crossearth.datasets.synthetic import writer
 from crossearth.datasets.synthetic.domains import Bands, EarthDomain
 from crossearth.datasets.synthetic.plan import Dice, Lot, Site, Sun, stamp_trees
 from crossearth.datasets.synthetic.regions import REGIONS, Region, taste_of
-from crossearth.datasets.synthetic.render import Noise, Placement, lay_out, render
+from crossearth.datasets.synthetic.render import Light, Noise, Placement, lay_out, render
 from crossearth.datasets.synthetic.sensors import (
     SENSORS,
     Platform,
@@ -36,7 +36,9 @@ BAND_ORDER: Final[dict[Bands, tuple[int, ...]]] = {
     'irrg': (3, 2, 1),
     'rgbnir': (2, 1, 0, 3),
 }
+TALLEST_M: Final = 28.0
 LONGEST_SHADOW_M: Final = 90.0
+BLUR_PX: Final = 4
 LARGEST_TREE_M: Final = 9.0
 
 
@@ -57,7 +59,9 @@ class SyntheticEarth:
 
     A laboratory for domain gaps, not evidence: label numbers that come from it as synthetic.
     A scene is a function of the seed, the domain, its index and its size alone; the order of calls
-    does not matter, and no global state is read or changed.
+    does not matter, and no global state is read or changed. Of one place, another size shows more
+    or less around the same centre, other bands show the same reflectances, and winter shows the
+    town of summer.
 
     Args:
         seed: Seed of this Earth, at least 0.
@@ -101,7 +105,23 @@ class SyntheticEarth:
     def transform(self, domain: EarthDomain, index: int) -> Affine:
         """Where a scene lies: `(col, row)` of its pixel corners → metres in the domain's CRS.
 
-        Scenes of a domain lie on a grid of 5 km, so none overlap.
+        Scenes of a domain lie on a grid of 5 km, 20 a row, so none overlap.
+
+        Args:
+            domain: Whose CRS, origin and pixel size to use.
+            index: Which scene.
+
+        Returns:
+            Transform whose `(0, 0)` is the upper-left corner of the scene.
+
+        Raises:
+            ConfigError: If the index is negative.
+
+        Example:
+            >>> from crossearth.datasets.synthetic import EARTH_DOMAINS
+            >>> transform = SyntheticEarth().transform(EARTH_DOMAINS['region'], 21)
+            >>> transform.a, transform.c, transform.f
+            (0.25, 501000.0, 5419000.0)
         """
         row, col = divmod(_whole('index', index, low=0), SCENES_PER_ROW)
         x, y = domain.origin_xy
@@ -224,31 +244,45 @@ class SyntheticEarth:
         *,
         spread: float = 1.0,
     ) -> SyntheticScene:
-        layout, look, lay = (self._rng(*stream, part) for part in ('placement', 'look', 'noise'))
-        sensor, style = SENSORS[domain.platform], REGIONS[domain.region]
-        gsd = sensor.gsd_m
+        look = self._rng(*stream, 'look')
+        sensor = SENSORS[domain.platform]
         light = draw_light(domain.climate, domain.crs, domain.origin_xy, look)
         spectra = draw_spectra(domain.climate, look, jitter=0.06 * spread**0.5)
         optics = draw_optics(sensor, look, spread)
-
-        shadow_px = math.ceil(min(28 / light.rise, LONGEST_SHADOW_M) / gsd)
-        edge = 4
-        margin_row = math.ceil(abs(light.to_sun[1]) * shadow_px) + 2
-        margin_col = math.ceil(abs(light.to_sun[0]) * shadow_px) + 2
-        top, bottom = (
-            (edge + margin_row, edge) if light.to_sun[1] < 0 else (edge, edge + margin_row)
+        margins = _margins(light, sensor.gsd_m)
+        packed = self._lay_town(domain, stream, light, margins, height, width)
+        image, mask = render(
+            packed,
+            spectra,
+            light,
+            optics,
+            self._noise_tiles(),
+            self._rng(*stream, 'noise'),
+            bands=BAND_ORDER[domain.bands],
+            gsd_m=sensor.gsd_m,
+            margins=margins,
         )
-        left, right = (
-            (edge + margin_col, edge) if light.to_sun[0] < 0 else (edge, edge + margin_col)
-        )
+        return SyntheticScene(image, mask)
 
-        angle = layout.uniform(-math.pi / 4, math.pi / 4)
-        bends = tuple(draw_bends(style, gsd, layout) for _ in range(2))
-        placement = Placement(angle, *bends)
+    def _lay_town(
+        self,
+        domain: EarthDomain,
+        stream: tuple[str, ...],
+        light: Light,
+        margins: tuple[int, int, int, int],
+        height: int,
+        width: int,
+    ) -> UInt32[np.ndarray, 'y x']:
+        """Builds the town and lays it under the image and its margins: packed cells."""
+        style, gsd = REGIONS[domain.region], SENSORS[domain.platform].gsd_m
+        rng = self._rng(*stream, 'placement')
+        angle = rng.uniform(-math.pi / 4, math.pi / 4)
+        placement = Placement(angle, draw_bends(style, gsd, rng), draw_bends(style, gsd, rng))
+        top, bottom, left, right = margins
         full = (height + 2 * max(top, bottom), width + 2 * max(left, right))
         rows, cols = placement.board_shape(*full)
         reach = (cols * gsd / 2 + LARGEST_TREE_M, rows * gsd / 2 + LARGEST_TREE_M)
-        # Lots at the border are painted whole. The pages that nothing is painted on cost nothing.
+        # Lots at the border are painted whole. Pages of memory that nothing is painted on are free.
         border = 2 * math.ceil((largest_lot_m(style) + LARGEST_TREE_M) / gsd)
         board = np.zeros((rows + rows % 2 + border, cols + cols % 2 + border), np.uint32)
         cos, sin = math.cos(angle), math.sin(angle)
@@ -258,14 +292,8 @@ class SyntheticEarth:
             (-sin * light.to_sun[0] + cos * light.to_sun[1]) / flat,
             light.rise / flat,
         )
-        town_key, flora_key = (self._key(*stream, part) for part in ('town', 'flora'))
-        site = Site(
-            1 / gsd,
-            Dice(self.seed, *town_key),
-            Dice(self.seed, *flora_key),
-            sun,
-            leafless=domain.climate == 'winter',
-        )
+        town, flora = (Dice(self.seed, *self._key(*stream, part)) for part in ('town', 'flora'))
+        site = Site(1 / gsd, town, flora, sun, leafless=domain.climate == 'winter')
         slack = placement.slack_px * gsd + LARGEST_TREE_M
         half_x, half_y = full[1] * gsd / 2 + slack, full[0] * gsd / 2 + slack
 
@@ -280,27 +308,13 @@ class SyntheticEarth:
         near = np.abs(cos * u - sin * v) < half_x
         near &= np.abs(sin * u + cos * v) < half_y
         stamp_trees(board, site, near)
-
-        packed = lay_out(
+        return lay_out(
             board,
             placement,
             rows=range(-top, height + bottom),
             cols=range(-left, width + right),
             hw=(height, width),
         )
-        del board
-        image, mask = render(
-            packed,
-            spectra,
-            light,
-            optics,
-            self._noise_tiles(),
-            lay,
-            bands=BAND_ORDER[domain.bands],
-            gsd_m=gsd,
-            margins=(top, bottom, left, right),
-        )
-        return SyntheticScene(image, mask)
 
     def _noise_tiles(self) -> Noise:
         if self._noise is None:
@@ -331,6 +345,15 @@ def _whole(name: str, value: int, *, low: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < low:
         raise ConfigError(f'{name} is {value!r}: pass a whole number from {low} up')
     return int(value)
+
+
+def _margins(light: Light, gsd_m: float) -> tuple[int, int, int, int]:
+    """Pixels around an image that matter to it, top, bottom, left, right: blur, and shadows."""
+    longest_px = min(TALLEST_M / light.rise, LONGEST_SHADOW_M) / gsd_m
+    reach_x, reach_y = (math.ceil(abs(part) * longest_px) + 2 for part in light.to_sun)
+    top, bottom = (reach_y, 0) if light.to_sun[1] < 0 else (0, reach_y)
+    left, right = (reach_x, 0) if light.to_sun[0] < 0 else (0, reach_x)
+    return top + BLUR_PX, bottom + BLUR_PX, left + BLUR_PX, right + BLUR_PX
 
 
 def _sides(size_px: int | tuple[int, int]) -> tuple[int, int]:

@@ -81,7 +81,7 @@ def write_picture(path: Path, image: UInt8[np.ndarray, 'c h w']) -> None:
 def _beside(path: Path) -> Iterator[Path]:
     """A path beside the final one; the file moves there when all went well, and goes otherwise."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f'.{path.stem}.{os.getpid()}{path.suffix}')
+    new = path.with_name(f'.{path.name}.{os.getpid()}.part')  # no *.tif, should the process die
     try:
         yield new
         new.replace(path)
