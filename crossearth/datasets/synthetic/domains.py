@@ -8,14 +8,14 @@ from typing import Final, Literal, get_args
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
+from crossearth.datasets.synthetic.regions import Region
+from crossearth.datasets.synthetic.sensors import Platform
 from crossearth.datasets.synthetic.spectra import Climate
-from crossearth.datasets.synthetic.town import Region
 from crossearth.errors import ConfigError
 
 __all__ = ['EARTH_DOMAINS', 'EarthDomain']
 
 type Bands = Literal['rgb', 'irrg', 'rgbnir']
-type Platform = Literal['aerial', 'drone', 'satellite']
 
 CHOICES: Final = {'region': Region, 'bands': Bands, 'platform': Platform, 'climate': Climate}
 

@@ -3,29 +3,27 @@
 import hashlib
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Final, NamedTuple, get_args
 
 import numpy as np
 from affine import Affine
-from jaxtyping import UInt8
-from rasterio.warp import transform as transform_points
+from jaxtyping import UInt8, UInt32
 
-from crossearth.datasets.synthetic import town, writer
-from crossearth.datasets.synthetic.domains import Bands, EarthDomain, Platform
+from crossearth.datasets.synthetic import writer
+from crossearth.datasets.synthetic.domains import Bands, EarthDomain
 from crossearth.datasets.synthetic.plan import Dice, Lot, Site, Sun, stamp_trees
-from crossearth.datasets.synthetic.render import (
-    Bend,
-    Light,
-    Noise,
-    Optics,
-    Placement,
-    lay_out,
-    render,
+from crossearth.datasets.synthetic.regions import REGIONS, Region, taste_of
+from crossearth.datasets.synthetic.render import Light, Noise, Placement, lay_out, render
+from crossearth.datasets.synthetic.sensors import (
+    SENSORS,
+    Platform,
+    draw_bends,
+    draw_light,
+    draw_optics,
 )
 from crossearth.datasets.synthetic.spectra import BANDS, Climate, draw_spectra
+from crossearth.datasets.synthetic.town import build_town, largest_lot_m
 from crossearth.errors import ConfigError
 
 __all__ = ['SyntheticEarth', 'SyntheticScene']
@@ -38,7 +36,9 @@ BAND_ORDER: Final[dict[Bands, tuple[int, ...]]] = {
     'irrg': (3, 2, 1),
     'rgbnir': (2, 1, 0, 3),
 }
+TALLEST_M: Final = 28.0
 LONGEST_SHADOW_M: Final = 90.0
+BLUR_PX: Final = 4
 LARGEST_TREE_M: Final = 9.0
 
 
@@ -54,42 +54,14 @@ class SyntheticScene(NamedTuple):
     mask: UInt8[np.ndarray, 'h w']
 
 
-@dataclass(frozen=True, slots=True)
-class _Sensor:
-    """A platform: its pixel size, and the ranges that its scenes vary in."""
-
-    gsd_m: float
-    blur_px: tuple[float, float]
-    noise: tuple[float, float]
-    haze: tuple[float, float]
-    gain: tuple[float, float]
-    gamma: tuple[float, float]
-    tint: float
-
-
-SENSORS: Final[dict[Platform, _Sensor]] = {
-    'aerial': _Sensor(
-        0.25, (0.45, 0.6), (0.003, 0.005), (0.004, 0.014), (1.6, 1.95), (1.65, 1.85), 0.03
-    ),
-    'drone': _Sensor(0.12, (0.5, 0.8), (0.006, 0.012), (0.0, 0.004), (1.6, 2.1), (1.5, 1.9), 0.06),
-    'satellite': _Sensor(
-        0.5, (0.8, 1.05), (0.004, 0.008), (0.03, 0.07), (1.0, 1.35), (1.5, 1.9), 0.06
-    ),
-}
-_ELEVATION_DEG: Final[dict[Climate, tuple[float, float]]] = {
-    'temperate': (38, 56),
-    'arid': (45, 65),
-    'tropical': (48, 70),
-    'winter': (19, 27),
-}
-
-
 class SyntheticEarth:
     """Draws georeferenced scenes of made-up places, image and mask, from a seed.
 
     A laboratory for domain gaps, not evidence: label numbers that come from it as synthetic.
     A scene is a function of the seed, the domain, its index and its size alone; the order of calls
-    does not matter, and no global state is read or changed.
+    does not matter, and no global state is read or changed. Of one place, another size shows more
+    or less around the same centre, other bands show the same reflectances, and winter shows the
+    town of summer.
 
     Args:
         seed: Seed of this Earth, at least 0.
@@ -133,7 +105,23 @@ class SyntheticEarth:
     def transform(self, domain: EarthDomain, index: int) -> Affine:
         """Where a scene lies: `(col, row)` of its pixel corners → metres in the domain's CRS.
 
-        Scenes of a domain lie on a grid of 5 km, so none overlap.
+        Scenes of a domain lie on a grid of 5 km, 20 a row, so none overlap.
+
+        Args:
+            domain: Whose CRS, origin and pixel size to use.
+            index: Which scene.
+
+        Returns:
+            Transform whose `(0, 0)` is the upper-left corner of the scene.
+
+        Raises:
+            ConfigError: If the index is negative.
+
+        Example:
+            >>> from crossearth.datasets.synthetic import EARTH_DOMAINS
+            >>> transform = SyntheticEarth().transform(EARTH_DOMAINS['region'], 21)
+            >>> transform.a, transform.c, transform.f
+            (0.25, 501000.0, 5419000.0)
         """
         row, col = divmod(_whole('index', index, low=0), SCENES_PER_ROW)
         x, y = domain.origin_xy
@@ -173,7 +161,7 @@ class SyntheticEarth:
             ConfigError: If a number is out of range, or another split of the domain already holds
                 one of the scenes.
         """
-        height, width = (size_px, size_px) if isinstance(size_px, int) else size_px
+        height, width = _sides(size_px)
         scenes, start = _whole('scenes', scenes, low=1), _whole('start', start, low=0)
         self._check_size(domain, height, width)
         if not split or not all(c.isascii() and (c.isalnum() or c in '_-') for c in split):
@@ -235,7 +223,7 @@ class SyntheticEarth:
             bands: Bands = ('rgb', 'irrg')[int(rng.random() > 0.65)]
             domain = EarthDomain(
                 'style',
-                _pick(get_args(town.Region.__value__), rng),
+                _pick(get_args(Region.__value__), rng),
                 bands,
                 _pick(get_args(Platform.__value__), rng),
                 _pick(get_args(Climate.__value__), rng),
@@ -256,29 +244,47 @@ class SyntheticEarth:
         *,
         spread: float = 1.0,
     ) -> SyntheticScene:
-        layout, look, lay = (self._rng(*stream, part) for part in ('layout', 'look', 'noise'))
-        sensor, style = SENSORS[domain.platform], town.REGIONS[domain.region]
-        gsd = sensor.gsd_m
-        light = _light(domain, look)
+        look = self._rng(*stream, 'look')
+        sensor = SENSORS[domain.platform]
+        light = draw_light(domain.climate, domain.crs, domain.origin_xy, look)
         spectra = draw_spectra(domain.climate, look, jitter=0.06 * spread**0.5)
-        optics = _optics(sensor, look, spread)
-
-        shadow_px = math.ceil(min(28 / light.rise, LONGEST_SHADOW_M) / gsd)
-        edge = 4
-        margin_row = math.ceil(abs(light.to_sun[1]) * shadow_px) + 2
-        margin_col = math.ceil(abs(light.to_sun[0]) * shadow_px) + 2
-        top, bottom = (
-            (edge + margin_row, edge) if light.to_sun[1] < 0 else (edge, edge + margin_row)
+        optics = draw_optics(sensor, look, spread)
+        margins = _margins(light, sensor.gsd_m)
+        packed = self._lay_town(domain, stream, light, margins, height, width)
+        image, mask = render(
+            packed,
+            spectra,
+            light,
+            optics,
+            self._noise_tiles(),
+            self._rng(*stream, 'noise'),
+            bands=BAND_ORDER[domain.bands],
+            gsd_m=sensor.gsd_m,
+            margins=margins,
         )
-        left, right = (
-            (edge + margin_col, edge) if light.to_sun[0] < 0 else (edge, edge + margin_col)
-        )
+        return SyntheticScene(image, mask)
 
-        angle = layout.uniform(-math.pi / 4, math.pi / 4)
-        bends = tuple(_bends(style, gsd, layout) for _ in range(2))
-        placement = Placement(angle, *bends)
+    def _lay_town(
+        self,
+        domain: EarthDomain,
+        stream: tuple[str, ...],
+        light: Light,
+        margins: tuple[int, int, int, int],
+        height: int,
+        width: int,
+    ) -> UInt32[np.ndarray, 'y x']:
+        """Builds the town and lays it under the image and its margins: packed cells."""
+        style, gsd = REGIONS[domain.region], SENSORS[domain.platform].gsd_m
+        rng = self._rng(*stream, 'placement')
+        angle = rng.uniform(-math.pi / 4, math.pi / 4)
+        placement = Placement(angle, draw_bends(style, gsd, rng), draw_bends(style, gsd, rng))
+        top, bottom, left, right = margins
         full = (height + 2 * max(top, bottom), width + 2 * max(left, right))
-        board = np.zeros(placement.board_shape(*full), np.uint32)
+        rows, cols = placement.board_shape(*full)
+        reach = (cols * gsd / 2 + LARGEST_TREE_M, rows * gsd / 2 + LARGEST_TREE_M)
+        # Lots at the border are painted whole. Pages of memory that nothing is painted on are free.
+        border = 2 * math.ceil((largest_lot_m(style) + LARGEST_TREE_M) / gsd)
+        board = np.zeros((rows + rows % 2 + border, cols + cols % 2 + border), np.uint32)
         cos, sin = math.cos(angle), math.sin(angle)
         flat = math.hypot(1, light.rise)
         sun = Sun(
@@ -286,43 +292,29 @@ class SyntheticEarth:
             (-sin * light.to_sun[0] + cos * light.to_sun[1]) / flat,
             light.rise / flat,
         )
-        site = Site(1 / gsd, Dice(layout), sun, leafless=domain.climate == 'winter')
-        centre_u, centre_v = board.shape[1] * gsd / 2, board.shape[0] * gsd / 2
-        slack = placement.slack_px * gsd + 2 * gsd
+        town, flora = (Dice(self.seed, *self._key(*stream, part)) for part in ('town', 'flora'))
+        site = Site(1 / gsd, town, flora, sun, leafless=domain.climate == 'winter')
+        slack = placement.slack_px * gsd + LARGEST_TREE_M
         half_x, half_y = full[1] * gsd / 2 + slack, full[0] * gsd / 2 + slack
 
         def seen(u: float, v: float, radius: float) -> bool:
-            du, dv = u - centre_u, v - centre_v
-            x, y = cos * du - sin * dv, sin * du + cos * dv
+            x, y = cos * u - sin * v, sin * u + cos * v
             return abs(x) < half_x + radius and abs(y) < half_y + radius
 
-        town.build_town(Lot(board, site), style, town.taste_of(domain.region, domain.climate), seen)
-        places = np.array([tree[:2] for tree in site.trees], np.float64).reshape(-1, 2) * gsd
-        du, dv = places[:, 0] - centre_u, places[:, 1] - centre_v
-        x, y = np.abs(cos * du - sin * dv), np.abs(sin * du + cos * dv)
-        near = (x < half_x + LARGEST_TREE_M) & (y < half_y + LARGEST_TREE_M)
+        taste = taste_of(domain.region, domain.climate)
+        build_town(Lot(board, site), style, taste, seen, reach=reach)
+        places = np.array([tree[:2] for tree in site.trees], np.float64).reshape(-1, 2)
+        u, v = ((places - np.array(board.shape)[::-1] / 2) * gsd).T
+        near = np.abs(cos * u - sin * v) < half_x
+        near &= np.abs(sin * u + cos * v) < half_y
         stamp_trees(board, site, near)
-
-        packed = lay_out(
+        return lay_out(
             board,
             placement,
             rows=range(-top, height + bottom),
             cols=range(-left, width + right),
             hw=(height, width),
         )
-        del board
-        image, mask = render(
-            packed,
-            spectra,
-            light,
-            optics,
-            self._noise_tiles(),
-            lay,
-            bands=BAND_ORDER[domain.bands],
-            gsd_m=gsd,
-            margins=(top, bottom, left, right),
-        )
-        return SyntheticScene(image, mask)
 
     def _noise_tiles(self) -> Noise:
         if self._noise is None:
@@ -331,9 +323,13 @@ class SyntheticEarth:
 
     def _rng(self, *words: str) -> np.random.Generator:
         """The generator of a stream; streams of different words are independent."""
+        sequence = np.random.SeedSequence(self.seed, spawn_key=self._key(*words))
+        return np.random.default_rng(sequence)
+
+    def _key(self, *words: str) -> tuple[int, ...]:
+        """Numbers that stand for words; `hash` of Python would change from run to run."""
         digest = hashlib.sha256('\0'.join(words).encode()).digest()
-        spawn_key = tuple(int.from_bytes(digest[k : k + 4], 'little') for k in range(0, 16, 4))
-        return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=spawn_key))
+        return tuple(int.from_bytes(digest[k : k + 4], 'little') for k in range(0, 16, 4))
 
     def _check_size(self, domain: EarthDomain, height: int, width: int) -> None:
         gsd = SENSORS[domain.platform].gsd_m
@@ -351,61 +347,22 @@ def _whole(name: str, value: int, *, low: int) -> int:
     return int(value)
 
 
+def _margins(light: Light, gsd_m: float) -> tuple[int, int, int, int]:
+    """Pixels around an image that matter to it, top, bottom, left, right: blur, and shadows."""
+    longest_px = min(TALLEST_M / light.rise, LONGEST_SHADOW_M) / gsd_m
+    reach_x, reach_y = (math.ceil(abs(part) * longest_px) + 2 for part in light.to_sun)
+    top, bottom = (reach_y, 0) if light.to_sun[1] < 0 else (0, reach_y)
+    left, right = (reach_x, 0) if light.to_sun[0] < 0 else (0, reach_x)
+    return top + BLUR_PX, bottom + BLUR_PX, left + BLUR_PX, right + BLUR_PX
+
+
+def _sides(size_px: int | tuple[int, int]) -> tuple[int, int]:
+    if not isinstance(size_px, tuple):
+        return size_px, size_px
+    if len(size_px) != 2:
+        raise ConfigError(f'size_px is {size_px}: pass one side, or height and width')
+    return size_px
+
+
 def _pick[T](items: tuple[T, ...], rng: np.random.Generator) -> T:
     return items[int(rng.random() * len(items))]
-
-
-@lru_cache(maxsize=64)
-def _southern(crs: str, x: float, y: float) -> bool:
-    return bool(transform_points(crs, 'EPSG:4326', [x], [y])[1][0] < 0)
-
-
-def _light(domain: EarthDomain, rng: np.random.Generator) -> Light:
-    """Sun and sky: late morning or early afternoon, the sun south of the place, or north of it."""
-    elevation = math.radians(rng.uniform(*_ELEVATION_DEG[domain.climate]))
-    azimuth = math.radians(180 + rng.uniform(-48, 48))
-    if _southern(domain.crs, *domain.origin_xy):
-        azimuth = math.pi - azimuth
-    share = rng.uniform(0.26, 0.34)  # of the light that comes from the sky, bluer than the sun's
-    sky = (share * 1.22, share, share * 0.86, share * 0.62)
-    total = 0.8 + 0.3 * math.sin(elevation)
-    sun = (total - sky[0], total - sky[1], total - sky[2], total - sky[3])
-    to_sun = (math.sin(azimuth), -math.cos(azimuth))
-    return Light(to_sun, math.tan(elevation), sun, sky)
-
-
-def _optics(sensor: _Sensor, rng: np.random.Generator, spread: float) -> Optics:
-    """The sensor of one scene. A spread above 1 widens the ranges about their middles."""
-
-    def draw(limits: tuple[float, float]) -> float:
-        middle, half = sum(limits) / 2, (limits[1] - limits[0]) / 2 * spread
-        return float(max(rng.uniform(middle - half, middle + half), 0.25 * limits[1]))
-
-    haze = draw(sensor.haze)
-    tint = np.clip(rng.normal(1, sensor.tint * spread, 4), 0.75, 1.25)
-    gain = draw(sensor.gain) * tint * np.array([1.05, 1.0, 0.97, 0.62])
-    return Optics(
-        blur_px=draw(sensor.blur_px),
-        noise=draw(sensor.noise),
-        haze=(haze * 1.6, haze, haze * 0.7, haze * 0.25),
-        gain=(float(gain[0]), float(gain[1]), float(gain[2]), float(gain[3])),
-        gamma=draw(sensor.gamma),
-    )
-
-
-def _bends(style: town.RegionStyle, gsd: float, rng: np.random.Generator) -> tuple[Bend, ...]:
-    """Two waves in directions of their own; drawn even where the region has none."""
-    waves = []
-    for _ in range(2):
-        length = rng.uniform(*style.bend_length) / gsd
-        direction, phase = rng.uniform(0, 2 * math.pi, 2)
-        number = 2 * math.pi / length
-        waves.append(
-            Bend(
-                style.bend / gsd * rng.uniform(0.6, 1.0),
-                number * math.cos(direction),
-                number * math.sin(direction),
-                phase,
-            )
-        )
-    return tuple(waves) if style.bend else ()

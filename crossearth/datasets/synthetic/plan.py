@@ -39,16 +39,36 @@ def pack(material: Material, tone: Number = 1.0, height_m: Number = 0.0) -> int:
 
 
 class Dice:
-    """Scalar draws of one generator, fetched in batches: ten times faster than one by one."""
+    """Scalar draws by a key: dice of different keys are independent, whoever throws first.
 
-    def __init__(self, rng: np.random.Generator) -> None:
-        self._rng = rng
+    Draws are fetched in batches, ten times faster than one by one.
+
+    Args:
+        seed: Seed of the Earth.
+        key: What the dice are for.
+    """
+
+    def __init__(self, seed: int, *key: int) -> None:
+        self._seed, self._key = seed, key
+        self._rng: np.random.Generator | None = None
         self._pool: list[float] = []
+        self._batch = 32
+
+    def of(self, *key: int) -> 'Dice':
+        """Other dice: a function of this key and the further one, not of what was thrown."""
+        return Dice(self._seed, *self._key, *(2 * k if k >= 0 else -2 * k - 1 for k in key))
+
+    def _generator(self) -> np.random.Generator:
+        if self._rng is None:
+            sequence = np.random.SeedSequence(self._seed, spawn_key=self._key)
+            self._rng = np.random.default_rng(sequence)
+        return self._rng
 
     def roll(self) -> float:
         """A number in [0, 1)."""
         if not self._pool:
-            self._pool = self._rng.random(2048).tolist()
+            self._pool = self._generator().random(self._batch).tolist()
+            self._batch = 512
         return self._pool.pop()
 
     def between(self, low: Number, high: Number) -> float:
@@ -78,7 +98,7 @@ class Dice:
 
     def array(self, *shape: int) -> np.ndarray:
         """Standard normal numbers."""
-        return self._rng.standard_normal(shape)
+        return self._generator().standard_normal(shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,17 +122,25 @@ class Site:
 
     Args:
         px_per_m: Cells a metre.
-        dice: Source of every choice of the layout.
+        dice: Source of every choice of what is built.
+        flora: Source of every choice of what is planted, apart, so that a climate with more or
+            fewer trees builds the same town.
         sun: Where the light comes from.
         leafless: Whether deciduous crowns are bare.
-        trees: Crowns to stamp at the end: column, row, radius in m, material, shape.
+        trees: Crowns to stamp at the end: column, row, radius in m, material,
+            one of two shapes.
     """
 
     px_per_m: Number
     dice: Dice
+    flora: Dice
     sun: Sun
     leafless: bool = False
-    trees: list[tuple[int, int, float, Material]] = field(default_factory=list)
+    trees: list[tuple[int, int, float, Material, int]] = field(default_factory=list)
+
+    def keyed(self, *key: int) -> 'Site':
+        """The same site with dice of their own, so that what is elsewhere has no say here."""
+        return replace(self, dice=self.dice.of(*key), flora=self.flora.of(*key))
 
 
 @dataclass(frozen=True)
@@ -143,6 +171,10 @@ class Lot:
         """Extent along `v` in metres."""
         return float(self.cells.shape[0] / self.site.px_per_m)
 
+    def keyed(self, *key: int) -> 'Lot':
+        """The same lot with dice of its own."""
+        return Lot(self.cells, self.site.keyed(*key), self.corner, self.axis_u, self.axis_v)
+
     def part(self, u0: Number, v0: Number, u1: Number, v1: Number) -> 'Lot':
         """The lot between two corners in metres, cut at the border."""
         scale = self.site.px_per_m
@@ -153,21 +185,18 @@ class Lot:
             self.corner[0] + self.axis_u[0] * col0 + self.axis_v[0] * row0,
             self.corner[1] + self.axis_u[1] * col0 + self.axis_v[1] * row0,
         )
-        return replace(self, cells=self.cells[row0:row1, col0:col1], corner=corner)
+        view = self.cells[row0:row1, col0:col1]
+        return Lot(view, self.site, corner, self.axis_u, self.axis_v)
 
     def turned(self) -> 'Lot':
         """The same lot by a quarter turn: the side at the largest `u` becomes the one at `v` 0."""
         last = self.cells.shape[1] - 1
-        return replace(
-            self,
-            cells=np.rot90(self.cells),
-            corner=(
-                self.corner[0] + self.axis_u[0] * last,
-                self.corner[1] + self.axis_u[1] * last,
-            ),
-            axis_u=self.axis_v,
-            axis_v=(-self.axis_u[0], -self.axis_u[1]),
+        corner = (
+            self.corner[0] + self.axis_u[0] * last,
+            self.corner[1] + self.axis_u[1] * last,
         )
+        back = (-self.axis_u[0], -self.axis_u[1])
+        return Lot(np.rot90(self.cells), self.site, corner, self.axis_v, back)
 
     def sides(self) -> tuple['Lot', 'Lot', 'Lot', 'Lot']:
         """The lot seen from each of its four sides, each in turn at `v` 0."""
@@ -197,6 +226,7 @@ class Lot:
                 self.corner[1] + self.axis_u[1] * col + self.axis_v[1] * row,
                 radius_m,
                 material,
+                self.site.flora.whole(0, 1),
             )
         )
 
@@ -263,14 +293,14 @@ def stamp_trees(cells: UInt32[np.ndarray, 'v u'], site: Site, seen: np.ndarray) 
     stamps: dict[tuple[int, int, int], np.ndarray] = {}
     rows, cols = cells.shape
     for number in np.flatnonzero(seen).tolist():
-        col, row, radius, material = site.trees[number]
+        col, row, radius, material, shape = site.trees[number]
         if not (0 <= row < rows and 0 <= col < cols and _TAKES_ROOTS[cells[row, col] & 255]):
             continue
-        size = max(round(radius * 2), 2)  # crowns come in steps of half a metre
-        key = (size, int(material), number % 3)
+        size = max(round(radius * 2), 2)  # crowns come in steps of half a metre, two of each
+        key = (size, int(material), shape)
         stamp = stamps.get(key)
         if stamp is None:
-            stamp = stamps[key] = _crown(size / 2, material, site)
+            stamp = stamps[key] = _crown(size / 2, material, shape, site)
         half = stamp.shape[0] // 2
         top, left = row - half, col - half
         if top < 0 or left < 0 or top + stamp.shape[0] > rows or left + stamp.shape[0] > cols:
@@ -279,9 +309,9 @@ def stamp_trees(cells: UInt32[np.ndarray, 'v u'], site: Site, seen: np.ndarray) 
         np.maximum(here, stamp, out=here)
 
 
-def _crown(radius_m: Number, material: Material, site: Site) -> np.ndarray:
+def _crown(radius_m: Number, material: Material, shape: int, site: Site) -> np.ndarray:
     """A crown seen from above: lumpy outline, bumpy dome or cone, lit by the sun."""
-    scale, dice = site.px_per_m, site.dice
+    scale, dice = site.px_per_m, site.flora.of(round(radius_m * 2), material, shape)
     half = math.ceil(radius_m * 1.3 * scale)
     v, u = np.mgrid[-half : half + 1, -half : half + 1] / (radius_m * scale)
     angle = np.arctan2(v, u)

@@ -64,6 +64,8 @@ class Material(IntEnum):
     POOL = auto()
     BARE_SOIL = auto()
     SAND_HEAP = auto()
+    CLAY = auto()
+    COURT_LINE = auto()
     BALLAST = auto()
     RAIL = auto()
     BOX_RED = auto()
@@ -142,6 +144,8 @@ _TEMPERATE: Final[dict[Material, Spectrum]] = {
     _M.POOL: Spectrum(5, 0.240, 0.350, 0.230, 0.045, 0.06, 0.02),
     _M.BARE_SOIL: Spectrum(5, 0.140, 0.190, 0.245, 0.320, 0.09, 0.13),
     _M.SAND_HEAP: Spectrum(5, 0.230, 0.300, 0.350, 0.410, 0.07, 0.05),
+    _M.CLAY: Spectrum(5, 0.070, 0.095, 0.210, 0.300, 0.05, 0.05),
+    _M.COURT_LINE: Spectrum(5, 0.380, 0.400, 0.410, 0.420, 0.04, 0.0),
     _M.BALLAST: Spectrum(5, 0.105, 0.112, 0.124, 0.150, 0.15, 0.06),
     _M.RAIL: Spectrum(5, 0.175, 0.175, 0.185, 0.200, 0.05, 0.0),
     _M.BOX_RED: Spectrum(5, 0.055, 0.060, 0.245, 0.330, 0.04, 0.03),

@@ -1,312 +1,76 @@
-"""Regions of the synthetic Earth: how streets run, what the blocks hold, what grows there."""
+"""Builds a town on the board: streets both ways from the centre, and what lies between them."""
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
 
-from crossearth.datasets.synthetic import blocks
-from crossearth.datasets.synthetic.blocks import Painter, Taste, Weighted
+from crossearth.datasets.synthetic.built import building_site, square
+from crossearth.datasets.synthetic.details import M, Taste, park_car, tree_row
 from crossearth.datasets.synthetic.plan import Dice, Lot, Number, pack
-from crossearth.datasets.synthetic.spectra import Climate, Material
+from crossearth.datasets.synthetic.regions import RegionStyle
 
-__all__ = ['REGIONS', 'Region', 'RegionStyle', 'build_town', 'taste_of']
+__all__ = ['build_town', 'largest_lot_m']
 
-M = Material  # named on every other line below
-
-type Region = Literal['grid_city', 'old_town', 'suburb', 'village']
+type Kind = Literal['blocks', 'river', 'railway']
 type Seen = Callable[[Number, Number, Number], bool]
 
-
-@dataclass(frozen=True, slots=True)
-class RegionStyle:
-    """The plan of a region; lengths in metres, ranges are drawn from evenly.
-
-    Args:
-        street: Width of streets, without pavements.
-        avenue: Width of avenues.
-        avenue_share: How many of the long streets are avenues.
-        pavement: Width of a pavement; 0 for none.
-        column: Distance between long streets.
-        block: Distance between cross streets.
-        shared_cross: Whether cross streets run through, as in a grid.
-        roads: Surfaces of roads, by weight.
-        marked: Whether lanes are marked.
-        parked: Share of the kerb taken by cars.
-        street_trees: Share of pavements with trees.
-        bend: Amplitude of the bends of the whole plan.
-        bend_length: Wavelength of the bends.
-        waterway: How likely a column is a river or canal.
-        railway: How likely a column is a railway.
-        fills: What blocks hold, by weight.
-        taste: How it builds and plants.
-    """
-
-    street: tuple[Number, Number]
-    avenue: tuple[Number, Number]
-    avenue_share: Number
-    pavement: Number
-    column: tuple[Number, Number]
-    block: tuple[Number, Number]
-    shared_cross: bool
-    roads: Weighted
-    marked: bool
-    parked: Number
-    street_trees: Number
-    bend: Number
-    bend_length: tuple[Number, Number]
-    waterway: Number
-    railway: Number
-    fills: tuple[tuple[Painter, Number], ...]
-    taste: Taste
+PIECE_M: Final = 96.0
+_COLUMN, _CUT, _STREET, _CROSS, _BLOCK, _RIVER = range(6)  # what dice are for
 
 
-_TREES: Final[Weighted] = (
-    (M.BROADLEAF, 5),
-    (M.BROADLEAF_LIGHT, 2.5),
-    (M.BROADLEAF_DARK, 2),
-    (M.CONIFER, 1.2),
-)
-_CROPS: Final[Weighted] = (
-    (M.CROP_GREEN, 4),
-    (M.CROP_RIPE, 3),
-    (M.FALLOW, 2),
-    (M.MEADOW, 2),
-)
-
-REGIONS: Final[dict[Region, RegionStyle]] = {
-    'grid_city': RegionStyle(
-        street=(8.0, 11.0),
-        avenue=(15.0, 21.0),
-        avenue_share=0.3,
-        pavement=3.0,
-        column=(62, 95),
-        block=(75, 150),
-        shared_cross=True,
-        roads=((M.ASPHALT, 4), (M.ASPHALT_NEW, 1)),
-        marked=True,
-        parked=0.55,
-        street_trees=0.5,
-        bend=0.0,
-        bend_length=(300, 500),
-        waterway=0.025,
-        railway=0.025,
-        fills=(
-            (blocks.closed_block, 5.0),
-            (blocks.slabs, 3.0),
-            (blocks.offices, 1.6),
-            (blocks.works, 1.2),
-            (blocks.park, 1.3),
-            (blocks.parking, 0.5),
-            (blocks.terraces, 1.0),
-            (blocks.building_site, 0.7),
-        ),
-        taste=Taste(
-            pitched=((M.TILE_RED, 3), (M.TILE_BROWN, 2), (M.SLATE, 1)),
-            level=((M.BITUMEN, 3), (M.GRAVEL_ROOF, 4), (M.MEMBRANE, 1.2), (M.METAL_GREY, 1)),
-            pitched_share=0.5,
-            storeys=(4, 6),
-            frontage=(14, 24),
-            row_depth=(11, 14),
-            trees=_TREES,
-            greenness=1.0,
-            yards=((M.PAVING, 3), (M.GRAVEL, 1), (M.LAWN, 2), (M.CONCRETE, 1)),
-            crops=_CROPS,
-        ),
-    ),
-    'old_town': RegionStyle(
-        street=(4.5, 7.0),
-        avenue=(8.0, 11.0),
-        avenue_share=0.25,
-        pavement=0.9,
-        column=(28, 52),
-        block=(30, 75),
-        shared_cross=False,
-        roads=((M.COBBLES, 4), (M.ASPHALT, 2), (M.PAVING, 2)),
-        marked=False,
-        parked=0.22,
-        street_trees=0.08,
-        bend=9.0,
-        bend_length=(150, 280),
-        waterway=0.025,
-        railway=0.0,
-        fills=(
-            (blocks.closed_block, 9.0),
-            (blocks.square, 0.6),
-            (blocks.park, 0.7),
-            (blocks.terraces, 0.8),
-            (blocks.parking, 0.25),
-            (blocks.gardens, 0.6),
-            (blocks.building_site, 0.25),
-        ),
-        taste=Taste(
-            pitched=((M.TILE_ORANGE, 5), (M.TILE_RED, 4), (M.TILE_BROWN, 1.5), (M.SLATE, 0.5)),
-            level=((M.GRAVEL_ROOF, 2), (M.BITUMEN, 2), (M.METAL_GREY, 0.6)),
-            pitched_share=0.93,
-            storeys=(2, 4),
-            frontage=(6, 12),
-            row_depth=(8, 12),
-            trees=_TREES,
-            greenness=0.8,
-            yards=((M.COBBLES, 2), (M.PAVING_RED, 2), (M.GRAVEL, 1), (M.LAWN, 2)),
-            crops=_CROPS,
-        ),
-    ),
-    'suburb': RegionStyle(
-        street=(6.0, 7.5),
-        avenue=(9.0, 12.0),
-        avenue_share=0.15,
-        pavement=1.6,
-        column=(58, 80),
-        block=(80, 190),
-        shared_cross=False,
-        roads=((M.ASPHALT, 5), (M.ASPHALT_NEW, 1)),
-        marked=False,
-        parked=0.16,
-        street_trees=0.3,
-        bend=13.0,
-        bend_length=(330, 520),
-        waterway=0.02,
-        railway=0.03,
-        fills=(
-            (blocks.gardens, 8.0),
-            (blocks.terraces, 1.5),
-            (blocks.park, 0.9),
-            (blocks.meadow, 0.7),
-            (blocks.slabs, 0.6),
-            (blocks.works, 0.5),
-            (blocks.parking, 0.25),
-            (blocks.building_site, 0.5),
-            (blocks.forest, 0.5),
-        ),
-        taste=Taste(
-            pitched=((M.TILE_BROWN, 3), (M.SLATE, 3), (M.TILE_RED, 2), (M.METAL_GREY, 1.5)),
-            level=((M.BITUMEN, 2), (M.GRAVEL_ROOF, 1), (M.METAL_GREY, 1)),
-            pitched_share=0.85,
-            storeys=(1, 2),
-            frontage=(10, 16),
-            row_depth=(9, 11),
-            trees=_TREES,
-            greenness=1.0,
-            yards=((M.LAWN, 1),),
-            crops=_CROPS,
-        ),
-    ),
-    'village': RegionStyle(
-        street=(4.5, 6.0),
-        avenue=(7.0, 8.5),
-        avenue_share=0.15,
-        pavement=0.0,
-        column=(75, 140),
-        block=(70, 210),
-        shared_cross=False,
-        roads=((M.ASPHALT, 4), (M.DIRT_ROAD, 2), (M.GRAVEL, 1)),
-        marked=False,
-        parked=0.05,
-        street_trees=0.2,
-        bend=16.0,
-        bend_length=(340, 560),
-        waterway=0.05,
-        railway=0.03,
-        fills=(
-            (blocks.gardens, 3.2),
-            (blocks.field, 4.0),
-            (blocks.meadow, 1.6),
-            (blocks.farm, 1.4),
-            (blocks.orchard, 0.7),
-            (blocks.forest, 0.9),
-            (blocks.building_site, 0.3),
-        ),
-        taste=Taste(
-            pitched=((M.TILE_RED, 4), (M.TILE_ORANGE, 2), (M.TILE_BROWN, 2), (M.METAL_RUST, 0.8)),
-            level=((M.BITUMEN, 2), (M.METAL_GREY, 1)),
-            pitched_share=0.94,
-            storeys=(1, 2),
-            frontage=(10, 16),
-            row_depth=(9, 11),
-            trees=_TREES,
-            greenness=1.0,
-            yards=((M.LAWN, 1),),
-            crops=_CROPS,
-        ),
-    ),
-}
+def largest_lot_m(style: RegionStyle) -> float:
+    """How far a block or a street can reach beyond a point of its own."""
+    return float(max(style.column[1], style.block[1], PIECE_M) + style.avenue[1] + 10)
 
 
-def taste_of(region: Region, climate: Climate) -> Taste:
-    """How a region builds and plants under a climate."""
-    taste = REGIONS[region].taste
-    match climate:
-        case 'temperate':
-            return taste
-        case 'arid':
-            return replace(
-                taste,
-                greenness=taste.greenness * 0.35,
-                pitched=((M.TILE_ORANGE, 3), (M.TILE_BROWN, 1)),
-                level=((M.MEMBRANE, 2), (M.GRAVEL_ROOF, 5), (M.METAL_GREY, 0.5)),
-                pitched_share=taste.pitched_share * 0.45,
-                crops=((M.FALLOW, 4), (M.CROP_GREEN, 1.5), (M.CROP_RIPE, 2)),
-            )
-        case 'tropical':
-            return replace(
-                taste,
-                greenness=taste.greenness * 1.6,
-                pitched=(
-                    (M.METAL_RUST, 3),
-                    (M.METAL_GREY, 3),
-                    (M.TILE_ORANGE, 3),
-                    (M.METAL_BLUE, 1),
-                ),
-                trees=((M.BROADLEAF, 4), (M.BROADLEAF_LIGHT, 4), (M.BROADLEAF_DARK, 3)),
-                crops=((M.CROP_GREEN, 5), (M.FALLOW, 2), (M.CROP_RIPE, 1)),
-            )
-        case 'winter':
-            return replace(
-                taste,
-                greenness=taste.greenness * 0.9,
-                crops=((M.FALLOW, 4), (M.CROP_GREEN, 2), (M.CROP_RIPE, 2)),
-            )
+def build_town(
+    board: Lot, style: RegionStyle, taste: Taste, seen: Seen, *, reach: tuple[Number, Number]
+) -> None:
+    """Covers the board with streets and what lies between them, outwards from its centre.
 
-
-def build_town(board: Lot, style: RegionStyle, taste: Taste, seen: Seen) -> None:
-    """Covers the board with streets and what lies between them.
+    Every street and block throws dice of its own, so a place looks the same however much of it is
+    drawn, and whatever light falls on it.
 
     Args:
         board: The whole board.
         style: Plan of the region.
         taste: How it builds and plants, climate included.
-        seen: Whether anything within a radius (m) of a point (m) of the board can show; the rest
-            is left out, though its dice are thrown alike only within a block.
+        seen: Whether anything within a radius (m) of a point (m from the centre) can show; the
+            rest is left out.
+        reach: How far from the centre anything can show, along `u` and along `v`.
     """
-    columns = _columns(board, style)
+    columns = _columns(board, style, reach)
     for column in columns:
-        _long_street(board, style, taste, column, seen)
+        _long_street(board, style, taste, column, seen, reach[1])
+    centre_u, centre_v = board.width / 2, board.depth / 2
     for number, column in enumerate(columns):
         right = columns[number + 1] if number + 1 < len(columns) else None
-        strip = board.part(column.start, 0, column.stop, board.depth)
-        if column.kind == 'river' and strip.cells.size:
+        start, stop = centre_u + column.start, centre_u + column.stop
+        strip = board.part(start, 0, stop, board.depth).keyed(_RIVER, column.key)
+        if column.kind == 'river':
             _river(strip, taste)
-        elif column.kind == 'railway' and strip.cells.size:
+        elif column.kind == 'railway':
             _railway(strip, taste)
-        middle_u = (column.start + column.stop) / 2
-        for position, cut in enumerate(column.cuts):
+        middle = (column.start + column.stop) / 2
+        for cut in column.cuts:
             radius = math.hypot(column.stop - column.start, cut.stop - cut.start + cut.road) / 2
-            if not seen(middle_u, (cut.start + cut.stop) / 2, radius + cut.road):
+            if not seen(middle, (cut.start + cut.stop) / 2, radius + cut.road):
                 continue
-            if column.kind == 'blocks' or position % 3 == 0:
+            if column.kind == 'blocks' or cut.key % 3 == 0:
                 _cross_street(board, style, taste, column, right, cut)
-            lot = board.part(column.start, cut.start, column.stop, cut.stop)
-            if column.kind == 'blocks' and min(lot.width, lot.depth) > 6:
-                _fill(lot, style, taste)
+            if column.kind == 'blocks':
+                lot = board.part(start, centre_v + cut.start, stop, centre_v + cut.stop)
+                _fill(lot.keyed(_BLOCK, column.key, cut.key), style, taste)
 
 
 @dataclass(frozen=True, slots=True)
 class _Cut:
-    """A block within a column, and the width of the cross street before it."""
+    """A block within a column, and the cross street before it; metres from the centre."""
 
+    key: int
     start: Number
     stop: Number
     road: Number
@@ -316,39 +80,75 @@ class _Cut:
 class _Column:
     """What lies between two long streets, and the street to its left, pavements included."""
 
+    key: int
     start: Number
     stop: Number
     road: Number
     surface: int
-    kind: Literal['blocks', 'river', 'railway']
+    kind: Kind
     cuts: tuple[_Cut, ...]
 
 
-def _columns(board: Lot, style: RegionStyle) -> list[_Column]:
-    dice = board.site.dice
-    shared = _cuts(board.depth, style, dice)
-    columns = []
-    u = -dice.between(0, style.column[1])
-    while u < board.width:
+def _outwards[T](
+    reach: Number, dice: Dice, offset: Number, measure: Callable[[Dice], tuple[Number, T]]
+) -> list[tuple[int, float, T]]:
+    """Steps along an axis from `-offset`, both ways, until the reach is covered.
+
+    Each step's length and content come from dice of its own number: key, start, content.
+    """
+    steps: list[tuple[int, float, T]] = []
+    key, start = 0, -float(offset)
+    while start < reach:
+        length, content = measure(dice.of(key))
+        steps.append((key, start, content))
+        key, start = key + 1, start + length
+    key, start = -1, -float(offset)
+    while start > -reach:
+        length, content = measure(dice.of(key))
+        start -= length
+        steps.append((key, start, content))
+        key -= 1
+    return sorted(steps, key=lambda step: step[0])
+
+
+def _columns(board: Lot, style: RegionStyle, reach: tuple[Number, Number]) -> list[_Column]:
+    def measure(dice: Dice) -> tuple[float, tuple[float, float, int, Kind]]:
         road = _road_width(style, dice, style.avenue_share)
         surface = pack(dice.weighted(style.roads), dice.between(0.88, 1.12))
         wide = dice.between(*style.column)
-        kind: Literal['blocks', 'river', 'railway'] = 'blocks'
         chance = dice.roll()
+        kind: Kind = 'blocks'
         if chance < style.waterway:
             kind, wide = 'river', max(wide * 0.6, 24.0)
         elif chance < style.waterway + style.railway:
             kind, wide = 'railway', 26.0
-        cuts = shared if style.shared_cross else _cuts(board.depth, style, dice)
-        columns.append(_Column(u + road, u + road + wide, road, surface, kind, cuts))
-        u += road + wide
+        return road + wide, (road, wide, surface, kind)
+
+    dice = board.site.dice.of(_COLUMN)
+    columns = []
+    steps = _outwards(reach[0], dice, dice.between(0, style.column[1]), measure)
+    for key, first, (road, wide, surface, kind) in steps:
+        cuts = _cuts(style, board.site.dice.of(_CUT, 0 if style.shared_cross else key), reach[1])
+        start = first + road
+        columns.append(_Column(key, start, start + wide, road, surface, kind, cuts))
     return columns
+
+
+def _cuts(style: RegionStyle, dice: Dice, reach: Number) -> tuple[_Cut, ...]:
+    def measure(dice: Dice) -> tuple[float, tuple[float, float]]:
+        road, long = _road_width(style, dice, 0.1), dice.between(*style.block)
+        return road + long, (road, long)
+
+    steps = _outwards(reach, dice, dice.between(0, style.block[1]), measure)
+    return tuple(
+        _Cut(key, first + road, first + road + long, road) for key, first, (road, long) in steps
+    )
 
 
 def _fill(lot: Lot, style: RegionStyle, taste: Taste) -> None:
     dice = lot.site.dice
     painter = dice.weighted(style.fills)
-    if painter is blocks.building_site or painter is blocks.square:  # not whole quarters of them
+    if painter is building_site or painter is square:  # not whole quarters of them
         lot_half, rest = _halves(lot)
         painter(lot_half, taste)
         if rest is not None:
@@ -365,29 +165,25 @@ def _halves(lot: Lot) -> tuple[Lot, Lot | None]:
     return lot.part(0, 0, cut, lot.depth), lot.part(cut, 0, lot.width, lot.depth)
 
 
-def _cuts(depth: Number, style: RegionStyle, dice: Dice) -> tuple[_Cut, ...]:
-    cuts = []
-    v = -dice.between(0, style.block[1])
-    while v < depth:
-        road = _road_width(style, dice, 0.1)
-        long = dice.between(*style.block)
-        cuts.append(_Cut(v + road, v + road + long, road))
-        v += road + long
-    return tuple(cuts)
-
-
 def _road_width(style: RegionStyle, dice: Dice, avenues: Number) -> float:
     width = dice.between(*(style.avenue if dice.chance(avenues) else style.street))
     return width + 2 * style.pavement
 
 
-def _long_street(board: Lot, style: RegionStyle, taste: Taste, column: _Column, seen: Seen) -> None:
+def _long_street(
+    board: Lot, style: RegionStyle, taste: Taste, column: _Column, seen: Seen, reach: Number
+) -> None:
     """The street left of a column, in pieces, so that those nobody sees are skipped."""
     first = column.start - column.road
-    for v in np.arange(0, board.depth, 96.0).tolist():
-        if seen(first + column.road / 2, v + 48, 48 + column.road):
-            piece = board.part(first, v, column.start, v + 96)
-            _street(piece.turned(), style, taste, column.surface)
+    centre_u, centre_v = board.width / 2, board.depth / 2
+    for piece in range(-math.ceil(reach / PIECE_M), math.ceil(reach / PIECE_M)):
+        v = piece * PIECE_M
+        if seen(first + column.road / 2, v + PIECE_M / 2, PIECE_M / 2 + column.road):
+            lot = board.part(
+                centre_u + first, centre_v + v, centre_u + column.start, centre_v + v + PIECE_M
+            )
+            lot = lot.keyed(_STREET, column.key, piece).turned()
+            _street(lot, style, taste, column.surface)
 
 
 def _cross_street(
@@ -399,17 +195,19 @@ def _cross_street(
     cut: _Cut,
 ) -> None:
     """The street across a column, and its mouths in the long streets at both ends."""
-    dice = board.site.dice
-    top = cut.start - cut.road
+    left, top = board.width / 2, board.depth / 2 + cut.start - cut.road
+    bottom = top + cut.road
+    across = board.part(left + column.start, top, left + column.stop, bottom)
+    across = across.keyed(_CROSS, column.key, cut.key)
+    dice = across.site.dice
     surface = pack(dice.weighted(style.roads), dice.between(0.88, 1.12))
-    across = board.part(column.start, top, column.stop, cut.start)
     _street(across, style, taste, surface, junctions=True)
     kerb = _kerb(style)
     mouths = [(column.start - column.road + kerb, column.start, column.surface)]
     if right is not None:
         mouths.append((column.stop, column.stop + right.road - kerb, right.surface))
     for start, stop, asphalt in mouths:
-        mouth = board.part(start, top + kerb, stop, cut.start - kerb)
+        mouth = board.part(left + start, top + kerb, left + stop, bottom - kerb)
         mouth.cells[...] = asphalt
 
 
@@ -450,18 +248,18 @@ def _street(
     while u + 5.5 < road.width - margin:
         if dice.chance(style.parked) and road.depth > 5.5:
             park_at = 0.25 if dice.chance(0.5) or road.depth < 7.5 else road.depth - 2.1
-            blocks.park_car(road, u, park_at)
+            park_car(road, u, park_at)
         if dice.chance(style.parked * 0.6) and road.depth > 7.5:
-            blocks.park_car(road, u, road.depth - 2.1)
+            park_car(road, u, road.depth - 2.1)
         if dice.chance(0.05):
-            blocks.park_car(road, u, road.depth * (0.28 if dice.chance(0.5) else 0.58))
+            park_car(road, u, road.depth * (0.28 if dice.chance(0.5) else 0.58))
         u += dice.between(5.6, 6.6)
     if side > 1.2 and dice.chance(style.street_trees):
         every = dice.between(8, 13)
         for v in (side * 0.45, lot.depth - side * 0.45):
-            blocks.tree_row(lot, taste, v, every=every, share=0.75)
+            tree_row(lot, taste, v, every=every, share=0.75)
     elif not side and dice.chance(style.street_trees):
-        blocks.tree_row(lot, taste, 0.2, every=dice.between(7, 12), share=0.6)
+        tree_row(lot, taste, 0.2, every=dice.between(7, 12), share=0.6)
 
 
 def _lane_marks(road: Lot, *, wide: bool) -> None:
@@ -498,7 +296,7 @@ def _river(lot: Lot, taste: Taste) -> None:
         inside = (col >= near) & (col < far)
         lot.cells[first : first + 256][inside] = pack(M.WATER, tone)
     for side_lot in (lot.turned(), lot.turned().turned().turned()):
-        blocks.tree_row(side_lot, taste, lot.width * 0.06 + 1, every=7, share=0.55)
+        tree_row(side_lot, taste, lot.width * 0.06 + 1, every=7, share=0.55)
 
 
 def _railway(lot: Lot, taste: Taste) -> None:
@@ -508,4 +306,4 @@ def _railway(lot: Lot, taste: Taste) -> None:
     for u in np.arange(7, lot.width - 7, 4.6).tolist():
         for rail in (u, u + 1.5):
             lot.box(rail, 0, rail + 0.15, lot.depth, pack(M.RAIL, 1.0))
-    blocks.tree_row(lot.turned(), taste, 2.0, every=6, share=0.5)
+    tree_row(lot.turned(), taste, 2.0, every=6, share=0.5)

@@ -36,7 +36,9 @@ def write_pair(
     crs: str,
     transform: Affine,
 ) -> None:
-    """Writes an image and its mask as tiled GeoTIFFs; either both appear, or neither is new.
+    """Writes an image and its mask as tiled GeoTIFFs.
+
+    Both are complete before either takes its final name, the mask first: no image lacks its mask.
 
     Args:
         image_path: Where the image goes; folders are made.
@@ -79,7 +81,7 @@ def write_picture(path: Path, image: UInt8[np.ndarray, 'c h w']) -> None:
 def _beside(path: Path) -> Iterator[Path]:
     """A path beside the final one; the file moves there when all went well, and goes otherwise."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f'.{path.stem}.{os.getpid()}{path.suffix}')
+    new = path.with_name(f'.{path.name}.{os.getpid()}.part')  # no *.tif, should the process die
     try:
         yield new
         new.replace(path)

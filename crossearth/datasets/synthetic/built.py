@@ -1,178 +1,37 @@
-"""What fills the blocks between the streets: houses, yards, gardens, fields, parks, works.
+"""Blocks that are built on: rows around yards, slabs, offices, works, squares, gardens, terraces.
 
-Every painter takes a lot, street on all sides, and the taste of its region. Lengths are metres.
+Every painter takes a lot with a street on all sides, and the taste of its region.
 """
-
-import math
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
-from crossearth.datasets.synthetic.plan import Lot, Number, pack
-from crossearth.datasets.synthetic.spectra import Material
-
-__all__ = ['Taste', 'park_car']
-
-M = Material  # named on every other line below
-
-type Weighted = tuple[tuple[M, Number], ...]
-type Painter = Callable[[Lot, 'Taste'], None]
-
-CAR_COLOURS: Weighted = (
-    (M.CAR_WHITE, 0.24),
-    (M.CAR_SILVER, 0.22),
-    (M.CAR_GREY, 0.20),
-    (M.CAR_BLACK, 0.16),
-    (M.CAR_RED, 0.09),
-    (M.CAR_BLUE, 0.09),
+from crossearth.datasets.synthetic.details import (
+    BOXES,
+    M,
+    Taste,
+    containers,
+    courts,
+    heap,
+    park_car,
+    parking,
+    roof_clutter,
+    roof_details,
+    scatter,
+    tree_row,
 )
-BOXES = (M.BOX_RED, M.BOX_BLUE, M.BOX_GREEN, M.BOX_WHITE)
+from crossearth.datasets.synthetic.plan import Lot, Number, pack
 
-
-@dataclass(frozen=True, slots=True)
-class Taste:
-    """How a region builds and plants.
-
-    Args:
-        pitched: Roofs with a slope, by weight.
-        level: Flat roofs, by weight.
-        pitched_share: How many buildings of a closed row have a slope.
-        storeys: Fewest and most storeys of a closed row.
-        frontage: Narrowest and widest house of a closed row.
-        row_depth: Least and greatest depth of a closed row.
-        trees: Deciduous and other crowns, by weight.
-        greenness: Factor on the number of trees.
-        yards: What courtyards are made of, by weight.
-        crops: What fields grow, by weight.
-    """
-
-    pitched: Weighted
-    level: Weighted
-    pitched_share: Number
-    storeys: tuple[int, int]
-    frontage: tuple[Number, Number]
-    row_depth: tuple[Number, Number]
-    trees: Weighted
-    greenness: Number
-    yards: Weighted
-    crops: Weighted
-
-
-def plant(lot: Lot, taste: Taste, u: Number, v: Number, *, largest: Number = 5.0) -> None:
-    """Plants one tree; most are of middling size."""
-    dice = lot.site.dice
-    radius = 1.3 + (largest - 1.3) * (dice.roll() + dice.roll()) / 2
-    lot.tree(u, v, radius, dice.weighted(taste.trees))
-
-
-def scatter(lot: Lot, taste: Taste, per_ha: Number, *, largest: Number = 5.0) -> None:
-    """Plants trees anywhere in a lot."""
-    dice = lot.site.dice
-    expected = lot.width * lot.depth / 1e4 * per_ha * taste.greenness
-    for _ in range(int(expected + dice.roll())):
-        plant(lot, taste, dice.roll() * lot.width, dice.roll() * lot.depth, largest=largest)
-
-
-def tree_row(lot: Lot, taste: Taste, v: Number, *, every: Number, share: Number = 0.8) -> None:
-    """Plants an avenue of trees along `u`."""
-    dice = lot.site.dice
-    material = dice.weighted(taste.trees)
-    radius = dice.between(2.0, 3.6)
-    for k in range(int(lot.width / every)):
-        if dice.chance(min(share * taste.greenness, 1)):
-            lot.tree((k + 0.5) * every, v, radius * dice.between(0.8, 1.15), material)
-
-
-def park_car(lot: Lot, u: Number, v: Number, *, van: Number = 0.08) -> None:
-    """Puts a car, or a van, on the ground: its rear corner at a point, its length along `u`."""
-    dice = lot.site.dice
-    colour = dice.weighted(CAR_COLOURS)
-    tone = dice.between(0.85, 1.1)
-    if dice.chance(van):
-        lot.box(u, v, u + 5.6, v + 2.1, pack(M.CAR_WHITE, tone, 2.3))
-        lot.box(u + 4.7, v + 0.2, u + 5.2, v + 1.9, pack(M.CAR_GLASS, 1.0, 1.8))
-        return
-    forth = dice.chance(0.5)
-    length = dice.between(4.0, 4.7)
-    lot.box(u, v, u + length, v + 1.8, pack(colour, tone, 0.9))
-    front, rear = (0.62, 0.14) if forth else (0.26, 0.76)
-    lot.box(
-        u + front * length,
-        v + 0.15,
-        u + (front + 0.13) * length,
-        v + 1.65,
-        pack(M.CAR_GLASS, 1.0, 1.2),
-    )
-    lot.box(
-        u + rear * length, v + 0.2, u + (rear + 0.09) * length, v + 1.6, pack(M.CAR_GLASS, 1.0, 1.2)
-    )
-    low, high = sorted((front, rear))
-    lot.box(
-        u + (low + 0.11) * length,
-        v + 0.15,
-        u + high * length,
-        v + 1.65,
-        pack(colour, tone * 1.08, 1.45),
-    )
-
-
-def parking(lot: Lot, taste: Taste, *, filled: Number = 0.65) -> None:
-    """Asphalt with marked bays across `v`, an aisle between two rows."""
-    dice = lot.site.dice
-    lot.fill(M.ASPHALT, dice.between(0.85, 1.15))
-    line = pack(M.MARKING, 0.85)
-    v = 0.6
-    down = False
-    while v + 5.2 <= lot.depth:
-        bays = int((lot.width - 1.2) / 2.6)
-        strip = lot.part(0.6, v, lot.width - 0.6, v + 5.0)
-        for k in range(bays + 1):
-            strip.box(k * 2.6, 0, k * 2.6 + 0.12, 5.0, line)
-        upright = strip.turned()  # cars stand across the row
-        for k in range(bays):
-            if dice.chance(filled):
-                at = strip.width - (k + 1) * 2.6 + dice.between(0.3, 0.5)
-                park_car(upright, dice.between(0.2, 0.5), max(at, 0.0))
-        if down and dice.chance(0.7):
-            tree_row(strip, taste, 5.1, every=10.4, share=0.5)
-        v += 5.0 if down else 11.0
-        down = not down
-
-
-def roof_clutter(lot: Lot, top_m: Number) -> None:
-    """What stands on flat roofs: machines, skylights, solar panels."""
-    dice = lot.site.dice
-    if min(lot.width, lot.depth) < 7:
-        return
-    for _ in range(int(lot.width * lot.depth / 140 * dice.roll() + 0.6)):
-        u, v = dice.between(1.5, lot.width - 4), dice.between(1.5, lot.depth - 4)
-        size_u, size_v = dice.between(1.2, 3.0), dice.between(1.2, 3.0)
-        kind = dice.pick((M.METAL_GREY, M.METAL_GREY, M.ROOF_GLASS, M.BITUMEN))
-        rise = 0.3 if kind is M.ROOF_GLASS else dice.between(0.8, 2.2)
-        lot.box(u, v, u + size_u, v + size_v, pack(kind, dice.between(0.8, 1.1), top_m + rise))
-    if dice.chance(0.12):
-        rows = int((lot.depth - 4) / 2.2)
-        for k in range(rows):
-            lot.box(2, 2 + k * 2.2, lot.width - 2, 3.4 + k * 2.2, pack(M.SOLAR, 1.0, top_m + 0.4))
-
-
-def roof_details(lot: Lot, ridge_m: Number, material: M) -> None:
-    """What sits on sloped roofs: chimneys, dormers, windows, solar panels."""
-    dice = lot.site.dice
-    half = lot.depth / 2
-    for _ in range(dice.whole(0, 2)):
-        u = dice.between(1, max(lot.width - 2, 1.1))
-        v = half + dice.between(-1.2, 0.6)
-        lot.box(u, v, u + 0.7, v + 0.7, pack(M.TILE_BROWN, 1.1, ridge_m + 0.8))
-    if lot.width > 8 and half > 4 and dice.chance(0.35):
-        top = pack(material, 1.1, ridge_m - 1.0)
-        for u in np.arange(1.8, lot.width - 2.6, dice.between(3, 4.2)).tolist():
-            lot.box(u, half * 0.35, u + 1.6, half * 0.8, top)
-    elif dice.chance(0.16):
-        side = half * 0.25 if dice.chance(0.5) else half * 1.15
-        cell = pack(M.SOLAR, 1.0, ridge_m - half * 0.3)
-        lot.box(lot.width * 0.2, side, lot.width * dice.between(0.5, 0.8), side + half * 0.6, cell)
+__all__ = [
+    'building_site',
+    'closed_block',
+    'gardens',
+    'house',
+    'offices',
+    'slabs',
+    'square',
+    'terraces',
+    'works',
+]
 
 
 def house(lot: Lot, taste: Taste, storeys: int, *, pitched: bool) -> None:
@@ -234,6 +93,8 @@ def _courtyard(lot: Lot, taste: Taste) -> None:
     elif kind < 0.75:
         lot.part(2, 2, lot.width - 2, lot.depth - 2).fill(M.LAWN, dice.between(0.85, 1.1))
         lot.box(lot.width / 2, 0, lot.width / 2 + 1.6, lot.depth, pack(M.PAVING, 1.0))
+        if dice.chance(0.3):
+            containers(lot.part(1, 1, lot.width - 1, lot.depth - 1), 25)
         scatter(lot, taste, 110)
     else:
         scatter(lot, taste, 45)
@@ -263,6 +124,8 @@ def slabs(lot: Lot, taste: Taste) -> None:
             bays = lot.part(6, v + 15, lot.width - 6, v + 21.2)
             parking(bays, taste)
         v += dice.between(26, 34)
+    if lot.depth - v > 38 or dice.chance(0.3):
+        courts(lot.part(lot.width - 42, lot.depth - 40, lot.width - 5, lot.depth - 3))
     scatter(lot, taste, 75)
 
 
@@ -318,16 +181,6 @@ def works(lot: Lot, taste: Taste) -> None:
     tree_row(lot, taste, lot.depth - 1.5, every=8, share=0.5)
 
 
-def containers(lot: Lot, per_ha: Number) -> None:
-    """Stacks of shipping containers, side by side."""
-    dice = lot.site.dice
-    for _ in range(int(lot.width * lot.depth / 1e4 * per_ha / 4 + dice.roll())):
-        u, v = dice.roll() * max(lot.width - 13, 1), dice.roll() * max(lot.depth - 10, 1)
-        for k in range(dice.whole(1, 5)):
-            cell = pack(dice.pick(BOXES), dice.between(0.8, 1.1), 2.6 * dice.whole(1, 2))
-            lot.box(u, v + k * 2.6, u + dice.pick((6.1, 12.2)), v + k * 2.6 + 2.4, cell)
-
-
 def building_site(lot: Lot, taste: Taste) -> None:
     """Bare soil, heaps, containers, machines, and walls that have begun to rise."""
     dice = lot.site.dice
@@ -335,7 +188,7 @@ def building_site(lot: Lot, taste: Taste) -> None:
     for _ in range(dice.whole(2, 5)):
         radius = dice.between(3, 7)
         u, v = dice.between(0, lot.width), dice.between(0, lot.depth)
-        _heap(lot.part(u - radius, v - radius, u + radius, v + radius), dice.between(0.85, 1.1))
+        heap(lot.part(u - radius, v - radius, u + radius, v + radius), dice.between(0.85, 1.1))
     frame = lot.part(lot.width * 0.3, lot.depth * 0.3, lot.width * 0.75, lot.depth * 0.72)
     if min(frame.width, frame.depth) > 8:
         frame.fill(M.SAND_HEAP, 0.8)
@@ -345,50 +198,6 @@ def building_site(lot: Lot, taste: Taste) -> None:
     containers(lot, 45)
     lot.box(2, 2, 6, lot.depth - 2, pack(M.GRAVEL, 0.9))
     tree_row(lot, taste, 1.5, every=9, share=0.4)
-
-
-def _heap(lot: Lot, tone: Number) -> None:
-    rows, cols = lot.cells.shape
-    if min(rows, cols) < 3:
-        return
-    v, u = np.mgrid[-1 : 1 : rows * 1j, -1 : 1 : cols * 1j]
-    out = np.hypot(u, v)
-    lit = tone * (1 - 0.35 * (u * lot.tone(-1, 0) + v * lot.tone(0, -1) - (u + v) * 0.7))
-    brightness = np.clip(lit * 128, 40, 250).astype(np.uint32)
-    height = (np.clip(1 - out, 0, 1) * 300).astype(np.uint32)
-    cells = height << 16 | brightness << 8 | np.uint32(M.SAND_HEAP)
-    np.maximum(lot.cells, np.where(out < 1, cells, np.uint32(0)), out=lot.cells)
-
-
-def park(lot: Lot, taste: Taste) -> None:
-    """Lawns, gravel paths, a pond, groups of old trees."""
-    dice = lot.site.dice
-    lot.fill(M.LAWN, dice.between(0.9, 1.1))
-    path = pack(M.GRAVEL, dice.between(0.85, 1.05))
-    for share in (dice.between(0.2, 0.4), dice.between(0.6, 0.8)):
-        lot.box(lot.width * share, 0, lot.width * share + 2.2, lot.depth, path)
-    lot.box(0, lot.depth * 0.5, lot.width, lot.depth * 0.5 + 2.2, path)
-    if dice.chance(0.55) and min(lot.width, lot.depth) > 35:
-        pond(lot.part(lot.width * 0.25, lot.depth * 0.2, lot.width * 0.8, lot.depth * 0.8))
-    for side in lot.sides():
-        tree_row(side, taste, 3.0, every=8.5, share=0.7)
-    scatter(lot, taste, 130, largest=6.4)
-
-
-def pond(lot: Lot) -> None:
-    """Still water with a wavy bank and a fringe of meadow."""
-    dice = lot.site.dice
-    rows, cols = lot.cells.shape
-    v, u = np.mgrid[-1 : 1 : rows * 1j, -1 : 1 : cols * 1j]
-    angle = np.arctan2(v, u)
-    bank = (
-        0.78
-        + 0.1 * np.cos(2 * angle + dice.between(0, 7))
-        + 0.07 * np.cos(3 * angle + dice.between(0, 7))
-    )
-    out = np.hypot(u, v) / bank
-    lot.cells[out < 1.06] = pack(M.MEADOW, 0.85)
-    lot.cells[out < 1] = pack(M.WATER, dice.between(0.85, 1.15))
 
 
 def square(lot: Lot, taste: Taste) -> None:
@@ -529,84 +338,3 @@ def terraces(lot: Lot, taste: Taste) -> None:
                     row.box(k * 6.2, 4.6, k * 6.2 + 0.7, 5.3, pack(M.TILE_BROWN, 1.1, 10.5))
             u += long + dice.between(5, 10)
     scatter(lot.part(0, 18, lot.width, lot.depth - 18), taste, 130, largest=3.6)
-
-
-def field(lot: Lot, taste: Taste) -> None:
-    """Arable strips with the lines of the machines, hedgerows between some."""
-    dice = lot.site.dice
-    lot = lot if dice.chance(0.5) else lot.turned()
-    v = 0.0
-    while v < lot.depth:
-        deep = dice.between(25, 80)
-        strip = lot.part(0, v, lot.width, min(v + deep, lot.depth))
-        if strip.cells.size:
-            _crop(strip, dice.weighted(taste.crops))
-        if dice.chance(0.35):
-            lot.box(0, v, lot.width, v + 1.6, pack(M.MEADOW, 0.95))
-            tree_row(lot, taste, v + 0.8, every=7, share=0.45)
-        v += deep
-
-
-def _crop(lot: Lot, material: M) -> None:
-    dice = lot.site.dice
-    tone = dice.between(0.85, 1.12)
-    rows = lot.cells.shape[0]
-    v = np.arange(rows) / lot.site.px_per_m
-    every = dice.between(1.4, 2.6)
-    waves = 1 + 0.07 * np.sin(v * 2 * math.pi / every)
-    waves[(v % dice.between(14, 22)) < 0.9] = 0.82  # tramlines
-    brightness = np.clip(tone * waves * 128, 0, 255).astype(np.uint32)
-    tall = {M.CROP_GREEN: 60, M.CROP_RIPE: 80}.get(material, 0)
-    lot.cells[...] = (np.uint32(tall << 16 | material) | brightness << 8)[:, None]
-
-
-def meadow(lot: Lot, taste: Taste) -> None:
-    """Grassland with loose trees and bales of hay."""
-    dice = lot.site.dice
-    lot.fill(M.MEADOW, dice.between(0.85, 1.1))
-    if dice.chance(0.4):
-        for _ in range(dice.whole(4, 14)):
-            u, v = dice.roll() * lot.width, dice.roll() * lot.depth
-            lot.box(u, v, u + 1.5, v + 1.4, pack(M.DRY_GRASS, 1.3, 1.3))
-    if dice.chance(0.25) and min(lot.width, lot.depth) > 35:
-        pond(lot.part(lot.width * 0.2, lot.depth * 0.3, lot.width * 0.7, lot.depth * 0.8))
-    scatter(lot, taste, 22)
-
-
-def orchard(lot: Lot, taste: Taste) -> None:
-    """Trees of one kind on a grid."""
-    dice = lot.site.dice
-    lot.fill(M.MEADOW, 1.0)
-    every, radius, material = dice.between(5, 8), dice.between(1.5, 2.6), dice.weighted(taste.trees)
-    for v in np.arange(every / 2, lot.depth, every).tolist():
-        for u in np.arange(every / 2, lot.width, every).tolist():
-            if dice.chance(0.93):
-                lot.tree(u, v, radius, material)
-
-
-def forest(lot: Lot, taste: Taste) -> None:
-    """Closed canopy, with a clearing now and then."""
-    lot.fill(M.MEADOW, 0.7)
-    scatter(lot, taste, min(520 / max(taste.greenness, 0.5), 620), largest=6.2)
-
-
-def farm(lot: Lot, taste: Taste) -> None:
-    """A yard between barns, a house, silage and machines."""
-    dice = lot.site.dice
-    lot.fill(M.MEADOW, 0.95)
-    lot = lot if lot.width > lot.depth else lot.turned()
-    yard = lot.part(lot.width * 0.15, lot.depth * 0.15, lot.width * 0.85, lot.depth * 0.85)
-    yard.fill(dice.pick((M.CONCRETE, M.GRAVEL, M.PAVING)), 0.9)
-    roofs = ((M.METAL_GREY, 2), (M.METAL_RUST, 2), (M.TILE_BROWN, 2), (M.SLATE, 1))
-    for side in yard.sides()[: dice.whole(2, 4)]:
-        long = side.width * dice.between(0.4, 0.75)
-        deep = min(dice.between(11, 18), side.depth * 0.4)
-        side.part(1, 0, 1 + long, deep).gable(dice.weighted(roofs), dice.between(0.85, 1.1), 5, 0.4)
-    home = yard.part(yard.width - 15, yard.depth - 12, yard.width - 2, yard.depth - 2)
-    home.gable(dice.weighted(taste.pitched), 1.0, 5.5, 0.8)
-    for _ in range(dice.whole(1, 4)):
-        u, v = dice.between(0.3, 0.6) * yard.width, dice.between(0.4, 0.6) * yard.depth
-        park_car(yard, u, v, van=0.4)
-    heap = lot.part(lot.width * 0.02, lot.depth * 0.3, lot.width * 0.12, lot.depth * 0.6)
-    heap.fill(M.BARE_SOIL, 0.7, 1.5)
-    scatter(lot, taste, 40)
