@@ -101,20 +101,25 @@ class Network:
     def count_classes(self, image_chw: tuple[int, int, int]) -> int:
         """Number of classes: that of the label space, else of what a black window gives."""
         if self.num_classes is None:
-            self.scores(torch.zeros((1, *image_chw), device=self.device))
+            self.logits(torch.zeros((1, *image_chw), device=self.device))
         assert self.num_classes is not None
         return self.num_classes
 
-    def scores(self, images: Float[Tensor, 'b c h w']) -> Float[Tensor, 'b k h w']:
-        """Float32 scores of a batch, in a buffer that the next call overwrites."""
-        logits = self._logits(images).float()
+    def scores(self, logits: Float[Tensor, 'b k h w']) -> Float[Tensor, 'b k h w']:
+        """What is averaged, in float32: in a buffer that the next call overwrites."""
         if self._combine == 'logits':
-            return logits
+            return logits.float()
         if self._scores is None or self._scores.shape != logits.shape:
-            self._scores = torch.empty_like(logits)
-        return torch.softmax(logits, dim=1, out=self._scores)
+            self._scores = torch.empty(logits.shape, device=logits.device)
+        return torch.softmax(logits.float(), dim=1, out=self._scores)
 
-    def _logits(self, images: Float[Tensor, 'b c h w']) -> Tensor:
+    def logits(self, images: Float[Tensor, 'b c h w']) -> Float[Tensor, 'b k h w']:
+        """Checked logits of a batch.
+
+        Raises:
+            BandError: If the model takes another number of bands.
+            ShapeError: If it does not give logits at the size of the images, or other classes.
+        """
         precision = (
             nullcontext()
             if self._autocast is None
@@ -135,10 +140,9 @@ class Network:
                 ) from error
             error.add_note(f'raised by the model on {self._name}, images {tuple(images.shape)}')
             raise
-        self._check(logits, images)
-        return logits
+        return self._check(logits, images)
 
-    def _check(self, logits: object, images: Float[Tensor, 'b c h w']) -> None:
+    def _check(self, logits: object, images: Float[Tensor, 'b c h w']) -> Float[Tensor, 'b k h w']:
         b, _, h, w = images.shape
         classes = 'k' if self.num_classes is None else str(self.num_classes)
         expected = f'logits ({b}, {classes}, {h}, {w}), at the size of the image'
@@ -160,6 +164,7 @@ class Network:
                 'pass the label space that the model was trained with'
             )
         self.num_classes = shape[1]
+        return logits
 
 
 def _first_channels(model: nn.Module | Callable[[Tensor], Tensor]) -> int | None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from crossearth.errors import ConfigError
+from crossearth.inference.allocator import keeping_freed_memory
 from crossearth.inference.background import Consumer
 from crossearth.inference.georeference import Georeference
 from crossearth.inference.grid import Blend, Grid, Unit, column_units
@@ -74,7 +75,7 @@ def predict_scene(
     value_range: tuple[float | int, float | int] | None = None,
     labels: LabelSpace | None = None,
     nodata: int = 255,
-    batch_size: int = 2,
+    batch_size: int | None = None,
     device: torch.device | str | None = None,
     autocast: torch.dtype | None = None,
     memory_mb: int | None = None,
@@ -108,7 +109,8 @@ def predict_scene(
         labels: Class names and colours; None leaves them out.
         nodata: Label of pixels without data: all bands hold the scene's nodata value, a mask or
             an alpha band excludes them, or a band is not finite. Models see 0 there.
-        batch_size: Windows in a batch.
+        batch_size: Windows in a batch; None for 1 on the CPU, where larger ones are slower for
+            their memory is mapped anew every time, and 4 elsewhere.
         device: Where windows are sent; None for where the model lies.
         autocast: Half type that the model computes in, `torch.bfloat16` or `torch.float16`.
             Windows are summed in float32 either way.
@@ -146,7 +148,7 @@ def predict_scene(
     """
     start = time.perf_counter()
     path = check_destination(destination, source)
-    if batch_size < 1:
+    if batch_size is not None and batch_size < 1:
         raise ConfigError(f'batch_size is {batch_size}: expected at least 1')
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode())
@@ -162,8 +164,12 @@ def predict_scene(
             autocast=autocast,
             labels=labels,
         )
+        if network.device.type == 'cpu':
+            stack.enter_context(keeping_freed_memory())
         stride = _stride(tile_px, overlap, stride_px)
         grid = Grid(scene.height, scene.width, tile_px=tile_px, stride_px=stride, blend=blend)
+        if batch_size is None:
+            batch_size = 1 if network.device.type == 'cpu' else 4
         batch_size = min(batch_size, len(grid))
         num_classes = network.count_classes((len(scene.bands), *grid.tile_hw))
         layer = label_layer(num_classes, nodata=nodata, labels=labels)

@@ -1,7 +1,7 @@
 """Weighted sums of overlapping windows, in a buffer one window tall."""
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Shaped, UInt8
 from torch import Tensor
 
 from crossearth.errors import ConfigError
@@ -9,7 +9,7 @@ from crossearth.inference.grid import Grid, Unit
 
 __all__ = ['Stitcher', 'most_likely']
 
-_CHUNK_PX = 1 << 16  # the running maximum of this many pixels stays in a core's second-level cache
+_CHUNK_PX = 1 << 17  # a running maximum and its mask stay in a core's second-level cache
 
 
 class Stitcher:
@@ -92,53 +92,70 @@ class Stitcher:
 
 
 def most_likely(
-    scores: Float[Tensor, 'k h w'], *, dtype: torch.dtype = torch.uint8
-) -> tuple[Shaped[Tensor, 'h w'], Float[Tensor, 'h w']]:
-    """The class of the largest score at every pixel, the first of equals, and that score.
+    scores: Float[Tensor, 'k h w'],
+    *,
+    out: Shaped[Tensor, 'h w'],
+    best: Float[Tensor, 'h w'] | None = None,
+) -> None:
+    """The class of the largest score at every pixel, the first of equals.
 
     Args:
         scores: One score a class; not changed.
-        dtype: Integer type of the labels.
-
-    Returns:
-        Labels, and the largest scores.
+        out: Receives the labels: any integer type that holds them, on the CPU.
+        best: Receives the largest scores, on the device of the scores.
 
     Raises:
         ConfigError: If a score is not a number: a half-precision model overflowed, or its weights
             are damaged. Infinities count as well.
 
     Example:
-        >>> most_likely(torch.tensor([[[0.25, 0.5]], [[0.75, 0.5]]]))[0].tolist()
+        >>> labels = torch.empty((1, 2), dtype=torch.uint8)
+        >>> most_likely(torch.tensor([[[0.25, 0.5]], [[0.75, 0.5]]]), out=labels)
+        >>> labels.tolist()
         [[1, 0]]
     """
-    if scores.device.type == 'cpu':
-        best, labels = _running_maximum(scores, dtype)
+    if scores.device.type == 'cpu' and out.dtype == torch.uint8:
+        finite = _running_maximum(scores, out, best)
     else:
-        best, indices = torch.max(scores, dim=0)
-        labels = indices.to(dtype)
-    # maxima carry a NaN along, so one sum over pixels sees those of every class
-    if not bool(torch.isfinite(best.sum(dtype=torch.float64))):
+        largest, indices = torch.max(scores, dim=0)
+        out.copy_(indices)
+        if best is not None:
+            best.copy_(largest)
+        finite = bool(torch.isfinite(largest.sum()))
+    if not finite:
         raise ConfigError(
             'the model gave scores that are not finite: check its weights, and if it ran under '
             'autocast choose torch.bfloat16 or float32'
         )
-    return labels, best
 
 
 def _running_maximum(
-    scores: Float[Tensor, 'k h w'], dtype: torch.dtype
-) -> tuple[Float[Tensor, 'h w'], Shaped[Tensor, 'h w']]:
-    """As `torch.max(scores, dim=0)`, ten times faster on the CPU, where that gathers int64."""
+    scores: Float[Tensor, 'k h w'],
+    labels: UInt8[Tensor, 'h w'],
+    best: Float[Tensor, 'h w'] | None,
+) -> bool:
+    """As `torch.max(scores, dim=0)`, ten times faster on the CPU; whether all is finite.
+
+    Ids rise, so the label of a new maximum is the larger of the two, and `maximum` of bytes is
+    five times faster than filling by a mask.
+    """
     classes, height, width = scores.shape
-    labels = torch.zeros((height, width), dtype=dtype)
-    best = scores[0].clone()
-    rows = max(_CHUNK_PX // width, 1)
-    better = torch.empty((min(rows, height), width), dtype=torch.bool)
+    rows = min(max(_CHUNK_PX // width, 1), height)
+    top_rows = torch.empty((rows, width))
+    better_rows = torch.empty((rows, width), dtype=torch.bool)
+    finite = True
     for row in range(0, height, rows):
         part = slice(row, min(row + rows, height))
-        top, mask = best[part], better[: part.stop - part.start]
+        top, better = top_rows[: part.stop - row], better_rows[: part.stop - row]
+        ids, here = better.view(torch.uint8), labels[part]
+        top.copy_(scores[0, part])
+        here.zero_()
         for index in range(1, classes):
-            torch.gt(scores[index, part], top, out=mask)
-            labels[part].masked_fill_(mask, index)
+            torch.gt(scores[index, part], top, out=better)
+            torch.maximum(here, ids.mul_(index), out=here)
             torch.maximum(scores[index, part], top, out=top)
-    return best, labels
+        if best is not None:
+            best[part] = top
+        # maxima carry a NaN along, so one sum sees those of every class
+        finite &= bool(torch.isfinite(top.sum()))
+    return finite

@@ -1,4 +1,7 @@
-"""One unit of a scene, streamed: reader thread → batches → model → blending → finished rows."""
+"""One unit of a scene, streamed: reading → model → stitching → finished rows.
+
+Reading and stitching run in threads of their own beside the model, which so never waits.
+"""
 
 import queue
 from collections.abc import Callable, Iterator
@@ -10,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
-from crossearth.inference.background import Producer
+from crossearth.inference.background import Consumer, Producer
 from crossearth.inference.grid import Grid, Unit
 from crossearth.inference.network import Network
 from crossearth.inference.scene import RowBuffer, Scene
@@ -81,7 +84,7 @@ def unit_bytes(grid: Grid, scene: Scene, *, num_classes: int, batch_size: int) -
     """
     tile_height, tile_width = grid.tile_hw
     window = tile_height * tile_width * 4
-    fixed = batch_size * window * (_STAGES * len(scene.bands) + 2 * num_classes)
+    fixed = batch_size * window * (_STAGES * len(scene.bands) + 4 * num_classes)
     sums = 4 * num_classes * tile_height
     reading = (scene.dtype.itemsize * len(scene.bands) + 1) * (tile_height + scene.block_hw[0])
     finishing = grid.stride_px * (4 + 3) + 512  # best scores, labels under way, the writer's rows
@@ -128,8 +131,6 @@ def stream_unit(
         num_classes=network.count_classes(_image_chw(scene, grid)),
         device=network.device,
     )
-    # torch counts in uint8, but has hardly an operation for uint16
-    dtype = torch.uint8 if label_dtype == 'uint8' else torch.int32
     on_gpu = network.device.type == 'cuda'
     stages = _Stages(grid, bands=len(scene.bands), batch_size=batch_size, pinned=on_gpu)
 
@@ -142,37 +143,45 @@ def stream_unit(
         labels = np.empty((1, stop - first, unit.width), label_dtype)
         filled = 0
         for sums in stitcher.finished(stop):
-            part, _ = most_likely(sums, dtype=dtype)
-            labels[0, filled : filled + part.shape[0]] = part.cpu().numpy()
-            filled += part.shape[0]
+            part = labels[0, filled : filled + sums.shape[1]]
+            most_likely(sums, out=torch.from_numpy(part))
+            filled += sums.shape[1]
         stitcher.release(stop)
         labels[0][~valid] = nodata
         put(labels)
+
+    current = rows.start
+
+    @torch.inference_mode()
+    def stitch(item: tuple[Tensor | None, _Stage]) -> None:
+        nonlocal current
+        logits, stage = item
+        if logits is not None:
+            scores = network.scores(logits)
+            for window, (row_index, col_index) in zip(scores, stage.places, strict=False):
+                while current < row_index:
+                    finish(current)
+                    current += 1
+                stitcher.add(window, row_index=row_index, col_index=col_index)
+        stages.give_back(stage)  # only now: the logits may be a view of the images
 
     with ExitStack() as stack:
         reader = _read_windows(scene, grid, unit, stages, valid_rows)
         batches = stack.enter_context(Producer(reader, ahead=1))
         stack.callback(stages.close)
-        current = rows.start
+        stitching = stack.enter_context(Consumer(stitch, waiting=1))
         for stage in batches:
-            images = stage.images
+            images, done = stage.images, stage.done
             if on_gpu:
                 images = images.to(network.device, non_blocking=True)
-                stage.copied = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch has no types here
+                stage.copied = torch.cuda.Event()  # type: ignore[no-untyped-call]  # untyped in torch
                 stage.copied.record(torch.cuda.current_stream(network.device))
-            if stage.places:
-                scores = network.scores(images)
-                for window, (row_index, col_index) in zip(scores, stage.places, strict=False):
-                    while current < row_index:
-                        finish(current)
-                        current += 1
-                    stitcher.add(window, row_index=row_index, col_index=col_index)
             seen += len(stage.places)
-            advance(stage.done)
-            stages.give_back(stage)
-        while current < rows.stop:
-            finish(current)
-            current += 1
+            stitching.put((network.logits(images) if stage.places else None, stage))
+            advance(done)
+    while current < rows.stop:
+        finish(current)
+        current += 1
     return seen
 
 

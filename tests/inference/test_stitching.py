@@ -48,6 +48,12 @@ def test_ring_of_rows_equals_a_sum_over_the_whole_scene(
     torch.testing.assert_close(torch.cat(given_back, 1).double(), expected, rtol=0, atol=2e-6)
 
 
+def labels_of(scores: torch.Tensor, dtype: torch.dtype = torch.uint8) -> torch.Tensor:
+    labels = torch.full(scores.shape[1:], 77, dtype=dtype)
+    most_likely(scores, out=labels)
+    return labels
+
+
 @settings(deadline=None)
 @given(st.integers(1, 7), st.integers(1, 50), st.integers(1, 50), st.integers(0, 2**31))
 def test_running_maximum_equals_argmax_with_the_first_of_equals(
@@ -55,26 +61,36 @@ def test_running_maximum_equals_argmax_with_the_first_of_equals(
 ) -> None:
     generator = torch.Generator().manual_seed(seed)
     scores = torch.randint(0, 4, (classes, height, width), generator=generator).float()
-    labels, best = most_likely(scores)
+    labels = torch.empty((height, width), dtype=torch.uint8)
+    best = torch.empty((height, width))
+    most_likely(scores, out=labels, best=best)
     np.testing.assert_array_equal(labels.numpy(), scores.numpy().argmax(0))
     assert torch.equal(best, scores.amax(0))
 
 
 def test_running_maximum_goes_over_chunks_without_a_seam() -> None:
     scores = torch.rand((3, 300, 997), generator=torch.Generator().manual_seed(1))
-    assert torch.equal(most_likely(scores)[0].long(), scores.argmax(0))
+    assert torch.equal(labels_of(scores).long(), scores.argmax(0))
 
 
+def test_running_maximum_knows_255_classes() -> None:
+    scores = torch.rand((255, 3, 400), generator=torch.Generator().manual_seed(2))
+    assert torch.equal(labels_of(scores).long(), scores.argmax(0))
+
+
+@pytest.mark.parametrize('dtype', [torch.uint8, torch.uint16])
 @pytest.mark.parametrize('index', [0, 2])
 @pytest.mark.parametrize('value', [float('nan'), float('inf')])
-def test_scores_that_are_no_numbers_are_errors_in_any_class(index: int, value: float) -> None:
+def test_scores_that_are_no_numbers_are_errors_in_any_class(
+    dtype: torch.dtype, index: int, value: float
+) -> None:
     scores = torch.zeros(3, 4, 4)
     scores[index, 2, 1] = value
     with pytest.raises(ConfigError, match='scores that are not finite: check its weights'):
-        most_likely(scores)
+        labels_of(scores, dtype)
 
 
 def test_more_classes_than_a_byte_holds() -> None:
     scores = torch.zeros(300, 1, 2)
     scores[299, 0, 1] = 1
-    assert most_likely(scores, dtype=torch.int32)[0].tolist() == [[0, 299]]
+    assert labels_of(scores, torch.uint16).tolist() == [[0, 299]]
