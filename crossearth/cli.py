@@ -103,14 +103,15 @@ def _run_predict(arguments: argparse.Namespace) -> None:
 
 
 def _run_lightning(words: list[str] | None) -> None:
-    from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+    from lightning.pytorch.cli import LightningCLI
 
     from crossearth.datasets import ShiftDataModule
     from crossearth.trainers import DomainGeneralizationTask
 
     class Line(LightningCLI):
-        def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-            parser.set_defaults({'weights_only': True})  # a checkpoint may come from anywhere
+        def before_instantiate_classes(self) -> None:
+            # A checkpoint may come from anywhere: it holds tensors and numbers, and no code is run.
+            self.config[self.subcommand]['weights_only'] = True
 
     with warnings.catch_warnings():
         warnings.filterwarnings('ignore', message='.*does not have many workers')

@@ -99,9 +99,8 @@ class Network:
         self.num_classes: int | None = None if labels is None else labels.num_classes
 
     def count_classes(self, image_chw: tuple[int, int, int]) -> int:
-        """Number of classes: that of the label space, else of what a black window gives."""
-        if self.num_classes is None:
-            self.logits(torch.zeros((1, *image_chw), device=self.device))
+        """Number of classes of what a black window gives; what does not fit fails here, early."""
+        self.logits(torch.zeros((1, *image_chw), device=self.device))
         assert self.num_classes is not None
         return self.num_classes
 
@@ -128,6 +127,8 @@ class Network:
         try:
             with precision:
                 logits = self._model(images)
+        except BandError as error:
+            raise BandError(f'{self._name}: {error}') from error
         except CrossEarthError:
             raise
         except RuntimeError as error:

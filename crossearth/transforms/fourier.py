@@ -24,7 +24,7 @@ class FourierStyle(StyleInjection):
 
     The amplitudes of an image's lowest frequencies hold its illumination, colour cast and contrast
     over large distances; its phases hold what is where. Each sample draws a style image and a
-    strength λ and gets the amplitude (1 − λ)·|F(x)| + λ·|F(s)| below the cut-off, at its own
+    strength λ and gets the amplitude `(1 − λ)·|F(x)| + λ·|F(s)|` below the cut-off, at its own
     phases. It needs no network and no weights.
 
     Only the frequencies below the cut-off are ever computed. A style image of another size needs no

@@ -1,0 +1,84 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import rasterio
+
+from crossearth.cli import main
+from crossearth.labels import LabelSpace
+from crossearth.models import fpn_timm, save_model
+
+
+@pytest.fixture
+def weights(tmp_path):
+    path = tmp_path / 'model.safetensors'
+    two = LabelSpace('two', ('dark', 'bright'), ((0, 0, 0), (255, 255, 255)))
+    save_model(fpn_timm('mobilenetv3_small_050', num_classes=2, width=16), path, labels=two)
+    return path
+
+
+def test_predict_maps_a_scene_with_its_georeferencing(write_raster, weights, tmp_path, capsys):
+    scene = write_raster('scene.tif', np.zeros((3, 70, 90), np.uint8))
+    target = tmp_path / 'map.tif'
+    words = ['predict', str(scene), str(target), '--weights', str(weights), '--tile-px', '64']
+    assert main(words) == 0
+    assert 'map.tif: 70 x 90 px' in capsys.readouterr().out
+    with rasterio.open(scene) as source, rasterio.open(target) as made:
+        assert made.crs == source.crs
+        assert made.transform == source.transform
+        assert made.shape == source.shape
+
+
+@pytest.mark.parametrize(
+    ('spoil', 'message'),
+    [
+        ('missing', 'none.tif'),
+        ('text', 'not a'),
+        ('bands', 'four.tif: image has 4 bands, the model takes 3'),
+        ('weights', 'weights.safetensors'),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(
+    write_raster, weights, tmp_path, capsys, spoil, message
+):
+    scene = write_raster('scene.tif', np.zeros((3, 70, 90), np.uint8))
+    if spoil == 'missing':
+        scene = tmp_path / 'none.tif'
+    elif spoil == 'text':
+        scene.write_text('this is not a raster')
+    elif spoil == 'bands':
+        scene = write_raster('four.tif', np.zeros((4, 70, 90), np.uint8), photometric='MINISBLACK')
+    else:
+        weights = tmp_path / 'weights.safetensors'
+        weights.write_bytes(b'not weights')
+    target = tmp_path / 'map.tif'
+    assert main(['predict', str(scene), str(target), '--weights', str(weights)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith('crossearth: ')
+    assert error.count('\n') == 1
+    assert message in error
+    assert not list(tmp_path.glob('*map*'))
+
+
+def test_help_names_every_command(capsys):
+    with pytest.raises(SystemExit, match='0'):
+        main(['--help'])
+    text = capsys.readouterr().out
+    for command in ('demo', 'fit', 'validate', 'test', 'predict'):
+        assert f'\n    {command} ' in text
+
+
+def test_importing_the_command_line_loads_nothing_heavy():
+    heavy = '{"torch", "rasterio", "numpy"}'
+    code = f'import sys, crossearth.cli; print(sorted({heavy} & set(sys.modules)))'
+    done = subprocess.run([sys.executable, '-c', code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == '[]'
+
+
+@pytest.mark.parametrize('package', ['crossearth.models', 'crossearth.transforms'])
+def test_models_and_transforms_need_neither_rasters_nor_lightning(package):
+    heavy = '("rasterio", "fiona", "pyproj", "geopandas", "lightning", "torchgeo")'
+    code = f'import sys, {package}; print([name for name in {heavy} if name in sys.modules])'
+    done = subprocess.run([sys.executable, '-c', code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == '[]'

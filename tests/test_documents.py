@@ -1,0 +1,92 @@
+"""What the documentation shows is what happens: its blocks run, in order, in an empty folder."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from crossearth.datasets import EARTH_DOMAINS, SyntheticEarth
+
+ROOT = Path(__file__).parents[1]
+BLOCK = re.compile(r'^```(\w+)\n(.*?)^```$', re.MULTILINE | re.DOTALL)
+INSTALLING = 'python3 -m venv .venv && .venv/bin/pip install '
+
+
+def blocks(name: str) -> list[tuple[str, str]]:
+    return BLOCK.findall((ROOT / name).read_text())
+
+
+def run(*words: str) -> None:
+    """A command of the library as a user types it."""
+    done = subprocess.run(
+        [sys.executable, '-m', 'crossearth.cli', *words],
+        env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def follow(name: str) -> None:
+    """Run the blocks of a page; commands that install are checked elsewhere."""
+    names: dict[str, object] = {}
+    for language, text in blocks(name):
+        if language == 'python':
+            exec(compile(text, name, 'exec'), names)
+        elif language == 'yaml':
+            Path('recipe.yaml').write_text(text)
+        else:
+            assert language == 'bash', f'{name}: a block of {language} is not run'
+            for line in text.splitlines():
+                if not line.startswith(INSTALLING):
+                    command, *words = shlex.split(line)
+                    assert command == 'crossearth'
+                    run(*words)
+
+
+@pytest.fixture
+def empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('TQDM_DISABLE', '1')
+    return tmp_path
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings('ignore')  # lightning's notices about short trainings without loggers
+def test_the_page_of_the_first_map_runs(empty_folder):
+    follow('docs/first_map.md')
+    assert (empty_folder / 'map.tif').is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings('ignore')  # lightning's notices about short trainings without loggers
+def test_the_readme_runs(empty_folder):
+    recipe = next(text for language, text in blocks('docs/first_map.md') if language == 'yaml')
+    (empty_folder / 'recipe.yaml').write_text(recipe)
+    earth = SyntheticEarth(seed=0)
+    for name in ('source', 'region'):
+        ((image, mask),) = earth.write('scenes', EARTH_DOMAINS[name], scenes=1, size_px=512)
+    for kind, path in (('images', image), ('masks', mask)):
+        (empty_folder / 'scenes' / kind).mkdir()
+        (empty_folder / 'scenes' / kind / 'scene.tif').write_bytes(path.read_bytes())
+    (empty_folder / 'scene.tif').write_bytes(image.read_bytes())
+    follow('README.md')
+    assert (empty_folder / 'map.tif').is_file()
+
+
+def test_installing_takes_one_line_everywhere_the_same():
+    lines = [
+        line
+        for name in ('README.md', 'docs/install.md')
+        for _, text in blocks(name)
+        for line in text.splitlines()
+        if line.startswith(INSTALLING)
+    ]
+    demo = f'{INSTALLING}. && .venv/bin/crossearth demo'
+    tests = f"{INSTALLING}-e '.[dev]' && .venv/bin/pytest"
+    assert lines == [demo, tests, demo, tests]
