@@ -163,7 +163,7 @@ def works(lot: Lot, taste: Taste) -> None:
     share = lot.width * dice.between(0.5, 0.7)
     hall = lot.part(4, 4, share, lot.depth - 5)
     material = dice.weighted(
-        ((M.METAL_GREY, 4), (M.METAL_BLUE, 2), (M.METAL_RUST, 2), (M.MEMBRANE, 2))
+        ((M.METAL_GREY, 4), (M.METAL_BLUE, 2), (M.METAL_RUST, 1), (M.MEMBRANE, 2))
     )
     tone, eave = dice.between(0.8, 1.1), dice.between(5, 9)
     bays = max(int(hall.depth / dice.between(14, 22)), 1)

@@ -97,9 +97,9 @@ REGIONS: Final[dict[Region, RegionStyle]] = {
             (built.building_site, 1.0),
         ),
         taste=Taste(
-            pitched=((M.TILE_RED, 3), (M.TILE_BROWN, 2), (M.SLATE, 1)),
+            pitched=((M.TILE_BROWN, 3), (M.SLATE, 3), (M.TILE_RED, 0.5)),
             level=((M.BITUMEN, 3), (M.GRAVEL_ROOF, 4), (M.MEMBRANE, 1.2), (M.METAL_GREY, 1)),
-            pitched_share=0.5,
+            pitched_share=0.4,
             storeys=(4, 6),
             frontage=(14, 24),
             row_depth=(11, 14),
