@@ -20,7 +20,7 @@ from crossearth.inference.georeference import Georeference
 
 __all__ = ['RowBuffer', 'Scaling', 'Scene', 'gdal_environment']
 
-_CACHE_BYTES = 48 << 20
+_CACHE_BYTES = 16 << 20  # blocks are read once, in the order they lie in
 _DEEPEST_ALIGNMENT_PX = 1024
 
 
