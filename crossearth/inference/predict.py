@@ -6,7 +6,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from jaxtyping import Shaped
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -15,9 +17,11 @@ from crossearth.inference.allocator import keeping_freed_memory
 from crossearth.inference.background import Consumer
 from crossearth.inference.georeference import Georeference
 from crossearth.inference.grid import Blend, Grid, Unit, column_units
+from crossearth.inference.ground import ModelGrid, model_grid
 from crossearth.inference.network import Augment, Combine, Network, evaluating, model_device
 from crossearth.inference.products import Product, probability_layer
 from crossearth.inference.qgis import write_qgis_style
+from crossearth.inference.returning import own_grid_rows
 from crossearth.inference.scene import Scene, gdal_environment
 from crossearth.inference.streaming import Rows, stream_unit, unit_bytes
 from crossearth.inference.writer import (
@@ -87,6 +91,7 @@ def predict_scene(
     batch_size: int | None = None,
     device: torch.device | str | None = None,
     autocast: torch.dtype | None = None,
+    gsd_m: float | int | None = None,
     memory_mb: int | None = None,
     progress: bool | Callable[[int, int], None] = False,
 ) -> SceneMap:
@@ -133,6 +138,10 @@ def predict_scene(
         device: Where windows are sent; None for where the model lies.
         autocast: Half type that the model computes in, `torch.bfloat16` or `torch.float16`.
             Windows are summed in float32 either way.
+        gsd_m: Ground sampling distance that the model was trained at, in metres. The scene is
+            resampled to square pixels of that size on the ground, in a local projection, while it
+            is read, and the map is brought back to the scene's own grid by nearest pixels. A scene
+            that is within 2 % of it along both axes, or None, is mapped on its own grid.
         memory_mb: Memory in MiB for everything but the model. A scene that is too wide is mapped
             in full-height parts, and the result is the same. None for 256, or what parts of
             2048 px take if that is more.
@@ -175,8 +184,14 @@ def predict_scene(
         stack.enter_context(torch.inference_mode())
         stack.enter_context(evaluating(model))
         stack.enter_context(gdal_environment())
-        scene = stack.enter_context(Scene(source, bands=bands, value_range=value_range))
-        stack.enter_context(gdal_environment(scene.cache_bytes))
+        native = stack.enter_context(Scene(source, bands=bands, value_range=value_range))
+        scene = native
+        resampled = _model_grid(native, gsd_m)
+        if resampled is not None:
+            scene = stack.enter_context(
+                Scene(source, bands=bands, value_range=value_range, grid=resampled)
+            )
+        stack.enter_context(gdal_environment(max(native.cache_bytes, scene.cache_bytes)))
         network = Network(
             model,
             name=scene.name,
@@ -232,17 +247,14 @@ def predict_scene(
                     advance=advance,
                 )
             parts.append(paths)
-        if len(units) > 1:
-            for product, path in temporary.items():
-                with RasterWriter(
-                    path,
-                    height=scene.height,
-                    width=scene.width,
-                    layer=layers[product],
-                    georeference=scene.georeference,
-                ) as writer:
-                    for rows in side_by_side([part[product] for part in parts]):
-                        writer.write(rows)
+        for product, path in temporary.items():
+            layer = layers[product]
+            if len(units) > 1:
+                _write_all(path, scene, layer, side_by_side([part[product] for part in parts]))
+            if resampled is not None:
+                on_model_grid = folder / f'model-{product}.tif'
+                path.replace(on_model_grid)
+                _write_all(path, native, layer, own_grid_rows(native, on_model_grid))
         if cog:
             for product, path in temporary.items():
                 optimise_for_cloud(path, overviews='mode' if product == 'labels' else 'average')
@@ -250,14 +262,40 @@ def predict_scene(
             write_qgis_style(outputs['labels'], labels)
     return SceneMap(
         path=outputs['labels'],
-        height=grid.height,
-        width=grid.width,
+        height=native.height,
+        width=native.width,
         num_classes=num_classes,
         windows=len(grid),
         windows_run=windows_run,
         units=len(units),
         seconds=time.perf_counter() - start,
     )
+
+
+def _model_grid(scene: Scene, gsd_m: float | int | None) -> ModelGrid | None:
+    if gsd_m is None:
+        return None
+    return model_grid(
+        scene.georeference,
+        height=scene.height,
+        width=scene.width,
+        gsd_m=float(gsd_m),
+        name=scene.name,
+    )
+
+
+def _write_all(
+    path: Path, scene: Scene, layer: Layer, rows: Iterator[Shaped[np.ndarray, 'c h w']]
+) -> None:
+    with RasterWriter(
+        path,
+        height=scene.height,
+        width=scene.width,
+        layer=layer,
+        georeference=scene.georeference,
+    ) as writer:
+        for values in rows:
+            writer.write(values)
 
 
 def _outputs(
