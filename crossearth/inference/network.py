@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from crossearth.errors import BandError, ConfigError, CrossEarthError, ShapeError
 from crossearth.labels import LabelSpace
 
-__all__ = ['Combine', 'Network', 'evaluating', 'model_device']
+__all__ = ['Augment', 'Combine', 'Network', 'evaluating', 'model_device']
 
 type Combine = Literal['softmax', 'logits']
+type Augment = Literal['none', 'd4']
 
 
 @contextmanager
@@ -72,6 +73,7 @@ class Network:
         model: Images (b, c, h, w) in [0, 1] to logits (b, k, h, w).
         device: Where it runs.
         combine: Whether scores are probabilities or the logits themselves.
+        augment: `'d4'` averages the scores of the eight flips and quarter turns of a window.
         autocast: Half type to compute in, or None. Scores are float32 either way.
         labels: Label space whose classes the logits must be, or None.
         name: Of the scene, for messages.
@@ -84,6 +86,7 @@ class Network:
         name: str,
         device: torch.device,
         combine: Combine,
+        augment: Augment = 'none',
         autocast: torch.dtype | None,
         labels: LabelSpace | None,
     ) -> None:
@@ -92,11 +95,19 @@ class Network:
         self._model = model
         self._name = name
         self.device = device
+        if augment not in ('none', 'd4'):
+            raise ConfigError(f"augment is {augment!r}: choose 'none' or 'd4'")
         self._combine = combine
+        self._augment = augment
         self._autocast = autocast
         self._labels = labels
         self._scores: Tensor | None = None
         self.num_classes: int | None = None if labels is None else labels.num_classes
+
+    @property
+    def gives_logits(self) -> bool:
+        """Whether scores are logits rather than probabilities."""
+        return self._combine == 'logits'
 
     def count_classes(self, image_chw: tuple[int, int, int]) -> int:
         """Number of classes of what a black window gives; what does not fit fails here, early."""
@@ -104,8 +115,28 @@ class Network:
         assert self.num_classes is not None
         return self.num_classes
 
-    def scores(self, logits: Float[Tensor, 'b k h w']) -> Float[Tensor, 'b k h w']:
-        """What is averaged, in float32: in a buffer that the next call overwrites."""
+    def scores(self, raw: Float[Tensor, 'b k h w']) -> Float[Tensor, 'b k h w']:
+        """What is averaged, in float32, from what `run` gave; the next call may overwrite it."""
+        if self._augment == 'd4':
+            return raw
+        return self._scores_of(raw)
+
+    def run(self, images: Float[Tensor, 'b c h w']) -> Float[Tensor, 'b k h w']:
+        """The model on a batch: logits, or scores if they had to be averaged already."""
+        if self._augment == 'none':
+            return self.logits(images)
+        total: Tensor | None = None
+        for turns in range(4):
+            for flipped in (False, True):
+                view = images.rot90(turns, (2, 3))
+                view = view.flip(3) if flipped else view
+                scores = self._scores_of(self.logits(view.contiguous()))
+                scores = (scores.flip(3) if flipped else scores).rot90(-turns, (2, 3))
+                total = scores.clone() if total is None else total.add_(scores)
+        assert total is not None
+        return total.div_(8)
+
+    def _scores_of(self, logits: Float[Tensor, 'b k h w']) -> Float[Tensor, 'b k h w']:
         if self._combine == 'logits':
             return logits.float()
         if self._scores is None or self._scores.shape != logits.shape:

@@ -1,13 +1,14 @@
 """A scene in, a georeferenced map out."""
 
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from jaxtyping import Shaped
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -16,14 +17,20 @@ from crossearth.inference.allocator import keeping_freed_memory
 from crossearth.inference.background import Consumer
 from crossearth.inference.georeference import Georeference
 from crossearth.inference.grid import Blend, Grid, Unit, column_units
-from crossearth.inference.network import Combine, Network, evaluating, model_device
+from crossearth.inference.ground import ModelGrid, model_grid
+from crossearth.inference.network import Augment, Combine, Network, evaluating, model_device
+from crossearth.inference.products import Product, probability_layer
+from crossearth.inference.qgis import write_qgis_style
+from crossearth.inference.returning import own_grid_rows
 from crossearth.inference.scene import Scene, gdal_environment
 from crossearth.inference.streaming import Rows, stream_unit, unit_bytes
 from crossearth.inference.writer import (
     BLOCK_PX,
+    Layer,
     RasterWriter,
     check_destination,
     label_layer,
+    optimise_for_cloud,
     side_by_side,
     whole_file,
 )
@@ -75,9 +82,16 @@ def predict_scene(
     value_range: tuple[float | int, float | int] | None = None,
     labels: LabelSpace | None = None,
     nodata: int = 255,
+    augment: Augment = 'none',
+    probabilities: str | Path | None = None,
+    confidence: str | Path | None = None,
+    entropy: str | Path | None = None,
+    cog: bool = False,
+    qgis_style: bool = False,
     batch_size: int | None = None,
     device: torch.device | str | None = None,
     autocast: torch.dtype | None = None,
+    gsd_m: float | int | None = None,
     memory_mb: int | None = None,
     progress: bool | Callable[[int, int], None] = False,
 ) -> SceneMap:
@@ -109,11 +123,25 @@ def predict_scene(
         labels: Class names and colours; None leaves them out.
         nodata: Label of pixels without data: all bands hold the scene's nodata value, a mask or
             an alpha band excludes them, or a band is not finite. Models see 0 there.
+        augment: `'d4'` averages over the eight flips and quarter turns of every window, at eight
+            times the cost.
+        probabilities: A second GeoTIFF, with the probability of each class as a band of bytes:
+            254 means 1 (the file's scale says so), 255 no data.
+        confidence: Another, with the probability of the class that was chosen.
+        entropy: Another, with the entropy, from 0 where the model is sure of one class to 254
+            where it cannot tell any from the others.
+        cog: Whether the files are made cloud-optimised, with overviews.
+        qgis_style: Whether a `.qml` is written beside the map, which QGIS takes names and colours
+            from. Needs `labels`.
         batch_size: Windows in a batch; None for 1 on the CPU, where larger ones are slower for
             their memory is mapped anew every time, and 4 elsewhere.
         device: Where windows are sent; None for where the model lies.
         autocast: Half type that the model computes in, `torch.bfloat16` or `torch.float16`.
             Windows are summed in float32 either way.
+        gsd_m: Ground sampling distance that the model was trained at, in metres. The scene is
+            resampled to square pixels of that size on the ground, in a local projection, while it
+            is read, and the map is brought back to the scene's own grid by nearest pixels. A scene
+            that is within 2 % of it along both axes, or None, is mapped on its own grid.
         memory_mb: Memory in MiB for everything but the model. A scene that is too wide is mapped
             in full-height parts, and the result is the same. None for 256, or what parts of
             2048 px take if that is more.
@@ -147,20 +175,29 @@ def predict_scene(
         EPSG:32633 400000.0 [0 0 0 0 1 1 1 1 1]
     """
     start = time.perf_counter()
-    path = check_destination(destination, source)
+    outputs = _outputs(source, destination, probabilities, confidence, entropy)
     if batch_size is not None and batch_size < 1:
         raise ConfigError(f'batch_size is {batch_size}: expected at least 1')
+    if qgis_style and labels is None:
+        raise ConfigError('qgis_style draws the classes of a label space: pass labels')
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode())
         stack.enter_context(evaluating(model))
         stack.enter_context(gdal_environment())
-        scene = stack.enter_context(Scene(source, bands=bands, value_range=value_range))
-        stack.enter_context(gdal_environment(scene.cache_bytes))
+        native = stack.enter_context(Scene(source, bands=bands, value_range=value_range))
+        scene = native
+        resampled = _model_grid(native, gsd_m)
+        if resampled is not None:
+            scene = stack.enter_context(
+                Scene(source, bands=bands, value_range=value_range, grid=resampled)
+            )
+        stack.enter_context(gdal_environment(max(native.cache_bytes, scene.cache_bytes)))
         network = Network(
             model,
             name=scene.name,
             device=model_device(model, device),
             combine=combine,
+            augment=augment,
             autocast=autocast,
             labels=labels,
         )
@@ -172,71 +209,152 @@ def predict_scene(
             batch_size = 1 if network.device.type == 'cpu' else 4
         batch_size = min(batch_size, len(grid))
         num_classes = network.count_classes((len(scene.bands), *grid.tile_hw))
-        layer = label_layer(num_classes, nodata=nodata, labels=labels)
+        layers = _layers(outputs, num_classes, nodata=nodata, labels=labels)
         units = _units(
-            grid, scene, num_classes=num_classes, batch_size=batch_size, memory_mb=memory_mb
+            grid,
+            scene,
+            num_classes=num_classes,
+            batch_size=batch_size,
+            layers=layers,
+            memory_mb=memory_mb,
         )
-        advance = stack.enter_context(_progress(progress, _windows_run(grid, units), path.name))
+        advance = stack.enter_context(
+            _progress(progress, _windows_run(grid, units), Path(destination).name)
+        )
+        # labels first: files take their names from the last to the first, and the map is the sign
+        # that all is there
+        temporary = {
+            product: stack.enter_context(whole_file(path)) for product, path in outputs.items()
+        }
+        folder = temporary['labels'].parent
         windows_run = 0
-        temporary = stack.enter_context(whole_file(path))
-
-        def map_unit(unit: Unit, put: Callable[[Rows], None]) -> None:
-            nonlocal windows_run
-            windows_run += stream_unit(
-                scene,
-                grid,
-                unit,
-                network,
-                batch_size=batch_size,
-                nodata=nodata,
-                label_dtype=layer.dtype,
-                put=put,
-                advance=advance,
-            )
-
-        def write_rows(part: Path, unit: Unit, georeference: Georeference) -> None:
-            with (
-                RasterWriter(
-                    part,
-                    height=unit.height,
-                    width=unit.width,
-                    layer=layer,
-                    georeference=georeference,
-                ) as writer,
-                Consumer(writer.write, waiting=2) as consumer,
-            ):
-                map_unit(unit, consumer.put)
-
-        if len(units) == 1:
-            write_rows(temporary, units[0], scene.georeference)
-        else:
-            folder = Path(
-                stack.enter_context(
-                    tempfile.TemporaryDirectory(dir=path.parent, prefix=f'.{path.stem}.')
+        parts: list[dict[Product, Path]] = []
+        for index, unit in enumerate(units):
+            whole = len(units) == 1
+            paths = temporary if whole else {p: folder / f'{index}-{p}.tif' for p in layers}
+            where = scene.georeference if whole else Georeference.nowhere()
+            with ExitStack() as writing:
+                write = _writers(writing, paths, unit.height, unit.width, layers, where)
+                consumer = writing.enter_context(Consumer(write, waiting=2))
+                windows_run += stream_unit(
+                    scene,
+                    grid,
+                    unit,
+                    network,
+                    batch_size=batch_size,
+                    layers=layers,
+                    put=consumer.put,
+                    advance=advance,
                 )
-            )
-            parts = [folder / f'{index}.tif' for index in range(len(units))]
-            for part, unit in zip(parts, units, strict=True):
-                write_rows(part, unit, Georeference.nowhere())
-            with RasterWriter(
-                temporary,
-                height=scene.height,
-                width=scene.width,
-                layer=layer,
-                georeference=scene.georeference,
-            ) as writer:
-                for rows in side_by_side(parts):
-                    writer.write(rows)
+            parts.append(paths)
+        for product, path in temporary.items():
+            layer = layers[product]
+            if len(units) > 1:
+                _write_all(path, scene, layer, side_by_side([part[product] for part in parts]))
+            if resampled is not None:
+                on_model_grid = folder / f'model-{product}.tif'
+                path.replace(on_model_grid)
+                _write_all(path, native, layer, own_grid_rows(native, on_model_grid))
+        if cog:
+            for product, path in temporary.items():
+                optimise_for_cloud(path, overviews='mode' if product == 'labels' else 'average')
+        if qgis_style and labels is not None:
+            write_qgis_style(outputs['labels'], labels)
     return SceneMap(
-        path=path,
-        height=grid.height,
-        width=grid.width,
+        path=outputs['labels'],
+        height=native.height,
+        width=native.width,
         num_classes=num_classes,
         windows=len(grid),
         windows_run=windows_run,
         units=len(units),
         seconds=time.perf_counter() - start,
     )
+
+
+def _model_grid(scene: Scene, gsd_m: float | int | None) -> ModelGrid | None:
+    if gsd_m is None:
+        return None
+    return model_grid(
+        scene.georeference,
+        height=scene.height,
+        width=scene.width,
+        gsd_m=float(gsd_m),
+        name=scene.name,
+    )
+
+
+def _write_all(
+    path: Path, scene: Scene, layer: Layer, rows: Iterator[Shaped[np.ndarray, 'c h w']]
+) -> None:
+    with RasterWriter(
+        path,
+        height=scene.height,
+        width=scene.width,
+        layer=layer,
+        georeference=scene.georeference,
+    ) as writer:
+        for values in rows:
+            writer.write(values)
+
+
+def _outputs(
+    source: str | Path,
+    destination: str | Path,
+    probabilities: str | Path | None,
+    confidence: str | Path | None,
+    entropy: str | Path | None,
+) -> dict[Product, Path]:
+    asked: dict[Product, str | Path | None] = {
+        'labels': destination,
+        'probabilities': probabilities,
+        'confidence': confidence,
+        'entropy': entropy,
+    }
+    outputs = {
+        product: check_destination(path, source)
+        for product, path in asked.items()
+        if path is not None
+    }
+    if len({path.resolve() for path in outputs.values()}) < len(outputs):
+        raise ConfigError('two outputs have the same name: choose one for each')
+    return outputs
+
+
+def _layers(
+    outputs: dict[Product, Path], num_classes: int, *, nodata: int, labels: LabelSpace | None
+) -> dict[Product, Layer]:
+    names = () if labels is None else labels.classes
+    return {
+        product: label_layer(num_classes, nodata=nodata, labels=labels)
+        if product == 'labels'
+        else probability_layer(product, num_classes, names)
+        for product in outputs
+    }
+
+
+def _writers(
+    stack: ExitStack,
+    paths: dict[Product, Path],
+    height: int,
+    width: int,
+    layers: dict[Product, Layer],
+    georeference: Georeference,
+) -> Callable[[Rows], None]:
+    writers = {
+        product: stack.enter_context(
+            RasterWriter(
+                path, height=height, width=width, layer=layers[product], georeference=georeference
+            )
+        )
+        for product, path in paths.items()
+    }
+
+    def write(rows: Rows) -> None:
+        for product, values in rows.items():
+            writers[product].write(values)
+
+    return write
 
 
 def _stride(tile_px: int, overlap: float | int, stride_px: int | None) -> int:
@@ -251,9 +369,17 @@ def _stride(tile_px: int, overlap: float | int, stride_px: int | None) -> int:
 
 
 def _units(
-    grid: Grid, scene: Scene, *, num_classes: int, batch_size: int, memory_mb: int | None
+    grid: Grid,
+    scene: Scene,
+    *,
+    num_classes: int,
+    batch_size: int,
+    layers: dict[Product, Layer],
+    memory_mb: int | None,
 ) -> list[Unit]:
-    fixed, a_column = unit_bytes(grid, scene, num_classes=num_classes, batch_size=batch_size)
+    fixed, a_column = unit_bytes(
+        grid, scene, num_classes=num_classes, batch_size=batch_size, layers=layers
+    )
     if memory_mb is None:
         allowed = max(_DEFAULT_MEMORY_BYTES, fixed + a_column * _NARROWEST_DEFAULT_PX)
     else:

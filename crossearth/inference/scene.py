@@ -10,18 +10,24 @@ from typing import Any
 
 import numpy as np
 import rasterio
+from affine import Affine
 from jaxtyping import Bool, Float32, Shaped
-from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.crs import CRS
+from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
+from rasterio.io import DatasetReader
+from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window as RasterWindow
 
 from crossearth.errors import BandError, ConfigError, SceneError, SceneNotFoundError
 from crossearth.inference.georeference import Georeference
+from crossearth.inference.ground import ModelGrid
 
 __all__ = ['RowBuffer', 'Scaling', 'Scene', 'gdal_environment']
 
-_CACHE_BYTES = 48 << 20
+_CACHE_BYTES = 16 << 20  # blocks are read once, in the order they lie in
 _DEEPEST_ALIGNMENT_PX = 1024
+_WARP_TOLERANCE_PX = 0.01
 
 
 @contextmanager
@@ -105,6 +111,7 @@ class Scene:
         source: A path, or anything else that GDAL opens (`/vsicurl/…`, `s3://…`, a VRT).
         bands: Bands that the model takes, counted from 1; None for all but alpha bands.
         value_range: Values that become 0 and 1; None for the range of the data type.
+        grid: Grid to see the scene on; None for its own.
 
     Raises:
         SceneNotFoundError: If there is no such file.
@@ -119,9 +126,11 @@ class Scene:
         *,
         bands: Sequence[int] | None = None,
         value_range: tuple[float | int, float | int] | None = None,
+        grid: ModelGrid | None = None,
     ) -> None:
         self.name = str(source)
-        self._dataset = _open(source)
+        self._file = _open(source)
+        self._dataset = self._file if grid is None else _warped(self._file, grid)
         self.height: int = self._dataset.height
         self.width: int = self._dataset.width
         self.georeference = Georeference.of(self._dataset)
@@ -161,6 +170,7 @@ class Scene:
     def close(self) -> None:
         """Close the file."""
         self._dataset.close()
+        self._file.close()
 
     @property
     def block_hw(self) -> tuple[int, int]:
@@ -322,7 +332,7 @@ class RowBuffer:
         self._valid[part] = True if valid is None else valid
 
 
-def _open(source: str | Path) -> rasterio.io.DatasetReader:
+def _open(source: str | Path) -> DatasetReader:
     name = str(source)
     local = '://' not in name and not name.startswith('/vsi')
     if local and not Path(name).exists():
@@ -340,6 +350,32 @@ def _open(source: str | Path) -> rasterio.io.DatasetReader:
             f'such as {dataset.subdatasets[0] if dataset.subdatasets else "…"}'
         )
     return dataset
+
+
+def _warped(dataset: DatasetReader, grid: ModelGrid) -> WarpedVRT:
+    crs, transform = dataset.crs, dataset.transform
+    left, right = sorted((dataset.bounds.left, dataset.bounds.right))
+    if crs.is_geographic and not (left >= -180 and right <= 180):
+        # longitudes come back from the projection within 180° of the prime meridian: it has to be
+        # on the same side of the world as the scene
+        middle = round((left + right) / 2)
+        crs = CRS.from_proj4(f'{crs.to_proj4()} +pm={middle}')
+        a, b, c, d, e, f = transform[:6]
+        transform = Affine(a, b, c - middle, d, e, f)
+    flags = [flag for band in dataset.mask_flag_enums for flag in band]
+    return WarpedVRT(
+        dataset,
+        src_crs=crs,
+        src_transform=transform,
+        crs=grid.crs,
+        transform=grid.transform,
+        height=grid.height,
+        width=grid.width,
+        resampling=Resampling[grid.resampling],
+        # what lies outside of the scene must be told from black
+        add_alpha=MaskFlags.nodata not in flags and MaskFlags.alpha not in flags,
+        tolerance=_WARP_TOLERANCE_PX,
+    )
 
 
 def _reason(error: BaseException) -> str:

@@ -66,7 +66,7 @@ class Stitcher:
                 scores[:, here, left:right], weight[here, left:right]
             )
 
-    def finished(self, stop: int) -> list[Float[Tensor, 'k h w']]:
+    def finished(self, stop: int) -> list[Float[Tensor, 'k _ w']]:
         """Weighted sums of the rows before `stop` that were not given back yet.
 
         The one or two tensors are views in row order that hold until `release`.

@@ -16,14 +16,16 @@ from torch import Tensor
 from crossearth.inference.background import Consumer, Producer
 from crossearth.inference.grid import Grid, Unit
 from crossearth.inference.network import Network
+from crossearth.inference.products import Product, render_rows
 from crossearth.inference.scene import RowBuffer, Scene
-from crossearth.inference.stitching import Stitcher, most_likely
+from crossearth.inference.stitching import Stitcher
+from crossearth.inference.writer import BLOCK_PX, Layer
 
 __all__ = ['Rows', 'stream_unit', 'unit_bytes']
 
 _STAGES = 3  # one being filled, one waiting, one in the model
 
-type Rows = Shaped[np.ndarray, 'c h w']
+type Rows = dict[Product, Shaped[np.ndarray, 'c h w']]
 
 
 @dataclass(slots=True)
@@ -68,7 +70,14 @@ class _Stages:
         self._free.put(None)
 
 
-def unit_bytes(grid: Grid, scene: Scene, *, num_classes: int, batch_size: int) -> tuple[int, int]:
+def unit_bytes(
+    grid: Grid,
+    scene: Scene,
+    *,
+    num_classes: int,
+    batch_size: int,
+    layers: dict[Product, Layer],
+) -> tuple[int, int]:
     """Memory of a unit: what it always takes, and what each of its columns takes.
 
     The model's own activations come on top.
@@ -78,6 +87,7 @@ def unit_bytes(grid: Grid, scene: Scene, *, num_classes: int, batch_size: int) -
         scene: What is read.
         num_classes: Number of classes.
         batch_size: Windows in a batch.
+        layers: Rasters that are wanted.
 
     Returns:
         Bytes, and bytes a column.
@@ -87,7 +97,11 @@ def unit_bytes(grid: Grid, scene: Scene, *, num_classes: int, batch_size: int) -
     fixed = batch_size * window * (_STAGES * len(scene.bands) + 4 * num_classes)
     sums = 4 * num_classes * tile_height
     reading = (scene.dtype.itemsize * len(scene.bands) + 1) * (tile_height + scene.block_hw[0])
-    finishing = grid.stride_px * (4 + 3) + 512  # best scores, labels under way, the writer's rows
+    # rows under way to the writer, the writer's own, and probabilities if they are wanted
+    bands = sum(layer.count * np.dtype(layer.dtype).itemsize for layer in layers.values())
+    finishing = bands * (grid.stride_px * 4 + BLOCK_PX)
+    if len(layers) > 1:
+        finishing += 3 * 4 * num_classes * grid.stride_px
     return fixed + scene.cache_bytes, sums + reading + finishing
 
 
@@ -98,8 +112,7 @@ def stream_unit(
     network: Network,
     *,
     batch_size: int,
-    nodata: int,
-    label_dtype: str,
+    layers: dict[Product, Layer],
     put: Callable[[Rows], None],
     advance: Callable[[int], None],
 ) -> int:
@@ -114,9 +127,8 @@ def stream_unit(
         unit: Part of the scene to map.
         network: The model.
         batch_size: Windows in a batch.
-        nodata: Label of pixels without data.
-        label_dtype: Data type of the labels, `'uint8'` or `'uint16'`.
-        put: Receives labels (1, rows, unit width).
+        layers: Rasters that are wanted, the labels among them.
+        put: Receives the rows of each raster, (bands, rows, unit width).
         advance: Receives the number of windows behind, after each batch.
 
     Returns:
@@ -140,30 +152,29 @@ def stream_unit(
         first = stitcher.next_row
         if stop <= first:
             return
-        labels = np.empty((1, stop - first, unit.width), label_dtype)
-        filled = 0
-        for sums in stitcher.finished(stop):
-            part = labels[0, filled : filled + sums.shape[1]]
-            most_likely(sums, out=torch.from_numpy(part))
-            filled += sums.shape[1]
+        rendered = render_rows(
+            stitcher.finished(stop), valid, layers=layers, are_logits=network.gives_logits
+        )
         stitcher.release(stop)
-        labels[0][~valid] = nodata
-        put(labels)
+        put(rendered)
 
     current = rows.start
 
     @torch.inference_mode()
     def stitch(item: tuple[Tensor | None, _Stage]) -> None:
         nonlocal current
-        logits, stage = item
-        if logits is not None:
-            scores = network.scores(logits)
+        raw, stage = item
+        try:
+            scores = () if raw is None else network.scores(raw)
             for window, (row_index, col_index) in zip(scores, stage.places, strict=False):
                 while current < row_index:
                     finish(current)
                     current += 1
                 stitcher.add(window, row_index=row_index, col_index=col_index)
-        stages.give_back(stage)  # only now: the logits may be a view of the images
+        finally:
+            # only now, for logits may be a view of the images; and after an error too, which is
+            # raised when the next batch is given, so there has to be one
+            stages.give_back(stage)
 
     with ExitStack() as stack:
         reader = _read_windows(scene, grid, unit, stages, valid_rows)
@@ -177,7 +188,7 @@ def stream_unit(
                 stage.copied = torch.cuda.Event()  # type: ignore[no-untyped-call]  # untyped in torch
                 stage.copied.record(torch.cuda.current_stream(network.device))
             seen += len(stage.places)
-            stitching.put((network.logits(images) if stage.places else None, stage))
+            stitching.put((network.run(images) if stage.places else None, stage))
             advance(done)
     while current < rows.stop:
         finish(current)

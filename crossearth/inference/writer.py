@@ -1,15 +1,16 @@
 """Maps as tiled GeoTIFFs that appear whole or not at all."""
 
-import secrets
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import rasterio
+import rasterio.shutil
 from jaxtyping import Shaped
 
 from crossearth.errors import ConfigError
@@ -41,6 +42,7 @@ class Layer:
         colours: Value → red, green, blue, alpha; empty for none.
         tags: Metadata of the file.
         band_names: Descriptions of the bands; empty for none.
+        scale: What a value is multiplied with to be what it means.
     """
 
     dtype: str
@@ -49,6 +51,7 @@ class Layer:
     colours: Mapping[int, tuple[int, int, int, int]]
     tags: Mapping[str, str]
     band_names: tuple[str, ...] = ()
+    scale: float = 1.0
 
 
 def label_layer(num_classes: int, *, nodata: int, labels: LabelSpace | None) -> Layer:
@@ -101,24 +104,42 @@ def check_destination(destination: str | Path, source: str | Path) -> Path:
 
 @contextmanager
 def whole_file(destination: Path) -> Iterator[Path]:
-    """A path beside `destination` that takes its name when the block ends, and goes if it fails.
+    """A path in a hidden folder beside `destination`, moved there when the block ends.
 
-    A sidecar `….aux.xml` that GDAL wrote beside it goes along.
+    If the block fails, or is never ended, nothing appears under the final name. A sidecar
+    `….aux.xml` that GDAL wrote goes along.
     """
-    token = secrets.token_hex(4)
-    temporary = destination.with_name(f'.{destination.stem}.{token}.part{destination.suffix}')
-    sidecar = temporary.with_name(f'{temporary.name}.aux.xml')
-    try:
+    sidecar = destination.with_name(f'{destination.name}.aux.xml')
+    prefix = f'.{destination.name}.'
+    with tempfile.TemporaryDirectory(dir=destination.parent, prefix=prefix) as folder:
+        temporary = Path(folder) / destination.name
         yield temporary
-        stale = destination.with_name(f'{destination.name}.aux.xml')
-        if sidecar.exists():
-            sidecar.replace(stale)
+        made = Path(folder) / sidecar.name
+        if made.exists():
+            made.replace(sidecar)
         else:
-            stale.unlink(missing_ok=True)  # statistics of the map that is being replaced
+            sidecar.unlink(missing_ok=True)  # statistics of the map that is being replaced
         temporary.replace(destination)
-    finally:
-        temporary.unlink(missing_ok=True)
-        sidecar.unlink(missing_ok=True)
+
+
+def optimise_for_cloud(path: Path, *, overviews: Literal['mode', 'average']) -> None:
+    """Turn a GeoTIFF into a cloud-optimised one with overviews, in place.
+
+    Args:
+        path: GeoTIFF in a folder of its own, for GDAL leaves files beside it while it works.
+        overviews: How four pixels become one: `'mode'` for classes, `'average'` for amounts.
+    """
+    optimised = path.with_name(f'cog-{path.name}')
+    rasterio.shutil.copy(
+        path,
+        optimised,
+        driver='COG',
+        compress='deflate',
+        blocksize=BLOCK_PX,
+        overview_resampling=overviews,
+        bigtiff='if_safer',
+    )
+    optimised.replace(path)
 
 
 class RasterWriter:
@@ -161,6 +182,8 @@ class RasterWriter:
         self._dataset.update_tags(**layer.tags)
         for band, name in enumerate(layer.band_names, start=1):
             self._dataset.set_band_description(band, name)
+        if layer.scale != 1:
+            self._dataset.scales = (layer.scale,) * layer.count
         georeference.finish(self._dataset)
         self._height = height
         self._rows = np.empty((layer.count, min(BLOCK_PX, height), width), layer.dtype)

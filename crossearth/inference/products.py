@@ -1,0 +1,105 @@
+"""What is made of finished rows: class ids, and how sure the model was."""
+
+import math
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Shaped, UInt8
+from torch import Tensor
+
+from crossearth.inference.stitching import most_likely
+from crossearth.inference.writer import Layer
+
+__all__ = ['NO_PROBABILITY', 'Product', 'entropy', 'probability_layer', 'quantise', 'render_rows']
+
+type Product = Literal['labels', 'probabilities', 'confidence', 'entropy']
+
+_STEPS = 254
+NO_PROBABILITY = 255
+"""Value of a pixel without data in rasters of probabilities."""
+
+
+def quantise(values: Float[Tensor, '*shape']) -> UInt8[Tensor, '*shape']:
+    """Numbers in [0, 1] as bytes 0–254; 255 is left for nodata.
+
+    Example:
+        >>> quantise(torch.tensor([0.0, 0.5, 1.0])).tolist()
+        [0, 127, 254]
+    """
+    scaled = (values * _STEPS).round_().clamp_(0, _STEPS)
+    return scaled.to(torch.uint8)
+
+
+def entropy(probabilities: Float[Tensor, 'k h w']) -> Float[Tensor, 'h w']:
+    """Entropy in [0, 1]: 0 where one class has it all, 1 where all are alike.
+
+    Example:
+        >>> entropy(torch.tensor([[[1.0, 0.5]], [[0.0, 0.5]]])).tolist()
+        [[0.0, 1.0]]
+    """
+    nats: Tensor = torch.special.entr(probabilities).sum(0)
+    return nats / math.log(max(probabilities.shape[0], 2))
+
+
+def probability_layer(product: Product, num_classes: int, names: tuple[str, ...]) -> Layer:
+    """The raster of `'probabilities'` (a band a class), `'confidence'` or `'entropy'`.
+
+    Args:
+        product: Which of them.
+        num_classes: Number of classes.
+        names: Of the classes; empty for none.
+    """
+    bands = names or tuple(f'class {index}' for index in range(num_classes))
+    if product != 'probabilities':
+        bands = (product,)
+    return Layer(
+        'uint8',
+        len(bands),
+        NO_PROBABILITY,
+        {},
+        {'NUM_CLASSES': str(num_classes)},
+        bands,
+        1 / _STEPS,
+    )
+
+
+def render_rows(
+    parts: list[Float[Tensor, 'k _ w']],
+    valid: Bool[np.ndarray, 'h w'],
+    *,
+    layers: dict[Product, Layer],
+    are_logits: bool,
+) -> dict[Product, Shaped[np.ndarray, 'c h w']]:
+    """Rasters of some finished rows.
+
+    Args:
+        parts: Averaged probabilities or logits, in row order; not changed.
+        valid: True where a pixel has data.
+        layers: Rasters that are wanted.
+        are_logits: Whether probabilities are still to be made.
+
+    Returns:
+        An array for each layer, with its nodata where there is no data.
+    """
+    rows = {
+        product: np.empty((layer.count, *valid.shape), layer.dtype)
+        for product, layer in layers.items()
+    }
+    first = 0
+    for sums in parts:
+        here = slice(first, first + sums.shape[1])
+        first = here.stop
+        most_likely(sums, out=torch.from_numpy(rows['labels'][0, here]))
+        if len(rows) == 1:
+            continue
+        probabilities = torch.softmax(sums, 0) if are_logits else sums
+        if 'probabilities' in rows:
+            rows['probabilities'][:, here] = quantise(probabilities).cpu().numpy()
+        if 'confidence' in rows:
+            rows['confidence'][0, here] = quantise(probabilities.amax(0)).cpu().numpy()
+        if 'entropy' in rows:
+            rows['entropy'][0, here] = quantise(entropy(probabilities)).cpu().numpy()
+    for product, layer in layers.items():
+        rows[product][:, ~valid] = layer.nodata
+    return rows
