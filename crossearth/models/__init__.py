@@ -2,6 +2,7 @@
 
 from crossearth.models.builders import fpn_timm, rein_vit_fpn
 from crossearth.models.checkpoint import ModelInfo, load_model, read_model_info, save_model
+from crossearth.models.dinov2 import convert_dinov2
 from crossearth.models.features import Backbone, Features
 from crossearth.models.fpn import FPNDecoder
 from crossearth.models.pretrained import create_timm, load_weights, read_weights
@@ -24,6 +25,7 @@ __all__ = [
     'ReinViT',
     'Segmenter',
     'TimmPyramid',
+    'convert_dinov2',
     'create_timm',
     'fpn_timm',
     'load_model',

@@ -3,16 +3,19 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
+from timm.models.cait import Cait
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from crossearth.errors import ConfigError, ShapeError
 from crossearth.models.features import Features
 from crossearth.models.rein import Adapter
+from crossearth.models.xformers_attention import use_xformers
 
 __all__ = ['ReinViT']
 
@@ -33,6 +36,11 @@ class ReinViT(nn.Module):
             backbone.
         indices: The four blocks to read, increasing; by default at ⅓, ½, ⅔ and the whole depth
             (7, 11, 15, 23 of 24).
+        attention: `'sdpa'` is torch's fused attention, as timm uses it. `'xformers'` is
+            `memory_efficient_attention`, on CUDA in float16 or bfloat16, for transformers with
+            plain attention; it says so where it cannot run.
+        checkpointing: Keep only what enters each block, and compute the rest again in the
+            backward pass: less memory for about a third more time.
 
     Raises:
         ConfigError: If the model has no blocks of patch tokens, or the blocks to read or the depth
@@ -53,7 +61,13 @@ class ReinViT(nn.Module):
     """
 
     def __init__(
-        self, vit: nn.Module, adapter: Adapter | None, *, indices: Sequence[int] | None = None
+        self,
+        vit: nn.Module,
+        adapter: Adapter | None,
+        *,
+        indices: Sequence[int] | None = None,
+        attention: Literal['sdpa', 'xformers'] = 'sdpa',
+        checkpointing: bool = False,
     ) -> None:
         super().__init__()
         blocks = _blocks(vit)
@@ -78,9 +92,13 @@ class ReinViT(nn.Module):
         self.indices = tuple(indices)
         timm: Any = vit  # what follows are timm's attributes, which torch's types do not know
         self.patch_px: tuple[int, int] = tuple(timm.patch_embed.patch_size)
-        self.prefix_tokens = int(timm.num_prefix_tokens)
+        # CaiT's class token joins behind the blocks, although it counts as a prefix
+        self.prefix_tokens = 0 if isinstance(vit, Cait) else int(timm.num_prefix_tokens)
         dim = int(timm.embed_dim)
         self.channels = (dim, dim, dim, dim)
+        self.checkpointing = checkpointing
+        if attention == 'xformers':
+            use_xformers(blocks)
         if adapter is not None:
             # The blocks stay the modules they are, under their own names: weights of the plain
             # transformer still load, and every way of timm to run the blocks meets the adapter.
@@ -145,6 +163,14 @@ class ReinViT(nn.Module):
         self, layer: int, block: Callable[..., Tensor], tokens: Tensor, *args: Any, **kwargs: Any
     ) -> Tensor:
         """Tokens after a block and its adapter; what else the block takes is timm's affair."""
+        if self.checkpointing and torch.is_grad_enabled():
+            step = partial(self._step, layer, block)
+            return checkpoint(step, tokens, *args, use_reentrant=False, **kwargs)
+        return self._step(layer, block, tokens, *args, **kwargs)
+
+    def _step(
+        self, layer: int, block: Callable[..., Tensor], tokens: Tensor, *args: Any, **kwargs: Any
+    ) -> Tensor:
         tokens = block(tokens, *args, **kwargs)
         assert self.adapter is not None
         prefix, patches = tokens[:, : self.prefix_tokens], tokens[:, self.prefix_tokens :]
@@ -158,6 +184,7 @@ def _blocks(vit: nn.Module) -> list[nn.Module]:
         or not len(blocks)
         or not hasattr(vit, 'forward_intermediates')
         or not hasattr(getattr(vit, 'patch_embed', None), 'patch_size')
+        or not hasattr(vit, 'num_prefix_tokens')
     ):
         raise ConfigError(
             f'{type(vit).__name__} is no timm vision transformer with blocks of patch tokens: '
