@@ -2,9 +2,17 @@
 
 from crossearth.models.builders import fpn_timm, rein_vit_fpn
 from crossearth.models.checkpoint import ModelInfo, load_model, read_model_info, save_model
+from crossearth.models.deformable import MultiScaleDeformableAttention, deformable_attention
 from crossearth.models.dinov2 import convert_dinov2
-from crossearth.models.features import Backbone, Features
+from crossearth.models.features import Backbone, Decoder, Features
 from crossearth.models.fpn import FPNDecoder
+from crossearth.models.mask2former import Mask2FormerDecoder, MaskPredictions
+from crossearth.models.mask_classification import MaskLosses, mask_losses
+from crossearth.models.pixel_decoder import (
+    DeformablePixelDecoder,
+    PixelFeatures,
+    sine_positions,
+)
 from crossearth.models.pretrained import create_timm, load_weights, read_weights
 from crossearth.models.pyramid import TimmPyramid
 from crossearth.models.rein import Adapter, LoRARein, Rein
@@ -16,10 +24,17 @@ __all__ = [
     'IMAGENET_STD',
     'Adapter',
     'Backbone',
+    'Decoder',
+    'DeformablePixelDecoder',
     'FPNDecoder',
     'Features',
     'LoRARein',
+    'Mask2FormerDecoder',
+    'MaskLosses',
+    'MaskPredictions',
     'ModelInfo',
+    'MultiScaleDeformableAttention',
+    'PixelFeatures',
     'Recipe',
     'Rein',
     'ReinViT',
@@ -27,11 +42,14 @@ __all__ = [
     'TimmPyramid',
     'convert_dinov2',
     'create_timm',
+    'deformable_attention',
     'fpn_timm',
     'load_model',
     'load_weights',
+    'mask_losses',
     'read_model_info',
     'read_weights',
     'rein_vit_fpn',
     'save_model',
+    'sine_positions',
 ]
