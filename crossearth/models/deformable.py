@@ -5,10 +5,13 @@ Source: "Deformable DETR" (arXiv 2010.04159), eq. 3.
 
 import math
 from collections.abc import Sequence
+from itertools import accumulate
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Integer
+from einops import rearrange
+from jaxtyping import Bool, Float, Integer
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 
@@ -60,8 +63,7 @@ def deformable_attention(
     if torch.is_grad_enabled() and any(t.requires_grad for t in inputs):
         sums = _SparseSum.apply(*inputs, sizes)
     else:
-        table = _bordered(inputs[0], sizes)
-        sums = _weigh(table, *_corners(sizes, *inputs[1:]))
+        sums = _sparse_sum(*inputs, sizes)
     mixed: Tensor = sums.view(value.shape[0], weights.shape[1], -1).to(value.dtype)
     return mixed
 
@@ -114,41 +116,73 @@ def _unbordered(table: Tensor, sizes: Sizes, batch: int, heads: int) -> Tensor:
     return torch.cat(values, dim=1)
 
 
-def _corners(
-    sizes: Sizes, locations: Tensor, weights: Tensor
-) -> tuple[Integer[Tensor, 'bqh k'], Float[Tensor, 'bqh k']]:
-    """Rows of the bordered table that each sum reads, and their weights, (l, corner, p) a sum."""
-    batch, queries, heads, levels, points, _ = locations.shape
-    pixels = sum((rows + 3) * (cols + 3) for rows, cols in sizes)
-    kind = torch.int32 if batch * heads * pixels < 2**31 else torch.int64
-    rows_read = torch.empty(batch, queries, heads, levels, 4, points, dtype=kind)
-    shares = torch.empty(batch, queries, heads, levels, 4, points, dtype=weights.dtype)
-    image = torch.arange(batch, dtype=kind)[:, None] * (pixels * heads)
-    head = (image + torch.arange(heads, dtype=kind)).view(batch, 1, heads, 1)
-    x_all, y_all = locations.unbind(-1)
-    start = 0
-    for level, (rows, cols) in enumerate(sizes):
-        x, y = _in_table(x_all[:, :, :, level], cols), _in_table(y_all[:, :, :, level], rows)
-        left, top = x.floor(), y.floor()
-        x, y = x - left, y - top
-        pitch = cols + 3
-        first = (top.to(kind) * pitch + left.to(kind) + start) * heads + head
-        for corner, step in enumerate((0, 1, pitch, pitch + 1)):
-            torch.add(first, step * heads, out=rows_read[:, :, :, level, corner])
-        weight = weights[:, :, :, level]
-        lower = weight * y
-        upper = weight - lower
-        lower_right, upper_right = lower * x, upper * x
-        parts = (upper - upper_right, upper_right, lower - lower_right, lower_right)
-        for corner, share in enumerate(parts):
-            shares[:, :, :, level, corner] = share
-        start += (rows + 3) * pitch
-    return rows_read.view(batch * queries * heads, -1), shares.view(batch * queries * heads, -1)
+class _Corners(NamedTuple):
+    """The four pixels around each location, level by level; n sums of p points in each.
+
+    Args:
+        first: Column and row of the upper-left one in the bordered level.
+        fraction: How far the location is on the way to the next column and row.
+        free: Whether the location is its own, and not one that was clamped.
+    """
+
+    first: Float[Tensor, 'xy l n p']
+    fraction: Float[Tensor, 'xy l n p']
+    free: Bool[Tensor, 'xy l n p']
 
 
-def _in_table(fraction: Tensor, side: int) -> Tensor:
-    """Place along an axis of the bordered table, counted from the centre of its first pixel."""
-    return (fraction * side + 0.5).clamp(0, side + 1)
+def _find_corners(sizes: Sizes, locations: Tensor) -> _Corners:
+    # Levels first, so that what differs between them is a scalar of a long inner loop.
+    places = rearrange(locations, 'b q h l p xy -> xy l (b q h) p').contiguous()
+    sides = _sides(sizes, locations)
+    places = torch.addcmul(places.new_tensor(0.5), places, sides)
+    free = places > 0
+    places = torch.minimum(places.clamp_(min=0), sides + 1)
+    first = places.floor()
+    return _Corners(first, places.sub_(first), free)
+
+
+def _sides(sizes: Sizes, like: Tensor) -> Tensor:
+    """Columns and rows of each level, (xy, l, 1, 1)."""
+    columns_rows = [[cols for _, cols in sizes], [rows for rows, _ in sizes]]
+    return like.new_tensor(columns_rows)[:, :, None, None]
+
+
+def _rows_read(corners: _Corners, sizes: Sizes, batch: int, heads: int) -> Integer[Tensor, 'n k']:
+    """Rows of the bordered table that each sum reads, (l, corner, p) a sum."""
+    pixels = [(rows + 3) * (cols + 3) for rows, cols in sizes]
+    kind = torch.int32 if batch * heads * sum(pixels) < 2**31 else torch.int64
+    pitch = corners.first.new_tensor([cols + 3 for _, cols in sizes])[:, None, None]
+    column, row = corners.first
+    pixel = torch.addcmul(column, row, pitch).to(kind)  # floats count pixels exactly to 2**24
+    queries = pixel.shape[1] // (batch * heads)
+    image = torch.arange(batch, dtype=kind)[:, None, None] * sum(pixels)
+    head = torch.arange(heads, dtype=kind)
+    own = (image * heads + head).expand(batch, queries, heads).reshape(1, -1, 1)
+    pixel = torch.add(own, pixel, alpha=heads)
+    starts = [0, *accumulate(pixels)][:-1]
+    steps = [
+        [(start + step) * heads for step in (0, 1, cols + 3, cols + 4)]
+        for start, (_, cols) in zip(starts, sizes, strict=True)
+    ]
+    around = torch.tensor(steps, dtype=kind)[:, :, None]
+    return (pixel.transpose(0, 1)[:, :, None] + around).flatten(1)
+
+
+def _shares(corners: _Corners, weights: Tensor) -> Float[Tensor, 'n k']:
+    """What each row read counts: bilinear times attention weight."""
+    x, y = corners.fraction
+    weight = rearrange(weights, 'b q h l p -> l (b q h) p')
+    lower = weight * y
+    upper = weight - lower
+    lower_right, upper_right = lower * x, upper * x
+    parts = (upper - upper_right, upper_right, lower - lower_right, lower_right)
+    return torch.stack([part.transpose(0, 1) for part in parts], dim=2).flatten(1)
+
+
+def _sparse_sum(value: Tensor, locations: Tensor, weights: Tensor, sizes: Sizes) -> Tensor:
+    corners = _find_corners(sizes, locations)
+    rows_read = _rows_read(corners, sizes, value.shape[0], value.shape[2])
+    return _weigh(_bordered(value, sizes), rows_read, _shares(corners, weights))
 
 
 def _weigh(table: Tensor, rows_read: Tensor, shares: Tensor) -> Tensor:
@@ -164,7 +198,7 @@ class _SparseSum(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(value, locations, weights)
         ctx.sizes = sizes  # type: ignore[attr-defined]  # how autograd keeps what is no tensor
-        return _weigh(_bordered(value, sizes), *_corners(sizes, locations, weights))
+        return _sparse_sum(value, locations, weights, sizes)
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]  # torch does not type it
@@ -172,7 +206,9 @@ class _SparseSum(torch.autograd.Function):
         value, locations, weights = ctx.saved_tensors  # type: ignore[attr-defined]  # as above
         sizes: Sizes = ctx.sizes  # type: ignore[attr-defined]  # as above
         grad = grad.contiguous()
-        rows_read, shares = _corners(sizes, locations, weights)
+        corners = _find_corners(sizes, locations)
+        rows_read = _rows_read(corners, sizes, value.shape[0], value.shape[2])
+        shares = _shares(corners, weights)
         table = _bordered(value, sizes)
         # d sum / d share is the dot product of the row read with grad: embedding_bag has it.
         with torch.enable_grad():
@@ -182,9 +218,7 @@ class _SparseSum(torch.autograd.Function):
             )
         of_table = _scatter(rows_read, shares, grad, len(table))
         of_value = _unbordered(of_table, sizes, value.shape[0], value.shape[2])
-        of_locations, of_weights = _through_corners(
-            of_shares.view(*weights.shape[:4], 4, -1), sizes, locations, weights
-        )
+        of_locations, of_weights = _through_corners(of_shares, corners, sizes, weights)
         return of_value, of_locations, of_weights, None
 
 
@@ -204,25 +238,24 @@ def _scatter(rows_read: Tensor, shares: Tensor, grad: Tensor, length: int) -> Te
 
 
 def _through_corners(
-    of_shares: Tensor, sizes: Sizes, locations: Tensor, weights: Tensor
+    of_shares: Tensor, corners: _Corners, sizes: Sizes, weights: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Gradients of locations and weights from those of the corners' shares."""
-    of_locations, of_weights = torch.empty_like(locations), torch.empty_like(weights)
-    for level, (rows, cols) in enumerate(sizes):
-        x_raw = locations[:, :, :, level, :, 0] * cols + 0.5
-        y_raw = locations[:, :, :, level, :, 1] * rows + 0.5
-        x, y = x_raw.clamp(0, cols + 1), y_raw.clamp(0, rows + 1)
-        x, y = x - x.floor(), y - y.floor()
-        upper_left, upper_right, lower_left, lower_right = of_shares[:, :, :, level].unbind(-2)
-        along_upper, along_lower = upper_right - upper_left, lower_right - lower_left
-        upper, lower = upper_left + x * along_upper, lower_left + x * along_lower
-        of_weights[:, :, :, level] = upper + y * (lower - upper)
-        weight = weights[:, :, :, level]
-        slope_x = (along_upper + y * (along_lower - along_upper)) * (x_raw > 0)
-        slope_y = (lower - upper) * (y_raw > 0)
-        of_locations[:, :, :, level, :, 0] = weight * slope_x * cols
-        of_locations[:, :, :, level, :, 1] = weight * slope_y * rows
-    return of_locations, of_weights
+    batch, queries, _, levels, points = weights.shape
+    x, y = corners.fraction
+    by_corner = rearrange(of_shares, 'n (l corner p) -> corner l n p', l=levels, p=points)
+    upper_left, upper_right, lower_left, lower_right = by_corner.contiguous()
+    along_upper, along_lower = upper_right - upper_left, lower_right - lower_left
+    upper = torch.addcmul(upper_left, x, along_upper)
+    downwards = torch.addcmul(lower_left, x, along_lower) - upper
+    rightwards = torch.addcmul(along_upper, y, along_lower - along_upper)
+    of_weight = torch.addcmul(upper, y, downwards)
+    slopes = torch.stack([rightwards, downwards]) * _sides(sizes, weights) * corners.free
+    slopes *= rearrange(weights, 'b q h l p -> l (b q h) p')
+    return (
+        rearrange(slopes, 'xy l (b q h) p -> b q h l p xy', b=batch, q=queries),
+        rearrange(of_weight, 'l (b q h) p -> b q h l p', b=batch, q=queries),
+    )
 
 
 class MultiScaleDeformableAttention(nn.Module):
