@@ -6,6 +6,7 @@ from crossearth.models.deformable import MultiScaleDeformableAttention, deformab
 from crossearth.models.dinov2 import convert_dinov2
 from crossearth.models.features import Backbone, Decoder, Features
 from crossearth.models.fpn import FPNDecoder
+from crossearth.models.geospatial import GeospatialSemanticExtractor, Injector
 from crossearth.models.mask2former import Mask2FormerDecoder, MaskPredictions
 from crossearth.models.mask_classification import MaskLosses, mask_losses
 from crossearth.models.pixel_decoder import (
@@ -28,6 +29,8 @@ __all__ = [
     'DeformablePixelDecoder',
     'FPNDecoder',
     'Features',
+    'GeospatialSemanticExtractor',
+    'Injector',
     'LoRARein',
     'Mask2FormerDecoder',
     'MaskLosses',

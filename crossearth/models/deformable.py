@@ -201,7 +201,7 @@ class _SparseSum(torch.autograd.Function):
         return _sparse_sum(value, locations, weights, sizes)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]  # torch does not type it
+    @once_differentiable
     def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
         value, locations, weights = ctx.saved_tensors  # type: ignore[attr-defined]  # as above
         sizes: Sizes = ctx.sizes  # type: ignore[attr-defined]  # as above
