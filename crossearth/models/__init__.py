@@ -8,8 +8,18 @@ from crossearth.models.checkpoint import (
     read_model_info,
     save_model,
 )
-from crossearth.models.features import Backbone, Features
+from crossearth.models.deformable import MultiScaleDeformableAttention, deformable_attention
+from crossearth.models.dinov2 import convert_dinov2
+from crossearth.models.features import Backbone, Decoder, Features
 from crossearth.models.fpn import FPNDecoder
+from crossearth.models.geospatial import GeospatialSemanticExtractor, Injector
+from crossearth.models.mask2former import Mask2FormerDecoder, MaskPredictions
+from crossearth.models.mask_classification import MaskLosses, mask_losses
+from crossearth.models.pixel_decoder import (
+    DeformablePixelDecoder,
+    PixelFeatures,
+    sine_positions,
+)
 from crossearth.models.pretrained import create_timm, load_weights, read_weights
 from crossearth.models.pyramid import TimmPyramid
 from crossearth.models.rein import Adapter, LoRARein, Rein
@@ -21,22 +31,35 @@ __all__ = [
     'IMAGENET_STD',
     'Adapter',
     'Backbone',
+    'Decoder',
+    'DeformablePixelDecoder',
     'FPNDecoder',
     'Features',
+    'GeospatialSemanticExtractor',
+    'Injector',
     'LoRARein',
+    'Mask2FormerDecoder',
+    'MaskLosses',
+    'MaskPredictions',
     'ModelInfo',
+    'MultiScaleDeformableAttention',
+    'PixelFeatures',
     'Recipe',
     'Rein',
     'ReinViT',
     'Segmenter',
     'TimmPyramid',
+    'convert_dinov2',
     'create_timm',
+    'deformable_attention',
     'fpn_timm',
     'frozen_names',
     'load_model',
     'load_weights',
+    'mask_losses',
     'read_model_info',
     'read_weights',
     'rein_vit_fpn',
     'save_model',
+    'sine_positions',
 ]

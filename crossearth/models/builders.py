@@ -6,6 +6,8 @@ together with them, so that `load_model` can build the model again.
 
 from collections.abc import Sequence
 
+from torch import nn
+
 from crossearth.errors import ConfigError
 from crossearth.models.fpn import FPNDecoder
 from crossearth.models.pretrained import create_timm
@@ -114,14 +116,7 @@ def rein_vit_fpn(
         0
     """
     mean, std = _statistics(in_channels, mean, std)
-    vit = create_timm(
-        name,
-        pretrained=pretrained,
-        in_channels=in_channels,
-        img_size=img_size,
-        dynamic_img_size=True,
-        num_classes=0,
-    )
+    vit = _vit(name, img_size=img_size, in_channels=in_channels, pretrained=pretrained)
     backbone = ReinViT(vit, None)
     if adapt:
         # The FPN reads no queries; parameters that link them would never get a gradient.
@@ -152,6 +147,17 @@ def rein_vit_fpn(
         },
     )
     return segmenter
+
+
+def _vit(name: str, *, img_size: int, in_channels: int, pretrained: bool | str) -> nn.Module:
+    """A timm transformer without a head, of any image size where its family can."""
+    given = {'img_size': img_size, 'num_classes': 0}
+    try:
+        return create_timm(
+            name, pretrained=pretrained, in_channels=in_channels, dynamic_img_size=True, **given
+        )
+    except TypeError:  # Beit and CaiT have no such argument, and take one size
+        return create_timm(name, pretrained=pretrained, in_channels=in_channels, **given)
 
 
 def _statistics(

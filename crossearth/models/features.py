@@ -2,10 +2,11 @@
 
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Float, Int64
 from torch import Tensor
 
-__all__ = ['Backbone', 'Features']
+__all__ = ['Backbone', 'Decoder', 'Features']
 
 
 class Features(NamedTuple):
@@ -36,4 +37,28 @@ class Backbone(Protocol):
 
     def __call__(self, image: Float[Tensor, 'b c h w']) -> Features:
         """Features of a batch of images."""
+        ...
+
+
+@runtime_checkable
+class Decoder(Protocol):
+    """Any module that turns `Features` into logits, and knows what it shall learn from.
+
+    `losses` is needed for training with `Segmenter.losses` only.
+    """
+
+    num_classes: int
+
+    def __call__(self, features: Features) -> Float[Tensor, 'b k h w']:
+        """Logits of a grid over the same ground as the image."""
+        ...
+
+    def losses(
+        self,
+        features: Features,
+        mask: Int64[Tensor, 'b h w'],
+        *,
+        generator: torch.Generator | None = None,
+    ) -> dict[str, Tensor]:
+        """Weighted terms by name, to be summed; 255 in the mask is ignored."""
         ...

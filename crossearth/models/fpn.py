@@ -2,11 +2,13 @@
 
 import math
 
+import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from crossearth.errors import ConfigError
+from crossearth.labels import IGNORE_INDEX
 from crossearth.models.features import Features
 
 __all__ = ['FPNDecoder']
@@ -33,7 +35,6 @@ class FPNDecoder(nn.Module):
         smoothing convolution inside the top-down path, so that one map comes out.
 
     Example:
-        >>> import torch
         >>> decoder = FPNDecoder((4, 8, 16, 32), num_classes=3, width=16)
         >>> maps = tuple(torch.rand(1, 4 * 2**i, 32 >> i, 32 >> i) for i in range(4))
         >>> decoder(Features(maps)).shape
@@ -71,3 +72,24 @@ class FPNDecoder(nn.Module):
             merged = smooth(lateral(finer) + enlarged)
         logits: Tensor = self.classify(merged)
         return logits
+
+    def losses(
+        self,
+        features: Features,
+        mask: Int64[Tensor, 'b h w'],
+        *,
+        generator: torch.Generator | None = None,  # noqa: ARG002 - other decoders sample
+    ) -> dict[str, Tensor]:
+        """Cross entropy of every labelled pixel, as `loss_ce`.
+
+        Args:
+            features: What the backbone gives.
+            mask: Class ids at the image's size; 255 is ignored. Nothing but ignored pixels is a
+                loss of zero.
+            generator: Not used, for nothing is sampled.
+        """
+        logits = F.interpolate(
+            self(features), mask.shape[-2:], mode='bilinear', align_corners=False
+        )
+        total = F.cross_entropy(logits, mask, ignore_index=IGNORE_INDEX, reduction='sum')
+        return {'loss_ce': total / (mask != IGNORE_INDEX).sum().clamp(min=1)}

@@ -3,16 +3,20 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
+from timm.models.cait import Cait
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from crossearth.errors import ConfigError, ShapeError
 from crossearth.models.features import Features
+from crossearth.models.geospatial import queries_on_grid
 from crossearth.models.rein import Adapter
+from crossearth.models.xformers_attention import use_xformers
 
 __all__ = ['ReinViT']
 
@@ -33,6 +37,14 @@ class ReinViT(nn.Module):
             backbone.
         indices: The four blocks to read, increasing; by default at ⅓, ½, ⅔ and the whole depth
             (7, 11, 15, 23 of 24).
+        extractor: `GeospatialSemanticExtractor`, run once an image.
+        injector: `Injector`, shared by all blocks; needs an extractor. The features of a block
+            become `f + Δ_adapter(f) + injector(queries, f)`.
+        attention: `'sdpa'` is torch's fused attention, as timm uses it. `'xformers'` is
+            `memory_efficient_attention`, on CUDA in float16 or bfloat16, for transformers with
+            plain attention; it says so where it cannot run.
+        checkpointing: Keep only what enters each block, and compute the rest again in the
+            backward pass: less memory for about a third more time.
 
     Raises:
         ConfigError: If the model has no blocks of patch tokens, or the blocks to read or the depth
@@ -53,7 +65,15 @@ class ReinViT(nn.Module):
     """
 
     def __init__(
-        self, vit: nn.Module, adapter: Adapter | None, *, indices: Sequence[int] | None = None
+        self,
+        vit: nn.Module,
+        adapter: Adapter | None,
+        *,
+        indices: Sequence[int] | None = None,
+        extractor: nn.Module | None = None,
+        injector: nn.Module | None = None,
+        attention: Literal['sdpa', 'xformers'] = 'sdpa',
+        checkpointing: bool = False,
     ) -> None:
         super().__init__()
         blocks = _blocks(vit)
@@ -73,15 +93,24 @@ class ReinViT(nn.Module):
                 f'the adapter with depth={depth}'
             )
         self.vit = vit.requires_grad_(False).eval()
+        if (extractor is None) != (injector is None):
+            raise ConfigError('extractor and injector work together: give both, or neither of them')
         self.adapter = adapter
+        self.extractor = extractor
+        self.injector = injector
+        self._queries: Tensor | None = None  # of the image that is on its way
         self.depth = depth
         self.indices = tuple(indices)
         timm: Any = vit  # what follows are timm's attributes, which torch's types do not know
         self.patch_px: tuple[int, int] = tuple(timm.patch_embed.patch_size)
-        self.prefix_tokens = int(timm.num_prefix_tokens)
+        # CaiT's class token joins behind the blocks, although it counts as a prefix
+        self.prefix_tokens = 0 if isinstance(vit, Cait) else int(timm.num_prefix_tokens)
         dim = int(timm.embed_dim)
         self.channels = (dim, dim, dim, dim)
-        if adapter is not None:
+        self.checkpointing = checkpointing
+        if attention == 'xformers':
+            use_xformers(blocks)
+        if adapter is not None or injector is not None:
             # The blocks stay the modules they are, under their own names: weights of the plain
             # transformer still load, and every way of timm to run the blocks meets the adapter.
             for layer, block in enumerate(blocks):
@@ -94,13 +123,15 @@ class ReinViT(nn.Module):
         self.vit.eval()
         return self
 
-    def forward(self, image: Float[Tensor, 'b c h w']) -> Features:
+    def forward(self, image: Float[Tensor, 'b c h w'], *, geospatial: bool = True) -> Features:
         """Pyramid of a batch of normalised images.
 
         Args:
             image: Normalised images of at least one patch a side. Other sizes than multiples of
                 the patch are padded at the right and bottom, and the maps cropped, to
                 ⌈side / stride⌉.
+            geospatial: Whether the injector takes part. Off in CrossEarth's masked image
+                modelling, "to prevent additional assistance" (section 3.3).
 
         Returns:
             Four maps, and the adapter's queries.
@@ -118,6 +149,9 @@ class ReinViT(nn.Module):
             )
         padded = F.pad(image, (0, -width % patch_w, 0, -height % patch_h), mode='replicate')
         wanted = sorted(set(self.indices))
+        if geospatial and self.extractor is not None:
+            grid = (padded.shape[-2] // patch_h, padded.shape[-1] // patch_w)
+            self._queries = queries_on_grid(self.extractor, padded, grid)
         try:
             taken: list[Tensor] = self.vit.forward_intermediates(  # type: ignore[operator]  # timm's method
                 padded, indices=wanted, norm=False, output_fmt='NCHW', intermediates_only=True
@@ -127,6 +161,8 @@ class ReinViT(nn.Module):
                 f'the transformer refuses {padded.shape[-2]}x{padded.shape[-1]} px ({error}): '
                 'build it with dynamic_img_size=True, or for this img_size'
             ) from error
+        finally:
+            self._queries = None
         levels = dict(zip(wanted, taken, strict=True))
         fine, middle, same, coarse = (levels[index] for index in self.indices)
         rows, cols = same.shape[-2:]
@@ -145,10 +181,29 @@ class ReinViT(nn.Module):
         self, layer: int, block: Callable[..., Tensor], tokens: Tensor, *args: Any, **kwargs: Any
     ) -> Tensor:
         """Tokens after a block and its adapter; what else the block takes is timm's affair."""
+        # Taken here and handed on: a block that is computed again in the backward pass must meet
+        # the queries of its own image, although others may have passed since.
+        queries = self._queries
+        if self.checkpointing and torch.is_grad_enabled():
+            step = partial(self._step, layer, block)
+            return checkpoint(step, tokens, queries, *args, use_reentrant=False, **kwargs)
+        return self._step(layer, block, tokens, queries, *args, **kwargs)
+
+    def _step(
+        self,
+        layer: int,
+        block: Callable[..., Tensor],
+        tokens: Tensor,
+        queries: Tensor | None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Tensor:
         tokens = block(tokens, *args, **kwargs)
-        assert self.adapter is not None
         prefix, patches = tokens[:, : self.prefix_tokens], tokens[:, self.prefix_tokens :]
-        return torch.cat([prefix, self.adapter(patches, layer)], dim=1)
+        refined = patches if self.adapter is None else self.adapter(patches, layer)
+        if queries is not None and self.injector is not None:
+            refined = refined + self.injector(queries, patches)
+        return torch.cat([prefix, refined], dim=1)
 
 
 def _blocks(vit: nn.Module) -> list[nn.Module]:
@@ -158,6 +213,7 @@ def _blocks(vit: nn.Module) -> list[nn.Module]:
         or not len(blocks)
         or not hasattr(vit, 'forward_intermediates')
         or not hasattr(getattr(vit, 'patch_embed', None), 'patch_size')
+        or not hasattr(vit, 'num_prefix_tokens')
     ):
         raise ConfigError(
             f'{type(vit).__name__} is no timm vision transformer with blocks of patch tokens: '

@@ -6,10 +6,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int64, Shaped
 from torch import Tensor, nn
 
 from crossearth.errors import BandError, ConfigError, ShapeError
+from crossearth.labels import IGNORE_INDEX
 from crossearth.models.features import Backbone
 
 __all__ = ['IMAGENET_MEAN', 'IMAGENET_STD', 'Recipe', 'Segmenter']
@@ -39,8 +40,8 @@ class Segmenter(nn.Module):
 
     Args:
         backbone: Normalised image → `Features`.
-        decoder: `Features` → logits (b, k, h', w') of a coarser grid over the same ground; has
-            the attribute `num_classes`.
+        decoder: `Features` → logits (b, k, h', w') of any grid over the same ground; see
+            `Decoder`.
         mean: Mean a band, in [0, 1].
         std: Standard deviation a band, in [0, 1].
         multiple_px: Images are padded to a multiple of this. 32 is the coarsest stride of the
@@ -103,13 +104,60 @@ class Segmenter(nn.Module):
             image: Floating point, in [0, 1], of any size.
 
         Returns:
-            Logits at the image's size. Sides that are no multiple of `multiple_px` are padded by
-            repeating the border: unlike zeros it draws no edge, unlike mirroring it works at any
-            size.
+            Logits at the image's size.
 
         Raises:
             BandError: If the number of bands is not the model's.
             ShapeError: If the image is empty, or of integers.
+        """
+        height, width = image.shape[-2:]
+        padded = self._pad(image)
+        logits = self.decoder(self.backbone(padded))
+        if logits.shape[-2:] != padded.shape[-2:]:
+            logits = F.interpolate(logits, padded.shape[-2:], mode='bilinear', align_corners=False)
+        cropped: Tensor = logits[..., :height, :width]
+        return cropped
+
+    def losses(
+        self,
+        image: Shaped[Tensor, 'b c h w'],
+        mask: Int64[Tensor, 'b h w'],
+        *,
+        generator: torch.Generator | None = None,
+    ) -> dict[str, Tensor]:
+        """The decoder's own losses against a label map.
+
+        Args:
+            image: Floating point, in [0, 1], of any size.
+            mask: Class ids at the image's size; 255 is ignored, and so is what is padded.
+            generator: Draws what the losses sample, on the device of the image.
+
+        Returns:
+            Weighted terms by name, to be summed.
+
+        Raises:
+            BandError: If the number of bands is not the model's.
+            ShapeError: If the image is empty, or of integers, or the mask of another size.
+        """
+        if mask.shape[-2:] != image.shape[-2:]:
+            raise ShapeError(
+                f'mask of {mask.shape[-2]}x{mask.shape[-1]} px does not fit the image of '
+                f'{image.shape[-2]}x{image.shape[-1]} px'
+            )
+        padded = self._pad(image)
+        overhang = (0, padded.shape[-1] - mask.shape[-1], 0, padded.shape[-2] - mask.shape[-2])
+        labels = F.pad(mask, overhang, value=IGNORE_INDEX)
+        decoder: Any = self.decoder  # a Decoder
+        terms: dict[str, Tensor] = decoder.losses(
+            self.backbone(padded), labels, generator=generator
+        )
+        return terms
+
+    def _pad(self, image: Tensor) -> Tensor:
+        """A normalised image of whole multiples.
+
+        Borders are repeated: unlike zeros that draws no edge, unlike mirroring it works at any
+        size.
         """
         if image.shape[1] != self.in_channels:
             raise BandError(
@@ -124,9 +172,5 @@ class Segmenter(nn.Module):
         height, width = image.shape[-2:]
         if height == 0 or width == 0:
             raise ShapeError(f'image of {height}x{width} px is empty')
-        multiple = self.multiple_px
-        normal = self.normalize(image)
-        padded = F.pad(normal, (0, -width % multiple, 0, -height % multiple), mode='replicate')
-        coarse = self.decoder(self.backbone(padded))
-        logits = F.interpolate(coarse, padded.shape[-2:], mode='bilinear', align_corners=False)
-        return logits[..., :height, :width]
+        overhang = (0, -width % self.multiple_px, 0, -height % self.multiple_px)
+        return F.pad(self.normalize(image), overhang, mode='replicate')

@@ -186,3 +186,116 @@ def test_adapter_of_another_depth_is_refused():
 def test_indices_out_of_order_or_range_are_refused(indices):
     with pytest.raises(ConfigError, match='four blocks in order: expected four of 0 to 3'):
         ReinViT(tiny_vit(img_size=32), None, indices=indices)
+
+
+FAMILIES = {
+    'vit_small_patch14_dinov2': {},
+    'vit_base_patch14_dinov2': {},
+    'vit_large_patch14_dinov2': {},
+    'vit_giant_patch14_dinov2': {'embed_dim': 96},
+    'vit_small_patch14_reg4_dinov2': {},
+    'vit_giant_patch14_reg4_dinov2': {'embed_dim': 96},
+    'vit_small_patch16_dinov3': {},
+    'vit_large_patch16_dinov3': {},
+    'vit_7b_patch16_dinov3': {},
+    'vit_base_patch16_clip_224': {},
+    'vit_base_patch16_siglip_224': {},
+    'vit_so400m_patch14_siglip_384': {},
+    'eva02_tiny_patch14_224': {},
+    'eva02_large_patch14_448': {},
+    'deit3_small_patch16_224': {},
+    'beit_base_patch16_224': {'dynamic_img_size': None},
+    'beitv2_base_patch16_224': {'dynamic_img_size': None},
+    'cait_xxs24_224': {'dynamic_img_size': None},
+    'flexivit_small': {},
+    'aimv2_large_patch14_224': {},
+}
+
+
+@pytest.mark.parametrize('name', FAMILIES)
+@pytest.mark.filterwarnings('ignore::UserWarning')  # timm about sizes, for some of the families
+def test_every_family_runs_through_the_adapter(name):
+    torch.manual_seed(0)
+    arguments = {'embed_dim': 48, 'num_heads': 4, 'dynamic_img_size': True, **FAMILIES[name]}
+    arguments = {key: value for key, value in arguments.items() if value is not None}
+    side = 56 if 'patch14' in name else 64
+    vit = timm.create_model(name, depth=3, num_classes=0, img_size=side, **arguments)
+    seen = []
+
+    class Double(torch.nn.Module):
+        depth = 3
+
+        def forward(self, features, layer):
+            seen.append((layer, features.shape[1]))
+            return 2 * features
+
+        def queries(self):
+            return None
+
+    image = torch.rand(1, 3, side, side)
+    plain = vit.eval().forward_intermediates(image, indices=[0], intermediates_only=True)[0]
+    backbone = ReinViT(vit, Double(), indices=(0, 0, 0, 2))
+    maps = backbone(image).maps
+    assert seen == [(0, 16), (1, 16), (2, 16)]
+    torch.testing.assert_close(maps[2], 2 * plain)
+    if 'dynamic_img_size' in arguments:
+        wide = backbone(torch.rand(1, 3, side, 2 * side)).maps
+        assert [level.shape[-1] for level in wide] == [32, 16, 8, 4]
+
+
+@pytest.mark.parametrize('training', [True, False])
+def test_checkpointing_changes_no_gradient(training):
+    torch.manual_seed(0)
+    vit = tiny_vit(img_size=32, reg_tokens=2)
+    plain = ReinViT(vit, LoRARein(4, 32, tokens=8, rank=2)).train(training)
+    saving = copy.deepcopy(plain)
+    saving.checkpointing = True
+    images = [torch.rand(1, 3, 32, 48) for _ in range(2)]
+    for backbone in (plain, saving):  # both forwards first: what is computed again is their own
+        loss = sum(backbone(image).maps[0].square().mean() for image in images)
+        loss.backward()
+    for ours, theirs in zip(saving.adapter.parameters(), plain.adapter.parameters(), strict=True):
+        if theirs.grad is not None:
+            torch.testing.assert_close(ours.grad, theirs.grad)
+
+
+def test_xformers_gets_what_sdpa_gets(monkeypatch):
+    """The operator is replaced by its definition, as it has no CPU version."""
+    xformers_ops = pytest.importorskip('xformers.ops', reason='no xformers on this platform')
+
+    def definition(query, key, value):
+        heads_first = (part.transpose(1, 2).float() for part in (query, key, value))
+        return F.scaled_dot_product_attention(*heads_first).transpose(1, 2).to(query.dtype)
+
+    monkeypatch.setattr(xformers_ops, 'memory_efficient_attention', definition)
+    torch.manual_seed(0)
+    vit = tiny_vit(img_size=32, qk_norm=True).to(torch.bfloat16)
+    other = copy.deepcopy(vit)
+    image = torch.rand(1, 3, 32, 32, dtype=torch.bfloat16)
+    expected = ReinViT(vit, None)(image).maps[2]
+    backbone = ReinViT(other, None, attention='xformers')
+    with pytest.raises(ConfigError, match=r"cannot run on cpu.*use attention='sdpa'"):
+        backbone(image)
+    monkeypatch.setattr('crossearth.models.xformers_attention._DEVICE', 'cpu')
+    torch.testing.assert_close(backbone(image).maps[2], expected, rtol=0.05, atol=0.05)
+    with pytest.raises(ConfigError, match=r'cannot run in torch.float32'):
+        backbone.float()(image.float())
+
+
+def test_xformers_is_refused_where_attention_is_not_plain():
+    pytest.importorskip('xformers.ops', reason='no xformers on this platform')
+    vit = timm.create_model(
+        'eva02_tiny_patch14_224', depth=2, embed_dim=48, num_heads=4, img_size=28, num_classes=0
+    )
+    with pytest.raises(ConfigError, match='the blocks have EvaAttention'):
+        ReinViT(vit, None, attention='xformers')
+
+
+@pytest.mark.gpu
+def test_xformers_equals_sdpa_on_cuda():
+    vit = tiny_vit(img_size=64, embed_dim=64).cuda().to(torch.bfloat16)
+    other = copy.deepcopy(vit)
+    image = torch.rand(2, 3, 64, 64, device='cuda', dtype=torch.bfloat16)
+    expected = ReinViT(vit, None)(image).maps[2]
+    ours = ReinViT(other, None, attention='xformers')(image).maps[2]
+    torch.testing.assert_close(ours, expected, rtol=0.05, atol=0.05)

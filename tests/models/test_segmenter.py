@@ -152,3 +152,25 @@ def test_decoder_learns_a_picture_within_a_hundred_steps():
 def test_decoder_of_nothing_is_refused(bad):
     with pytest.raises(ConfigError, match='must be positive'):
         FPNDecoder((4, 8, 16, 32), **{'num_classes': 2, **bad})
+
+
+def test_losses_leave_the_padding_out():
+    """An image of 40 px is padded to 64: the loss is that of its own pixels."""
+    torch.manual_seed(0)
+    model = fpn_timm('resnet10t', num_classes=2, width=16).eval()
+    image, mask = torch.rand(1, 3, 40, 50), torch.randint(0, 2, (1, 40, 50))
+    mask[:, :5] = 255
+    expected = nn.functional.cross_entropy(model(image), mask, ignore_index=255)
+    torch.testing.assert_close(model.losses(image, mask)['loss_ce'], expected)
+
+
+def test_nothing_but_ignored_pixels_costs_nothing():
+    model = fpn_timm('resnet10t', num_classes=2, width=16)
+    mask = torch.full((2, 32, 32), 255)
+    assert model.losses(torch.rand(2, 3, 32, 32), mask)['loss_ce'] == 0
+
+
+def test_mask_of_another_size_is_refused():
+    model = fpn_timm('resnet10t', num_classes=2, width=16)
+    with pytest.raises(ShapeError, match='mask of 30x32 px does not fit the image of 32x32 px'):
+        model.losses(torch.rand(1, 3, 32, 32), torch.zeros(1, 30, 32, dtype=torch.long))

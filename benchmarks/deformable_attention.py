@@ -1,0 +1,156 @@
+"""Deformable attention on the CPU against `grid_sample`: time, memory and difference.
+
+    python benchmarks/deformable_attention.py --sides 512 1024 --threads 2
+
+Both run on the same inputs in the same process, in turn; memory is the growth of a process of its
+own (Linux). Levels are those of Mask2Former's pixel decoder: strides 32, 16 and 8, 8
+heads of 32, 4 points.
+"""
+
+import argparse
+import resource
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from crossearth.models import deformable_attention
+
+type Sizes = list[tuple[int, int]]
+
+
+def by_grid_sample(value: Tensor, sizes: Sizes, locations: Tensor, weights: Tensor) -> Tensor:
+    """Every level sampled by `grid_sample`, samples stacked, one weighted sum."""
+    batch, _, heads, width = value.shape
+    queries = weights.shape[1]
+    samples = []
+    for level, image in enumerate(value.split([h * w for h, w in sizes], dim=1)):
+        image = image.flatten(2).transpose(1, 2).reshape(batch * heads, width, *sizes[level])
+        grid = 2 * locations[:, :, :, level].transpose(1, 2).flatten(0, 1) - 1
+        samples.append(F.grid_sample(image, grid, align_corners=False))
+    weights = weights.transpose(1, 2).reshape(batch * heads, 1, queries, -1)
+    sums = (torch.stack(samples, dim=-2).flatten(-2) * weights).sum(-1)
+    return sums.view(batch, heads * width, queries).transpose(1, 2).contiguous()
+
+
+METHODS: dict[str, Callable[[Tensor, Sizes, Tensor, Tensor], Tensor]] = {
+    'grid_sample': by_grid_sample,
+    'ours': deformable_attention,
+}
+
+
+def inputs(side_px: int) -> tuple[Tensor, Sizes, Tensor, Tensor]:
+    """Values, sizes, locations around each query's own pixel, and weights that sum to 1."""
+    generator = torch.Generator().manual_seed(0)
+    sizes = [(side_px // stride, side_px // stride) for stride in (32, 16, 8)]
+    pixels = sum(h * w for h, w in sizes)
+    value = torch.randn(1, pixels, 8, 32, generator=generator)
+    places = []
+    for h, w in sizes:
+        y, x = torch.meshgrid(
+            (torch.arange(h) + 0.5) / h, (torch.arange(w) + 0.5) / w, indexing='ij'
+        )
+        places.append(torch.stack([x, y], dim=-1).view(-1, 2))
+    offsets = 2 * torch.randn(1, pixels, 8, 3, 4, 2, generator=generator)
+    extent = torch.tensor([[w, h] for h, w in sizes])
+    locations = torch.cat(places).view(1, pixels, 1, 1, 1, 2) + offsets / extent[:, None]
+    weights = torch.randn(1, pixels, 8, 12, generator=generator).softmax(-1)
+    return value, sizes, locations, weights.view(1, pixels, 8, 3, 4)
+
+
+def run(method: str, side_px: int, *, training: bool) -> tuple[float, list[Tensor]]:
+    """Seconds of one call, and what it gives: sums, and in training the three gradients."""
+    value, sizes, locations, weights = inputs(side_px)
+    leaves = [t.requires_grad_(training) for t in (value, locations, weights)]
+    with torch.set_grad_enabled(training):
+        start = time.perf_counter()
+        sums = METHODS[method](leaves[0], sizes, leaves[1], leaves[2])
+        if training:
+            sums.sin().sum().backward()
+        seconds = time.perf_counter() - start
+    gradients = [leaf.grad for leaf in leaves if leaf.grad is not None]
+    return seconds, [sums.detach(), *gradients]
+
+
+def peak_mib(method: str, side_px: int, *, training: bool) -> float:
+    """Growth of a fresh process's peak memory by one call."""
+    flags = ['--memory-of', method, '--sides', str(side_px), *(['--training'] if training else [])]
+    done = subprocess.run(
+        [sys.executable, __file__, *flags], check=True, capture_output=True, text=True
+    )
+    return float(done.stdout)
+
+
+def growth_mib(call: Callable[[], object]) -> float:
+    """How much this process's resident memory grows during a call, looked at every millisecond."""
+
+    def resident_mib() -> float:
+        pages = int(Path('/proc/self/statm').read_text().split()[1])
+        return pages * resource.getpagesize() / 2**20
+
+    seen = [resident_mib()]
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.001):
+            seen.append(resident_mib())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    call()
+    done.set()
+    watcher.join()
+    return max(seen) - seen[0]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--sides', type=int, nargs='+', default=[512])
+    parser.add_argument('--threads', type=int, default=2)
+    parser.add_argument('--repeats', type=int, default=7)
+    parser.add_argument('--memory-of', choices=METHODS, help=argparse.SUPPRESS)
+    parser.add_argument('--training', action='store_true', help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    if options.memory_of:
+        run(options.memory_of, 64, training=options.training)  # what the first call allocates once
+        print(
+            growth_mib(lambda: run(options.memory_of, options.sides[0], training=options.training))
+        )
+        return
+    for side_px in options.sides:
+        for training in (False, True):
+            seconds: dict[str, list[float]] = {method: [] for method in METHODS}
+            results: dict[str, list[Tensor]] = {}
+            for _ in range(options.repeats + 1):
+                for method in METHODS:
+                    took, results[method] = run(method, side_px, training=training)
+                    seconds[method].append(took)
+            worst = max(
+                ((a - b).abs().max() / b.abs().max()).item()
+                for a, b in zip(results['ours'], results['grid_sample'], strict=True)
+            )
+            medians = {}
+            for method, all_seconds in seconds.items():
+                low, medians[method], high = statistics.quantiles(all_seconds[1:], n=4)
+                print(
+                    f'{side_px:5d} px  {"forward + backward" if training else "forward":18s}  '
+                    f'{method:12s} median {1e3 * medians[method]:7.1f} ms  '
+                    f'IQR {1e3 * (high - low):6.1f} ms  '
+                    f'peak + {peak_mib(method, side_px, training=training):6.0f} MiB'
+                )
+            print(
+                f'          {medians["grid_sample"] / medians["ours"]:.1f} × faster, largest '
+                f'relative difference {worst:.1e}'
+            )
+
+
+if __name__ == '__main__':
+    main()
