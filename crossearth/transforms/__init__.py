@@ -1,5 +1,7 @@
 """Augmentations of batches, on the device."""
 
+from crossearth.transforms.earth_injection import EarthStyleInjection
+from crossearth.transforms.earth_style import EarthStyle, StyleImageFolder, StyleMoments
 from crossearth.transforms.fourier import FourierStyle
 from crossearth.transforms.injection import StyleInjection, follow_statistics
 from crossearth.transforms.patches import PatchMask, kept_patches, patch_grid
@@ -8,11 +10,15 @@ from crossearth.transforms.seeded import SeededAugmentation
 from crossearth.transforms.unit import to_unit
 
 __all__ = [
+    'EarthStyle',
+    'EarthStyleInjection',
     'FourierStyle',
     'PatchMask',
     'PhotometricDistortion',
     'SeededAugmentation',
+    'StyleImageFolder',
     'StyleInjection',
+    'StyleMoments',
     'follow_statistics',
     'kept_patches',
     'patch_grid',
