@@ -162,7 +162,7 @@ class EarthStyle:
     """
 
     mean: Float[Tensor, ' d']
-    covariance: Float[Tensor, 'd d']
+    covariance: Float[Tensor, 'k l']
     provenance: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -369,7 +369,9 @@ def _listing(images: Dataset[Any] | Iterable[Any]) -> str:
     if isinstance(images, StyleImageFolder):
         names = '\n'.join(path.relative_to(images.folder).as_posix() for path in images.paths)
         return f'{images.side_px}:{hashlib.sha256(names.encode()).hexdigest()[:16]}'
-    return type(images).__name__
+    if isinstance(images, Dataset):
+        return f'{type(images).__name__}:{len(images)}'  # type: ignore[arg-type]  # map-style
+    return 'iterable'
 
 
 def _resume(path: Path, provenance: Mapping[str, str]) -> StyleMoments:

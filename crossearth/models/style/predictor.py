@@ -60,7 +60,7 @@ class StylePredictor(FrozenModule):
         self.freeze()
 
     @torch.no_grad()
-    def forward(self, image: Float[Tensor, 'b 3 h w']) -> Float[Tensor, 'b d']:
+    def forward(self, image: Float[Tensor, 'b c h w']) -> Float[Tensor, 'b d']:
         """One embedding an image.
 
         Args:
@@ -138,7 +138,7 @@ class MobileStylePredictor(FrozenModule):
         self.freeze()
 
     @torch.no_grad()
-    def forward(self, image: Float[Tensor, 'b 3 h w']) -> Float[Tensor, 'b d']:
+    def forward(self, image: Float[Tensor, 'b c h w']) -> Float[Tensor, 'b d']:
         """One embedding an image.
 
         Args:

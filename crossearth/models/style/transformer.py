@@ -71,8 +71,8 @@ class GhiasiTransformer(FrozenModule):
 
     @torch.no_grad()
     def forward(
-        self, image: Float[Tensor, 'b 3 h w'], style: Float[Tensor, 'b d']
-    ) -> Float[Tensor, 'b 3 h w']:
+        self, image: Float[Tensor, 'b c h w'], style: Float[Tensor, 'n d']
+    ) -> Float[Tensor, 'b c h w']:
         """Images in other styles.
 
         Args:

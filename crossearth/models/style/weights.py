@@ -196,7 +196,7 @@ def read_convolutions(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f'{path} is no file: give the path of an ONNX file or npz archive')
     if path.suffix == '.npz':
         try:
-            with np.load(path, allow_pickle=False) as archive:
+            with path.open('rb') as file, np.load(file, allow_pickle=False) as archive:
                 return {key: torch.from_numpy(archive[key]) for key in archive.files}
         except (ValueError, OSError, zipfile.BadZipFile) as error:
             raise CheckpointError(f'{path} is no npz archive of arrays: {error}') from error
