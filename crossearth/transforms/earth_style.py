@@ -1,6 +1,7 @@
 """The distribution of styles in a field: mean and covariance of style embeddings."""
 
 import hashlib
+import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from tqdm import tqdm
 from crossearth.errors import CheckpointError, ConfigError, SceneError, SceneNotFoundError
 from crossearth.transforms.unit import to_unit
 
-__all__ = ['EarthStyle', 'StyleImageFolder', 'StyleMoments', 'module_fingerprint']
+__all__ = ['EarthStyle', 'StyleImageFolder', 'StyleMoments', 'module_fingerprint', 'read_picture']
 
 _FORMAT = 'crossearth.earth_style.1'
 _SUFFIXES = frozenset({'.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp'})
@@ -58,25 +59,40 @@ class StyleImageFolder(Dataset[Tensor]):
 
     def __getitem__(self, index: int) -> UInt8[Tensor, '3 s s']:
         """A picture in red, green, blue."""
-        path = self.paths[index]
-        try:
-            with Image.open(path) as picture:
-                if picture.mode.startswith(('I', 'F')):
-                    raise SceneError(
-                        f'{path} has more than 8 bits a band ({picture.mode}): scale it to 8 bits '
-                        'first, as one would to look at it'
-                    )
-                width, height = picture.size
-                factor = self.side_px / min(width, height)
-                size = (max(round(width * factor), 1), max(round(height * factor), 1))
-                resized = picture.convert('RGB').resize(size, Image.Resampling.BILINEAR)
-        except (UnidentifiedImageError, OSError, SyntaxError) as error:
-            raise SceneError(
-                f'{path} is damaged or no picture ({error}): replace or remove it'
-            ) from error
-        left, top = ((length - self.side_px) // 2 for length in resized.size)
-        square = resized.crop((left, top, left + self.side_px, top + self.side_px))
-        return torch.from_numpy(np.asarray(square).copy()).permute(2, 0, 1)
+        return read_picture(self.paths[index], side_px=self.side_px)
+
+
+def read_picture(path: Path, *, side_px: int) -> UInt8[Tensor, '3 s s']:
+    """The middle square of a picture, resized with antialiasing, in red, green, blue.
+
+    Args:
+        path: A file of 8 bits a band that Pillow reads.
+        side_px: Side of the square, to which the picture's shorter side is resized.
+
+    Raises:
+        SceneNotFoundError: If the file is not there.
+        SceneError: If it is damaged or of more than 8 bits.
+    """
+    try:
+        with Image.open(path) as picture:
+            if picture.mode.startswith(('I', 'F')):
+                raise SceneError(
+                    f'{path} has more than 8 bits a band ({picture.mode}): scale it to 8 bits '
+                    'first, as one would to look at it'
+                )
+            width, height = picture.size
+            factor = side_px / min(width, height)
+            size = (max(round(width * factor), 1), max(round(height * factor), 1))
+            resized = picture.convert('RGB').resize(size, Image.Resampling.BILINEAR)
+    except FileNotFoundError as error:
+        raise SceneNotFoundError(f'{path} is not there') from error
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise SceneError(
+            f'{path} is damaged or no picture ({error}): replace or remove it'
+        ) from error
+    left, top = ((length - side_px) // 2 for length in resized.size)
+    square = resized.crop((left, top, left + side_px, top + side_px))
+    return torch.from_numpy(np.asarray(square).copy()).permute(2, 0, 1)
 
 
 @dataclass(slots=True)
@@ -246,7 +262,8 @@ class EarthStyle:
             checkpoint: Where to keep what has been seen so far. If the file is there already, the
                 images counted in it are skipped (without reading, for a folder or dataset), and
                 the result is that of an uninterrupted run.
-            checkpoint_every: Batches from one writing of the checkpoint to the next.
+            checkpoint_every: Batches from one writing of the checkpoint to the next. It is also
+                written at the end, and when an error or the user ends the run.
             progress: Whether to show a progress bar.
 
         Raises:
@@ -271,17 +288,20 @@ class EarthStyle:
         skip = 0 if moments is None else moments.count
         batches, total = _batches(images, skip, batch_size, workers)
         bar = tqdm(total=total, initial=skip, unit='image', disable=not progress, desc=source)
-        with bar, torch.no_grad():
-            for index, batch in enumerate(batches, start=1):
-                embeddings = predictor(to_unit(batch.to(device)))
-                if moments is None:
-                    moments = StyleMoments.empty(embeddings.shape[1])
-                moments.update(embeddings)
-                bar.update(len(batch))
-                if path is not None and index % checkpoint_every == 0:
-                    _write_moments(path, moments, provenance)
-        if path is not None and moments is not None:
-            _write_moments(path, moments, provenance)
+        try:
+            with bar, torch.no_grad():
+                for index, batch in enumerate(batches, start=1):
+                    embeddings = predictor(to_unit(batch.to(device)))
+                    if moments is None:
+                        moments = StyleMoments.empty(embeddings.shape[1])
+                    moments.update(embeddings)
+                    bar.update(len(batch))
+                    if path is not None and index % checkpoint_every == 0:
+                        _write_moments(path, moments, provenance)
+        finally:
+            # also where a damaged picture or the user ends the run
+            if path is not None and moments is not None:
+                _write_moments(path, moments, provenance)
         if moments is None or moments.count < 2:
             raise ConfigError(
                 f'{source}: a covariance needs two images, got '
@@ -396,7 +416,8 @@ def _write_moments(path: Path, moments: StyleMoments, provenance: Mapping[str, s
 def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
     beside = path.with_name(f'.{path.name}.{os.getpid()}')
     try:
-        save_file(tensors, beside, metadata)
+        # one entry, for the file format keeps several in no order
+        save_file(tensors, beside, {'crossearth': json.dumps(metadata, sort_keys=True)})
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
@@ -406,8 +427,9 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         with safe_open(path, framework='pt') as file:
             tensors = {key: file.get_tensor(key) for key in list(file.keys())}
-            return tensors, dict(file.metadata() or {})
+            metadata = json.loads((file.metadata() or {}).get('crossearth', '{}'))
+            return tensors, metadata
     except FileNotFoundError as error:
         raise CheckpointError(f'{path} is not there') from error
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, json.JSONDecodeError) as error:
         raise CheckpointError(f'{path} is damaged or no safetensors file: {error}') from error

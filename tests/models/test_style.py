@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from crossearth.errors import CheckpointError, ConfigError, ShapeError
@@ -21,10 +21,12 @@ from crossearth.models.style import (
     StylePredictor,
     StylePredictor_Weights,
     light_style_networks,
+    load_style_predictor,
+    load_style_transformer,
     released_style_networks,
-    style_augmentation_networks,
 )
 from crossearth.models.style.weights import read_convolutions
+from crossearth.transforms.earth_style import module_fingerprint
 
 DATA = Path(os.environ.get('CROSSEARTH_TEST_DATA', '../shared/data'))
 LIGHT = DATA / 'weights' / 'style'
@@ -52,7 +54,9 @@ def reference() -> Iterator[dict[str, object]]:
 
 
 @needs_parity
-def test_tensors_of_a_released_file_give_the_recorded_outputs(reference: dict[str, Tensor]) -> None:
+def test_tensors_of_a_released_file_give_the_recorded_outputs(
+    reference: dict[str, Tensor], tmp_path: Path
+) -> None:
     states = reference['states']
     released = {
         f'model.augmentor.{part}.{key}': value
@@ -60,6 +64,9 @@ def test_tensors_of_a_released_file_give_the_recorded_outputs(reference: dict[st
         for key, value in state.items()
     }
     predictor, transformer = released_style_networks({**released, 'backbone.x': torch.zeros(1)})
+    save_file(released, tmp_path / 'released.safetensors')
+    converted = load_style_transformer(tmp_path / 'released.safetensors')
+    assert module_fingerprint(converted) == module_fingerprint(transformer)
     base = predictor(reference['image'])
     assert (base - reference['128x128/base']).abs().max() < 1e-6
     for alpha in (0.0, 0.1, 0.5, 1.0):
@@ -78,9 +85,8 @@ def test_files_of_style_augmentation_load_with_their_obsolete_statistics(
         {'state_dict_ghiasi': {**states['ghiasi'], **obsolete}}, tmp_path / 'transformer.pth'
     )
     torch.save({'state_dict_stylepredictor': states['stylePredictor']}, tmp_path / 'predictor.pth')
-    predictor, transformer = style_augmentation_networks(
-        tmp_path / 'predictor.pth', tmp_path / 'transformer.pth'
-    )
+    predictor = load_style_predictor(tmp_path / 'predictor.pth')
+    transformer = load_style_transformer(tmp_path / 'transformer.pth')
     base = predictor(reference['image'])
     painted = transformer(reference['image'], reference['128x128/base'])
     assert (base - reference['128x128/base']).abs().max() < 1e-6
@@ -192,7 +198,6 @@ def test_a_file_without_style_networks_is_refused() -> None:
 
 def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     state = {f'layers.0.{key}': torch.zeros(1) for key in ('conv.bias', 'other')}
-    torch.save({'state_dict_stylepredictor': StylePredictor().state_dict()}, tmp_path / 'p.pth')
     torch.save({'state_dict_ghiasi': state}, tmp_path / 't.pth')
     message = (
         r't\.pth does not fit GhiasiTransformer: 83 missing .*; 1 unknown '
@@ -200,7 +205,7 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
         r'\(contract\.0\.conv\.bias \(1,\) for \(32,\)\)'
     )
     with pytest.raises(CheckpointError, match=message):
-        style_augmentation_networks(tmp_path / 'p.pth', tmp_path / 't.pth')
+        load_style_transformer(tmp_path / 't.pth')
 
 
 class Harmful:
@@ -215,13 +220,15 @@ def test_files_that_run_code_are_refused(
     with pytest.raises(
         CheckpointError, match=r'p\.pth is no weights file that can be read without'
     ):
-        style_augmentation_networks(tmp_path / 'p.pth', tmp_path / 't.pth')
+        load_style_predictor(tmp_path / 'p.pth')
     assert capsys.readouterr().out == ''
 
 
 def test_missing_and_damaged_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r'none\.pth is not there'):
-        style_augmentation_networks(tmp_path / 'none.pth', tmp_path / 'none.pth')
+        load_style_predictor(tmp_path / 'none.pth')
+    with pytest.raises(CheckpointError, match=r'none\.safetensors is not there'):
+        load_style_transformer(tmp_path / 'none.safetensors')
     with pytest.raises(CheckpointError, match=r'none\.npz is no file'):
         read_convolutions(tmp_path / 'none.npz')
     (tmp_path / 'bad.npz').write_bytes(b'PK\x03\x04 not an archive')

@@ -8,6 +8,8 @@ from crossearth.models.style.weights import (
     StyleNetworks,
     StylePredictor_Weights,
     light_style_networks,
+    load_style_predictor,
+    load_style_transformer,
     released_style_networks,
     style_augmentation_networks,
 )
@@ -21,6 +23,8 @@ __all__ = [
     'StylePredictor',
     'StylePredictor_Weights',
     'light_style_networks',
+    'load_style_predictor',
+    'load_style_transformer',
     'released_style_networks',
     'style_augmentation_networks',
 ]

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision.models import Weights, WeightsEnum
 
@@ -25,6 +27,8 @@ __all__ = [
     'StyleNetworks',
     'StylePredictor_Weights',
     'light_style_networks',
+    'load_style_predictor',
+    'load_style_transformer',
     'read_convolutions',
     'released_style_networks',
     'style_augmentation_networks',
@@ -34,6 +38,7 @@ _PUBLISHED = (
     'https://raw.githubusercontent.com/philipjackson/style-augmentation/'
     '0273e2e66a894d553c7466773802e09eae41f698/styleaug/checkpoints/'
 )
+_LIGHT = ('.onnx', '.npz')
 # Statistics that InstanceNorm2d kept in early releases of PyTorch, and never used.
 _OBSOLETE = re.compile(r'(^|\.)instancenorm\.(running_mean|running_var|num_batches_tracked)$')
 
@@ -65,50 +70,76 @@ class StyleNetworks(NamedTuple):
     transformer: GhiasiTransformer
 
 
-def style_augmentation_networks(
-    predictor: Path | str | StylePredictor_Weights = StylePredictor_Weights.STYLE_AUGMENTATION,
-    transformer: Path
-    | str
-    | GhiasiTransformer_Weights = GhiasiTransformer_Weights.STYLE_AUGMENTATION,
+def load_style_predictor(
+    origin: Path | str | StylePredictor_Weights = StylePredictor_Weights.STYLE_AUGMENTATION,
     *,
     progress: bool = True,
-) -> StyleNetworks:
-    """The full-width networks with the weights of style-augmentation.
+) -> StylePredictor | MobileStylePredictor:
+    """A style predictor from any of the places where weights are published.
 
     Args:
-        predictor: File `checkpoint_stylepredictor.pth`, or published weights, which are downloaded
-            into PyTorch's hub folder once.
-        transformer: File `checkpoint_transformer.pth`, or published weights.
+        origin: Published weights, which are downloaded into PyTorch's hub folder once; or a file.
+            `.pth`: `checkpoint_stylepredictor.pth` of style-augmentation. `.safetensors`: a
+            released CrossEarth file, converted, that holds `augmentor.*`. `.onnx` or `.npz`:
+            `arbitrary_predict` of the light model, or its dequantised convolutions.
         progress: Whether a download shows its progress.
 
     Returns:
-        Frozen networks on the CPU.
+        A frozen network on the CPU.
 
     Raises:
-        CheckpointError: If a file cannot be read safely, or a tensor is missing, has another shape
-            or has no place.
+        CheckpointError: If a file is not there, cannot be read safely, or does not fit.
+        ConfigError: If an ONNX file is given and the package `onnx` is not installed.
+    """
+    if isinstance(origin, WeightsEnum):
+        return _published(StylePredictor(), origin, 'state_dict_stylepredictor', progress)
+    path = Path(origin)
+    if path.suffix in _LIGHT:
+        return _light(MobileStylePredictor(), path, _mobile_name)
+    if path.suffix == '.safetensors':
+        return _released(StylePredictor(), _safetensors_file(path), 'stylePredictor', str(path))
+    return _published(StylePredictor(), path, 'state_dict_stylepredictor', progress)
+
+
+def load_style_transformer(
+    origin: Path | str | GhiasiTransformer_Weights = GhiasiTransformer_Weights.STYLE_AUGMENTATION,
+    *,
+    progress: bool = True,
+) -> GhiasiTransformer:
+    """A style transformer from any of the places where weights are published.
+
+    Args:
+        origin: Published weights; or a file. `.pth`: `checkpoint_transformer.pth` of
+            style-augmentation. `.safetensors`: a released CrossEarth file, converted, that holds
+            `augmentor.*`. `.onnx` or `.npz`: `arbitrary_transform` of the light model, or its
+            dequantised convolutions. Take it from where its predictor comes from.
+        progress: Whether a download shows its progress.
+
+    Returns:
+        A frozen network on the CPU.
+
+    Raises:
+        CheckpointError: If a file is not there, cannot be read safely, or does not fit.
+        ConfigError: If an ONNX file is given and the package `onnx` is not installed.
+    """
+    if isinstance(origin, WeightsEnum):
+        return _published(GhiasiTransformer(), origin, 'state_dict_ghiasi', progress)
+    path = Path(origin)
+    if path.suffix in _LIGHT:
+        network = GhiasiTransformer(widths=(8, 16, 32), contract_norm=False)
+        return _light(network, path, _light_name)
+    if path.suffix == '.safetensors':
+        return _released(GhiasiTransformer(), _safetensors_file(path), 'ghiasi', str(path))
+    return _published(GhiasiTransformer(), path, 'state_dict_ghiasi', progress)
+
+
+def style_augmentation_networks() -> StyleNetworks:
+    """The full-width networks with the published weights of style-augmentation, downloaded once.
 
     Source:
         Jackson et al., arXiv 1809.05375.
     """
-    networks = StyleNetworks(StylePredictor(), GhiasiTransformer())
-    for network, origin, key in (
-        (networks.predictor, predictor, 'state_dict_stylepredictor'),
-        (networks.transformer, transformer, 'state_dict_ghiasi'),
-    ):
-        if isinstance(origin, WeightsEnum):
-            name = origin.url
-            content = origin.get_state_dict(
-                progress=progress, weights_only=True, map_location='cpu'
-            )
-        else:
-            name = str(origin)
-            content = _torch_file(Path(origin))
-        state = content.get(key, content)
-        if not isinstance(state, Mapping):
-            raise CheckpointError(f'{name}: expected a mapping of tensors under {key!r}')
-        _load(network, state, name)
-    return networks
+    return StyleNetworks(load_style_predictor(), load_style_transformer())
 
 
 def released_style_networks(state: Mapping[str, Tensor], *, name: str = 'state') -> StyleNetworks:
@@ -128,21 +159,10 @@ def released_style_networks(state: Mapping[str, Tensor], *, name: str = 'state')
         The released training run kept the networks of style-augmentation, unchanged, as modules
         `augmentor.stylePredictor` and `augmentor.ghiasi` of its model.
     """
-    networks = StyleNetworks(StylePredictor(), GhiasiTransformer())
-    for network, part in (
-        (networks.predictor, 'stylePredictor'),
-        (networks.transformer, 'ghiasi'),
-    ):
-        pattern = re.compile(rf'(?:^|\.)augmentor\.{part}\.(.+)$')
-        matches = {key: pattern.search(key) for key in state}
-        found = {match[1]: state[key] for key, match in matches.items() if match}
-        if not found:
-            raise CheckpointError(
-                f'{name} holds no tensor augmentor.{part}.*: released files may come without '
-                'style networks; load those of style-augmentation instead'
-            )
-        _load(network, found, f'{name} (augmentor.{part})')
-    return networks
+    return StyleNetworks(
+        _released(StylePredictor(), state, 'stylePredictor', name),
+        _released(GhiasiTransformer(), state, 'ghiasi', name),
+    )
 
 
 def light_style_networks(predictor: Path | str, transformer: Path | str) -> StyleNetworks:
@@ -161,22 +181,14 @@ def light_style_networks(predictor: Path | str, transformer: Path | str) -> Styl
         CheckpointError: If a file is damaged or holds another model.
         ConfigError: If an ONNX file is given and the package `onnx` is not installed.
     """
-    networks = StyleNetworks(
-        MobileStylePredictor(), GhiasiTransformer(widths=(8, 16, 32), contract_norm=False)
+    return StyleNetworks(
+        _light(MobileStylePredictor(), Path(predictor), _mobile_name),
+        _light(
+            GhiasiTransformer(widths=(8, 16, 32), contract_norm=False),
+            Path(transformer),
+            _light_name,
+        ),
     )
-    for network, path, rename in (
-        (networks.predictor, Path(predictor), _mobile_name),
-        (networks.transformer, Path(transformer), _light_name),
-    ):
-        state: dict[str, Tensor] = {}
-        for key, value in read_convolutions(path).items():
-            layer, kind = key.rsplit('|', 1)
-            renamed = f'{rename(layer)}.{kind}'
-            shape = network.state_dict().get(renamed, value).shape
-            # 1×1 convolutions of a vector are linear layers here
-            state[renamed] = value.reshape(shape) if value.numel() == shape.numel() else value
-        _load(network, state, str(path))
-    return networks
 
 
 def read_convolutions(path: Path) -> dict[str, Tensor]:
@@ -241,6 +253,46 @@ def read_convolutions(path: Path) -> dict[str, Tensor]:
     return convolutions
 
 
+def _published[N: nn.Module](network: N, origin: Path | WeightsEnum, key: str, progress: bool) -> N:
+    """A network with a file of style-augmentation, whose tensors lie under `key`."""
+    if isinstance(origin, WeightsEnum):
+        name = origin.url
+        content = origin.get_state_dict(progress=progress, weights_only=True, map_location='cpu')
+    else:
+        name = str(origin)
+        content = _torch_file(origin)
+    state = content.get(key, content)
+    if not isinstance(state, Mapping):
+        raise CheckpointError(f'{name}: expected a mapping of tensors under {key!r}')
+    return _load(network, state, name)
+
+
+def _released[N: nn.Module](network: N, state: Mapping[str, Tensor], part: str, name: str) -> N:
+    """A network with the tensors `augmentor.<part>.*` of a released file."""
+    pattern = re.compile(rf'(?:^|\.)augmentor\.{part}\.(.+)$')
+    matches = {key: pattern.search(key) for key in state}
+    found = {match[1]: state[key] for key, match in matches.items() if match}
+    if not found:
+        raise CheckpointError(
+            f'{name} holds no tensor augmentor.{part}.*: released files may come without style '
+            'networks; load those of style-augmentation instead'
+        )
+    return _load(network, found, f'{name} (augmentor.{part})')
+
+
+def _light[N: nn.Module](network: N, path: Path, rename: Callable[[str], str]) -> N:
+    """A network with the convolutions of a file of the light model."""
+    wanted = network.state_dict()
+    state: dict[str, Tensor] = {}
+    for key, value in read_convolutions(path).items():
+        layer, kind = key.rsplit('|', 1)
+        renamed = f'{rename(layer)}.{kind}'
+        shape = wanted.get(renamed, value).shape
+        # 1×1 convolutions of a vector are linear layers here
+        state[renamed] = value.reshape(shape) if value.numel() == shape.numel() else value
+    return _load(network, state, str(path))
+
+
 def _mobile_name(layer: str) -> str:
     """Our name of a layer of the light predictor."""
     if layer.startswith('mobilenet_conv/'):
@@ -280,7 +332,7 @@ def _reference_name(key: str) -> str:
     return f'{part}.{match[2]}'
 
 
-def _load(network: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
+def _load[N: nn.Module](network: N, state: Mapping[str, Tensor], name: str) -> N:
     """Fill a network completely, or say what does not fit.
 
     Raises:
@@ -310,6 +362,7 @@ def _load(network: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
             'of this network'
         )
     network.load_state_dict(given, strict=False)
+    return network
 
 
 def _torch_file(path: Path) -> Mapping[str, Any]:
@@ -325,3 +378,12 @@ def _torch_file(path: Path) -> Mapping[str, Any]:
     if not isinstance(content, Mapping):
         raise CheckpointError(f'{path} holds a {type(content).__name__}, expected tensors by name')
     return content
+
+
+def _safetensors_file(path: Path) -> Mapping[str, Tensor]:
+    try:
+        return load_file(path)
+    except FileNotFoundError as error:
+        raise CheckpointError(f'{path} is not there: give the path of the weights') from error
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f'{path} is damaged or no safetensors file: {error}') from error
