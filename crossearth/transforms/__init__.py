@@ -1,7 +1,12 @@
 """Augmentations of batches, on the device."""
 
 from crossearth.transforms.earth_injection import EarthStyleInjection
-from crossearth.transforms.earth_style import EarthStyle, StyleImageFolder, StyleMoments
+from crossearth.transforms.earth_style import (
+    EarthStyle,
+    StyleImageFolder,
+    StyleMoments,
+    style_distance,
+)
 from crossearth.transforms.fourier import FourierStyle
 from crossearth.transforms.injection import StyleInjection, follow_statistics
 from crossearth.transforms.patches import PatchMask, kept_patches, patch_grid
@@ -22,5 +27,6 @@ __all__ = [
     'follow_statistics',
     'kept_patches',
     'patch_grid',
+    'style_distance',
     'to_unit',
 ]

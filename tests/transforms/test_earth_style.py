@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from scipy.linalg import sqrtm
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from crossearth.errors import CheckpointError, ConfigError, SceneError, SceneNotFoundError
-from crossearth.transforms import EarthStyle, StyleImageFolder, StyleMoments
+from crossearth.transforms import EarthStyle, StyleImageFolder, StyleMoments, style_distance
 
 DATA = Path(os.environ.get('CROSSEARTH_TEST_DATA', '../shared/data'))
 PARITY = DATA.parent / 'parity'
@@ -327,3 +328,23 @@ def test_a_failed_write_leaves_nothing_behind(
         EarthStyle(torch.ones(5), torch.eye(5)).save(tmp_path / 'style.safetensors')
     assert [path.name for path in tmp_path.iterdir()] == ['style.safetensors']
     assert (tmp_path / 'style.safetensors').read_bytes() == before
+
+
+def test_the_distance_of_styles_is_that_of_their_normal_distributions() -> None:
+    generator = torch.Generator().manual_seed(0)
+    roots = torch.randn(2, 4, 4, generator=generator).double()
+    means = torch.randn(2, 4, generator=generator).double()
+    covariances = roots @ roots.mT
+    one, two = (EarthStyle(m, c) for m, c in zip(means, covariances, strict=True))
+    cross = sqrtm((covariances[0] @ covariances[1]).numpy()).real
+    expected = float((means[0] - means[1]).square().sum()) + np.trace(
+        (covariances[0] + covariances[1]).numpy() - 2 * cross
+    )
+    assert style_distance(one, two) == pytest.approx(expected**0.5, rel=1e-9)
+    assert style_distance(two, one) == pytest.approx(expected**0.5, rel=1e-9)
+    assert style_distance(one, one) == pytest.approx(0, abs=1e-6)
+
+
+def test_styles_of_different_dimensions_have_no_distance() -> None:
+    with pytest.raises(ConfigError, match='have 5 and 2 dimensions: fit both with one predictor'):
+        style_distance(some_style(), EarthStyle(torch.zeros(2), torch.eye(2)))
