@@ -1,5 +1,12 @@
 """Augmentations of batches, on the device."""
 
+from crossearth.transforms.earth_injection import EarthStyleInjection
+from crossearth.transforms.earth_style import (
+    EarthStyle,
+    StyleImageFolder,
+    StyleMoments,
+    style_distance,
+)
 from crossearth.transforms.fourier import FourierStyle
 from crossearth.transforms.injection import StyleInjection, follow_statistics
 from crossearth.transforms.patches import PatchMask, kept_patches, patch_grid
@@ -7,12 +14,17 @@ from crossearth.transforms.photometric import PhotometricDistortion
 from crossearth.transforms.seeded import SeededAugmentation
 
 __all__ = [
+    'EarthStyle',
+    'EarthStyleInjection',
     'FourierStyle',
     'PatchMask',
     'PhotometricDistortion',
     'SeededAugmentation',
+    'StyleImageFolder',
     'StyleInjection',
+    'StyleMoments',
     'follow_statistics',
     'kept_patches',
     'patch_grid',
+    'style_distance',
 ]

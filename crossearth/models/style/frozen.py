@@ -1,0 +1,39 @@
+"""Networks that are used and never trained."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+__all__ = ['FrozenModule']
+
+
+class FrozenModule(nn.Module):
+    """A module that stays in eval mode and whose parameters take no gradient.
+
+    Call `freeze` at the end of `__init__`. A training loop that puts its whole model into train
+    mode leaves it alone, so no running statistic ever moves.
+
+    Example:
+        >>> class Doubled(FrozenModule):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.norm = nn.BatchNorm2d(3)
+        ...         self.freeze()
+        >>> nn.Sequential(Doubled()).train()[0].norm.training
+        False
+    """
+
+    def freeze(self) -> None:
+        """Eval mode and no gradients from now on, and weights laid out channels last.
+
+        That layout is what convolutions are fast in, on CPUs and GPUs.
+        """
+        super().train(False)
+        self.requires_grad_(False)
+        self.to(memory_format=torch.channels_last)
+
+    # nn.Module's Self is Any here: the run-time type checker refuses it.
+    def train(self, mode: bool = True) -> Any:  # noqa: ARG002 -- nn.Module's signature
+        """Leave the module in eval mode, whatever is asked for."""
+        return super().train(False)

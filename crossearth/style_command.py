@@ -1,0 +1,175 @@
+"""The commands `crossearth style fit` and `crossearth style preview`.
+
+Heavy imports happen inside the commands, so that asking for help is instant.
+"""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
+__all__ = ['add_arguments', 'run']
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare both commands and their options on the parser of `crossearth style`."""
+    commands = parser.add_subparsers(dest='style_command', required=True, metavar='COMMAND')
+    predictor = argparse.ArgumentParser(add_help=False)
+    predictor.add_argument(
+        '--predictor',
+        metavar='FILE',
+        help='style predictor: checkpoint_stylepredictor.pth, a converted CrossEarth file '
+        '(.safetensors) or the light model (.onnx, .npz); by default the published full-width '
+        'weights, downloaded once',
+    )
+    predictor.add_argument('--device', default='cpu', help='where the networks run (cpu)')
+
+    fit = commands.add_parser(
+        'fit',
+        parents=[predictor],
+        help='fit the distribution of styles to a folder of pictures',
+        description='Fit mean and covariance of the style embeddings of all pictures under a '
+        'folder, in one pass. If it is interrupted, the same command goes on where it was.',
+    )
+    fit.add_argument('folder', type=Path, help='folder, searched with its subfolders')
+    fit.add_argument(
+        '--output', type=Path, required=True, metavar='FILE', help='file to write (.safetensors)'
+    )
+    fit.add_argument('--batch-size', type=int, default=32, help='pictures at a time (32)')
+    fit.add_argument('--workers', type=int, default=0, help='processes that read pictures (0)')
+    fit.add_argument(
+        '--side-px', type=int, default=256, help='pictures are resized and cut to this side (256)'
+    )
+
+    preview = commands.add_parser(
+        'preview',
+        parents=[predictor],
+        help='draw a contact sheet of a picture in sampled styles',
+        description='Draw a contact sheet: a row for each weight of the style, the picture itself '
+        'first, then one column for each sampled style.',
+    )
+    preview.add_argument('image', type=Path, help='picture of 8 bits')
+    preview.add_argument('--style', type=Path, required=True, metavar='FILE', help='fitted styles')
+    preview.add_argument(
+        '--transformer',
+        metavar='FILE',
+        help='style transformer, from where the predictor comes from; by default the published '
+        'full-width weights',
+    )
+    preview.add_argument(
+        '--output', type=Path, required=True, metavar='FILE', help='picture to write (.png)'
+    )
+    preview.add_argument(
+        '--alpha', type=float, nargs='+', default=[0.0, 0.1, 0.5, 1.0], help='weights of the style'
+    )
+    preview.add_argument('--samples', type=int, default=5, help='styles to sample (5)')
+    preview.add_argument('--patch-size', type=int, help='side of styled patches; whole by default')
+    preview.add_argument('--ratio', type=float, default=0.5, help='fraction of styled patches (.5)')
+    preview.add_argument('--covariance', choices=['full', 'diagonal'], default='full')
+    preview.add_argument('--seed', type=int, default=0, help='seed of the samples (0)')
+    preview.add_argument(
+        '--side-px', type=int, default=256, help='side of a picture on the sheet (256)'
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Carry out the command that was parsed.
+
+    Raises:
+        CrossEarthError: If a file or an option is wrong; the message says what to do.
+    """
+    if args.style_command == 'fit':
+        _fit(args)
+    else:
+        _preview(args)
+
+
+def _fit(args: argparse.Namespace) -> None:
+    from crossearth.models.style import load_style_predictor
+    from crossearth.transforms import EarthStyle, StyleImageFolder
+
+    images = StyleImageFolder(args.folder, side_px=args.side_px)
+    predictor = load_style_predictor(args.predictor) if args.predictor else load_style_predictor()
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    seen = args.output.with_name(f'{args.output.name}.partial')
+    style = EarthStyle.fit(
+        images,
+        predictor,
+        batch_size=args.batch_size,
+        workers=args.workers,
+        device=args.device,
+        checkpoint=seen,
+        progress=True,
+    )
+    style.save(args.output)
+    seen.unlink(missing_ok=True)
+    print(  # noqa: T201 -- a command's answer
+        f'{args.output}: styles of {style.provenance["num_images"]} pictures of {args.folder}'
+    )
+
+
+def _preview(args: argparse.Namespace) -> None:
+    import torch
+
+    from crossearth.models.style import load_style_predictor, load_style_transformer
+    from crossearth.radiometry import to_unit
+    from crossearth.transforms import EarthStyle, EarthStyleInjection
+    from crossearth.transforms.earth_style import read_picture
+
+    style = EarthStyle.load(args.style)
+    predictor = load_style_predictor(args.predictor) if args.predictor else load_style_predictor()
+    transformer = (
+        load_style_transformer(args.transformer) if args.transformer else load_style_transformer()
+    )
+    image = to_unit(read_picture(args.image, side_px=args.side_px))
+    rows = []
+    for alpha in args.alpha:
+        inject = EarthStyleInjection(
+            style,
+            predictor,
+            transformer,
+            patch_size=args.patch_size,
+            ratio=args.ratio,
+            alpha=alpha,
+            p=1.0,
+            covariance=args.covariance,
+            # the same seed in each row: a column is one style
+            generator=torch.Generator().manual_seed(args.seed),
+        ).to(args.device)
+        styled = inject(image.to(args.device).expand(args.samples, -1, -1, -1)).cpu()
+        rows.append([image, *styled])
+    sheet = _contact_sheet(rows, [f'α {alpha:g}' for alpha in args.alpha])
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    beside = args.output.with_name(f'.{args.output.name}')
+    try:
+        sheet.save(beside, format='PNG')
+        beside.replace(args.output)
+    finally:
+        beside.unlink(missing_ok=True)
+    print(f'{args.output}: {len(rows)} weights × {args.samples} styles')  # noqa: T201 -- an answer
+
+
+def _contact_sheet(rows: 'list[list[Tensor]]', labels: list[str]) -> 'Image':
+    """Pictures (3,h,w) in [0, 1] of one size, side by side, with a label before each row."""
+    import torch
+    from PIL import Image, ImageDraw
+
+    gap, margin = 4, 56
+    height, width = rows[0][0].shape[-2:]
+    columns = max(len(row) for row in rows)
+    sheet = Image.new(
+        'RGB',
+        (margin + columns * (width + gap), len(rows) * (height + gap) - gap),
+        'white',
+    )
+    draw = ImageDraw.Draw(sheet)
+    for y, (row, label) in enumerate(zip(rows, labels, strict=True)):
+        top = y * (height + gap)
+        draw.text((6, top + height // 2 - 6), label, fill='black', font_size=13)
+        for x, picture in enumerate(row):
+            pixels = (picture.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0)
+            sheet.paste(Image.fromarray(pixels.numpy()), (margin + x * (width + gap), top))
+    return sheet

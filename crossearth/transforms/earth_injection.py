@@ -1,0 +1,149 @@
+"""Earth-Style Injection: images repainted in styles drawn from a field."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from crossearth.errors import ConfigError
+from crossearth.transforms.earth_style import EarthStyle, module_fingerprint
+from crossearth.transforms.injection import StyleInjection
+from crossearth.transforms.patches import PatchGrid
+
+__all__ = ['EarthStyleInjection']
+
+
+class EarthStyleInjection(StyleInjection):
+    """Styled images X_S: patches of an image, repainted in a style that is drawn from a field.
+
+    For each sample that is drawn, a style ε' comes from `style`, the image's own style ε from
+    `predictor`, and `transformer` repaints the image in α·ε' + (1 − α)·ε. Where no sample of a
+    batch is drawn, neither network runs.
+
+    The networks run in float32, autocast or not, without gradients and in eval mode. They are moved
+    along with this module, but are none of its children: an optimiser, a checkpoint or a call of
+    `train` does not see them.
+
+    Args:
+        style: Distribution of styles, fitted with `predictor`.
+        predictor: (b,3,h,w) in [0, 1] → (b,d). It is put into eval mode and its gradients are
+            switched off.
+        transformer: Image and embedding → image, of the same size, in [0, 1]. Likewise.
+        patch_size: Side of a patch B in pixels; None styles the whole image.
+        ratio: τ, the expected fraction of styled patches; see `StyleInjection`.
+        alpha: α, the weight of the drawn style, in [0, 1]. The paper's training run used 0.1, the
+            authors of the networks 0.5.
+        p: Probability of each sample.
+        covariance: See `EarthStyle.sample`.
+        polarity: `'release'` or `'paper'`, see `StyleInjection`.
+        grid: `'paper'` or `'release'`, see `patch_grid`.
+        bands: Positions of the bands to show the networks as red, green, blue. Infrared imagery is
+            styled as it is displayed, (0, 1, 2). Further bands follow by `follow_statistics`.
+            16-bit imagery is brought to [0, 1] by `to_unit`; choose its range as one would to look
+            at it, for the networks know pictures.
+        nodata: See `SeededAugmentation`.
+        generator: Source of the draws; None for torch's global one.
+
+    Raises:
+        ConfigError: If an argument is out of range, or the style was fitted with another
+            predictor.
+
+    Source:
+        §3.2, eqs. 1–5; B.2 for p. The release draws once an iteration, whose batch is one image.
+        It ran the networks with BatchNorm in train mode and did not normalise X_S; both are
+        accidents, and not repeated here.
+
+    Example:
+        >>> class Mean(nn.Module):
+        ...     def forward(self, image):
+        ...         return image.mean((2, 3))
+        >>> class Flat(nn.Module):
+        ...     def forward(self, image, style):
+        ...         return style[:, :, None, None].expand_as(image)
+        >>> style = EarthStyle(torch.full((3,), 0.9), torch.zeros(3, 3))
+        >>> inject = EarthStyleInjection(
+        ...     style, Mean(), Flat(), patch_size=4, ratio=1.0, alpha=0.5, p=1.0
+        ... )
+        >>> inject(torch.full((1, 3, 8, 8), 0.5))[0, :, 0, 0]
+        tensor([0.7000, 0.7000, 0.7000])
+    """
+
+    def __init__(
+        self,
+        style: EarthStyle,
+        predictor: nn.Module,
+        transformer: nn.Module,
+        *,
+        patch_size: int | None,
+        ratio: float,
+        alpha: float = 0.1,
+        p: float = 0.1,
+        covariance: Literal['full', 'diagonal'] = 'full',
+        polarity: Literal['release', 'paper'] = 'release',
+        grid: PatchGrid = 'paper',
+        bands: Sequence[int] = (0, 1, 2),
+        nodata: float | None = 0.0,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__(
+            patch_size=patch_size,
+            ratio=ratio,
+            polarity=polarity,
+            grid=grid,
+            bands=bands,
+            p=p,
+            nodata=nodata,
+            generator=generator,
+        )
+        if not 0 <= alpha <= 1:
+            raise ConfigError(f'alpha={alpha}: expected a weight from 0 to 1')
+        if len(self.bands) != 3:
+            raise ConfigError(f'bands={self.bands}: the style networks take three bands')
+        fitted_with = style.provenance.get('predictor')
+        given = f'{type(predictor).__name__}:{module_fingerprint(predictor)}'
+        if fitted_with is not None and fitted_with != given:
+            raise ConfigError(
+                f'the style was fitted with {fitted_with}, but the predictor is {given}: their '
+                'embeddings mean different styles; fit the style anew with this predictor'
+            )
+        self.style = style
+        self.alpha = alpha
+        self.covariance: Literal['full', 'diagonal'] = covariance
+        # In a tuple they are no submodules, see the class.
+        self._networks = (
+            predictor.eval().requires_grad_(False),
+            transformer.eval().requires_grad_(False),
+        )
+
+    def _apply(
+        self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any
+    ) -> 'EarthStyleInjection':
+        super()._apply(fn, *args, **kwargs)
+        device = fn(torch.zeros(())).device
+        for network in self._networks:
+            network.to(device)
+        return self
+
+    def draw_styles(self, num_samples: int) -> dict[str, Tensor]:
+        """ε' for each sample."""
+        return {
+            'style': self.style.sample(
+                num_samples, generator=self.generator, covariance=self.covariance
+            )
+        }
+
+    @torch.no_grad()
+    def restyle(
+        self,
+        image: Float[Tensor, 'b c h w'],
+        drawn: dict[str, Tensor],
+        valid: Bool[Tensor, 'b 1 h w'],  # noqa: ARG002 -- of the base class; already filled in
+    ) -> Float[Tensor, 'b c h w']:
+        """Images repainted in the blended styles."""
+        predictor, transformer = self._networks
+        display = image.float()
+        embedding = torch.lerp(predictor(display), drawn['style'], self.alpha)
+        painted: Tensor = transformer(display, embedding)
+        return painted.to(image.dtype)

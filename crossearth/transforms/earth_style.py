@@ -1,0 +1,480 @@
+"""The distribution of styles in a field: mean and covariance of style embeddings."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64, UInt8
+from PIL import Image, UnidentifiedImageError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, Subset
+from tqdm import tqdm
+
+from crossearth.errors import CheckpointError, ConfigError, SceneError, SceneNotFoundError
+from crossearth.radiometry import to_unit
+
+__all__ = [
+    'EarthStyle',
+    'StyleImageFolder',
+    'StyleMoments',
+    'module_fingerprint',
+    'read_picture',
+    'style_distance',
+]
+
+_FORMAT = 'crossearth.earth_style.1'
+_SUFFIXES = frozenset({'.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp'})
+
+
+class StyleImageFolder(Dataset[Tensor]):
+    """The pictures under a folder, all of one size, as a source of styles.
+
+    Args:
+        folder: Searched with all its subfolders for bmp, jpeg, png, tiff and webp files of 8 bits.
+        side_px: The shorter side is resized to this, with antialiasing, and the middle square is
+            cut out. The scale of textures is part of a style: 256 is what the style networks were
+            trained at.
+
+    Raises:
+        SceneNotFoundError: If the folder is not there or holds no picture.
+        SceneError: When an item is read, if it is damaged or of more than 8 bits.
+    """
+
+    def __init__(self, folder: Path | str, *, side_px: int = 256) -> None:
+        self.folder = Path(folder)
+        self.side_px = side_px
+        self.paths = sorted(
+            path for path in self.folder.rglob('*') if path.suffix.lower() in _SUFFIXES
+        )
+        if not self.paths:
+            raise SceneNotFoundError(
+                f'{folder} holds no picture, or is not there: give a folder with '
+                f'{", ".join(sorted(_SUFFIXES))} files'
+            )
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> UInt8[Tensor, '3 s s']:
+        """A picture in red, green, blue."""
+        return read_picture(self.paths[index], side_px=self.side_px)
+
+
+def read_picture(path: Path, *, side_px: int) -> UInt8[Tensor, '3 s s']:
+    """The middle square of a picture, resized with antialiasing, in red, green, blue.
+
+    Args:
+        path: A file of 8 bits a band that Pillow reads.
+        side_px: Side of the square, to which the picture's shorter side is resized.
+
+    Raises:
+        SceneNotFoundError: If the file is not there.
+        SceneError: If it is damaged or of more than 8 bits.
+    """
+    try:
+        with Image.open(path) as picture:
+            if picture.mode.startswith(('I', 'F')):
+                raise SceneError(
+                    f'{path} has more than 8 bits a band ({picture.mode}): scale it to 8 bits '
+                    'first, as one would to look at it'
+                )
+            width, height = picture.size
+            factor = side_px / min(width, height)
+            size = (max(round(width * factor), 1), max(round(height * factor), 1))
+            resized = picture.convert('RGB').resize(size, Image.Resampling.BILINEAR)
+    except FileNotFoundError as error:
+        raise SceneNotFoundError(f'{path} is not there') from error
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise SceneError(
+            f'{path} is damaged or no picture ({error}): replace or remove it'
+        ) from error
+    left, top = ((length - side_px) // 2 for length in resized.size)
+    square = resized.crop((left, top, left + side_px, top + side_px))
+    return torch.from_numpy(np.asarray(square).copy()).permute(2, 0, 1)
+
+
+@dataclass(slots=True)
+class StyleMoments:
+    """Count, mean and scatter of embeddings seen so far, updated batch by batch.
+
+    Args:
+        count: Number of embeddings.
+        mean: Their mean, float64.
+        scatter: Sum of the outer products of their deviations from the mean, float64.
+
+    Source:
+        Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sample
+        variances", 1979: no difference of large sums occurs, however many embeddings there are.
+
+    Example:
+        >>> moments = StyleMoments.empty(2)
+        >>> moments.update(torch.tensor([[1.0, 0.0], [3.0, 0.0]]))
+        >>> moments.update(torch.tensor([[5.0, 6.0]]))
+        >>> moments.mean, moments.covariance
+        (tensor([3., 2.], dtype=torch.float64),
+         tensor([[ 4.,  6.], [ 6., 12.]], dtype=torch.float64))
+    """
+
+    count: int
+    mean: Float64[Tensor, ' d']
+    scatter: Float64[Tensor, 'd d']
+
+    @classmethod
+    def empty(cls, dim: int) -> 'StyleMoments':
+        """Moments of nothing."""
+        return cls(
+            0, torch.zeros(dim, dtype=torch.float64), torch.zeros(dim, dim, dtype=torch.float64)
+        )
+
+    def update(self, embeddings: Float[Tensor, 'n d']) -> None:
+        """Take in a batch."""
+        batch = embeddings.detach().to('cpu', torch.float64)
+        if not len(batch):
+            return
+        batch_mean = batch.mean(0)
+        deviations = batch - batch_mean
+        shift = batch_mean - self.mean
+        total = self.count + len(batch)
+        self.scatter = (
+            self.scatter
+            + deviations.T @ deviations
+            + torch.outer(shift, shift) * (self.count * len(batch) / total)
+        )
+        self.mean = self.mean + shift * (len(batch) / total)
+        self.count = total
+
+    @property
+    def covariance(self) -> Float64[Tensor, 'd d']:
+        """Unbiased covariance; NaN below two embeddings."""
+        scatter = (self.scatter + self.scatter.T) / 2
+        return scatter / (self.count - 1) if self.count > 1 else torch.full_like(scatter, torch.nan)
+
+
+@dataclass(frozen=True, eq=False)
+class EarthStyle:
+    """A normal distribution of style embeddings, fitted to images of a field.
+
+    Args:
+        mean: Mean embedding, (d,).
+        covariance: Covariance, (d,d), symmetric.
+        provenance: Where it comes from: `source`, `num_images`, `predictor` (the class and a
+            fingerprint of its weights); any further strings.
+
+    Raises:
+        ConfigError: If the shapes do not fit or values are not finite.
+
+    Source:
+        Eqs. 1 and 2. The paper's field is Million-AID, whose statistics are not published; any
+        folder of images will do.
+
+    Example:
+        >>> style = EarthStyle(torch.zeros(2), torch.tensor([[4.0, 0.0], [0.0, 1.0]]))
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> samples = style.sample(20_000, generator=generator)
+        >>> [round(float(deviation), 1) for deviation in samples.std(0)]
+        [2.0, 1.0]
+    """
+
+    mean: Float[Tensor, ' d']
+    covariance: Float[Tensor, 'k l']
+    provenance: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        dim = len(self.mean) if self.mean.ndim == 1 else 0
+        if not dim or tuple(self.covariance.shape) != (dim, dim):
+            raise ConfigError(
+                f'mean is {tuple(self.mean.shape)} and covariance '
+                f'{tuple(self.covariance.shape)}: expected (d,) and (d, d)'
+            )
+        if not (self.mean.isfinite().all() and self.covariance.isfinite().all()):
+            raise ConfigError('mean or covariance is not finite: fit at least two images')
+
+    @cached_property
+    def _factors(self) -> tuple[Float64[Tensor, 'd d'], Float64[Tensor, ' d']]:
+        """Singular vectors U, with defined signs, and singular values S of the covariance."""
+        vectors, values, _ = torch.linalg.svd(self.covariance.double().cpu())
+        # Builds of LAPACK differ in the signs; without this a seed would mean other styles there.
+        largest = vectors.abs().argmax(0, keepdim=True)
+        return vectors * vectors.gather(0, largest).sign(), values
+
+    def sample(
+        self,
+        num_samples: int,
+        *,
+        generator: torch.Generator | None = None,
+        covariance: Literal['full', 'diagonal'] = 'full',
+    ) -> Float[Tensor, 'n d']:
+        """Embeddings drawn from the distribution.
+
+        Args:
+            num_samples: How many.
+            generator: Source of the draws; None for torch's global one.
+            covariance: `'full'`: mean + U√S z with the covariance's singular vectors and values, so
+                that samples have the covariance that was fitted. `'diagonal'`: mean + √S z, the
+                singular values as variances of independent coordinates.
+
+        Returns:
+            float32, on the CPU or the generator's device.
+
+        Source:
+            Eq. 2, N(Mean, Diag(SVD(Covariance))), can be read either way. `'full'` is how the style
+            networks' own authors sample (arXiv 1809.05375), and is what keeps samples inside the
+            field's styles.
+        """
+        device = torch.device('cpu') if generator is None else generator.device
+        normal = torch.randn(num_samples, len(self.mean), generator=generator, device=device)
+        vectors, values = self._factors
+        spread = values.sqrt()
+        if covariance == 'full':
+            deviations = normal.double() @ (vectors * spread).T.to(device)
+        else:
+            deviations = normal.double() * spread.to(device)
+        return (deviations + self.mean.double().to(device)).float()
+
+    @classmethod
+    def fit(
+        cls,
+        images: Path | str | Dataset[Any] | Iterable[Any],
+        predictor: nn.Module,
+        *,
+        source: str | None = None,
+        batch_size: int = 32,
+        workers: int = 0,
+        device: torch.device | str = 'cpu',
+        checkpoint: Path | str | None = None,
+        checkpoint_every: int = 100,
+        progress: bool = False,
+    ) -> 'EarthStyle':
+        """The distribution of the styles of images, in one pass.
+
+        Args:
+            images: A folder of pictures (see `StyleImageFolder`); a map-style dataset of images of
+                one size; or an iterable of batches, such as a data loader. Items are (c,h,w),
+                batches (b,c,h,w) with red, green, blue as `to_unit` takes them, or dictionaries
+                that hold them under `'image'`.
+            predictor: Style network, (b,3,h,w) in [0, 1] → (b,d). Put into eval mode and moved.
+            source: What to write down as the origin; by default the folder's name.
+            batch_size: Images at a time, of a folder or dataset.
+            workers: Processes that read a folder or dataset.
+            device: Where the network runs.
+            checkpoint: Where to keep what has been seen so far. If the file is there already, the
+                images counted in it are skipped (without reading, for a folder or dataset), and
+                the result is that of an uninterrupted run.
+            checkpoint_every: Batches from one writing of the checkpoint to the next. It is also
+                written at the end, and when an error or the user ends the run.
+            progress: Whether to show a progress bar.
+
+        Raises:
+            ConfigError: If there are fewer than two images.
+            CheckpointError: If the checkpoint is of other images or another predictor.
+            SceneError: If a file of a folder cannot be read.
+            SceneNotFoundError: If a folder is empty or not there.
+        """
+        if isinstance(images, (str, Path)):
+            images = StyleImageFolder(images)
+        if source is None:
+            source = images.folder.name if isinstance(images, StyleImageFolder) else 'unnamed'
+        predictor = predictor.eval().to(device)
+        provenance = {
+            'format': _FORMAT,
+            'source': source,
+            'images': _listing(images),
+            'predictor': f'{type(predictor).__name__}:{module_fingerprint(predictor)}',
+        }
+        path = None if checkpoint is None else Path(checkpoint)
+        moments = None if path is None or not path.exists() else _resume(path, provenance)
+        skip = 0 if moments is None else moments.count
+        batches, total = _batches(images, skip, batch_size, workers)
+        bar = tqdm(total=total, initial=skip, unit='image', disable=not progress, desc=source)
+        try:
+            with bar, torch.no_grad():
+                for index, batch in enumerate(batches, start=1):
+                    embeddings = predictor(to_unit(batch.to(device)))
+                    if moments is None:
+                        moments = StyleMoments.empty(embeddings.shape[1])
+                    moments.update(embeddings)
+                    bar.update(len(batch))
+                    if path is not None and index % checkpoint_every == 0:
+                        _write_moments(path, moments, provenance)
+        finally:
+            # also where a damaged picture or the user ends the run
+            if path is not None and moments is not None:
+                _write_moments(path, moments, provenance)
+        if moments is None or moments.count < 2:
+            raise ConfigError(
+                f'{source}: a covariance needs two images, got '
+                f'{0 if moments is None else moments.count}'
+            )
+        del provenance['format'], provenance['images']
+        return cls(
+            moments.mean,
+            moments.covariance,
+            {**provenance, 'num_images': str(moments.count)},
+        )
+
+    def save(self, path: Path | str) -> None:
+        """Write the distribution as safetensors, with its provenance; whole or not at all."""
+        tensors = {
+            'mean': self.mean.double().cpu().contiguous(),
+            'covariance': self.covariance.double().cpu().contiguous(),
+        }
+        _write(Path(path), tensors, {**self.provenance, 'format': _FORMAT})
+
+    @classmethod
+    def load(cls, path: Path | str) -> 'EarthStyle':
+        """Read what `save` wrote.
+
+        Raises:
+            CheckpointError: If the file is damaged or something else.
+        """
+        tensors, metadata = _read(Path(path))
+        if metadata.pop('format', None) != _FORMAT or tensors.keys() != {'mean', 'covariance'}:
+            raise CheckpointError(
+                f'{path} holds {sorted(tensors)}, no distribution of styles: give a file that '
+                'EarthStyle.save wrote'
+            )
+        return cls(tensors['mean'], tensors['covariance'], metadata)
+
+
+def style_distance(first: EarthStyle, second: EarthStyle) -> float:
+    """Fréchet distance between two distributions of styles, both taken as normal.
+
+    Args:
+        first: A distribution.
+        second: Another, of embeddings by the same predictor.
+
+    Returns:
+        √(|μ₁ − μ₂|² + tr(Σ₁ + Σ₂ − 2(Σ₁Σ₂)^½)), in the units of the embeddings. With fewer images
+        than dimensions it is biased upwards: compare sets of equal size.
+
+    Raises:
+        ConfigError: If the dimensions differ.
+
+    Source:
+        Dowson and Landau, "The Fréchet distance between multivariate normal distributions", 1982;
+        the distance that FID takes between features of another network.
+
+    Example:
+        >>> one = EarthStyle(torch.zeros(2), torch.eye(2))
+        >>> style_distance(one, EarthStyle(torch.tensor([3.0, 4.0]), torch.eye(2)))
+        5.0
+    """
+    if first.mean.shape != second.mean.shape:
+        raise ConfigError(
+            f'the styles have {len(first.mean)} and {len(second.mean)} dimensions: fit both with '
+            'one predictor'
+        )
+    a, b = first.covariance.double().cpu(), second.covariance.double().cpu()
+    values, vectors = torch.linalg.eigh(a)
+    root = (vectors * values.clamp(min=0).sqrt()) @ vectors.T
+    # Σ₁Σ₂ has the eigenvalues of Σ₁^½ Σ₂ Σ₁^½, which is symmetric.
+    shared = torch.linalg.eigvalsh(root @ b @ root).clamp(min=0).sqrt().sum()
+    shift = (first.mean.double().cpu() - second.mean.double().cpu()).square().sum()
+    squared = shift + a.trace() + b.trace() - 2 * shared
+    return float(squared.clamp(min=0).sqrt())
+
+
+def module_fingerprint(module: nn.Module) -> str:
+    """Sixteen hexadecimal digits that tell a module's weights from others.
+
+    Example:
+        >>> first = module_fingerprint(nn.Linear(2, 2))
+        >>> len(first), first == module_fingerprint(nn.Linear(2, 2))
+        (16, False)
+    """
+    digest = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(f'{name}{tuple(value.shape)}'.encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()[:16]
+
+
+def _batches(
+    images: Dataset[Any] | Iterable[Any], skip: int, batch_size: int, workers: int
+) -> tuple[Iterator[Tensor], int | None]:
+    """Batches after the first `skip` images, and the number of all images where it is known."""
+    if isinstance(images, Dataset):
+        total = len(images)  # type: ignore[arg-type]  # a map-style dataset has a length
+        rest = Subset(images, range(skip, total))
+        loader = DataLoader(rest, batch_size, num_workers=workers)
+        return (_image(batch) for batch in loader), total
+    return _behind((_image(batch) for batch in images), skip), None
+
+
+def _behind(batches: Iterable[Tensor], skip: int) -> Iterator[Tensor]:
+    for batch in batches:
+        if skip >= len(batch):
+            skip -= len(batch)
+        else:
+            yield batch[skip:]
+            skip = 0
+
+
+def _image(batch: Any) -> Tensor:
+    image = batch['image'] if isinstance(batch, Mapping) else batch
+    if not isinstance(image, Tensor) or image.ndim != 4:
+        raise ConfigError(
+            f'images come as {type(image).__name__}: expected batches (b, 3, h, w), or '
+            "dictionaries that hold them under 'image'"
+        )
+    return image
+
+
+def _listing(images: Dataset[Any] | Iterable[Any]) -> str:
+    """What tells these images from others, as far as that can be told without reading them."""
+    if isinstance(images, StyleImageFolder):
+        names = '\n'.join(path.relative_to(images.folder).as_posix() for path in images.paths)
+        return f'{images.side_px}:{hashlib.sha256(names.encode()).hexdigest()[:16]}'
+    if isinstance(images, Dataset):
+        return f'{type(images).__name__}:{len(images)}'  # type: ignore[arg-type]  # map-style
+    return 'iterable'
+
+
+def _resume(path: Path, provenance: Mapping[str, str]) -> StyleMoments:
+    tensors, metadata = _read(path)
+    if tensors.keys() != {'mean', 'scatter'} or 'count' not in metadata:
+        raise CheckpointError(f'{path} holds no moments of styles: remove it, or name another file')
+    count = int(metadata.pop('count'))
+    other = [key for key, value in provenance.items() if metadata.get(key) != value]
+    if other:
+        raise CheckpointError(
+            f'{path} was begun with another {" and ".join(other)}: remove it to start anew, or '
+            'name another file'
+        )
+    return StyleMoments(count, tensors['mean'], tensors['scatter'])
+
+
+def _write_moments(path: Path, moments: StyleMoments, provenance: Mapping[str, str]) -> None:
+    tensors = {'mean': moments.mean, 'scatter': moments.scatter}
+    _write(path, tensors, {**provenance, 'count': str(moments.count)})
+
+
+def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    beside = path.with_name(f'.{path.name}.{os.getpid()}')
+    try:
+        # one entry, for the file format keeps several in no order
+        save_file(tensors, beside, {'crossearth': json.dumps(metadata, sort_keys=True)})
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        with safe_open(path, framework='pt') as file:
+            tensors = {key: file.get_tensor(key) for key in list(file.keys())}
+            metadata = json.loads((file.metadata() or {}).get('crossearth', '{}'))
+            return tensors, metadata
+    except FileNotFoundError as error:
+        raise CheckpointError(f'{path} is not there') from error
+    except (SafetensorError, OSError, json.JSONDecodeError) as error:
+        raise CheckpointError(f'{path} is damaged or no safetensors file: {error}') from error
