@@ -5,6 +5,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 
+from crossearth import style_command
 from crossearth.errors import CrossEarthError
 
 __all__ = ['main']
@@ -65,6 +66,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     predict.add_argument('--device', help='where the model runs, such as cpu or cuda')
     predict.set_defaults(run=_run_predict)
+    style = commands.add_parser('style', help='fit styles to a folder of pictures, preview them')
+    style_command.add_arguments(style)
+    style.set_defaults(run=style_command.run)
     for name, text in _LIGHTNING.items():
         commands.add_parser(name, help=f'{text} (crossearth {name} --help)', add_help=False)
     return parser
