@@ -17,6 +17,7 @@ exclude_patterns = ['_build']
 html_theme = 'pydata_sphinx_theme'
 html_theme_options = {'show_toc_level': 2, 'navigation_with_keys': False}
 html_title = 'crossearth'
+html_sidebars = {'*': []}  # pages of the first level have no siblings to list
 default_role = 'code'
 myst_heading_anchors = 3
 autodoc_typehints = 'signature'

@@ -74,6 +74,7 @@ def test_the_readme_runs(empty_folder):
     for kind, path in (('images', image), ('masks', mask)):
         (empty_folder / 'scenes' / kind).mkdir()
         (empty_folder / 'scenes' / kind / 'scene.tif').write_bytes(path.read_bytes())
+    earth.write_style('style', images=4, size_px=64)
     (empty_folder / 'scene.tif').write_bytes(image.read_bytes())
     follow('README.md')
     assert (empty_folder / 'map.tif').is_file()

@@ -353,7 +353,7 @@ def style_distance(first: EarthStyle, second: EarthStyle) -> float:
         second: Another, of embeddings by the same predictor.
 
     Returns:
-        √(|μ₁ − μ₂|² + tr(Σ₁ + Σ₂ − 2(Σ₁Σ₂)^½)), in the units of the embeddings. With fewer images
+        `√(|μ₁ − μ₂|² + tr(Σ₁ + Σ₂ − 2(Σ₁Σ₂)^½))`, in the units of the embeddings. With fewer images
         than dimensions it is biased upwards: compare sets of equal size.
 
     Raises:

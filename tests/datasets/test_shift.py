@@ -1,0 +1,66 @@
+import kornia.augmentation as K
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from crossearth.datasets import FolderDataset, ShiftDataModule
+from crossearth.datasets.shift import augment_pair
+from crossearth.labels import ISPRS
+
+
+@pytest.fixture
+def data(write_raster, tmp_path):
+    rng = np.random.default_rng(0)
+    for i in range(2):
+        write_raster(f'images/{i}.tif', rng.integers(0, 255, (3, 40, 50), np.uint8))
+        write_raster(f'masks/{i}.tif', rng.integers(0, 6, (1, 40, 50), np.uint8))
+    scenes = FolderDataset(tmp_path / 'images', tmp_path / 'masks', labels=ISPRS)
+    return ShiftDataModule(
+        scenes, unseen={'b': scenes, 'a': scenes}, size_px=16, windows_per_epoch=10, batch_size=3
+    )
+
+
+def test_there_is_one_test_loader_for_each_domain_in_their_order(data):
+    assert data.domains == ('b', 'a')
+    loaders = data.test_dataloader()
+    assert len(loaders) == 2
+    assert sum(len(batch['image']) for batch in loaders[0]) == 2 * 3 * 4
+
+
+def test_short_training_batches_are_dropped(data):
+    assert [len(batch['image']) for batch in data.train_dataloader()] == [3, 3, 3]
+
+
+def test_images_reach_the_model_in_the_unit_range(data):
+    batch = next(iter(data.train_dataloader()))
+    moved = data.on_after_batch_transfer(batch, 0)
+    assert torch.allclose(moved['image'], batch['image'] / 255)
+    assert batch['image'].dtype == torch.uint8
+
+
+def test_labels_move_with_their_pixels_and_what_is_uncovered_is_ignored():
+    mask = torch.randint(0, 6, (4, 16, 16))
+    mask[:, :2] = 255
+    image = mask[:, None].float().div(255).expand(-1, 3, -1, -1)
+    turn = K.AugmentationSequential(
+        K.RandomHorizontalFlip(p=1.0), K.RandomVerticalFlip(p=1.0), data_keys=None
+    )
+    moved = augment_pair(turn, {'image': image, 'mask': mask})
+    assert torch.equal(moved['mask'], mask.flip(1, 2))
+    assert torch.equal(moved['image'].mul(255).round()[:, 0].long(), moved['mask'])
+    assert moved['mask'].dtype == torch.int64
+    shift = K.AugmentationSequential(
+        K.RandomAffine(0.0, translate=(0.5, 0.5), resample='nearest', p=1.0), data_keys=None
+    )
+    torch.manual_seed(0)
+    moved = augment_pair(shift, {'image': image + 1 / 255, 'mask': mask})
+    uncovered = moved['image'][:, 0] == 0
+    assert uncovered.any()
+    assert (moved['mask'][uncovered] == 255).all()
+
+
+def test_an_augmentation_that_does_nothing_leaves_every_label_as_it_was():
+    mask = torch.arange(256).view(1, 16, 16)
+    kept = augment_pair(nn.Identity(), {'image': torch.rand(1, 3, 16, 16), 'mask': mask})
+    assert torch.equal(kept['mask'], mask)
