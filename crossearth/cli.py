@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Sequence
 
 from crossearth import style_command
-from crossearth.errors import CrossEarthError
+from crossearth.errors import ConfigError, CrossEarthError
 
 __all__ = ['main']
 
@@ -107,29 +107,50 @@ def _run_predict(arguments: argparse.Namespace) -> None:
 
 
 def _run_lightning(words: list[str] | None) -> None:
-    from lightning.pytorch.cli import LightningCLI
+    from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
     from crossearth.datasets import ShiftDataModule
-    from crossearth.trainers import DomainGeneralizationTask
+    from crossearth.trainers import DomainGeneralizationTask, check_checkpoint
 
     class Line(LightningCLI):
-        def before_instantiate_classes(self) -> None:
+        def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+            super().parse_arguments(parser, args)
             # A checkpoint may come from anywhere: it holds tensors and numbers, and no code is run.
-            self.config[self.subcommand]['weights_only'] = True
+            words = self.config[self.config.subcommand]
+            words['weights_only'] = True
+            if words.get('ckpt_path') not in {None, 'best', 'last', 'hpc'}:
+                check_checkpoint(words['ckpt_path'])
 
     with warnings.catch_warnings():
         warnings.filterwarnings('ignore', message='.*does not have many workers')
         warnings.filterwarnings('ignore', message='Total length of .list. across ranks')
         warnings.filterwarnings('ignore', message='.*LeafSpec')  # lightning's use of torch
-        Line(
-            DomainGeneralizationTask,
-            ShiftDataModule,
-            subclass_mode_model=True,
-            subclass_mode_data=True,
-            trainer_defaults={'use_distributed_sampler': False},
-            save_config_kwargs={'overwrite': True},
-            args=words,
-        )
+        try:
+            Line(
+                DomainGeneralizationTask,
+                ShiftDataModule,
+                subclass_mode_model=True,
+                subclass_mode_data=True,
+                trainer_defaults={'use_distributed_sampler': False},
+                save_config_kwargs={'overwrite': True},
+                parser_kwargs={
+                    'exit_on_error': False,
+                    **{name: {'exit_on_error': False} for name in _LIGHTNING},
+                },
+                args=words,
+            )
+        except argparse.ArgumentError as error:
+            raise _first_cause(error) from error
+
+
+def _first_cause(error: BaseException) -> CrossEarthError:
+    """The error of this library that a parser of recipes wrapped, or its message as one."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, CrossEarthError):
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    return ConfigError(' '.join(str(error).split()))
 
 
 if __name__ == '__main__':

@@ -1,5 +1,6 @@
 """Training tasks."""
 
+from crossearth.trainers.checkpoint import check_checkpoint
 from crossearth.trainers.domain_generalization import DomainGeneralizationTask
 from crossearth.trainers.losses import cross_entropy_dice, dice_loss
 from crossearth.trainers.optimizer import parameter_groups, poly_factor
@@ -9,6 +10,7 @@ from crossearth.trainers.styles import fourier_style
 __all__ = [
     'DomainGeneralizationTask',
     'SaveModel',
+    'check_checkpoint',
     'cross_entropy_dice',
     'dice_loss',
     'fourier_style',

@@ -170,7 +170,7 @@ def test_nothing_but_ignored_pixels_costs_nothing():
     assert model.losses(torch.rand(2, 3, 32, 32), mask)['loss_ce'] == 0
 
 
-def test_mask_of_another_size_is_refused():
+def test_mask_of_another_size_is_refused(unchecked):
     model = fpn_timm('resnet10t', num_classes=2, width=16)
     with pytest.raises(ShapeError, match='mask of 30x32 px does not fit the image of 32x32 px'):
         model.losses(torch.rand(1, 3, 32, 32), torch.zeros(1, 30, 32, dtype=torch.long))
