@@ -98,8 +98,8 @@ class StylePredictor(FrozenModule):
 class MobileStylePredictor(FrozenModule):
     """Style embeddings by MobileNetV2 with its normalisations folded in; frozen.
 
-    The predictor of the light model: a quarter of the parameters of `StylePredictor` and a
-    twelfth of its arithmetic. Its embeddings are of another space than `StylePredictor`'s.
+    The predictor of the light model: a quarter of the parameters of `StylePredictor` and an
+    eighth of its arithmetic. Its embeddings are of another space than `StylePredictor`'s.
 
     Args:
         style_dim: Length of an embedding.
