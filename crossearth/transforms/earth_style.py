@@ -16,7 +16,7 @@ from PIL import Image, UnidentifiedImageError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset
 from tqdm import tqdm
 
 from crossearth.errors import CheckpointError, ConfigError, SceneError, SceneNotFoundError
@@ -93,7 +93,7 @@ def read_picture(path: Path, *, side_px: int) -> UInt8[Tensor, '3 s s']:
             resized = picture.convert('RGB').resize(size, Image.Resampling.BILINEAR)
     except FileNotFoundError as error:
         raise SceneNotFoundError(f'{path} is not there') from error
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as error:
         raise SceneError(
             f'{path} is damaged or no picture ({error}): replace or remove it'
         ) from error
@@ -402,7 +402,7 @@ def _batches(
     images: Dataset[Any] | Iterable[Any], skip: int, batch_size: int, workers: int
 ) -> tuple[Iterator[Tensor], int | None]:
     """Batches after the first `skip` images, and the number of all images where it is known."""
-    if isinstance(images, Dataset):
+    if isinstance(images, Dataset) and not isinstance(images, IterableDataset):
         total = len(images)  # type: ignore[arg-type]  # a map-style dataset has a length
         rest = Subset(images, range(skip, total))
         loader = DataLoader(rest, batch_size, num_workers=workers)
@@ -434,7 +434,7 @@ def _listing(images: Dataset[Any] | Iterable[Any]) -> str:
     if isinstance(images, StyleImageFolder):
         names = '\n'.join(path.relative_to(images.folder).as_posix() for path in images.paths)
         return f'{images.side_px}:{hashlib.sha256(names.encode()).hexdigest()[:16]}'
-    if isinstance(images, Dataset):
+    if isinstance(images, Dataset) and not isinstance(images, IterableDataset):
         return f'{type(images).__name__}:{len(images)}'  # type: ignore[arg-type]  # map-style
     return 'iterable'
 

@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from scipy.linalg import sqrtm
 from torch import Tensor, nn
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, IterableDataset
 
 from crossearth.errors import CheckpointError, ConfigError, SceneError, SceneNotFoundError
 from crossearth.transforms import EarthStyle, StyleImageFolder, StyleMoments, style_distance
@@ -101,7 +101,13 @@ def test_datasets_and_batches_of_any_type_are_fitted_alike(folder: Path) -> None
 
     stacked = torch.stack([images[index] for index in range(len(images))])
     expected = EarthStyle.fit(images, Colours())
-    for source in (Samples(), stacked.split(7), ({'image': part} for part in stacked.split(4))):
+
+    class Stream(IterableDataset[Tensor]):
+        def __iter__(self) -> Iterator[Tensor]:
+            yield from stacked.split(5)
+
+    parts = ({'image': part} for part in stacked.split(4))
+    for source in (Samples(), Stream(), stacked.split(7), parts):
         style = EarthStyle.fit(source, Colours(), batch_size=3)
         assert torch.allclose(style.mean, expected.mean, atol=1e-7)
         assert torch.allclose(style.covariance, expected.covariance, atol=1e-9)
