@@ -3,7 +3,6 @@
 from crossearth.transforms.earth_injection import EarthStyleInjection
 from crossearth.transforms.earth_style import (
     EarthStyle,
-    StyleImageFolder,
     StyleMoments,
     style_distance,
 )
@@ -13,6 +12,7 @@ from crossearth.transforms.patches import PatchMask, kept_patches, patch_grid
 from crossearth.transforms.photometric import PhotometricDistortion
 from crossearth.transforms.scale_crop import RandomScaleCrop
 from crossearth.transforms.seeded import SeededAugmentation
+from crossearth.transforms.style_images import StyleImageFolder
 from crossearth.transforms.unit import to_unit
 
 __all__ = [
