@@ -16,6 +16,7 @@ import torch
 from torch.utils.data import Subset
 
 from crossearth.models.style import light_style_networks
+from crossearth.radiometry import to_unit
 from crossearth.transforms import (
     EarthStyle,
     EarthStyleInjection,
@@ -24,7 +25,6 @@ from crossearth.transforms import (
     StyleInjection,
     StyleMoments,
     style_distance,
-    to_unit,
 )
 
 DATA = Path(os.environ.get('CROSSEARTH_TEST_DATA', '../shared/data'))

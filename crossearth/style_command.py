@@ -117,7 +117,7 @@ def _preview(args: argparse.Namespace) -> None:
     from crossearth.models.style import load_style_predictor, load_style_transformer
     from crossearth.radiometry import to_unit
     from crossearth.transforms import EarthStyle, EarthStyleInjection
-    from crossearth.transforms.earth_style import read_picture
+    from crossearth.transforms.style_images import read_picture
 
     style = EarthStyle.load(args.style)
     predictor = load_style_predictor(args.predictor) if args.predictor else load_style_predictor()

@@ -25,6 +25,13 @@ from crossearth.models.pyramid import TimmPyramid
 from crossearth.models.rein import Adapter, LoRARein, Rein
 from crossearth.models.rein_vit import ReinViT
 from crossearth.models.segmenter import IMAGENET_MEAN, IMAGENET_STD, Recipe, Segmenter
+from crossearth.models.style import (
+    GhiasiTransformer,
+    MobileStylePredictor,
+    StylePredictor,
+    load_style_predictor,
+    load_style_transformer,
+)
 
 __all__ = [
     'IMAGENET_MEAN',
@@ -36,11 +43,13 @@ __all__ = [
     'FPNDecoder',
     'Features',
     'GeospatialSemanticExtractor',
+    'GhiasiTransformer',
     'Injector',
     'LoRARein',
     'Mask2FormerDecoder',
     'MaskLosses',
     'MaskPredictions',
+    'MobileStylePredictor',
     'ModelInfo',
     'MultiScaleDeformableAttention',
     'PixelFeatures',
@@ -48,6 +57,7 @@ __all__ = [
     'Rein',
     'ReinViT',
     'Segmenter',
+    'StylePredictor',
     'TimmPyramid',
     'convert_dinov2',
     'create_timm',
@@ -55,6 +65,8 @@ __all__ = [
     'fpn_timm',
     'frozen_names',
     'load_model',
+    'load_style_predictor',
+    'load_style_transformer',
     'load_weights',
     'mask_losses',
     'read_model_info',

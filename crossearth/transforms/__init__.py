@@ -3,7 +3,6 @@
 from crossearth.transforms.earth_injection import EarthStyleInjection
 from crossearth.transforms.earth_style import (
     EarthStyle,
-    StyleImageFolder,
     StyleMoments,
     style_distance,
 )
@@ -11,7 +10,9 @@ from crossearth.transforms.fourier import FourierStyle
 from crossearth.transforms.injection import StyleInjection, follow_statistics
 from crossearth.transforms.patches import PatchMask, kept_patches, patch_grid
 from crossearth.transforms.photometric import PhotometricDistortion
+from crossearth.transforms.scale_crop import RandomScaleCrop
 from crossearth.transforms.seeded import SeededAugmentation
+from crossearth.transforms.style_images import StyleImageFolder
 
 __all__ = [
     'EarthStyle',
@@ -19,6 +20,7 @@ __all__ = [
     'FourierStyle',
     'PatchMask',
     'PhotometricDistortion',
+    'RandomScaleCrop',
     'SeededAugmentation',
     'StyleImageFolder',
     'StyleInjection',

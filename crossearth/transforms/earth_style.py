@@ -9,97 +9,26 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
-from jaxtyping import Float, Float64, UInt8
-from PIL import Image, UnidentifiedImageError
+from jaxtyping import Float, Float64
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset
 from tqdm import tqdm
 
-from crossearth.errors import CheckpointError, ConfigError, SceneError, SceneNotFoundError
+from crossearth.errors import CheckpointError, ConfigError
 from crossearth.radiometry import to_unit
+from crossearth.transforms.style_images import StyleImageFolder
 
 __all__ = [
     'EarthStyle',
-    'StyleImageFolder',
     'StyleMoments',
     'module_fingerprint',
-    'read_picture',
     'style_distance',
 ]
 
 _FORMAT = 'crossearth.earth_style.1'
-_SUFFIXES = frozenset({'.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp'})
-
-
-class StyleImageFolder(Dataset[Tensor]):
-    """The pictures under a folder, all of one size, as a source of styles.
-
-    Args:
-        folder: Searched with all its subfolders for bmp, jpeg, png, tiff and webp files of 8 bits.
-        side_px: The shorter side is resized to this, with antialiasing, and the middle square is
-            cut out. The scale of textures is part of a style: 256 is what the style networks were
-            trained at.
-
-    Raises:
-        SceneNotFoundError: If the folder is not there or holds no picture.
-        SceneError: When an item is read, if it is damaged or of more than 8 bits.
-    """
-
-    def __init__(self, folder: Path | str, *, side_px: int = 256) -> None:
-        self.folder = Path(folder)
-        self.side_px = side_px
-        self.paths = sorted(
-            path for path in self.folder.rglob('*') if path.suffix.lower() in _SUFFIXES
-        )
-        if not self.paths:
-            raise SceneNotFoundError(
-                f'{folder} holds no picture, or is not there: give a folder with '
-                f'{", ".join(sorted(_SUFFIXES))} files'
-            )
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> UInt8[Tensor, '3 s s']:
-        """A picture in red, green, blue."""
-        return read_picture(self.paths[index], side_px=self.side_px)
-
-
-def read_picture(path: Path, *, side_px: int) -> UInt8[Tensor, '3 s s']:
-    """The middle square of a picture, resized with antialiasing, in red, green, blue.
-
-    Args:
-        path: A file of 8 bits a band that Pillow reads.
-        side_px: Side of the square, to which the picture's shorter side is resized.
-
-    Raises:
-        SceneNotFoundError: If the file is not there.
-        SceneError: If it is damaged or of more than 8 bits.
-    """
-    try:
-        with Image.open(path) as picture:
-            if picture.mode.startswith(('I', 'F')):
-                raise SceneError(
-                    f'{path} has more than 8 bits a band ({picture.mode}): scale it to 8 bits '
-                    'first, as one would to look at it'
-                )
-            width, height = picture.size
-            factor = side_px / min(width, height)
-            size = (max(round(width * factor), 1), max(round(height * factor), 1))
-            resized = picture.convert('RGB').resize(size, Image.Resampling.BILINEAR)
-    except FileNotFoundError as error:
-        raise SceneNotFoundError(f'{path} is not there') from error
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise SceneError(
-            f'{path} is damaged or no picture ({error}): replace or remove it'
-        ) from error
-    left, top = ((length - side_px) // 2 for length in resized.size)
-    square = resized.crop((left, top, left + side_px, top + side_px))
-    return torch.from_numpy(np.asarray(square).copy()).permute(2, 0, 1)
 
 
 @dataclass(slots=True)
@@ -402,7 +331,7 @@ def _batches(
     images: Dataset[Any] | Iterable[Any], skip: int, batch_size: int, workers: int
 ) -> tuple[Iterator[Tensor], int | None]:
     """Batches after the first `skip` images, and the number of all images where it is known."""
-    if isinstance(images, Dataset):
+    if isinstance(images, Dataset) and not isinstance(images, IterableDataset):
         total = len(images)  # type: ignore[arg-type]  # a map-style dataset has a length
         rest = Subset(images, range(skip, total))
         loader = DataLoader(rest, batch_size, num_workers=workers)
@@ -434,7 +363,7 @@ def _listing(images: Dataset[Any] | Iterable[Any]) -> str:
     if isinstance(images, StyleImageFolder):
         names = '\n'.join(path.relative_to(images.folder).as_posix() for path in images.paths)
         return f'{images.side_px}:{hashlib.sha256(names.encode()).hexdigest()[:16]}'
-    if isinstance(images, Dataset):
+    if isinstance(images, Dataset) and not isinstance(images, IterableDataset):
         return f'{type(images).__name__}:{len(images)}'  # type: ignore[arg-type]  # map-style
     return 'iterable'
 

@@ -126,7 +126,9 @@ class PatchMask(SeededAugmentation):
         if isinstance(prompt, nn.Parameter):
             self.prompt = prompt
         else:
-            self.register_buffer('prompt', torch.as_tensor(prompt, dtype=torch.float32))
+            self.register_buffer(
+                'prompt', torch.as_tensor(prompt, dtype=torch.float32), persistent=False
+            )
 
     def generate_parameters(self, batch_shape: tuple[int, ...]) -> dict[str, Tensor]:
         """One draw a patch."""

@@ -3,6 +3,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.error import URLError
 
 import numpy as np
 import pytest
@@ -206,6 +207,33 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     )
     with pytest.raises(CheckpointError, match=message):
         load_style_transformer(tmp_path / 't.pth')
+
+
+def test_weights_that_cannot_be_downloaded_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(*args: object, **kwargs: object) -> None:
+        raise URLError('no network')
+
+    monkeypatch.setattr('torchvision.models._api.load_state_dict_from_url', offline)
+    with pytest.raises(CheckpointError, match=r'predictor\.pth cannot be had .*by hand and give'):
+        load_style_predictor()
+
+
+def test_published_weights_are_loaded_without_running_code(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    published = {'state_dict_stylepredictor': StylePredictor().state_dict()}
+    asked: dict[str, object] = {}
+
+    def download(url: str, **kwargs: object) -> dict[str, object]:
+        asked.update(kwargs, url=url)
+        return published
+
+    monkeypatch.setattr('torchvision.models._api.load_state_dict_from_url', download)
+    predictor = load_style_predictor(progress=False)
+    assert asked['weights_only'] is True
+    assert asked['url'].endswith('/checkpoint_stylepredictor.pth')
+    expected = published['state_dict_stylepredictor']['fc.weight']
+    assert torch.equal(predictor.state_dict()['fc.weight'], expected)
 
 
 class Harmful:

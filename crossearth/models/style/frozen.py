@@ -1,11 +1,12 @@
 """Networks that are used and never trained."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-__all__ = ['FrozenModule']
+__all__ = ['FrozenModule', 'each_on_cpu']
 
 
 class FrozenModule(nn.Module):
@@ -37,3 +38,19 @@ class FrozenModule(nn.Module):
     def train(self, mode: bool = True) -> Any:  # noqa: ARG002 -- nn.Module's signature
         """Leave the module in eval mode, whatever is asked for."""
         return super().train(False)
+
+
+def each_on_cpu(function: Callable[..., Tensor], *batches: Tensor) -> Tensor:
+    """A function of batches, taken sample by sample on a CPU and at once elsewhere.
+
+    The activations of one image fit a CPU's cache, those of a batch do not: one by one, the style
+    transformer takes little more than half the time.
+
+    Example:
+        >>> each_on_cpu(torch.add, torch.tensor([1, 2]), torch.tensor([3, 4]))
+        tensor([4, 6])
+    """
+    if batches[0].device.type != 'cpu' or len(batches[0]) < 2:
+        return function(*batches)
+    parts = zip(*(torch.split(batch, 1) for batch in batches), strict=True)
+    return torch.cat([function(*part) for part in parts])

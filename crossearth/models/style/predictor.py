@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torchvision.models.inception import BasicConv2d, InceptionA, InceptionB, InceptionC
 
-from crossearth.models.style.frozen import FrozenModule
+from crossearth.models.style.frozen import FrozenModule, each_on_cpu
 from crossearth.models.style.transformer import require_style_image
 
 __all__ = ['MobileStylePredictor', 'StylePredictor']
@@ -70,6 +70,9 @@ class StylePredictor(FrozenModule):
             ShapeError: If the images are too small or have other bands.
         """
         require_style_image(image)
+        return each_on_cpu(self._embed, image)
+
+    def _embed(self, image: Tensor) -> Tensor:
         shorter = min(image.shape[-2:])
         if shorter < _SMALLEST_TRUNK_SIDE_PX:
             height, width = (
@@ -95,8 +98,8 @@ class StylePredictor(FrozenModule):
 class MobileStylePredictor(FrozenModule):
     """Style embeddings by MobileNetV2 with its normalisations folded in; frozen.
 
-    The predictor of the light model: a quarter of the parameters of `StylePredictor` and a
-    twelfth of its arithmetic. Its embeddings are of another space than `StylePredictor`'s.
+    The predictor of the light model: a quarter of the parameters of `StylePredictor` and an
+    eighth of its arithmetic. Its embeddings are of another space than `StylePredictor`'s.
 
     Args:
         style_dim: Length of an embedding.
@@ -149,6 +152,9 @@ class MobileStylePredictor(FrozenModule):
             ShapeError: If the images are too small or have other bands.
         """
         require_style_image(image)
+        return each_on_cpu(self._embed, image)
+
+    def _embed(self, image: Tensor) -> Tensor:
         features = image.contiguous(memory_format=torch.channels_last)
         features = F.relu6(self.stem(_pad_same(features, 3, 2)))
         for block in self.blocks:

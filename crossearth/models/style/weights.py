@@ -257,7 +257,15 @@ def _published[N: nn.Module](network: N, origin: Path | WeightsEnum, key: str, p
     """A network with a file of style-augmentation, whose tensors lie under `key`."""
     if isinstance(origin, WeightsEnum):
         name = origin.url
-        content = origin.get_state_dict(progress=progress, weights_only=True, map_location='cpu')
+        try:
+            content = origin.get_state_dict(
+                progress=progress, weights_only=True, map_location='cpu'
+            )
+        except (OSError, RuntimeError, pickle.UnpicklingError) as error:
+            raise CheckpointError(
+                f'{name} cannot be had or is damaged ({error}): download it by hand and give the '
+                'path of the file'
+            ) from error
     else:
         name = str(origin)
         content = _torch_file(origin)

@@ -1,0 +1,83 @@
+"""Pictures in folders, as a source of styles."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from crossearth.errors import SceneError, SceneNotFoundError
+
+__all__ = ['StyleImageFolder', 'read_picture']
+
+_SUFFIXES = frozenset({'.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp'})
+
+
+class StyleImageFolder(Dataset[Tensor]):
+    """The pictures under a folder, all of one size, as a source of styles.
+
+    Args:
+        folder: Searched with all its subfolders for bmp, jpeg, png, tiff and webp files of 8 bits.
+        side_px: The shorter side is resized to this, with antialiasing, and the middle square is
+            cut out. The scale of textures is part of a style: 256 is what the style networks were
+            trained at.
+
+    Raises:
+        SceneNotFoundError: If the folder is not there or holds no picture.
+        SceneError: When an item is read, if it is damaged or of more than 8 bits.
+    """
+
+    def __init__(self, folder: Path | str, *, side_px: int = 256) -> None:
+        self.folder = Path(folder)
+        self.side_px = side_px
+        self.paths = sorted(
+            path for path in self.folder.rglob('*') if path.suffix.lower() in _SUFFIXES
+        )
+        if not self.paths:
+            raise SceneNotFoundError(
+                f'{folder} holds no picture, or is not there: give a folder with '
+                f'{", ".join(sorted(_SUFFIXES))} files'
+            )
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> UInt8[Tensor, '3 s s']:
+        """A picture in red, green, blue."""
+        return read_picture(self.paths[index], side_px=self.side_px)
+
+
+def read_picture(path: Path, *, side_px: int) -> UInt8[Tensor, '3 s s']:
+    """The middle square of a picture, resized with antialiasing, in red, green, blue.
+
+    Args:
+        path: A file of 8 bits a band that Pillow reads.
+        side_px: Side of the square, to which the picture's shorter side is resized.
+
+    Raises:
+        SceneNotFoundError: If the file is not there.
+        SceneError: If it is damaged or of more than 8 bits.
+    """
+    try:
+        with Image.open(path) as picture:
+            if picture.mode.startswith(('I', 'F')):
+                raise SceneError(
+                    f'{path} has more than 8 bits a band ({picture.mode}): scale it to 8 bits '
+                    'first, as one would to look at it'
+                )
+            width, height = picture.size
+            factor = side_px / min(width, height)
+            size = (max(round(width * factor), 1), max(round(height * factor), 1))
+            resized = picture.convert('RGB').resize(size, Image.Resampling.BILINEAR)
+    except FileNotFoundError as error:
+        raise SceneNotFoundError(f'{path} is not there') from error
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as error:
+        raise SceneError(
+            f'{path} is damaged or no picture ({error}): replace or remove it'
+        ) from error
+    left, top = ((length - side_px) // 2 for length in resized.size)
+    square = resized.crop((left, top, left + side_px, top + side_px))
+    return torch.from_numpy(np.asarray(square).copy()).permute(2, 0, 1)

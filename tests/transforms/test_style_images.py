@@ -1,0 +1,40 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from crossearth.errors import SceneError, SceneNotFoundError
+from crossearth.transforms import StyleImageFolder
+
+
+def test_pictures_are_resized_and_cut_to_the_middle(tmp_path: Path) -> None:
+    ramp = np.repeat(np.linspace(0, 255, 80).astype(np.uint8)[None], 40, 0)
+    Image.fromarray(ramp).save(tmp_path / 'ramp.png')
+    square = StyleImageFolder(tmp_path, side_px=20)[0]
+    assert square.shape == (3, 20, 20)
+    expected = np.interp(np.arange(10, 30) * 2 + 0.5, np.arange(80), ramp[0])
+    assert np.abs(square[0, 10].numpy() - expected).max() <= 2
+
+
+def test_folders_without_pictures_are_refused(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / 'none'):
+        with pytest.raises(SceneNotFoundError, match='holds no picture, or is not there'):
+            StyleImageFolder(folder)
+
+
+def test_damaged_pictures_are_named(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((30, 30, 3), np.uint8)).save(tmp_path / 'a.png')
+    whole = (tmp_path / 'a.png').read_bytes()
+    (tmp_path / 'b.png').write_bytes(whole[: len(whole) // 2])
+    (tmp_path / 'c.jpg').write_text('not a picture')
+    images = StyleImageFolder(tmp_path)
+    for index, name in ((1, r'b\.png'), (2, r'c\.jpg')):
+        with pytest.raises(SceneError, match=f'{name} is damaged or no picture'):
+            images[index]
+
+
+def test_pictures_of_16_bits_are_refused(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((30, 30), np.uint16)).save(tmp_path / 'a.tif')
+    with pytest.raises(SceneError, match=r'a\.tif has more than 8 bits a band .* scale it to 8'):
+        StyleImageFolder(tmp_path)[0]
