@@ -139,18 +139,18 @@ def _run_lightning(words: list[str] | None) -> None:
                 },
                 args=words,
             )
-        except argparse.ArgumentError as error:
-            raise _first_cause(error) from error
+        except (argparse.ArgumentError, TypeError, ValueError) as error:
+            raise (_own_cause(error) or error) from error
 
 
-def _first_cause(error: BaseException) -> CrossEarthError:
-    """The error of this library that a parser of recipes wrapped, or its message as one."""
+def _own_cause(error: BaseException) -> CrossEarthError | None:
+    """The error of this library that the parser of recipes wrapped into its own, if any."""
     cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, CrossEarthError):
-            return cause
+    while cause is not None and not isinstance(cause, CrossEarthError):
         cause = cause.__cause__ or cause.__context__
-    return ConfigError(' '.join(str(error).split()))
+    if cause is None and isinstance(error, argparse.ArgumentError):
+        return ConfigError(' '.join(str(error).split()))
+    return cause
 
 
 if __name__ == '__main__':

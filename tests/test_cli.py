@@ -82,3 +82,34 @@ def test_models_and_transforms_need_neither_rasters_nor_lightning(package):
     code = f'import sys, {package}; print([name for name in {heavy} if name in sys.modules])'
     done = subprocess.run([sys.executable, '-c', code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == '[]'
+
+
+RECIPE = """
+model:
+  class_path: crossearth.trainers.DomainGeneralizationTask
+  init_args:
+    model: {class_path: crossearth.models.fpn_timm, init_args: {name: resnet10t, num_classes: 1}}
+    labels: &labels {name: one, classes: [a], palette: [[0, 0, 0]]}
+data:
+  class_path: crossearth.datasets.ShiftDataModule
+  init_args:
+    train:
+      class_path: crossearth.datasets.FolderDataset
+      init_args: {images: nowhere, labels: *labels}
+"""
+
+
+@pytest.mark.filterwarnings('ignore')  # lightning's notice that arguments are not the process's
+def test_a_mistake_in_a_recipe_is_one_line(tmp_path, capsys):
+    recipe = tmp_path / 'recipe.yaml'
+    recipe.write_text(RECIPE)
+    assert main(['fit', '--config', str(recipe)]) == 2
+    assert 'crossearth: nowhere: no such folder; check the path\n' in capsys.readouterr().err
+    recipe.write_text(RECIPE.replace('FolderDataset', 'NoDataset'))
+    assert main(['fit', '--config', str(recipe)]) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith('crossearth: ')
+    assert 'NoDataset' in last
+    recipe.write_text(RECIPE)
+    assert main(['test', '--config', str(recipe), '--ckpt_path', str(recipe)]) == 2
+    assert 'recipe.yaml: damaged or no checkpoint' in capsys.readouterr().err
