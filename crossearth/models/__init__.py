@@ -1,9 +1,18 @@
 """Backbones, adapters and decoders; `crossearth.models` needs torch and timm only."""
 
-from crossearth.models.builders import fpn_timm, rein_vit_fpn
+from crossearth.models.builders import (
+    crossearth_vit_base,
+    crossearth_vit_large,
+    crossearth_vit_small,
+    fpn_timm,
+    frozen_vit_large,
+    rein_vit_fpn,
+    rein_vit_large,
+)
 from crossearth.models.checkpoint import ModelInfo, load_model, read_model_info, save_model
+from crossearth.models.crossearth import CrossEarth
 from crossearth.models.deformable import MultiScaleDeformableAttention, deformable_attention
-from crossearth.models.dinov2 import convert_dinov2
+from crossearth.models.dinov2 import convert_dinov2, dinov2_vit
 from crossearth.models.features import Backbone, Decoder, Features
 from crossearth.models.fpn import FPNDecoder
 from crossearth.models.geospatial import GeospatialSemanticExtractor, Injector
@@ -18,6 +27,8 @@ from crossearth.models.pretrained import create_timm, load_weights, read_weights
 from crossearth.models.pyramid import TimmPyramid
 from crossearth.models.rein import Adapter, LoRARein, Rein
 from crossearth.models.rein_vit import ReinViT
+from crossearth.models.released import CrossEarth_Weights, ReleasedFile
+from crossearth.models.restorer import MultiStageASPP, SharedASPP
 from crossearth.models.segmenter import IMAGENET_MEAN, IMAGENET_STD, Recipe, Segmenter
 
 __all__ = [
@@ -25,6 +36,8 @@ __all__ = [
     'IMAGENET_STD',
     'Adapter',
     'Backbone',
+    'CrossEarth',
+    'CrossEarth_Weights',
     'Decoder',
     'DeformablePixelDecoder',
     'FPNDecoder',
@@ -37,22 +50,31 @@ __all__ = [
     'MaskPredictions',
     'ModelInfo',
     'MultiScaleDeformableAttention',
+    'MultiStageASPP',
     'PixelFeatures',
     'Recipe',
     'Rein',
     'ReinViT',
+    'ReleasedFile',
     'Segmenter',
+    'SharedASPP',
     'TimmPyramid',
     'convert_dinov2',
     'create_timm',
+    'crossearth_vit_base',
+    'crossearth_vit_large',
+    'crossearth_vit_small',
     'deformable_attention',
+    'dinov2_vit',
     'fpn_timm',
+    'frozen_vit_large',
     'load_model',
     'load_weights',
     'mask_losses',
     'read_model_info',
     'read_weights',
     'rein_vit_fpn',
+    'rein_vit_large',
     'save_model',
     'sine_positions',
 ]
