@@ -1,6 +1,7 @@
 """Backbones, adapters and decoders; `crossearth.models` needs torch and timm only."""
 
 from crossearth.models.builders import (
+    crossearth_rvsa_large,
     crossearth_vit_base,
     crossearth_vit_large,
     crossearth_vit_small,
@@ -29,11 +30,13 @@ from crossearth.models.rein import Adapter, LoRARein, Rein
 from crossearth.models.rein_vit import ReinViT
 from crossearth.models.released import CrossEarth_Weights, ReleasedFile
 from crossearth.models.restorer import MultiStageASPP, SharedASPP
+from crossearth.models.rvsa import RVSA, load_mtp, resize_mtp, rvsa_vit_base, rvsa_vit_large
 from crossearth.models.segmenter import IMAGENET_MEAN, IMAGENET_STD, Recipe, Segmenter
 
 __all__ = [
     'IMAGENET_MEAN',
     'IMAGENET_STD',
+    'RVSA',
     'Adapter',
     'Backbone',
     'CrossEarth',
@@ -61,6 +64,7 @@ __all__ = [
     'TimmPyramid',
     'convert_dinov2',
     'create_timm',
+    'crossearth_rvsa_large',
     'crossearth_vit_base',
     'crossearth_vit_large',
     'crossearth_vit_small',
@@ -69,12 +73,16 @@ __all__ = [
     'fpn_timm',
     'frozen_vit_large',
     'load_model',
+    'load_mtp',
     'load_weights',
     'mask_losses',
     'read_model_info',
     'read_weights',
     'rein_vit_fpn',
     'rein_vit_large',
+    'resize_mtp',
+    'rvsa_vit_base',
+    'rvsa_vit_large',
     'save_model',
     'sine_positions',
 ]

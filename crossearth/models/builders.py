@@ -21,9 +21,11 @@ from crossearth.models.rein import LoRARein
 from crossearth.models.rein_vit import ReinViT
 from crossearth.models.released import CrossEarth_Weights, load_released
 from crossearth.models.restorer import MultiStageASPP, SharedASPP
+from crossearth.models.rvsa import load_mtp, rvsa_vit_large
 from crossearth.models.segmenter import IMAGENET_MEAN, IMAGENET_STD, Recipe, Segmenter
 
 __all__ = [
+    'crossearth_rvsa_large',
     'crossearth_vit_base',
     'crossearth_vit_large',
     'crossearth_vit_small',
@@ -295,6 +297,79 @@ def frozen_vit_large(
     return _crossearth('vit_large_patch14_dinov2', 'frozen_vit_large', arguments)
 
 
+def crossearth_rvsa_large(
+    num_classes: int,
+    *,
+    pretrained: bool | str = False,
+    img_size: int = 1024,
+    in_channels: int = 3,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    restorer: Literal['paper', 'released'] | None = 'paper',
+    drop_path: float = 0.0,
+    checkpointing: bool = False,
+) -> CrossEarth:
+    """CrossEarth's training with MTP's backbone, the paper's choice for roads.
+
+    The backbone trains as a whole, as MTP does; Mask2Former has queries of its own, and nothing is
+    injected: the paper keeps "the training paradigm" and gives no more.
+
+    Args:
+        num_classes: Classes of the logits.
+        pretrained: Path to an MTP file, or False for random weights; there is no hub to ask.
+        img_size: Side in px that position tables are laid out for; at least 112.
+        in_channels: Bands of the images. MTP files are for three.
+        mean: Mean a band, in [0, 1]; by default ImageNet's.
+        std: Standard deviation a band, likewise.
+        restorer: See `crossearth_vit_large`.
+        drop_path: Largest share of samples that skip a block in training.
+        checkpointing: Compute blocks again in the backward pass, to save memory.
+
+    Returns:
+        Model of images in [0, 1] of at least 112 px a side. All of it trains.
+
+    Raises:
+        CheckpointError: If weights cannot be had or do not fit.
+        ConfigError: If an argument does not fit another.
+
+    Source:
+        CrossEarth, Table 10 and section 4.4.
+    """
+    mean, std = _statistics(in_channels, mean, std)
+    if pretrained is True:
+        raise ConfigError(
+            'MTP publishes no file that can be fetched by name: download its RVSA ViT-L encoder '
+            "and pass its path as pretrained='…'"
+        )
+    encoder = rvsa_vit_large(
+        img_size=img_size,
+        in_channels=in_channels,
+        drop_path=drop_path,
+        checkpointing=checkpointing,
+    )
+    if pretrained is not False:
+        load_mtp(encoder, pretrained)
+    decoder = Mask2FormerDecoder(encoder.channels, num_classes, link_queries=False)
+    model = CrossEarth(
+        encoder, decoder, _restorer(restorer, encoder.channels, in_channels), mean=mean, std=std
+    )
+    model.recipe = Recipe(
+        'crossearth_rvsa_large',
+        {
+            'num_classes': num_classes,
+            'pretrained': pretrained,
+            'img_size': img_size,
+            'in_channels': in_channels,
+            'mean': mean,
+            'std': std,
+            'restorer': restorer,
+            'drop_path': drop_path,
+            'checkpointing': checkpointing,
+        },
+    )
+    return model
+
+
 def _crossearth(name: str, builder: str, arguments: dict[str, Any]) -> CrossEarth:
     """The family of CrossEarth from the arguments of one of its builders."""
     weights = arguments.pop('weights', None)
@@ -318,17 +393,25 @@ def _crossearth(name: str, builder: str, arguments: dict[str, Any]) -> CrossEart
         checkpointing=arguments.get('checkpointing', False),
     )
     decoder = Mask2FormerDecoder(encoder.channels, arguments['num_classes'], link_queries=adapted)
-    kind = arguments.get('restorer')
-    if kind not in (None, 'paper', 'released'):
-        raise ConfigError(f"restorer is {kind!r}: expected 'paper', 'released' or None")
-    restorers: dict[str, type[nn.Module]] = {'paper': MultiStageASPP, 'released': SharedASPP}
-    restorer = None if kind is None else restorers[kind](encoder.channels, in_channels)
+    restorer = _restorer(arguments.get('restorer'), encoder.channels, in_channels)
     model = CrossEarth(encoder, decoder, restorer, mean=mean, std=std)
     if weights is not None:
         load_released(model, weights)
         arguments['pretrained'] = False  # they are part of the model now, and of its files
     model.recipe = Recipe(builder, {**arguments, 'mean': mean, 'std': std})
     return model
+
+
+def _restorer(
+    kind: str | None, channels: tuple[int, int, int, int], in_channels: int
+) -> nn.Module | None:
+    if kind is None:
+        return None
+    if kind == 'paper':
+        return MultiStageASPP(channels, in_channels)
+    if kind == 'released':
+        return SharedASPP(channels, in_channels)
+    raise ConfigError(f"restorer is {kind!r}: expected 'paper', 'released' or None")
 
 
 def _vit(name: str, *, img_size: int, in_channels: int, pretrained: bool | str) -> nn.Module:

@@ -60,6 +60,7 @@ class ReleasedFile:
         return {
             'model': 'crossearth_vit_large',
             'labels': self.labels,
+            'classes': self.labels.classes,
             'num_classes': self.labels.num_classes,
             'bands': self.bands,
             'in_chans': len(self.bands),
