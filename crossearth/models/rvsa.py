@@ -20,6 +20,7 @@ from torch.utils.checkpoint import checkpoint
 
 from crossearth.errors import CheckpointError, ConfigError, ShapeError
 from crossearth.models.features import Features
+from crossearth.models.padding import pad_to_multiple
 from crossearth.models.pretrained import read_weights
 
 __all__ = ['RVSA', 'load_mtp', 'resize_mtp', 'rvsa_vit_base', 'rvsa_vit_large']
@@ -123,7 +124,7 @@ class RVSA(nn.Module):
             ShapeError: If a side is shorter than one window.
         """
         height, width = image.shape[-2:]
-        padded = F.pad(image, (0, -width % 32, 0, -height % 32), mode='replicate')
+        padded = pad_to_multiple(image, 32, 32)
         rows, cols = padded.shape[-2] // 16, padded.shape[-1] // 16
         if rows < _WINDOW or cols < _WINDOW:
             raise ShapeError(
