@@ -1,6 +1,15 @@
 """Backbones, adapters and decoders; `crossearth.models` needs torch and timm only."""
 
-from crossearth.models.builders import fpn_timm, rein_vit_fpn
+from crossearth.models.builders import (
+    crossearth_rvsa_large,
+    crossearth_vit_base,
+    crossearth_vit_large,
+    crossearth_vit_small,
+    fpn_timm,
+    frozen_vit_large,
+    rein_vit_fpn,
+    rein_vit_large,
+)
 from crossearth.models.checkpoint import (
     ModelInfo,
     frozen_names,
@@ -8,8 +17,9 @@ from crossearth.models.checkpoint import (
     read_model_info,
     save_model,
 )
+from crossearth.models.crossearth import CrossEarth
 from crossearth.models.deformable import MultiScaleDeformableAttention, deformable_attention
-from crossearth.models.dinov2 import convert_dinov2
+from crossearth.models.dinov2 import convert_dinov2, dinov2_vit
 from crossearth.models.features import Backbone, Decoder, Features
 from crossearth.models.fpn import FPNDecoder
 from crossearth.models.geospatial import GeospatialSemanticExtractor, Injector
@@ -24,6 +34,9 @@ from crossearth.models.pretrained import create_timm, load_weights, read_weights
 from crossearth.models.pyramid import TimmPyramid
 from crossearth.models.rein import Adapter, LoRARein, Rein
 from crossearth.models.rein_vit import ReinViT
+from crossearth.models.released import CrossEarth_Weights, ReleasedFile
+from crossearth.models.restorer import MultiStageASPP, SharedASPP
+from crossearth.models.rvsa import RVSA, load_mtp, resize_mtp, rvsa_vit_base, rvsa_vit_large
 from crossearth.models.segmenter import IMAGENET_MEAN, IMAGENET_STD, Recipe, Segmenter
 from crossearth.models.style import (
     GhiasiTransformer,
@@ -36,8 +49,11 @@ from crossearth.models.style import (
 __all__ = [
     'IMAGENET_MEAN',
     'IMAGENET_STD',
+    'RVSA',
     'Adapter',
     'Backbone',
+    'CrossEarth',
+    'CrossEarth_Weights',
     'Decoder',
     'DeformablePixelDecoder',
     'FPNDecoder',
@@ -52,19 +68,29 @@ __all__ = [
     'MobileStylePredictor',
     'ModelInfo',
     'MultiScaleDeformableAttention',
+    'MultiStageASPP',
     'PixelFeatures',
     'Recipe',
     'Rein',
     'ReinViT',
+    'ReleasedFile',
     'Segmenter',
+    'SharedASPP',
     'StylePredictor',
     'TimmPyramid',
     'convert_dinov2',
     'create_timm',
+    'crossearth_rvsa_large',
+    'crossearth_vit_base',
+    'crossearth_vit_large',
+    'crossearth_vit_small',
     'deformable_attention',
+    'dinov2_vit',
     'fpn_timm',
     'frozen_names',
+    'frozen_vit_large',
     'load_model',
+    'load_mtp',
     'load_style_predictor',
     'load_style_transformer',
     'load_weights',
@@ -72,6 +98,10 @@ __all__ = [
     'read_model_info',
     'read_weights',
     'rein_vit_fpn',
+    'rein_vit_large',
+    'resize_mtp',
+    'rvsa_vit_base',
+    'rvsa_vit_large',
     'save_model',
     'sine_positions',
 ]

@@ -5,18 +5,35 @@ together with them, so that `load_model` can build the model again.
 """
 
 from collections.abc import Sequence
+from typing import Any, Literal
 
 from torch import nn
 
 from crossearth.errors import ConfigError
+from crossearth.models.crossearth import CrossEarth
+from crossearth.models.dinov2 import dinov2_vit
 from crossearth.models.fpn import FPNDecoder
+from crossearth.models.geospatial import GeospatialSemanticExtractor, Injector
+from crossearth.models.mask2former import Mask2FormerDecoder
 from crossearth.models.pretrained import create_timm
 from crossearth.models.pyramid import TimmPyramid
 from crossearth.models.rein import LoRARein
 from crossearth.models.rein_vit import ReinViT
+from crossearth.models.released import CrossEarth_Weights, load_released
+from crossearth.models.restorer import MultiStageASPP, SharedASPP
+from crossearth.models.rvsa import load_mtp, rvsa_vit_large
 from crossearth.models.segmenter import IMAGENET_MEAN, IMAGENET_STD, Recipe, Segmenter
 
-__all__ = ['fpn_timm', 'rein_vit_fpn']
+__all__ = [
+    'crossearth_rvsa_large',
+    'crossearth_vit_base',
+    'crossearth_vit_large',
+    'crossearth_vit_small',
+    'fpn_timm',
+    'frozen_vit_large',
+    'rein_vit_fpn',
+    'rein_vit_large',
+]
 
 
 def fpn_timm(
@@ -147,6 +164,254 @@ def rein_vit_fpn(
         },
     )
     return segmenter
+
+
+def crossearth_vit_small(
+    num_classes: int,
+    *,
+    weights: CrossEarth_Weights | str | None = None,
+    pretrained: bool | str = False,
+    img_size: int = 512,
+    in_channels: int = 3,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    geospatial: bool = True,
+    restorer: Literal['paper', 'released'] | None = 'paper',
+    attention: Literal['sdpa', 'xformers'] = 'sdpa',
+    checkpointing: bool = False,
+) -> CrossEarth:
+    """CrossEarth with a DINOv2 ViT-S/14, at patches of 16 px.
+
+    The arguments are those of `crossearth_vit_large`.
+
+    Example:
+        >>> crossearth_vit_small(6, img_size=64).backbone.channels
+        (384, 384, 384, 384)
+    """
+    arguments = dict(locals())
+    return _crossearth('vit_small_patch14_dinov2', 'crossearth_vit_small', arguments)
+
+
+def crossearth_vit_base(
+    num_classes: int,
+    *,
+    weights: CrossEarth_Weights | str | None = None,
+    pretrained: bool | str = False,
+    img_size: int = 512,
+    in_channels: int = 3,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    geospatial: bool = True,
+    restorer: Literal['paper', 'released'] | None = 'paper',
+    attention: Literal['sdpa', 'xformers'] = 'sdpa',
+    checkpointing: bool = False,
+) -> CrossEarth:
+    """CrossEarth with a DINOv2 ViT-B/14, at patches of 16 px.
+
+    The arguments are those of `crossearth_vit_large`.
+    """
+    arguments = dict(locals())
+    return _crossearth('vit_base_patch14_dinov2', 'crossearth_vit_base', arguments)
+
+
+def crossearth_vit_large(
+    num_classes: int,
+    *,
+    weights: CrossEarth_Weights | str | None = None,
+    pretrained: bool | str = False,
+    img_size: int = 512,
+    in_channels: int = 3,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    geospatial: bool = True,
+    restorer: Literal['paper', 'released'] | None = 'paper',
+    attention: Literal['sdpa', 'xformers'] = 'sdpa',
+    checkpointing: bool = False,
+) -> CrossEarth:
+    """CrossEarth as published: DINOv2 ViT-L/14 at patches of 16 px, frozen, under Mask2Former.
+
+    Args:
+        num_classes: Classes of the logits.
+        weights: Published weights, or a file converted from them.
+        pretrained: Frozen weights: True for timm's DINOv2, a path to official or timm weights,
+            False for random ones. Not looked at where `weights` bring their own.
+        img_size: Side in px that position embeddings are laid out for: 512 or 1024 as published.
+        in_channels: Bands of the images.
+        mean: Mean a band, in [0, 1]; by default ImageNet's.
+        std: Standard deviation a band, likewise.
+        geospatial: Whether the extractor and injector take part.
+        restorer: What restores images in multi-task training: `'paper'` is `MultiStageASPP`,
+            `'released'` is `SharedASPP`, None is nothing.
+        attention: See `ReinViT`.
+        checkpointing: See `ReinViT`.
+
+    Returns:
+        Model of images in [0, 1], of any size. Everything but the transformer trains.
+
+    Raises:
+        CheckpointError: If weights cannot be had or do not fit.
+        ConfigError: If an argument does not fit another.
+
+    Source:
+        CrossEarth, section 3.1 and 4.2; sizes of the release.
+    """
+    arguments = dict(locals())
+    return _crossearth('vit_large_patch14_dinov2', 'crossearth_vit_large', arguments)
+
+
+def rein_vit_large(
+    num_classes: int,
+    *,
+    weights: CrossEarth_Weights | str | None = None,
+    pretrained: bool | str = False,
+    img_size: int = 512,
+    in_channels: int = 3,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    attention: Literal['sdpa', 'xformers'] = 'sdpa',
+    checkpointing: bool = False,
+) -> CrossEarth:
+    """The baseline of the paper, and what the released files hold: LoRA-Rein under Mask2Former.
+
+    The arguments are those of `crossearth_vit_large`, less its geospatial parts and restorer.
+    """
+    arguments = dict(locals())
+    return _crossearth('vit_large_patch14_dinov2', 'rein_vit_large', arguments)
+
+
+def frozen_vit_large(
+    num_classes: int,
+    *,
+    pretrained: bool | str = False,
+    img_size: int = 512,
+    in_channels: int = 3,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    attention: Literal['sdpa', 'xformers'] = 'sdpa',
+) -> CrossEarth:
+    """A frozen DINOv2 ViT-L under Mask2Former with queries of its own: nothing adapts.
+
+    The arguments are those of `crossearth_vit_large`.
+    """
+    arguments = dict(locals())
+    return _crossearth('vit_large_patch14_dinov2', 'frozen_vit_large', arguments)
+
+
+def crossearth_rvsa_large(
+    num_classes: int,
+    *,
+    pretrained: bool | str = False,
+    img_size: int = 1024,
+    in_channels: int = 3,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    restorer: Literal['paper', 'released'] | None = 'paper',
+    drop_path: float = 0.0,
+    checkpointing: bool = False,
+) -> CrossEarth:
+    """CrossEarth's training with MTP's backbone, the paper's choice for roads.
+
+    The backbone trains as a whole, as MTP does; Mask2Former has queries of its own, and nothing is
+    injected: the paper keeps "the training paradigm" and gives no more.
+
+    Args:
+        num_classes: Classes of the logits.
+        pretrained: Path to an MTP file, or False for random weights; there is no hub to ask.
+        img_size: Side in px that position tables are laid out for; at least 112.
+        in_channels: Bands of the images. MTP files are for three.
+        mean: Mean a band, in [0, 1]; by default ImageNet's.
+        std: Standard deviation a band, likewise.
+        restorer: See `crossearth_vit_large`.
+        drop_path: Largest share of samples that skip a block in training.
+        checkpointing: Compute blocks again in the backward pass, to save memory.
+
+    Returns:
+        Model of images in [0, 1] of at least 112 px a side. All of it trains.
+
+    Raises:
+        CheckpointError: If weights cannot be had or do not fit.
+        ConfigError: If an argument does not fit another.
+
+    Source:
+        CrossEarth, Table 10 and section 4.4.
+    """
+    mean, std = _statistics(in_channels, mean, std)
+    if pretrained is True:
+        raise ConfigError(
+            'MTP publishes no file that can be fetched by name: download its RVSA ViT-L encoder '
+            "and pass its path as pretrained='…'"
+        )
+    encoder = rvsa_vit_large(
+        img_size=img_size,
+        in_channels=in_channels,
+        drop_path=drop_path,
+        checkpointing=checkpointing,
+    )
+    if pretrained is not False:
+        load_mtp(encoder, pretrained)
+    decoder = Mask2FormerDecoder(encoder.channels, num_classes, link_queries=False)
+    model = CrossEarth(
+        encoder, decoder, _restorer(restorer, encoder.channels, in_channels), mean=mean, std=std
+    )
+    model.recipe = Recipe(
+        'crossearth_rvsa_large',
+        {
+            'num_classes': num_classes,
+            'pretrained': pretrained,
+            'img_size': img_size,
+            'in_channels': in_channels,
+            'mean': mean,
+            'std': std,
+            'restorer': restorer,
+            'drop_path': drop_path,
+            'checkpointing': checkpointing,
+        },
+    )
+    return model
+
+
+def _crossearth(name: str, builder: str, arguments: dict[str, Any]) -> CrossEarth:
+    """The family of CrossEarth from the arguments of one of its builders."""
+    weights = arguments.pop('weights', None)
+    in_channels = arguments['in_channels']
+    mean, std = _statistics(in_channels, arguments['mean'], arguments['std'])
+    adapted = builder != 'frozen_vit_large'
+    vit = dinov2_vit(
+        name,
+        img_size=arguments['img_size'],
+        in_channels=in_channels,
+        pretrained=False if weights is not None else arguments['pretrained'],
+    )
+    dim, depth = int(vit.embed_dim), len(vit.blocks)  # type: ignore[arg-type]  # timm's attributes
+    geospatial = arguments.get('geospatial', False)
+    encoder = ReinViT(
+        vit,
+        LoRARein(depth, dim) if adapted else None,
+        extractor=GeospatialSemanticExtractor(in_channels) if geospatial else None,
+        injector=Injector(dim) if geospatial else None,
+        attention=arguments['attention'],
+        checkpointing=arguments.get('checkpointing', False),
+    )
+    decoder = Mask2FormerDecoder(encoder.channels, arguments['num_classes'], link_queries=adapted)
+    restorer = _restorer(arguments.get('restorer'), encoder.channels, in_channels)
+    model = CrossEarth(encoder, decoder, restorer, mean=mean, std=std)
+    if weights is not None:
+        load_released(model, weights)
+        arguments['pretrained'] = False  # they are part of the model now, and of its files
+    model.recipe = Recipe(builder, {**arguments, 'mean': mean, 'std': std})
+    return model
+
+
+def _restorer(
+    kind: str | None, channels: tuple[int, int, int, int], in_channels: int
+) -> nn.Module | None:
+    if kind is None:
+        return None
+    if kind == 'paper':
+        return MultiStageASPP(channels, in_channels)
+    if kind == 'released':
+        return SharedASPP(channels, in_channels)
+    raise ConfigError(f"restorer is {kind!r}: expected 'paper', 'released' or None")
 
 
 def _vit(name: str, *, img_size: int, in_channels: int, pretrained: bool | str) -> nn.Module:

@@ -325,7 +325,14 @@ class MultiScaleDeformableAttention(nn.Module):
         offsets = self.sampling_offsets(query).reshape(batch, queries, heads, levels, points, 2)
         shares = self.attention_weights(query).reshape(batch, queries, heads, levels * points)
         weights = shares.softmax(-1).reshape(batch, queries, heads, levels, points)
-        extent = places.new_tensor([(cols, rows) for rows, cols in sizes])
-        locations = places[:, None, None, None] + offsets / extent[:, None]
+        # stacked scalars, for a tensor made of a list would bind an exported model to its sizes
+        extent = torch.stack(
+            [
+                torch.scalar_tensor(side, device=query.device)
+                for size in sizes
+                for side in size[::-1]
+            ]
+        )
+        locations = places[:, None, None, None] + offsets / extent.view(levels, 1, 2)
         mixed: Tensor = self.output_proj(deformable_attention(value, sizes, locations, weights))
         return mixed

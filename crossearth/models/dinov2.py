@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -9,11 +10,13 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from timm.layers.patch_embed import resample_patch_embed
 from timm.layers.pos_embed import resample_abs_pos_embed
-from torch import Tensor
+from timm.models import adapt_input_conv
+from torch import Tensor, nn
 
 from crossearth.errors import CheckpointError, ConfigError
+from crossearth.models.pretrained import create_timm, read_weights
 
-__all__ = ['convert_dinov2']
+__all__ = ['convert_dinov2', 'dinov2_vit']
 
 
 def convert_dinov2(
@@ -125,3 +128,65 @@ def _resize_positions(
     patches = positions[:, prefix:].reshape(1, side, side, -1).permute(0, 3, 1, 2)
     patches = F.interpolate(patches, grid, mode='bicubic', align_corners=False)
     return torch.cat([positions[:, :prefix], patches.flatten(2).transpose(1, 2)], dim=1)
+
+
+def dinov2_vit(
+    name: str = 'vit_large_patch14_dinov2',
+    *,
+    img_size: int | tuple[int, int] = 512,
+    patch_px: int = 16,
+    in_channels: int = 3,
+    pretrained: bool | str | Path = False,
+    rule: Literal['released', 'preserving'] = 'released',
+) -> nn.Module:
+    """A DINOv2 transformer of timm for patches of 16 px, its weights converted.
+
+    Args:
+        name: timm's name of the model, with or without registers.
+        img_size: Height and width in px that positions are laid out for.
+        patch_px: Side of a patch.
+        in_channels: Bands of the images.
+        pretrained: True for timm's weights, a path to official or timm weights or to some that
+            are converted already, False for random ones.
+        rule: See `convert_dinov2`.
+
+    Returns:
+        The transformer without a head, for any image size.
+
+    Raises:
+        ConfigError: If timm knows no such model, or the sizes do not fit.
+        CheckpointError: If the weights cannot be had, or are another model's.
+    """
+    size = (img_size, img_size) if isinstance(img_size, int) else img_size
+    vit = create_timm(
+        name,
+        in_channels=in_channels,
+        img_size=size,
+        patch_size=patch_px,
+        dynamic_img_size=True,
+        num_classes=0,
+    )
+    if pretrained is False:
+        return vit
+    if pretrained is True:
+        source = create_timm(name, pretrained=True, num_classes=0).state_dict()
+    else:
+        source = read_weights(pretrained)
+    state = convert_dinov2(source, img_size=size, patch_px=patch_px, rule=rule)
+    kernel = state['patch_embed.proj.weight']
+    state['patch_embed.proj.weight'] = adapt_input_conv(in_channels, kernel)
+    wanted = vit.state_dict()
+    for key in sorted(set(state) ^ set(wanted)):
+        raise CheckpointError(
+            f'weights of {name!r} from {pretrained} {"lack" if key in wanted else "have"} {key!r}: '
+            'choose the weights of this model'
+        )
+    for key, tensor in state.items():
+        if tensor.shape != wanted[key].shape:
+            raise CheckpointError(
+                f'weights of {name!r} from {pretrained} have {key!r} of shape '
+                f'{tuple(tensor.shape)}, expected {tuple(wanted[key].shape)}: choose the weights '
+                'of this model'
+            )
+    vit.load_state_dict(state)
+    return vit

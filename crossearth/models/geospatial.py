@@ -6,7 +6,6 @@ and values are the backbone's) and gives no sizes. Strides, widths, heads, the z
 back and the sharing by all layers are this library's.
 """
 
-import torch
 import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float
@@ -120,6 +119,7 @@ def queries_on_grid(
 ) -> Float[Tensor, 'b n d']:
     """One query for each patch, row-major: resized (bilinear) where patches are not of 16 px."""
     queries: Tensor = extractor(image)
-    if queries.shape[-2:] != torch.Size(grid):
-        queries = F.interpolate(queries, grid, mode='bilinear', align_corners=False)
+    # always, for a comparison of sizes would bind an exported model to some of them; where the
+    # grids agree it changes no bit
+    queries = F.interpolate(queries, grid, mode='bilinear', align_corners=False)
     return rearrange(queries, 'b d rows cols -> b (rows cols) d')

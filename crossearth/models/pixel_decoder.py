@@ -6,7 +6,7 @@ section 3.2.1. Parameter names are those of the published checkpoints.
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 import torch
@@ -141,7 +141,7 @@ class DeformablePixelDecoder(nn.Module):
         places = torch.cat([_centres(rows, cols, memory.device) for rows, cols in sizes])
         for layer in self.encoder.layers:  # type: ignore[union-attr]  # the ModuleList set above
             memory = layer(memory, positions, places, sizes)
-        starts = [0, *torch.tensor([r * c for r, c in sizes]).cumsum(0).tolist()]
+        starts = [0, *accumulate(rows * cols for rows, cols in sizes)]
         low, middle, high = (
             memory[:, start:stop].transpose(1, 2).reshape(-1, self.dim, *size)
             for (start, stop), size in zip(pairwise(starts), sizes, strict=True)

@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from crossearth.errors import ConfigError, ShapeError
 from crossearth.models.features import Features
 from crossearth.models.geospatial import queries_on_grid
+from crossearth.models.padding import pad_to_multiple
 from crossearth.models.rein import Adapter
 from crossearth.models.xformers_attention import use_xformers
 
@@ -147,7 +148,7 @@ class ReinViT(nn.Module):
                 f'image of {height}x{width} px is smaller than one patch of {patch_h}x{patch_w} '
                 'px: give a larger image'
             )
-        padded = F.pad(image, (0, -width % patch_w, 0, -height % patch_h), mode='replicate')
+        padded = pad_to_multiple(image, patch_h, patch_w)
         wanted = sorted(set(self.indices))
         if geospatial and self.extractor is not None:
             grid = (padded.shape[-2] // patch_h, padded.shape[-1] // patch_w)
@@ -228,8 +229,6 @@ def _blocks(vit: nn.Module) -> list[nn.Module]:
 
 
 def _resize(features: Tensor, rows: int, cols: int) -> Tensor:
-    if features.shape[-2:] == (rows, cols):
-        return features
     return F.interpolate(features, (rows, cols), mode='bilinear', align_corners=False)
 
 

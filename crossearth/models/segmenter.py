@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from crossearth.errors import BandError, ConfigError, ShapeError
 from crossearth.labels import IGNORE_INDEX
 from crossearth.models.features import Backbone
+from crossearth.models.padding import pad_to_multiple
 
 __all__ = ['IMAGENET_MEAN', 'IMAGENET_STD', 'Recipe', 'Segmenter']
 
@@ -154,11 +155,7 @@ class Segmenter(nn.Module):
         return terms
 
     def _pad(self, image: Tensor) -> Tensor:
-        """A normalised image of whole multiples.
-
-        Borders are repeated: unlike zeros that draws no edge, unlike mirroring it works at any
-        size.
-        """
+        """A normalised image of whole multiples."""
         if image.shape[1] != self.in_channels:
             raise BandError(
                 f'image has {image.shape[1]} bands, the model takes {self.in_channels}: choose the '
@@ -172,5 +169,4 @@ class Segmenter(nn.Module):
         height, width = image.shape[-2:]
         if height == 0 or width == 0:
             raise ShapeError(f'image of {height}x{width} px is empty')
-        overhang = (0, -width % self.multiple_px, 0, -height % self.multiple_px)
-        return F.pad(self.normalize(image), overhang, mode='replicate')
+        return pad_to_multiple(self.normalize(image), self.multiple_px, self.multiple_px)

@@ -1,0 +1,485 @@
+"""RVSA: a plain vision transformer whose windows shift, scale and rotate; MTP's backbone.
+
+Source: "Advancing Plain Vision Transformer Towards Remote Sensing Foundation Model" (arXiv
+2208.03987), section III; "MTP" (arXiv 2403.13430). Parameter names are those of MTP's files. Quirks
+of the reference that its weights were trained with are kept, and named where they stand.
+"""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Float, Int64
+from timm.layers.drop import DropPath
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from crossearth.errors import CheckpointError, ConfigError, ShapeError
+from crossearth.models.features import Features
+from crossearth.models.padding import pad_to_multiple
+from crossearth.models.pretrained import read_weights
+
+__all__ = ['RVSA', 'load_mtp', 'resize_mtp', 'rvsa_vit_base', 'rvsa_vit_large']
+
+_WINDOW = 7
+
+
+class RVSA(nn.Module):
+    """Vision transformer with rotated varied-size window attention, as a pyramid backbone.
+
+    Every `interval`-th block attends to the whole image, the others within windows of 7×7 patches
+    that each head may shift, scale and rotate. It trains as a whole.
+
+    Args:
+        img_size: Side in px that position tables are laid out for; images of other sizes get them
+            resized.
+        dim: Width of the tokens.
+        depth: Number of blocks.
+        heads: Heads of each.
+        interval: Blocks from one that attends to the whole image to the next.
+        indices: The four blocks to read.
+        in_channels: Bands of the images.
+        drop_path: Largest share of samples that skip a block in training; grows with depth.
+        checkpointing: Compute blocks again in the backward pass, to save memory.
+
+    Attributes:
+        channels: Widths of the four maps.
+
+    Raises:
+        ConfigError: If sizes do not fit each other.
+
+    Source:
+        RVSA, eq. 4–8; blocks and pyramid of MTP.
+
+    Example:
+        >>> sizes = {'dim': 32, 'depth': 4, 'heads': 2, 'interval': 2, 'indices': (0, 1, 2, 3)}
+        >>> backbone = RVSA(img_size=128, **sizes)
+        >>> [tuple(m.shape[2:]) for m in backbone(torch.rand(1, 3, 128, 128)).maps]
+        [(32, 32), (16, 16), (8, 8), (4, 4)]
+    """
+
+    def __init__(
+        self,
+        *,
+        img_size: int = 512,
+        dim: int = 1024,
+        depth: int = 24,
+        heads: int = 16,
+        interval: int = 6,
+        indices: tuple[int, int, int, int] = (7, 11, 15, 23),
+        in_channels: int = 3,
+        drop_path: float = 0.0,
+        checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        grid = img_size // 16
+        if img_size % 16 or grid < _WINDOW:
+            raise ConfigError(
+                f'img_size {img_size} must be a multiple of 16, and at least {16 * _WINDOW}, one '
+                'window'
+            )
+        if dim % heads or not 0 <= indices[0] <= indices[1] <= indices[2] <= indices[3] < depth:
+            raise ConfigError(
+                f'width {dim} must be a multiple of {heads} heads, and indices {indices} four '
+                f'blocks in order of 0 to {depth - 1}'
+            )
+        self.channels = (dim, dim, dim, dim)
+        self.indices = indices
+        self.checkpointing = checkpointing
+        self.patch_embed = nn.Module()
+        self.patch_embed.proj = nn.Conv2d(in_channels, dim, 16, stride=16)
+        self.pos_embed = nn.Parameter(torch.zeros(1, grid * grid, dim))
+        drops = torch.linspace(0, drop_path, depth, device='cpu').tolist()
+        self.blocks = nn.ModuleList(
+            _Block(
+                dim,
+                FullAttention(dim, heads, grid)
+                if (index + 1) % interval == 0
+                else WindowAttention(dim, heads),
+                drop,
+            )
+            for index, drop in enumerate(drops)
+        )
+        self.fpn1 = nn.Sequential(
+            nn.ConvTranspose2d(dim, dim, 2, stride=2),
+            _ChannelNorm(dim),
+            nn.GELU(),
+            nn.ConvTranspose2d(dim, dim, 2, stride=2),
+        )
+        self.fpn2 = nn.Sequential(nn.ConvTranspose2d(dim, dim, 2, stride=2))
+        nn.init.trunc_normal_(self.pos_embed, std=0.02)
+
+    def forward(self, image: Float[Tensor, 'b c h w']) -> Features:
+        """Pyramid of a batch of normalised images; no queries.
+
+        Args:
+            image: Normalised images of at least 112 px a side. Other sizes than multiples of 32
+                are padded at the right and bottom, and the maps cropped.
+
+        Raises:
+            ShapeError: If a side is shorter than one window.
+        """
+        height, width = image.shape[-2:]
+        padded = pad_to_multiple(image, 32, 32)
+        rows, cols = padded.shape[-2] // 16, padded.shape[-1] // 16
+        if rows < _WINDOW or cols < _WINDOW:
+            raise ShapeError(
+                f'image of {height}x{width} px has a side of less than one window of '
+                f'{16 * _WINDOW} px: give a larger image'
+            )
+        tokens = self.patch_embed.proj(padded).flatten(2).transpose(1, 2)  # type: ignore[operator]  # a Conv2d
+        side = math.isqrt(self.pos_embed.shape[1])
+        tokens = tokens + _resize_grid(self.pos_embed, (side, side), (rows, cols))
+        taken = {}
+        for index, block in enumerate(self.blocks):
+            if self.checkpointing and torch.is_grad_enabled():
+                tokens = checkpoint(block, tokens, (rows, cols), use_reentrant=False)
+            else:
+                tokens = block(tokens, (rows, cols))
+            if index in self.indices:
+                taken[index] = rearrange(tokens, 'b (h w) c -> b c h w', h=rows)
+        fine, middle, same, coarse = (taken[index] for index in self.indices)
+        maps = (self.fpn1(fine), self.fpn2(middle), same, F.max_pool2d(coarse, 2))
+        c4, c8, c16, c32 = (
+            level[..., : -(-height // stride), : -(-width // stride)]
+            for level, stride in zip(maps, (4, 8, 16, 32), strict=True)
+        )
+        return Features((c4, c8, c16, c32))
+
+
+class WindowAttention(nn.Module):
+    """Attention within windows of 7×7 patches whose keys come from moved windows.
+
+    Each head moves each window by an offset, a scale and an angle that it predicts from the mean
+    of the window. Queries stay where they are.
+
+    Args:
+        dim: Width of the tokens.
+        heads: Number of heads.
+
+    Source:
+        RVSA, eq. 4–8.
+    """
+
+    relative_position_index: Tensor
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        head_dim = dim // heads
+        self.rel_pos_h = nn.Parameter(torch.zeros(2 * _WINDOW - 1, head_dim))
+        self.rel_pos_w = nn.Parameter(torch.zeros(2 * _WINDOW - 1, head_dim))
+        self.relative_position_bias_table = nn.Parameter(torch.zeros((2 * _WINDOW - 1) ** 2, heads))
+        self.register_buffer('relative_position_index', _pairs(_WINDOW))
+        self.sampling_offsets = _Predictor(dim, 2 * heads)
+        self.sampling_scales = _Predictor(dim, 2 * heads)
+        self.sampling_angles = _Predictor(dim, heads)
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.proj = nn.Linear(dim, dim)
+        nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
+
+    def forward(
+        self, tokens: Float[Tensor, 'b n c'], grid: tuple[int, int]
+    ) -> Float[Tensor, 'b n c']:
+        """Tokens of a grid of patches, row-major, after attention."""
+        rows, cols = grid
+        # Half of the padding before: the reference centres it. What is padded is not masked; its
+        # keys are zeros and take their share of the softmax.
+        down, right = -rows % _WINDOW, -cols % _WINDOW
+        border = (right // 2, right - right // 2, down // 2, down - down // 2)
+        image = rearrange(tokens, 'b (h w) c -> b c h w', h=rows)
+        qkv = rearrange(
+            self.qkv(tokens), 'b (h w) (three m d) -> three (b m) d h w', h=rows, three=3,
+            m=self.heads,
+        )  # fmt: skip
+        query, key, value = (F.pad(part, border) for part in qkv)
+        places = self._places(F.pad(image, border), grid)
+        key, value = (
+            F.grid_sample(part, places.to(part.dtype), align_corners=True) for part in (key, value)
+        )
+        query, key, value = (
+            rearrange(
+                part, '(b m) d (y wh) (x ww) -> (b y x) m (wh ww) d', m=self.heads, wh=_WINDOW,
+                ww=_WINDOW,
+            )
+            for part in (query, key, value)
+        )  # fmt: skip
+        # decomposed positions from unscaled queries here, but from scaled ones in FullAttention
+        bias = _positions(query, self.rel_pos_h, self.rel_pos_w, (_WINDOW, _WINDOW))
+        table = self.relative_position_bias_table[self.relative_position_index]
+        bias = bias + rearrange(table, 'q k m -> m q k')
+        found = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        padded_rows, padded_cols = rows + down, cols + right
+        mixed = rearrange(
+            found, '(b y x) m (wh ww) d -> b (y wh) (x ww) (m d)', y=padded_rows // _WINDOW,
+            x=padded_cols // _WINDOW, wh=_WINDOW,
+        )  # fmt: skip
+        mixed = mixed[:, down // 2 : down // 2 + rows, right // 2 : right // 2 + cols]
+        projected: Tensor = self.proj(mixed.flatten(1, 2))
+        return projected
+
+    def _places(
+        self, image: Float[Tensor, 'b c h w'], grid: tuple[int, int]
+    ) -> Float[Tensor, 'bm h w xy']:
+        """Where each head's windows read, x, y from −1 to 1 between centres of border pixels."""
+        height, width = image.shape[-2:]
+        y, x = (torch.linspace(-1, 1, side, device=image.device) for side in (height, width))
+        centre_y, centre_x = (axis.view(-1, _WINDOW).mean(1) for axis in (y, x))
+        steps = torch.arange(_WINDOW, device=image.device) - _WINDOW // 2
+        within_y, within_x = steps * (2 / (height - 1)), steps * (2 / (width - 1))
+
+        def predicted(predictor: nn.Module, parts: int) -> Tensor:
+            values: Tensor = rearrange(
+                predictor(image), 'b (m parts) y x -> parts (b m) y 1 x 1', parts=parts
+            )
+            return values.float()
+
+        # The reference divides x by the rows of windows and y by the columns, both unpadded.
+        offset_x, offset_y = predicted(self.sampling_offsets, 2)
+        offset_x, offset_y = offset_x / (grid[0] // _WINDOW), offset_y / (grid[1] // _WINDOW)
+        scale_x, scale_y = predicted(self.sampling_scales, 2) + 1
+        (angle,) = predicted(self.sampling_angles, 1)
+        # rotated in these coordinates, which are not square unless the image is
+        local_x = within_x * scale_x
+        local_y = within_y[:, None, None] * scale_y
+        cos, sin = angle.cos(), angle.sin()
+        at_x = centre_x[:, None] + local_x * cos - local_y * sin + offset_x
+        at_y = centre_y[:, None, None, None] + local_x * sin + local_y * cos + offset_y
+        both = torch.stack([at_x, at_y], dim=-1)
+        places: Tensor = rearrange(both, 'n y wh x ww xy -> n (y wh) (x ww) xy')
+        return places
+
+
+class FullAttention(nn.Module):
+    """Attention over the whole image, with decomposed relative positions.
+
+    Args:
+        dim: Width of the tokens.
+        heads: Number of heads.
+        grid: Patches along a side that the tables are laid out for.
+
+    Source:
+        "MViTv2" (arXiv 2112.01526), eq. 3, as MTP uses it.
+    """
+
+    def __init__(self, dim: int, heads: int, grid: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.full_attn_rel_pos_h = nn.Parameter(torch.zeros(2 * grid - 1, dim // heads))
+        self.full_attn_rel_pos_w = nn.Parameter(torch.zeros(2 * grid - 1, dim // heads))
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(
+        self, tokens: Float[Tensor, 'b n c'], grid: tuple[int, int]
+    ) -> Float[Tensor, 'b n c']:
+        """Tokens of a grid of patches, row-major, after attention."""
+        query, key, value = rearrange(
+            self.qkv(tokens), 'b n (three m d) -> three b m n d', three=3, m=self.heads
+        )
+        scaled = query * query.shape[-1] ** -0.5
+        along_h = _resize_table(self.full_attn_rel_pos_h, 2 * grid[0] - 1)
+        along_w = _resize_table(self.full_attn_rel_pos_w, 2 * grid[1] - 1)
+        bias = _positions(scaled, along_h, along_w, grid)
+        found = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        projected: Tensor = self.proj(rearrange(found, 'b m n d -> b n (m d)'))
+        return projected
+
+
+def _positions(
+    query: Float[Tensor, 'b m n d'],
+    along_h: Float[Tensor, 'h2 d'],
+    along_w: Float[Tensor, 'w2 d'],
+    grid: tuple[int, int],
+) -> Float[Tensor, 'b m n n']:
+    """What each query adds for the vertical and the horizontal distance of each key."""
+    rows, cols = grid
+
+    def table(along: Tensor, side: int) -> Tensor:
+        steps = torch.arange(side, device=along.device)
+        apart = steps[:, None] - steps + side - 1
+        return along[apart]
+
+    square = rearrange(query, 'b m (h w) d -> b m h w d', h=rows)
+    vertical = torch.einsum('bmhwd,hkd->bmhwk', square, table(along_h, rows))
+    horizontal = torch.einsum('bmhwd,wkd->bmhwk', square, table(along_w, cols))
+    both = vertical[..., None] + horizontal[..., None, :]
+    return rearrange(both, 'b m h w kh kw -> b m (h w) (kh kw)')
+
+
+def _pairs(side: int) -> Int64[Tensor, 'n n']:
+    """Row of the bias table for each pair of places in a window."""
+    place = torch.arange(side * side)
+    down = place.div(side, rounding_mode='floor')
+    right = place % side
+    apart_down = down[:, None] - down + side - 1
+    apart_right = right[:, None] - right + side - 1
+    return apart_down * (2 * side - 1) + apart_right
+
+
+def _resize_grid(
+    positions: Float[Tensor, '1 n c'], before: tuple[int, int], after: tuple[int, int]
+) -> Float[Tensor, '1 m c']:
+    if before == after:
+        return positions
+    square = rearrange(positions, 'one (h w) c -> one c h w', h=before[0])
+    resized = F.interpolate(square, after, mode='bicubic', align_corners=False)
+    return rearrange(resized, 'one c h w -> one (h w) c')
+
+
+def _resize_table(table: Float[Tensor, 'l d'], length: int) -> Float[Tensor, 'm d']:
+    if table.shape[0] == length:
+        return table
+    column = rearrange(table, 'l d -> 1 d l 1')
+    resized = F.interpolate(column, (length, 1), mode='bicubic', align_corners=False)
+    return rearrange(resized, '1 d l 1 -> l d')
+
+
+class _Predictor(nn.Sequential):
+    """A few numbers for each window, from its mean; zeros at first, for windows as they are."""
+
+    def __init__(self, dim: int, outputs: int) -> None:
+        last = nn.Conv2d(dim, outputs, 1)
+        super().__init__(nn.AvgPool2d(_WINDOW), nn.LeakyReLU(), last)
+        nn.init.zeros_(last.weight)
+        if last.bias is not None:
+            nn.init.zeros_(last.bias)
+
+
+class _Block(nn.Module):
+    def __init__(self, dim: int, attention: nn.Module, drop: float) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, eps=1e-6)
+        self.attn = attention
+        self.norm2 = nn.LayerNorm(dim, eps=1e-6)
+        self.mlp = nn.Module()
+        self.mlp.fc1 = nn.Linear(dim, 4 * dim)
+        self.mlp.fc2 = nn.Linear(4 * dim, dim)
+        self.drop_path = DropPath(drop)
+
+    def forward(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+        mlp: Any = self.mlp  # its parts are the layers set above
+        tokens = tokens + self.drop_path(self.attn(self.norm1(tokens), grid))
+        refined: Tensor = tokens + self.drop_path(mlp.fc2(F.gelu(mlp.fc1(self.norm2(tokens)))))
+        return refined
+
+
+class _ChannelNorm(nn.Module):
+    """Layer norm over the channels of a map."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.ln = nn.LayerNorm(dim, eps=1e-6)
+
+    def forward(self, features: Float[Tensor, 'b c h w']) -> Float[Tensor, 'b c h w']:
+        normed: Tensor = self.ln(features.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return normed
+
+
+def resize_mtp(state: Mapping[str, Tensor], *, img_size: int) -> dict[str, Tensor]:
+    """Weights of MTP with their position tables resized (bicubic) for another image size.
+
+    Args:
+        state: Weights by name. Not changed.
+        img_size: Side in px that the tables are to be laid out for.
+
+    Returns:
+        The same weights, `pos_embed` and `full_attn_rel_pos_*` resized.
+
+    Example:
+        >>> state = {'pos_embed': torch.zeros(1, 64, 8)}
+        >>> resize_mtp(state, img_size=256)['pos_embed'].shape
+        torch.Size([1, 256, 8])
+    """
+    grid = img_size // 16
+    resized = dict(state)
+    for name, tensor in state.items():
+        if name == 'pos_embed':
+            side = math.isqrt(tensor.shape[1])
+            resized[name] = _resize_grid(tensor, (side, side), (grid, grid))
+        elif name.rsplit('.', 1)[-1] in ('full_attn_rel_pos_h', 'full_attn_rel_pos_w'):
+            resized[name] = _resize_table(tensor, 2 * grid - 1)
+    return resized
+
+
+def load_mtp(model: RVSA, path: str | Path) -> list[str]:
+    """Put the encoder of an MTP file into a backbone, in place.
+
+    Position tables are resized to the model's. The pyramid's layers stay as they are where the
+    file has none.
+
+    Args:
+        model: Backbone of the file's width and depth.
+        path: torch file with `state_dict`, or safetensors.
+
+    Returns:
+        Names in the file that were not used, such as MTP's last norm.
+
+    Raises:
+        CheckpointError: If the file is not there or does not fit.
+    """
+    given = read_weights(path)
+    if any(name.startswith('encoder.') for name in given):
+        encoder = {n.removeprefix('encoder.'): t for n, t in given.items() if n.startswith('enc')}
+        unused = [name for name in given if not name.startswith('encoder.')]
+    else:
+        encoder, unused = given, []
+    img_size = 16 * math.isqrt(model.pos_embed.shape[1])
+    encoder = resize_mtp(encoder, img_size=img_size)
+    wanted = model.state_dict()
+    for name, tensor in wanted.items():
+        if name not in encoder and not name.startswith('fpn'):
+            raise CheckpointError(
+                f'{path} lacks {name!r} {tuple(tensor.shape)}: expected the encoder of MTP'
+            )
+        if name in encoder and encoder[name].shape != tensor.shape:
+            raise CheckpointError(
+                f'{path} has {name!r} of shape {tuple(encoder[name].shape)}, the backbone expects '
+                f'{tuple(tensor.shape)}: choose the weights of its width and depth'
+            )
+    model.load_state_dict({n: t for n, t in encoder.items() if n in wanted}, strict=False)
+    return unused + [name for name in encoder if name not in wanted]
+
+
+def rvsa_vit_base(
+    *,
+    img_size: int = 512,
+    in_channels: int = 3,
+    drop_path: float = 0.0,
+    checkpointing: bool = False,
+) -> RVSA:
+    """RVSA ViT-B: 768 wide, 12 blocks, whole-image attention in every third."""
+    return RVSA(
+        img_size=img_size,
+        dim=768,
+        depth=12,
+        heads=12,
+        interval=3,
+        indices=(3, 5, 7, 11),
+        in_channels=in_channels,
+        drop_path=drop_path,
+        checkpointing=checkpointing,
+    )
+
+
+def rvsa_vit_large(
+    *,
+    img_size: int = 512,
+    in_channels: int = 3,
+    drop_path: float = 0.0,
+    checkpointing: bool = False,
+) -> RVSA:
+    """RVSA ViT-L: 1024 wide, 24 blocks, whole-image attention in every sixth.
+
+    305.9 M parameters, 318.5 M with the pyramid, at 224 px.
+    """
+    return RVSA(
+        img_size=img_size,
+        in_channels=in_channels,
+        drop_path=drop_path,
+        checkpointing=checkpointing,
+    )

@@ -1,0 +1,158 @@
+"""Compiled, exported and distributed forms of the models."""
+
+import os
+
+import pytest
+import torch
+from torch import distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from crossearth.models import fpn_timm
+
+from .test_crossearth import tiny
+
+SIDES = [(1, 64, 96), (3, 160, 128)]  # batch, height, width: neither is the traced one
+
+
+@pytest.fixture(params=['fpn', 'crossearth'])
+def model(request):
+    torch.manual_seed(0)
+    if request.param == 'fpn':
+        return fpn_timm('resnet10t', num_classes=3, width=16).eval()
+    return tiny().eval()
+
+
+def dynamic_shapes():
+    """Any batch and any size of whole 32 px."""
+    dim = torch.export.Dim
+    rows, cols = dim('rows', min=2, max=32), dim('cols', min=2, max=32)
+    return ({0: dim('batch', min=1, max=8), 2: 32 * rows, 3: 32 * cols},)
+
+
+def agree(run, model, sides=SIDES):
+    for batch, height, width in sides:
+        image = torch.rand(batch, 3, height, width)
+        with torch.no_grad():
+            torch.testing.assert_close(run(image), model(image), rtol=0, atol=1e-4)
+
+
+def test_exported_model_agrees_at_other_batches_and_sizes(model):
+    example = (torch.rand(2, 3, 128, 192),)
+    program = torch.export.export(model, example, dynamic_shapes=dynamic_shapes(), strict=False)
+    agree(program.module(), model)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings('ignore')  # the exporter's own deprecations
+def test_onnx_agrees_at_other_batches_and_sizes(model, tmp_path):
+    pytest.importorskip('onnxscript', reason='the ONNX exporter needs onnxscript')
+    runtime = pytest.importorskip('onnxruntime', reason='no ONNX runtime')
+    example = (torch.rand(2, 3, 128, 192),)
+    torch.onnx.export(
+        model,
+        example,
+        tmp_path / 'model.onnx',
+        dynamo=True,
+        opset_version=18,
+        dynamic_shapes=dynamic_shapes(),
+        verbose=False,
+    )
+    session = runtime.InferenceSession(tmp_path / 'model.onnx')
+    name_of_input = session.get_inputs()[0].name
+    agree(
+        lambda image: torch.from_numpy(session.run(None, {name_of_input: image.numpy()})[0]),
+        model,
+    )
+
+
+@pytest.mark.filterwarnings('ignore')  # the tracer's own deprecations
+def test_compiled_graph_agrees_at_any_size(model):
+    """Traced without a break; machine code is the slow test's."""
+    torch._dynamo.reset()
+    compiled = torch.compile(model, backend='aot_eager', fullgraph=True, dynamic=True)
+    agree(compiled, model, [*SIDES, (1, 50, 130)])
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings('ignore')  # the compiler's own deprecations
+def test_compiled_machine_code_agrees():
+    torch._dynamo.reset()
+    model = fpn_timm('resnet10t', num_classes=3, width=16).eval()
+    agree(torch.compile(model, dynamic=True), model, [*SIDES, (1, 50, 130)])
+
+
+class BothFlows(nn.Module):
+    """One training step's losses, as one forward for DistributedDataParallel."""
+
+    def __init__(self):
+        super().__init__()
+        self.model = tiny()
+
+    def forward(self, image, mask):
+        losses = self.model.losses(image, mask)
+        restored = self.model.restore(image)
+        return sum(losses.values()) + (restored - self.model.normalize(image)).abs().mean()
+
+
+def train(rank, world, store):
+    """Two steps of one rank; gradients must be the same everywhere."""
+    distributed.init_process_group(
+        'gloo', init_method=f'file://{store}', rank=rank, world_size=world
+    )
+    try:
+        model = DistributedDataParallel(BothFlows().train(), find_unused_parameters=False)
+        parameters = [p for p in model.parameters() if p.requires_grad]
+        optimiser = torch.optim.AdamW(parameters, lr=1e-3)
+        torch.manual_seed(rank)
+        for _ in range(2):  # a parameter without a gradient is an error of the second
+            image = torch.rand(1, 3, 64, 64)
+            mask = torch.full((1, 64, 64), rank)  # one segment on every rank, of another class
+            optimiser.zero_grad()
+            model(image, mask).backward()
+            optimiser.step()
+        summed = torch.stack([p.detach().sum() for p in parameters])
+        others = [torch.empty_like(summed) for _ in range(world)]
+        distributed.all_gather(others, summed)
+        assert all(torch.equal(other, summed) for other in others)
+    finally:
+        distributed.destroy_process_group()
+
+
+@pytest.mark.filterwarnings('ignore')  # gloo's own remarks about its store
+def test_distributed_training_needs_no_search_for_unused_parameters(tmp_path):
+    train(0, 1, tmp_path / 'store')
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings('ignore')  # gloo's own remarks about its store
+def test_two_ranks_end_with_the_same_weights(tmp_path, monkeypatch):
+    monkeypatch.setitem(os.environ, 'OMP_NUM_THREADS', '1')
+    torch.multiprocessing.spawn(train, (2, str(tmp_path / 'store')), nprocs=2)
+
+
+def test_bfloat16_autocast_trains_both_flows_without_nan():
+    torch.manual_seed(0)
+    step = BothFlows().train()
+    parameters = [p for p in step.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(parameters, lr=1e-3)
+    image, mask = torch.rand(1, 3, 64, 64), torch.randint(0, 3, (1, 64, 64))
+    losses = []
+    for _ in range(6):
+        with torch.autocast('cpu', torch.bfloat16):
+            loss = step(image, mask)
+        optimiser.zero_grad()
+        loss.backward()
+        assert all(torch.isfinite(p.grad).all() for p in parameters)
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0]
+
+
+def test_state_dict_goes_there_and_back():
+    source, target = tiny(), tiny()
+    with torch.no_grad():
+        for parameter in source.parameters():
+            parameter.add_(0.01)
+    target.load_state_dict(source.state_dict())
+    image = torch.rand(1, 3, 64, 64)
+    assert torch.equal(source.eval()(image), target.eval()(image))

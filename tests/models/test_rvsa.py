@@ -1,0 +1,188 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from crossearth.errors import CheckpointError, ConfigError, ShapeError
+from crossearth.models import (
+    RVSA,
+    Features,
+    FPNDecoder,
+    Segmenter,
+    crossearth_rvsa_large,
+    load_mtp,
+    resize_mtp,
+    rvsa_vit_base,
+    rvsa_vit_large,
+)
+
+
+def tiny(**arguments):
+    torch.manual_seed(0)
+    defaults = {'img_size': 128, 'dim': 64, 'depth': 6, 'heads': 4, 'interval': 3}
+    return RVSA(**{**defaults, 'indices': (1, 2, 4, 5), **arguments})
+
+
+@pytest.fixture
+def reference(parity):
+    return parity('rvsa')
+
+
+@pytest.fixture
+def filled(reference):
+    return reference.weights.fill(tiny())
+
+
+def test_keys_and_shapes_are_those_of_the_reference(reference):
+    ours = {name: list(tensor.shape) for name, tensor in tiny().state_dict().items()}
+    assert ours == reference.config['sq128']['keys']
+
+
+@pytest.mark.parametrize(
+    ('name', 'block', 'tokens', 'grid'),
+    [
+        ('rvsa_attn', 0, ('tok128', 2, 64, 64), (8, 8)),
+        ('full_attn', 2, ('tok128', 2, 64, 64), (8, 8)),
+        ('rvsa_attn_9x20', 0, ('tok_ns', 1, 180, 64), (9, 20)),
+    ],
+)
+def test_attentions_equal_the_reference(reference, filled, name, block, tokens, grid):
+    found = filled.blocks[block].attn(reference.weights.rnd(*tokens), grid)
+    torch.testing.assert_close(found, reference.tensors[f'sq128/{name}'], rtol=0, atol=1e-5)
+
+
+def test_pyramid_equals_the_reference(reference, filled):
+    maps = filled(reference.weights.rnd('rvsa128', 2, 3, 128, 128)).maps
+    for index, level in enumerate(maps):
+        if level.shape[-1] > 16:
+            level = F.avg_pool2d(level, 4)
+        expected = reference.tensors[f'sq128/feats/{index}']
+        torch.testing.assert_close(level, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_resized_tables_equal_the_reference(reference, filled):
+    resized = resize_mtp(filled.state_dict(), img_size=256)
+    prefix = 'resize_128_to_256/'
+    names = [name for name in reference.tensors if name.startswith(prefix)]
+    assert len(names) == 5
+    for name in names:
+        torch.testing.assert_close(
+            resized[name.removeprefix(prefix)], reference.tensors[name], rtol=0, atol=1e-6
+        )
+    tiny(img_size=256).load_state_dict(resized)
+
+
+def test_large_has_the_published_number_of_parameters():
+    with torch.device('meta'):
+        model = rvsa_vit_large(img_size=512)
+        assert rvsa_vit_base().channels == (768,) * 4
+    pyramid = sum(p.numel() for n, p in model.named_parameters() if n.startswith('fpn'))
+    total = sum(p.numel() for p in model.parameters())
+    assert (total - pyramid, total) == (305_905_024, 318_493_056)  # 305.9 M, 318.5 M
+
+
+def test_new_windows_stay_where_they_are():
+    """No offset, scale or angle: keys are the window's own."""
+    attention = tiny().blocks[0].attn
+    places = attention._places(torch.rand(1, 64, 14, 14), (14, 14))[0]
+    y, x = torch.meshgrid(torch.linspace(-1, 1, 14), torch.linspace(-1, 1, 14), indexing='ij')
+    torch.testing.assert_close(places, torch.stack([x, y], dim=-1), rtol=0, atol=1e-6)
+
+
+def test_quirk_offsets_are_divided_by_the_other_sides_windows():
+    attention = tiny().blocks[0].attn
+    image = torch.rand(1, 64, 14, 28)
+    before = attention._places(image, (14, 28))[0]
+    with torch.no_grad():
+        attention.sampling_offsets[2].bias.fill_(1)
+    moved = attention._places(image, (14, 28))[0] - before
+    torch.testing.assert_close(moved[..., 0], torch.full((14, 28), 1 / 2))  # x by 14 // 7 rows
+    torch.testing.assert_close(moved[..., 1], torch.full((14, 28), 1 / 4))  # y by 28 // 7 columns
+
+
+@pytest.mark.parametrize('hw', [(112, 112), (130, 200), (256, 128)])
+def test_other_sizes_give_maps_of_the_rounded_up_size(hw):
+    maps = tiny()(torch.rand(1, 3, *hw)).maps
+    for stride, level in zip((4, 8, 16, 32), maps, strict=True):
+        assert level.shape[-2:] == tuple(-(-side // stride) for side in hw)
+
+
+def test_image_of_less_than_a_window_is_refused():
+    with pytest.raises(ShapeError, match='90x200 px has a side of less than one window of 112'):
+        tiny()(torch.rand(1, 3, 90, 200))
+
+
+def test_every_parameter_gets_a_gradient_also_when_checkpointed():
+    gradients = []
+    for checkpointing in (False, True):
+        model = tiny(checkpointing=checkpointing)
+        torch.manual_seed(1)
+        for name, parameter in model.named_parameters():
+            if 'sampling' in name or 'rel_pos' in name:
+                nn.init.normal_(parameter, std=0.02)
+        image = torch.rand(1, 3, 128, 128)
+        sum(level.square().mean() for level in model(image).maps).backward()
+        assert [n for n, p in model.named_parameters() if p.grad is None] == []
+        gradients.append({n: p.grad for n, p in model.named_parameters()})
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], gradient, msg=name)
+
+
+@pytest.mark.parametrize('prefix', ['', 'encoder.'])
+def test_mtp_files_load_and_what_is_unused_is_named(tmp_path, prefix):
+    source = tiny(img_size=256)
+    nn.init.normal_(source.blocks[2].attn.full_attn_rel_pos_h)
+    state = {f'{prefix}{n}': t for n, t in source.state_dict().items() if not n.startswith('fpn')}
+    state[f'{prefix}norm.weight'] = torch.ones(64)
+    torch.save({'state_dict': state}, tmp_path / 'mtp.pth')
+    model = tiny()
+    assert load_mtp(model, tmp_path / 'mtp.pth') == ['norm.weight']
+    expected = resize_mtp(source.state_dict(), img_size=128)
+    for name in ('pos_embed', 'blocks.2.attn.full_attn_rel_pos_h', 'blocks.4.mlp.fc1.weight'):
+        assert torch.equal(model.state_dict()[name], expected[name])
+    with pytest.raises(CheckpointError, match=r'of shape .*choose the weights of its width'):
+        load_mtp(tiny(dim=32), tmp_path / 'mtp.pth')
+    with pytest.raises(CheckpointError, match=r"lacks 'blocks\.6\."):
+        load_mtp(tiny(depth=7), tmp_path / 'mtp.pth')
+
+
+def test_backbones_swap_and_a_users_own_fits_too():
+    class Mine(nn.Module):
+        channels = (4, 4, 4, 4)
+
+        def __init__(self):
+            super().__init__()
+            self.stem = nn.Conv2d(3, 4, 4, stride=4)
+
+        def forward(self, image):
+            fine = self.stem(image)
+            return Features(tuple(F.avg_pool2d(fine, 2**i) if i else fine for i in range(4)))
+
+    for backbone in (Mine(), tiny()):
+        decoder = FPNDecoder(backbone.channels, 2, width=16)
+        model = Segmenter(backbone, decoder, mean=[0.5] * 3, std=[0.5] * 3)
+        assert model(torch.rand(1, 3, 120, 150)).shape == (1, 2, 120, 150)
+
+
+def test_builder_of_table_10_keeps_the_training_and_swaps_the_backbone():
+    with torch.device('meta'):
+        model = crossearth_rvsa_large(2, img_size=224)
+    assert isinstance(model.backbone, RVSA)
+    assert all(p.requires_grad for p in model.parameters())
+    assert model.restorer is not None
+    with pytest.raises(ConfigError, match='pass its path'):
+        crossearth_rvsa_large(2, pretrained=True)
+
+
+@pytest.mark.parametrize(
+    ('bad', 'message'),
+    [
+        ({'img_size': 100}, 'multiple of 16'),
+        ({'img_size': 96}, 'at least 112'),
+        ({'heads': 5}, 'multiple of 5 heads'),
+        ({'indices': (0, 1, 2, 6)}, 'of 0 to 5'),
+    ],
+)
+def test_sizes_that_do_not_fit_are_refused(bad, message):
+    with pytest.raises(ConfigError, match=message):
+        tiny(**bad)
