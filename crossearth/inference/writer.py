@@ -23,7 +23,7 @@ __all__ = [
     'RasterWriter',
     'check_destination',
     'label_layer',
-    'side_by_side',
+    'stacked',
     'whole_file',
 ]
 
@@ -219,13 +219,19 @@ class RasterWriter:
         self._filled = 0
 
 
-def side_by_side(parts: Sequence[Path]) -> Iterator[Shaped[np.ndarray, 'c h w']]:
-    """Rows of blocks of rasters of the same height that lie next to each other, top to bottom."""
-    with ExitStack() as stack:
-        datasets = [stack.enter_context(rasterio.open(part)) for part in parts]
-        height = datasets[0].height
-        for row in range(0, height, BLOCK_PX):
-            rows = (row, min(row + BLOCK_PX, height))
-            yield np.concatenate(
-                [dataset.read(window=(rows, (0, dataset.width))) for dataset in datasets], axis=2
-            )
+def stacked(parts: Sequence[Sequence[Path]]) -> Iterator[Shaped[np.ndarray, 'c h w']]:
+    """Rows of blocks of a raster that was cut into parts, from top to bottom.
+
+    Args:
+        parts: Rows of parts, each from left to right and of the same height.
+    """
+    for row in parts:
+        with ExitStack() as stack:
+            datasets = [stack.enter_context(rasterio.open(part)) for part in row]
+            height = datasets[0].height
+            for first in range(0, height, BLOCK_PX):
+                rows = (first, min(first + BLOCK_PX, height))
+                yield np.concatenate(
+                    [dataset.read(window=(rows, (0, dataset.width))) for dataset in datasets],
+                    axis=2,
+                )
