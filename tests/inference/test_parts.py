@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from crossearth.errors import ConfigError
+from crossearth.errors import ConfigError, WriteError
 from crossearth.geometry import Window
 from crossearth.inference import predict_scene
 from tests.inference.test_predict import Write, labels_of, random_image
@@ -40,7 +40,7 @@ predict_scene(
 def in_a_process(*arguments: object) -> int:
     return subprocess.run(
         [sys.executable, '-c', CHILD, *map(str, arguments)],
-        env=os.environ | {'PYTHONPATH': os.getcwd(), 'OMP_NUM_THREADS': '1'},
+        env=os.environ | {'PYTHONPATH': str(Path.cwd()), 'OMP_NUM_THREADS': '1'},
         check=False,
     ).returncode
 
@@ -148,7 +148,7 @@ def test_parts_of_another_run_are_refused_and_left(
             convolutions, scene, tmp_path / 'map.tif', tile_px=256, resume=True, shard_px=512
         )
     other = nn.Conv2d(3, 5, 1)
-    with pytest.raises(ConfigError, match='another run .model was'):
+    with pytest.raises(ConfigError, match=r'another run .model was'):
         predict_scene(other, scene, tmp_path / 'map.tif', tile_px=128, resume=True, shard_px=512)
     assert (tmp_path / 'map.tif.parts' / '00000.json').exists()
 
@@ -236,23 +236,41 @@ def test_damaged_blocks_become_nodata_and_are_listed(
     assert isinstance(window, Window)
 
 
-def test_full_disk_is_an_error_and_leaves_the_former_map(
-    write_scene: Write, tmp_path: Path
+@pytest.mark.parametrize('cog', [False, True])
+def test_full_disk_is_an_error_whenever_it_fills_and_leaves_the_former_map(
+    write_scene: Write, tmp_path: Path, cog: bool
 ) -> None:
     scene = write_scene(random_image(900, 900))
-    (tmp_path / 'map.tif').write_text('former')
+    destination = tmp_path / 'map.tif'
 
     def noise(images: torch.Tensor) -> torch.Tensor:
         return images * 50
 
+    predict_scene(noise, scene, tmp_path / 'whole.tif', cog=cog)
+    expected = labels_of(tmp_path / 'whole.tif')
+    size = (tmp_path / 'whole.tif').stat().st_size
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    failed = 0
     try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, hard))
-        with pytest.raises(OSError, match=r'map\.tif'):
-            predict_scene(noise, scene, tmp_path / 'map.tif', tile_px=256)
+        for limit in (*range(0, size, size // 9), size - 1, size - 600, size + 10_000):
+            destination.write_text('former')
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+            try:
+                predict_scene(noise, scene, destination, cog=cog)
+            except WriteError as error:
+                failed += 1
+                assert 'map.tif' in str(error)
+                assert destination.read_text() == 'former'
+            else:
+                np.testing.assert_array_equal(labels_of(destination), expected)
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+            assert {path.name for path in tmp_path.iterdir()} == {
+                'scene.tif',
+                'map.tif',
+                'whole.tif',
+            }
     finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, handler)
-    assert {path.name for path in tmp_path.iterdir()} == {'scene.tif', 'map.tif'}
-    assert (tmp_path / 'map.tif').read_text() == 'former'
+    assert failed >= 10
