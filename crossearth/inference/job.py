@@ -41,6 +41,22 @@ class Job:
     batch_size: int
     layers: dict[Product, Layer]
 
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        assert self.network.num_classes is not None
+        return self.network.num_classes
+
+    def memory(self) -> tuple[int, int]:
+        """Memory of a unit in bytes, and what each of its columns adds, see `unit_bytes`."""
+        return unit_bytes(
+            self.grid,
+            self.scene,
+            num_classes=self.num_classes,
+            batch_size=self.batch_size,
+            layers=self.layers,
+        )
+
     def units(self, *, memory_mb: int | None, shard_px: int | None) -> list[Unit]:
         """Cut the scene so that a unit fits into memory, and into a shard.
 
@@ -51,15 +67,7 @@ class Job:
         Raises:
             ConfigError: If the memory is too little for one block.
         """
-        num_classes = self.network.num_classes
-        assert num_classes is not None
-        fixed, a_column = unit_bytes(
-            self.grid,
-            self.scene,
-            num_classes=num_classes,
-            batch_size=self.batch_size,
-            layers=self.layers,
-        )
+        fixed, a_column = self.memory()
         if memory_mb is None:
             allowed = max(_DEFAULT_MEMORY_BYTES, fixed + a_column * _NARROWEST_DEFAULT_PX)
         else:
@@ -67,8 +75,8 @@ class Job:
             least = fixed + a_column * min(BLOCK_PX, self.grid.width)
             if allowed < least:
                 raise ConfigError(
-                    f'{self.scene.name}: memory_mb is {memory_mb}, but {num_classes} classes in '
-                    f'windows of {self.grid.tile_px} px take at least {-(-least >> 20)}: allow '
+                    f'{self.scene.name}: memory_mb is {memory_mb}, but {self.num_classes} classes '
+                    f'in windows of {self.grid.tile_px} px take at least {-(-least >> 20)}: allow '
                     'more, or choose smaller windows or batches'
                 )
         width_px = (allowed - fixed) // a_column

@@ -1,7 +1,7 @@
 """A scene in, a georeferenced map out."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +37,7 @@ from crossearth.inference.writer import (
 )
 from crossearth.labels import LabelSpace
 
-__all__ = ['SceneMap', 'predict_scene']
+__all__ = ['SceneEstimate', 'SceneMap', 'estimate_scene', 'predict_scene']
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,35 @@ class SceneMap:
     units: int
     complete: bool
     lost: tuple[Window, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class SceneEstimate:
+    """What mapping a scene would take.
+
+    Args:
+        height: Rows of the scene.
+        width: Columns of the scene.
+        model_height: Rows of the grid that the model sees.
+        model_width: Columns of the grid that the model sees.
+        num_classes: Number of classes.
+        windows: Windows that cover it.
+        windows_run: Windows that would run, those on the border of two units twice.
+        units: Parts that it would be mapped in.
+        memory_mb: Memory besides the model's own, in MiB.
+        seconds: Time that the model takes, where all of the scene has data.
+    """
+
+    height: int
+    width: int
+    model_height: int
+    model_width: int
+    num_classes: int
+    windows: int
+    windows_run: int
+    units: int
+    memory_mb: int
     seconds: float
 
 
@@ -191,55 +220,32 @@ def predict_scene(
     """
     start = time.perf_counter()
     outputs = _outputs(source, destination, probabilities, confidence, entropy)
-    if batch_size is not None and batch_size < 1:
-        raise ConfigError(f'batch_size is {batch_size}: expected at least 1')
     if qgis_style and labels is None:
         raise ConfigError('qgis_style draws the classes of a label space: pass labels')
     _check_shards(shard, shard_px)
     kept = resume or shard is not None
     with ExitStack() as stack:
-        stack.enter_context(torch.inference_mode())
-        stack.enter_context(evaluating(model))
-        stack.enter_context(gdal_environment())
-
-        def open_scene(resampled: ModelGrid | None) -> Scene:
-            return stack.enter_context(
-                Scene(
-                    source,
-                    bands=bands,
-                    value_range=value_range,
-                    grid=resampled,
-                    on_read_error=on_read_error,
-                )
-            )
-
-        native = open_scene(None)
-        resampled = _model_grid(native, gsd_m)
-        scene = native if resampled is None else open_scene(resampled)
-        stack.enter_context(gdal_environment(max(native.cache_bytes, scene.cache_bytes)))
-        network = Network(
+        job, native = _open_job(
+            stack,
             model,
-            name=scene.name,
-            device=model_device(model, device),
+            source,
+            outputs,
+            tile_px=tile_px,
+            stride_px=_stride(tile_px, overlap, stride_px),
+            blend=blend,
             combine=combine,
-            augment=augment,
-            autocast=autocast,
+            bands=bands,
+            value_range=value_range,
             labels=labels,
+            nodata=nodata,
+            augment=augment,
+            batch_size=batch_size,
+            device=device,
+            autocast=autocast,
+            gsd_m=gsd_m,
+            on_read_error=on_read_error,
         )
-        if network.device.type == 'cpu':
-            stack.enter_context(keeping_freed_memory())
-        stride = _stride(tile_px, overlap, stride_px)
-        grid = Grid(scene.height, scene.width, tile_px=tile_px, stride_px=stride, blend=blend)
-        if batch_size is None:
-            batch_size = 1 if network.device.type == 'cpu' else 4
-        num_classes = network.count_classes((len(scene.bands), *grid.tile_hw))
-        job = Job(
-            scene=scene,
-            grid=grid,
-            network=network,
-            batch_size=min(batch_size, len(grid)),
-            layers=_layers(outputs, num_classes, nodata=nodata, labels=labels),
-        )
+        scene = job.scene
         units = job.units(memory_mb=memory_mb, shard_px=shard_px if kept else None)
         chosen = list(range(len(units)))
         if shard is not None:
@@ -278,7 +284,7 @@ def predict_scene(
                         [[parts.path(index, product) for index in row] for row in by_rows(units)]
                     )
                     _write_all(path, scene, job.layers[product], rows)
-                if resampled is not None:
+                if scene is not native:
                     on_model_grid = path.with_name(f'model-{path.name}')
                     path.replace(on_model_grid)
                     rows = own_grid_rows(native, on_model_grid)
@@ -294,14 +300,161 @@ def predict_scene(
         path=outputs['labels'],
         height=native.height,
         width=native.width,
-        num_classes=num_classes,
-        windows=len(grid),
+        num_classes=job.num_classes,
+        windows=len(job.grid),
         windows_run=windows_run,
         units=len(units),
         complete=shard is None,
         lost=tuple(sorted(lost)),
         seconds=time.perf_counter() - start,
     )
+
+
+def estimate_scene(
+    model: nn.Module | Callable[[Tensor], Tensor],
+    source: str | Path,
+    *,
+    tile_px: int = 512,
+    overlap: float | int = 1 / 3,
+    stride_px: int | None = None,
+    bands: Sequence[int] | None = None,
+    value_range: tuple[float | int, float | int] | None = None,
+    labels: LabelSpace | None = None,
+    augment: Augment = 'none',
+    batch_size: int | None = None,
+    device: torch.device | str | None = None,
+    autocast: torch.dtype | None = None,
+    gsd_m: float | int | None = None,
+    memory_mb: int | None = None,
+    shard_px: int | None = None,
+) -> SceneEstimate:
+    """What `predict_scene` would do and take, from three batches of the model and no pixel read.
+
+    Arguments are those of `predict_scene`; `shard_px` is None where nothing is to be resumed.
+
+    Returns:
+        The windows, the memory, and the time of the model alone.
+
+    Raises:
+        CrossEarthError: As `predict_scene`.
+
+    Example:
+        >>> import tempfile, numpy as np, rasterio
+        >>> path = Path(tempfile.mkdtemp()) / 'a.tif'
+        >>> with rasterio.open(
+        ...     path, 'w', width=900, height=700, count=1, dtype='uint8', crs='EPSG:32633',
+        ...     transform=rasterio.Affine(0.5, 0, 4e5, 0, -0.5, 5e6),
+        ... ) as scene:
+        ...     scene.write(np.ones((1, 700, 900), 'uint8'))
+        >>> estimate = estimate_scene(lambda images: images, path)
+        >>> estimate.windows, estimate.units
+        (6, 1)
+    """
+    with ExitStack() as stack:
+        job, native = _open_job(
+            stack,
+            model,
+            source,
+            ('labels',),
+            tile_px=tile_px,
+            stride_px=_stride(tile_px, overlap, stride_px),
+            blend='hann',
+            combine='softmax',
+            bands=bands,
+            value_range=value_range,
+            labels=labels,
+            nodata=65535,
+            augment=augment,
+            batch_size=batch_size,
+            device=device,
+            autocast=autocast,
+            gsd_m=gsd_m,
+            on_read_error='raise',
+        )
+        units = job.units(memory_mb=memory_mb, shard_px=shard_px)
+        windows_run = sum(job.windows_of(unit) for unit in units)
+        fixed, a_column = job.memory()
+        shape = (job.batch_size, len(job.scene.bands), *job.grid.tile_hw)
+        images = torch.zeros(shape, device=job.network.device)
+        spent = []
+        for _ in range(3):
+            start = time.perf_counter()
+            job.network.run(images).sum().item()  # waits for a device to be done
+            spent.append(time.perf_counter() - start)
+        return SceneEstimate(
+            height=native.height,
+            width=native.width,
+            model_height=job.scene.height,
+            model_width=job.scene.width,
+            num_classes=job.num_classes,
+            windows=len(job.grid),
+            windows_run=windows_run,
+            units=len(units),
+            memory_mb=-(-(fixed + a_column * max(unit.width for unit in units)) >> 20),
+            seconds=min(spent) * windows_run / job.batch_size,
+        )
+
+
+def _open_job(
+    stack: ExitStack,
+    model: nn.Module | Callable[[Tensor], Tensor],
+    source: str | Path,
+    products: Iterable[Product],
+    *,
+    tile_px: int,
+    stride_px: int,
+    blend: Blend,
+    combine: Combine,
+    bands: Sequence[int] | None,
+    value_range: tuple[float | int, float | int] | None,
+    labels: LabelSpace | None,
+    nodata: int,
+    augment: Augment,
+    batch_size: int | None,
+    device: torch.device | str | None,
+    autocast: torch.dtype | None,
+    gsd_m: float | int | None,
+    on_read_error: OnReadError,
+) -> tuple[Job, Scene]:
+    """The work, and the scene on its own grid, open until the stack unwinds."""
+    if batch_size is not None and batch_size < 1:
+        raise ConfigError(f'batch_size is {batch_size}: expected at least 1')
+    stack.enter_context(torch.inference_mode())
+    stack.enter_context(evaluating(model))
+    stack.enter_context(gdal_environment())
+
+    def open_scene(resampled: ModelGrid | None) -> Scene:
+        return stack.enter_context(
+            Scene(
+                source,
+                bands=bands,
+                value_range=value_range,
+                grid=resampled,
+                on_read_error=on_read_error,
+            )
+        )
+
+    native = open_scene(None)
+    resampled = _model_grid(native, gsd_m)
+    scene = native if resampled is None else open_scene(resampled)
+    stack.enter_context(gdal_environment(max(native.cache_bytes, scene.cache_bytes)))
+    network = Network(
+        model,
+        name=scene.name,
+        device=model_device(model, device),
+        combine=combine,
+        augment=augment,
+        autocast=autocast,
+        labels=labels,
+    )
+    if network.device.type == 'cpu':
+        stack.enter_context(keeping_freed_memory())
+    grid = Grid(scene.height, scene.width, tile_px=tile_px, stride_px=stride_px, blend=blend)
+    if batch_size is None:
+        batch_size = 1 if network.device.type == 'cpu' else 4
+    num_classes = network.count_classes((len(scene.bands), *grid.tile_hw))
+    layers = _layers(products, num_classes, nodata=nodata, labels=labels)
+    return Job(scene, grid, network, min(batch_size, len(grid)), layers), native
 
 
 def _model_grid(scene: Scene, gsd_m: float | int | None) -> ModelGrid | None:
@@ -354,14 +507,14 @@ def _outputs(
 
 
 def _layers(
-    outputs: dict[Product, Path], num_classes: int, *, nodata: int, labels: LabelSpace | None
+    products: Iterable[Product], num_classes: int, *, nodata: int, labels: LabelSpace | None
 ) -> dict[Product, Layer]:
     names = () if labels is None else labels.classes
     return {
         product: label_layer(num_classes, nodata=nodata, labels=labels)
         if product == 'labels'
         else probability_layer(product, num_classes, names)
-        for product in outputs
+        for product in products
     }
 
 

@@ -26,7 +26,7 @@ from crossearth.labels import LabelSpace
 
 __all__ = ['Region', 'VectorMap', 'regions', 'vectorize']
 
-_STRIP_PX = 512
+_STRIP_PIXELS = 1 << 21  # of a strip, whatever the width of the map: they bound the memory
 _WRITE_AT_ONCE = 2000
 _DRIVERS = {'.gpkg': 'GPKG', '.geojson': 'GeoJSON', '.json': 'GeoJSON', '.fgb': 'FlatGeobuf'}
 _WGS84 = 'EPSG:4326'
@@ -269,7 +269,7 @@ def vectorize(
 
     Each polygon has `class_id`, `class` and `area_m2`, its area on the ellipsoid of its CRS. The
     file takes its name when it is whole. What is held in memory are the regions that cross the seam
-    between two strips of 512 rows, whatever the height of the map.
+    between two strips of two million pixels, whatever the height of the map.
 
     Args:
         source: Map of class ids, with a CRS and a transform.
@@ -368,8 +368,9 @@ def _check(
 
 
 def _strips(dataset: rasterio.io.DatasetReader) -> Iterator[Integer[np.ndarray, 'h w']]:
-    for row in range(0, dataset.height, _STRIP_PX):
-        window = ((row, min(row + _STRIP_PX, dataset.height)), (0, dataset.width))
+    rows = min(max(_STRIP_PIXELS // dataset.width // 64 * 64, 64), 512)
+    for row in range(0, dataset.height, rows):
+        window = ((row, min(row + rows, dataset.height)), (0, dataset.width))
         try:
             labels = dataset.read(1, window=window)
         except RasterioIOError as error:
