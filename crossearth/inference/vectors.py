@@ -1,9 +1,9 @@
 """Maps as polygons: by strips, with seams merged and shared borders kept shared."""
 
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import batched, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -324,21 +324,33 @@ def vectorize(
                         'properties': {'class_id': 'int', 'class': 'str', 'area_m2': 'float'},
                     },
                 ) as file:
-                    batch: list[dict[str, Any]] = []
-                    for region in regions(_strips(dataset), nodata=nodata, simplify_px=simplify_px):
-                        if classes is not None and region.label not in classes:
-                            continue
-                        polygon, area = project(region.polygon)
-                        if area < min_area_m2:
-                            dropped += 1
-                            continue
-                        name = names.get(region.label, str(region.label))
-                        batch.append(_feature(polygon, region.label, name, area))
-                        count += 1
-                        if len(batch) == _WRITE_AT_ONCE:
-                            file.writerecords(batch)
-                            batch.clear()
-                    file.writerecords(batch)
+                    found = (
+                        region
+                        for region in regions(
+                            _strips(dataset), nodata=nodata, simplify_px=simplify_px
+                        )
+                        if classes is None or region.label in classes
+                    )
+                    for batch in batched(found, _WRITE_AT_ONCE):
+                        polygons, areas = project([region.polygon for region in batch])
+                        kept = areas >= min_area_m2
+                        dropped += int((~kept).sum())
+                        count += int(kept.sum())
+                        file.writerecords(
+                            {
+                                'type': 'Feature',
+                                'geometry': geometry,
+                                'properties': {
+                                    'class_id': region.label,
+                                    'class': names.get(region.label, str(region.label)),
+                                    'area_m2': round(float(area), 3),
+                                },
+                            }
+                            for region, geometry, area, keep in zip(
+                                batch, _geometries(polygons), areas, kept, strict=True
+                            )
+                            if keep
+                        )
             except fiona.errors.FionaError as error:
                 raise WriteError(
                     f'{path} cannot be written ({error}): is the disk full?'
@@ -407,27 +419,43 @@ class _Projector:
             self._out = pyproj.Transformer.from_crs(crs, _WGS84, always_xy=True)
             self.crs_wkt = CRS.from_user_input(_WGS84).to_wkt()
 
-    def __call__(self, polygon: shapely.Polygon) -> tuple[shapely.Polygon, float]:
+    def __call__(
+        self, polygons: Sequence[shapely.Polygon]
+    ) -> tuple[NDArray[np.object_], Float64[np.ndarray, ' n']]:
+        """Polygons in coordinates, outlines counterclockwise, and their areas in m²."""
         a, b, c, d, e, f = self._affine[:6]
         placed = shapely.transform(
-            polygon,
+            np.array(polygons, object),
             lambda at: np.stack(
                 [a * at[:, 0] + b * at[:, 1] + c, d * at[:, 0] + e * at[:, 1] + f], 1
             ),
         )
-        degrees = _projected(placed, self._degrees)
-        area = abs(self._geod.geometry_area_perimeter(shapely.orient_polygons(degrees))[0])
+        degrees = shapely.orient_polygons(_projected(placed, self._degrees))
+        areas = np.array([abs(self._area(polygon)) for polygon in degrees])
         out = placed if self._out is None else _projected(placed, self._out)
-        return shapely.orient_polygons(out), area
+        return shapely.orient_polygons(out), areas
+
+    def _area(self, polygon: shapely.Polygon) -> float:
+        rings = [polygon.exterior, *polygon.interiors]
+        area = 0.0
+        for ring in rings:  # outlines and holes run in opposite senses, and so add up
+            at = shapely.get_coordinates(ring)
+            area += self._geod.polygon_area_perimeter(at[:, 0], at[:, 1])[0]
+        return area
 
 
-def _projected(polygon: shapely.Polygon, to: pyproj.Transformer) -> shapely.Polygon:
-    return shapely.transform(polygon, lambda at: np.stack(to.transform(at[:, 0], at[:, 1]), 1))
+def _projected(polygons: NDArray[np.object_], to: pyproj.Transformer) -> NDArray[np.object_]:
+    return np.asarray(
+        shapely.transform(polygons, lambda at: np.stack(to.transform(at[:, 0], at[:, 1]), 1))
+    )
 
 
-def _feature(polygon: shapely.Polygon, label: int, name: str, area: float) -> dict[str, Any]:
-    return {
-        'type': 'Feature',
-        'geometry': json.loads(shapely.to_geojson(polygon)),
-        'properties': {'class_id': label, 'class': name, 'area_m2': round(area, 3)},
-    }
+def _geometries(polygons: NDArray[np.object_]) -> Iterator[dict[str, Any]]:
+    """As GeoJSON has them."""
+    _, at, (rings, outlines) = shapely.to_ragged_array(list(polygons), include_z=False)
+    points = at.tolist()
+    for first, stop in pairwise(outlines):
+        yield {
+            'type': 'Polygon',
+            'coordinates': [points[rings[ring] : rings[ring + 1]] for ring in range(first, stop)],
+        }
