@@ -15,6 +15,7 @@ __all__ = [
     'ShapeError',
     'UnknownLabelWarning',
     'WindowError',
+    'WriteError',
 ]
 
 
@@ -48,6 +49,10 @@ class WindowError(CrossEarthError, IndexError):
 
 class CheckpointError(CrossEarthError, ValueError):
     """A weights file is damaged, of another format, or belongs to another model."""
+
+
+class WriteError(CrossEarthError, OSError):
+    """A file cannot be written: the disk is full, or the folder is not writable."""
 
 
 class ConfigError(CrossEarthError, ValueError):

@@ -1,5 +1,21 @@
-"""Scene in, map out: windows, blending, writing."""
+"""Scene in, map out: windows, blending, writing, vectors, resuming, many scenes."""
 
-from crossearth.inference.predict import SceneMap, predict_scene
+from crossearth.inference.many import Outcome, Summary, predict_scenes
+from crossearth.inference.predict import SceneEstimate, SceneMap, estimate_scene, predict_scene
+from crossearth.inference.sources import Task, find_scenes, tasks_of
+from crossearth.inference.vectors import VectorMap, vectorize
 
-__all__ = ['SceneMap', 'predict_scene']
+__all__ = [
+    'Outcome',
+    'SceneEstimate',
+    'SceneMap',
+    'Summary',
+    'Task',
+    'VectorMap',
+    'estimate_scene',
+    'find_scenes',
+    'predict_scene',
+    'predict_scenes',
+    'tasks_of',
+    'vectorize',
+]

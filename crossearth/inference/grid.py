@@ -3,8 +3,9 @@
 Everything here is integers and small float64 vectors: no raster library, no device.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Literal
 
 import numpy as np
@@ -13,7 +14,7 @@ from jaxtyping import Float
 from crossearth.errors import ConfigError
 from crossearth.geometry import axis_starts
 
-__all__ = ['Blend', 'Grid', 'Unit', 'axis_weights', 'column_units', 'window_profile']
+__all__ = ['Blend', 'Grid', 'Unit', 'axis_weights', 'by_rows', 'column_units', 'window_profile']
 
 type Blend = Literal['hann', 'gaussian', 'mean', 'crop']
 
@@ -190,8 +191,10 @@ def axis_weights(
     return np.stack([profile / reach[start : start + tile_px] for start in starts])
 
 
-def column_units(grid: Grid, *, max_width_px: int, block_px: int) -> list[Unit]:
-    """Cut a scene into as few full-height units of bounded width as possible.
+def column_units(
+    grid: Grid, *, max_width_px: int, block_px: int, height_px: int | None = None
+) -> list[Unit]:
+    """Cut a scene into as few units of bounded width as possible.
 
     Borders lie on multiples of `block_px`, so that output blocks are written whole, and where
     there is a choice, where only one column of windows has to run twice.
@@ -200,9 +203,10 @@ def column_units(grid: Grid, *, max_width_px: int, block_px: int) -> list[Unit]:
         grid: Windows of the scene.
         max_width_px: Widest unit wished for; the units are one block wide if it is less.
         block_px: Block of the output.
+        height_px: Rows of a unit, a multiple of `block_px`; None for all.
 
     Returns:
-        Units from left to right.
+        Units row by row, from left to right.
 
     Example:
         >>> grid = Grid(512, 4096, tile_px=512, stride_px=341)
@@ -220,7 +224,26 @@ def column_units(grid: Grid, *, max_width_px: int, block_px: int) -> list[Unit]:
         twice = [_crossing(grid.col_starts, tile_width, border) for border in candidates]
         borders.append(candidates[twice.index(min(twice))])
     borders.append(grid.width)
-    return [Unit(0, grid.height, col0, col1) for col0, col1 in pairwise(borders)]
+    step = grid.height if height_px is None else height_px
+    return [
+        Unit(row, min(row + step, grid.height), col0, col1)
+        for row in range(0, grid.height, step)
+        for col0, col1 in pairwise(borders)
+    ]
+
+
+def by_rows(units: Sequence[Unit]) -> list[list[int]]:
+    """Indices of units, row by row.
+
+    Example:
+        >>> grid = Grid(1024, 1024, tile_px=512, stride_px=341)
+        >>> by_rows(column_units(grid, max_width_px=512, block_px=512, height_px=512))
+        [[0, 1], [2, 3]]
+    """
+    return [
+        [index for index, _ in row]
+        for _, row in groupby(enumerate(units), key=lambda item: item[1].row0)
+    ]
 
 
 def _crossing(starts: tuple[int, ...], tile: int, border: int) -> int:

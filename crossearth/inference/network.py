@@ -104,6 +104,10 @@ class Network:
         self._scores: Tensor | None = None
         self.num_classes: int | None = None if labels is None else labels.num_classes
 
+    def describe(self) -> list[str]:
+        """What its scores depend on besides the model."""
+        return [self._combine, self._augment, str(self._autocast), self.device.type]
+
     @property
     def gives_logits(self) -> bool:
         """Whether scores are logits rather than probabilities."""

@@ -1,10 +1,11 @@
 """A scene in, a georeferenced map out."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -13,17 +14,17 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from crossearth.errors import ConfigError
+from crossearth.geometry import Window
 from crossearth.inference.allocator import keeping_freed_memory
-from crossearth.inference.background import Consumer
-from crossearth.inference.georeference import Georeference
-from crossearth.inference.grid import Blend, Grid, Unit, column_units
+from crossearth.inference.grid import Blend, Grid, by_rows
 from crossearth.inference.ground import ModelGrid, model_grid
+from crossearth.inference.job import Job
 from crossearth.inference.network import Augment, Combine, Network, evaluating, model_device
+from crossearth.inference.parts import Parts, parts_folder
 from crossearth.inference.products import Product, probability_layer
 from crossearth.inference.qgis import write_qgis_style
 from crossearth.inference.returning import own_grid_rows
-from crossearth.inference.scene import Scene, gdal_environment
-from crossearth.inference.streaming import Rows, stream_unit, unit_bytes
+from crossearth.inference.scene import OnReadError, Scene, gdal_environment
 from crossearth.inference.writer import (
     BLOCK_PX,
     Layer,
@@ -31,15 +32,12 @@ from crossearth.inference.writer import (
     check_destination,
     label_layer,
     optimise_for_cloud,
-    side_by_side,
+    stacked,
     whole_file,
 )
 from crossearth.labels import LabelSpace
 
-__all__ = ['SceneMap', 'predict_scene']
-
-_DEFAULT_MEMORY_BYTES = 256 << 20
-_NARROWEST_DEFAULT_PX = 2048
+__all__ = ['SceneEstimate', 'SceneMap', 'estimate_scene', 'predict_scene']
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +53,9 @@ class SceneMap:
         windows_run: Windows that the model saw: fewer where there is no data, more where the scene
             was too wide for the memory allowed and the windows between two parts ran twice.
         units: Parts that the scene was mapped in.
+        complete: Whether the map is there; a shard makes its parts of it only.
+        lost: Blocks of the scene that could not be read; the map has nodata there, and with
+            `gsd_m` also in what was resampled together with them.
         seconds: Wall-clock time.
     """
 
@@ -65,6 +66,37 @@ class SceneMap:
     windows: int
     windows_run: int
     units: int
+    complete: bool
+    lost: tuple[Window, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class SceneEstimate:
+    """What mapping a scene would take.
+
+    Args:
+        height: Rows of the scene.
+        width: Columns of the scene.
+        model_height: Rows of the grid that the model sees.
+        model_width: Columns of the grid that the model sees.
+        num_classes: Number of classes.
+        windows: Windows that cover it.
+        windows_run: Windows that would run, those on the border of two units twice.
+        units: Parts that it would be mapped in.
+        memory_mb: Memory besides the model's own, in MiB.
+        seconds: Time that the model takes, where all of the scene has data.
+    """
+
+    height: int
+    width: int
+    model_height: int
+    model_width: int
+    num_classes: int
+    windows: int
+    windows_run: int
+    units: int
+    memory_mb: int
     seconds: float
 
 
@@ -93,6 +125,10 @@ def predict_scene(
     autocast: torch.dtype | None = None,
     gsd_m: float | int | None = None,
     memory_mb: int | None = None,
+    on_read_error: OnReadError = 'raise',
+    resume: bool = False,
+    shard: tuple[int, int] | None = None,
+    shard_px: int = 8192,
     progress: bool | Callable[[int, int], None] = False,
 ) -> SceneMap:
     """Map a scene of any size: windows are read, predicted, blended and written as a stream.
@@ -145,6 +181,14 @@ def predict_scene(
         memory_mb: Memory in MiB for everything but the model. A scene that is too wide is mapped
             in full-height parts, and the result is the same. None for 256, or what parts of
             2048 px take if that is more.
+        on_read_error: What a block that cannot be read is: an error (`'raise'`), or `'nodata'`, and
+            listed in the result.
+        resume: Whether finished parts are kept beside the map, in a folder `….parts`, until it is
+            whole. After a kill the same call goes on with the parts that are missing.
+        shard: `(i, n)` makes every n-th part, from the i-th, counted from 1, and no map: for
+            machines that share a file system. When all have ended, the same call with
+            `resume=True` and without `shard` puts the map together.
+        shard_px: Side of the parts that are kept, a multiple of 512.
         progress: True shows a bar; a function is called with windows done and in all.
 
     Returns:
@@ -176,100 +220,241 @@ def predict_scene(
     """
     start = time.perf_counter()
     outputs = _outputs(source, destination, probabilities, confidence, entropy)
-    if batch_size is not None and batch_size < 1:
-        raise ConfigError(f'batch_size is {batch_size}: expected at least 1')
     if qgis_style and labels is None:
         raise ConfigError('qgis_style draws the classes of a label space: pass labels')
+    _check_shards(shard, shard_px)
+    kept = resume or shard is not None
     with ExitStack() as stack:
-        stack.enter_context(torch.inference_mode())
-        stack.enter_context(evaluating(model))
-        stack.enter_context(gdal_environment())
-        native = stack.enter_context(Scene(source, bands=bands, value_range=value_range))
-        scene = native
-        resampled = _model_grid(native, gsd_m)
-        if resampled is not None:
-            scene = stack.enter_context(
-                Scene(source, bands=bands, value_range=value_range, grid=resampled)
-            )
-        stack.enter_context(gdal_environment(max(native.cache_bytes, scene.cache_bytes)))
-        network = Network(
+        job, native = _open_job(
+            stack,
             model,
-            name=scene.name,
-            device=model_device(model, device),
+            source,
+            outputs,
+            tile_px=tile_px,
+            stride_px=_stride(tile_px, overlap, stride_px),
+            blend=blend,
             combine=combine,
-            augment=augment,
-            autocast=autocast,
+            bands=bands,
+            value_range=value_range,
             labels=labels,
-        )
-        if network.device.type == 'cpu':
-            stack.enter_context(keeping_freed_memory())
-        stride = _stride(tile_px, overlap, stride_px)
-        grid = Grid(scene.height, scene.width, tile_px=tile_px, stride_px=stride, blend=blend)
-        if batch_size is None:
-            batch_size = 1 if network.device.type == 'cpu' else 4
-        batch_size = min(batch_size, len(grid))
-        num_classes = network.count_classes((len(scene.bands), *grid.tile_hw))
-        layers = _layers(outputs, num_classes, nodata=nodata, labels=labels)
-        units = _units(
-            grid,
-            scene,
-            num_classes=num_classes,
+            nodata=nodata,
+            augment=augment,
             batch_size=batch_size,
-            layers=layers,
-            memory_mb=memory_mb,
+            device=device,
+            autocast=autocast,
+            gsd_m=gsd_m,
+            on_read_error=on_read_error,
         )
+        scene = job.scene
+        units = job.units(memory_mb=memory_mb, shard_px=shard_px if kept else None)
+        chosen = list(range(len(units)))
+        if shard is not None:
+            chosen = chosen[shard[0] - 1 :: shard[1]]
         advance = stack.enter_context(
-            _progress(progress, _windows_run(grid, units), Path(destination).name)
+            _progress(
+                progress,
+                sum(job.windows_of(units[index]) for index in chosen),
+                Path(destination).name,
+            )
         )
-        # labels first: files take their names from the last to the first, and the map is the sign
-        # that all is there
-        temporary = {
-            product: stack.enter_context(whole_file(path)) for product, path in outputs.items()
-        }
-        folder = temporary['labels'].parent
-        windows_run = 0
-        parts: list[dict[Product, Path]] = []
-        for index, unit in enumerate(units):
-            whole = len(units) == 1
-            paths = temporary if whole else {p: folder / f'{index}-{p}.tif' for p in layers}
-            where = scene.georeference if whole else Georeference.nowhere()
-            with ExitStack() as writing:
-                write = _writers(writing, paths, unit.height, unit.width, layers, where)
-                consumer = writing.enter_context(Consumer(write, waiting=2))
-                windows_run += stream_unit(
-                    scene,
-                    grid,
-                    unit,
-                    network,
-                    batch_size=batch_size,
-                    layers=layers,
-                    put=consumer.put,
-                    advance=advance,
-                )
-            parts.append(paths)
-        for product, path in temporary.items():
-            layer = layers[product]
-            if len(units) > 1:
-                _write_all(path, scene, layer, side_by_side([part[product] for part in parts]))
-            if resampled is not None:
-                on_model_grid = folder / f'model-{product}.tif'
-                path.replace(on_model_grid)
-                _write_all(path, native, layer, own_grid_rows(native, on_model_grid))
-        if cog:
+        parts: Parts | None = None
+        if kept:
+            settings = {'value_range': value_range, 'gsd_m': gsd_m, 'on_read_error': on_read_error}
+            parts = Parts(parts_folder(outputs['labels']), job.plan(units, model) | settings)
+        elif len(units) > 1:
+            folder = TemporaryDirectory(dir=outputs['labels'].parent, prefix='.parts.')
+            parts = Parts(Path(stack.enter_context(folder)), {})
+        windows_run, lost = 0, set[Window]()
+        if parts is not None:
+            for receipt in job.map_parts(parts, units, chosen, advance):
+                windows_run += receipt.windows_run
+                lost |= set(receipt.lost)
+        if shard is None:
+            # files take their names from the last to the first, and the map, which is the sign
+            # that all is there, comes first
+            temporary = {
+                product: stack.enter_context(whole_file(path)) for product, path in outputs.items()
+            }
+            if parts is None:
+                windows_run = job.map_unit(units[0], temporary, scene.georeference, advance)
+                lost = scene.lost
             for product, path in temporary.items():
-                optimise_for_cloud(path, overviews='mode' if product == 'labels' else 'average')
-        if qgis_style and labels is not None:
-            write_qgis_style(outputs['labels'], labels)
+                if parts is not None:
+                    rows = stacked(
+                        [[parts.path(index, product) for index in row] for row in by_rows(units)]
+                    )
+                    _write_all(path, scene, job.layers[product], rows)
+                if scene is not native:
+                    on_model_grid = path.with_name(f'model-{path.name}')
+                    path.replace(on_model_grid)
+                    rows = own_grid_rows(native, on_model_grid)
+                    _write_all(path, native, job.layers[product], rows)
+                    lost = native.lost
+                if cog:
+                    optimise_for_cloud(path, overviews='mode' if product == 'labels' else 'average')
+            if qgis_style and labels is not None:
+                write_qgis_style(outputs['labels'], labels)
+    if resume and shard is None and parts is not None:
+        parts.remove()
     return SceneMap(
         path=outputs['labels'],
         height=native.height,
         width=native.width,
-        num_classes=num_classes,
-        windows=len(grid),
+        num_classes=job.num_classes,
+        windows=len(job.grid),
         windows_run=windows_run,
         units=len(units),
+        complete=shard is None,
+        lost=tuple(sorted(lost)),
         seconds=time.perf_counter() - start,
     )
+
+
+def estimate_scene(
+    model: nn.Module | Callable[[Tensor], Tensor],
+    source: str | Path,
+    *,
+    tile_px: int = 512,
+    overlap: float | int = 1 / 3,
+    stride_px: int | None = None,
+    bands: Sequence[int] | None = None,
+    value_range: tuple[float | int, float | int] | None = None,
+    labels: LabelSpace | None = None,
+    augment: Augment = 'none',
+    batch_size: int | None = None,
+    device: torch.device | str | None = None,
+    autocast: torch.dtype | None = None,
+    gsd_m: float | int | None = None,
+    memory_mb: int | None = None,
+    shard_px: int | None = None,
+) -> SceneEstimate:
+    """What `predict_scene` would do and take, from three batches of the model and no pixel read.
+
+    Arguments are those of `predict_scene`; `shard_px` is None where nothing is to be resumed.
+
+    Returns:
+        The windows, the memory, and the time of the model alone.
+
+    Raises:
+        CrossEarthError: As `predict_scene`.
+
+    Example:
+        >>> import tempfile, numpy as np, rasterio
+        >>> path = Path(tempfile.mkdtemp()) / 'a.tif'
+        >>> with rasterio.open(
+        ...     path, 'w', width=900, height=700, count=1, dtype='uint8', crs='EPSG:32633',
+        ...     transform=rasterio.Affine(0.5, 0, 4e5, 0, -0.5, 5e6),
+        ... ) as scene:
+        ...     scene.write(np.ones((1, 700, 900), 'uint8'))
+        >>> estimate = estimate_scene(lambda images: images, path)
+        >>> estimate.windows, estimate.units
+        (6, 1)
+    """
+    with ExitStack() as stack:
+        job, native = _open_job(
+            stack,
+            model,
+            source,
+            ('labels',),
+            tile_px=tile_px,
+            stride_px=_stride(tile_px, overlap, stride_px),
+            blend='hann',
+            combine='softmax',
+            bands=bands,
+            value_range=value_range,
+            labels=labels,
+            nodata=65535,
+            augment=augment,
+            batch_size=batch_size,
+            device=device,
+            autocast=autocast,
+            gsd_m=gsd_m,
+            on_read_error='raise',
+        )
+        units = job.units(memory_mb=memory_mb, shard_px=shard_px)
+        windows_run = sum(job.windows_of(unit) for unit in units)
+        fixed, a_column = job.memory()
+        shape = (job.batch_size, len(job.scene.bands), *job.grid.tile_hw)
+        images = torch.zeros(shape, device=job.network.device)
+        spent = []
+        for _ in range(3):
+            start = time.perf_counter()
+            job.network.run(images).sum().item()  # waits for a device to be done
+            spent.append(time.perf_counter() - start)
+        return SceneEstimate(
+            height=native.height,
+            width=native.width,
+            model_height=job.scene.height,
+            model_width=job.scene.width,
+            num_classes=job.num_classes,
+            windows=len(job.grid),
+            windows_run=windows_run,
+            units=len(units),
+            memory_mb=-(-(fixed + a_column * max(unit.width for unit in units)) >> 20),
+            seconds=min(spent) * windows_run / job.batch_size,
+        )
+
+
+def _open_job(
+    stack: ExitStack,
+    model: nn.Module | Callable[[Tensor], Tensor],
+    source: str | Path,
+    products: Iterable[Product],
+    *,
+    tile_px: int,
+    stride_px: int,
+    blend: Blend,
+    combine: Combine,
+    bands: Sequence[int] | None,
+    value_range: tuple[float | int, float | int] | None,
+    labels: LabelSpace | None,
+    nodata: int,
+    augment: Augment,
+    batch_size: int | None,
+    device: torch.device | str | None,
+    autocast: torch.dtype | None,
+    gsd_m: float | int | None,
+    on_read_error: OnReadError,
+) -> tuple[Job, Scene]:
+    """The work, and the scene on its own grid, open until the stack unwinds."""
+    if batch_size is not None and batch_size < 1:
+        raise ConfigError(f'batch_size is {batch_size}: expected at least 1')
+    stack.enter_context(torch.inference_mode())
+    stack.enter_context(evaluating(model))
+    stack.enter_context(gdal_environment())
+
+    def open_scene(resampled: ModelGrid | None) -> Scene:
+        return stack.enter_context(
+            Scene(
+                source,
+                bands=bands,
+                value_range=value_range,
+                grid=resampled,
+                on_read_error=on_read_error,
+            )
+        )
+
+    native = open_scene(None)
+    resampled = _model_grid(native, gsd_m)
+    scene = native if resampled is None else open_scene(resampled)
+    stack.enter_context(gdal_environment(max(native.cache_bytes, scene.cache_bytes)))
+    network = Network(
+        model,
+        name=scene.name,
+        device=model_device(model, device),
+        combine=combine,
+        augment=augment,
+        autocast=autocast,
+        labels=labels,
+    )
+    if network.device.type == 'cpu':
+        stack.enter_context(keeping_freed_memory())
+    grid = Grid(scene.height, scene.width, tile_px=tile_px, stride_px=stride_px, blend=blend)
+    if batch_size is None:
+        batch_size = 1 if network.device.type == 'cpu' else 4
+    num_classes = network.count_classes((len(scene.bands), *grid.tile_hw))
+    layers = _layers(products, num_classes, nodata=nodata, labels=labels)
+    return Job(scene, grid, network, min(batch_size, len(grid)), layers), native
 
 
 def _model_grid(scene: Scene, gsd_m: float | int | None) -> ModelGrid | None:
@@ -322,39 +507,15 @@ def _outputs(
 
 
 def _layers(
-    outputs: dict[Product, Path], num_classes: int, *, nodata: int, labels: LabelSpace | None
+    products: Iterable[Product], num_classes: int, *, nodata: int, labels: LabelSpace | None
 ) -> dict[Product, Layer]:
     names = () if labels is None else labels.classes
     return {
         product: label_layer(num_classes, nodata=nodata, labels=labels)
         if product == 'labels'
         else probability_layer(product, num_classes, names)
-        for product in outputs
+        for product in products
     }
-
-
-def _writers(
-    stack: ExitStack,
-    paths: dict[Product, Path],
-    height: int,
-    width: int,
-    layers: dict[Product, Layer],
-    georeference: Georeference,
-) -> Callable[[Rows], None]:
-    writers = {
-        product: stack.enter_context(
-            RasterWriter(
-                path, height=height, width=width, layer=layers[product], georeference=georeference
-            )
-        )
-        for product, path in paths.items()
-    }
-
-    def write(rows: Rows) -> None:
-        for product, values in rows.items():
-            writers[product].write(values)
-
-    return write
 
 
 def _stride(tile_px: int, overlap: float | int, stride_px: int | None) -> int:
@@ -368,34 +529,14 @@ def _stride(tile_px: int, overlap: float | int, stride_px: int | None) -> int:
     return max(round(tile_px * (1 - overlap)), 1)
 
 
-def _units(
-    grid: Grid,
-    scene: Scene,
-    *,
-    num_classes: int,
-    batch_size: int,
-    layers: dict[Product, Layer],
-    memory_mb: int | None,
-) -> list[Unit]:
-    fixed, a_column = unit_bytes(
-        grid, scene, num_classes=num_classes, batch_size=batch_size, layers=layers
-    )
-    if memory_mb is None:
-        allowed = max(_DEFAULT_MEMORY_BYTES, fixed + a_column * _NARROWEST_DEFAULT_PX)
-    else:
-        allowed = memory_mb << 20
-        least = fixed + a_column * min(BLOCK_PX, grid.width)
-        if allowed < least:
-            raise ConfigError(
-                f'{scene.name}: memory_mb is {memory_mb}, but {num_classes} classes in windows of '
-                f'{grid.tile_px} px take at least {-(-least >> 20)}: allow more, or choose '
-                'smaller windows or batches'
-            )
-    return column_units(grid, max_width_px=(allowed - fixed) // a_column, block_px=BLOCK_PX)
-
-
-def _windows_run(grid: Grid, units: Sequence[Unit]) -> int:
-    return sum(len(rows) * len(cols) for rows, cols in (grid.touching(unit) for unit in units))
+def _check_shards(shard: tuple[int, int] | None, shard_px: int) -> None:
+    if shard is not None and not 1 <= shard[0] <= shard[1]:
+        raise ConfigError(f'shard is {shard}: expected (i, n), the i-th of n, counted from 1')
+    if shard_px < BLOCK_PX or shard_px % BLOCK_PX:
+        raise ConfigError(
+            f'shard_px is {shard_px}: parts are cut between blocks of the file, choose a multiple '
+            f'of {BLOCK_PX}'
+        )
 
 
 @contextmanager

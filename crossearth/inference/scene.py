@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import rasterio
@@ -20,10 +20,13 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window as RasterWindow
 
 from crossearth.errors import BandError, ConfigError, SceneError, SceneNotFoundError
+from crossearth.geometry import Window
 from crossearth.inference.georeference import Georeference
 from crossearth.inference.ground import ModelGrid
 
-__all__ = ['RowBuffer', 'Scaling', 'Scene', 'gdal_environment']
+__all__ = ['OnReadError', 'RowBuffer', 'Scaling', 'Scene', 'gdal_environment']
+
+type OnReadError = Literal['raise', 'nodata']
 
 _CACHE_BYTES = 16 << 20  # blocks are read once, in the order they lie in
 _DEEPEST_ALIGNMENT_PX = 1024
@@ -112,6 +115,8 @@ class Scene:
         bands: Bands that the model takes, counted from 1; None for all but alpha bands.
         value_range: Values that become 0 and 1; None for the range of the data type.
         grid: Grid to see the scene on; None for its own.
+        on_read_error: Whether a block that cannot be read is an error, or is nodata and listed
+            in `lost`.
 
     Raises:
         SceneNotFoundError: If there is no such file.
@@ -127,7 +132,12 @@ class Scene:
         bands: Sequence[int] | None = None,
         value_range: tuple[float | int, float | int] | None = None,
         grid: ModelGrid | None = None,
+        on_read_error: OnReadError = 'raise',
     ) -> None:
+        if on_read_error not in ('raise', 'nodata'):
+            raise ConfigError(f"on_read_error is {on_read_error!r}: choose 'raise' or 'nodata'")
+        self._on_read_error = on_read_error
+        self.lost: set[Window] = set()
         self.name = str(source)
         self._file = _open(source)
         self._dataset = self._file if grid is None else _warped(self._file, grid)
@@ -208,20 +218,50 @@ class Scene:
         Raises:
             SceneError: If a block cannot be read.
         """
-        window = RasterWindow(col0, row0, col1 - col0, row1 - row0)
         try:
-            self._dataset.read(self.bands, window=window, out=out)
-            valid = self._valid(out)
-            if self._alpha:
-                valid = _both(valid, self._dataset.read(self._alpha[0], window=window) > 0)
-            elif self._has_mask:
-                valid = _both(valid, self._dataset.read_masks(self.bands[0], window=window) > 0)
+            valid = self._read(row0, row1, col0, col1, out)
         except RasterioIOError as error:
-            raise SceneError(
-                f'{self.name}: rows {row0} to {row1 - 1}, columns {col0} to {col1 - 1} cannot be '
-                f'read ({_reason(error)}): the file is damaged or cut short; fetch it again'
-            ) from error
+            if self._on_read_error == 'raise':
+                raise SceneError(
+                    f'{self.name}: rows {row0} to {row1 - 1}, columns {col0} to {col1 - 1} cannot '
+                    f'be read ({_reason(error)}): the file is damaged or cut short; fetch it '
+                    "again, or pass on_read_error='nodata' to map the rest"
+                ) from error
+            valid = self._read_blocks(row0, row1, col0, col1, out)
         return None if valid is None or valid.all() else valid
+
+    def _read(
+        self, row0: int, row1: int, col0: int, col1: int, out: Shaped[np.ndarray, 'c h w']
+    ) -> Bool[np.ndarray, 'h w'] | None:
+        window = RasterWindow(col0, row0, col1 - col0, row1 - row0)
+        self._dataset.read(self.bands, window=window, out=out)
+        valid = self._valid(out)
+        if self._alpha:
+            return _both(valid, self._dataset.read(self._alpha[0], window=window) > 0)
+        if self._has_mask:
+            return _both(valid, self._dataset.read_masks(self.bands[0], window=window) > 0)
+        return valid
+
+    def _read_blocks(
+        self, row0: int, row1: int, col0: int, col1: int, out: Shaped[np.ndarray, 'c h w']
+    ) -> Bool[np.ndarray, 'h w']:
+        """As `_read`, block by block of the file, and those that fail are nodata."""
+        valid = np.ones((row1 - row0, col1 - col0), bool)
+        height, width = self.block_hw
+        for row in range(row0 // height * height, row1, height):
+            for col in range(col0 // width * width, col1, width):
+                top, bottom = max(row, row0), min(row + height, row1)
+                left, right = max(col, col0), min(col + width, col1)
+                part = slice(top - row0, bottom - row0), slice(left - col0, right - col0)
+                try:
+                    known = self._read(top, bottom, left, right, out[:, *part])
+                    valid[part] = True if known is None else known
+                except RasterioIOError:
+                    out[:, *part] = 0
+                    valid[part] = False
+                    whole = min(row + height, self.height), min(col + width, self.width)
+                    self.lost.add(Window(0, row, col, whole[0] - row, whole[1] - col))
+        return valid
 
     def _valid(self, values: Shaped[np.ndarray, 'c h w']) -> Bool[np.ndarray, 'h w'] | None:
         valid: Bool[np.ndarray, 'h w'] | None = None

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -12,8 +12,11 @@ import numpy as np
 import rasterio
 import rasterio.shutil
 from jaxtyping import Shaped
+from rasterio._err import CPLE_BaseError
+from rasterio.errors import RasterioIOError
+from rasterio.io import DatasetWriter
 
-from crossearth.errors import ConfigError
+from crossearth.errors import ConfigError, WriteError
 from crossearth.inference.georeference import Georeference
 from crossearth.labels import LabelSpace
 
@@ -23,7 +26,7 @@ __all__ = [
     'RasterWriter',
     'check_destination',
     'label_layer',
-    'side_by_side',
+    'stacked',
     'whole_file',
 ]
 
@@ -130,15 +133,17 @@ def optimise_for_cloud(path: Path, *, overviews: Literal['mode', 'average']) -> 
         overviews: How four pixels become one: `'mode'` for classes, `'average'` for amounts.
     """
     optimised = path.with_name(f'cog-{path.name}')
-    rasterio.shutil.copy(
-        path,
-        optimised,
-        driver='COG',
-        compress='deflate',
-        blocksize=BLOCK_PX,
-        overview_resampling=overviews,
-        bigtiff='if_safer',
-    )
+    with _naming(path):
+        rasterio.shutil.copy(
+            path,
+            optimised,
+            driver='COG',
+            compress='deflate',
+            blocksize=BLOCK_PX,
+            overview_resampling=overviews,
+            bigtiff='if_safer',
+        )
+    _check_blocks(optimised)
     optimised.replace(path)
 
 
@@ -153,14 +158,34 @@ class RasterWriter:
         georeference: Where it lies.
 
     Raises:
-        OSError: If the file cannot be written.
+        WriteError: If the file cannot be written.
     """
 
     def __init__(
         self, path: Path, *, height: int, width: int, layer: Layer, georeference: Georeference
     ) -> None:
         options: dict[str, Any] = dict(georeference.creation_options())
-        self._dataset = rasterio.open(
+        self._path = path
+        with _naming(path):
+            self._dataset = self._create(path, height, width, layer, options)
+        if layer.colours:
+            self._dataset.write_colormap(1, dict(layer.colours))
+        self._dataset.update_tags(**layer.tags)
+        for band, name in enumerate(layer.band_names, start=1):
+            self._dataset.set_band_description(band, name)
+        if layer.scale != 1:
+            self._dataset.scales = (layer.scale,) * layer.count
+        georeference.finish(self._dataset)
+        self._height = height
+        self._rows = np.empty((layer.count, min(BLOCK_PX, height), width), layer.dtype)
+        self._written = 0
+        self._filled = 0
+
+    @staticmethod
+    def _create(
+        path: Path, height: int, width: int, layer: Layer, options: dict[str, Any]
+    ) -> DatasetWriter:
+        return rasterio.open(
             path,
             'w',
             driver='GTiff',
@@ -177,18 +202,6 @@ class RasterWriter:
             bigtiff='if_safer',
             **options,
         )
-        if layer.colours:
-            self._dataset.write_colormap(1, dict(layer.colours))
-        self._dataset.update_tags(**layer.tags)
-        for band, name in enumerate(layer.band_names, start=1):
-            self._dataset.set_band_description(band, name)
-        if layer.scale != 1:
-            self._dataset.scales = (layer.scale,) * layer.count
-        georeference.finish(self._dataset)
-        self._height = height
-        self._rows = np.empty((layer.count, min(BLOCK_PX, height), width), layer.dtype)
-        self._written = 0
-        self._filled = 0
 
     def __enter__(self) -> 'RasterWriter':
         return self
@@ -199,7 +212,13 @@ class RasterWriter:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._dataset.close()
+        if error is not None:
+            with suppress(RasterioIOError, CPLE_BaseError):
+                self._dataset.close()
+            return
+        with _naming(self._path):
+            self._dataset.close()
+        _check_blocks(self._path)
 
     def write(self, values: Shaped[np.ndarray, 'c h w']) -> None:
         """Append rows; they reach the file when a row of blocks is full, or the raster is."""
@@ -214,18 +233,55 @@ class RasterWriter:
 
     def _flush(self) -> None:
         window = ((self._written, self._written + self._filled), (0, self._dataset.width))
-        self._dataset.write(self._rows[:, : self._filled], window=window)
+        with _naming(self._path):
+            self._dataset.write(self._rows[:, : self._filled], window=window)
         self._written += self._filled
         self._filled = 0
 
 
-def side_by_side(parts: Sequence[Path]) -> Iterator[Shaped[np.ndarray, 'c h w']]:
-    """Rows of blocks of rasters of the same height that lie next to each other, top to bottom."""
-    with ExitStack() as stack:
-        datasets = [stack.enter_context(rasterio.open(part)) for part in parts]
-        height = datasets[0].height
-        for row in range(0, height, BLOCK_PX):
-            rows = (row, min(row + BLOCK_PX, height))
-            yield np.concatenate(
-                [dataset.read(window=(rows, (0, dataset.width))) for dataset in datasets], axis=2
-            )
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Errors of GDAL while it writes, as errors that name the file."""
+    try:
+        yield
+    except (RasterioIOError, CPLE_BaseError) as error:
+        raise WriteError(_cannot_write(path, str(error.__cause__ or error))) from error
+
+
+def _cannot_write(path: Path, reason: str) -> str:
+    return f'{path.name} cannot be written in {path.parent} ({reason}): is the disk full?'
+
+
+def _check_blocks(path: Path) -> None:
+    """Whether all blocks are in the file: errors of the last flush are not always reported.
+
+    Raises:
+        WriteError: If one is not.
+    """
+    size = path.stat().st_size
+    with _naming(path), rasterio.open(path) as dataset:
+        for band in dataset.indexes:
+            for (row, col), _ in dataset.block_windows(band):
+                name = f'{col}_{row}'
+                offset = dataset.get_tag_item(f'BLOCK_OFFSET_{name}', 'TIFF', bidx=band)
+                length = dataset.get_tag_item(f'BLOCK_SIZE_{name}', 'TIFF', bidx=band)
+                if offset is None or length is None or int(offset) + int(length) > size:
+                    raise WriteError(_cannot_write(path, 'blocks are missing'))
+
+
+def stacked(parts: Sequence[Sequence[Path]]) -> Iterator[Shaped[np.ndarray, 'c h w']]:
+    """Rows of blocks of a raster that was cut into parts, from top to bottom.
+
+    Args:
+        parts: Rows of parts, each from left to right and of the same height.
+    """
+    for row in parts:
+        with ExitStack() as stack:
+            datasets = [stack.enter_context(rasterio.open(part)) for part in row]
+            height = datasets[0].height
+            for first in range(0, height, BLOCK_PX):
+                rows = (first, min(first + BLOCK_PX, height))
+                yield np.concatenate(
+                    [dataset.read(window=(rows, (0, dataset.width))) for dataset in datasets],
+                    axis=2,
+                )

@@ -1,0 +1,159 @@
+"""Finished parts of a map, kept beside it until all are there.
+
+A part is a set of files of its own, written under other names and renamed, and a receipt that is
+renamed last. What a kill leaves behind has no receipt, and is computed again.
+"""
+
+import hashlib
+import json
+import shutil
+import tempfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from crossearth.errors import ConfigError
+from crossearth.geometry import Window
+from crossearth.inference.products import Product
+from crossearth.inference.writer import whole_file
+
+__all__ = ['Parts', 'Receipt', 'fingerprint', 'parts_folder']
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """That a part is done.
+
+    Args:
+        windows_run: Windows that the model saw.
+        lost: What could not be read and was left without data.
+        checksums: CRC-32 of each file, by product.
+    """
+
+    windows_run: int
+    lost: tuple[Window, ...]
+    checksums: Mapping[Product, int]
+
+
+def parts_folder(destination: Path) -> Path:
+    """The folder in which the parts of a map wait."""
+    return destination.with_name(f'{destination.name}.parts')
+
+
+def fingerprint(model: object) -> str:
+    """A digest of a model's weights; of anything else than a module, of its name only.
+
+    Example:
+        >>> fingerprint(nn.Linear(2, 2)) == fingerprint(nn.Linear(2, 2))
+        False
+    """
+    digest = hashlib.sha256()
+    if not isinstance(model, nn.Module):
+        return getattr(model, '__qualname__', type(model).__qualname__)
+    for name, tensor in model.state_dict().items():
+        digest.update(f'{name} {tensor.dtype} {tuple(tensor.shape)}'.encode())
+        flat = tensor.detach().cpu().contiguous().reshape(-1)
+        digest.update(flat.view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+class Parts:
+    """The parts of one map.
+
+    Args:
+        folder: Where they lie; made if it is missing.
+        plan: All that the pixels depend on. Parts of another plan are not touched.
+
+    Raises:
+        ConfigError: If the folder holds parts of another plan.
+    """
+
+    def __init__(self, folder: Path, plan: Mapping[str, Any]) -> None:
+        self._folder = folder
+        folder.mkdir(exist_ok=True)
+        plan = json.loads(json.dumps({'format': _FORMAT, **plan}))
+        path = folder / 'plan.json'
+        if path.exists():
+            former = json.loads(path.read_text(encoding='utf-8'))
+            differs = sorted(
+                name for name in plan.keys() | former.keys() if plan.get(name) != former.get(name)
+            )
+            if differs:
+                changes = '; '.join(
+                    f'{name} was {_short(former.get(name))}, is {_short(plan.get(name))}'
+                    for name in differs
+                )
+                raise ConfigError(
+                    f'{folder} holds parts of another run ({changes}): repeat that run as it was, '
+                    'or remove the folder'
+                )
+        else:
+            with whole_file(path) as temporary:
+                temporary.write_text(json.dumps(plan, indent=1), encoding='utf-8')
+
+    def path(self, index: int, product: Product) -> Path:
+        """Where a file of a part lies when it is done."""
+        return self._folder / f'{index:05d}-{product}.tif'
+
+    def receipt(self, index: int) -> Receipt | None:
+        """That of a part, if it is done and its files are what was written."""
+        try:
+            stored = json.loads(self._receipt_path(index).read_text(encoding='utf-8'))
+            checksums: dict[Product, int] = stored['checksums']
+            if any(_checksum(self.path(index, name)) != crc for name, crc in checksums.items()):
+                return None
+        except (FileNotFoundError, json.JSONDecodeError):
+            return None
+        lost = tuple(Window(**window) for window in stored['lost'])
+        return Receipt(stored['windows_run'], lost, checksums)
+
+    @contextmanager
+    def folder_for(self, index: int) -> Iterator[Path]:
+        """A folder to write a part in; it is gone when the block ends."""
+        with tempfile.TemporaryDirectory(dir=self._folder, prefix=f'.{index:05d}.') as folder:
+            yield Path(folder)
+
+    def commit(
+        self,
+        index: int,
+        written: Mapping[Product, Path],
+        *,
+        windows_run: int,
+        lost: tuple[Window, ...],
+    ) -> Receipt:
+        """Move the files of a part to their names, and write its receipt."""
+        checksums = {product: _checksum(path) for product, path in written.items()}
+        for product, path in written.items():
+            path.replace(self.path(index, product))
+        receipt = Receipt(windows_run, lost, checksums)
+        with whole_file(self._receipt_path(index)) as temporary:
+            temporary.write_text(json.dumps(asdict(receipt)), encoding='utf-8')
+        return receipt
+
+    def remove(self) -> None:
+        """Remove the folder with all that is in it."""
+        shutil.rmtree(self._folder)
+
+    def _receipt_path(self, index: int) -> Path:
+        return self._folder / f'{index:05d}.json'
+
+
+def _checksum(path: Path) -> int:
+    crc = 0
+    with path.open('rb') as file:
+        while chunk := file.read(1 << 20):
+            crc = zlib.crc32(chunk, crc)
+    return crc
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else f'{text[:37]}…'

@@ -1,0 +1,146 @@
+"""Where scenes come from: files, folders, archives, lists, STAC."""
+
+import csv
+import json
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from crossearth.errors import ConfigError, SceneNotFoundError
+
+__all__ = ['Task', 'find_scenes', 'tasks_of']
+
+_RASTERS = ('.tif', '.tiff', '.vrt', '.jp2', '.png', '.jpg', '.jpeg', '.webp', '.img')
+_STAC_ASSETS = ('visual', 'image', 'data', 'analytic')
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A scene, and where its map goes.
+
+    Args:
+        scene: Path, or name that GDAL opens.
+        destination: GeoTIFF to write.
+    """
+
+    scene: str
+    destination: Path
+
+
+def tasks_of(sources: Sequence[str | Path], folder: str | Path) -> list[Task]:
+    """Scenes of some sources, each with a map of its own name in a folder.
+
+    Args:
+        sources: Each as in `find_scenes`.
+        folder: For the maps.
+
+    Returns:
+        One task a scene, `folder/<name of the scene>.tif`.
+
+    Raises:
+        ConfigError: If two scenes would have the same map.
+        SceneNotFoundError: If a source is not there, or empty.
+
+    Example:
+        >>> tasks_of(['s3://bucket/a.tif', '/vsizip/b.zip/c.jp2'], 'maps')[1].destination.as_posix()
+        'maps/c.tif'
+    """
+    by_destination: dict[Path, Task] = {}
+    for source in sources:
+        for scene in find_scenes(source):
+            destination = Path(folder) / f'{Path(scene.split("?")[0]).stem}.tif'
+            if destination in by_destination:
+                raise ConfigError(
+                    f'{by_destination[destination].scene} and {scene} would both be mapped to '
+                    f'{destination}: map them into different folders'
+                )
+            by_destination[destination] = Task(scene, destination)
+    return list(by_destination.values())
+
+
+def find_scenes(source: str | Path) -> list[str]:
+    """Scenes that a source stands for, in the order of their names or of the list.
+
+    Args:
+        source: A raster, or a name that GDAL opens (`/vsicurl/…`, `s3://…`): that one. A folder:
+            the rasters in it and below. A `.zip`: the rasters in it. A `.txt` or `.csv`: one scene
+            a line, in a CSV in the column `scene`, relative to the list. A `.json` or `.geojson`: a
+            STAC item or collection of items, of each its asset `visual`, `image`, `data` or
+            `analytic`, else its only GeoTIFF.
+
+    Raises:
+        SceneNotFoundError: If it is not there, or has no scenes.
+        ConfigError: If a list is not one.
+    """
+    name = str(source)
+    if '://' in name or name.startswith('/vsi'):
+        return [name]
+    path = Path(source)
+    if not path.exists():
+        raise SceneNotFoundError(f'{path} is not there: check the path of the scenes')
+    suffix = path.suffix.lower()
+    if path.is_dir():
+        scenes = sorted(
+            str(found)
+            for found in path.rglob('*')
+            if found.suffix.lower() in _RASTERS and not found.name.startswith('.')
+        )
+    elif suffix == '.zip':
+        with zipfile.ZipFile(path) as archive:
+            scenes = [
+                f'/vsizip/{path}/{inner}'
+                for inner in sorted(archive.namelist())
+                if inner.lower().endswith(_RASTERS)
+            ]
+    elif suffix == '.txt':
+        lines = path.read_text(encoding='utf-8').splitlines()
+        scenes = [_beside(path, line.strip()) for line in lines if line.strip()]
+    elif suffix == '.csv':
+        with path.open(newline='', encoding='utf-8') as file:
+            reader = csv.DictReader(file)
+            if 'scene' not in (reader.fieldnames or ()):
+                raise ConfigError(
+                    f'{path} has the columns {reader.fieldnames}: expected one named scene'
+                )
+            scenes = [_beside(path, row['scene']) for row in reader]
+    elif suffix in {'.json', '.geojson'}:
+        scenes = _stac_scenes(path)
+    else:
+        return [name]
+    if not scenes:
+        raise SceneNotFoundError(f'{path} holds no scenes: expected {", ".join(_RASTERS)}')
+    return scenes
+
+
+def _beside(listing: Path, name: str) -> str:
+    if '://' in name or name.startswith('/vsi'):
+        return name
+    return str(listing.parent / name)
+
+
+def _stac_scenes(path: Path) -> list[str]:
+    try:
+        content = json.loads(path.read_text(encoding='utf-8'))
+    except json.JSONDecodeError as error:
+        raise ConfigError(f'{path} is no JSON ({error})') from error
+    items = content.get('features', [content]) if isinstance(content, dict) else []
+    scenes = []
+    for item in items:
+        assets = item.get('assets') if isinstance(item, dict) else None
+        if not isinstance(assets, dict):
+            raise ConfigError(f'{path} holds something that is no STAC item: expected assets in it')
+        tiffs = [key for key, asset in assets.items() if 'tiff' in asset.get('type', '')]
+        key = next((key for key in _STAC_ASSETS if key in assets), None)
+        if key is None and len(tiffs) == 1:
+            key = tiffs[0]
+        if key is None:
+            raise ConfigError(
+                f'{path}: item {item.get("id")} has the assets {", ".join(assets)}: expected one '
+                f'of {", ".join(_STAC_ASSETS)}, or a single GeoTIFF'
+            )
+        href = assets[key]['href']
+        if href.startswith(('http://', 'https://')):
+            href = f'/vsicurl/{href}'
+        scenes.append(_beside(path, href))
+    return scenes

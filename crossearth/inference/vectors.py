@@ -1,0 +1,461 @@
+"""Maps as polygons: by strips, with seams merged and shared borders kept shared."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import batched, pairwise
+from pathlib import Path
+from typing import Any
+
+import fiona
+import numpy as np
+import pyproj
+import rasterio
+import shapely
+from jaxtyping import Bool, Float64, Integer
+from numpy.typing import NDArray
+from rasterio.crs import CRS
+from rasterio.errors import RasterioIOError
+from rasterio.features import shapes
+
+from crossearth.errors import ConfigError, SceneError, SceneNotFoundError, WriteError
+from crossearth.inference.georeference import Georeference
+from crossearth.inference.scene import gdal_environment
+from crossearth.inference.writer import whole_file
+from crossearth.labels import LabelSpace
+
+__all__ = ['Region', 'VectorMap', 'regions', 'vectorize']
+
+_STRIP_PIXELS = 1 << 21  # of a strip, whatever the width of the map: they bound the memory
+_WRITE_AT_ONCE = 2000
+_DRIVERS = {'.gpkg': 'GPKG', '.geojson': 'GeoJSON', '.json': 'GeoJSON', '.fgb': 'FlatGeobuf'}
+_WGS84 = 'EPSG:4326'
+
+
+@dataclass(frozen=True, slots=True)
+class VectorMap:
+    """Polygons that were written.
+
+    Args:
+        path: The file.
+        polygons: Their number.
+        dropped: Number of those that were smaller than the least area.
+        seconds: Wall-clock time.
+    """
+
+    path: Path
+    polygons: int
+    dropped: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A 4-connected region of one label.
+
+    Args:
+        label: Its label.
+        polygon: Its outline in pixels, `(col, row)`, counted from the corner of the map.
+    """
+
+    label: int
+    polygon: shapely.Polygon
+
+
+@dataclass(slots=True, eq=False)
+class _Open:
+    """A region that touches the seam to the next strip, or did."""
+
+    label: int
+    parts: list[shapely.Polygon] = field(default_factory=list)
+    merged_into: '_Open | None' = None
+
+    def root(self) -> '_Open':
+        region = self
+        while region.merged_into is not None:
+            region = region.merged_into
+        return region
+
+
+def regions(
+    strips: Iterator[Integer[np.ndarray, 'h w']],
+    *,
+    nodata: int | None,
+    simplify_px: float | int = 0,
+) -> Iterator[Region]:
+    """Regions of equal labels, from strips of a map, top to bottom.
+
+    A region is given out when no strip below can touch it, so what is held is what lies across the
+    seam. Its polygon is valid, and regions that share a border share its vertices, for borders are
+    simplified once for both sides, between points that stay where they are: where three regions
+    meet, and where a border crosses a seam or the rim of the map.
+
+    Args:
+        strips: Labels, all of the same width.
+        nodata: Label that is in no region; None if all are.
+        simplify_px: How coarse borders may become, in pixels: the square root of the area that
+            leaving out a vertex may move from one side to the other. 0 keeps the pixels' edges.
+
+    Yields:
+        Regions, without an order.
+
+    Source:
+        Simplification is that of Visvalingam & Whyatt (1993) on coverages, by GEOS.
+
+    Example:
+        >>> strips = iter([np.array([[1, 1, 2]], np.uint8), np.array([[1, 2, 2]], np.uint8)])
+        >>> sorted((region.label, region.polygon.area) for region in regions(strips, nodata=0))
+        [(1, 3.0), (2, 3.0)]
+    """
+    row = 0
+    above: list[tuple[float, float, _Open]] = []  # along the seam, from left to right
+    for before, labels, after in _with_neighbours(strips):
+        stop = row + labels.shape[0]
+        top: list[tuple[float, float, _Open]] = []
+        bottom: list[tuple[float, float, _Open]] = []
+        touched = {id(region.root()): region.root() for _, _, region in above}
+        for value, polygon in _pieces(before, labels, after, row, simplify_px):
+            if value == nodata:
+                continue
+            corners = shapely.get_coordinates(polygon.exterior)
+            upper, lower = _along(corners, row), _along(corners, stop)
+            if not upper and not lower:
+                yield Region(value, polygon)
+                continue
+            region = _Open(value, [polygon])
+            touched[id(region)] = region
+            top += [(left, right, region) for left, right in upper]
+            bottom += [(left, right, region) for left, right in lower]
+        _join(above, sorted(top, key=lambda run: run[0]))
+        goes_on = {id(region.root()) for _, _, region in bottom}
+        for region in touched.values():
+            if region.merged_into is None and id(region) not in goes_on:
+                yield Region(region.label, _merged(region.parts))
+        above, row = sorted(bottom, key=lambda run: run[0]), stop
+    rest = {id(region.root()): region.root() for _, _, region in above}
+    for region in rest.values():
+        yield Region(region.label, _merged(region.parts))
+
+
+def _with_neighbours(
+    strips: Iterator[Integer[np.ndarray, '_ w']],
+) -> Iterator[
+    tuple[
+        Integer[np.ndarray, ' w'] | None,
+        Integer[np.ndarray, 'h w'],
+        Integer[np.ndarray, ' w'] | None,
+    ]
+]:
+    """Strips with the row above and the row below."""
+    before = None
+    strip = next(strips, None)
+    while strip is not None:
+        following = next(strips, None)
+        yield before, strip, None if following is None else following[0]
+        before, strip = strip[-1], following
+
+
+def _pieces(
+    before: Integer[np.ndarray, ' w'] | None,
+    labels: Integer[np.ndarray, 'h w'],
+    after: Integer[np.ndarray, ' w'] | None,
+    row: int,
+    simplify_px: float | int,
+) -> Iterator[tuple[int, shapely.Polygon]]:
+    """Regions within a strip, with all vertices that their neighbours have."""
+    polygons: list[shapely.Polygon] = []
+    values: list[int] = []
+    for shape, value in shapes(labels, connectivity=4):
+        outline, *holes = shape['coordinates']
+        polygons.append(shapely.Polygon(outline, holes))
+        values.append(int(value))
+    # the polygoniser leaves out where a third region meets a straight border
+    pieces = shapely.segmentize(polygons, 1.0)
+    if simplify_px > 0:
+        pieces = shapely.coverage_simplify(pieces, simplify_px, simplify_boundary=False)
+    pieces = _without_midpoints(pieces, _junctions(before, labels, after))
+    down = np.array([0.0, row])
+    yield from zip(values, shapely.transform(pieces, lambda at: at + down), strict=True)
+
+
+def _junctions(
+    before: Integer[np.ndarray, ' w'] | None,
+    labels: Integer[np.ndarray, 'h w'],
+    after: Integer[np.ndarray, ' w'] | None,
+) -> Bool[np.ndarray, 'y x']:
+    """Pixel corners where three regions or more meet; outside of the map is one."""
+    around = np.full((labels.shape[0] + 2, labels.shape[1] + 2), -1, np.int64)
+    around[1:-1, 1:-1] = labels
+    if before is not None:
+        around[0, 1:-1] = before
+    if after is not None:
+        around[-1, 1:-1] = after
+    sideways = (around[:, 1:] != around[:, :-1]).astype(np.uint8)
+    downwards = (around[1:] != around[:-1]).astype(np.uint8)
+    borders = sideways[1:] + sideways[:-1] + downwards[:, 1:] + downwards[:, :-1]
+    return np.asarray(borders >= 3)
+
+
+def _without_midpoints(
+    polygons: NDArray[np.object_], junctions: Bool[np.ndarray, 'y x']
+) -> NDArray[np.object_]:
+    """Polygons without the vertices on straight borders, but for those that are junctions."""
+    kind, at, (rings, outlines) = shapely.to_ragged_array(list(polygons), include_z=False)
+    if kind is not shapely.GeometryType.POLYGON:  # a strip of one piece, or all are one kind
+        return polygons
+    first, last = rings[:-1], rings[1:] - 1  # the last vertex of a ring is its first once more
+    earlier, later = np.roll(at, 1, 0), np.roll(at, -1, 0)
+    earlier[first] = at[last - 1]
+    later[last] = at[first + 1]
+    one, other = at - earlier, later - at
+    straight = one[:, 0] * other[:, 1] == one[:, 1] * other[:, 0]
+    kept = ~straight | junctions[at[:, 1].astype(np.int64), at[:, 0].astype(np.int64)]
+    kept[last] = False  # closed again below, wherever the ring now begins
+    numbers = np.add.reduceat(kept, first, dtype=np.int64)
+    starts = np.concatenate([[0], np.cumsum(numbers + 1)])
+    coordinates = np.empty((starts[-1], 2))
+    body = np.ones(starts[-1], bool)
+    body[starts[1:] - 1] = False
+    coordinates[body] = at[kept]
+    coordinates[starts[1:] - 1] = coordinates[starts[:-1]]
+    return np.asarray(
+        shapely.from_ragged_array(shapely.GeometryType.POLYGON, coordinates, (starts, outlines))
+    )
+
+
+def _along(corners: Float64[np.ndarray, 'n 2'], row: int) -> list[tuple[float, float]]:
+    """Runs of an outline along a row of pixel corners."""
+    on_row = corners[:, 1] == row
+    edges = np.flatnonzero(on_row[:-1] & on_row[1:])
+    ends = np.sort(np.stack([corners[edges, 0], corners[edges + 1, 0]], 1), 1)
+    return [(float(left), float(right)) for left, right in ends]
+
+
+def _join(
+    above: Sequence[tuple[float, float, _Open]], below: Sequence[tuple[float, float, _Open]]
+) -> None:
+    """Merge regions of the same label that share a piece of the seam."""
+    first = 0
+    for left, right, upper in above:
+        while first < len(below) and below[first][1] <= left:
+            first += 1
+        for start, _, lower in below[first:]:
+            if start >= right:
+                break
+            one, other = upper.root(), lower.root()
+            if one is not other and one.label == other.label:
+                one.parts += other.parts
+                other.parts, other.merged_into = [], one
+
+
+def _merged(parts: list[shapely.Polygon]) -> shapely.Polygon:
+    if len(parts) == 1:
+        return parts[0]
+    merged = shapely.union_all(parts)
+    assert isinstance(merged, shapely.Polygon)
+    return merged
+
+
+def vectorize(
+    source: str | Path,
+    destination: str | Path,
+    *,
+    labels: LabelSpace | None = None,
+    min_area_m2: float | int = 0,
+    simplify_px: float | int = 0,
+    classes: Sequence[int] | None = None,
+) -> VectorMap:
+    """Write the regions of a map as polygons, with class names and areas.
+
+    Each polygon has `class_id`, `class` and `area_m2`, its area on the ellipsoid of its CRS. The
+    file takes its name when it is whole. What is held in memory are the regions that cross the seam
+    between two strips of two million pixels, whatever the height of the map.
+
+    Args:
+        source: Map of class ids, with a CRS and a transform.
+        destination: `.gpkg` and `.fgb` in the CRS of the map, `.geojson` in EPSG:4326.
+        labels: Class names; None for those that the map carries.
+        min_area_m2: Smaller polygons are left out, and leave a gap.
+        simplify_px: How coarse borders may become, in pixels, see `regions`.
+        classes: Ids to write; None for all.
+
+    Returns:
+        The file and what is in it.
+
+    Raises:
+        SceneNotFoundError: If the map is not there.
+        SceneError: If it is no raster of one integer band, or is damaged.
+        ConfigError: If it has no CRS and transform, or an argument has no meaning.
+        WriteError: If the file cannot be written.
+    """
+    start = time.perf_counter()
+    path = _check(source, destination, min_area_m2, simplify_px)
+    driver = _DRIVERS[path.suffix.lower()]
+    count = dropped = 0
+    with gdal_environment():
+        try:
+            dataset = rasterio.open(str(source))
+        except RasterioIOError as error:
+            raise SceneError(f'{source} is not a raster that can be read ({error})') from error
+        with dataset, whole_file(path) as temporary:
+            if dataset.count != 1 or np.dtype(dataset.dtypes[0]).kind not in 'ui':
+                raise SceneError(
+                    f'{source} has {dataset.count} band(s) of {dataset.dtypes[0]}: expected a map, '
+                    'one band of class ids'
+                )
+            where = Georeference.of(dataset)
+            if where.crs is None or not where.has_transform:
+                raise ConfigError(
+                    f'{source} has no CRS and transform, so polygons of it would lie nowhere: warp '
+                    'it first'
+                )
+            project = _Projector(where, to_wgs84=driver == 'GeoJSON')
+            names = _names(dataset.tags()) if labels is None else dict(enumerate(labels.classes))
+            nodata = None if dataset.nodata is None else int(dataset.nodata)
+            try:
+                with fiona.open(
+                    str(temporary),
+                    'w',
+                    driver=driver,
+                    crs_wkt=project.crs_wkt,
+                    layer=path.stem if driver == 'GPKG' else None,
+                    schema={
+                        'geometry': 'Polygon',
+                        'properties': {'class_id': 'int', 'class': 'str', 'area_m2': 'float'},
+                    },
+                ) as file:
+                    found = (
+                        region
+                        for region in regions(
+                            _strips(dataset), nodata=nodata, simplify_px=simplify_px
+                        )
+                        if classes is None or region.label in classes
+                    )
+                    for batch in batched(found, _WRITE_AT_ONCE):
+                        polygons, areas = project([region.polygon for region in batch])
+                        kept = areas >= min_area_m2
+                        dropped += int((~kept).sum())
+                        count += int(kept.sum())
+                        file.writerecords(
+                            {
+                                'type': 'Feature',
+                                'geometry': geometry,
+                                'properties': {
+                                    'class_id': region.label,
+                                    'class': names.get(region.label, str(region.label)),
+                                    'area_m2': round(float(area), 3),
+                                },
+                            }
+                            for region, geometry, area, keep in zip(
+                                batch, _geometries(polygons), areas, kept, strict=True
+                            )
+                            if keep
+                        )
+            except fiona.errors.FionaError as error:
+                raise WriteError(
+                    f'{path} cannot be written ({error}): is the disk full?'
+                ) from error
+    return VectorMap(path, count, dropped, time.perf_counter() - start)
+
+
+def _check(
+    source: str | Path, destination: str | Path, min_area_m2: float | int, simplify_px: float | int
+) -> Path:
+    path = Path(destination)
+    if path.suffix.lower() not in _DRIVERS:
+        raise ConfigError(f'{path}: polygons are written as {", ".join(_DRIVERS)}')
+    if not path.parent.is_dir():
+        raise ConfigError(f'the folder {path.parent} is not there: make it first')
+    if not (min_area_m2 >= 0 and simplify_px >= 0):
+        raise ConfigError(
+            f'min_area_m2 is {min_area_m2}, simplify_px is {simplify_px}: expected 0 or more'
+        )
+    if (
+        '://' not in str(source)
+        and not str(source).startswith('/vsi')
+        and not Path(source).exists()
+    ):
+        raise SceneNotFoundError(f'{source} is not there: check the path of the map')
+    return path
+
+
+def _strips(dataset: rasterio.io.DatasetReader) -> Iterator[Integer[np.ndarray, 'h w']]:
+    rows = min(max(_STRIP_PIXELS // dataset.width // 64 * 64, 64), 512)
+    for row in range(0, dataset.height, rows):
+        window = ((row, min(row + rows, dataset.height)), (0, dataset.width))
+        try:
+            labels = dataset.read(1, window=window)
+        except RasterioIOError as error:
+            raise SceneError(
+                f'{dataset.name}: rows {row} to {window[0][1] - 1} cannot be read ({error}): the '
+                'map is damaged, make it again'
+            ) from error
+        # the polygoniser knows no unsigned numbers of more than 16 bits
+        yield labels if labels.dtype in (np.uint8, np.uint16, np.int16) else labels.astype(np.int32)
+
+
+def _names(tags: Mapping[str, str]) -> dict[int, str]:
+    return {
+        int(name.removeprefix('CLASS_')): value
+        for name, value in tags.items()
+        if name.startswith('CLASS_') and name.removeprefix('CLASS_').isdigit()
+    }
+
+
+class _Projector:
+    """Polygons from pixels to coordinates, and their areas."""
+
+    def __init__(self, where: Georeference, *, to_wgs84: bool) -> None:
+        assert where.crs is not None
+        crs = pyproj.CRS.from_wkt(where.crs.to_wkt())
+        geographic = crs.geodetic_crs
+        assert geographic is not None
+        self._affine = where.transform
+        self._degrees = pyproj.Transformer.from_crs(crs, geographic, always_xy=True)
+        self._geod = crs.get_geod() or pyproj.Geod(ellps='WGS84')
+        self._out: pyproj.Transformer | None = None
+        self.crs_wkt = where.crs.to_wkt()
+        if to_wgs84:
+            self._out = pyproj.Transformer.from_crs(crs, _WGS84, always_xy=True)
+            self.crs_wkt = CRS.from_user_input(_WGS84).to_wkt()
+
+    def __call__(
+        self, polygons: Sequence[shapely.Polygon]
+    ) -> tuple[NDArray[np.object_], Float64[np.ndarray, ' n']]:
+        """Polygons in coordinates, outlines counterclockwise, and their areas in m²."""
+        a, b, c, d, e, f = self._affine[:6]
+        placed = shapely.transform(
+            np.array(polygons, object),
+            lambda at: np.stack(
+                [a * at[:, 0] + b * at[:, 1] + c, d * at[:, 0] + e * at[:, 1] + f], 1
+            ),
+        )
+        degrees = shapely.orient_polygons(_projected(placed, self._degrees))
+        areas = np.array([abs(self._area(polygon)) for polygon in degrees])
+        out = placed if self._out is None else _projected(placed, self._out)
+        return shapely.orient_polygons(out), areas
+
+    def _area(self, polygon: shapely.Polygon) -> float:
+        rings = [polygon.exterior, *polygon.interiors]
+        area = 0.0
+        for ring in rings:  # outlines and holes run in opposite senses, and so add up
+            at = shapely.get_coordinates(ring)
+            area += self._geod.polygon_area_perimeter(at[:, 0], at[:, 1])[0]
+        return area
+
+
+def _projected(polygons: NDArray[np.object_], to: pyproj.Transformer) -> NDArray[np.object_]:
+    return np.asarray(
+        shapely.transform(polygons, lambda at: np.stack(to.transform(at[:, 0], at[:, 1]), 1))
+    )
+
+
+def _geometries(polygons: NDArray[np.object_]) -> Iterator[dict[str, Any]]:
+    """As GeoJSON has them."""
+    _, at, (rings, outlines) = shapely.to_ragged_array(list(polygons), include_z=False)
+    points = at.tolist()
+    for first, stop in pairwise(outlines):
+        yield {
+            'type': 'Polygon',
+            'coordinates': [points[rings[ring] : rings[ring + 1]] for ring in range(first, stop)],
+        }

@@ -1,0 +1,168 @@
+import functools
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from crossearth.errors import ConfigError
+from crossearth.inference import predict_scene
+from crossearth.inference.many import Outcome, predict_scenes
+from crossearth.inference.sources import Task, tasks_of
+from tests.inference.test_predict import Write, random_image
+
+SETTINGS = {'tile_px': 64}
+
+
+def load() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 5, 1))
+
+
+class Deadly(nn.Module):
+    """Kills its process at a scene that is white, or only the first time."""
+
+    def __init__(self, once: Path | None) -> None:
+        super().__init__()
+        self.inner, self.once = load(), once
+
+    def forward(self, images: Tensor) -> Tensor:
+        if images.min() == 1 and not (self.once is not None and self.once.exists()):
+            if self.once is not None:
+                self.once.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self.inner(images)
+
+
+def load_deadly(once: Path | None) -> nn.Module:
+    return Deadly(once)
+
+
+@pytest.fixture
+def tasks(write_scene: Write, tmp_path: Path) -> list[Task]:
+    (tmp_path / 'in').mkdir()
+    for index in range(4):
+        image = random_image(150, 130, seed=index)
+        if index == 2:
+            image[:] = 255
+        write_scene(image, f'in/{index}.tif')
+    return tasks_of([tmp_path / 'in'], tmp_path / 'out')
+
+
+def maps(tasks: list[Task]) -> list[bytes]:
+    return [task.destination.read_bytes() for task in tasks]
+
+
+@pytest.fixture
+def expected(tasks: list[Task], tmp_path: Path) -> list[bytes]:
+    (tmp_path / 'expected').mkdir()
+    return [
+        predict_scene(
+            load(), task.scene, tmp_path / 'expected' / task.destination.name, **SETTINGS
+        ).path.read_bytes()
+        for task in tasks
+    ]
+
+
+@pytest.mark.parametrize('workers', [1, 2])
+def test_workers_give_the_bytes_of_one_process(
+    tasks: list[Task], expected: list[bytes], workers: int
+) -> None:
+    told: list[Outcome] = []
+    summary = predict_scenes(load, tasks, settings=SETTINGS, workers=workers, progress=told.append)
+    assert maps(tasks) == expected
+    assert [outcome.status for outcome in summary.outcomes] == ['done'] * 4
+    assert [outcome.scene for outcome in summary.outcomes] == [task.scene for task in tasks]
+    assert len(told) == 4
+    assert str(summary).startswith('4 done, 0 present, 0 failed, 0 quarantined; 36 windows')
+
+
+@pytest.mark.slow
+def test_worker_that_is_killed_once_costs_nothing(
+    tasks: list[Task], expected: list[bytes], tmp_path: Path
+) -> None:
+    summary = predict_scenes(
+        functools.partial(load_deadly, tmp_path / 'once'), tasks, settings=SETTINGS, workers=2
+    )
+    assert (tmp_path / 'once').exists()
+    assert summary.count('done') == 4
+    assert maps(tasks) == expected
+
+
+@pytest.mark.slow
+def test_scene_that_always_kills_its_worker_is_quarantined_and_others_are_mapped(
+    tasks: list[Task], expected: list[bytes]
+) -> None:
+    summary = predict_scenes(
+        functools.partial(load_deadly, None), tasks, settings=SETTINGS, workers=2, max_failures=1
+    )
+    assert summary.outcomes[2].status == 'quarantined'
+    assert 'the worker died' in summary.outcomes[2].error
+    assert summary.count('done') == 3
+    assert not tasks[2].destination.exists()
+    assert [maps([task])[0] for task in tasks if task is not tasks[2]] == [
+        expected[0],
+        expected[1],
+        expected[3],
+    ]
+
+
+def test_receipts_spare_what_is_done_and_quarantine_what_fails(
+    tasks: list[Task], tmp_path: Path
+) -> None:
+    damaged = Path(tasks[1].scene)
+    whole = damaged.read_bytes()
+    damaged.write_bytes(whole[: len(whole) // 2])
+    first = predict_scenes(load, tasks, settings=SETTINGS)
+    assert [outcome.status for outcome in first.outcomes] == ['done', 'quarantined', 'done', 'done']
+    assert f'quarantined: {damaged}: SceneError: {damaged}: rows' in str(first)
+
+    again = predict_scenes(load, tasks, settings=SETTINGS)
+    assert [outcome.status for outcome in again.outcomes][:2] == ['present', 'quarantined']
+    assert again.outcomes[0].windows_run == 0
+
+    damaged.write_bytes(whole)
+    retried = predict_scenes(load, tasks, settings=SETTINGS, retry=True)
+    assert [outcome.status for outcome in retried.outcomes][:2] == ['present', 'done']
+
+    tasks[3].destination.write_bytes(b'short')
+    other = predict_scenes(load, tasks, settings=SETTINGS)
+    assert [outcome.status for outcome in other.outcomes] == ['present'] * 3 + ['done']
+    changed = predict_scenes(load, tasks, settings={'tile_px': 128})
+    assert changed.count('done') == 4
+
+
+def test_shards_of_a_manifest_map_every_scene_once(
+    tasks: list[Task], expected: list[bytes]
+) -> None:
+    done = [
+        outcome.scene
+        for index in (1, 2, 3)
+        for outcome in predict_scenes(load, tasks, settings=SETTINGS, shard=(index, 3)).outcomes
+    ]
+    assert sorted(done) == [task.scene for task in tasks]
+    assert maps(tasks) == expected
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings('ignore')  # Ray leaves sockets and processes to the interpreter
+def test_ray_gives_the_bytes_of_one_process(
+    tasks: list[Task], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip('ray', reason='the extra scale is not installed')
+    monkeypatch.setenv('RAY_AUTH_MODE', 'disabled')
+    # actors of a cluster import no test modules
+    summary = predict_scenes(nn.Identity, tasks, settings=SETTINGS, workers=2, engine='ray')
+    assert summary.count('done') == 4
+    for task in tasks:
+        made = predict_scene(nn.Identity(), task.scene, tmp_path / 'one.tif', **SETTINGS)
+        assert made.path.read_bytes() == task.destination.read_bytes()
+
+
+def test_arguments_without_a_meaning_are_errors(tasks: list[Task]) -> None:
+    with pytest.raises(ConfigError, match='workers is 0'):
+        predict_scenes(load, tasks, settings=SETTINGS, workers=0)
+    with pytest.raises(ConfigError, match=r'shard is \(3, 2\)'):
+        predict_scenes(load, tasks, settings=SETTINGS, shard=(3, 2))

@@ -1,0 +1,197 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import fiona
+import numpy as np
+import pytest
+import rasterio
+import shapely
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rasterio.features import rasterize, shapes
+from rasterio.transform import Affine
+from scipy import ndimage
+
+from crossearth.errors import ConfigError, SceneError, SceneNotFoundError
+from crossearth.inference import vectorize
+from crossearth.inference.vectors import regions
+from crossearth.labels import ISPRS
+from tests.inference.test_predict import Write
+
+
+def strips_of(labels: np.ndarray, cuts: list[int]) -> list[np.ndarray]:
+    return [part for part in np.split(labels, sorted(cuts)) if part.size]
+
+
+def components(labels: np.ndarray, nodata: int) -> int:
+    return sum(ndimage.label(labels == value)[1] for value in np.unique(labels) if value != nodata)
+
+
+@st.composite
+def maps(draw: st.DrawFn) -> np.ndarray:
+    height, width = draw(st.integers(1, 24)), draw(st.integers(1, 24))
+    classes = draw(st.integers(1, 3))
+    values = draw(
+        st.lists(st.integers(0, classes), min_size=height * width, max_size=height * width)
+    )
+    return np.array(values, np.uint8).reshape(height, width)
+
+
+@settings(deadline=None, max_examples=60)
+@given(maps(), st.lists(st.integers(1, 23), max_size=6))
+def test_regions_are_the_connected_components_whatever_the_strips(
+    labels: np.ndarray, cuts: list[int]
+) -> None:
+    found = list(regions(iter(strips_of(labels, cuts)), nodata=0))
+    assert len(found) == components(labels, 0)
+    assert all(region.polygon.is_valid for region in found)
+    burnt = np.zeros_like(labels)
+    if found:
+        burnt = rasterize(
+            [(region.polygon, region.label) for region in found], labels.shape, dtype='uint8'
+        )
+    np.testing.assert_array_equal(burnt, labels)
+    assert sum(region.polygon.area for region in found) == np.count_nonzero(labels)
+
+
+def blobs(height: int, width: int, *, seed: int = 0) -> np.ndarray:
+    fields = np.random.default_rng(seed).normal(size=(4, height, width))
+    return ndimage.gaussian_filter(fields, (0, 6, 6)).argmax(0).astype(np.uint8) + 1
+
+
+@pytest.mark.parametrize('tolerance', [1.0, 3.0])
+def test_simplified_regions_cover_the_map_without_gaps_or_overlaps(tolerance: float) -> None:
+    labels = blobs(200, 180)
+    found = list(regions(iter(strips_of(labels, [64, 128])), nodata=0, simplify_px=tolerance))
+    polygons = [region.polygon for region in found]
+    assert len(found) == components(labels, 0)
+    assert all(polygon.is_valid for polygon in polygons)
+    assert sum(polygon.area for polygon in polygons) == pytest.approx(200 * 180, abs=1e-6)
+    union = shapely.union_all(polygons)
+    assert union.area == pytest.approx(200 * 180, abs=1e-6)
+    assert union.equals(shapely.box(0, 0, 180, 200))
+    exact = list(regions(iter([labels]), nodata=0))
+    vertices = sum(shapely.get_num_coordinates(polygon) for polygon in polygons)
+    assert vertices < 0.5 * sum(shapely.get_num_coordinates(r.polygon) for r in exact)
+    burnt = rasterize([(r.polygon, r.label) for r in found], labels.shape, dtype='uint8')
+    assert (burnt == labels).mean() > 0.9
+
+
+@pytest.mark.parametrize('suffix', ['gpkg', 'geojson', 'fgb'])
+def test_file_holds_every_region_with_its_class_and_area(
+    write_scene: Write, tmp_path: Path, suffix: str
+) -> None:
+    labels = blobs(700, 300) - 1
+    labels[10:40, 20:60] = 255
+    scene = write_scene(labels[None], nodata=255)
+    with rasterio.open(scene, 'r+') as dataset:
+        dataset.update_tags(CLASS_0='street', CLASS_1='roof')
+    made = vectorize(scene, tmp_path / f'out.{suffix}')
+    with fiona.open(made.path) as file:
+        records = list(file)
+        assert file.crs.to_epsg() == (4326 if suffix == 'geojson' else 32633)
+    assert made.polygons == len(records) == components(labels, 255)
+    names = {record['properties']['class_id']: record['properties']['class'] for record in records}
+    assert names == {0: 'street', 1: 'roof', 2: '2', 3: '3'}
+    for value in range(4):
+        area = sum(
+            record['properties']['area_m2']
+            for record in records
+            if record['properties']['class_id'] == value
+        )
+        # half a metre a side; UTM near the edge of its zone is 0.04 % off, twice in an area
+        assert area == pytest.approx((labels == value).sum() * 0.25, rel=1.5e-3)
+
+
+def test_areas_in_degrees_are_metres_on_the_ellipsoid(write_scene: Write, tmp_path: Path) -> None:
+    scene = write_scene(
+        np.ones((1, 100, 100), np.uint8),
+        crs='EPSG:4326',
+        transform=Affine(0.01, 0, 10, 0, -0.01, 60),
+    )
+    made = vectorize(scene, tmp_path / 'out.geojson')
+    with fiona.open(made.path) as file:
+        (record,) = file
+    a, e2 = 6_378_137.0, 0.00669437999014
+    lat = np.radians(np.linspace(59, 60, 100_001))
+    zone = a**2 * (1 - e2) * np.cos(lat) / (1 - e2 * np.sin(lat) ** 2) ** 2
+    expected = np.trapezoid(zone, lat) * np.radians(1)
+    # its edges are geodesics, which bulge beyond the parallels by a thousandth
+    assert record['properties']['area_m2'] == pytest.approx(expected, rel=2e-3)
+
+
+def test_small_polygons_and_other_classes_are_left_out(write_scene: Write, tmp_path: Path) -> None:
+    labels = np.zeros((1, 40, 40), np.uint8)
+    labels[0, 5:15, 5:15] = 1
+    labels[0, 20:22, 20:22] = 1
+    scene = write_scene(labels)
+    made = vectorize(scene, tmp_path / 'out.gpkg', min_area_m2=2, classes=[1], labels=ISPRS)
+    assert (made.polygons, made.dropped) == (1, 1)
+    with fiona.open(made.path) as file:
+        (record,) = file
+    assert record['properties']['class'] == 'building'
+    assert record['properties']['area_m2'] == pytest.approx(25, rel=1e-3)
+
+
+def test_polygons_lie_where_the_pixels_do(write_scene: Write, tmp_path: Path) -> None:
+    labels = blobs(60, 70)[None]
+    transform = Affine(0.4, 0.3, 4e5, 0.3, -0.4, 5e6)
+    made = vectorize(write_scene(labels, transform=transform), tmp_path / 'out.gpkg')
+    with fiona.open(made.path) as file:
+        burnt = rasterize(
+            [(record['geometry'], record['properties']['class_id']) for record in file],
+            (60, 70),
+            transform=transform,
+            dtype='uint8',
+        )
+    np.testing.assert_array_equal(burnt, labels[0])
+
+
+def test_bad_input_is_named_and_leaves_nothing(write_scene: Write, tmp_path: Path) -> None:
+    scene = write_scene(blobs(20, 20)[None])
+    cases: list[tuple[Callable[[], object], type[Exception], str]] = [
+        (lambda: vectorize(tmp_path / 'no.tif', tmp_path / 'o.gpkg'), SceneNotFoundError, 'no.tif'),
+        (lambda: vectorize(scene, tmp_path / 'o.shp'), ConfigError, 'written as .gpkg, .geojson'),
+        (lambda: vectorize(scene, tmp_path / 'x' / 'o.gpkg'), ConfigError, 'make it first'),
+        (lambda: vectorize(scene, tmp_path / 'o.gpkg', simplify_px=-1), ConfigError, '0 or more'),
+        (
+            lambda: vectorize(
+                write_scene(np.zeros((2, 9, 9), np.float32), 'f.tif'), tmp_path / 'o.gpkg'
+            ),
+            SceneError,
+            r'2 band\(s\) of float32',
+        ),
+    ]
+    for call, kind, message in cases:
+        with pytest.raises(kind, match=message):
+            call()
+    damaged = write_scene(
+        np.random.default_rng(0).integers(0, 9, (1, 1200, 300), np.uint8), 'd.tif', compress='lzw'
+    )
+    damaged.write_bytes(damaged.read_bytes()[: damaged.stat().st_size // 2])
+    with pytest.raises(SceneError, match=r'd.tif: rows 512 to 1023 cannot be read'):
+        vectorize(damaged, tmp_path / 'o.gpkg')
+    assert {path.name for path in tmp_path.iterdir()} == {'scene.tif', 'f.tif', 'd.tif'}
+
+
+@pytest.mark.filterwarnings('ignore::rasterio.errors.NotGeoreferencedWarning')
+def test_map_that_lies_nowhere_is_refused(write_scene: Write, tmp_path: Path) -> None:
+    scene = write_scene(blobs(20, 20)[None], crs=None, transform=None)
+    with pytest.raises(ConfigError, match='polygons of it would lie nowhere'):
+        vectorize(scene, tmp_path / 'o.gpkg')
+
+
+def test_strips_agree_with_the_polygoniser_on_the_whole_map() -> None:
+    labels = blobs(150, 130, seed=3)
+    whole = {
+        (int(value), shapely.geometry.shape(shape).normalize().wkt)
+        for shape, value in shapes(labels, connectivity=4)
+    }
+    found = {
+        (region.label, region.polygon.normalize().simplify(0).normalize().wkt)
+        for region in regions(iter(strips_of(labels, [37, 90])), nodata=None)
+    }
+    simplified = {
+        (label, shapely.from_wkt(text).simplify(0).normalize().wkt) for label, text in whole
+    }
+    assert found == simplified
