@@ -1,15 +1,47 @@
-"""The command line: `crossearth demo | fit | validate | test | predict`."""
+"""The command line: `crossearth demo | fit | validate | test | predict | vectorize | …`.
+
+Every command lives beside what it does, as a pair of functions: one declares its arguments, one
+runs it. Its module is imported when the command is used, so that `--help` is instant.
+"""
 
 import argparse
 import sys
 import warnings
 from collections.abc import Sequence
+from importlib import import_module
+from typing import NamedTuple
 
-from crossearth import style_command
 from crossearth.errors import ConfigError, CrossEarthError
 
 __all__ = ['main']
 
+
+class _Command(NamedTuple):
+    help: str
+    module: str
+    declare: str = 'add_arguments'
+    run: str = 'run'
+
+
+_COMMANDS = {
+    'demo': _Command('the whole story on generated data', 'crossearth.demo'),
+    'predict': _Command(
+        'map scenes with a trained model',
+        'crossearth.inference.command',
+        'add_predict_arguments',
+        'run_predict',
+    ),
+    'vectorize': _Command(
+        'turn a map into polygons',
+        'crossearth.inference.command',
+        'add_vectorize_arguments',
+        'run_vectorize',
+    ),
+    'style': _Command(
+        'fit styles to a folder of pictures, preview them', 'crossearth.style_command'
+    ),
+    'weights': _Command('convert and inspect weights files', 'crossearth.models.weights_cli'),
+}
 _LIGHTNING = {
     'fit': 'train a model from a recipe',
     'validate': 'score a checkpoint on validation scenes',
@@ -31,8 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if words and words[0] in _LIGHTNING:
             _run_lightning(None if argv is None else words)
         else:
-            arguments = _parser().parse_args(words)
-            arguments.run(arguments)
+            _run_command(words)
     except CrossEarthError as error:
         print(f'crossearth: {error}', file=sys.stderr)
         return 2
@@ -42,68 +73,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def _run_command(words: list[str]) -> None:
     parser = argparse.ArgumentParser(
         prog='crossearth',
         description='Segment remote-sensing images where no label was ever drawn.',
     )
-    commands = parser.add_subparsers(title='commands', metavar='COMMAND', required=True)
-    demo = commands.add_parser('demo', help='the whole story on generated data')
-    demo.add_argument('--output', default='crossearth-demo', help='folder for everything it makes')
-    demo.add_argument('--quick', action='store_true', help='a minute, with weaker models')
-    demo.add_argument('--seed', type=int, default=0, help='same seed, same numbers')
-    demo.set_defaults(run=_run_demo)
-    predict = commands.add_parser('predict', help='map a scene with a trained model')
-    predict.add_argument('scene', help='image in any format and CRS that GDAL reads')
-    predict.add_argument('map', help='GeoTIFF to write')
-    predict.add_argument('--weights', required=True, help='.safetensors file of save_model')
-    predict.add_argument('--tile-px', type=int, default=512, help='side of a window')
-    predict.add_argument('--overlap', type=float, default=1 / 3, help='share that windows share')
-    predict.add_argument('--batch-size', type=int, default=2, help='windows a batch')
-    predict.add_argument('--bands', type=int, nargs='+', help="1-based bands, in the model's order")
-    predict.add_argument(
-        '--value-range', type=float, nargs=2, metavar=('BLACK', 'WHITE'), help='values of 0 and 1'
-    )
-    predict.add_argument('--device', help='where the model runs, such as cpu or cuda')
-    predict.set_defaults(run=_run_predict)
-    style = commands.add_parser('style', help='fit styles to a folder of pictures, preview them')
-    style_command.add_arguments(style)
-    style.set_defaults(run=style_command.run)
+    choices = parser.add_subparsers(title='commands', metavar='COMMAND', required=True)
     for name, text in _LIGHTNING.items():
-        commands.add_parser(name, help=f'{text} (crossearth {name} --help)', add_help=False)
-    return parser
-
-
-def _run_demo(arguments: argparse.Namespace) -> None:
-    from crossearth.demo import run_demo
-
-    run_demo(arguments.output, quick=arguments.quick, seed=arguments.seed, say=print)
-
-
-def _run_predict(arguments: argparse.Namespace) -> None:
-    from crossearth.inference import predict_scene
-    from crossearth.models import load_model, read_model_info
-
-    model = load_model(arguments.weights)
-    if arguments.device is not None:
-        model.to(arguments.device)
-    black_white = arguments.value_range
-    made = predict_scene(
-        model,
-        arguments.scene,
-        arguments.map,
-        tile_px=arguments.tile_px,
-        overlap=arguments.overlap,
-        batch_size=arguments.batch_size,
-        bands=arguments.bands,
-        value_range=None if black_white is None else (black_white[0], black_white[1]),
-        labels=read_model_info(arguments.weights).labels,
-        progress=True,
-    )
-    print(
-        f'{made.path}: {made.height} x {made.width} px, {made.windows} windows, '
-        f'{made.seconds:.1f} s'
-    )
+        choices.add_parser(name, help=text, add_help=False)
+    for name, command in _COMMANDS.items():
+        subparser = choices.add_parser(name, help=command.help)
+        if words and words[0] == name:
+            module = import_module(command.module)
+            getattr(module, command.declare)(subparser)
+            subparser.set_defaults(run=getattr(module, command.run))
+    arguments = parser.parse_args(words)
+    report = arguments.run(arguments)
+    if isinstance(report, str):
+        print(report)
 
 
 def _run_lightning(words: list[str] | None) -> None:

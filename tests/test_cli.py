@@ -23,7 +23,7 @@ def test_predict_maps_a_scene_with_its_georeferencing(write_raster, weights, tmp
     target = tmp_path / 'map.tif'
     words = ['predict', str(scene), str(target), '--weights', str(weights), '--tile-px', '64']
     assert main(words) == 0
-    assert 'map.tif: 70 x 90 px' in capsys.readouterr().out
+    assert 'map.tif: 90 × 70 px' in capsys.readouterr().out
     with rasterio.open(scene) as source, rasterio.open(target) as made:
         assert made.crs == source.crs
         assert made.transform == source.transform
@@ -65,7 +65,7 @@ def test_help_names_every_command(capsys):
     with pytest.raises(SystemExit, match='0'):
         main(['--help'])
     text = capsys.readouterr().out
-    for command in ('demo', 'fit', 'validate', 'test', 'predict'):
+    for command in ('demo', 'fit', 'validate', 'test', 'predict', 'vectorize', 'style', 'weights'):
         assert f'\n    {command} ' in text
 
 

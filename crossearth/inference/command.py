@@ -8,7 +8,6 @@ The command line gives a parser and prints what `run_…` returns:
 
 import argparse
 import functools
-from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -57,7 +56,11 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
     seeing.add_argument('--autocast', choices=sorted(_AUTOCAST))
 
     making = parser.add_argument_group('what is written')
-    making.add_argument('--labels', choices=sorted(_LABELS), help='names and colours of classes')
+    making.add_argument(
+        '--labels',
+        choices=sorted(_LABELS),
+        help='names and colours of classes (default: those of the weights)',
+    )
     making.add_argument('--nodata', type=int, default=255)
     making.add_argument('--probabilities', metavar='TIF', help='a band a class')
     making.add_argument('--confidence', metavar='TIF')
@@ -174,7 +177,7 @@ def run_vectorize(arguments: argparse.Namespace) -> str:
     made = vectorize(
         arguments.map,
         arguments.polygons,
-        labels=_labels(arguments.labels),
+        labels=None if arguments.labels is None else _LABELS[arguments.labels],
         min_area_m2=arguments.min_area_m2,
         simplify_px=arguments.simplify_px,
         classes=arguments.classes,
@@ -192,14 +195,22 @@ def _shard(text: str) -> tuple[int, int]:
     return int(index), int(count)
 
 
-def _labels(name: str | None) -> LabelSpace | None:
-    return None if name is None else _LABELS[name]
+def _labels(arguments: argparse.Namespace) -> LabelSpace | None:
+    """The label space that was named, else that of the weights file."""
+    if arguments.labels is not None:
+        return _LABELS[arguments.labels]
+    labels: LabelSpace | None = _models().read_model_info(arguments.weights).labels
+    return labels
 
 
 def _load(weights: str, device: str) -> nn.Module:
-    # only here: mapping with a model of one's own needs none of these
-    load_model: Callable[[str], nn.Module] = import_module('crossearth.models').load_model
-    return load_model(weights).to(device)
+    model: nn.Module = _models().load_model(weights)
+    return model.to(device)
+
+
+def _models() -> Any:
+    # only where it is used: mapping with a model of one's own needs none of its builders
+    return import_module('crossearth.models')
 
 
 def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -213,7 +224,7 @@ def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
         'combine': arguments.combine,
         'bands': arguments.bands,
         'value_range': None if value_range is None else tuple(value_range),
-        'labels': _labels(arguments.labels),
+        'labels': _labels(arguments),
         'nodata': arguments.nodata,
         'augment': arguments.augment,
         'cog': arguments.cog,
