@@ -2,7 +2,7 @@
 
     python benchmarks/inference.py                        # 8192 × 8192, one thread
     python benchmarks/inference.py --threads 2 --repeats 5
-    python benchmarks/inference.py --height 8192 --width 131072 --contenders import map
+    python benchmarks/inference.py --light --width 131072 --contenders import map --repeats 1
     pip install monai && python benchmarks/inference.py --contenders import floor map monai
 
 Every measurement is a process of its own, the contenders take turns, and medians are given with
@@ -54,6 +54,20 @@ def three_convolutions() -> nn.Module:
         model[-1].weight /= logits.std((0, 2, 3))[:, None, None, None]
         model[-1].bias /= logits.std((0, 2, 3))
     return model
+
+
+def one_convolution() -> nn.Module:
+    """Next to nothing, where only memory counts."""
+    return nn.Conv2d(3, CLASSES, 1).eval()
+
+
+def draw_empty_scene(path: Path, height: int, width: int) -> None:
+    """Black, and no block of it in the file."""
+    rasterio.open(
+        path, 'w', driver='GTiff', height=height, width=width, count=3, dtype='uint8', tiled=True,
+        blockxsize=512, blockysize=512, interleave='pixel', sparse_ok=True, crs='EPSG:32633',
+        transform=Affine(0.1, 0, 4e5, 0, -0.1, 5e6), bigtiff='yes',
+    ).close()  # fmt: skip
 
 
 def draw_scene(path: Path, height: int, width: int) -> None:
@@ -191,6 +205,9 @@ def measure(options: argparse.Namespace) -> None:
     folder = Path(options.folder)
     scene = folder / 'scene.tif'
     before = time.process_time()
+    if options.light:
+        global three_convolutions
+        three_convolutions = one_convolution
     if options.measure == 'monai':
         result = monai_map(scene, folder)
     elif options.measure == 'map':
@@ -212,6 +229,12 @@ def main() -> None:
     parser.add_argument('--threads', type=int, default=1)
     parser.add_argument('--repeats', type=int, default=3)
     parser.add_argument('--memory-mb', type=int)
+    parser.add_argument(
+        '--light', action='store_true', help='black scene, one small convolution: memory alone'
+    )
+    parser.add_argument(
+        '--plain-allocator', action='store_true', help='others give freed memory back at once'
+    )
     parser.add_argument('--folder', help='keeps the scene for the next time')
     parser.add_argument(
         '--contenders', nargs='+', default=['import', 'floor', 'map', 'stitching'],
@@ -227,20 +250,25 @@ def main() -> None:
         folder.mkdir(exist_ok=True)
         scene = folder / 'scene.tif'
         if not scene.exists():
-            draw_scene(scene, options.height, options.width)
+            draw = draw_empty_scene if options.light else draw_scene
+            draw(scene, options.height, options.width)
         command = [
             sys.executable, __file__, '--folder', str(folder), '--threads', str(options.threads),
             '--width', str(options.width),
         ]  # fmt: skip
+        if options.light:
+            command.append('--light')
         if options.memory_mb:
             command += ['--memory-mb', str(options.memory_mb)]
         environment = os.environ | {
             'OMP_NUM_THREADS': str(options.threads),
-            # for all the same: see crossearth.inference.allocator
-            'MALLOC_MMAP_THRESHOLD_': str(32 << 20),
-            'MALLOC_TRIM_THRESHOLD_': str(256 << 20),
             'PYTHONPATH': os.pathsep.join([str(Path.cwd()), os.environ.get('PYTHONPATH', '')]),
         }
+        if not options.plain_allocator:  # for all the same: see crossearth.inference.allocator
+            environment |= {
+                'MALLOC_MMAP_THRESHOLD_': str(32 << 20),
+                'MALLOC_TRIM_THRESHOLD_': str(256 << 20),
+            }
         results: dict[str, list[dict[str, float]]] = {name: [] for name in options.contenders}
         if 'floor' in results and not (folder / 'map.tif').exists():
             subprocess.run([*command, '--measure', 'map'], check=True, env=environment)

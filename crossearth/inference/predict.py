@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
 import torch
-from jaxtyping import Shaped
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -23,11 +21,12 @@ from crossearth.inference.network import Augment, Combine, Network, evaluating, 
 from crossearth.inference.parts import Parts, parts_folder
 from crossearth.inference.products import Product, probability_layer
 from crossearth.inference.qgis import write_qgis_style
-from crossearth.inference.returning import own_grid_rows
+from crossearth.inference.returning import own_grid_pieces
 from crossearth.inference.scene import OnReadError, Scene, gdal_environment
 from crossearth.inference.writer import (
     BLOCK_PX,
     Layer,
+    Piece,
     RasterWriter,
     check_destination,
     label_layer,
@@ -280,15 +279,15 @@ def predict_scene(
                 lost = scene.lost
             for product, path in temporary.items():
                 if parts is not None:
-                    rows = stacked(
+                    pieces = stacked(
                         [[parts.path(index, product) for index in row] for row in by_rows(units)]
                     )
-                    _write_all(path, scene, job.layers[product], rows)
+                    _write_all(path, scene, job.layers[product], pieces)
                 if scene is not native:
                     on_model_grid = path.with_name(f'model-{path.name}')
                     path.replace(on_model_grid)
-                    rows = own_grid_rows(native, on_model_grid)
-                    _write_all(path, native, job.layers[product], rows)
+                    pieces = own_grid_pieces(native, on_model_grid)
+                    _write_all(path, native, job.layers[product], pieces)
                     lost = native.lost
                 if cog:
                     optimise_for_cloud(path, overviews='mode' if product == 'labels' else 'average')
@@ -469,9 +468,7 @@ def _model_grid(scene: Scene, gsd_m: float | int | None) -> ModelGrid | None:
     )
 
 
-def _write_all(
-    path: Path, scene: Scene, layer: Layer, rows: Iterator[Shaped[np.ndarray, 'c h w']]
-) -> None:
+def _write_all(path: Path, scene: Scene, layer: Layer, pieces: Iterator[Piece]) -> None:
     with RasterWriter(
         path,
         height=scene.height,
@@ -479,8 +476,8 @@ def _write_all(
         layer=layer,
         georeference=scene.georeference,
     ) as writer:
-        for values in rows:
-            writer.write(values)
+        for piece in pieces:
+            writer.place(piece)
 
 
 def _outputs(

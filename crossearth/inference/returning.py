@@ -11,15 +11,16 @@ from rasterio.io import DatasetReader
 
 from crossearth.inference.ground import PixelPath
 from crossearth.inference.scene import Scene
-from crossearth.inference.writer import BLOCK_PX
+from crossearth.inference.writer import BLOCK_PX, Piece
 
-__all__ = ['own_grid_rows']
+__all__ = ['own_grid_pieces']
 
+_PIECE_PX = 8 * BLOCK_PX
 _KNOT_PX = 16
 _KNOT_ERROR_PX = 0.01
 
 
-def own_grid_rows(scene: Scene, made: Path) -> Iterator[Shaped[np.ndarray, 'c h w']]:
+def own_grid_pieces(scene: Scene, made: Path) -> Iterator[Piece]:
     """A raster of the model's grid on the scene's own, by nearest pixels.
 
     A pixel has a value where the scene has data. Where the nearest pixel of the model's grid has
@@ -30,7 +31,7 @@ def own_grid_rows(scene: Scene, made: Path) -> Iterator[Shaped[np.ndarray, 'c h 
         made: Raster on the model's grid, with nodata.
 
     Yields:
-        Rows of blocks, from top to bottom.
+        Blocks, in the order they have in a file.
 
     Raises:
         SceneError: If a block of the scene cannot be read.
@@ -40,16 +41,18 @@ def own_grid_rows(scene: Scene, made: Path) -> Iterator[Shaped[np.ndarray, 'c h 
         to_pixels = ~raster.transform
         for row in range(0, scene.height, BLOCK_PX):
             rows = min(BLOCK_PX, scene.height - row)
-            out = np.full((raster.count, rows, scene.width), raster.nodata, raster.dtypes[0])
-            for col in range(0, scene.width, BLOCK_PX):
-                cols = min(BLOCK_PX, scene.width - col)
-                x, y = _block_coordinates(path, to_pixels, row, col, rows, cols)
-                out[:, :, col : col + cols] = _nearest(raster, x, y)
-            pixels = np.empty((len(scene.bands), rows, scene.width), scene.dtype)
-            valid = scene.read(row, row + rows, 0, scene.width, out=pixels)
-            if valid is not None:
-                out[:, ~valid] = raster.nodata
-            yield out
+            for left in range(0, scene.width, _PIECE_PX):
+                width = min(_PIECE_PX, scene.width - left)
+                out = np.full((raster.count, rows, width), raster.nodata, raster.dtypes[0])
+                for col in range(0, width, BLOCK_PX):
+                    cols = min(BLOCK_PX, width - col)
+                    x, y = _block_coordinates(path, to_pixels, row, left + col, rows, cols)
+                    out[:, :, col : col + cols] = _nearest(raster, x, y)
+                pixels = np.empty((len(scene.bands), rows, width), scene.dtype)
+                valid = scene.read(row, row + rows, left, left + width, out=pixels)
+                if valid is not None:
+                    out[:, ~valid] = raster.nodata
+                yield Piece(raster.indexes, row, left, out)
 
 
 def _block_coordinates(

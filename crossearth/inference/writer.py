@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import rasterio
@@ -23,6 +23,7 @@ from crossearth.labels import LabelSpace
 __all__ = [
     'BLOCK_PX',
     'Layer',
+    'Piece',
     'RasterWriter',
     'check_destination',
     'label_layer',
@@ -147,6 +148,15 @@ def optimise_for_cloud(path: Path, *, overviews: Literal['mode', 'average']) -> 
     optimised.replace(path)
 
 
+class Piece(NamedTuple):
+    """A rectangle of whole blocks: bands, first row, first column and values."""
+
+    bands: tuple[int, ...]
+    row: int
+    col: int
+    values: Shaped[np.ndarray, 'c h w']
+
+
 class RasterWriter:
     """Writes rows from top to bottom, handing whole blocks to GDAL; a context manager.
 
@@ -177,7 +187,8 @@ class RasterWriter:
             self._dataset.scales = (layer.scale,) * layer.count
         georeference.finish(self._dataset)
         self._height = height
-        self._rows = np.empty((layer.count, min(BLOCK_PX, height), width), layer.dtype)
+        self._shape = (layer.count, min(BLOCK_PX, height), width)
+        self._rows = np.empty((0, 0, 0), layer.dtype)
         self._written = 0
         self._filled = 0
 
@@ -222,6 +233,8 @@ class RasterWriter:
 
     def write(self, values: Shaped[np.ndarray, 'c h w']) -> None:
         """Append rows; they reach the file when a row of blocks is full, or the raster is."""
+        if self._rows.size == 0:
+            self._rows = np.empty(self._shape, self._rows.dtype)
         taken = 0
         while taken < values.shape[1]:
             count = min(self._rows.shape[1] - self._filled, values.shape[1] - taken)
@@ -230,6 +243,13 @@ class RasterWriter:
             self._filled += count
             if self._filled in (BLOCK_PX, self._height - self._written):
                 self._flush()
+
+    def place(self, piece: Piece) -> None:
+        """Write a rectangle of blocks; in a file they lie in the order they are given."""
+        bands, row, col, values = piece
+        window = ((row, row + values.shape[1]), (col, col + values.shape[2]))
+        with _naming(self._path):
+            self._dataset.write(values, list(bands), window=window)
 
     def _flush(self) -> None:
         window = ((self._written, self._written + self._filled), (0, self._dataset.width))
@@ -269,19 +289,23 @@ def _check_blocks(path: Path) -> None:
                     raise WriteError(_cannot_write(path, 'blocks are missing'))
 
 
-def stacked(parts: Sequence[Sequence[Path]]) -> Iterator[Shaped[np.ndarray, 'c h w']]:
-    """Rows of blocks of a raster that was cut into parts, from top to bottom.
+def stacked(parts: Sequence[Sequence[Path]]) -> Iterator[Piece]:
+    """Blocks of a raster that was cut into parts, in the order they have in a file.
 
     Args:
         parts: Rows of parts, each from left to right and of the same height.
     """
+    top = 0
     for row in parts:
         with ExitStack() as stack:
             datasets = [stack.enter_context(rasterio.open(part)) for part in row]
             height = datasets[0].height
             for first in range(0, height, BLOCK_PX):
                 rows = (first, min(first + BLOCK_PX, height))
-                yield np.concatenate(
-                    [dataset.read(window=(rows, (0, dataset.width))) for dataset in datasets],
-                    axis=2,
-                )
+                for band in datasets[0].indexes:
+                    col = 0
+                    for dataset in datasets:
+                        values = dataset.read([band], window=(rows, (0, dataset.width)))
+                        yield Piece((band,), top + first, col, values)
+                        col += dataset.width
+        top += height
