@@ -66,7 +66,7 @@ def test_help_names_every_command(capsys):
         main(['--help'])
     text = capsys.readouterr().out
     for command in ('demo', 'fit', 'validate', 'test', 'predict', 'vectorize', 'style', 'weights'):
-        assert f'\n    {command} ' in text
+        assert f'\n    {command}' in text
 
 
 def test_importing_the_command_line_loads_nothing_heavy():

@@ -1,6 +1,7 @@
 import argparse
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import fiona
 import numpy as np
@@ -28,7 +29,8 @@ def load_model(weights: str) -> nn.Module:
 
 @pytest.fixture(autouse=True)
 def _model(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models, 'load_model', load_model, raising=False)
+    monkeypatch.setattr(models, 'load_model', load_model)
+    monkeypatch.setattr(models, 'read_model_info', lambda _: SimpleNamespace(labels=None))
 
 
 def predict(*words: object) -> str:
