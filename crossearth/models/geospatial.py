@@ -35,6 +35,7 @@ class GeospatialSemanticExtractor(nn.Module):
         CrossEarth, section 3.3: "five convolutional layers with ReLU". 1.55 M parameters.
 
     Example:
+        >>> import torch
         >>> extractor = GeospatialSemanticExtractor()
         >>> extractor(torch.rand(1, 3, 64, 96)).shape
         torch.Size([1, 256, 4, 6])
@@ -83,6 +84,7 @@ class Injector(nn.Module):
         CrossEarth, section 3.3 and eq. 7. 0.85 M parameters for 1024 channels.
 
     Example:
+        >>> import torch
         >>> injector = Injector(dim=32)
         >>> queries, features = torch.rand(1, 16, 256), torch.rand(1, 16, 32)
         >>> injector(queries, features).abs().max().item()

@@ -122,7 +122,7 @@ class Segmenter(nn.Module):
     def losses(
         self,
         image: Shaped[Tensor, 'b c h w'],
-        mask: Int64[Tensor, 'b h w'],
+        mask: Int64[Tensor, 'b mask_h mask_w'],
         *,
         generator: torch.Generator | None = None,
     ) -> dict[str, Tensor]:

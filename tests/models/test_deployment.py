@@ -27,7 +27,7 @@ def unchecked():
 SIDES = [(1, 64, 96), (3, 160, 128)]  # batch, height, width: neither is the traced one
 
 
-@pytest.fixture(params=['fpn', 'crossearth'])
+@pytest.fixture(params=['fpn', pytest.param('crossearth', marks=pytest.mark.slow)])
 def model(request):
     torch.manual_seed(0)
     if request.param == 'fpn':
