@@ -19,7 +19,7 @@ from crossearth.inference.writer import BLOCK_PX, Layer, RasterWriter
 
 __all__ = ['Job']
 
-_DEFAULT_MEMORY_BYTES = 256 << 20
+_DEFAULT_MEMORY_BYTES = 208 << 20  # 8192 px a row for six classes in windows of 512 px
 _NARROWEST_DEFAULT_PX = 2048
 
 

@@ -178,7 +178,7 @@ def predict_scene(
             is read, and the map is brought back to the scene's own grid by nearest pixels. A scene
             that is within 2 % of it along both axes, or None, is mapped on its own grid.
         memory_mb: Memory in MiB for everything but the model. A scene that is too wide is mapped
-            in full-height parts, and the result is the same. None for 256, or what parts of
+            in full-height parts, and the result is the same. None for 208, or what parts of
             2048 px take if that is more.
         on_read_error: What a block that cannot be read is: an error (`'raise'`), or `'nodata'`, and
             listed in the result.

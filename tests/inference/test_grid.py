@@ -3,7 +3,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossearth.errors import ConfigError
@@ -25,6 +25,7 @@ def grids(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
+@settings(deadline=None)
 @given(grids())
 def test_weights_of_all_windows_add_up_to_one_at_every_pixel(sizes: dict[str, Any]) -> None:
     grid = Grid(**sizes)
@@ -66,6 +67,7 @@ def test_crop_gives_every_pixel_to_the_window_with_the_nearest_centre() -> None:
         assert given_to == [float(i == owner) for i in range(3)]
 
 
+@settings(deadline=None)
 @given(grids(), st.integers(1, 200), st.integers(1, 16))
 def test_units_tile_the_width_on_block_borders(
     sizes: dict[str, Any], widest: int, block: int
@@ -86,6 +88,7 @@ def test_units_prefer_borders_where_one_column_of_windows_runs_twice() -> None:
     assert ran == len(grid.col_starts) + len(units) - 1
 
 
+@settings(deadline=None)
 @given(grids(), st.data())
 def test_touching_names_exactly_the_windows_that_share_a_pixel(
     sizes: dict[str, Any], data: st.DataObject
