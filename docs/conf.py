@@ -1,5 +1,7 @@
 """Sphinx configuration."""
 
+from pathlib import Path
+
 import crossearth
 
 project = 'crossearth'
@@ -13,7 +15,7 @@ extensions = [
     'sphinx.ext.napoleon',
     'sphinx.ext.viewcode',
 ]
-exclude_patterns = ['_build']
+exclude_patterns = ['_build', 'generated']
 html_theme = 'pydata_sphinx_theme'
 html_theme_options = {'show_toc_level': 2, 'navigation_with_keys': False}
 html_title = 'crossearth'
@@ -28,3 +30,23 @@ napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
 napoleon_custom_sections = [('Source', 'notes_style')]
+
+
+def draw_pictures(app):
+    """Pictures of the pages, drawn anew: none is kept in the repository."""
+    from crossearth.datasets import EARTH_DOMAINS, SyntheticEarth
+    from crossearth.labels import ISPRS
+    from crossearth.visualization import draw_panels, save_figure
+
+    folder = Path(app.srcdir) / 'generated'
+    folder.mkdir(exist_ok=True)
+    earth = SyntheticEarth(seed=0)
+    for name in ('source', 'region_climate', 'region_band'):
+        scene = earth.draw(EARTH_DOMAINS[name], index=1, height=384, width=512)
+        title = f'Synthetic scene of the domain {name}'
+        figure = draw_panels(scene.image, {'classes': scene.mask}, ISPRS, title=title)
+        save_figure(figure, folder / f'{name}.png')
+
+
+def setup(app):
+    app.connect('builder-inited', draw_pictures)
