@@ -23,6 +23,7 @@ from crossearth.models.dinov2 import convert_dinov2, dinov2_vit
 from crossearth.models.features import Backbone, Decoder, Features
 from crossearth.models.fpn import FPNDecoder
 from crossearth.models.geospatial import GeospatialSemanticExtractor, Injector
+from crossearth.models.losses import dice_loss, pixel_losses
 from crossearth.models.mask2former import Mask2FormerDecoder, MaskPredictions
 from crossearth.models.mask_classification import MaskLosses, mask_losses
 from crossearth.models.pixel_decoder import (
@@ -85,6 +86,7 @@ __all__ = [
     'crossearth_vit_large',
     'crossearth_vit_small',
     'deformable_attention',
+    'dice_loss',
     'dinov2_vit',
     'fpn_timm',
     'frozen_names',
@@ -95,6 +97,7 @@ __all__ = [
     'load_style_transformer',
     'load_weights',
     'mask_losses',
+    'pixel_losses',
     'read_model_info',
     'read_weights',
     'rein_vit_fpn',

@@ -8,8 +8,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from crossearth.errors import ConfigError
-from crossearth.labels import IGNORE_INDEX
 from crossearth.models.features import Features
+from crossearth.models.losses import pixel_losses
 
 __all__ = ['FPNDecoder']
 
@@ -80,7 +80,7 @@ class FPNDecoder(nn.Module):
         *,
         generator: torch.Generator | None = None,  # noqa: ARG002 - other decoders sample
     ) -> dict[str, Tensor]:
-        """Cross entropy of every labelled pixel, as `loss_ce`.
+        """Cross entropy and Dice of every labelled pixel, see `pixel_losses`.
 
         Args:
             features: What the backbone gives.
@@ -91,5 +91,4 @@ class FPNDecoder(nn.Module):
         logits = F.interpolate(
             self(features), mask.shape[-2:], mode='bilinear', align_corners=False
         )
-        total = F.cross_entropy(logits, mask, ignore_index=IGNORE_INDEX, reduction='sum')
-        return {'loss_ce': total / (mask != IGNORE_INDEX).sum().clamp(min=1)}
+        return pixel_losses(logits, mask)

@@ -2,8 +2,8 @@
 
 from crossearth.trainers.checkpoint import check_checkpoint
 from crossearth.trainers.domain_generalization import DomainGeneralizationTask
-from crossearth.trainers.losses import cross_entropy_dice, dice_loss
 from crossearth.trainers.optimizer import parameter_groups, poly_factor
+from crossearth.trainers.restoration import restoration_losses
 from crossearth.trainers.saving import SaveModel
 from crossearth.trainers.styles import fourier_style
 
@@ -11,9 +11,8 @@ __all__ = [
     'DomainGeneralizationTask',
     'SaveModel',
     'check_checkpoint',
-    'cross_entropy_dice',
-    'dice_loss',
     'fourier_style',
     'parameter_groups',
     'poly_factor',
+    'restoration_losses',
 ]

@@ -1,7 +1,7 @@
 """Training on one domain, testing on many."""
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from jaxtyping import Float, Int64, UInt8
@@ -14,9 +14,9 @@ from torchgeo.tasks import BaseTask
 from crossearth.errors import CheckpointError, ConfigError, LabelError, ShapeError
 from crossearth.labels import LabelSpace
 from crossearth.metrics import confusion_matrix, iou_per_class, mean_iou
-from crossearth.models import frozen_names
-from crossearth.trainers.losses import cross_entropy_dice
+from crossearth.models import CrossEarth, Segmenter, frozen_names, pixel_losses
 from crossearth.trainers.optimizer import parameter_groups, poly_factor
+from crossearth.trainers.restoration import Norm, restoration_losses
 
 __all__ = ['DomainGeneralizationTask']
 
@@ -26,8 +26,14 @@ type Sample = dict[str, Tensor]
 class DomainGeneralizationTask(BaseTask):
     """Segmentation learnt on a source domain and scored on each domain by itself.
 
-    Any module that turns images (b,c,h,w) in [0, 1] into logits (b,k,h,w) can be trained. The loss
-    is cross entropy + Dice. Frozen parameters are neither in the optimiser nor in checkpoints.
+    Any module that turns images (b,c,h,w) in [0, 1] into logits (b,k,h,w) can be trained, with
+    cross entropy + Dice; a `Segmenter` with the losses of its decoder. Frozen parameters are
+    neither in the optimiser nor in checkpoints.
+
+    With `style` and `mask` and a `CrossEarth` that restores, this is the paper's training:
+    L_Seg + L_MIM + L_Δ. Segmentation learns from X, or from X_S where a sample drew a style;
+    X_M is always restored, X_S where it was drawn. Each term can be switched off: no `mask`, or a
+    weight of 0.
 
     Testing keeps one confusion matrix a test loader, summed over all processes; they are in
     `confusion` afterwards, and logged as `test/<domain>/mIoU`, `test/<domain>/<class>` and
@@ -37,7 +43,14 @@ class DomainGeneralizationTask(BaseTask):
         model: Images → logits.
         labels: The classes; the model has one output for each.
         style: Augmentation of the training images in [0, 1] that injects the styles of other
-            domains, such as `FourierStyle`; it draws for itself which samples it changes.
+            domains, such as `FourierStyle` or `EarthStyleInjection`; it draws for itself which
+            samples it changes.
+        mask: Augmentation that hides patches for masked image modelling, such as `PatchMask`;
+            None for none.
+        mim_norm: Distance of L_MIM, see `restoration_losses`.
+        mim_target: What is to be restored, see `restoration_losses`.
+        mim_weight: Weight of L_MIM.
+        delta_weight: Weight of L_Δ.
         lr: Learning rate of AdamW at the start.
         weight_decay: Decay of weights with two or more dimensions.
         power: Exponent of the polynomial decay of the learning rate.
@@ -45,10 +58,15 @@ class DomainGeneralizationTask(BaseTask):
         decay_steps: Step at which the learning rate reaches 0; None for the end of the training.
 
     Source:
-        Losses: paper §3.3; optimiser and schedule: §5.1.
+        Losses: paper §3.3, eq. 10; optimiser and schedule: §5.1.
     """
 
-    ignore = ('model', 'style', 'labels')  # plain numbers alone, so that checkpoints load safely
+    ignore = (
+        'model',
+        'style',
+        'mask',
+        'labels',
+    )  # plain numbers alone, so that checkpoints load safely
     monitor = 'val/mIoU'
     mode = 'max'
 
@@ -58,6 +76,11 @@ class DomainGeneralizationTask(BaseTask):
         *,
         labels: LabelSpace,
         style: nn.Module | None = None,
+        mask: nn.Module | None = None,
+        mim_norm: Norm = 'mse',
+        mim_target: Literal['clean', 'input'] = 'clean',
+        mim_weight: float = 1.0,
+        delta_weight: float = 1.0,
         lr: float = 1e-4,
         weight_decay: float = 0.05,
         power: float = 0.9,
@@ -66,10 +89,20 @@ class DomainGeneralizationTask(BaseTask):
     ) -> None:
         if lr <= 0 or weight_decay < 0:
             raise ConfigError(f'lr={lr}, weight_decay={weight_decay}: expected lr > 0, decay ≥ 0')
+        if mask is not None and (not isinstance(model, CrossEarth) or model.restorer is None):
+            raise ConfigError(
+                f'mask asks for masked image modelling, which {type(model).__name__} cannot do: '
+                'expected a CrossEarth model with a restorer, or mask=None'
+            )
         super().__init__()
         self.strict_loading = False  # frozen weights are not in the checkpoint; checked below
         self.model = model
         self.style = style
+        self.mask = mask
+        self.mim_norm: Norm = mim_norm
+        self.mim_target: Literal['clean', 'input'] = mim_target
+        self.mim_weight = mim_weight
+        self.delta_weight = delta_weight
         self.labels = labels
         self.lr = lr
         self.weight_decay = weight_decay
@@ -97,13 +130,36 @@ class DomainGeneralizationTask(BaseTask):
         return {'optimizer': optimizer, 'lr_scheduler': {'scheduler': schedule, 'interval': 'step'}}
 
     def training_step(self, batch: Sample, batch_idx: int) -> Tensor:  # noqa: ARG002  # lightning's signature
-        """Loss of a batch, logged as `train/loss`."""
-        image = batch['image']
-        if self.style is not None:
-            image = self.style(image)
-        loss = cross_entropy_dice(self._logits(image, batch['mask']), batch['mask'])
+        """Loss of a batch; the sum and its terms are logged below `train/`."""
+        terms = self.losses(batch['image'], batch['mask'])
+        loss = torch.stack(list(terms.values())).sum()
         self.log('train/loss', loss, prog_bar=True)
+        self.log_dict({f'train/{name}': value for name, value in terms.items()})
         return loss
+
+    def losses(
+        self, image: Float[Tensor, 'b c h w'], labels: Int64[Tensor, 'b h w']
+    ) -> dict[str, Float[Tensor, '']]:
+        """The weighted terms of eq. 10 for a batch, by name."""
+        styled: Float[Tensor, 'b c h w'] = image if self.style is None else self.style(image)
+        if isinstance(self.model, Segmenter):
+            self._check_classes(self.model.num_classes)
+            terms = self.model.losses(styled, labels)
+        else:
+            terms = pixel_losses(self._logits(styled, labels), labels)
+        if self.mask is None:
+            return terms
+        restoring = restoration_losses(
+            self.model,
+            image,
+            masked=self.mask(image),
+            styled=styled,
+            changed=(styled != image).flatten(1).any(dim=1),
+            norm=self.mim_norm,
+            target=self.mim_target,
+        )
+        weights = {'loss_mim': self.mim_weight, 'loss_delta': self.delta_weight}
+        return terms | {name: weights[name] * value for name, value in restoring.items()}
 
     def on_validation_epoch_start(self) -> None:
         """Forget the counts of the epoch before."""
@@ -213,10 +269,14 @@ class DomainGeneralizationTask(BaseTask):
                 f'the model returned {tuple(logits.shape)}, expected {wanted} (batch, classes, '
                 'rows, columns)'
             )
-            if logits.ndim == 4 and logits.shape[1] != self.labels.num_classes:
-                raise LabelError(
-                    f'{problem}: build it with num_classes={self.labels.num_classes} for '
-                    f'{self.labels.name}'
-                )
+            if logits.ndim == 4:
+                self._check_classes(logits.shape[1])
             raise ShapeError(f"{problem}: logits must have the input's height and width")
         return logits
+
+    def _check_classes(self, num_classes: int) -> None:
+        if num_classes != self.labels.num_classes:
+            raise LabelError(
+                f'the model has {num_classes} classes, {self.labels.name} has '
+                f'{self.labels.num_classes}: build it with num_classes={self.labels.num_classes}'
+            )

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from crossearth.labels import IGNORE_INDEX
 
-__all__ = ['cross_entropy_dice', 'dice_loss']
+__all__ = ['dice_loss', 'pixel_losses']
 
 
 def dice_loss(
@@ -47,16 +47,23 @@ def dice_loss(
     return ((1 - dice) * present).sum() / present.sum().clamp(min=1)
 
 
-def cross_entropy_dice(
+def pixel_losses(
     logits: Float[Tensor, 'b k h w'], mask: Int64[Tensor, 'b h w']
-) -> Float[Tensor, '']:
-    """Cross entropy, averaged over the pixels that are not ignored, plus `dice_loss`.
+) -> dict[str, Float[Tensor, '']]:
+    """Cross entropy, averaged over the pixels that are not ignored, and `dice_loss`.
 
     A batch whose pixels are all ignored gives 0 and zero gradients, not NaN.
+
+    Args:
+        logits: Scores of the classes.
+        mask: Class ids, 255 = ignore.
+
+    Returns:
+        `loss_ce` and `loss_dice`, to be summed.
 
     Source:
         Paper §3.3: "both cross entropy loss and dice loss".
     """
     keep = (mask != IGNORE_INDEX).sum().clamp(min=1)
     entropy = F.cross_entropy(logits.float(), mask, ignore_index=IGNORE_INDEX, reduction='sum')
-    return entropy / keep + dice_loss(logits, mask)
+    return {'loss_ce': entropy / keep, 'loss_dice': dice_loss(logits, mask)}
