@@ -110,6 +110,7 @@ def _run_lightning(words: list[str] | None) -> None:
 
     with warnings.catch_warnings():
         warnings.filterwarnings('ignore', message='.*does not have many workers')
+        warnings.filterwarnings('ignore', message='Found .* in eval mode')  # frozen on purpose
         warnings.filterwarnings('ignore', message='Total length of .list. across ranks')
         warnings.filterwarnings('ignore', message='.*LeafSpec')  # lightning's use of torch
         try:
