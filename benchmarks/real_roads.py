@@ -29,7 +29,7 @@ from crossearth.datasets import FolderDataset, ShiftDataModule
 from crossearth.inference import predict_scene
 from crossearth.labels import ROAD, ThresholdCodec
 from crossearth.metrics import iou_per_class
-from crossearth.models import Segmenter, fpn_timm
+from crossearth.models import Segmenter, fpn_timm, save_model
 from crossearth.trainers import DomainGeneralizationTask, fourier_style
 
 SCENES = {
@@ -124,6 +124,9 @@ def main() -> None:
             print(json.dumps(runs[-1]), flush=True)
             if seed == 0:
                 kept[method] = task
+                assert isinstance(task.model, Segmenter)
+                name = f'{method.replace(" ", "_")}.safetensors'
+                save_model(task.model, arguments.output / name, labels=ROAD)
     (arguments.output / 'runs.json').write_text(json.dumps(runs, indent=1))
 
     print(f'\n{arguments.steps} steps of 4 x 256², {arguments.seeds} seeds, road IoU in %:')
@@ -141,9 +144,9 @@ def main() -> None:
     print(f'\ntorch {torch.__version__}, {platform.machine()}, {torch.get_num_threads()} threads')
 
     for name, file in SCENES.items():
-        target = arguments.output / f'{Path(file).stem}_roads.tif'
-        scene = arguments.data / 'georef' / file
-        print(f'{name}: {map_scene(kept["source only"], scene, target)}')
+        for method, task in kept.items():
+            target = arguments.output / f'{Path(file).stem}_{method.replace(" ", "_")}.tif'
+            print(f'{name}, {method}: {map_scene(task, arguments.data / "georef" / file, target)}')
 
 
 if __name__ == '__main__':

@@ -4,6 +4,7 @@ import timm
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.data import DataLoader
 
 from crossearth.errors import ConfigError
 from crossearth.labels import ISPRS
@@ -88,6 +89,7 @@ def test_the_task_segments_what_was_styled_and_weighs_the_terms(model, batch):
 def test_the_papers_training_steps_every_trainable_part_and_no_frozen_one(batch, tmp_path):
     pl.seed_everything(0, verbose=False)
     model = crossearth_vit_small(6, img_size=64)
+    samples = [{name: values[i] for name, values in batch.items()} for i in range(4)]
     before = {name: value.clone() for name, value in model.state_dict().items()}
     style = FourierStyle(torch.rand(2, 3, 16, 16), p=1.0)
     mask = PatchMask(16, 0.7, prompt=nn.Parameter(torch.zeros(3, 1, 1)))
@@ -100,7 +102,7 @@ def test_the_papers_training_steps_every_trainable_part_and_no_frozen_one(batch,
         enable_model_summary=False,
         enable_progress_bar=False,
         default_root_dir=tmp_path,
-    ).fit(task, [batch, batch])
+    ).fit(task, DataLoader(samples, batch_size=2))
     trainable = {name for name, value in model.named_parameters() if value.requires_grad}
     moved = {name for name, value in model.named_parameters() if (value != before[name]).any()}
     assert moved == trainable
