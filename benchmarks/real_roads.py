@@ -3,7 +3,8 @@
 Trains an ImageNet EfficientNet-lite0 under an FPN on Massachusetts roads and scores roads
 (foreground IoU) on Massachusetts' own test images and on the road images of ETH's CIL course, for
 several seeds: as they are (source only), and in the styles of AID scenes (`FourierStyle`). Then
-maps two real scenes and checks that the maps lie where the scenes lie.
+maps two real scenes, seen at the 1 m of Massachusetts, and checks that the maps lie where the
+scenes lie.
 
     python benchmarks/real_roads.py --data ../shared/data --seeds 3 --steps 200
 
@@ -90,7 +91,7 @@ def train(
 
 def map_scene(task: DomainGeneralizationTask, scene: Path, target: Path) -> str:
     made = predict_scene(
-        task.model, scene, target, tile_px=512, bands=(1, 2, 3), labels=ROAD, batch_size=1
+        task.model, scene, target, tile_px=512, gsd_m=1.0, bands=(1, 2, 3), labels=ROAD
     )
     with rasterio.open(scene) as source, rasterio.open(target) as result:
         assert result.crs == source.crs, (result.crs, source.crs)
