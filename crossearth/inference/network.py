@@ -101,6 +101,7 @@ class Network:
         self._augment = augment
         self._autocast = autocast
         self._labels = labels
+        self._tried = False
         self._scores: Tensor | None = None
         self.num_classes: int | None = None if labels is None else labels.num_classes
 
@@ -115,7 +116,9 @@ class Network:
 
     def count_classes(self, image_chw: tuple[int, int, int]) -> int:
         """Number of classes of what a black window gives; what does not fit fails here, early."""
-        self.logits(torch.zeros((1, *image_chw), device=self.device))
+        if not self._tried:
+            self.logits(torch.zeros((1, *image_chw), device=self.device))
+            self._tried = True
         assert self.num_classes is not None
         return self.num_classes
 
