@@ -1,9 +1,11 @@
 """Scenes on disk → windows → samples."""
 
 from crossearth.datasets.folder import FolderDataset, list_rasters
+from crossearth.datasets.merge import merge_domains
 from crossearth.datasets.reader import SceneReader
+from crossearth.datasets.resample import resampled_scene
 from crossearth.datasets.samplers import GridWindowSampler, RandomWindowSampler
-from crossearth.datasets.scene import Scene, open_raster, read_scene
+from crossearth.datasets.scene import Scene, open_raster, read_scene, read_scenes
 from crossearth.datasets.scene_dataset import SceneDataset
 from crossearth.datasets.shift import ShiftDataModule
 from crossearth.datasets.styles import read_style_images
@@ -13,6 +15,7 @@ from crossearth.datasets.synthetic import (
     SyntheticEarth,
     SyntheticScene,
 )
+from crossearth.datasets.vector_labels import VectorLabels
 
 __all__ = [
     'EARTH_DOMAINS',
@@ -26,8 +29,12 @@ __all__ = [
     'ShiftDataModule',
     'SyntheticEarth',
     'SyntheticScene',
+    'VectorLabels',
     'list_rasters',
+    'merge_domains',
     'open_raster',
     'read_scene',
+    'read_scenes',
     'read_style_images',
+    'resampled_scene',
 ]

@@ -3,20 +3,26 @@
 import os
 import weakref
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import rasterio
-from jaxtyping import Bool, Shaped
-from rasterio.enums import ColorInterp, MaskFlags
+from jaxtyping import Bool, Shaped, UInt8
+from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterWindow
 
-from crossearth.datasets.scene import Scene, open_raster
+from crossearth.datasets.headers import open_raster
+from crossearth.datasets.resample import SourceGrid, sample_bilinear, sample_nearest, source_grid
+from crossearth.datasets.scene import Scene
 from crossearth.errors import SceneError
-from crossearth.geometry import Window
+from crossearth.geometry import Window, window_transform
+from crossearth.labels import IGNORE_INDEX
 
 __all__ = ['SceneReader']
+
+type Decode = Callable[[Shaped[np.ndarray, 'c a b']], UInt8[np.ndarray, 'a b']]
 
 
 class SceneReader:
@@ -50,57 +56,124 @@ class SceneReader:
         Raises:
             SceneError: If the file or the block cannot be read.
         """
-        pixels, inside = self._read(scene.image, scene, window, scene.bands)
-        valid = np.zeros(pixels.shape[1:], bool)
-        core = pixels[:, inside[0], inside[1]]
-        valid[inside] = self._valid(scene, window, core)
-        if pixels.dtype.kind == 'f':
-            valid &= ~np.isnan(pixels).any(axis=0)
-        return pixels, valid
+        if scene.native is not None:
+            return self._resampled_image(scene.native, source_grid(scene, window))
+        rows, cols = _inside(scene, window)
+        pixels, shown = self._block(scene, window)
+        if pixels.shape[1:] == (window.height, window.width):
+            return pixels, shown
+        padded = np.zeros((pixels.shape[0], window.height, window.width), pixels.dtype)
+        valid = np.zeros(padded.shape[1:], bool)
+        padded[:, rows, cols] = pixels
+        valid[rows, cols] = shown
+        return padded, valid
 
-    def mask(self, scene: Scene, window: Window) -> tuple[Shaped[np.ndarray, 'c h w'], Any]:
-        """Raw mask values of a window, and the slices of it that lie inside the scene.
+    def labels(self, scene: Scene, window: Window, decode: Decode) -> UInt8[np.ndarray, 'h w']:
+        """Class ids of a window; 255 outside the scene.
+
+        Args:
+            scene: A scene with a mask or vectors.
+            window: Pixels of it.
+            decode: Raw mask values (c, h, w) → class ids.
 
         Raises:
-            SceneError: If the file or the block cannot be read.
+            SceneError: If the scene has no labels, or they cannot be read.
+            LabelError: If they hold what no class has.
         """
-        if scene.mask is None:
+        ids = np.full((window.height, window.width), IGNORE_INDEX, np.uint8)
+        if scene.vectors is not None:
+            place = window_transform(scene.transform, window.row, window.col)
+            burnt = scene.vectors.burn(scene.crs, place, height=window.height, width=window.width)
+            inside = self._covered(scene, window)
+            ids[inside] = burnt[inside]
+        elif scene.mask is None:
             raise SceneError(f'{scene.image}: has no mask')
-        return self._read(scene.mask, scene, window, None)
+        elif scene.native is not None:
+            grid = source_grid(scene, window)
+            if grid.window is not None:
+                raw = self._read(scene.mask, scene.native, grid.window, None)
+                inside = grid.inside.numpy()
+                ids[inside] = sample_nearest(decode(raw), grid)[inside]
+        else:
+            ids[_inside(scene, window)] = decode(self._read(scene.mask, scene, window, None))
+        return ids
 
     def close(self) -> None:
         """Close every file."""
         _close(self._handles)
 
+    def _resampled_image(
+        self, native: Scene, grid: SourceGrid
+    ) -> tuple[Shaped[np.ndarray, 'c h w'], Bool[np.ndarray, 'h w']]:
+        shape = tuple(grid.cols.shape)
+        if grid.window is None:
+            return np.zeros((len(native.bands), *shape), native.dtype), np.zeros(shape, bool)
+        pixels, shown = self._block(native, grid.window, factor=grid.factor)
+        valid = grid.inside.numpy() & sample_nearest(shown, grid, factor=grid.factor)
+        image = sample_bilinear(pixels, shown, grid)
+        return np.where(valid, image, np.zeros((), image.dtype)), valid
+
+    def _covered(self, scene: Scene, window: Window) -> Any:
+        """Which part of a window lies in its scene, as an index."""
+        if scene.native is not None:
+            return source_grid(scene, window).inside.numpy()
+        return _inside(scene, window)
+
+    def _block(
+        self, scene: Scene, window: Window, *, factor: int = 1
+    ) -> tuple[Shaped[np.ndarray, 'c a b'], Bool[np.ndarray, 'a b']]:
+        """The part of a window that lies in its scene, and which pixels of it hold data."""
+        pixels = self._read(scene.image, scene, window, scene.bands, factor=factor)
+        shown = self._valid(scene, window, pixels)
+        if pixels.dtype.kind == 'f':
+            shown = shown & ~np.isnan(pixels).any(axis=0)
+        return pixels, shown
+
     def _valid(
-        self, scene: Scene, window: Window, core: Shaped[np.ndarray, 'c h w']
-    ) -> Bool[np.ndarray, 'h w'] | bool:
+        self, scene: Scene, window: Window, pixels: Shaped[np.ndarray, 'c a b']
+    ) -> Bool[np.ndarray, 'a b']:
+        everywhere = np.ones(pixels.shape[1:], bool)
         if scene.nodata is not None:
             if np.isnan(scene.nodata):
-                return True  # the caller looks for NaN in any float image
-            holds: Bool[np.ndarray, 'h w'] = (core != scene.nodata).any(axis=0)
+                return everywhere  # the caller looks for NaN in any float image
+            holds: Bool[np.ndarray, 'a b'] = (pixels != scene.nodata).any(axis=0)
             return holds
+        if not scene.reads_alpha:
+            return everywhere
         handle = self._handle(scene.image)
         flags = handle.mask_flag_enums[scene.bands[0] - 1]
         read_as_data = any(handle.colorinterp[i - 1] == ColorInterp.alpha for i in scene.bands)
         if MaskFlags.per_dataset not in flags or read_as_data:
-            return True  # four-band files often call their infrared band alpha
-        rows, cols = _inside(scene, window)
-        shown: Bool[np.ndarray, 'h w'] = (
-            handle.dataset_mask(window=_raster_window(window, rows, cols)) > 0
+            return everywhere  # four-band files often call their infrared band alpha
+        shown: Bool[np.ndarray, 'a b'] = (
+            handle.dataset_mask(
+                window=_raster_window(window, *_inside(scene, window)), out_shape=pixels.shape[1:]
+            )
+            > 0
         )
         return shown
 
     def _read(
-        self, path: str, scene: Scene, window: Window, bands: tuple[int, ...] | None
-    ) -> tuple[Shaped[np.ndarray, 'c h w'], tuple[slice, slice]]:
+        self,
+        path: str,
+        scene: Scene,
+        window: Window,
+        bands: tuple[int, ...] | None,
+        *,
+        factor: int = 1,
+    ) -> Shaped[np.ndarray, 'c a b']:
+        """The part of a window that lies in its scene, or averages of `factor`² of its pixels."""
         handle = self._handle(path)
         rows, cols = _inside(scene, window)
+        place = _raster_window(window, rows, cols)
+        indexes = list(range(1, handle.count + 1)) if bands is None else list(bands)
+        smaller: dict[str, Any] = {}
+        if factor > 1:
+            height, width = rows.stop - rows.start, cols.stop - cols.start
+            shape = (len(indexes), max(height // factor, 1), max(width // factor, 1))
+            smaller = {'out_shape': shape, 'resampling': Resampling.average}
         try:
-            core = handle.read(
-                list(bands) if bands is not None else None,
-                window=_raster_window(window, rows, cols),
-            )
+            pixels: Shaped[np.ndarray, 'c a b'] = handle.read(indexes, window=place, **smaller)
         except RasterioError as error:
             reason = error.__cause__ or error
             raise SceneError(
@@ -108,11 +181,7 @@ class SceneReader:
                 f'{window.stop[1]} cannot be read ({reason}); the file is damaged or truncated: '
                 'fetch it again'
             ) from error
-        if core.shape[1:] == (window.height, window.width):
-            return core, (rows, cols)
-        padded = np.zeros((core.shape[0], window.height, window.width), core.dtype)
-        padded[:, rows, cols] = core
-        return padded, (rows, cols)
+        return pixels
 
     def _start(self) -> None:
         self._handles: OrderedDict[str, rasterio.DatasetReader] = OrderedDict()
