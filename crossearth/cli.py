@@ -1,10 +1,12 @@
-"""The command line: `crossearth demo | fit | validate | test | predict`."""
+"""The command line: `crossearth demo | fit | validate | test | predict | data | benchmark`."""
 
 import argparse
 import sys
 import warnings
 from collections.abc import Sequence
 
+from crossearth.commands import benchmark as benchmark_command
+from crossearth.commands import data as data_command
 from crossearth.errors import CrossEarthError
 
 __all__ = ['main']
@@ -65,6 +67,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     predict.add_argument('--device', help='where the model runs, such as cpu or cuda')
     predict.set_defaults(run=_run_predict)
+    data = commands.add_parser('data', help='published archives: what they hold, what a copy lacks')
+    data_command.add_arguments(data)
+    data.set_defaults(run=lambda arguments: data_command.run(arguments, say=print))
+    benchmark = commands.add_parser('benchmark', help='the settings of the RSDG benchmark')
+    benchmark_command.add_arguments(benchmark)
+    benchmark.set_defaults(run=lambda arguments: benchmark_command.run(arguments, say=print))
     for name, text in _LIGHTNING.items():
         commands.add_parser(name, help=f'{text} (crossearth {name} --help)', add_help=False)
     return parser

@@ -1,5 +1,6 @@
 """What the headers of rasters say, remembered from one opening of a dataset to the next."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -159,7 +160,8 @@ class HeaderCache:
             beside.write_text(json.dumps({'version': _VERSION, 'entries': entries}))
             beside.replace(self._file)
         except OSError:  # a read-only home: the next opening is as slow as this one
-            beside.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                beside.unlink()
 
     def _load(self) -> dict[str, list[Any]]:
         if self._stored is None:

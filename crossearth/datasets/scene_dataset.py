@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import geopandas as gpd
 import numpy as np
@@ -31,7 +31,10 @@ from crossearth.geometry import Window, window_transform
 from crossearth.labels import IGNORE_INDEX, IdCodec, LabelCodec, LabelSpace
 from crossearth.radiometry import to_unit
 
-__all__ = ['SceneDataset']
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ['PixelType', 'SceneDataset']
 
 type Sample = dict[str, Tensor]
 type GeoSlice = slice | tuple[slice, ...]
@@ -196,6 +199,43 @@ class SceneDataset(GeoDataset):
         there = self.scenes[scene]
         return Window(scene=scene, row=0, col=0, height=there.height, width=there.width)
 
+    def read_labels(self, window: Window) -> UInt8[np.ndarray, 'h w']:
+        """Class ids of a window, without a look at its image; 255 outside the scene.
+
+        Raises:
+            SceneError: If the scene has no labels, or they cannot be read.
+            LabelError: If the mask holds an id that no class has.
+        """
+        scene = self.scenes[window.scene]
+        return self._reader.labels(
+            scene, window, lambda raw: self._decode(scene, window.scene, raw)
+        )
+
+    def plot(self, sample: Sample, *, title: str = '') -> 'Figure':
+        """A picture of a sample in the palette of the classes.
+
+        Args:
+            sample: `image` (c, h, w) of any type; `mask` and `prediction` (h, w) where it has
+                them. Images that are not of 8 bits are stretched between their 2nd and 98th
+                percentile.
+            title: Line above the panels.
+
+        Returns:
+            A figure of image, truth and prediction; `figure.savefig(path)` writes it.
+
+        Raises:
+            ConfigError: If the image has two bands.
+            ShapeError: If a map is of another size than the image.
+        """
+        from crossearth.panels import draw_panels  # matplotlib takes a second to import
+
+        maps = {
+            name: sample[key].to(torch.uint8).numpy()
+            for key, name in (('mask', 'truth'), ('prediction', 'prediction'))
+            if key in sample
+        }
+        return draw_panels(_shown(sample['image']), maps, self.labels, title=title)
+
     def _sample(self, window: Window) -> Sample:
         if window.scene >= len(self):
             raise WindowError(f'{window}: there are only {len(self)} scenes')
@@ -215,7 +255,7 @@ class SceneDataset(GeoDataset):
             'transform': torch.tensor(tuple(corner), dtype=torch.float64),
         }
         if scene.labelled:
-            sample['mask'] = torch.from_numpy(self._labels(scene, window, valid)).long()
+            sample['mask'] = torch.from_numpy(self._labels(window, valid)).long()
         return sample
 
     def _typed(self, image: Shaped[Tensor, 'c h w'], scene: Scene) -> Shaped[Tensor, 'c h w']:
@@ -223,10 +263,8 @@ class SceneDataset(GeoDataset):
             return to_unit(image, value_range=scene.value_range)
         return image.float() if self.dtype == 'float32' else image
 
-    def _labels(
-        self, scene: Scene, window: Window, valid: Bool[np.ndarray, 'h w']
-    ) -> UInt8[np.ndarray, 'h w']:
-        ids = self._reader.labels(scene, window, lambda raw: self._decode(scene, window.scene, raw))
+    def _labels(self, window: Window, valid: Bool[np.ndarray, 'h w']) -> UInt8[np.ndarray, 'h w']:
+        ids = self.read_labels(window)
         if self.ignore_nodata:
             ids[~valid] = IGNORE_INDEX
         return ids
@@ -342,6 +380,18 @@ def _check_weights(
     if not any(weights.values()):
         raise ConfigError('domain_weights are all 0: give one domain at least a share')
     return dict(weights)
+
+
+def _shown(image: Shaped[Tensor, 'c h w']) -> UInt8[np.ndarray, 'c h w']:
+    pixels = image.numpy()
+    if pixels.dtype == np.uint8:
+        return pixels
+    low, high = np.nanpercentile(pixels, (2, 98))
+    scaled = (pixels - low) / max(float(high - low), 1e-12)
+    stretched: UInt8[np.ndarray, 'c h w'] = (np.nan_to_num(scaled).clip(0, 1) * 255).astype(
+        np.uint8
+    )
+    return stretched
 
 
 def _pixel_size(transform: Affine) -> tuple[float, float]:
