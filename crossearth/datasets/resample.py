@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from affine import Affine
-from jaxtyping import Bool, Float32, Float64, Int64, Shaped
+from jaxtyping import Bool, Float, Float32, Float64, Shaped
 from pyproj import CRS, Transformer
 
 from crossearth.datasets.ground import ground_gsd, local_metric_crs
@@ -28,7 +28,9 @@ _WGS84 = CRS.from_epsg(4326)
 _SAME_GSD = 0.02  # as for mapping: pixels this close to the asked size are read as they are
 _LARGEST_SPAN_M = 8e6
 _TOLERANCE_PX = 0.1  # of a native pixel and of a resampled one: stated is 0.25
-_FIRST_STEPS = 8
+_FIRST_STEPS = 2
+_SAFE_PX = 1  # knots this far inside leave no room for a pixel between them to lie outside
+_WIDE = frozenset({'int32', 'uint32', 'int64', 'uint64', 'float64'})
 _EDGE_POINTS = 65
 
 
@@ -95,22 +97,38 @@ class SourceGrid:
             the window misses the scene.
         factor: Pixels of the file that are averaged along each axis before sampling, where the
             asked pixels are that many times as large.
-        cols: Columns of the pixel centres, counted from the corner of the scene, (h, w).
-        rows: Rows of them.
+        positions: Column and row of each pixel centre, from the upper-left corner of `window`,
+            (h, w, 2).
+        overhangs: Whether any of them lies outside the scene.
+        native_hw: Rows and columns of the scene.
     """
 
     window: Window | None
     factor: int
-    cols: Float32[torch.Tensor, 'h w']
-    rows: Float32[torch.Tensor, 'h w']
+    positions: Float32[torch.Tensor, 'h w 2']
+    overhangs: bool
     native_hw: tuple[int, int]
 
     @property
-    def inside(self) -> Bool[torch.Tensor, 'h w']:
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the resampled window."""
+        height, width, _ = self.positions.shape
+        return height, width
+
+    @property
+    def inside(self) -> Bool[np.ndarray, 'h w']:
         """Which pixel centres lie in the scene."""
         height, width = self.native_hw
-        cols, rows = self.cols, self.rows
-        return (cols >= 0) & (cols < width) & (rows >= 0) & (rows < height)
+        if not self.overhangs:
+            return np.ones(self.shape, bool)
+        if self.window is None:
+            return np.zeros(self.shape, bool)
+        cols, rows = self.positions.numpy()[..., 0], self.positions.numpy()[..., 1]
+        left, top = self.window.col, self.window.row
+        inside: Bool[np.ndarray, 'h w'] = (
+            (cols >= -left) & (cols < width - left) & (rows >= -top) & (rows < height - top)
+        )
+        return inside
 
 
 class _Mesh(NamedTuple):
@@ -131,68 +149,59 @@ def source_grid(scene: Scene, window: Window) -> SourceGrid:
     scale = _scale(mesh, window, steps)
     while steps < max(window.height, window.width):
         finer = _mesh(scene, native, window, 2 * steps)
-        if _largest_error(mesh, finer) <= _TOLERANCE_PX * min(1.0, *scale):
-            break
+        error = _largest_error(mesh, finer)
         mesh, steps = finer, 2 * steps
-    stacked = torch.from_numpy(np.stack(mesh))[None]
-    full = F.interpolate(
-        stacked, (window.height, window.width), mode='bilinear', align_corners=True
-    )[0].float()
+        if error <= _TOLERANCE_PX * min(1.0, *scale):
+            break
     factor = max(int(min(scale) + 1e-6), 1)
+    needed = _needed(native, mesh, factor)
+    left, top = (0, 0) if needed is None else (needed.col, needed.row)
+    # Less the corner of the block, float32 is exact to a ten-thousandth of a pixel.
+    knots = torch.from_numpy(np.stack([mesh.cols - left, mesh.rows - top], axis=-1)).float()
+    across = torch.einsum('wk,ikc->iwc', _hats(window.width, steps), knots)
+    positions = _hats(window.height, steps) @ across.reshape(steps + 1, -1)
     return SourceGrid(
-        window=_needed(native, mesh, factor),
+        window=needed,
         factor=factor,
-        cols=full[0],
-        rows=full[1],
+        positions=positions.reshape(window.height, window.width, 2),
+        overhangs=needed is None or _overhangs(mesh, native),
         native_hw=(native.height, native.width),
     )
 
 
 def sample_bilinear(
-    pixels: Shaped[np.ndarray, 'c a b'], valid: Bool[np.ndarray, 'a b'], grid: SourceGrid
+    pixels: Shaped[np.ndarray, 'c a b'], valid: Bool[np.ndarray, 'a b'] | None, grid: SourceGrid
 ) -> Shaped[np.ndarray, 'c h w']:
     """Pixels between those of a block, each weighted by its nearness among those with data.
 
     Args:
         pixels: The block that `grid.window` asks for, averaged by `grid.factor`.
-        valid: Which of them hold data.
+        valid: Which of them hold data; None for all.
         grid: Positions.
 
     Returns:
         In the type of the block, rounded for whole numbers; 0 where no neighbour holds data.
     """
-    assert grid.window is not None  # callers have nothing to sample there
-    height, width = pixels.shape[1:]
-    x = (grid.cols - grid.window.col) / grid.factor
-    y = (grid.rows - grid.window.row) / grid.factor
-    flow = torch.stack([2 * x / width - 1, 2 * y / height - 1], dim=-1)[None]
-    kind = (
-        torch.float64 if pixels.dtype.itemsize > 2 and pixels.dtype != np.float32 else torch.float32
-    )
-    values = torch.from_numpy(np.ascontiguousarray(pixels).astype(_plain(pixels.dtype), copy=False))
-    values = values.to(kind)
-    if valid.all():
-        sampled = F.grid_sample(
-            values[None], flow.to(kind), padding_mode='border', align_corners=False
-        )[0]
+    size = torch.tensor([pixels.shape[2], pixels.shape[1]])
+    kind = torch.float64 if pixels.dtype.name in _WIDE else torch.float32
+    flow = torch.addcmul(torch.tensor(-1.0), grid.positions, 2 / (grid.factor * size))[None]
+    values = torch.from_numpy(pixels.astype(_plain(pixels.dtype), copy=False)).to(kind)
+    if valid is None:
+        sampled = _interpolate(values, flow.to(kind))
     else:
         weight = torch.from_numpy(valid)
-        values = torch.where(weight, values, 0)
-        both = torch.cat([values, weight[None].to(kind)])
-        both = F.grid_sample(both[None], flow.to(kind), padding_mode='border', align_corners=False)[
-            0
-        ]
+        held = torch.cat([torch.where(weight, values, 0), weight[None].to(kind)])
+        both = _interpolate(held, flow.to(kind))
         sampled = torch.where(both[-1:] > 1e-3, both[:-1] / both[-1:].clamp(min=1e-3), 0)
     if pixels.dtype.kind in 'iu':
-        limits = np.iinfo(pixels.dtype)
-        sampled = sampled.round().clamp(limits.min, limits.max)
+        sampled = sampled.round_()
     result: Shaped[np.ndarray, 'c h w'] = sampled.numpy().astype(pixels.dtype)
     return result
 
 
 def sample_nearest(
-    values: Shaped[np.ndarray, '*c a b'], grid: SourceGrid, *, factor: int = 1
-) -> Shaped[np.ndarray, '*c h w']:
+    values: Shaped[np.ndarray, 'a b'], grid: SourceGrid, *, factor: int = 1
+) -> Shaped[np.ndarray, 'h w']:
     """The value of the pixel that each position lies in.
 
     Args:
@@ -203,20 +212,35 @@ def sample_nearest(
     Returns:
         Values; those of the nearest edge outside the block.
     """
-    assert grid.window is not None  # callers have nothing to sample there
-    height, width = values.shape[-2:]
-    cols = _cells(grid.cols, grid.window.col, factor, width)
-    rows = _cells(grid.rows, grid.window.row, factor, height)
-    found: Shaped[np.ndarray, '*c h w'] = values[..., rows, cols]
+    height, width = values.shape
+    cells = grid.positions if factor == 1 else grid.positions / factor
+    cells = cells.floor().numpy().astype(np.int32)
+    cols = cells[..., 0].clip(0, width - 1)
+    rows = cells[..., 1].clip(0, height - 1)
+    found: Shaped[np.ndarray, 'h w'] = np.take(values, rows * width + cols)
     return found
 
 
-def _cells(
-    positions: Float32[torch.Tensor, 'h w'], start: int, factor: int, size: int
-) -> Int64[np.ndarray, 'h w']:
-    cells = torch.div(positions - start, factor, rounding_mode='floor').long().clamp(0, size - 1)
-    found: Int64[np.ndarray, 'h w'] = cells.numpy()
-    return found
+def _interpolate(
+    values: Float[torch.Tensor, 'c a b'], flow: Float[torch.Tensor, '1 h w 2']
+) -> Float[torch.Tensor, 'c h w']:
+    return F.grid_sample(values[None], flow, padding_mode='border', align_corners=False)[0]
+
+
+@functools.lru_cache(maxsize=64)
+def _hats(size: int, steps: int) -> Float32[torch.Tensor, 'n k']:
+    """Weights of `steps` + 1 knots for each of `size` places from the first to the last of them."""
+    places = torch.linspace(0, steps, size)[:, None]
+    return (1 - (places - torch.arange(steps + 1)).abs()).clamp(min=0)
+
+
+def _overhangs(mesh: _Mesh, native: Scene) -> bool:
+    return bool(
+        mesh.cols.min() < _SAFE_PX
+        or mesh.rows.min() < _SAFE_PX
+        or mesh.cols.max() >= native.width - _SAFE_PX
+        or mesh.rows.max() >= native.height - _SAFE_PX
+    )
 
 
 def _plain(dtype: np.dtype) -> np.dtype:

@@ -117,7 +117,7 @@ class SceneDataset(GeoDataset):
         self.domains = tuple(dict.fromkeys(scene.domain for scene in scenes))
         self.domain_weights = _check_weights(domain_weights, self.domains)
         self.paths = [scene.image for scene in scenes]
-        self._numbers = {name: torch.tensor(i) for i, name in enumerate(self.domains)}
+        self._numbers = {name: i for i, name in enumerate(self.domains)}
         self._reader = SceneReader(max_open)
         self._unknown_seen: set[int] = set()
 
@@ -230,7 +230,7 @@ class SceneDataset(GeoDataset):
         from crossearth.panels import draw_panels  # matplotlib takes a second to import
 
         maps = {
-            name: sample[key].to(torch.uint8).numpy()
+            name: sample[key].numpy().astype(np.uint8)
             for key, name in (('mask', 'truth'), ('prediction', 'prediction'))
             if key in sample
         }
@@ -250,7 +250,7 @@ class SceneDataset(GeoDataset):
         corner = window_transform(scene.transform, window.row, window.col)
         sample: Sample = {
             'image': self._typed(torch.from_numpy(pixels), scene),
-            'domain': self._numbers[scene.domain],
+            'domain': torch.tensor(self._numbers[scene.domain]),
             'index': torch.tensor(window.scene),
             'transform': torch.tensor(tuple(corner), dtype=torch.float64),
         }
@@ -263,9 +263,11 @@ class SceneDataset(GeoDataset):
             return to_unit(image, value_range=scene.value_range)
         return image.float() if self.dtype == 'float32' else image
 
-    def _labels(self, window: Window, valid: Bool[np.ndarray, 'h w']) -> UInt8[np.ndarray, 'h w']:
+    def _labels(
+        self, window: Window, valid: Bool[np.ndarray, 'h w'] | None
+    ) -> UInt8[np.ndarray, 'h w']:
         ids = self.read_labels(window)
-        if self.ignore_nodata:
+        if self.ignore_nodata and valid is not None:
             ids[~valid] = IGNORE_INDEX
         return ids
 
