@@ -4,6 +4,7 @@ import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from crossearth.datasets.scene import Scene, read_scenes
 from crossearth.datasets.scene_dataset import PixelType, SceneDataset
@@ -73,19 +74,17 @@ class FolderDataset(SceneDataset):
         gsd_m: float | None = None,
     ) -> None:
         folder = Path(images)
-        files = [path for path in list_rasters(folder) if path.stem.endswith(image_suffix)]
+        files = [file for file in _rasters_below(folder) if file.stem.endswith(image_suffix)]
         if not files:
             raise SceneNotFoundError(
                 f'{folder}: no image ends in {image_suffix!r}; check image_suffix'
             )
-        pairs: Mapping[Path, Path | VectorLabels | None]
+        pairs: list[tuple[str, str | VectorLabels | None]]
         if masks is None or isinstance(masks, VectorLabels):
-            pairs = dict.fromkeys(files, masks)
+            pairs = [(file.path, masks) for file in files]
         else:
-            pairs = _pair(folder, files, Path(masks), image_suffix, mask_suffix)
-        scenes = read_scenes(
-            pairs.items(), folder=folder, bands=bands, domain=domain, split=split, crs=crs
-        )
+            pairs = _pair(files, Path(masks), image_suffix, mask_suffix)
+        scenes = read_scenes(pairs, folder=folder, bands=bands, domain=domain, split=split, crs=crs)
         super().__init__(
             [_ranged(scene, value_range) for scene in scenes],
             labels,
@@ -102,15 +101,33 @@ def list_rasters(folder: str | os.PathLike[str]) -> list[Path]:
     Raises:
         SceneNotFoundError: If the folder is missing or holds no image.
     """
-    root = Path(folder)
+    return [Path(file.path) for file in _rasters_below(Path(folder))]
+
+
+class _File(NamedTuple):
+    """A file below a folder; plain strings, for a folder may hold a hundred thousand."""
+
+    below: tuple[str, ...]
+    stem: str
+    path: str
+
+
+def _rasters_below(root: Path) -> list[_File]:
     if not root.is_dir():
         raise SceneNotFoundError(f'{root}: no such folder; check the path')
-    files = sorted(path for path in root.rglob('*') if path.suffix.lower() in _SUFFIXES)
+    files = []
+    for folder, _, names in os.walk(root):
+        relative = os.path.relpath(folder, root)
+        below = Path(relative).parts  # none for the folder itself
+        for name in names:
+            stem, suffix = os.path.splitext(name)  # noqa: PTH122  # called once a file
+            if suffix.lower() in _SUFFIXES:
+                files.append(((*below, name), _File(below, stem, f'{folder}{os.sep}{name}')))
     if not files:
         raise SceneNotFoundError(
             f'{root}: holds no images; expected files ending in {", ".join(sorted(_SUFFIXES))}'
         )
-    return files
+    return [file for _, file in sorted(files)]
 
 
 def _ranged(scene: Scene, value_range: ValueRange | Mapping[str, ValueRange] | None) -> Scene:
@@ -120,21 +137,18 @@ def _ranged(scene: Scene, value_range: ValueRange | Mapping[str, ValueRange] | N
 
 
 def _pair(
-    folder: Path, images: list[Path], mask_folder: Path, image_suffix: str, mask_suffix: str
-) -> dict[Path, Path]:
-    found = {
-        (path.parent.relative_to(mask_folder), path.stem): path
-        for path in list_rasters(mask_folder)
-    }
-    pairs: dict[Path, Path] = {}
+    images: list[_File], mask_folder: Path, image_suffix: str, mask_suffix: str
+) -> list[tuple[str, str | VectorLabels | None]]:
+    found = {(file.below, file.stem): file.path for file in _rasters_below(mask_folder)}
+    pairs: list[tuple[str, str | VectorLabels | None]] = []
     for image in images:
-        place, stem = image.parent.relative_to(folder), image.stem
-        wanted = stem.removesuffix(image_suffix) + mask_suffix
-        if (place, wanted) not in found:
+        wanted = image.stem.removesuffix(image_suffix) + mask_suffix
+        mask = found.get((image.below, wanted))
+        if mask is None:
             raise SceneNotFoundError(
-                f'{image}: has no mask; expected {mask_folder / place / wanted}.* - set '
-                'image_suffix and mask_suffix if the names differ, or masks=None for images '
-                'without labels'
+                f'{image.path}: has no mask; expected {mask_folder.joinpath(*image.below, wanted)}'
+                '.* - set image_suffix and mask_suffix if the names differ, or masks=None for '
+                'images without labels'
             )
-        pairs[image] = found[place, wanted]
+        pairs.append((image.path, mask))
     return pairs

@@ -214,9 +214,9 @@ def sample_nearest(
     """
     height, width = values.shape
     cells = grid.positions if factor == 1 else grid.positions / factor
-    cells = cells.floor().numpy().astype(np.int32)
-    cols = cells[..., 0].clip(0, width - 1)
-    rows = cells[..., 1].clip(0, height - 1)
+    whole = cells.floor().numpy().astype(np.int32)
+    cols = whole[..., 0].clip(0, width - 1)
+    rows = whole[..., 1].clip(0, height - 1)
     found: Shaped[np.ndarray, 'h w'] = np.take(values, rows * width + cols)
     return found
 

@@ -18,6 +18,8 @@ from crossearth.labels import LabelCodec
 
 __all__ = ['Scene', 'open_raster', 'read_scene', 'read_scenes']
 
+_NOWHERE = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+
 type Pair = tuple[str | os.PathLike[str], str | os.PathLike[str] | VectorLabels | None]
 
 
@@ -143,10 +145,11 @@ def read_scenes(
         name = os.fspath(image)
         header = cache.get(name)
         transform, own_crs = Affine(*header.transform), header.crs_wkt
-        if transform == Affine.identity():
+        placed = header.transform != _NOWHERE
+        if not placed:
             world = find_world_file(name, cache.names_beside(name))
-            transform = transform if world is None else read_world_file(world)
-        placed = transform != Affine.identity()
+            if world is not None:
+                transform, placed = read_world_file(world), True
         chosen = _bands_of(name, bands, header)
         drawn = mask if isinstance(mask, VectorLabels) else None
         mask_name = None if mask is None or isinstance(mask, VectorLabels) else os.fspath(mask)

@@ -57,12 +57,12 @@ def find_world_file(image: str | os.PathLike[str], names: Collection[str]) -> Pa
         `a.tfw`, `a.tifw` or `a.wld` for `a.tif`, by the rule of first and last letter, in lower or
         upper case; None if there is none.
     """
-    path = Path(image)
-    letters = path.suffix[1:].lower()
-    if not letters:
+    stem, dot, letters = os.path.basename(image).rpartition('.')  # noqa: PTH119  # called once a file
+    if not dot or not letters:
         return None
+    letters = letters.lower()
     for ending in (f'{letters[0]}{letters[-1]}w', f'{letters}w', 'wld'):
-        for name in (f'{path.stem}.{ending}', f'{path.stem}.{ending.upper()}'):
+        for name in (f'{stem}.{ending}', f'{stem}.{ending.upper()}'):
             if name in names:
-                return path.with_name(name)
+                return Path(image).with_name(name)
     return None
