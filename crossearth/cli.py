@@ -38,8 +38,12 @@ _COMMANDS = {
         'run_vectorize',
     ),
     'style': _Command(
-        'fit styles to a folder of pictures, preview them', 'crossearth.style_command'
+        'fit styles to a folder of pictures, preview them', 'crossearth.commands.style'
     ),
+    'data': _Command(
+        'published archives: what they hold, what a copy lacks', 'crossearth.commands.data'
+    ),
+    'benchmark': _Command('the settings of the RSDG benchmark', 'crossearth.commands.benchmark'),
     'weights': _Command('convert and inspect weights files', 'crossearth.models.weights_cli'),
 }
 _LIGHTNING = {

@@ -16,6 +16,17 @@ PLACE = Affine(0.5, 0, 400_000, 0, -0.5, 5_800_000)
 DATA = Path(os.environ.get('CROSSEARTH_TEST_DATA', '../shared/data'))
 
 
+@pytest.fixture(scope='session', autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests keep nothing in the user's cache folder."""
+    before = os.environ.get('CROSSEARTH_CACHE')
+    os.environ['CROSSEARTH_CACHE'] = str(tmp_path_factory.mktemp('cache'))
+    yield
+    os.environ.pop('CROSSEARTH_CACHE')
+    if before is not None:
+        os.environ['CROSSEARTH_CACHE'] = before
+
+
 @pytest.fixture(scope='session')
 def real_data() -> Path:
     """The folder of real images, where this machine has one."""

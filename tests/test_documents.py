@@ -64,6 +64,12 @@ def test_the_page_of_the_first_map_runs(empty_folder):
 
 
 @pytest.mark.slow
+def test_the_page_of_datasets_runs(empty_folder):
+    follow('docs/datasets.md')
+    assert (empty_folder / 'sample.png').is_file()
+
+
+@pytest.mark.slow
 @pytest.mark.filterwarnings('ignore')  # lightning's notices about short trainings without loggers
 def test_the_readme_runs(empty_folder):
     recipe = next(text for language, text in blocks('docs/first_map.md') if language == 'yaml')

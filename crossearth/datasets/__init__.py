@@ -1,9 +1,19 @@
 """Scenes on disk → windows → samples."""
 
+from crossearth.datasets.archive import Archive, ArchiveDataset, Layout, Part
+from crossearth.datasets.casid import CASID, CASID_CLASSES
+from crossearth.datasets.check import ARCHIVES, Finding, check_archive
 from crossearth.datasets.folder import FolderDataset, list_rasters
+from crossearth.datasets.isprs import Potsdam, Vaihingen
+from crossearth.datasets.loveda import LOVEDA, LoveDA
+from crossearth.datasets.merge import merge_domains
+from crossearth.datasets.millionaid import MillionAID
 from crossearth.datasets.reader import SceneReader
+from crossearth.datasets.resample import resampled_scene
+from crossearth.datasets.rescue import RESCUE, RESCUENET, RescueNet
+from crossearth.datasets.roads import DeepGlobeRoads, MassachusettsRoads
 from crossearth.datasets.samplers import GridWindowSampler, RandomWindowSampler
-from crossearth.datasets.scene import Scene, open_raster, read_scene
+from crossearth.datasets.scene import Scene, open_raster, read_scene, read_scenes
 from crossearth.datasets.scene_dataset import SceneDataset
 from crossearth.datasets.shift import ShiftDataModule
 from crossearth.datasets.styles import read_style_images
@@ -13,21 +23,48 @@ from crossearth.datasets.synthetic import (
     SyntheticEarth,
     SyntheticScene,
 )
+from crossearth.datasets.vector_labels import VectorLabels
+from crossearth.datasets.whu import WHUBuildingAerial, WHUBuildingSatellite
 
 __all__ = [
+    'ARCHIVES',
+    'CASID',
+    'CASID_CLASSES',
     'EARTH_DOMAINS',
+    'LOVEDA',
+    'RESCUE',
+    'RESCUENET',
+    'Archive',
+    'ArchiveDataset',
+    'DeepGlobeRoads',
     'EarthDomain',
+    'Finding',
     'FolderDataset',
     'GridWindowSampler',
+    'Layout',
+    'LoveDA',
+    'MassachusettsRoads',
+    'MillionAID',
+    'Part',
+    'Potsdam',
     'RandomWindowSampler',
+    'RescueNet',
     'Scene',
     'SceneDataset',
     'SceneReader',
     'ShiftDataModule',
     'SyntheticEarth',
     'SyntheticScene',
+    'Vaihingen',
+    'VectorLabels',
+    'WHUBuildingAerial',
+    'WHUBuildingSatellite',
+    'check_archive',
     'list_rasters',
+    'merge_domains',
     'open_raster',
     'read_scene',
+    'read_scenes',
     'read_style_images',
+    'resampled_scene',
 ]

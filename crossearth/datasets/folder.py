@@ -1,16 +1,20 @@
 """Any folder of images, with or without a folder of masks."""
 
+import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import NamedTuple
 
-from crossearth.datasets.scene import read_scene
-from crossearth.datasets.scene_dataset import SceneDataset
+from crossearth.datasets.scene import Scene, read_scenes
+from crossearth.datasets.scene_dataset import PixelType, SceneDataset
+from crossearth.datasets.vector_labels import VectorLabels
 from crossearth.errors import SceneNotFoundError
 from crossearth.labels import LabelCodec, LabelSpace
 
 __all__ = ['FolderDataset', 'list_rasters']
+
+ValueRange = tuple[float, float]
 
 _SUFFIXES = frozenset({'.tif', '.tiff', '.png', '.jpg', '.jpeg', '.webp', '.jp2', '.vrt'})
 
@@ -18,64 +22,77 @@ _SUFFIXES = frozenset({'.tif', '.tiff', '.png', '.jpg', '.jpeg', '.webp', '.jp2'
 class FolderDataset(SceneDataset):
     """Images below one folder, each with the mask of the same name below another.
 
-    GeoTIFF, PNG, JPEG and WebP can be mixed, georeferenced or not; subfolders are searched, and a
-    mask lies in the same subfolder as its image. The file types of image and mask may differ.
+    GeoTIFF, PNG, JPEG and WebP can be mixed, georeferenced or not, in any CRSs, pixel types and
+    band orders; subfolders are searched, and a mask lies in the same subfolder as its image. The
+    file types of image and mask may differ.
 
     Args:
         images: Folder of the images.
-        masks: Folder of the masks; None for images without labels.
+        masks: Folder of the masks, or vector labels of the whole folder; None for images without
+            labels.
         labels: The classes.
         codec: How mask files encode them; by default they hold class ids, and 255 for ignored.
-        bands: 1-based bands to read, in order; None for all but alpha.
+        bands: 1-based bands to read, in order, for all images or by a pattern of their names, of
+            which the first that fits counts (`{'*_ir.tif': (4, 1, 2), '*': (1, 2, 3)}`); None for
+            all but alpha.
         image_suffix: Ending of image names, before the dot, that masks do not have (`'_sat'`).
         mask_suffix: Ending of mask names that images do not have (`'_mask'`).
         domain: Name of the domain.
         split: Name of the split.
+        crs: CRS of images that have a transform, in the file or beside it, and name none.
         ignore_nodata: Whether pixels without image data are ignored in the mask too.
-        dtype: `'native'` keeps the file's pixel type, `'float32'` converts the values.
+        dtype: `'native'` keeps the file's pixel type, `'float32'` converts the values, `'unit'`
+            scales them to [0, 1].
+        value_range: Values of black and white for `'unit'`, for all images or by pixel type
+            (`{'uint16': (0, 3000)}`); None for those of the type.
+        gsd_m: Side of a pixel in metres on the ground; None for the files' own pixels.
 
     Raises:
         SceneNotFoundError: If a folder is missing or empty, or an image has no mask.
         SceneError: If a file is no raster.
         LabelError: If a mask is of another size than its image.
         BandError: If images lack a band, or differ in their number.
+        ConfigError: If an image cannot be resampled, or `crs` is no CRS.
     """
 
     def __init__(
         self,
         images: str | os.PathLike[str],
-        masks: str | os.PathLike[str] | None = None,
+        masks: str | os.PathLike[str] | VectorLabels | None = None,
         *,
         labels: LabelSpace,
         codec: LabelCodec | None = None,
-        bands: Sequence[int] | None = None,
+        bands: Sequence[int] | Mapping[str, Sequence[int]] | None = None,
         image_suffix: str = '',
         mask_suffix: str = '',
         domain: str = '',
         split: str = '',
+        crs: str | None = None,
         ignore_nodata: bool = True,
-        dtype: Literal['native', 'float32'] = 'native',
+        dtype: PixelType = 'native',
+        value_range: ValueRange | Mapping[str, ValueRange] | None = None,
+        gsd_m: float | None = None,
     ) -> None:
         folder = Path(images)
-        files = [path for path in list_rasters(folder) if path.stem.endswith(image_suffix)]
+        files = [file for file in _rasters_below(folder) if file.stem.endswith(image_suffix)]
         if not files:
             raise SceneNotFoundError(
                 f'{folder}: no image ends in {image_suffix!r}; check image_suffix'
             )
-        pairs: dict[Path, Path | None] = dict.fromkeys(files)
-        if masks is not None:
-            pairs = _pair(folder, files, Path(masks), image_suffix, mask_suffix)
-        scenes = [
-            read_scene(
-                image,
-                mask,
-                bands=None if bands is None else tuple(bands),
-                domain=domain,
-                split=split,
-            )
-            for image, mask in pairs.items()
-        ]
-        super().__init__(scenes, labels, codec=codec, ignore_nodata=ignore_nodata, dtype=dtype)
+        pairs: list[tuple[str, str | VectorLabels | None]]
+        if masks is None or isinstance(masks, VectorLabels):
+            pairs = [(file.path, masks) for file in files]
+        else:
+            pairs = _pair(files, Path(masks), image_suffix, mask_suffix)
+        scenes = read_scenes(pairs, folder=folder, bands=bands, domain=domain, split=split, crs=crs)
+        super().__init__(
+            [_ranged(scene, value_range) for scene in scenes],
+            labels,
+            codec=codec,
+            ignore_nodata=ignore_nodata,
+            dtype=dtype,
+            gsd_m=gsd_m,
+        )
 
 
 def list_rasters(folder: str | os.PathLike[str]) -> list[Path]:
@@ -84,33 +101,54 @@ def list_rasters(folder: str | os.PathLike[str]) -> list[Path]:
     Raises:
         SceneNotFoundError: If the folder is missing or holds no image.
     """
-    root = Path(folder)
+    return [Path(file.path) for file in _rasters_below(Path(folder))]
+
+
+class _File(NamedTuple):
+    """A file below a folder; plain strings, for a folder may hold a hundred thousand."""
+
+    below: tuple[str, ...]
+    stem: str
+    path: str
+
+
+def _rasters_below(root: Path) -> list[_File]:
     if not root.is_dir():
         raise SceneNotFoundError(f'{root}: no such folder; check the path')
-    files = sorted(path for path in root.rglob('*') if path.suffix.lower() in _SUFFIXES)
+    files = []
+    for folder, _, names in os.walk(root):
+        relative = os.path.relpath(folder, root)
+        below = Path(relative).parts  # none for the folder itself
+        for name in names:
+            stem, suffix = os.path.splitext(name)  # noqa: PTH122  # called once a file
+            if suffix.lower() in _SUFFIXES:
+                files.append(((*below, name), _File(below, stem, f'{folder}{os.sep}{name}')))
     if not files:
         raise SceneNotFoundError(
             f'{root}: holds no images; expected files ending in {", ".join(sorted(_SUFFIXES))}'
         )
-    return files
+    return [file for _, file in sorted(files)]
+
+
+def _ranged(scene: Scene, value_range: ValueRange | Mapping[str, ValueRange] | None) -> Scene:
+    if isinstance(value_range, Mapping):
+        value_range = value_range.get(scene.dtype)
+    return scene if value_range is None else dataclasses.replace(scene, value_range=value_range)
 
 
 def _pair(
-    folder: Path, images: list[Path], mask_folder: Path, image_suffix: str, mask_suffix: str
-) -> dict[Path, Path | None]:
-    found = {
-        (path.parent.relative_to(mask_folder), path.stem): path
-        for path in list_rasters(mask_folder)
-    }
-    pairs: dict[Path, Path | None] = {}
+    images: list[_File], mask_folder: Path, image_suffix: str, mask_suffix: str
+) -> list[tuple[str, str | VectorLabels | None]]:
+    found = {(file.below, file.stem): file.path for file in _rasters_below(mask_folder)}
+    pairs: list[tuple[str, str | VectorLabels | None]] = []
     for image in images:
-        place, stem = image.parent.relative_to(folder), image.stem
-        wanted = stem.removesuffix(image_suffix) + mask_suffix
-        if (place, wanted) not in found:
+        wanted = image.stem.removesuffix(image_suffix) + mask_suffix
+        mask = found.get((image.below, wanted))
+        if mask is None:
             raise SceneNotFoundError(
-                f'{image}: has no mask; expected {mask_folder / place / wanted}.* - set '
-                'image_suffix and mask_suffix if the names differ, or masks=None for images '
-                'without labels'
+                f'{image.path}: has no mask; expected {mask_folder.joinpath(*image.below, wanted)}'
+                '.* - set image_suffix and mask_suffix if the names differ, or masks=None for '
+                'images without labels'
             )
-        pairs[image] = found[place, wanted]
+        pairs.append((image.path, mask))
     return pairs

@@ -3,20 +3,34 @@
 import os
 import weakref
 from collections import OrderedDict
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 import rasterio
-from jaxtyping import Bool, Shaped
-from rasterio.enums import ColorInterp, MaskFlags
+from jaxtyping import Bool, Shaped, UInt8
+from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterWindow
 
-from crossearth.datasets.scene import Scene, open_raster
+from crossearth.datasets.headers import open_raster
+from crossearth.datasets.resample import SourceGrid, sample_bilinear, sample_nearest, source_grid
+from crossearth.datasets.scene import Scene
 from crossearth.errors import SceneError
-from crossearth.geometry import Window
+from crossearth.geometry import Window, window_transform
+from crossearth.labels import IGNORE_INDEX
 
 __all__ = ['SceneReader']
+
+type Decode = Callable[[Shaped[np.ndarray, 'c a b']], UInt8[np.ndarray, 'a b']]
+
+
+class _Opened(NamedTuple):
+    """An open file, and what of it is slow to ask for again."""
+
+    handle: rasterio.DatasetReader
+    masked: bool
+    alpha: frozenset[int]
 
 
 class SceneReader:
@@ -41,8 +55,8 @@ class SceneReader:
 
     def image(
         self, scene: Scene, window: Window
-    ) -> tuple[Shaped[np.ndarray, 'c h w'], Bool[np.ndarray, 'h w']]:
-        """Pixels of a window, and which of them hold data.
+    ) -> tuple[Shaped[np.ndarray, 'c h w'], Bool[np.ndarray, 'h w'] | None]:
+        """Pixels of a window, and which of them hold data; None if all do.
 
         What overhangs the scene is 0 and holds no data; neither do pixels that equal the nodata
         value in every band, are NaN in any, or are masked out by the file.
@@ -50,57 +64,125 @@ class SceneReader:
         Raises:
             SceneError: If the file or the block cannot be read.
         """
-        pixels, inside = self._read(scene.image, scene, window, scene.bands)
-        valid = np.zeros(pixels.shape[1:], bool)
-        core = pixels[:, inside[0], inside[1]]
-        valid[inside] = self._valid(scene, window, core)
-        if pixels.dtype.kind == 'f':
-            valid &= ~np.isnan(pixels).any(axis=0)
-        return pixels, valid
+        if scene.native is not None:
+            return self._resampled_image(scene.native, source_grid(scene, window))
+        pixels, shown = self._block(scene, window)
+        if pixels.shape[1:] == (window.height, window.width):
+            return pixels, shown
+        inside = _inside(scene, window)
+        padded = np.zeros((pixels.shape[0], window.height, window.width), pixels.dtype)
+        valid = np.zeros(padded.shape[1:], bool)
+        padded[:, *inside] = pixels
+        valid[inside] = True if shown is None else shown
+        return padded, valid
 
-    def mask(self, scene: Scene, window: Window) -> tuple[Shaped[np.ndarray, 'c h w'], Any]:
-        """Raw mask values of a window, and the slices of it that lie inside the scene.
+    def labels(self, scene: Scene, window: Window, decode: Decode) -> UInt8[np.ndarray, 'h w']:
+        """Class ids of a window; 255 outside the scene.
+
+        Args:
+            scene: A scene with a mask or vectors.
+            window: Pixels of it.
+            decode: Raw mask values (c, h, w) → class ids.
 
         Raises:
-            SceneError: If the file or the block cannot be read.
+            SceneError: If the scene has no labels, or they cannot be read.
+            LabelError: If they hold what no class has.
         """
-        if scene.mask is None:
+        ids = np.full((window.height, window.width), IGNORE_INDEX, np.uint8)
+        if scene.vectors is not None:
+            place = window_transform(scene.transform, window.row, window.col)
+            burnt = scene.vectors.burn(scene.crs, place, height=window.height, width=window.width)
+            inside = self._covered(scene, window)
+            ids[inside] = burnt[inside]
+        elif scene.mask is None:
             raise SceneError(f'{scene.image}: has no mask')
-        return self._read(scene.mask, scene, window, None)
+        elif scene.native is not None:
+            grid = source_grid(scene, window)
+            if grid.window is not None:
+                raw = self._read(scene.mask, scene.native, grid.window, None)
+                inside = grid.inside
+                ids[inside] = sample_nearest(decode(raw), grid)[inside]
+        else:
+            ids[_inside(scene, window)] = decode(self._read(scene.mask, scene, window, None))
+        return ids
 
     def close(self) -> None:
         """Close every file."""
         _close(self._handles)
 
+    def _resampled_image(
+        self, native: Scene, grid: SourceGrid
+    ) -> tuple[Shaped[np.ndarray, 'c h w'], Bool[np.ndarray, 'h w'] | None]:
+        if grid.window is None:
+            shape = grid.shape
+            return np.zeros((len(native.bands), *shape), native.dtype), np.zeros(shape, bool)
+        pixels, shown = self._block(native, grid.window, factor=grid.factor)
+        image = sample_bilinear(pixels, shown, grid)
+        if shown is None and not grid.overhangs:
+            return image, None
+        valid = grid.inside
+        if shown is not None:
+            valid &= sample_nearest(shown, grid, factor=grid.factor)
+        return np.where(valid, image, np.zeros((), image.dtype)), valid
+
+    def _covered(self, scene: Scene, window: Window) -> Any:
+        """Which part of a window lies in its scene, as an index."""
+        if scene.native is not None:
+            return source_grid(scene, window).inside
+        return _inside(scene, window)
+
+    def _block(
+        self, scene: Scene, window: Window, *, factor: int = 1
+    ) -> tuple[Shaped[np.ndarray, 'c a b'], Bool[np.ndarray, 'a b'] | None]:
+        """The part of a window that lies in its scene, and which pixels of it hold data."""
+        pixels = self._read(scene.image, scene, window, scene.bands, factor=factor)
+        shown = self._valid(scene, window, pixels)
+        if pixels.dtype.kind == 'f':
+            known = ~np.isnan(pixels).any(axis=0)
+            shown = known if shown is None else shown & known
+        return pixels, shown
+
     def _valid(
-        self, scene: Scene, window: Window, core: Shaped[np.ndarray, 'c h w']
-    ) -> Bool[np.ndarray, 'h w'] | bool:
+        self, scene: Scene, window: Window, pixels: Shaped[np.ndarray, 'c a b']
+    ) -> Bool[np.ndarray, 'a b'] | None:
         if scene.nodata is not None:
             if np.isnan(scene.nodata):
-                return True  # the caller looks for NaN in any float image
-            holds: Bool[np.ndarray, 'h w'] = (core != scene.nodata).any(axis=0)
+                return None  # the caller looks for NaN in any float image
+            holds: Bool[np.ndarray, 'a b'] = (pixels != scene.nodata).any(axis=0)
             return holds
-        handle = self._handle(scene.image)
-        flags = handle.mask_flag_enums[scene.bands[0] - 1]
-        read_as_data = any(handle.colorinterp[i - 1] == ColorInterp.alpha for i in scene.bands)
-        if MaskFlags.per_dataset not in flags or read_as_data:
-            return True  # four-band files often call their infrared band alpha
-        rows, cols = _inside(scene, window)
-        shown: Bool[np.ndarray, 'h w'] = (
-            handle.dataset_mask(window=_raster_window(window, rows, cols)) > 0
+        opened = self._open(scene.image)
+        # Four-band files often call their infrared band alpha: read as data, it masks nothing.
+        if not (opened.masked and scene.reads_alpha) or opened.alpha.intersection(scene.bands):
+            return None
+        shown: Bool[np.ndarray, 'a b'] = (
+            opened.handle.dataset_mask(
+                window=_raster_window(window, *_inside(scene, window)), out_shape=pixels.shape[1:]
+            )
+            > 0
         )
         return shown
 
     def _read(
-        self, path: str, scene: Scene, window: Window, bands: tuple[int, ...] | None
-    ) -> tuple[Shaped[np.ndarray, 'c h w'], tuple[slice, slice]]:
-        handle = self._handle(path)
+        self,
+        path: str,
+        scene: Scene,
+        window: Window,
+        bands: tuple[int, ...] | None,
+        *,
+        factor: int = 1,
+    ) -> Shaped[np.ndarray, 'c a b']:
+        """The part of a window that lies in its scene, or averages of `factor`² of its pixels."""
+        handle = self._open(path).handle
         rows, cols = _inside(scene, window)
+        place = _raster_window(window, rows, cols)
+        indexes = list(range(1, handle.count + 1)) if bands is None else list(bands)
+        smaller: dict[str, Any] = {}
+        if factor > 1:
+            height, width = rows.stop - rows.start, cols.stop - cols.start
+            shape = (len(indexes), max(height // factor, 1), max(width // factor, 1))
+            smaller = {'out_shape': shape, 'resampling': Resampling.average}
         try:
-            core = handle.read(
-                list(bands) if bands is not None else None,
-                window=_raster_window(window, rows, cols),
-            )
+            pixels: Shaped[np.ndarray, 'c a b'] = handle.read(indexes, window=place, **smaller)
         except RasterioError as error:
             reason = error.__cause__ or error
             raise SceneError(
@@ -108,34 +190,35 @@ class SceneReader:
                 f'{window.stop[1]} cannot be read ({reason}); the file is damaged or truncated: '
                 'fetch it again'
             ) from error
-        if core.shape[1:] == (window.height, window.width):
-            return core, (rows, cols)
-        padded = np.zeros((core.shape[0], window.height, window.width), core.dtype)
-        padded[:, rows, cols] = core
-        return padded, (rows, cols)
+        return pixels
 
     def _start(self) -> None:
-        self._handles: OrderedDict[str, rasterio.DatasetReader] = OrderedDict()
+        self._handles: OrderedDict[str, _Opened] = OrderedDict()
         self._process = os.getpid()
         # Files left open until the interpreter is torn down make GDAL report errors to nowhere.
         weakref.finalize(self, _close, self._handles)
 
-    def _handle(self, path: str) -> rasterio.DatasetReader:
+    def _open(self, path: str) -> _Opened:
         if os.getpid() != self._process:  # a fork: the parent's handles share its file offsets
             self._start()
         if path in self._handles:
             self._handles.move_to_end(path)
             return self._handles[path]
         while len(self._handles) >= self.max_open:
-            self._handles.popitem(last=False)[1].close()
+            self._handles.popitem(last=False)[1].handle.close()
         handle = open_raster(path)
-        self._handles[path] = handle
-        return handle
+        roles = handle.colorinterp
+        self._handles[path] = _Opened(
+            handle=handle,
+            masked=any(MaskFlags.per_dataset in flags for flags in handle.mask_flag_enums),
+            alpha=frozenset(i for i, role in enumerate(roles, 1) if role == ColorInterp.alpha),
+        )
+        return self._handles[path]
 
 
-def _close(handles: OrderedDict[str, rasterio.DatasetReader]) -> None:
+def _close(handles: OrderedDict[str, _Opened]) -> None:
     while handles:
-        handles.popitem()[1].close()
+        handles.popitem()[1].handle.close()
 
 
 def _inside(scene: Scene, window: Window) -> tuple[slice, slice]:

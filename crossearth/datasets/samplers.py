@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
+from jaxtyping import Float64, Int64
 from torch.utils.data import Sampler
 
 from crossearth.datasets.scene_dataset import SceneDataset
@@ -83,7 +84,8 @@ class RandomWindowSampler(Sampler[Window]):
     `state_dict` taken between two windows and loaded elsewhere continues with the next one.
 
     Args:
-        dataset: The scenes; larger ones are drawn from more often, by area.
+        dataset: The scenes; larger ones are drawn from more often, by area. Domains share the
+            windows as the dataset's `domain_weights` say, if it has them.
         size_px: Side of a window.
         length: Windows an epoch, of all shards together; a multiple of `num_shards`.
         seed: Seed of the draws.
@@ -125,6 +127,9 @@ class RandomWindowSampler(Sampler[Window]):
         self.epoch = 0
         self._done = 0
         self._shapes = np.array([(scene.height, scene.width) for scene in dataset.scenes])
+        self._domain = np.array([dataset.domains.index(s.domain) for s in dataset.scenes])
+        weights = dataset.domain_weights
+        self._weights = None if weights is None else [weights[name] for name in dataset.domains]
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose windows come next, from its first one."""
@@ -146,7 +151,7 @@ class RandomWindowSampler(Sampler[Window]):
         least = np.where(self._shapes == size, 0, np.minimum(1 - size, 0))
         most = np.where(self._shapes == size, 0, self._shapes - 1)
         places = (most - least + 1).prod(axis=1)
-        scene = rng.choice(len(places), size=self.length, p=places / places.sum())
+        scene = rng.choice(len(places), size=self.length, p=self._shares(places))
         start = rng.integers(least[scene], most[scene], endpoint=True)
         if self.border == 'shift':
             start = np.clip(start, 0, np.maximum(self._shapes[scene] - size, 0))
@@ -163,6 +168,16 @@ class RandomWindowSampler(Sampler[Window]):
 
     def __len__(self) -> int:
         return self.length // self.num_shards
+
+    def _shares(self, places: Int64[np.ndarray, ' n']) -> Float64[np.ndarray, ' n']:
+        """How likely each scene is: by its places, within the share of its domain."""
+        if self._weights is None:
+            even: Float64[np.ndarray, ' n'] = places / places.sum()
+            return even
+        share: Float64[np.ndarray, ' n'] = places / np.bincount(self._domain, places)[self._domain]
+        share = share * np.asarray(self._weights, np.float64)[self._domain]
+        share /= share.sum()
+        return share
 
 
 def _check_sizes(dataset: SceneDataset, size_px: int, *, pad: bool) -> None:

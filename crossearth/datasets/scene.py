@@ -1,29 +1,36 @@
 """A scene on disk, described by its header."""
 
+import functools
 import os
-import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import rasterio
 from affine import Affine
 from pyproj import CRS
-from rasterio.enums import ColorInterp
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from pyproj.exceptions import CRSError
 
-from crossearth.errors import BandError, LabelError, SceneError, SceneNotFoundError
+from crossearth.datasets.headers import Header, HeaderCache, open_raster
+from crossearth.datasets.vector_labels import VectorLabels
+from crossearth.datasets.world_file import find_world_file, read_world_file
+from crossearth.errors import BandError, ConfigError, LabelError
+from crossearth.labels import LabelCodec
 
-__all__ = ['Scene', 'open_raster', 'read_scene']
+__all__ = ['Scene', 'open_raster', 'read_scene', 'read_scenes']
+
+_NOWHERE = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+
+type Pair = tuple[str | os.PathLike[str], str | os.PathLike[str] | VectorLabels | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """One image, its mask if it has one, and where it lies.
+    """One image, its labels if it has any, and where it lies.
 
     Args:
         image: Path of the image.
-        mask: Path of its mask, of the same size; None where there are no labels.
-        crs: Native CRS; None without georeferencing, coordinates are never invented.
+        mask: Path of its mask, of the same size; None without.
+        crs: CRS of the pixels; None without georeferencing, coordinates are never invented.
         transform: `(col, row)` → `(x, y)` in the CRS, float64; the identity without georeferencing.
         height: Rows.
         width: Columns.
@@ -32,6 +39,12 @@ class Scene:
         nodata: Value of pixels without data, in every band; None where the file names none.
         domain: Name of the domain that the scene belongs to.
         split: `'train'`, `'val'`, `'test'`, or empty.
+        codec: How its mask encodes the classes; None for the way of its dataset.
+        vectors: Labels drawn as polygons or lines, for scenes without a mask.
+        value_range: Values of black and white; None for those of the pixels' type.
+        reads_alpha: Whether a mask or alpha band of the file says where there are data; off where
+            what is called alpha is infrared.
+        native: The scene in the file's own pixels, where this one is a resampled view of it.
     """
 
     image: str
@@ -45,6 +58,16 @@ class Scene:
     nodata: float | None
     domain: str = ''
     split: str = ''
+    codec: LabelCodec | None = None
+    vectors: VectorLabels | None = None
+    value_range: tuple[float, float] | None = None
+    reads_alpha: bool = True
+    native: 'Scene | None' = None
+
+    @property
+    def labelled(self) -> bool:
+        """Whether samples of it have a mask."""
+        return self.mask is not None or self.vectors is not None
 
     @property
     def bounds_xy(self) -> tuple[float, float, float, float]:
@@ -57,80 +80,138 @@ class Scene:
         return min(xs), min(ys), max(xs), max(ys)
 
 
-def open_raster(path: str | os.PathLike[str]) -> rasterio.DatasetReader:
-    """A rasterio handle, with errors that name the file and the remedy.
-
-    Raises:
-        SceneNotFoundError: If there is no such file.
-        SceneError: If the file is no raster, or is truncated in its header.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore', NotGeoreferencedWarning)
-        try:
-            return rasterio.open(path)
-        except RasterioError as error:
-            name = os.fspath(path)
-            remote = name.startswith('/vsi') or '://' in name
-            if not remote and not Path(name).exists():
-                raise SceneNotFoundError(f'{name}: no such file; check the path') from error
-            raise SceneError(
-                f'{name}: not a readable raster ({error}); expected a format that GDAL reads, '
-                'such as GeoTIFF, PNG, JPEG or WebP: fetch or export the file again'
-            ) from error
-
-
 def read_scene(
     image: str | os.PathLike[str],
-    mask: str | os.PathLike[str] | None = None,
+    mask: str | os.PathLike[str] | VectorLabels | None = None,
     *,
     bands: tuple[int, ...] | None = None,
     domain: str = '',
     split: str = '',
+    crs: CRS | str | None = None,
 ) -> Scene:
     """A scene from the headers of its files; no pixel is read.
 
     Args:
-        image: Path of the image, in any format that GDAL reads.
-        mask: Path of its mask.
+        image: Path of the image, in any format that GDAL reads; a world file beside it is used
+            where the image itself has no transform.
+        mask: Path of its mask, or vector labels.
         bands: 1-based bands to read, in order; None for all but alpha.
         domain: Name of the domain.
         split: Name of the split.
+        crs: CRS of an image that has a transform and names none.
 
     Raises:
         SceneNotFoundError: If a file is missing.
-        SceneError: If a file is no raster.
+        SceneError: If a file is no raster, or a world file holds no transform.
         BandError: If the image lacks one of the bands.
         LabelError: If the mask is of another size than the image.
+        ConfigError: If `crs` is no CRS.
     """
-    with open_raster(image) as source:
-        colours = source.colorinterp
-        if bands is None:
-            bands = tuple(i for i, role in enumerate(colours, 1) if role != ColorInterp.alpha)
-        missing = [band for band in bands if not 1 <= band <= source.count]
-        if missing or not bands:
-            raise BandError(
-                f'{os.fspath(image)}: has {source.count} band(s), but bands {bands} were asked '
-                f'for: choose from 1 to {source.count}'
+    return read_scenes([(image, mask)], bands=bands, domain=domain, split=split, crs=crs)[0]
+
+
+def read_scenes(
+    pairs: Iterable[Pair],
+    *,
+    folder: str | os.PathLike[str] = '.',
+    bands: Sequence[int] | Mapping[str, Sequence[int]] | None = None,
+    domain: str = '',
+    split: str = '',
+    crs: CRS | str | None = None,
+) -> list[Scene]:
+    """Scenes from the headers of many files, which are remembered from one opening to the next.
+
+    Args:
+        pairs: Image and mask of each scene.
+        folder: Folder of the dataset; its headers are kept together, see `HeaderCache`.
+        bands: 1-based bands to read, in order, for all images or by a pattern of their names, of
+            which the first that fits counts (`{'*_ir.tif': (4, 1, 2), '*': (1, 2, 3)}`); None for
+            all but alpha.
+        domain: Name of the domain.
+        split: Name of the split.
+        crs: CRS of images that have a transform and name none.
+
+    Raises:
+        SceneNotFoundError: If a file is missing.
+        SceneError: If a file is no raster, or a world file holds no transform.
+        BandError: If an image lacks one of the bands, or fits no pattern.
+        LabelError: If a mask is of another size than its image.
+        ConfigError: If `crs` is no CRS.
+    """
+    assigned = None if crs is None else _parse_crs(crs)
+    cache = HeaderCache(folder)
+    scenes = []
+    for image, mask in pairs:
+        name = os.fspath(image)
+        header = cache.get(name)
+        transform, own_crs = Affine(*header.transform), header.crs_wkt
+        placed = header.transform != _NOWHERE
+        if not placed:
+            world = find_world_file(name, cache.names_beside(name))
+            if world is not None:
+                transform, placed = read_world_file(world), True
+        chosen = _bands_of(name, bands, header)
+        drawn = mask if isinstance(mask, VectorLabels) else None
+        mask_name = None if mask is None or isinstance(mask, VectorLabels) else os.fspath(mask)
+        scenes.append(
+            Scene(
+                image=name,
+                mask=mask_name,
+                crs=_known_crs(own_crs) if own_crs is not None else assigned if placed else None,
+                transform=transform,
+                height=header.height,
+                width=header.width,
+                bands=chosen,
+                dtype=header.dtypes[chosen[0] - 1],
+                nodata=header.nodata,
+                domain=domain,
+                split=split,
+                vectors=drawn,
             )
-        scene = Scene(
-            image=os.fspath(image),
-            mask=None if mask is None else os.fspath(mask),
-            crs=None if source.crs is None else CRS.from_wkt(source.crs.to_wkt()),
-            transform=source.transform,
-            height=source.height,
-            width=source.width,
-            bands=bands,
-            dtype=source.dtypes[bands[0] - 1],
-            nodata=source.nodata,
-            domain=domain,
-            split=split,
         )
-    if mask is not None:
-        with open_raster(mask) as labels:
-            if (labels.height, labels.width) != (scene.height, scene.width):
-                raise LabelError(
-                    f'{os.fspath(mask)}: the mask is {labels.height}x{labels.width} pixels, but '
-                    f'its image {scene.image} is {scene.height}x{scene.width}: pair each image '
-                    'with the mask that was drawn on it'
-                )
-    return scene
+        if mask_name is not None:
+            _check_mask(scenes[-1], cache.get(mask_name))
+    cache.save()
+    return scenes
+
+
+def _bands_of(
+    name: str, bands: Sequence[int] | Mapping[str, Sequence[int]] | None, header: Header
+) -> tuple[int, ...]:
+    count = len(header.dtypes)
+    if isinstance(bands, Mapping):
+        fitting = [chosen for pattern, chosen in bands.items() if Path(name).match(pattern)]
+        if not fitting:
+            raise BandError(f'{name}: fits none of the patterns {list(bands)}; add one for it')
+        bands = fitting[0]
+    if bands is None:
+        chosen = tuple(i for i in range(1, count + 1) if i not in header.alpha)
+    else:
+        chosen = tuple(bands)
+    if not chosen or any(not 1 <= band <= count for band in chosen):
+        raise BandError(
+            f'{name}: has {count} band(s), but bands {chosen} were asked for: choose from 1 to '
+            f'{count}'
+        )
+    return chosen
+
+
+def _check_mask(scene: Scene, mask: Header) -> None:
+    if (mask.height, mask.width) != (scene.height, scene.width):
+        raise LabelError(
+            f'{scene.mask}: the mask is {mask.height}x{mask.width} pixels, but its image '
+            f'{scene.image} is {scene.height}x{scene.width}: pair each image with the mask that '
+            'was drawn on it'
+        )
+
+
+@functools.lru_cache(maxsize=1024)
+def _known_crs(wkt: str) -> CRS:
+    return CRS.from_wkt(wkt)
+
+
+def _parse_crs(crs: CRS | str) -> CRS:
+    try:
+        return CRS.from_user_input(crs)
+    except CRSError as error:
+        raise ConfigError(f"crs={crs!r} is no CRS: expected one such as 'EPSG:32633'") from error

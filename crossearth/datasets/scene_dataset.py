@@ -1,9 +1,9 @@
 """A table of scenes, read by windows of pixels or by geographic slices."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import geopandas as gpd
 import numpy as np
@@ -11,12 +11,13 @@ import pandas as pd
 import shapely
 import torch
 from affine import Affine
-from jaxtyping import Bool, Float, Integer, UInt8
+from jaxtyping import Bool, Float, Integer, Shaped, UInt8
 from pyproj import CRS, Transformer
 from torch import Tensor
 from torchgeo.datasets import GeoDataset
 
 from crossearth.datasets.reader import SceneReader
+from crossearth.datasets.resample import resampled_scene
 from crossearth.datasets.scene import Scene
 from crossearth.errors import (
     BandError,
@@ -28,11 +29,16 @@ from crossearth.errors import (
 )
 from crossearth.geometry import Window, window_transform
 from crossearth.labels import IGNORE_INDEX, IdCodec, LabelCodec, LabelSpace
+from crossearth.radiometry import to_unit
 
-__all__ = ['SceneDataset']
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ['PixelType', 'SceneDataset']
 
 type Sample = dict[str, Tensor]
 type GeoSlice = slice | tuple[slice, ...]
+PixelType = Literal['native', 'float32', 'unit']
 
 _ALWAYS = pd.Interval(pd.Timestamp.min, pd.Timestamp.max, closed='both')
 _EDGE_POINTS = 21
@@ -49,23 +55,35 @@ class SceneDataset(GeoDataset):
       covers most; scenes on the same pixel grid fill in where that scene ends;
     - an integer picks a whole scene.
 
-    Nothing is resampled. A sample holds `image` (c, h, w) in the file's type (float32 if asked
-    for), `mask` int64 (h, w) of class ids where the scene has labels, `domain` and `index`
-    (integers: the position in `domains` and of the scene), and `transform` float64 (9), the
-    row-major affine matrix from `(col, row)` of the window to `(x, y)`. Nodata pixels, padding and
-    labels without a class are 255 in `mask`; padding is 0 in `image`.
+    Nothing is resampled, unless `gsd_m` asks for one pixel size on the ground: then every scene is
+    seen on a grid of such pixels in a local metric CRS, and windows count in these. Images are
+    sampled bilinearly, averaged first where pixels become larger, masks from the nearest pixel;
+    a position is within 0.25 pixel of the exact one.
+
+    A sample holds `image` (c, h, w) in the file's type (float32 if asked for), `mask` int64 (h, w)
+    of class ids where the scene has labels, `domain` and `index` (integers: the position in
+    `domains` and of the scene), and `transform` float64 (9), the row-major affine matrix from
+    `(col, row)` of the window to `(x, y)`. Nodata pixels, padding and labels without a class are
+    255 in `mask`; padding is 0 in `image`.
 
     Args:
         scenes: The scenes, at least one, all with the same number of bands to read.
         labels: The classes.
-        codec: How mask files encode them; by default they hold class ids, and 255.
+        codec: How mask files encode them, where a scene does not say; by default they hold class
+            ids, and 255.
         ignore_nodata: Whether pixels without image data are ignored in the mask too.
-        dtype: `'native'` keeps the file's pixel type, `'float32'` converts the values.
+        dtype: `'native'` keeps the file's pixel type, `'float32'` converts the values, `'unit'`
+            scales them to [0, 1] by the scene's `value_range` or its type, so that scenes of
+            several types make one batch.
+        gsd_m: Side of a pixel in metres on the ground; None for the files' own pixels.
+        domain_weights: How often random windows come from each domain, relative to the others;
+            None for as often as their areas say.
         max_open: Most files that a process keeps open.
 
     Raises:
         SceneNotFoundError: If there are no scenes.
         BandError: If the scenes differ in their number of bands.
+        ConfigError: If scenes cannot be resampled, or weights do not fit the domains.
     """
 
     def __init__(
@@ -75,7 +93,9 @@ class SceneDataset(GeoDataset):
         *,
         codec: LabelCodec | None = None,
         ignore_nodata: bool = True,
-        dtype: Literal['native', 'float32'] = 'native',
+        dtype: PixelType = 'native',
+        gsd_m: float | None = None,
+        domain_weights: Mapping[str, float] | None = None,
         max_open: int = 64,
     ) -> None:
         if not scenes:
@@ -86,13 +106,18 @@ class SceneDataset(GeoDataset):
                     f'{scene.image}: {len(scene.bands)} bands, but {scenes[0].image} has '
                     f'{len(scenes[0].bands)}: pass bands=(...) with those that all scenes share'
                 )
-        self.scenes = tuple(scenes)
+        self.scenes = tuple(
+            scenes if gsd_m is None else [resampled_scene(scene, gsd_m) for scene in scenes]
+        )
+        self.gsd_m = gsd_m
         self.labels = labels
         self.codec: LabelCodec = codec or IdCodec.identity(labels.num_classes)
         self.ignore_nodata = ignore_nodata
         self.dtype = dtype
         self.domains = tuple(dict.fromkeys(scene.domain for scene in scenes))
+        self.domain_weights = _check_weights(domain_weights, self.domains)
         self.paths = [scene.image for scene in scenes]
+        self._numbers = {name: i for i, name in enumerate(self.domains)}
         self._reader = SceneReader(max_open)
         self._unknown_seen: set[int] = set()
 
@@ -174,6 +199,43 @@ class SceneDataset(GeoDataset):
         there = self.scenes[scene]
         return Window(scene=scene, row=0, col=0, height=there.height, width=there.width)
 
+    def read_labels(self, window: Window) -> UInt8[np.ndarray, 'h w']:
+        """Class ids of a window, without a look at its image; 255 outside the scene.
+
+        Raises:
+            SceneError: If the scene has no labels, or they cannot be read.
+            LabelError: If the mask holds an id that no class has.
+        """
+        scene = self.scenes[window.scene]
+        return self._reader.labels(
+            scene, window, lambda raw: self._decode(scene, window.scene, raw)
+        )
+
+    def plot(self, sample: Sample, *, title: str = '') -> 'Figure':
+        """A picture of a sample in the palette of the classes.
+
+        Args:
+            sample: `image` (c, h, w) of any type; `mask` and `prediction` (h, w) where it has
+                them. Images that are not of 8 bits are stretched between their 2nd and 98th
+                percentile.
+            title: Line above the panels.
+
+        Returns:
+            A figure of image, truth and prediction; `figure.savefig(path)` writes it.
+
+        Raises:
+            ConfigError: If the image has two bands.
+            ShapeError: If a map is of another size than the image.
+        """
+        from crossearth.panels import draw_panels  # matplotlib takes a second to import
+
+        maps = {
+            name: sample[key].numpy().astype(np.uint8)
+            for key, name in (('mask', 'truth'), ('prediction', 'prediction'))
+            if key in sample
+        }
+        return draw_panels(_shown(sample['image']), maps, self.labels, title=title)
+
     def _sample(self, window: Window) -> Sample:
         if window.scene >= len(self):
             raise WindowError(f'{window}: there are only {len(self)} scenes')
@@ -185,33 +247,35 @@ class SceneDataset(GeoDataset):
                 f'{scene.width} columns'
             )
         pixels, valid = self._reader.image(scene, window)
-        image = torch.from_numpy(pixels)
         corner = window_transform(scene.transform, window.row, window.col)
         sample: Sample = {
-            'image': image.float() if self.dtype == 'float32' else image,
-            'domain': torch.tensor(self.domains.index(scene.domain)),
+            'image': self._typed(torch.from_numpy(pixels), scene),
+            'domain': torch.tensor(self._numbers[scene.domain]),
             'index': torch.tensor(window.scene),
             'transform': torch.tensor(tuple(corner), dtype=torch.float64),
         }
-        if scene.mask is not None:
-            sample['mask'] = torch.from_numpy(self._labels(scene, window, valid)).long()
+        if scene.labelled:
+            sample['mask'] = torch.from_numpy(self._labels(window, valid)).long()
         return sample
 
+    def _typed(self, image: Shaped[Tensor, 'c h w'], scene: Scene) -> Shaped[Tensor, 'c h w']:
+        if self.dtype == 'unit':
+            return to_unit(image, value_range=scene.value_range)
+        return image.float() if self.dtype == 'float32' else image
+
     def _labels(
-        self, scene: Scene, window: Window, valid: Bool[np.ndarray, 'h w']
+        self, window: Window, valid: Bool[np.ndarray, 'h w'] | None
     ) -> UInt8[np.ndarray, 'h w']:
-        raw, inside = self._reader.mask(scene, window)
-        ids = np.full(raw.shape[1:], IGNORE_INDEX, np.uint8)
-        ids[inside] = self._decode(scene, window.scene, raw[:, inside[0], inside[1]])
-        if self.ignore_nodata:
+        ids = self.read_labels(window)
+        if self.ignore_nodata and valid is not None:
             ids[~valid] = IGNORE_INDEX
         return ids
 
     def _decode(
-        self, scene: Scene, index: int, raw: Integer[np.ndarray, 'c h w']
-    ) -> UInt8[np.ndarray, 'h w']:
+        self, scene: Scene, index: int, raw: Integer[np.ndarray, 'c a b']
+    ) -> UInt8[np.ndarray, 'a b']:
         try:
-            ids, unknown = self.codec.decode(raw)
+            ids, unknown = (scene.codec or self.codec).decode(raw)
         except LabelError as error:
             raise LabelError(f'{scene.mask}: {error}') from error
         if unknown and index not in self._unknown_seen:
@@ -304,6 +368,32 @@ class SceneDataset(GeoDataset):
                     sample[name] = torch.where(covered, other[name], sample[name])
             free &= ~covered
         return sample
+
+
+def _check_weights(
+    weights: Mapping[str, float] | None, domains: tuple[str, ...]
+) -> dict[str, float] | None:
+    if weights is None:
+        return None
+    if set(weights) != set(domains) or not all(0 <= w < np.inf for w in weights.values()):
+        raise ConfigError(
+            f'domain_weights={dict(weights)}: expected a number from 0 up for each of {domains}'
+        )
+    if not any(weights.values()):
+        raise ConfigError('domain_weights are all 0: give one domain at least a share')
+    return dict(weights)
+
+
+def _shown(image: Shaped[Tensor, 'c h w']) -> UInt8[np.ndarray, 'c h w']:
+    pixels = image.numpy()
+    if pixels.dtype == np.uint8:
+        return pixels
+    low, high = np.nanpercentile(pixels, (2, 98))
+    scaled = (pixels - low) / max(float(high - low), 1e-12)
+    stretched: UInt8[np.ndarray, 'c h w'] = (np.nan_to_num(scaled).clip(0, 1) * 255).astype(
+        np.uint8
+    )
+    return stretched
 
 
 def _pixel_size(transform: Affine) -> tuple[float, float]:

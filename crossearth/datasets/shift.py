@@ -195,6 +195,6 @@ def _check_like(train: SceneDataset, name: str, dataset: SceneDataset) -> None:
             f'{name}: {dataset.num_bands} bands, the training data have {train.num_bands}: choose '
             'bands=(...) so that they agree'
         )
-    unlabelled = next((scene for scene in dataset.scenes if scene.mask is None), None)
+    unlabelled = next((scene for scene in dataset.scenes if not scene.labelled), None)
     if unlabelled is not None:
         raise LabelError(f'{name}: {unlabelled.image} has no mask; expected labelled scenes')

@@ -1,5 +1,5 @@
 """Pictures of samples and maps."""
 
-from crossearth.visualization.panels import draw_panels, save_figure
+from crossearth.panels import draw_panels, save_figure
 
 __all__ = ['draw_panels', 'save_figure']

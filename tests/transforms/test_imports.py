@@ -18,7 +18,7 @@ def test_transforms_and_style_networks_can_be_dropped_into_any_program() -> None
 def test_help_of_the_style_commands_does_not_load_torch() -> None:
     program = (
         'import argparse, sys\n'
-        'from crossearth import style_command\n'
+        'from crossearth.commands import style as style_command\n'
         'style_command.add_arguments(argparse.ArgumentParser())\n'
         'print("torch" in sys.modules)'
     )

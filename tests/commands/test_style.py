@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from crossearth import style_command
+from crossearth.commands import style as style_command
 from crossearth.errors import SceneError, SceneNotFoundError
 from crossearth.models.style import GhiasiTransformer, StylePredictor
 from crossearth.transforms import EarthStyle

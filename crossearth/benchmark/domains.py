@@ -1,0 +1,117 @@
+"""The domains of the RSDG benchmark: which part of which archive is trained on, which tested."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Literal
+
+from crossearth.datasets import (
+    CASID,
+    CASID_CLASSES,
+    LOVEDA,
+    RESCUE,
+    ArchiveDataset,
+    DeepGlobeRoads,
+    LoveDA,
+    MassachusettsRoads,
+    Part,
+    Potsdam,
+    RescueNet,
+    Vaihingen,
+    WHUBuildingAerial,
+    WHUBuildingSatellite,
+)
+from crossearth.errors import ConfigError
+from crossearth.labels import BUILDING, ISPRS, ROAD, LabelSpace
+
+__all__ = ['DOMAINS', 'Domain']
+
+Role = Literal['train', 'test']
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """Images of one place, sensor and season, with their classes.
+
+    Args:
+        name: Short name.
+        dataset: Class that reads its archive.
+        labels: The classes.
+        options: Arguments of the class.
+        test_split: Official split that the benchmark tests on.
+        tested_whole: Whether images are tested whole, not cut into chips.
+    """
+
+    name: str
+    dataset: type[ArchiveDataset]
+    labels: LabelSpace
+    options: Mapping[str, str]
+    test_split: str
+    tested_whole: bool = False
+
+    def open(self, root: str | os.PathLike[str], role: Role, **options: Any) -> ArchiveDataset:
+        """Its scenes to train or to test on.
+
+        Args:
+            root: Folder of the archive.
+            role: `'train'` or `'test'`.
+            **options: Further arguments of the class, such as `label_encoding` of CASID.
+
+        Raises:
+            ConfigError: If the class needs an argument that is not given, or has no such.
+            SceneNotFoundError: If the root does not hold it.
+        """
+        chosen = {**self.options, 'split': self._split(role), **options}
+        try:
+            return self.dataset(root, **chosen)
+        except TypeError as error:
+            raise ConfigError(f'{self.name}: {error}; give it as an option') from error
+
+    def part(self, role: Role) -> Part:
+        """What a complete archive has of it."""
+        return self.dataset.archive.part(**{**self.options, 'split': self._split(role)})
+
+    def count(self, role: Role, *, chip_px: int) -> int:
+        """Number of images that the benchmark trains or tests on, chips or whole."""
+        part = self.part(role)
+        return part.images if role == 'test' and self.tested_whole else part.chips(chip_px)
+
+    def _split(self, role: Role) -> str:
+        return 'train' if role == 'train' else self.test_split
+
+
+def _domains() -> list[Domain]:
+    potsdam = [
+        Domain(f'potsdam_{bands}', Potsdam, ISPRS, {'bands': bands}, 'test')
+        for bands in ('rgb', 'irrg')
+    ]
+    five = [
+        Domain(f'{d.name}_5c', Potsdam, RESCUE, {**d.options, 'label_space': 'rescue'}, 'test')
+        for d in potsdam
+    ]
+    loveda = [
+        Domain(f'loveda_{domain}', LoveDA, LOVEDA, {'domain': domain}, 'val')
+        for domain in ('urban', 'rural')
+    ]
+    casid = [
+        Domain(f'casid_{climate}', CASID, CASID_CLASSES, {'climate': climate}, 'test')
+        for climate in ('subms', 'temms', 'troms', 'trorf')
+    ]
+    rescue = {'label_space': 'rescue'}
+    return [
+        *potsdam,
+        *five,
+        Domain('vaihingen_irrg', Vaihingen, ISPRS, {}, 'test'),
+        *loveda,
+        Domain('deepglobe_road', DeepGlobeRoads, ROAD, {}, 'test'),
+        Domain('massachusetts_road', MassachusettsRoads, ROAD, {}, 'test', tested_whole=True),
+        Domain('rescuenet_5c', RescueNet, RESCUE, rescue, 'test', tested_whole=True),
+        Domain('whu_aerial', WHUBuildingAerial, BUILDING, {}, 'val'),
+        Domain('whu_satellite2', WHUBuildingSatellite, BUILDING, {}, 'test'),
+        *casid,
+    ]
+
+
+DOMAINS: Mapping[str, Domain] = MappingProxyType({domain.name: domain for domain in _domains()})
+"""Every domain by its name."""

@@ -1,0 +1,165 @@
+"""The settings of the RSDG benchmark, and what has been published on them."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from types import MappingProxyType
+from typing import Any, Literal
+
+from crossearth.benchmark.domains import DOMAINS, Domain
+
+__all__ = ['ABLATIONS', 'OTHER_PAPERS', 'SETTINGS', 'Masking', 'Result', 'Setting', 'Table']
+
+MimLoss = Literal['mse', 'l1']
+
+
+@dataclass(frozen=True, slots=True)
+class Masking:
+    """How images are masked by patches.
+
+    Args:
+        tau: Share of the patches that is masked.
+        patch_px: Side of a patch, B in the paper.
+    """
+
+    tau: float
+    patch_px: int
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A published score, in percent as printed.
+
+    Args:
+        miou: Mean IoU; of one-class tasks the IoU of that class.
+        per_class: IoU by class, empty where none is printed.
+    """
+
+    miou: float
+    per_class: Mapping[str, float]
+
+    @property
+    def mean_of_classes(self) -> float | None:
+        """Mean of the printed classes, which is not always the printed mean; None without any."""
+        if not self.per_class:
+            return None
+        return sum(self.per_class.values()) / len(self.per_class)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A model is trained on one domain and tested on another.
+
+    Args:
+        name: Abbreviation of the paper.
+        gap: What differs between the domains: `'region'`, `'spectral'`, `'platform'`,
+            `'climate'`, several joined by `+`, or `'in_domain'`.
+        source: Trained on.
+        target: Tested on.
+        chip_px: Side of the chips.
+        styled: Masking of the styled image.
+        masked: Masking of the masked image.
+        mim_loss: Loss of the masked flow.
+        checkpoints: Files of the reference release; empty where none has appeared.
+        notes: Where the publications disagree with their data, or with themselves.
+        reported: Published results by method.
+
+    Source:
+        Tables 1 (chips), 3 to 7 (results), 13 (loss) and 14 (masking).
+    """
+
+    name: str
+    gap: str
+    source: Domain
+    target: Domain
+    chip_px: int
+    styled: Masking
+    masked: Masking
+    mim_loss: MimLoss
+    checkpoints: tuple[str, ...]
+    notes: tuple[str, ...]
+    reported: Mapping[str, Result]
+
+    @property
+    def crosses_domains(self) -> bool:
+        """Whether source and target differ; else it is one of the source-only settings."""
+        return self.source != self.target
+
+    @property
+    def n_train(self) -> int:
+        """Chips to train on."""
+        return self.source.count('train', chip_px=self.chip_px)
+
+    @property
+    def n_test(self) -> int:
+        """Images to test on."""
+        return self.target.count('test', chip_px=self.chip_px)
+
+    @property
+    def metric(self) -> str:
+        """What the scores are: of one-class tasks the IoU of that class."""
+        return 'mIoU' if self.source.labels.scored is None else 'foreground IoU'
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Published numbers beside the settings.
+
+    Args:
+        title: Where they are from.
+        note: Under which conditions, or what is wrong with them.
+        rows: Score by row and setting, in percent.
+    """
+
+    title: str
+    note: str
+    rows: Mapping[str, Mapping[str, float]]
+
+
+def _read(name: str) -> dict[str, Any]:
+    return tomllib.loads(files('crossearth.benchmark').joinpath(name).read_text(encoding='utf-8'))
+
+
+def _settings(reported: Mapping[str, Any]) -> Mapping[str, Setting]:
+    settings = {}
+    for entry in _read('settings.toml')['setting']:
+        results = reported[entry['name']]
+        settings[entry['name']] = Setting(
+            name=entry['name'],
+            gap=entry['gap'],
+            source=DOMAINS[entry['source']],
+            target=DOMAINS[entry['target']],
+            chip_px=entry['chip_px'],
+            styled=Masking(**entry['styled']),
+            masked=Masking(**entry['masked']),
+            mim_loss=entry['mim_loss'],
+            checkpoints=tuple(entry.get('checkpoints', ())),
+            notes=tuple(entry.get('notes', ())),
+            reported=MappingProxyType(
+                {
+                    method: Result(row['miou'], MappingProxyType(row.get('per_class', {})))
+                    for method, row in results.items()
+                }
+            ),
+        )
+    return MappingProxyType(settings)
+
+
+def _table(title: str, note: str, rows: Mapping[str, Mapping[str, float]]) -> Table:
+    return Table(title, note, MappingProxyType({k: MappingProxyType(v) for k, v in rows.items()}))
+
+
+_REPORTED = _read('reported.toml')
+
+SETTINGS: Mapping[str, Setting] = _settings(_REPORTED['result'])
+"""The 29 settings by their abbreviation: 25 across domains, 4 within.
+
+The paper calls them 28: its Table 1 lacks P(r)2Res, which its Tables 6 and 14 have.
+"""
+
+ABLATIONS = tuple(_table(t['title'], t['note'], t['rows']) for t in _REPORTED['ablation'])
+"""Tables 8, 9, 10 and 13 of the paper."""
+
+OTHER_PAPERS = tuple(_table(t['paper'], t['protocol'], t['rows']) for t in _REPORTED['other'])
+"""Results of other papers on some of the settings, under protocols of their own."""

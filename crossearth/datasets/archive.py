@@ -1,0 +1,354 @@
+"""Published archives: what one holds, how its files lie, and how to get it."""
+
+import dataclasses
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+from crossearth.datasets.download import Download, fetch_all
+from crossearth.datasets.scene import Scene, read_scenes
+from crossearth.datasets.scene_dataset import PixelType, SceneDataset
+from crossearth.errors import ConfigError, SceneNotFoundError
+from crossearth.geometry import axis_starts
+from crossearth.labels import IGNORE_INDEX, IdCodec, LabelCodec, LabelSpace
+
+EITHER_BINARY = IdCodec({0: 0, 1: 1, 255: 1})
+"""Masks of one class that copies of an archive write as 0 and 1, or as 0 and 255."""
+
+__all__ = [
+    'EITHER_BINARY',
+    'Archive',
+    'ArchiveDataset',
+    'Layout',
+    'Part',
+    'chip_layouts',
+    'ids_after_zero',
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One domain and split of a complete archive.
+
+    Args:
+        options: Arguments of the dataset class that open it.
+        sizes: Rows, columns and number of the images of each size; empty where they are not known.
+        ids: Names of its images, where the archive fixes them.
+        labelled: Whether it has masks.
+    """
+
+    options: Mapping[str, str]
+    sizes: tuple[tuple[int, int, int], ...] = ()
+    ids: frozenset[str] | None = None
+    labelled: bool = True
+
+    @property
+    def images(self) -> int:
+        """Number of images."""
+        return sum(count for _, _, count in self.sizes)
+
+    def chips(self, size_px: int) -> int:
+        """Number of chips by "floor step, shift last", as the benchmark counts them.
+
+        Example:
+            >>> Part(options={}, sizes=((6000, 6000, 24),)).chips(512)
+            3456
+        """
+        return sum(
+            count
+            * len(axis_starts(height, min(size_px, height), min(size_px, height)))
+            * len(axis_starts(width, min(size_px, width), min(size_px, width)))
+            for height, width, count in self.sizes
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Archive:
+    """A dataset as it was published.
+
+    Args:
+        name: Name of its class.
+        title: One line on what it shows.
+        parts: Its domains and splits.
+        gsd_m: Side of a pixel on the ground, in metres.
+        chip_px: Side of the chips that the benchmark cuts it into.
+        crs: CRS of files that have a transform and name none.
+        georeferencing: What ties it to the ground, in words.
+        licence: Terms of use.
+        citation: The publication to cite.
+        url: Its page.
+        how_to_get: What to do to have it, and where its files go.
+        downloads: Files with a public link; empty where one has to register.
+    """
+
+    name: str
+    title: str
+    parts: tuple[Part, ...]
+    gsd_m: float | None
+    chip_px: int
+    crs: str | None = None
+    georeferencing: str
+    licence: str
+    citation: str
+    url: str
+    how_to_get: str
+    downloads: tuple[Download, ...] = ()
+
+    def part(self, **options: str) -> Part:
+        """The part that some options open, whatever else they choose.
+
+        Raises:
+            ConfigError: If the archive has no such part.
+        """
+        for part in self.parts:
+            if all(options.get(name) == value for name, value in part.options.items()):
+                return part
+        known = ' | '.join(', '.join(f'{k}={v}' for k, v in p.options.items()) for p in self.parts)
+        raise ConfigError(f'{self.name}: has no part {options}; expected one of {known}')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """One way in which the files of a part lie below a root.
+
+    Args:
+        name: `'original'`, or `'chips'` for the tree that the reference release was trained from.
+        images: Regular expression of image paths below the root, with `/`. Its groups name the
+            image; one called `id` is the name in `ids`.
+        masks: The same of masks, whose groups are equal; None without.
+        codec: How masks encode the classes.
+        bands: 1-based bands to read; None for all but alpha.
+        ids: Images that belong to the part; None for all.
+        reads_alpha: Whether an alpha band says where data are.
+        nodata: Value of pixels without data in all bands, where files do not say.
+    """
+
+    name: str
+    images: str
+    masks: str | None
+    codec: LabelCodec | None = None
+    bands: tuple[int, ...] | None = None
+    ids: frozenset[str] | None = None
+    reads_alpha: bool = True
+    nodata: float | None = None
+
+
+@dataclass(slots=True)
+class _Found:
+    images: dict[tuple[str, ...], str] = field(default_factory=dict)
+    masks: dict[tuple[str, ...], str] = field(default_factory=dict)
+    ids: set[str] = field(default_factory=set)
+
+
+class ArchiveDataset(SceneDataset):
+    """Scenes of a published archive, read where they lie.
+
+    The layouts are tried in order, and the first one that has images is read.
+
+    Args:
+        root: Folder of the archive; its own folders may be nested below.
+        layouts: Ways in which its files may lie.
+        labels: The classes.
+        domain: Name of the domain.
+        split: Name of the split.
+        ignore_nodata: Whether pixels without image data are ignored in the mask too.
+        dtype: As of `SceneDataset`.
+        gsd_m: As of `SceneDataset`.
+        download: Whether to fetch the archive into `root` first, where it has a public link.
+
+    Raises:
+        SceneNotFoundError: If the root holds no such images, or one of them has no mask; says how
+            to get the archive.
+        SceneError: If a file is no raster, or a download is damaged.
+        LabelError: If a mask is of another size than its image.
+        ConfigError: If a download is asked for and there is no public link.
+    """
+
+    archive: ClassVar[Archive]
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        layouts: Sequence[Layout],
+        *,
+        labels: LabelSpace,
+        domain: str,
+        split: str,
+        ignore_nodata: bool = True,
+        dtype: PixelType = 'native',
+        gsd_m: float | None = None,
+        download: bool = False,
+    ) -> None:
+        folder = Path(root)
+        if download:
+            _require_link(self.archive, folder)
+            fetch_all(self.archive.downloads, folder)
+        self.layout, self.ids, pairs = _find(self.archive, folder, layouts, split)
+        scenes = read_scenes(
+            pairs,
+            folder=folder,
+            bands=self.layout.bands,
+            domain=domain,
+            split=split,
+            crs=self.archive.crs,
+        )
+        super().__init__(
+            [self._place(_as_laid_out(scene, self.layout)) for scene in scenes],
+            labels,
+            codec=self.layout.codec,
+            ignore_nodata=ignore_nodata,
+            dtype=dtype,
+            gsd_m=gsd_m,
+        )
+        self.root = folder
+
+    def _place(self, scene: Scene) -> Scene:
+        """The scene, with what a family knows of its place."""
+        return scene
+
+
+def chip_layouts(
+    *,
+    folders: Sequence[str],
+    split: str,
+    codec: LabelCodec,
+    ids: frozenset[str] | None = None,
+    id_pattern: str | None = None,
+    bands: tuple[int, ...] | None = None,
+) -> list[Layout]:
+    """The tree of the reference release: `img_dir/{train,val}` and `ann_dir/{train,val}`.
+
+    It lies at the root, or in a folder named after the domain. A copy without folders for the
+    splits is read where the names of its images say which split they belong to.
+
+    Args:
+        folders: Names that the folder of the domain may have.
+        split: `'train'`; anything else is the reference's `val`.
+        codec: How its masks encode the classes.
+        ids: Images of the split.
+        id_pattern: Regular expression of how a file name begins, with a group `id` of what `ids`
+            holds; None where names say nothing.
+        bands: 1-based bands to read.
+    """
+    name = '(?P<name>[^/]+)' if id_pattern is None else f'{id_pattern}(?P<rest>[^/]*)'
+    part = 'train/' if split == 'train' else 'val/'
+    above = [f'(?:.*/)?(?i:{"|".join(map(re.escape, folders))})/', ''] if folders else ['']
+    inner = [part] if id_pattern is None else [part, '']
+    return [
+        Layout(
+            name='chips',
+            images=f'{place}img_dir/{within}{name}\\.png',
+            masks=f'{place}ann_dir/{within}{name}\\.png',
+            codec=codec,
+            ids=ids,
+            bands=bands,
+        )
+        for place in above
+        for within in inner
+    ]
+
+
+def ids_after_zero(num_classes: int, place: Callable[[int], int] = lambda i: i) -> IdCodec:
+    """Masks whose 0 is ignored and whose classes start at 1.
+
+    Args:
+        num_classes: Number of classes in the files.
+        place: Class of the file, from 0 → class id or 255.
+    """
+    ids = {i + 1: place(i) for i in range(num_classes)}
+    return IdCodec({0: IGNORE_INDEX, IGNORE_INDEX: IGNORE_INDEX, **ids})
+
+
+def _require_link(archive: Archive, folder: Path) -> None:
+    if not archive.downloads:
+        raise ConfigError(
+            f'{archive.name}: has no public link to download from. {archive.how_to_get} '
+            f'Then open it with root={os.fspath(folder)!r} and download=False ({archive.url}).'
+        )
+
+
+def _find(
+    archive: Archive, root: Path, layouts: Sequence[Layout], split: str
+) -> tuple[Layout, frozenset[str], list[tuple[str, str | None]]]:
+    if not root.is_dir():
+        raise SceneNotFoundError(
+            f'{root}: no such folder; expected the archive of {archive.name}. {archive.how_to_get} '
+            f'({archive.url})'
+        )
+    files = _files_below(root)
+    for layout in layouts:
+        found = _match(layout, files)
+        if not found.images:
+            continue
+        bare = [path for key, path in found.images.items() if key not in found.masks]
+        if layout.masks is not None and bare:
+            raise SceneNotFoundError(
+                f'{root / bare[0]}: has no mask, nor have {len(bare) - 1} other images of '
+                f'{archive.name}, {split}; expected masks that match {layout.masks!r} below {root}'
+            )
+        keys = sorted(found.images, key=_natural)
+        return (
+            layout,
+            frozenset(found.ids),
+            [
+                (
+                    os.path.join(root, found.images[key]),  # noqa: PTH118  # 10 x faster, called often
+                    None if layout.masks is None else os.path.join(root, found.masks[key]),  # noqa: PTH118  # same
+                )
+                for key in keys
+            ],
+        )
+    raise SceneNotFoundError(
+        f'{root}: holds no images of {archive.name}, {split}; expected files that match '
+        f'{layouts[0].images!r}, or the chips of the reference release in img_dir and ann_dir. '
+        f'{archive.how_to_get} ({archive.url})'
+    )
+
+
+def _files_below(root: Path) -> list[str]:
+    files = []
+    for folder, folders, names in os.walk(root, followlinks=True):
+        folders.sort()
+        below = os.path.relpath(folder, root).replace(os.sep, '/')
+        prefix = '' if below == '.' else f'{below}/'
+        files += [prefix + name for name in sorted(names)]
+    return files
+
+
+def _match(layout: Layout, files: Sequence[str]) -> _Found:
+    found = _Found()
+    for pattern, into in ((layout.images, found.images), (layout.masks, found.masks)):
+        if pattern is None:
+            continue
+        fits = re.compile(pattern).fullmatch
+        for path in files:
+            match = fits(path)
+            if match is None:
+                continue
+            if layout.ids is not None:
+                if match['id'] not in layout.ids:
+                    continue
+                if into is found.images:
+                    found.ids.add(match['id'])
+            into.setdefault(match.groups(default=''), path)
+    return found
+
+
+def _natural(key: tuple[str, ...]) -> list[tuple[int, str]]:
+    """Order in which `area2` comes before `area10`."""
+    return [
+        (int(part), '') if part.isdigit() else (-1, part)
+        for word in key
+        for part in re.split(r'(\d+)', word)
+    ]
+
+
+def _as_laid_out(scene: Scene, layout: Layout) -> Scene:
+    return dataclasses.replace(
+        scene,
+        reads_alpha=layout.reads_alpha,
+        nodata=scene.nodata if layout.nodata is None else layout.nodata,
+    )

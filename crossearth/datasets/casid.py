@@ -1,0 +1,144 @@
+"""CASID: four climates of Asia, five classes."""
+
+import os
+from typing import Literal
+
+from crossearth.datasets.archive import (
+    Archive,
+    ArchiveDataset,
+    Layout,
+    Part,
+    chip_layouts,
+    ids_after_zero,
+)
+from crossearth.datasets.headers import open_raster
+from crossearth.datasets.scene_dataset import PixelType
+from crossearth.errors import LabelError
+from crossearth.labels import ColourCodec, IdCodec, LabelCodec, LabelSpace
+
+__all__ = ['CASID', 'CASID_CLASSES']
+
+CASID_CLASSES = LabelSpace(
+    name='casid',
+    classes=('background', 'building', 'forest', 'road', 'water'),
+    palette=((0, 0, 0), (255, 255, 0), (85, 255, 0), (255, 0, 0), (0, 112, 255)),
+)
+"""The five classes of CASID, in its colours."""
+
+Climate = Literal['subms', 'temms', 'troms', 'trorf']
+LabelEncoding = Literal['colour', 'zero_based', 'one_based']
+
+_SHORT = {'subms': 'sub', 'temms': 'tem', 'troms': 'tms', 'trorf': 'trf'}
+_IMAGES = {'subms': (196, 88), 'temms': (201, 83), 'troms': (136, 66), 'trorf': (148, 62)}
+_PROBES = 8
+
+_ARCHIVE = Archive(
+    name='CASID',
+    title='Four climates of Asia from space: 980 images of 5000 x 5000, five classes',
+    parts=tuple(
+        Part(options={'climate': climate, 'split': split}, sizes=((5000, 5000, count),))
+        for climate, counts in _IMAGES.items()
+        for split, count in zip(('train', 'test'), counts, strict=True)
+    ),
+    gsd_m=1.0,
+    chip_px=1024,
+    georeferencing='none',
+    licence='terms of its authors: research only',
+    citation='Liu et al., CASID, ISPRS Journal, 2023',
+    url='https://github.com/Linwei-Chen/CASID',
+    how_to_get=(
+        'Ask its authors for CASID and unpack it below one folder, so that images id.png and masks '
+        'id-label.png lie in folders subms, temms, troms, trorf and in train or test below them.'
+    ),
+)
+
+
+class CASID(ArchiveDataset):
+    """CASID, one of its four climates.
+
+    Copies encode the labels in three ways that cannot be told from one file, so the way is an
+    argument, and checked on masks spread over the split when the dataset is opened. It is checked
+    again, pixel by pixel, wherever a mask is read.
+
+    Args:
+        root: Folder of the archive, or of the reference's chips.
+        climate: `'subms'` (subtropical monsoon), `'temms'` (temperate monsoon), `'troms'`
+            (tropical monsoon) or `'trorf'` (tropical rainforest).
+        split: `'train'` or `'test'`.
+        label_encoding: `'colour'` for RGB masks, `'zero_based'` for background 0 to water 4,
+            `'one_based'` for background 1 to water 5, with 0 ignored in the reference's chips.
+        dtype: As of `SceneDataset`.
+        download: There is no public link: True raises an error that says how to get the archive.
+
+    Raises:
+        LabelError: If masks are encoded in another way.
+    """
+
+    archive = _ARCHIVE
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        *,
+        climate: Climate,
+        split: Literal['train', 'test'] = 'train',
+        label_encoding: LabelEncoding,
+        dtype: PixelType = 'native',
+        download: bool = False,
+    ) -> None:
+        self.archive.part(climate=climate, split=split)
+        place = rf'(?:.*/)?(?i:(?:casid_)?(?:{climate}|{_SHORT[climate]}))/(?:.*/)?(?i:{split})/'
+        codec = _codec(label_encoding)
+        chip_codec = ids_after_zero(5) if label_encoding == 'one_based' else codec
+        layouts = [
+            Layout(
+                name='original',
+                images=rf'{place}(?:[^/]+/)?(?P<name>[^/]+)(?<!-label)\.png',
+                masks=rf'{place}(?:[^/]+/)?(?P<name>[^/]+)-label\.png',
+                codec=codec,
+            ),
+            *chip_layouts(
+                folders=(climate, f'casid_{climate}', _SHORT[climate]),
+                split=split,
+                codec=chip_codec,
+            ),
+        ]
+        super().__init__(
+            root,
+            layouts,
+            labels=CASID_CLASSES,
+            domain=f'casid_{climate}',
+            split=split,
+            dtype=dtype,
+            download=download,
+        )
+        self._check_encoding(label_encoding)
+
+    def _check_encoding(self, label_encoding: LabelEncoding) -> None:
+        for scene in self.scenes[:: max(len(self.scenes) // _PROBES, 1)]:
+            assert scene.mask is not None  # every layout has masks
+            with open_raster(scene.mask) as source:
+                thumbnail = source.read(
+                    out_shape=(source.count, min(source.height, 500), min(source.width, 500))
+                )
+            try:
+                _, unknown = self.codec.decode(thumbnail)
+            except LabelError as error:
+                raise LabelError(
+                    f'{scene.mask}: is not encoded as label_encoding={label_encoding!r} says '
+                    f'({error}): choose colour, zero_based or one_based'
+                ) from error
+            if sum(unknown.values()) > 0.01 * thumbnail[0].size:
+                raise LabelError(
+                    f'{scene.mask}: {len(unknown)} colours of it are no class of CASID, such as '
+                    f'{next(iter(unknown))}: choose zero_based or one_based if it holds ids'
+                )
+
+
+def _codec(label_encoding: LabelEncoding) -> LabelCodec:
+    count = CASID_CLASSES.num_classes
+    if label_encoding == 'colour':
+        return ColourCodec({colour: i for i, colour in enumerate(CASID_CLASSES.palette)})
+    if label_encoding == 'zero_based':
+        return IdCodec.identity(count)
+    return IdCodec({i + 1: i for i in range(count)} | {255: 255})

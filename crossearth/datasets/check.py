@@ -1,0 +1,143 @@
+"""A walk through a copy of an archive: what is missing, of a wrong size, or of unknown labels."""
+
+import os
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from tqdm import tqdm
+
+from crossearth.datasets.archive import Archive, ArchiveDataset, Part
+from crossearth.datasets.casid import CASID
+from crossearth.datasets.isprs import Potsdam, Vaihingen
+from crossearth.datasets.loveda import LoveDA
+from crossearth.datasets.millionaid import MillionAID
+from crossearth.datasets.rescue import RescueNet
+from crossearth.datasets.roads import DeepGlobeRoads, MassachusettsRoads
+from crossearth.datasets.whu import WHUBuildingAerial, WHUBuildingSatellite
+from crossearth.errors import (
+    ConfigError,
+    CrossEarthError,
+    SceneNotFoundError,
+    UnknownLabelWarning,
+)
+
+__all__ = ['ARCHIVES', 'Finding', 'check_archive']
+
+ARCHIVES: tuple[type[ArchiveDataset], ...] = (
+    Potsdam,
+    Vaihingen,
+    LoveDA,
+    DeepGlobeRoads,
+    MassachusettsRoads,
+    RescueNet,
+    WHUBuildingAerial,
+    WHUBuildingSatellite,
+    CASID,
+    MillionAID,
+)
+"""Every published archive that has a class."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something about a part of an archive.
+
+    Args:
+        part: The domain and split.
+        text: What was found, what was expected.
+        wrong: Whether it needs mending.
+    """
+
+    part: str
+    text: str
+    wrong: bool
+
+
+def check_archive(
+    dataset: type[ArchiveDataset],
+    root: str | os.PathLike[str],
+    *,
+    options: dict[str, Any] | None = None,
+    read_masks: bool = True,
+    progress: bool = False,
+) -> list[Finding]:
+    """Look through a copy of an archive.
+
+    Args:
+        dataset: Its class.
+        root: Where it lies.
+        options: Further arguments of the class, such as `bands` or `label_encoding`.
+        read_masks: Whether the labels are read; without it a check takes seconds.
+        progress: Whether to show a bar.
+
+    Returns:
+        What each part holds, what it lacks, and what is unknown in its labels. Parts that are
+        wholly absent are told once, and are not wrong as long as another one is there.
+
+    Raises:
+        ConfigError: If the options are none of the class.
+    """
+    findings: list[Finding] = []
+    absent: list[Finding] = []
+    for part in dataset.archive.parts:
+        name = ', '.join(part.options.values())
+        try:
+            opened = dataset(root, **{**part.options, **(options or {})})
+        except SceneNotFoundError as error:
+            lacks_masks = 'has no mask' in str(error)
+            (findings if lacks_masks else absent).append(Finding(name, str(error), wrong=True))
+            continue
+        except CrossEarthError as error:
+            findings.append(Finding(name, str(error), wrong=True))
+            continue
+        except TypeError as error:
+            raise ConfigError(
+                f'{dataset.__name__}: {error}; pass the arguments that it needs as name=value'
+            ) from error
+        findings += [
+            Finding(name, text, wrong)
+            for text, wrong in (
+                *_count(dataset.archive, part, opened),
+                *_sizes(part, opened),
+                *(_labels(opened, progress=progress) if read_masks and part.labelled else ()),
+            )
+        ]
+    if not findings:
+        return absent[:1]
+    return findings + [Finding(f.part, 'is not there', wrong=False) for f in absent]
+
+
+def _count(archive: Archive, part: Part, opened: ArchiveDataset) -> Iterator[tuple[str, bool]]:
+    chips = opened.layout.name == 'chips'
+    expected = part.chips(archive.chip_px) if chips else part.images
+    kind = 'chips' if chips else 'images'
+    known = f' of {expected}' if expected else ''
+    yield f'{len(opened)}{known} {kind}', bool(expected) and len(opened) != expected
+    missing = sorted((part.ids or frozenset()) - opened.ids)
+    if missing:
+        more = f' and {len(missing) - 20} more' if len(missing) > 20 else ''
+        yield f'missing: {", ".join(missing[:20])}{more}', True
+
+
+def _sizes(part: Part, opened: ArchiveDataset) -> Iterator[tuple[str, bool]]:
+    if opened.layout.name == 'chips' or not part.sizes:
+        return
+    known = {(height, width) for height, width, _ in part.sizes}
+    for scene in opened.scenes:
+        if (scene.height, scene.width) not in known:
+            several = ' or '.join(f'{h}x{w}' for h, w in sorted(known)[:3])
+            yield f'{scene.image}: {scene.height}x{scene.width} pixels, expected {several}', True
+
+
+def _labels(opened: ArchiveDataset, *, progress: bool) -> Iterator[tuple[str, bool]]:
+    for index in tqdm(range(len(opened)), disable=not progress, unit='mask', leave=False):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter('always', UnknownLabelWarning)
+            try:
+                opened.read_labels(opened.whole(index))
+            except CrossEarthError as error:
+                yield str(error), True
+        for warning in caught:
+            yield str(warning.message), True

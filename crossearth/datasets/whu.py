@@ -1,0 +1,224 @@
+"""WHU Building: roofs of Christchurch from the air, and of East Asia from space."""
+
+import dataclasses
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from affine import Affine
+from pyproj import CRS
+
+from crossearth.datasets.archive import (
+    EITHER_BINARY,
+    Archive,
+    ArchiveDataset,
+    Layout,
+    Part,
+    chip_layouts,
+)
+from crossearth.datasets.download import Download
+from crossearth.datasets.scene import Scene
+from crossearth.datasets.scene_dataset import PixelType
+from crossearth.errors import ConfigError
+from crossearth.labels import BUILDING
+
+__all__ = ['WHUBuildingAerial', 'WHUBuildingSatellite']
+
+_TILE_PX = 512
+_GRIDS = {1: (186, 54), 2: (67, 54), 3: (69, 54)}  # columns and rows of each whole image, in tiles
+_WHOLE_CRS = 'EPSG:3395'
+_WHOLE_PIXEL = 0.33957  # units of EPSG:3395, which are 1.2 times a metre there
+_FOLDER = '3. The cropped image tiles and raster labels'
+
+_CITATION = (
+    'Ji, Wei, Lu, Fully Convolutional Networks for Multisource Building Extraction from an Open '
+    'Aerial and Satellite Imagery Data Set, IEEE TGRS 57(1), 2019'
+)
+_URL = 'http://gpcv.whu.edu.cn/data/building_dataset.html'
+
+_AERIAL = Archive(
+    name='WHUBuildingAerial',
+    title='Roofs of Christchurch, New Zealand, from the air: 8188 images of 512 x 512',
+    parts=tuple(
+        Part(options={'split': split}, sizes=((_TILE_PX, _TILE_PX, count),))
+        for split, count in (('train', 4736), ('val', 1036), ('test', 2416))
+    ),
+    gsd_m=0.3,
+    chip_px=_TILE_PX,
+    georeferencing='none',
+    licence='free for research',
+    citation=_CITATION,
+    url=_URL,
+    how_to_get=(
+        'Open it with download=True, or fetch "The cropped aerial image tiles and raster labels" '
+        'from its page and unpack it below one folder.'
+    ),
+    downloads=(
+        Download(
+            'http://gpcv.whu.edu.cn/data/'
+            '3.%20The%20cropped%20aerial%20image%20tiles%20and%20raster%20labels.zip',
+            'whu_building_aerial.zip',
+            md5=None,  # none is published; the CRC of each file in it is checked
+            makes=_FOLDER,
+        ),
+    ),
+)
+_SATELLITE = Archive(
+    name='WHUBuildingSatellite',
+    title='Roofs of East Asia from space (Satellite dataset II): 17388 images of 512 x 512',
+    parts=tuple(
+        Part(options={'split': split}, sizes=((_TILE_PX, _TILE_PX, count),))
+        for split, count in (('train', 3135 + 10527), ('test', 903 + 2823))
+    ),
+    gsd_m=0.45,
+    chip_px=_TILE_PX,
+    georeferencing=(
+        'none in the tiles; their place in the whole images follows from their names, and '
+        'coordinates from the corners of those, given as corners_xy'
+    ),
+    licence='free for research',
+    citation=_CITATION,
+    url=_URL,
+    how_to_get=(
+        'Fetch "Satellite dataset II (East Asia)" from its page and unpack its cropped tiles below '
+        'one folder, so that train, train_no, test and test_no lie there.'
+    ),
+)
+
+
+class WHUBuildingAerial(ArchiveDataset):
+    """WHU Building, aerial.
+
+    The benchmark tests on the official `val` (1036 images); `test` has 2416.
+
+    Args:
+        root: Folder of the archive, or of the reference's chips.
+        split: `'train'`, `'val'` or `'test'`.
+        dtype: As of `SceneDataset`.
+        download: Whether to fetch it first, if it is not there. No checksum is published: the CRC
+            of each file in the archive is checked instead.
+    """
+
+    archive = _AERIAL
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        *,
+        split: Literal['train', 'val', 'test'] = 'train',
+        dtype: PixelType = 'native',
+        download: bool = False,
+    ) -> None:
+        self.archive.part(split=split)
+        layouts = [
+            Layout(
+                name='original',
+                images=rf'(?:.*/)?{split}/image/(?P<name>[^/]+)\.tif',
+                masks=rf'(?:.*/)?{split}/label/(?P<name>[^/]+)\.tif',
+                codec=EITHER_BINARY,
+            ),
+            *chip_layouts(folders=('whu_aerial',), split=split, codec=EITHER_BINARY),
+        ]
+        super().__init__(
+            root,
+            layouts,
+            labels=BUILDING,
+            domain='whu_aerial',
+            split=split,
+            dtype=dtype,
+            download=download,
+        )
+
+
+class WHUBuildingSatellite(ArchiveDataset):
+    """WHU Building, Satellite dataset II.
+
+    Each split has a folder of tiles with buildings and one without (`train_no`); both are read.
+    Tiles were cut row by row from three images in EPSG:3395, and are named after the image and
+    their number in it, `1_165` for the 165th of the first. With the corners of those images, which
+    the tiles do not tell, every tile is georeferenced again.
+
+    Args:
+        root: Folder of the archive, or of the reference's chips.
+        split: `'train'` or `'test'`.
+        corners_xy: Upper-left corner of the whole images, by their number, in EPSG:3395; None to
+            read tiles without coordinates.
+        dtype: As of `SceneDataset`.
+        gsd_m: As of `SceneDataset`; needs `corners_xy`.
+        download: There is no public link: True raises an error that says how to get the archive.
+
+    Raises:
+        ConfigError: If `corners_xy` lacks an image, or a tile's number is outside of its image.
+    """
+
+    archive = _SATELLITE
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        *,
+        split: Literal['train', 'test'] = 'train',
+        corners_xy: Mapping[int, tuple[float, float]] | None = None,
+        dtype: PixelType = 'native',
+        gsd_m: float | None = None,
+        download: bool = False,
+    ) -> None:
+        self.archive.part(split=split)
+        self._corners_xy = corners_xy
+        layouts = [
+            Layout(
+                name='original',
+                images=rf'(?:.*/)?(?P<part>{split}(?:_no)?)/image/(?P<name>[^/]+)\.tif',
+                masks=rf'(?:.*/)?(?P<part>{split}(?:_no)?)/label/(?P<name>[^/]+)\.tif',
+                codec=EITHER_BINARY,
+            ),
+            *chip_layouts(folders=('whu_satellite',), split=split, codec=EITHER_BINARY),
+        ]
+        super().__init__(
+            root,
+            layouts,
+            labels=BUILDING,
+            domain='whu_satellite2',
+            split=split,
+            dtype=dtype,
+            gsd_m=gsd_m,
+            download=download,
+        )
+
+    def _place(self, scene: Scene) -> Scene:
+        if self._corners_xy is None:
+            return scene
+        image, row, col = tile_place(scene.image)
+        if image not in self._corners_xy:
+            raise ConfigError(f'{scene.image}: corners_xy has no image {image}; give it its corner')
+        x, y = self._corners_xy[image]
+        corner = Affine(_WHOLE_PIXEL, 0, x, 0, -_WHOLE_PIXEL, y)
+        return dataclasses.replace(
+            scene,
+            crs=CRS.from_user_input(_WHOLE_CRS),
+            transform=corner @ Affine.translation(col * _TILE_PX, row * _TILE_PX),
+        )
+
+
+def tile_place(name: str | os.PathLike[str]) -> tuple[int, int, int]:
+    """The whole image that a tile was cut from, and its row and column there, in tiles from 0.
+
+    Raises:
+        ConfigError: If the name is none of a tile, or its number is outside of its image.
+
+    Example:
+        >>> tile_place('train/image/2_68.tif')
+        (2, 1, 0)
+    """
+    stem = Path(name).stem
+    match = re.fullmatch(r'(\d+)_(\d+)', stem)
+    image, number = (int(match[1]), int(match[2]) - 1) if match else (0, 0)
+    columns, rows = _GRIDS.get(image, (0, 0))
+    if not 0 <= number < columns * rows:
+        raise ConfigError(
+            f'{os.fspath(name)}: names no place; expected image_number such as 1_165, of images '
+            f'{", ".join(f"{i} with {c * r} tiles" for i, (c, r) in _GRIDS.items())}'
+        )
+    return image, number // columns, number % columns

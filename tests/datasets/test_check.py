@@ -1,0 +1,120 @@
+import archive_trees as trees
+import numpy as np
+import pytest
+
+from crossearth.cli import main
+from crossearth.datasets import CASID, LoveDA, MillionAID, Potsdam, Vaihingen, check_archive
+from crossearth.errors import ConfigError
+
+LARGE = 6000
+
+
+@pytest.fixture
+def complete(tmp_path, monkeypatch):
+    """Potsdam, whole, of which the true size is said to be that of the tiny files."""
+    import dataclasses
+
+    parts = tuple(
+        dataclasses.replace(part, sizes=((trees.SIZE, trees.SIZE, part.images),))
+        for part in Potsdam.archive.parts
+    )
+    monkeypatch.setattr(Potsdam, 'archive', dataclasses.replace(Potsdam.archive, parts=parts))
+    trees.potsdam(tmp_path, sorted(parts[0].ids | parts[1].ids))
+    return tmp_path
+
+
+def wrong(findings):
+    return [f'{finding.part}: {finding.text}' for finding in findings if finding.wrong]
+
+
+def test_a_whole_copy_is_found_whole(complete):
+    findings = check_archive(Potsdam, complete)
+    assert [(f.part, f.text) for f in findings] == [
+        ('train', '24 of 24 images'),
+        ('test', '14 of 14 images'),
+    ]
+    assert not wrong(findings)
+
+
+def test_missing_tiles_wrong_sizes_and_unknown_colours_are_named(complete):
+    next(complete.rglob('top_potsdam_2_10_RGB.tif')).unlink()
+    (path,) = complete.rglob('top_potsdam_2_11_RGB.tif')
+    trees.put(path, trees.picture(size=8))
+    (label,) = complete.rglob('top_potsdam_2_11_label_noBoundary.tif')
+    trees.put(label, trees.isprs_colours(size=8))
+    (label,) = complete.rglob('top_potsdam_3_10_label_noBoundary.tif')
+    colours = trees.isprs_colours()
+    colours[:, 5, 5] = (255, 0, 255)
+    trees.put(label, colours)
+    found = wrong(check_archive(Potsdam, complete))
+    assert found[0] == 'train: 23 of 24 images'
+    assert found[1] == 'train: missing: 2_10'
+    assert '2_11_RGB.tif: 8x8 pixels, expected 16x16' in found[2]
+    assert '3_10_label_noBoundary.tif: 1 pixels of 1 colours' in found[3]
+    assert len(found) == 4
+    assert len(wrong(check_archive(Potsdam, complete, read_masks=False))) == 3
+
+
+def test_a_missing_mask_and_a_damaged_file_are_named(complete):
+    next(complete.rglob('top_potsdam_2_10_label_noBoundary.tif')).unlink()
+    (path,) = complete.rglob('top_potsdam_2_13_RGB.tif')
+    path.write_text('cut off')
+    found = wrong(check_archive(Potsdam, complete))
+    assert '2_10_RGB.tif: has no mask' in found[0]
+    assert '2_13_RGB.tif: not a readable raster' in found[1]
+
+
+def test_parts_that_are_absent_are_told_but_not_wrong_while_another_is_there(tmp_path):
+    trees.chips(tmp_path, ['area1_0_0_512_512'], count=6)
+    findings = check_archive(Vaihingen, tmp_path)
+    assert [(f.part, f.text) for f in findings if not f.wrong] == [('test', 'is not there')]
+    assert wrong(findings)[0] == 'train: 1 of 344 chips'
+    empty = tmp_path / 'empty'
+    empty.mkdir()
+    (only,) = check_archive(LoveDA, empty)
+    assert only.wrong
+    assert 'holds no images of LoveDA' in only.text
+
+
+def test_arguments_that_a_class_needs_are_asked_for(tmp_path):
+    trees.casid(tmp_path, 'one_based')
+    with pytest.raises(ConfigError, match=r'CASID: .*label_encoding'):
+        check_archive(CASID, tmp_path)
+    found = wrong(check_archive(CASID, tmp_path, options={'label_encoding': 'zero_based'}))
+    assert all('not encoded as' in text for text in found)
+    found = wrong(check_archive(CASID, tmp_path, options={'label_encoding': 'one_based'}))
+    assert 'subms, train: 2 of 196 images' in found
+
+
+def test_images_without_a_known_number_are_counted(tmp_path):
+    trees.put(tmp_path / 'train' / 'P01.jpg', np.zeros((3, 8, 8), np.uint8))
+    findings = check_archive(MillionAID, tmp_path)
+    assert [(f.part, f.text, f.wrong) for f in findings] == [
+        ('train', '1 images', False),
+        ('test', 'is not there', False),
+    ]
+
+
+def test_the_command_line_lists_informs_and_checks(complete, capsys):
+    assert main(['data', 'list']) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 10
+    assert main(['data', 'info', 'LoveDA']) == 0
+    told = capsys.readouterr().out
+    assert 'split=val, domain=urban: 677 images, 677 chips of 1024' in told
+    assert 'CC BY-NC-SA 4.0' in told
+    assert main(['data', 'check', 'Potsdam', str(complete)]) == 0
+    assert '24 of 24 images' in capsys.readouterr().out
+    next(complete.rglob('top_potsdam_2_10_RGB.tif')).unlink()
+    assert main(['data', 'check', 'Potsdam', str(complete), '--no-masks']) == 2
+    shown = capsys.readouterr()
+    assert '! train: missing: 2_10' in shown.out
+    assert '2 finding(s) to mend' in shown.err
+
+
+def test_the_command_line_refuses_what_it_does_not_know(tmp_path, capsys):
+    assert main(['data', 'info', 'Berlin']) == 2
+    assert 'no such archive; expected one of Potsdam, Vaihingen' in capsys.readouterr().err
+    assert main(['data', 'check', 'Potsdam', str(tmp_path), '--set', 'bands']) == 2
+    assert 'expected NAME=VALUE' in capsys.readouterr().err
+    assert main(['data', 'check', 'Potsdam', str(tmp_path), '--set', 'colour=red']) == 2
+    assert "unexpected keyword argument 'colour'" in capsys.readouterr().err
