@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import NamedTuple
 
+from crossearth import __version__
 from crossearth.errors import ConfigError, CrossEarthError
 
 __all__ = ['main']
@@ -68,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             _run_lightning(None if argv is None else words)
         else:
             _run_command(words)
-    except CrossEarthError as error:
+    except (CrossEarthError, OSError) as error:
         print(f'crossearth: {error}', file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -82,6 +83,7 @@ def _run_command(words: list[str]) -> None:
         prog='crossearth',
         description='Segment remote-sensing images where no label was ever drawn.',
     )
+    parser.add_argument('--version', action='version', version=f'crossearth {__version__}')
     choices = parser.add_subparsers(title='commands', metavar='COMMAND', required=True)
     for name, text in _LIGHTNING.items():
         choices.add_parser(name, help=text, add_help=False)
@@ -101,7 +103,7 @@ def _run_lightning(words: list[str] | None) -> None:
     from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
     from crossearth.datasets import ShiftDataModule
-    from crossearth.trainers import DomainGeneralizationTask, check_checkpoint
+    from crossearth.trainers import DomainGeneralizationTask, check_checkpoint, score_table
 
     class Line(LightningCLI):
         def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
@@ -109,8 +111,17 @@ def _run_lightning(words: list[str] | None) -> None:
             # A checkpoint may come from anywhere: it holds tensors and numbers, and no code is run.
             words = self.config[self.config.subcommand]
             words['weights_only'] = True
+            if self.config.subcommand == 'test':
+                words['verbose'] = False  # one table for all domains is printed instead
             if words.get('ckpt_path') not in {None, 'best', 'last', 'hpc'}:
                 check_checkpoint(words['ckpt_path'])
+
+        def _parse_ckpt_path(self) -> None:
+            """The recipe builds the model; lightning would rebuild it from the checkpoint."""
+
+        def after_test(self) -> None:
+            if self.trainer.is_global_zero:
+                print(score_table(self.model.confusion, self.model.labels))
 
     with warnings.catch_warnings():
         warnings.filterwarnings('ignore', message='.*does not have many workers')
@@ -140,7 +151,7 @@ def _own_cause(error: BaseException) -> CrossEarthError | None:
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, CrossEarthError):
         cause = cause.__cause__ or cause.__context__
-    if cause is None and isinstance(error, argparse.ArgumentError):
+    if cause is None and isinstance(error, argparse.ArgumentError | UnicodeDecodeError):
         return ConfigError(' '.join(str(error).split()))
     return cause
 

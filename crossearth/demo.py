@@ -4,6 +4,7 @@ import argparse
 import csv
 import logging
 import os
+import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -60,6 +61,7 @@ _WINDOW_PX = 256
 _CROP_PX = 128
 _BATCH = 8
 _FIRST_TEST_SCENE = 100
+_MARK = 'crossearth-demo.txt'
 _MAP_SCENE = 200
 
 
@@ -116,8 +118,8 @@ def run_demo(
     imagery.
 
     Args:
-        output: Folder for scenes, weights, maps and the table; files of an earlier run are
-            replaced.
+        output: Folder for scenes, weights, maps and the table; new, empty, or that of an earlier
+            demo, whose files are replaced.
         quick: A minute instead of five, with models that have hardly learnt anything.
         seed: Seed of the Earth, the weights and the draws; the same seed gives the same numbers on
             the same machine.
@@ -127,13 +129,12 @@ def run_demo(
         Scores and paths.
 
     Raises:
-        ConfigError: If `output` is a file.
+        ConfigError: If `output` is a file, or a folder that holds something else than a demo.
     """
     began = time.perf_counter()
     size = _QUICK if quick else _FULL
     root = Path(output)
-    if root.exists() and not root.is_dir():
-        raise ConfigError(f'{root} is a file: choose a folder for the output of the demo')
+    _clear(root)
     say('Drawing the synthetic Earth (made-up places; every number below is synthetic)')
     large = _draw(root, size, seed)
     style = fourier_style(root / 'style', p=0.3, beta=0.01, alpha_range=(0.0, 0.6), seed=seed)
@@ -172,6 +173,21 @@ def run_demo(
         f'Took {time.perf_counter() - began:.0f} s.'
     )
     return DemoResult(scores, root, whole, picture, table)
+
+
+def _clear(root: Path) -> None:
+    """An empty folder, marked as the demo's; what an earlier demo left is removed."""
+    if root.exists() and not root.is_dir():
+        raise ConfigError(f'{root} is a file: choose a folder for the output of the demo')
+    mark = root / _MARK
+    if root.exists() and any(root.iterdir()) and not mark.exists():
+        raise ConfigError(
+            f'{root} holds files that are not of a demo: choose an empty folder for its output'
+        )
+    for name in (*EARTH_DOMAINS, 'style', 'maps'):
+        shutil.rmtree(root / name, ignore_errors=True)
+    root.mkdir(parents=True, exist_ok=True)
+    mark.write_text('Made by crossearth demo, which replaces its files in this folder.\n')
 
 
 def _draw(root: Path, size: _Size, seed: int) -> Path:
@@ -336,11 +352,14 @@ def _format_table(scores: Mapping[str, Mapping[str, float]]) -> str:
 def _write_table(path: Path, scores: Mapping[str, Mapping[str, float]]) -> None:
     head, rows = _columns(scores)
     beside = path.with_name(f'.{path.name}.{os.getpid()}')
-    with beside.open('w', newline='') as file:
-        writer = csv.writer(file)
-        writer.writerow(['data', *head])
-        writer.writerows(['synthetic', *row] for row in rows)
-    beside.replace(path)
+    try:
+        with beside.open('w', newline='') as file:
+            writer = csv.writer(file)
+            writer.writerow(['data', *head])
+            writer.writerows(['synthetic', *row] for row in rows)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def _draw_picture(root: Path, models: Mapping[str, nn.Module], path: Path) -> None:

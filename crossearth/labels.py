@@ -119,6 +119,11 @@ class IdCodec:
 
     ids: Mapping[int, int]
 
+    def __post_init__(self) -> None:
+        wrong = [value for value in self.ids.values() if not 0 <= value <= IGNORE_INDEX]
+        if wrong:
+            raise LabelError(f'class ids {wrong} are out of range: expected 0 to {IGNORE_INDEX}')
+
     @classmethod
     def identity(cls, num_classes: int) -> 'IdCodec':
         """Raw values are class ids already, 255 is ignored."""
@@ -240,7 +245,12 @@ class ColourCodec:
 
 
 def _single_band(raw: RawMask) -> Integer[np.ndarray, 'h w']:
-    if raw.shape[0] != 1:
+    if raw.dtype.kind not in 'iub':
+        raise LabelError(
+            f'mask holds {raw.dtype} values, but its classes are ids: expected integers'
+        )
+    grey = raw.shape[0] == 3 and (raw[0] == raw[1]).all() and (raw[0] == raw[2]).all()
+    if raw.shape[0] != 1 and not grey:  # WebP has no single band: grey is three equal ones
         raise LabelError(
             f'mask has {raw.shape[0]} bands, but its classes are ids: expected one band; choose a '
             'colour encoding for masks that are pictures'

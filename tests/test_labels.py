@@ -60,7 +60,7 @@ def test_an_id_out_of_range_is_an_error_that_names_it(dtype):
 
 def test_masks_with_the_wrong_number_of_bands_are_refused():
     with pytest.raises(LabelError, match='expected one band'):
-        IdCodec.identity(2).decode(np.zeros((3, 2, 2), np.uint8))
+        IdCodec.identity(2).decode(np.arange(12, dtype=np.uint8).reshape(3, 2, 2))
     with pytest.raises(LabelError, match='expected RGB'):
         ColourCodec(COLOURS).decode(np.zeros((1, 2, 2), np.uint8))
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from crossearth.datasets.scene import Scene, read_scenes
 from crossearth.datasets.scene_dataset import PixelType, SceneDataset
 from crossearth.datasets.vector_labels import VectorLabels
-from crossearth.errors import SceneNotFoundError
+from crossearth.errors import LabelError, SceneNotFoundError
 from crossearth.labels import LabelCodec, LabelSpace
 
 __all__ = ['FolderDataset', 'list_rasters']
@@ -121,7 +121,7 @@ def _rasters_below(root: Path) -> list[_File]:
         below = Path(relative).parts  # none for the folder itself
         for name in names:
             stem, suffix = os.path.splitext(name)  # noqa: PTH122  # called once a file
-            if suffix.lower() in _SUFFIXES:
+            if suffix.lower() in _SUFFIXES and not name.startswith('.'):
                 files.append(((*below, name), _File(below, stem, f'{folder}{os.sep}{name}')))
     if not files:
         raise SceneNotFoundError(
@@ -139,7 +139,11 @@ def _ranged(scene: Scene, value_range: ValueRange | Mapping[str, ValueRange] | N
 def _pair(
     images: list[_File], mask_folder: Path, image_suffix: str, mask_suffix: str
 ) -> list[tuple[str, str | VectorLabels | None]]:
-    found = {(file.below, file.stem): file.path for file in _rasters_below(mask_folder)}
+    found: dict[tuple[tuple[str, ...], str], str] = {}
+    for file in _rasters_below(mask_folder):
+        twin = found.setdefault((file.below, file.stem), file.path)
+        if twin != file.path:
+            raise LabelError(f'{file.path}: {twin} is a mask of the same name: keep one of the two')
     pairs: list[tuple[str, str | VectorLabels | None]] = []
     for image in images:
         wanted = image.stem.removesuffix(image_suffix) + mask_suffix

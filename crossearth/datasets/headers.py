@@ -15,7 +15,10 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from crossearth.errors import SceneError, SceneNotFoundError
 
-__all__ = ['Header', 'HeaderCache', 'cache_folder', 'open_raster', 'read_header']
+__all__ = ['WHOLE_PNG', 'Header', 'HeaderCache', 'cache_folder', 'open_raster', 'read_header']
+
+WHOLE_PNG = {'GDAL_PNG_WHOLE_IMAGE_OPTIM': 'NO'}
+"""GDAL's shortcut gives a truncated PNG as if it were whole; for opening and reading."""
 
 _VERSION = 1
 _WORTH_KEEPING = 500  # headers; fewer are read again faster than anybody notices
@@ -56,7 +59,8 @@ def open_raster(path: str | os.PathLike[str]) -> rasterio.DatasetReader:
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', NotGeoreferencedWarning)
         try:
-            return rasterio.open(path)
+            with rasterio.Env(**WHOLE_PNG):
+                return rasterio.open(path)
         except RasterioError as error:
             name = os.fspath(path)
             if not _is_remote(name) and not Path(name).exists():

@@ -4,6 +4,7 @@ import os
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterWindow
 
-from crossearth.datasets.headers import open_raster
+from crossearth.datasets.headers import WHOLE_PNG, open_raster
 from crossearth.datasets.resample import SourceGrid, sample_bilinear, sample_nearest, source_grid
 from crossearth.datasets.scene import Scene
 from crossearth.errors import SceneError
@@ -138,7 +139,7 @@ class SceneReader:
         pixels = self._read(scene.image, scene, window, scene.bands, factor=factor)
         shown = self._valid(scene, window, pixels)
         if pixels.dtype.kind == 'f':
-            known = ~np.isnan(pixels).any(axis=0)
+            known = np.isfinite(pixels).all(axis=0)
             shown = known if shown is None else shown & known
         return pixels, shown
 
@@ -177,12 +178,14 @@ class SceneReader:
         place = _raster_window(window, rows, cols)
         indexes = list(range(1, handle.count + 1)) if bands is None else list(bands)
         smaller: dict[str, Any] = {}
+        png = handle.driver == 'PNG'
         if factor > 1:
             height, width = rows.stop - rows.start, cols.stop - cols.start
             shape = (len(indexes), max(height // factor, 1), max(width // factor, 1))
             smaller = {'out_shape': shape, 'resampling': Resampling.average}
         try:
-            pixels: Shaped[np.ndarray, 'c a b'] = handle.read(indexes, window=place, **smaller)
+            with rasterio.Env(**WHOLE_PNG) if png else nullcontext():
+                pixels: Shaped[np.ndarray, 'c a b'] = handle.read(indexes, window=place, **smaller)
         except RasterioError as error:
             reason = error.__cause__ or error
             raise SceneError(

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Float64
 from torch.utils.data import Sampler
 
 from crossearth.datasets.scene_dataset import SceneDataset
@@ -121,11 +121,13 @@ class RandomWindowSampler(Sampler[Window]):
         self.size_px = size_px
         self.length = length
         self.seed = seed
+        if border not in {'pad', 'shift'}:
+            raise ConfigError(f"border is {border!r}: choose 'pad' or 'shift'")
         self.border = border
         self.shard = shard
         self.num_shards = num_shards
         self.epoch = 0
-        self._done = 0
+        self._done = self._first = 0
         self._shapes = np.array([(scene.height, scene.width) for scene in dataset.scenes])
         self._domain = np.array([dataset.domains.index(s.domain) for s in dataset.scenes])
         weights = dataset.domain_weights
@@ -134,7 +136,7 @@ class RandomWindowSampler(Sampler[Window]):
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose windows come next, from its first one."""
         self.epoch = epoch
-        self._done = 0
+        self._done = self._first = 0
 
     def state_dict(self) -> dict[str, int]:
         """Where the sampler stands: the epoch, and how many windows of it are done."""
@@ -142,15 +144,21 @@ class RandomWindowSampler(Sampler[Window]):
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Continue where `state_dict` was taken."""
-        self.epoch, self._done = state['epoch'], state['done']
+        self.epoch = state['epoch']
+        self._done = self._first = state['done']
 
     def windows(self, epoch: int) -> list[Window]:
         """The windows of one epoch, of this shard."""
         rng = np.random.default_rng((self.seed, epoch))
         size = self.size_px
-        least = np.where(self._shapes == size, 0, np.minimum(1 - size, 0))
-        most = np.where(self._shapes == size, 0, self._shapes - 1)
-        places = (most - least + 1).prod(axis=1)
+        single = self._shapes == size
+        if self.border == 'shift':
+            single |= self._shapes < size
+        least = np.where(single, 0, 1 - size)
+        most = np.where(single, 0, self._shapes - 1)
+        # The one place of an axis that is as long as a window shows each of its pixels; of the
+        # places of a longer axis, `size` do.
+        places = np.where(single, 1.0, (most - least + 1) / size).prod(axis=1)
         scene = rng.choice(len(places), size=self.length, p=self._shares(places))
         start = rng.integers(least[scene], most[scene], endpoint=True)
         if self.border == 'shift':
@@ -161,6 +169,7 @@ class RandomWindowSampler(Sampler[Window]):
         ][self.shard :: self.num_shards]
 
     def __iter__(self) -> Iterator[Window]:
+        self._done, self._first = self._first, 0
         for window in self.windows(self.epoch)[self._done :]:
             self._done += 1
             yield window
@@ -169,7 +178,7 @@ class RandomWindowSampler(Sampler[Window]):
     def __len__(self) -> int:
         return self.length // self.num_shards
 
-    def _shares(self, places: Int64[np.ndarray, ' n']) -> Float64[np.ndarray, ' n']:
+    def _shares(self, places: Float64[np.ndarray, ' n']) -> Float64[np.ndarray, ' n']:
         """How likely each scene is: by its places, within the share of its domain."""
         if self._weights is None:
             even: Float64[np.ndarray, ' n'] = places / places.sum()

@@ -1,5 +1,6 @@
 """A table of scenes, read by windows of pixels or by geographic slices."""
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -43,6 +44,7 @@ PixelType = Literal['native', 'float32', 'unit']
 _ALWAYS = pd.Interval(pd.Timestamp.min, pd.Timestamp.max, closed='both')
 _EDGE_POINTS = 21
 _GRID_TOLERANCE_PX = 0.01
+_MOST_PIXELS = 1 << 31
 
 
 class SceneDataset(GeoDataset):
@@ -278,6 +280,12 @@ class SceneDataset(GeoDataset):
             ids, unknown = (scene.codec or self.codec).decode(raw)
         except LabelError as error:
             raise LabelError(f'{scene.mask}: {error}') from error
+        high = int(ids[ids != IGNORE_INDEX].max(initial=0))
+        if high >= self.labels.num_classes:
+            raise LabelError(
+                f'{scene.mask}: decodes to class {high}, {self.labels.name} has '
+                f'{self.labels.num_classes} classes: the codec belongs to another label space'
+            )
         if unknown and index not in self._unknown_seen:
             self._unknown_seen.add(index)
             value, count = max(unknown.items(), key=lambda item: item[1])
@@ -346,9 +354,14 @@ class SceneDataset(GeoDataset):
         if scene.crs != self.crs:
             xs, ys = Transformer.from_crs(self.crs, scene.crs, always_xy=True).transform(xs, ys)
         cols, rows = _apply(~scene.transform, xs, ys)
-        row, col = round(float(rows.min())), round(float(cols.min()))
-        height = max(round(float(rows.max())) - row, 1)
-        width = max(round(float(cols.max())) - col, 1)
+        # The size is that of the box wherever it begins; halves go up, never to the even number.
+        row, col = (math.floor(float(start.min()) + 0.5) for start in (rows, cols))
+        height, width = (max(round(float(np.ptp(ends))), 1) for ends in (rows, cols))
+        if height * width > _MOST_PIXELS:
+            raise WindowError(
+                f'the slice spans {height} x {width} pixels: give both bounds of x and y, or read '
+                'scene by scene with integers'
+            )
         return Window(index, row, col, height, width)
 
     def _mosaic(self, windows: list[Window]) -> Sample:

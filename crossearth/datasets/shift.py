@@ -6,7 +6,7 @@ from typing import Literal
 import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from crossearth.datasets.samplers import GridWindowSampler, RandomWindowSampler
 from crossearth.datasets.scene_dataset import SceneDataset
@@ -26,7 +26,8 @@ class ShiftDataModule(pl.LightningDataModule):
     On the device, images become float32 in [0, 1], and training batches pass through `augment`.
     Domains are named in `domains`, in the order of the test loaders: `'source'` first, if it has
     scenes to test on, then the unseen ones. Windows are dealt out to the processes without
-    repetition, so metrics summed over them count each window once.
+    repetition, and pixels that two test windows share are scored in the first: metrics summed over
+    the processes count each pixel once.
 
     Args:
         train: Labelled scenes of the source domain.
@@ -99,6 +100,13 @@ class ShiftDataModule(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Sample]:
         """Random windows of the source; the last batch of an epoch is dropped if it is short."""
         shard, num_shards = self._shard()
+        share = self.windows_per_epoch // num_shards
+        if share < self.batch_size:
+            raise ConfigError(
+                f'{self.windows_per_epoch} windows an epoch are {share} for each of {num_shards} '
+                f'processes, no batch of {self.batch_size}: raise windows_per_epoch or lower '
+                'batch_size'
+            )
         sampler = RandomWindowSampler(
             self.train,
             self.size_px,
@@ -137,10 +145,10 @@ class ShiftDataModule(pl.LightningDataModule):
         sampler = GridWindowSampler(
             dataset, self.test_size_px, pad=self.pad, shard=shard, num_shards=num_shards
         )
-        return self._loader(dataset, sampler, drop_last=False)
+        return self._loader(_CountedOnce(dataset), sampler, drop_last=False)
 
     def _loader(
-        self, dataset: SceneDataset, sampler: Sampler[Window], *, drop_last: bool
+        self, dataset: Dataset[Sample], sampler: Sampler[Window], *, drop_last: bool
     ) -> DataLoader[Sample]:
         return DataLoader(
             dataset,
@@ -155,6 +163,25 @@ class ShiftDataModule(pl.LightningDataModule):
         if self.trainer is None:
             return 0, 1
         return self.trainer.global_rank, self.trainer.world_size
+
+
+class _CountedOnce(Dataset[Sample]):
+    """Windows of a grid, in which pixels that an earlier window has shown too are ignored.
+
+    The last window of a row or column is moved back to end at the border, where it overlaps the
+    one before; the model sees it whole, but each pixel is scored once.
+    """
+
+    def __init__(self, dataset: SceneDataset) -> None:
+        self.dataset = dataset
+
+    def __getitem__(self, window: Window) -> Sample:
+        sample = self.dataset[window]
+        seen_rows, seen_cols = -window.row % window.height, -window.col % window.width
+        mask = sample['mask'].clone()
+        mask[:seen_rows] = IGNORE_INDEX
+        mask[:, :seen_cols] = IGNORE_INDEX
+        return {**sample, 'mask': mask}
 
 
 def augment_pair(augment: nn.Module, batch: Sample) -> Sample:

@@ -6,11 +6,12 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 from rasterio.enums import Resampling
+from rasterio.errors import RasterioError
 from torch import Tensor
 
 from crossearth.datasets.folder import list_rasters
 from crossearth.datasets.scene import open_raster
-from crossearth.errors import BandError
+from crossearth.errors import BandError, SceneError
 
 __all__ = ['read_style_images']
 
@@ -28,6 +29,7 @@ def read_style_images(
     Raises:
         SceneNotFoundError: If the folder is missing or empty.
         BandError: If an image has fewer than three bands, or is not of 8 bits.
+        SceneError: If an image is damaged.
     """
     files = list_rasters(folder)
     if limit is not None and limit < len(files):
@@ -40,8 +42,13 @@ def read_style_images(
                     f'{path}: {source.count} band(s) of {source.dtypes[0]}, expected three of '
                     'uint8: export style images as 8-bit RGB'
                 )
-            pixels = source.read(
-                [1, 2, 3], out_shape=(3, size_px, size_px), resampling=Resampling.average
-            )
+            try:
+                pixels = source.read(
+                    [1, 2, 3], out_shape=(3, size_px, size_px), resampling=Resampling.average
+                )
+            except RasterioError as error:
+                raise SceneError(
+                    f'{path}: cannot be read ({error}); the file is damaged: fetch it again'
+                ) from error
         squares.append(torch.from_numpy(pixels))
     return torch.stack(squares)

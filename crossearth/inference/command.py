@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from crossearth.errors import ConfigError
+from crossearth.errors import ConfigError, SceneError
 from crossearth.inference.many import Outcome, predict_scenes
 from crossearth.inference.predict import SceneEstimate, estimate_scene, predict_scene
 from crossearth.inference.sources import find_scenes, tasks_of
@@ -97,13 +97,18 @@ def run_predict(arguments: argparse.Namespace) -> str:
         CrossEarthError: To be printed as one line.
     """
     if arguments.threads is not None:
+        if arguments.threads < 1:
+            raise ConfigError(f'--threads {arguments.threads}: expected at least 1')
         torch.set_num_threads(arguments.threads)
     load = functools.partial(_load, arguments.weights, arguments.device)
     scenes = find_scenes(arguments.scene)
-    single = scenes == [arguments.scene] and Path(arguments.map).suffix.lower() in {
-        '.tif',
-        '.tiff',
-    }
+    suffix = Path(arguments.map).suffix.lower()
+    single = scenes == [arguments.scene] and suffix in {'.tif', '.tiff'}
+    if suffix and not single and not Path(arguments.map).is_dir():
+        raise ConfigError(
+            f'{arguments.map}: expected a name that ends in .tif for one scene, or a folder for '
+            f'{len(scenes)}'
+        )
     if arguments.dry_run:
         return _estimate(load(), scenes, arguments)
     settings = _settings(arguments)
@@ -154,6 +159,9 @@ def run_predict(arguments: argparse.Namespace) -> str:
             retry=arguments.retry,
             progress=tell,
         )
+    missing = summary.count('failed') + summary.count('quarantined')
+    if missing:
+        raise SceneError(f'{missing} of {share} scenes have no map\n{summary}')
     return str(summary)
 
 
@@ -192,6 +200,8 @@ def _shard(text: str) -> tuple[int, int]:
     index, _, count = text.partition('/')
     if not (index.isdigit() and count.isdigit()):
         raise argparse.ArgumentTypeError(f'{text!r} is not of the form I/N, as 3/16')
+    if not 1 <= int(index) <= int(count):
+        raise argparse.ArgumentTypeError(f'{text!r}: the share must be from 1 to {count}')
     return int(index), int(count)
 
 
@@ -205,7 +215,11 @@ def _labels(arguments: argparse.Namespace) -> LabelSpace | None:
 
 def _load(weights: str, device: str) -> nn.Module:
     model: nn.Module = _models().load_model(weights)
-    return model.to(device)
+    try:
+        return model.to(device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f'device {device!r} cannot be used ({reason}): try cpu') from error
 
 
 def _models() -> Any:

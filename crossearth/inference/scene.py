@@ -41,7 +41,8 @@ def gdal_environment(cache_bytes: int = _CACHE_BYTES) -> Iterator[None]:
     it to the brim. The size is that of the process; the former one is put back.
     """
     with (
-        rasterio.Env(GDAL_CACHEMAX=cache_bytes),
+        # The shortcut for whole PNGs gives a truncated one as if it were complete.
+        rasterio.Env(GDAL_CACHEMAX=cache_bytes, GDAL_PNG_WHOLE_IMAGE_OPTIM='NO'),
         warnings.catch_warnings(),
     ):
         warnings.simplefilter('ignore', NotGeoreferencedWarning)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from crossearth.errors import ConfigError, SceneNotFoundError
+from crossearth.errors import ConfigError, SceneError, SceneNotFoundError
 
 __all__ = ['Task', 'find_scenes', 'tasks_of']
 
@@ -87,14 +87,20 @@ def find_scenes(source: str | Path) -> list[str]:
             if found.suffix.lower() in _RASTERS and not found.name.startswith('.')
         )
     elif suffix == '.zip':
-        with zipfile.ZipFile(path) as archive:
-            scenes = [
-                f'/vsizip/{path}/{inner}'
-                for inner in sorted(archive.namelist())
-                if inner.lower().endswith(_RASTERS)
-            ]
+        try:
+            with zipfile.ZipFile(path) as archive:
+                scenes = [
+                    f'/vsizip/{path}/{inner}'
+                    for inner in sorted(archive.namelist())
+                    if inner.lower().endswith(_RASTERS)
+                ]
+        except zipfile.BadZipFile as error:
+            raise SceneError(f'{path} is no whole zip archive ({error}): fetch it again') from error
     elif suffix == '.txt':
-        lines = path.read_text(encoding='utf-8').splitlines()
+        try:
+            lines = path.read_text(encoding='utf-8').splitlines()
+        except UnicodeDecodeError as error:
+            raise ConfigError(f'{path} is no list of scenes in UTF-8 ({error})') from error
         scenes = [_beside(path, line.strip()) for line in lines if line.strip()]
     elif suffix == '.csv':
         with path.open(newline='', encoding='utf-8') as file:

@@ -12,7 +12,6 @@ from crossearth.models.builders import (
 )
 from crossearth.models.checkpoint import (
     ModelInfo,
-    frozen_names,
     load_model,
     read_model_info,
     save_model,
@@ -22,6 +21,12 @@ from crossearth.models.deformable import MultiScaleDeformableAttention, deformab
 from crossearth.models.dinov2 import convert_dinov2, dinov2_vit
 from crossearth.models.features import Backbone, Decoder, Features
 from crossearth.models.fpn import FPNDecoder
+from crossearth.models.freezing import (
+    frozen_marks,
+    frozen_names,
+    other_marks,
+    rest_frozen,
+)
 from crossearth.models.geospatial import GeospatialSemanticExtractor, Injector
 from crossearth.models.losses import dice_loss, pixel_losses
 from crossearth.models.mask2former import Mask2FormerDecoder, MaskPredictions
@@ -89,6 +94,7 @@ __all__ = [
     'dice_loss',
     'dinov2_vit',
     'fpn_timm',
+    'frozen_marks',
     'frozen_names',
     'frozen_vit_large',
     'load_model',
@@ -97,12 +103,14 @@ __all__ = [
     'load_style_transformer',
     'load_weights',
     'mask_losses',
+    'other_marks',
     'pixel_losses',
     'read_model_info',
     'read_weights',
     'rein_vit_fpn',
     'rein_vit_large',
     'resize_mtp',
+    'rest_frozen',
     'rvsa_vit_base',
     'rvsa_vit_large',
     'save_model',

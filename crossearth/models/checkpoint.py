@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from crossearth.errors import CheckpointError, ConfigError, LabelError
 from crossearth.labels import LabelSpace
 from crossearth.models import builders
+from crossearth.models.freezing import frozen_marks, frozen_names, other_marks
 from crossearth.models.segmenter import Recipe, Segmenter
 
-__all__ = ['ModelInfo', 'frozen_names', 'load_model', 'read_model_info', 'save_model']
+__all__ = ['ModelInfo', 'load_model', 'read_model_info', 'save_model']
 
 _FORMAT = 'crossearth-model'
 _VERSION = 1
@@ -37,7 +38,7 @@ class ModelInfo:
         gsd_m: Ground sampling distance of the training imagery in metres, or None.
         complete: Whether the file holds every weight. Otherwise frozen weights are missing, and
             the builder gets them anew.
-        frozen_norms: Name → Euclidean norm of each frozen tensor that is not in the file, to
+        frozen_marks: Name → mark of each frozen tensor that is not in the file, to
             tell when the builder gets others.
     """
 
@@ -46,7 +47,7 @@ class ModelInfo:
     bands: tuple[str, ...] | None = None
     gsd_m: float | None = None
     complete: bool = True
-    frozen_norms: Mapping[str, float] | None = None
+    frozen_marks: Mapping[str, float] | None = None
 
 
 def save_model(
@@ -120,7 +121,7 @@ def save_model(
         'bands': None if bands is None else list(bands),
         'gsd_m': gsd_m,
         'complete': not left_out,
-        'frozen_norms': {name: _norm(state[name]) for name in sorted(left_out)},
+        'frozen_marks': frozen_marks(state, left_out),
     }
     try:
         text = json.dumps(header)
@@ -180,7 +181,7 @@ def read_model_info(path: str | Path) -> ModelInfo:
             bands=None if bands is None else tuple(bands),
             gsd_m=header['gsd_m'],
             complete=bool(header['complete']),
-            frozen_norms=dict(header['frozen_norms']),
+            frozen_marks=dict(header['frozen_marks']),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
@@ -240,7 +241,7 @@ def load_model(path: str | Path, *, pretrained: bool | str | Path | None = None)
     except (ConfigError, TypeError) as error:
         raise CheckpointError(f'{path} names a model that cannot be built: {error}') from error
     wanted = model.state_dict()
-    frozen = set() if info.complete else frozen_names(model)
+    frozen = set(info.frozen_marks or {})
     with safe_open(path, framework='pt') as file:
         names = set(file.keys())
         for kind, stray in (
@@ -285,32 +286,13 @@ def _recipe(model: nn.Module, builder: str | None, arguments: Mapping[str, Any] 
     return recipe
 
 
-def frozen_names(model: nn.Module) -> set[str]:
-    """State of modules that training cannot change: frozen parameters, buffers under them.
-
-    A buffer counts as frozen where all parameters of a module around it, the model itself left
-    out, are frozen: such a module is in eval mode.
-    """
-    frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
-    for prefix, module in model.named_modules():
-        parameters = list(module.parameters())
-        if prefix and parameters and not any(p.requires_grad for p in parameters):
-            frozen |= {f'{prefix}.{name}' for name, _ in module.named_buffers()}
-    return frozen & set(model.state_dict())
-
-
-def _norm(tensor: Tensor) -> float:
-    return float(tensor.detach().double().norm())
-
-
 def _check_frozen(path: Path, info: ModelInfo, state: Mapping[str, Tensor]) -> None:
-    for name, norm in (info.frozen_norms or {}).items():
-        # a tolerance, for resizing differs in the last bits from one version of torch to the next
-        if name not in state or abs(_norm(state[name]) - norm) > 1e-3 * max(norm, 1e-6):
-            raise CheckpointError(
-                f'{path} was trained over other frozen weights than the builder got (first '
-                f'difference {name!r}): give those it was trained over as pretrained=…'
-            )
+    others = other_marks(info.frozen_marks or {}, state)
+    if others:
+        raise CheckpointError(
+            f'{path} was trained over other frozen weights than the builder got (first '
+            f'difference {others[0]!r}): give those it was trained over as pretrained=…'
+        )
 
 
 def _label_space(header: Mapping[str, Any]) -> LabelSpace:

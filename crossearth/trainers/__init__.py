@@ -3,6 +3,7 @@
 from crossearth.trainers.checkpoint import check_checkpoint
 from crossearth.trainers.domain_generalization import DomainGeneralizationTask
 from crossearth.trainers.optimizer import parameter_groups, poly_factor
+from crossearth.trainers.report import score_table
 from crossearth.trainers.restoration import restoration_losses
 from crossearth.trainers.saving import SaveModel
 from crossearth.trainers.styles import fourier_style
@@ -15,4 +16,5 @@ __all__ = [
     'parameter_groups',
     'poly_factor',
     'restoration_losses',
+    'score_table',
 ]

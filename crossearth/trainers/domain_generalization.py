@@ -1,5 +1,6 @@
 """Training on one domain, testing on many."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, Literal, cast
 
@@ -14,7 +15,15 @@ from torchgeo.tasks import BaseTask
 from crossearth.errors import CheckpointError, ConfigError, LabelError, ShapeError
 from crossearth.labels import LabelSpace
 from crossearth.metrics import confusion_matrix, iou_per_class, mean_iou
-from crossearth.models import CrossEarth, Segmenter, frozen_names, pixel_losses
+from crossearth.models import (
+    CrossEarth,
+    Segmenter,
+    frozen_marks,
+    frozen_names,
+    other_marks,
+    pixel_losses,
+    rest_frozen,
+)
 from crossearth.trainers.optimizer import parameter_groups, poly_factor
 from crossearth.trainers.restoration import Norm, restoration_losses
 
@@ -111,6 +120,16 @@ class DomainGeneralizationTask(BaseTask):
         self.decay_steps = decay_steps
         self.confusion: dict[str, Int64[Tensor, 'k k']] = {}
 
+    def train(self, mode: bool = True) -> 'DomainGeneralizationTask':
+        """Training mode for what trains; frozen modules stay in eval mode."""
+        super().train(mode)
+        rest_frozen(self)
+        return self
+
+    def on_fit_start(self) -> None:
+        """Train what was built or loaded in eval mode, and nothing that is frozen."""
+        self.train()
+
     def configure_models(self) -> None:
         """Nothing to do: the model comes built."""
 
@@ -141,6 +160,7 @@ class DomainGeneralizationTask(BaseTask):
         self, image: Float[Tensor, 'b c h w'], labels: Int64[Tensor, 'b h w']
     ) -> dict[str, Float[Tensor, '']]:
         """The weighted terms of eq. 10 for a batch, by name."""
+        image = image.to(self.dtype)  # half precision, where the whole model has it
         styled: Float[Tensor, 'b c h w'] = image if self.style is None else self.style(image)
         if isinstance(self.model, Segmenter):
             self._check_classes(self.model.num_classes)
@@ -195,8 +215,9 @@ class DomainGeneralizationTask(BaseTask):
                 self.log(f'test/{domain}/{name}', iou, rank_zero_only=True)
             if domain != 'source':
                 unseen.append(score)
-        if unseen:
-            self.log('test/unseen/mIoU', sum(unseen) / len(unseen), rank_zero_only=True)
+        known = [score for score in unseen if not math.isnan(score)]
+        if known:  # a domain without a pixel of the scored classes has no score
+            self.log('test/unseen/mIoU', sum(known) / len(known), rank_zero_only=True)
 
     def predict_step(self, batch: Sample, batch_idx: int) -> UInt8[Tensor, 'b h w']:  # noqa: ARG002  # lightning's signature
         """Class ids of a batch."""
@@ -207,6 +228,7 @@ class DomainGeneralizationTask(BaseTask):
         """Leave frozen weights out."""
         frozen = frozen_names(self)
         state = checkpoint['state_dict']
+        checkpoint['frozen_marks'] = frozen_marks(state, frozen & state.keys())
         checkpoint['state_dict'] = {key: state[key] for key in state if key not in frozen}
 
     def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
@@ -227,6 +249,12 @@ class DomainGeneralizationTask(BaseTask):
                 f'{len(surplus)} are left over, {len(other)} have another shape; first {first}: '
                 f'expected {own.get(first)}, got {theirs.get(first)}. Build the model that was '
                 'trained'
+            )
+        others = other_marks(checkpoint.get('frozen_marks', {}), self.state_dict())
+        if others:
+            raise CheckpointError(
+                'checkpoint was trained over other frozen weights than this model has, first '
+                f'{others[0]}: build the model with the pretrained weights it was trained over'
             )
 
     def _count(self, batch: Sample, domain: str) -> None:
@@ -262,7 +290,7 @@ class DomainGeneralizationTask(BaseTask):
     def _logits(
         self, image: Float[Tensor, 'b c h w'], mask: Int64[Tensor, 'b h w']
     ) -> Float[Tensor, 'b k h w']:
-        logits: Float[Tensor, 'b k h w'] = self(image)
+        logits: Float[Tensor, 'b k h w'] = self(image.to(self.dtype))
         wanted = (image.shape[0], self.labels.num_classes, *mask.shape[-2:])
         if logits.shape != wanted:
             problem = (

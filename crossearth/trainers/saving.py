@@ -1,10 +1,11 @@
 """The trained model as a file that others can load."""
 
 import os
+from pathlib import Path
 
 import lightning.pytorch as pl
 
-from crossearth.errors import ConfigError
+from crossearth.errors import ConfigError, WriteError
 from crossearth.models import Segmenter, save_model
 from crossearth.trainers.domain_generalization import DomainGeneralizationTask
 
@@ -20,6 +21,7 @@ class SaveModel(pl.Callback):
     Raises:
         ConfigError: At the start of training, if the model was not made by a builder of this
             library, so that nobody could build it again from the file.
+        WriteError: At the start of training, if the folder cannot be written to.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -33,6 +35,9 @@ class SaveModel(pl.Callback):
                 f'SaveModel cannot write {type(model).__name__}: expected a model made by a '
                 'builder of crossearth.models; use a checkpoint of lightning for others'
             )
+        folder = Path(self.path).absolute().parent
+        if not os.access(folder, os.W_OK):
+            raise WriteError(f'{folder}: cannot be written to; choose another path for the model')
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the file, from one process."""

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from crossearth.datasets import FolderDataset
-from crossearth.errors import SceneNotFoundError
+from crossearth.errors import LabelError, SceneNotFoundError
 from crossearth.labels import ISPRS, ROAD, ThresholdCodec
 
 rng = np.random.default_rng(0)
@@ -88,3 +88,21 @@ def test_real_roads_are_read_as_pillow_reads_them(real_data):
         with Image.open(scene.mask) as picture:
             roads = np.asarray(picture.convert('L')) >= 128
         assert (sample['mask'].numpy() == roads).all()
+
+
+def test_files_of_the_system_are_passed_over_and_twins_are_named(write_raster, tmp_path):
+    write_raster('images/a.tif', PICTURE)
+    (tmp_path / 'images/._a.tif').write_text('not an image')
+    write_raster('masks/a.tif', LABELS)
+    assert len(FolderDataset(tmp_path / 'images', tmp_path / 'masks', labels=ISPRS)) == 1
+    write_raster('masks/a.png', LABELS, crs=None, driver='PNG')
+    with pytest.raises(LabelError, match=r'a\.tif: .*a\.png is a mask of the same name'):
+        FolderDataset(tmp_path / 'images', tmp_path / 'masks', labels=ISPRS)
+
+
+def test_grey_webp_masks_hold_ids(write_raster, tmp_path):
+    write_raster('images/a.tif', PICTURE)
+    lossless = {'crs': None, 'driver': 'WEBP', 'LOSSLESS': 'YES'}
+    write_raster('masks/a.webp', np.repeat(LABELS, 3, axis=0), **lossless)
+    sample = FolderDataset(tmp_path / 'images', tmp_path / 'masks', labels=ISPRS)[0]
+    assert (sample['mask'].numpy() == LABELS[0]).all()

@@ -139,3 +139,28 @@ def test_arguments_without_meaning_are_refused(dataset):
         GridWindowSampler(data, 8, shard=2, num_shards=2)
     with pytest.raises(ConfigError, match='at least 1 pixel'):
         GridWindowSampler(data, 0)
+
+
+@pytest.mark.parametrize('border', ['pad', 'shift'])
+def test_scenes_as_large_as_a_window_get_their_share_beside_larger_ones(dataset, border):
+    data = dataset((8, 8), (9, 40))
+    windows = RandomWindowSampler(data, 8, length=60_000, border=border).windows(0)
+    small = coverage(windows, 0, 8, 8)
+    assert (small == small[0, 0]).all()
+    if border == 'pad':
+        assert coverage(windows, 1, 9, 40).mean() == pytest.approx(small[0, 0], rel=0.05)
+    else:
+        assert 0.05 < small[0, 0] / 60_000 < 0.25
+
+
+def test_a_loop_that_was_broken_off_starts_anew(dataset):
+    sampler = RandomWindowSampler(dataset((40, 40)), 8, length=5)
+    first = next(iter(sampler))
+    again = list(sampler)
+    assert len(again) == 5
+    assert again[0] == first
+
+
+def test_a_border_that_is_not_known_is_refused(dataset, unchecked):
+    with pytest.raises(ConfigError, match="choose 'pad' or 'shift'"):
+        RandomWindowSampler(dataset((40, 40)), 8, length=1, border='nonsense')

@@ -27,7 +27,7 @@ from crossearth.errors import (
     WindowError,
 )
 from crossearth.geometry import Window
-from crossearth.labels import ISPRS, ColourCodec
+from crossearth.labels import ISPRS, ColourCodec, IdCodec
 
 HEIGHT, WIDTH = 40, 56
 
@@ -327,3 +327,33 @@ def test_files_left_open_at_exit_leave_no_noise(scene, tmp_path):
         env={**os.environ, 'PYTHONPATH': str(Path(crossearth.__file__).parents[1])},
     )
     assert run.stderr == ''
+
+
+@pytest.mark.parametrize('shift', [0.0, 0.25, 0.5, 0.75, 1.25])
+def test_a_slice_has_the_size_of_its_box_wherever_it_begins(scene, shift):
+    dataset = SceneDataset([scene], ISPRS)
+    x, y = 400_002 + shift, 5_799_990 + shift
+    assert dataset[x : x + 2.5, y : y + 2.5]['image'].shape == (3, 5, 5)
+
+
+def test_a_truncated_png_is_an_error_too(write_raster):
+    noise = np.random.default_rng(0).integers(0, 255, (3, 300, 300), np.uint8)
+    path = write_raster('a.png', noise, crs=None, driver='PNG')
+    scene = read_scene(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(SceneError, match=r'a\.png: rows 0-300.*damaged or truncated'):
+        SceneDataset([scene], ISPRS)[0]
+
+
+def test_infinite_values_are_no_data(write_raster):
+    pixels = picture(dtype=np.float32)
+    pixels[0, 2, 3] = np.inf
+    scene = read_scene(write_raster('a.tif', pixels), write_raster('m.tif', mask()))
+    ids = SceneDataset([scene], ISPRS)[0]['mask'].numpy()
+    assert np.argwhere(ids == 255).tolist() == [[2, 3]]
+
+
+def test_a_codec_of_another_label_space_is_refused(scene):
+    codec = IdCodec({i: i + 1 for i in range(6)})
+    with pytest.raises(LabelError, match='decodes to class 6, isprs has 6 classes'):
+        SceneDataset([scene], ISPRS, codec=codec)[0]

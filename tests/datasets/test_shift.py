@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import kornia.augmentation as K
 import numpy as np
 import pytest
@@ -6,6 +8,7 @@ from torch import nn
 
 from crossearth.datasets import FolderDataset, ShiftDataModule
 from crossearth.datasets.shift import augment_pair
+from crossearth.errors import ConfigError
 from crossearth.labels import ISPRS
 
 
@@ -64,3 +67,20 @@ def test_an_augmentation_that_does_nothing_leaves_every_label_as_it_was():
     mask = torch.arange(256).view(1, 16, 16)
     kept = augment_pair(nn.Identity(), {'image': torch.rand(1, 3, 16, 16), 'mask': mask})
     assert torch.equal(kept['mask'], mask)
+
+
+def test_each_pixel_is_scored_once_where_test_windows_overlap(data):
+    counted = torch.zeros(2, 40, 50, dtype=torch.int64)
+    for batch in data.test_dataloader()[0]:
+        for mask, scene, transform in zip(
+            batch['mask'], batch['index'], batch['transform'], strict=True
+        ):
+            col, row = int((transform[2] - 400_000) / 0.5), int((5_800_000 - transform[5]) / 0.5)
+            counted[scene, row : row + 16, col : col + 16] += mask != 255
+    assert (counted == 1).all()
+
+
+def test_shares_without_a_batch_are_refused(data):
+    data.trainer = SimpleNamespace(global_rank=0, world_size=5)
+    with pytest.raises(ConfigError, match='2 for each of 5 processes, no batch of 3'):
+        data.train_dataloader()

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from crossearth import models
-from crossearth.errors import CrossEarthError
+from crossearth.errors import ConfigError, CrossEarthError, SceneError
 from crossearth.inference import estimate_scene, predict_scene
 from crossearth.inference.command import (
     add_predict_arguments,
@@ -59,15 +59,20 @@ def test_folders_are_mapped_scene_by_scene(write_scene: Write, tmp_path: Path) -
     for index in range(2):
         write_scene(random_image(50, 60, seed=index), f'in/{index}.tif')
     (tmp_path / 'in' / 'z.tif').write_text('no raster')
-    text = predict(tmp_path / 'in', tmp_path / 'out', '--weights', 1)
-    assert text.startswith('2 done, 0 present, 0 failed, 1 quarantined; 2 windows')
+    with pytest.raises(SceneError, match='1 of 3 scenes have no map') as told:
+        predict(tmp_path / 'in', tmp_path / 'out', '--weights', 1)
+    text = str(told.value)
+    assert '2 done, 0 present, 0 failed, 1 quarantined; 2 windows' in text
     assert 'z.tif is not a raster' in text
     assert labels_of(tmp_path / 'out' / '1.tif').shape == (50, 60)
+    (tmp_path / 'in' / 'z.tif').unlink()
     shares = [
         predict(tmp_path / 'in', tmp_path / 'out2', '--weights', 1, '--shard', share)
         for share in ('1/2', '2/2')
     ]
     assert [text.split(',')[0] for text in shares] == ['1 done', '1 done']
+    with pytest.raises(ConfigError, match=r'out\.tif: expected a name that ends in \.tif for one'):
+        predict(tmp_path / 'in', tmp_path / 'out.tif', '--weights', 1)
 
 
 def test_shards_and_resume_make_one_map(write_scene: Write, tmp_path: Path) -> None:

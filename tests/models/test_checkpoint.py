@@ -129,7 +129,7 @@ def test_only_builders_build(small, tmp_path, builder):
             'bands': None,
             'gsd_m': None,
             'complete': True,
-            'frozen_norms': {},
+            'frozen_marks': {},
         }
     )
     edit_header(tmp_path / 'm.safetensors', model=header)

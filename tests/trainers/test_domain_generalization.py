@@ -1,3 +1,5 @@
+import math
+
 import lightning.pytorch as pl
 import numpy as np
 import pytest
@@ -133,6 +135,7 @@ def test_frozen_weights_stay_as_they_are_and_out_of_the_checkpoint(tmp_path, dat
     content = torch.load(path, weights_only=True)
     assert sorted(content['state_dict']) == ['model.head.bias', 'model.head.weight']
     again = DomainGeneralizationTask(Threshold(), labels=TWO)
+    again.model.frozen.load_state_dict(model.frozen.state_dict())
     trainer(tmp_path).test(again, datamodule=data, ckpt_path=path, verbose=False, weights_only=True)
     assert torch.equal(again.model.head.weight, model.head.weight)
 
@@ -191,3 +194,61 @@ def test_data_of_other_classes_bands_or_without_masks_are_refused(folder, tmp_pa
         ShiftDataModule(source, unseen={'source': source})
     with pytest.raises(ConfigError, match='make no batch'):
         ShiftDataModule(source, windows_per_epoch=2, batch_size=4)
+
+
+def test_a_frozen_backbone_with_batch_norms_does_not_drift(tmp_path, data):
+    class Normed(Threshold):
+        def __init__(self):
+            super().__init__()
+            self.norm = nn.BatchNorm2d(1).requires_grad_(False)
+
+        def forward(self, image):
+            return super().forward(self.norm(image))
+
+    model = Normed().eval()
+    task = DomainGeneralizationTask(model, labels=TWO, lr=0.05)
+    trainer(tmp_path, max_steps=3, enable_checkpointing=False).fit(task, datamodule=data)
+    assert model.norm.running_mean.item() == 0
+    assert model.norm.num_batches_tracked == 0
+
+
+def test_a_checkpoint_over_other_frozen_weights_is_refused(tmp_path, data):
+    task, run = fit(tmp_path, data, steps=1)
+    path = tmp_path / 'last.ckpt'
+    run.save_checkpoint(path)
+    other = DomainGeneralizationTask(Threshold(), labels=TWO)
+    other.model.frozen.weight.data += 3
+    with pytest.raises(CheckpointError, match=r'other frozen weights .* first model\.frozen'):
+        trainer(tmp_path).test(other, datamodule=data, ckpt_path=path, weights_only=True)
+    same = DomainGeneralizationTask(Threshold(), labels=TWO)
+    same.model.frozen.load_state_dict(task.model.frozen.state_dict())
+    trainer(tmp_path).test(same, datamodule=data, ckpt_path=path, weights_only=True, verbose=False)
+
+
+def test_a_model_in_half_precision_trains_and_tests(tmp_path, data):
+    task = DomainGeneralizationTask(Threshold(), labels=TWO, lr=0.05)
+    run = trainer(tmp_path, max_steps=2, enable_checkpointing=False, precision='bf16-true')
+    run.fit(task, datamodule=data)
+    run.test(task, datamodule=data, verbose=False)
+    assert task.confusion['source'].sum() == 2 * 38 * 44
+
+
+def test_a_domain_without_the_scored_class_does_not_spoil_the_mean(tmp_path, folder, write_raster):
+    space = LabelSpace('one', ('dark', 'bright'), ((0, 0, 0), (255, 255, 255)), scored=(1,))
+    for name, value in (('some', 1), ('none', 0)):
+        write_raster(f'{name}/images/a.tif', np.full((1, 16, 16), 10, np.uint8))
+        write_raster(f'{name}/masks/a.tif', np.full((1, 16, 16), value, np.uint8))
+    some, none = (
+        FolderDataset(tmp_path / name / 'images', tmp_path / name / 'masks', labels=space)
+        for name in ('some', 'none')
+    )
+    model = nn.Conv2d(1, 2, 1)
+    nn.init.zeros_(model.weight)
+    nn.init.constant_(model.bias, 0)
+    model.bias.data[0] = 1  # everything is dark: no bright pixel is predicted
+    task = DomainGeneralizationTask(model, labels=space)
+    data = ShiftDataModule(some, unseen={'none': none, 'some': some}, size_px=16, batch_size=1)
+    run = trainer(tmp_path)
+    run.test(task, datamodule=data, verbose=False)
+    assert math.isnan(run.callback_metrics['test/none/mIoU'])
+    assert run.callback_metrics['test/unseen/mIoU'] == 0

@@ -1,0 +1,44 @@
+import torch
+from torch import nn
+
+from crossearth.models import (
+    fpn_timm,
+    frozen_marks,
+    frozen_names,
+    load_model,
+    other_marks,
+    rest_frozen,
+    save_model,
+)
+
+
+def test_marks_tell_random_weights_of_one_size_apart_but_not_their_last_bits():
+    torch.manual_seed(0)
+    first, second = torch.randn(64, 64, 3, 3), torch.randn(64, 64, 3, 3)
+    marks = frozen_marks({'a': first}, {'a'})
+    assert other_marks(marks, {'a': second}) == ['a']
+    assert other_marks(marks, {'b': first}) == ['a']
+    assert other_marks(marks, {'a': first * (1 + 1e-6)}) == []
+
+
+def test_frozen_batch_norms_rest_while_the_others_learn():
+    model = nn.Sequential(nn.BatchNorm2d(3).requires_grad_(False), nn.BatchNorm2d(3)).train()
+    rest_frozen(model)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    model(torch.rand(4, 3, 8, 8))
+    changed = {name for name, value in model.state_dict().items() if (value != before[name]).any()}
+    assert changed == {'1.running_mean', '1.running_var', '1.num_batches_tracked'}
+    assert frozen_names(model) & changed == set()
+
+
+def test_a_model_whose_backbone_was_frozen_by_hand_comes_back(tmp_path):
+    torch.manual_seed(0)
+    source = fpn_timm('resnet10t', num_classes=6, width=16)
+    weights = tmp_path / 'backbone.pt'
+    torch.save(source.backbone.model.state_dict(), weights)
+    model = fpn_timm('resnet10t', num_classes=6, width=16, pretrained=str(weights)).eval()
+    model.backbone.requires_grad_(False)
+    save_model(model, tmp_path / 'model.safetensors')
+    again = load_model(tmp_path / 'model.safetensors')
+    image = torch.rand(1, 3, 32, 32)
+    assert torch.equal(again(image), model(image))
