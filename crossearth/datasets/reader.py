@@ -175,14 +175,16 @@ class SceneReader:
         handle = self._open(path).handle
         rows, cols = _inside(scene, window)
         place = _raster_window(window, rows, cols)
-        indexes = list(range(1, handle.count + 1)) if bands is None else list(bands)
+        indexes = handle.indexes if bands is None else bands
         smaller: dict[str, Any] = {}
         if factor > 1:
             height, width = rows.stop - rows.start, cols.stop - cols.start
             shape = (len(indexes), max(height // factor, 1), max(width // factor, 1))
             smaller = {'out_shape': shape, 'resampling': Resampling.average}
         try:
-            pixels: Shaped[np.ndarray, 'c a b'] = handle.read(indexes, window=place, **smaller)
+            pixels: Shaped[np.ndarray, 'c a b'] = handle.read(
+                list(indexes), window=place, **smaller
+            )
         except RasterioError as error:
             reason = error.__cause__ or error
             raise SceneError(
