@@ -44,7 +44,10 @@ _ARCHIVE = Archive(
     chip_px=1024,
     georeferencing='none',
     licence='terms of its authors: research only',
-    citation='Liu et al., CASID, ISPRS Journal, 2023',
+    citation=(
+        'Liu et al., A large-scale climate-aware satellite image dataset for domain adaptive '
+        'land-cover semantic segmentation, ISPRS Journal 205, 2023'
+    ),
     url='https://github.com/Linwei-Chen/CASID',
     how_to_get=(
         'Ask its authors for CASID and unpack it below one folder, so that images id.png and masks '

@@ -20,7 +20,7 @@ __all__ = ['WHOLE_PNG', 'Header', 'HeaderCache', 'cache_folder', 'open_raster', 
 WHOLE_PNG = {'GDAL_PNG_WHOLE_IMAGE_OPTIM': 'NO'}
 """GDAL's shortcut gives a truncated PNG as if it were whole; for opening and reading."""
 
-_VERSION = 1
+_VERSION = 2
 _WORTH_KEEPING = 500  # headers; fewer are read again faster than anybody notices
 
 type Stamp = list[int]
@@ -116,6 +116,7 @@ class HeaderCache:
         self._file = cache_folder() / 'headers' / f'{name}.json'
         self._stored: dict[str, list[Any]] | None = None
         self._used: dict[str, list[Any]] = {}
+        self._wkts: list[str] = []
         self._names: dict[str, frozenset[str]] = {}
         self._fresh = 0
 
@@ -133,14 +134,28 @@ class HeaderCache:
         entry = self._load().get(name)
         if entry is not None and entry[0] == stamp:
             self._used[name] = entry
-            height, width, dtypes, nodata, alpha, wkt, transform = entry[1]
+            height, width, dtypes, nodata, alpha, crs, transform = entry[1]
+            wkt = None if crs is None else self._wkts[crs]
             return Header(height, width, tuple(dtypes), nodata, tuple(alpha), wkt, tuple(transform))
         header = read_header(name)
         self._fresh += 1
-        self._used[name] = [stamp, [
-            header.height, header.width, header.dtypes, header.nodata, header.alpha,
-            header.crs_wkt, header.transform,
-        ]]  # fmt: skip
+        crs = None
+        if header.crs_wkt is not None:  # a few CRSs serve many files
+            if header.crs_wkt not in self._wkts:
+                self._wkts.append(header.crs_wkt)
+            crs = self._wkts.index(header.crs_wkt)
+        self._used[name] = [
+            stamp,
+            [
+                header.height,
+                header.width,
+                header.dtypes,
+                header.nodata,
+                header.alpha,
+                crs,
+                header.transform,
+            ],
+        ]
         return header
 
     def names_beside(self, path: str | os.PathLike[str]) -> frozenset[str]:
@@ -161,7 +176,8 @@ class HeaderCache:
         entries = {**self._load(), **self._used}
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            beside.write_text(json.dumps({'version': _VERSION, 'entries': entries}))
+            kept = {'version': _VERSION, 'crs': self._wkts, 'entries': entries}
+            beside.write_text(json.dumps(kept))
             beside.replace(self._file)
         except OSError:  # a read-only home: the next opening is as slow as this one
             with contextlib.suppress(OSError):
@@ -173,7 +189,7 @@ class HeaderCache:
             try:
                 kept = json.loads(self._file.read_bytes())
                 if kept['version'] == _VERSION:
-                    self._stored = dict(kept['entries'])
+                    self._stored, self._wkts = dict(kept['entries']), list(kept['crs'])
             except (OSError, ValueError, KeyError, TypeError):
                 pass  # none, or not one of ours: headers are read from the files
         return self._stored

@@ -176,7 +176,7 @@ class SceneReader:
         handle = self._open(path).handle
         rows, cols = _inside(scene, window)
         place = _raster_window(window, rows, cols)
-        indexes = list(range(1, handle.count + 1)) if bands is None else list(bands)
+        indexes = handle.indexes if bands is None else bands
         smaller: dict[str, Any] = {}
         png = handle.driver == 'PNG'
         if factor > 1:
@@ -185,7 +185,9 @@ class SceneReader:
             smaller = {'out_shape': shape, 'resampling': Resampling.average}
         try:
             with rasterio.Env(**WHOLE_PNG) if png else nullcontext():
-                pixels: Shaped[np.ndarray, 'c a b'] = handle.read(indexes, window=place, **smaller)
+                pixels: Shaped[np.ndarray, 'c a b'] = handle.read(
+                    list(indexes), window=place, **smaller
+                )
         except RasterioError as error:
             reason = error.__cause__ or error
             raise SceneError(

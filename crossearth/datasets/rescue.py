@@ -75,8 +75,8 @@ _ARCHIVE = Archive(
     citation='Rahnemoonfar et al., RescueNet, Scientific Data 10, 913, 2023',
     url='https://doi.org/10.6084/m9.figshare.c.6647354',
     how_to_get=(
-        'Fetch RescueNet from its page and unpack it below one folder, so that '
-        'test/test-org-img and test/test-label-img lie there.'
+        'Fetch RescueNet from its page and unpack it below one folder, so that test-org-img and '
+        'test-label-img lie somewhere below it, and those of train and val.'
     ),
 )
 

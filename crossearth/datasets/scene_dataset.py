@@ -12,7 +12,7 @@ import pandas as pd
 import shapely
 import torch
 from affine import Affine
-from jaxtyping import Bool, Float, Integer, Shaped, UInt8
+from jaxtyping import Bool, Float, Float64, Integer, Shaped, UInt8
 from pyproj import CRS, Transformer
 from torch import Tensor
 from torchgeo.datasets import GeoDataset
@@ -28,7 +28,7 @@ from crossearth.errors import (
     UnknownLabelWarning,
     WindowError,
 )
-from crossearth.geometry import Window, window_transform
+from crossearth.geometry import Window
 from crossearth.labels import IGNORE_INDEX, IdCodec, LabelCodec, LabelSpace
 from crossearth.radiometry import to_unit
 
@@ -249,12 +249,11 @@ class SceneDataset(GeoDataset):
                 f'{scene.width} columns'
             )
         pixels, valid = self._reader.image(scene, window)
-        corner = window_transform(scene.transform, window.row, window.col)
         sample: Sample = {
             'image': self._typed(torch.from_numpy(pixels), scene),
             'domain': torch.tensor(self._numbers[scene.domain]),
             'index': torch.tensor(window.scene),
-            'transform': torch.tensor(tuple(corner), dtype=torch.float64),
+            'transform': _matrix(scene.transform, window),
         }
         if scene.labelled:
             sample['mask'] = torch.from_numpy(self._labels(window, valid)).long()
@@ -395,6 +394,13 @@ def _check_weights(
     if not any(weights.values()):
         raise ConfigError('domain_weights are all 0: give one domain at least a share')
     return dict(weights)
+
+
+def _matrix(transform: Affine, window: Window) -> Float64[Tensor, '9']:
+    """`window_transform` as a tensor, without the objects in between."""
+    a, b, c, d, e, f, *_ = transform
+    x, y = a * window.col + b * window.row + c, d * window.col + e * window.row + f
+    return torch.tensor((a, b, x, d, e, y, 0.0, 0.0, 1.0), dtype=torch.float64)
 
 
 def _shown(image: Shaped[Tensor, 'c h w']) -> UInt8[np.ndarray, 'c h w']:

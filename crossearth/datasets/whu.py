@@ -27,7 +27,9 @@ from crossearth.labels import BUILDING
 __all__ = ['WHUBuildingAerial', 'WHUBuildingSatellite']
 
 _TILE_PX = 512
-_GRIDS = {1: (186, 54), 2: (67, 54), 3: (69, 54)}  # columns and rows of each whole image, in tiles
+# Columns and rows of each whole image, in tiles. Which is which, and that tiles count from 1, is
+# taken from their descriptions and names; their sum, 17388, is that of the archive.
+_GRIDS = {1: (186, 54), 2: (67, 54), 3: (69, 54)}
 _WHOLE_CRS = 'EPSG:3395'
 _WHOLE_PIXEL = 0.33957  # units of EPSG:3395, which are 1.2 times a metre there
 _FOLDER = '3. The cropped image tiles and raster labels'

@@ -74,7 +74,7 @@ def test_a_georeference_that_comes_later_beside_a_file_is_seen(keep_all, write_r
 
 
 @pytest.mark.parametrize(
-    'text', ['', '{', '[]', '{"version": 99, "entries": {}}', '{"version": 1}']
+    'text', ['', '{', '[]', '{"version": 99, "entries": {}}', '{"version": 2}']
 )
 def test_a_damaged_cache_is_as_good_as_none(keep_all, reads, write_raster, tmp_path, text):
     write_raster('x/a.tif', PIXELS)
