@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from crossearth.errors import ConfigError
 from crossearth.models.features import Backbone
+from crossearth.models.padding import crop_to
 from crossearth.models.rein_vit import ReinViT
 from crossearth.models.segmenter import Segmenter
 
@@ -76,5 +77,4 @@ class CrossEarth(Segmenter):
         else:  # has no geospatial part to switch off
             features = encoder(padded)
         size = (padded.shape[-2], padded.shape[-1])
-        restored: Tensor = self.restorer(features, size)[..., :height, :width]
-        return restored
+        return crop_to(self.restorer(features, size), height, width)

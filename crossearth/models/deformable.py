@@ -228,13 +228,11 @@ def _scatter(rows_read: Tensor, shares: Tensor, grad: Tensor, length: int) -> Te
     Sorting turns the scattered additions into another sparse product, several times faster on a
     CPU than `index_add_`, and in a fixed order whatever the number of threads.
     """
-    order = rows_read.view(-1).argsort(stable=True)
-    ordered = rows_read.view(-1)[order]
+    ordered, order = rows_read.view(-1).sort(stable=True)
     starts = torch.searchsorted(ordered, torch.arange(length, dtype=ordered.dtype))
     readers = order.div(rows_read.shape[1], rounding_mode='floor')
-    return F.embedding_bag(
-        readers, grad, starts, per_sample_weights=shares.view(-1)[order], mode='sum'
-    )
+    ordered_shares = shares.view(-1).index_select(0, order)  # a third of the time of [order]
+    return F.embedding_bag(readers, grad, starts, per_sample_weights=ordered_shares, mode='sum')
 
 
 def _through_corners(

@@ -1,10 +1,24 @@
 """Images of any size, padded to whole multiples of a patch or stride."""
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ['pad_to_multiple']
+__all__ = ['ceil_div', 'crop_to', 'pad_to_multiple']
+
+
+def ceil_div(pixels: int, step: int) -> int:
+    """How many steps cover some pixels.
+
+    Neither by the remainder, which inductor cannot compile where sizes are unknown, nor by the
+    quotient of a negative number, which ONNX rounds towards zero.
+
+    Example:
+        >>> ceil_div(33, 32), ceil_div(32, 32)
+        (2, 1)
+    """
+    return (pixels + step - 1) // step
 
 
 def pad_to_multiple(
@@ -25,7 +39,28 @@ def pad_to_multiple(
         [0.0, 1.0, 2.0, 2.0]
     """
     height, width = image.shape[-2:]
-    # By floor division: inductor cannot compile the remainder of a size that it does not know.
-    down = -(-height // rows_px) * rows_px - height
-    right = -(-width // cols_px) * cols_px - width
+    down = ceil_div(height, rows_px) * rows_px - height
+    right = ceil_div(width, cols_px) * cols_px - width
     return F.pad(image, (0, right, 0, down), mode='replicate')
+
+
+def crop_to(image: Float[Tensor, 'b c h2 w2'], height: int, width: int) -> Float[Tensor, 'b c h w']:
+    """The upper left part of an image, what `pad_to_multiple` added taken away.
+
+    Args:
+        image: Images of at least that size.
+        height: Rows to keep.
+        width: Columns to keep.
+
+    Example:
+        >>> import torch
+        >>> crop_to(torch.arange(6.0).view(1, 1, 2, 3), 1, 2).flatten().tolist()
+        [0.0, 1.0]
+    """
+    if torch.compiler.is_exporting():
+        # Whether a slice is contiguous depends on whether anything was cut off, and an exported
+        # model is bound to the answer; selected rows and columns always are.
+        rows = torch.arange(height, device=image.device)
+        cols = torch.arange(width, device=image.device)
+        return image.index_select(-2, rows).index_select(-1, cols)
+    return image[..., :height, :width]

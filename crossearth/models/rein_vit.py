@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from crossearth.errors import ConfigError, ShapeError
 from crossearth.models.features import Features
 from crossearth.models.geospatial import queries_on_grid
-from crossearth.models.padding import pad_to_multiple
+from crossearth.models.padding import ceil_div, crop_to, pad_to_multiple
 from crossearth.models.rein import Adapter
 from crossearth.models.xformers_attention import use_xformers
 
@@ -171,8 +171,8 @@ class ReinViT(nn.Module):
         middle = _resize(middle, 2 * rows, 2 * cols)
         coarse = _resize(coarse, (rows + 1) // 2, (cols + 1) // 2)
         maps = (
-            fine[..., : _ceil(4 * height, patch_h), : _ceil(4 * width, patch_w)],
-            middle[..., : _ceil(2 * height, patch_h), : _ceil(2 * width, patch_w)],
+            crop_to(fine, ceil_div(4 * height, patch_h), ceil_div(4 * width, patch_w)),
+            crop_to(middle, ceil_div(2 * height, patch_h), ceil_div(2 * width, patch_w)),
             same,
             coarse,
         )
@@ -230,7 +230,3 @@ def _blocks(vit: nn.Module) -> list[nn.Module]:
 
 def _resize(features: Tensor, rows: int, cols: int) -> Tensor:
     return F.interpolate(features, (rows, cols), mode='bilinear', align_corners=False)
-
-
-def _ceil(pixels: int, patch: int) -> int:
-    return -(-pixels // patch)

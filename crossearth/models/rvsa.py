@@ -20,7 +20,7 @@ from torch.utils.checkpoint import checkpoint
 
 from crossearth.errors import CheckpointError, ConfigError, ShapeError
 from crossearth.models.features import Features
-from crossearth.models.padding import pad_to_multiple
+from crossearth.models.padding import ceil_div, crop_to, pad_to_multiple
 from crossearth.models.pretrained import read_weights
 
 __all__ = ['RVSA', 'load_mtp', 'resize_mtp', 'rvsa_vit_base', 'rvsa_vit_large']
@@ -145,7 +145,7 @@ class RVSA(nn.Module):
         fine, middle, same, coarse = (taken[index] for index in self.indices)
         maps = (self.fpn1(fine), self.fpn2(middle), same, F.max_pool2d(coarse, 2))
         c4, c8, c16, c32 = (
-            level[..., : -(-height // stride), : -(-width // stride)]
+            crop_to(level, ceil_div(height, stride), ceil_div(width, stride))
             for level, stride in zip(maps, (4, 8, 16, 32), strict=True)
         )
         return Features((c4, c8, c16, c32))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from crossearth.errors import BandError, ConfigError, ShapeError
 from crossearth.labels import IGNORE_INDEX
 from crossearth.models.features import Backbone
-from crossearth.models.padding import pad_to_multiple
+from crossearth.models.padding import crop_to, pad_to_multiple
 
 __all__ = ['IMAGENET_MEAN', 'IMAGENET_STD', 'Recipe', 'Segmenter']
 
@@ -116,8 +116,7 @@ class Segmenter(nn.Module):
         logits = self.decoder(self.backbone(padded))
         if logits.shape[-2:] != padded.shape[-2:]:
             logits = F.interpolate(logits, padded.shape[-2:], mode='bilinear', align_corners=False)
-        cropped: Tensor = logits[..., :height, :width]
-        return cropped
+        return crop_to(logits, height, width)
 
     def losses(
         self,

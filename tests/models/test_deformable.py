@@ -75,6 +75,21 @@ def test_gradients_are_those_of_finite_differences():
     )
 
 
+@pytest.mark.parametrize('ours', [deformable_attention, _by_level])
+def test_slope_next_to_a_pixel_centre_is_that_of_its_side(ours):
+    """At a centre the slope jumps; the last number before it still belongs to the left."""
+    value = torch.tensor([0.0, 1.0, 5.0, 5.0]).view(1, 4, 1, 1)
+    centre = torch.tensor(1.5 / 4)
+    for x, slope in [
+        (centre.nextafter(torch.tensor(0.0)), 1.0),
+        (centre, 4.0),
+        (centre.nextafter(torch.tensor(1.0)), 4.0),
+    ]:
+        location = torch.stack([x, torch.tensor(0.5)]).view(1, 1, 1, 1, 1, 2).requires_grad_()
+        ours(value, [(1, 4)], location, torch.ones(1, 1, 1, 1, 1)).sum().backward()
+        assert location.grad.flatten()[0].item() == pytest.approx(4 * slope)  # a unit is 4 px
+
+
 def test_halves_are_sampled_in_float32():
     """A bfloat16 location could not name a pixel of a level of 300 px."""
     sizes = [(1, 300)]
