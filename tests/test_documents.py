@@ -56,20 +56,17 @@ def empty_folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings('ignore')  # lightning's notices about short trainings without loggers
 def test_the_page_of_the_first_map_runs(empty_folder):
     follow('docs/first_map.md')
     assert (empty_folder / 'map.tif').is_file()
 
 
-@pytest.mark.slow
 def test_the_page_of_datasets_runs(empty_folder):
     follow('docs/datasets.md')
     assert (empty_folder / 'sample.png').is_file()
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings('ignore')  # lightning's notices about short trainings without loggers
 def test_the_readme_runs(empty_folder):
     recipe = next(text for language, text in blocks('docs/first_map.md') if language == 'yaml')
