@@ -146,22 +146,29 @@ class SceneReader:
     def _valid(
         self, scene: Scene, window: Window, pixels: Shaped[np.ndarray, 'c a b']
     ) -> Bool[np.ndarray, 'a b'] | None:
-        if scene.nodata is not None:
-            if np.isnan(scene.nodata):
-                return None  # the caller looks for NaN in any float image
-            holds: Bool[np.ndarray, 'a b'] = (pixels != scene.nodata).any(axis=0)
-            return holds
+        shown: Bool[np.ndarray, 'a b'] | None = None
+        if scene.nodata is not None and not np.isnan(scene.nodata):  # NaN is looked for anyway
+            shown = (pixels != scene.nodata).any(axis=0)
         opened = self._open(scene.image)
         # Four-band files often call their infrared band alpha: read as data, it masks nothing.
-        if not (opened.masked and scene.reads_alpha) or opened.alpha.intersection(scene.bands):
-            return None
-        shown: Bool[np.ndarray, 'a b'] = (
-            opened.handle.dataset_mask(
-                window=_raster_window(window, *_inside(scene, window)), out_shape=pixels.shape[1:]
-            )
-            > 0
-        )
-        return shown
+        has_mask = opened.masked and scene.nodata is None
+        if (
+            not scene.reads_alpha
+            or opened.alpha.intersection(scene.bands)
+            or not (opened.alpha or has_mask)
+        ):
+            return shown
+        place = _raster_window(window, *_inside(scene, window))
+        size = pixels.shape[1:]
+        try:
+            if has_mask:
+                mask = opened.handle.dataset_mask(window=place, out_shape=size)
+            else:  # GDAL's mask of a file with both is that of the nodata value alone
+                mask = opened.handle.read(min(opened.alpha), window=place, out_shape=size)
+        except RasterioError as error:
+            raise _damaged(scene.image, window, error) from error
+        seen: Bool[np.ndarray, 'a b'] = mask > 0
+        return seen if shown is None else shown & seen
 
     def _read(
         self,
@@ -189,12 +196,7 @@ class SceneReader:
                     list(indexes), window=place, **smaller
                 )
         except RasterioError as error:
-            reason = error.__cause__ or error
-            raise SceneError(
-                f'{path}: rows {window.row}-{window.stop[0]}, columns {window.col}-'
-                f'{window.stop[1]} cannot be read ({reason}); the file is damaged or truncated: '
-                'fetch it again'
-            ) from error
+            raise _damaged(path, window, error) from error
         return pixels
 
     def _start(self) -> None:
@@ -219,6 +221,13 @@ class SceneReader:
             alpha=frozenset(i for i, role in enumerate(roles, 1) if role == ColorInterp.alpha),
         )
         return self._handles[path]
+
+
+def _damaged(path: str, window: Window, error: RasterioError) -> SceneError:
+    return SceneError(
+        f'{path}: rows {window.row}-{window.stop[0]}, columns {window.col}-{window.stop[1]} cannot '
+        f'be read ({error.__cause__ or error}); the file is damaged or truncated: fetch it again'
+    )
 
 
 def _close(handles: OrderedDict[str, _Opened]) -> None:

@@ -357,3 +357,16 @@ def test_a_codec_of_another_label_space_is_refused(scene):
     codec = IdCodec({i: i + 1 for i in range(6)})
     with pytest.raises(LabelError, match='decodes to class 6, isprs has 6 classes'):
         SceneDataset([scene], ISPRS, codec=codec)[0]
+
+
+def test_alpha_and_a_nodata_value_both_hide_pixels(write_raster):
+    alpha = np.full((1, HEIGHT, WIDTH), 255, np.uint8)
+    alpha[:, :, :4] = 0
+    pixels = np.concatenate([picture(), alpha])
+    pixels[:3, :2] = 0
+    path = write_raster('a.tif', pixels, alpha='YES', nodata=0)
+    scene = read_scene(path, write_raster('m.tif', mask()))
+    ids = SceneDataset([scene], ISPRS)[0]['mask'].numpy()
+    assert (ids[:, :4] == 255).all()
+    assert (ids[:2] == 255).all()
+    assert (ids[2:, 4:] == mask()[0, 2:, 4:]).all()
