@@ -32,7 +32,7 @@ from crossearth.inference import predict_scene
 from crossearth.labels import ISPRS
 from crossearth.metrics import mean_iou
 from crossearth.models import Segmenter, fpn_timm, save_model
-from crossearth.trainers import DomainGeneralizationTask, fourier_style
+from crossearth.trainers import DomainGeneralizationTask, align_columns, fourier_style
 from crossearth.transforms import FourierStyle
 from crossearth.visualization import draw_panels, save_figure
 
@@ -337,16 +337,9 @@ def _columns(scores: Mapping[str, Mapping[str, float]]) -> tuple[list[str], list
 
 def _format_table(scores: Mapping[str, Mapping[str, float]]) -> str:
     head, rows = _columns(scores)
-    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-    lines = [
-        '  '.join(
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in [head, *rows]
-    ]
     title = 'mIoU in %, SYNTHETIC scenes: what the parts do, not how good they are on real imagery'
-    return '\n'.join(['', title, lines[0], '-' * len(lines[0]), *lines[1:], ''])
+    first, *others = align_columns([head, *rows]).splitlines()
+    return '\n'.join(['', title, first, '-' * len(first), *others, ''])
 
 
 def _write_table(path: Path, scores: Mapping[str, Mapping[str, float]]) -> None:

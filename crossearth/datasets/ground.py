@@ -6,36 +6,16 @@ import numpy as np
 from affine import Affine
 from pyproj import CRS, Geod, Transformer
 
+from crossearth.geometry import local_projection
+
 __all__ = ['ground_gsd', 'local_metric_crs']
 
 _WGS84 = CRS.from_epsg(4326)
-_FAIR_SPAN_M = 300_000
 
 
 def local_metric_crs(lon: float | int, lat: float | int, *, span_m: float | int = 0.0) -> CRS:
-    """A projection whose metres are true to a thousandth around a place.
-
-    Args:
-        lon: Longitude of the middle, in degrees.
-        lat: Latitude of the middle, in degrees.
-        span_m: Extent around it, in metres.
-
-    Returns:
-        The UTM zone, or UPS near a pole, for up to 300 km; otherwise Lambert's azimuthal equal-area
-        projection around the place.
-
-    Example:
-        >>> local_metric_crs(13.4, 52.5).to_epsg(), local_metric_crs(0, -87).to_epsg()
-        (32633, 32761)
-    """
-    if span_m > _FAIR_SPAN_M:
-        return CRS.from_proj4(f'+proj=laea +lat_0={lat} +lon_0={lon} +datum=WGS84 +units=m')
-    if lat >= 84:
-        return CRS.from_epsg(32661)
-    if lat <= -80:
-        return CRS.from_epsg(32761)
-    zone = int((lon + 180) % 360 // 6) + 1
-    return CRS.from_epsg((32600 if lat >= 0 else 32700) + zone)
+    """`local_projection` as a CRS."""
+    return CRS.from_user_input(local_projection(lon, lat, span_m=span_m))
 
 
 def ground_gsd(crs: CRS, transform: Affine, *, height: int, width: int) -> tuple[float, float]:

@@ -16,6 +16,7 @@ from jaxtyping import Float64
 from rasterio.crs import CRS
 
 from crossearth.errors import ConfigError
+from crossearth.geometry import local_projection
 from crossearth.inference.georeference import Georeference
 
 __all__ = [
@@ -119,33 +120,8 @@ def ground_gsd(
 
 
 def local_metric_crs(lon: float | int, lat: float | int, *, span_m: float | int) -> CRS:
-    """A projection whose metres are true to a thousandth around a place.
-
-    Args:
-        lon: Longitude of the middle, in degrees.
-        lat: Latitude of the middle, in degrees.
-        span_m: Extent around it, in metres.
-
-    Returns:
-        The UTM zone, or UPS near a pole, for up to 300 km; otherwise Lambert's azimuthal equal-area
-        projection around the place.
-
-    Example:
-        >>> local_metric_crs(13.4, 52.5, span_m=1e4).to_epsg()
-        32633
-        >>> local_metric_crs(-179.9, -16.5, span_m=1e4).to_epsg()
-        32701
-        >>> local_metric_crs(0, 87, span_m=1e4).to_epsg()
-        32661
-    """
-    if span_m > 300_000:
-        return CRS.from_proj4(f'+proj=laea +lat_0={lat} +lon_0={lon} +datum=WGS84 +units=m')
-    if lat >= 84:
-        return CRS.from_epsg(32661)
-    if lat <= -80:
-        return CRS.from_epsg(32761)
-    zone = int((lon + 180) % 360 // 6) + 1
-    return CRS.from_epsg((32600 if lat >= 0 else 32700) + zone)
+    """`local_projection` as a CRS."""
+    return CRS.from_user_input(local_projection(lon, lat, span_m=span_m))
 
 
 def model_grid(

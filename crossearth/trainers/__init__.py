@@ -3,7 +3,7 @@
 from crossearth.trainers.checkpoint import check_checkpoint
 from crossearth.trainers.domain_generalization import DomainGeneralizationTask
 from crossearth.trainers.optimizer import parameter_groups, poly_factor
-from crossearth.trainers.report import score_table
+from crossearth.trainers.report import align_columns, score_table
 from crossearth.trainers.restoration import restoration_losses
 from crossearth.trainers.saving import SaveModel
 from crossearth.trainers.styles import fourier_style
@@ -11,6 +11,7 @@ from crossearth.trainers.styles import fourier_style
 __all__ = [
     'DomainGeneralizationTask',
     'SaveModel',
+    'align_columns',
     'check_checkpoint',
     'fourier_style',
     'parameter_groups',
