@@ -60,7 +60,9 @@ class SceneReader:
         """Pixels of a window, and which of them hold data; None if all do.
 
         What overhangs the scene is 0 and holds no data; neither do pixels that equal the nodata
-        value in every band, are NaN in any, or are masked out by the file.
+        value in every band, are NaN in any, or are masked out by the file. A nodata value that no
+        measurement has, such as -9999, counts in any band too; 0, and whatever an unsigned type
+        holds, may be a dark or bright pixel of one band.
 
         Raises:
             SceneError: If the file or the block cannot be read.
@@ -148,7 +150,9 @@ class SceneReader:
     ) -> Bool[np.ndarray, 'a b'] | None:
         shown: Bool[np.ndarray, 'a b'] | None = None
         if scene.nodata is not None and not np.isnan(scene.nodata):  # NaN is looked for anyway
-            shown = (pixels != scene.nodata).any(axis=0)
+            held = pixels != scene.nodata
+            sentinel = scene.nodata != 0 and pixels.dtype.kind in 'if'
+            shown = held.all(axis=0) if sentinel else held.any(axis=0)
         opened = self._open(scene.image)
         # Four-band files often call their infrared band alpha: read as data, it masks nothing.
         has_mask = opened.masked and scene.nodata is None

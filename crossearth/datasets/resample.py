@@ -17,7 +17,7 @@ from affine import Affine
 from jaxtyping import Bool, Float, Float32, Float64, Shaped
 from pyproj import CRS, Transformer
 
-from crossearth.datasets.ground import ground_gsd, local_metric_crs
+from crossearth.datasets.ground import ground_gsd, local_metric_crs, nearest_turn, turn_of
 from crossearth.datasets.scene import Scene
 from crossearth.errors import ConfigError
 from crossearth.geometry import Window
@@ -257,6 +257,8 @@ def _mesh(scene: Scene, native: Scene, window: Window, steps: int) -> _Mesh:
     xs, ys = _move(scene.transform, cols.ravel(), rows.ravel())
     if scene.crs is not native.crs and scene.crs is not None and native.crs is not None:
         xs, ys = _transformer(scene.crs, native.crs).transform(xs, ys)
+        middle, _ = native.transform @ (native.width / 2, native.height / 2)
+        xs = nearest_turn(np.asarray(xs), middle, turn=turn_of(native.crs))
     cols, rows = _move(~native.transform, np.asarray(xs), np.asarray(ys))
     far = 1e7  # off the globe, thus outside of every scene
     shape = (steps + 1, steps + 1)

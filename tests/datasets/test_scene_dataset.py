@@ -370,3 +370,37 @@ def test_alpha_and_a_nodata_value_both_hide_pixels(write_raster):
     assert (ids[:, :4] == 255).all()
     assert (ids[:2] == 255).all()
     assert (ids[2:, 4:] == mask()[0, 2:, 4:]).all()
+
+
+def test_numbers_of_numpy_pick_scenes_too(scene):
+    dataset = SceneDataset([scene], ISPRS)
+    assert torch.equal(dataset[np.int64(0)]['image'], dataset[0]['image'])
+
+
+def test_a_footprint_goes_on_across_the_antimeridian(write_raster):
+    home = read_scene(write_raster('h.tif', picture(), crs='EPSG:4326',
+                                   transform=Affine(1e-5, 0, 10, 0, -1e-5, -17)))  # fmt: skip
+    place = Affine(0.5, 0, 180_390, 0, -0.5, 8_119_000)  # 28 m wide, from 179.99986 E
+    scene = read_scene(write_raster('a.tif', picture(), crs='EPSG:32701', transform=place))
+    dataset = SceneDataset([home, scene], ISPRS)
+    x0, y0, x1, y1 = dataset.index.geometry.iloc[1].bounds
+    assert x1 - x0 < 1e-3
+    middle = (y0 + y1) / 2
+    sample = dataset[x0:x1, middle - 1e-5 : middle + 1e-5]
+    assert sample['index'] == 1
+    assert sample['image'].shape[2] == pytest.approx(WIDTH, abs=2)
+
+
+@pytest.mark.parametrize('dtype', ['unit', 'float32'])
+@pytest.mark.parametrize('bands', [[0, 1, 2], [1]], ids=['every band', 'one band'])
+@pytest.mark.parametrize('nodata', [-9999.0, np.nan])
+def test_values_that_stand_for_no_data_are_black_once_converted(write_raster, dtype, bands, nodata):
+    pixels = picture(dtype=np.float32) / 256
+    pixels[bands, 3, 4] = nodata
+    path = write_raster('a.tif', pixels, nodata=nodata)
+    scene = read_scene(path, write_raster('m.tif', mask()))
+    sample = SceneDataset([scene], ISPRS, dtype=dtype)[0]
+    assert (sample['image'][:, 3, 4] == 0).all()
+    assert np.argwhere(sample['mask'].numpy() == 255).tolist() == [[3, 4]]
+    pixels[:, 3, 4] = 0
+    assert sample['image'].numpy() == pytest.approx(pixels)
