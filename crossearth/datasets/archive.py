@@ -157,12 +157,13 @@ class ArchiveDataset(SceneDataset):
         ignore_nodata: Whether pixels without image data are ignored in the mask too.
         dtype: As of `SceneDataset`.
         gsd_m: As of `SceneDataset`.
-        download: Whether to fetch the archive into `root` first, where it has a public link.
+        download: Whether to fetch the split into `root` first, where it has a public link.
 
     Raises:
         SceneNotFoundError: If the root holds no such images, or one of them has no mask; says how
             to get the archive.
         SceneError: If a file is no raster, or a download is damaged.
+        WriteError: If a download cannot be written.
         LabelError: If a mask is of another size than its image.
         ConfigError: If a download is asked for and there is no public link.
     """
@@ -185,7 +186,7 @@ class ArchiveDataset(SceneDataset):
         folder = Path(root)
         if download:
             _require_link(self.archive, folder)
-            fetch_all(self.archive.downloads, folder)
+            fetch_all([d for d in self.archive.downloads if d.split in ('', split)], folder)
         self.layout, self.ids, pairs = _find(self.archive, folder, layouts, split)
         scenes = read_scenes(
             pairs,
