@@ -31,7 +31,7 @@ from crossearth.errors import (
     WindowError,
 )
 from crossearth.geometry import Window
-from crossearth.labels import IGNORE_INDEX, IdCodec, LabelCodec, LabelSpace
+from crossearth.labels import IGNORE_INDEX, ColourCodec, IdCodec, LabelCodec, LabelSpace
 from crossearth.radiometry import to_unit
 
 if TYPE_CHECKING:
@@ -246,7 +246,10 @@ class SceneDataset(Combinable):
         """
         scene = self.scenes[window.scene]
         return self._reader.labels(
-            scene, window, lambda raw: self._decode(scene, window.scene, raw)
+            scene,
+            window,
+            lambda raw: self._decode(scene, window.scene, raw),
+            coloured=isinstance(scene.codec or self.codec, ColourCodec),
         )
 
     def plot(self, sample: Sample, *, title: str = '') -> 'Figure':

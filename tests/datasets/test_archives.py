@@ -10,6 +10,7 @@ from PIL import Image
 from crossearth.datasets import (
     ARCHIVES,
     CASID,
+    CASID_CLASSES,
     LOVEDA,
     RESCUE,
     DeepGlobeRoads,
@@ -381,3 +382,66 @@ def _sparse(path, height, width):
     ):  # fmt: skip
         pass
     assert path.stat().st_size < 200_000
+
+
+# ---- copies as people have them
+
+
+def test_what_a_mac_leaves_behind_is_not_read(tmp_path):
+    trees.massachusetts(tmp_path)
+    for folder in ('tiff/train', '__MACOSX/tiff/train'):
+        path = tmp_path / folder / '._10078660_15.tiff'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b'Mac OS X')
+    (tmp_path / '__MACOSX' / 'tiff' / 'train' / 'a.tiff').write_bytes(b'Mac OS X')
+    assert names(MassachusettsRoads(tmp_path)) == ['10078660_15']
+
+
+def test_links_to_folders_are_followed_but_not_in_circles(tmp_path):
+    trees.whu_aerial(tmp_path / 'elsewhere')
+    (tmp_path / 'root').mkdir()
+    (tmp_path / 'root' / 'a').symlink_to(tmp_path / 'elsewhere')
+    (tmp_path / 'elsewhere' / 'back').symlink_to(tmp_path / 'root')
+    (tmp_path / 'elsewhere' / 'again').symlink_to(tmp_path / 'elsewhere')
+    assert names(WHUBuildingAerial(tmp_path / 'root')) == ['0', '1']
+
+
+def test_every_image_without_a_mask_is_named(tmp_path):
+    trees.deepglobe(tmp_path)
+    for number in (104, 999):
+        (tmp_path / 'train' / f'{number}_mask.png').unlink()
+    with pytest.raises(SceneNotFoundError, match=r'nor have 1 other images.*\(999_sat\.jpg\)'):
+        DeepGlobeRoads(tmp_path)
+
+
+@pytest.mark.parametrize('folder', ['casid_subms', 'subms', 'sub'])
+def test_chips_of_casid_are_not_taken_for_the_archive(tmp_path, folder):
+    trees.chips(tmp_path / folder, ['1_0_0', '1_1024_0'], count=5)
+    data = CASID(tmp_path, climate='subms', label_encoding='one_based')
+    assert data.layout.name == 'chips'
+    assert names(data) == ['1_0_0', '1_1024_0']
+    expected = np.where(trees.classes(6) == 0, 255, trees.classes(6).astype(int) - 1)
+    assert (data[0]['mask'].numpy() == expected).all()
+
+
+@pytest.mark.parametrize(
+    'folder',
+    ['Train/TroMs', 'Tropical monsoon/Train', 'CASID_Tms/images/train', 'train_troms', 'tms-train'],
+)
+def test_casid_is_found_by_climate_and_split_in_either_order(tmp_path, folder):
+    trees.put(tmp_path / folder / '7.png', trees.picture(7))
+    trees.put(tmp_path / folder / '7-label.png', trees.classes(5))
+    for other in ('Subtropical monsoon/Train', 'troms/test', 'train/trorf'):
+        trees.put(tmp_path / other / '8.png', trees.picture(8))
+        trees.put(tmp_path / other / '8-label.png', trees.classes(5))
+    assert names(CASID(tmp_path, climate='troms', label_encoding='zero_based')) == ['7']
+
+
+def test_casid_in_colours_of_a_palette_is_in_colour(tmp_path):
+    trees.casid(tmp_path, 'zero_based')
+    for path in tmp_path.rglob('*-label.png'):
+        coloured = Image.fromarray(trees.classes(5))
+        coloured.putpalette([part for colour in CASID_CLASSES.palette for part in colour])
+        coloured.save(path)
+    data = CASID(tmp_path, climate='subms', label_encoding='colour')
+    assert (data[0]['mask'].numpy() == trees.classes(5)).all()

@@ -9,6 +9,7 @@ import pytest
 import rasterio
 import torch
 from affine import Affine
+from PIL import Image
 from pyproj import Transformer
 from rasterio.windows import Window as RasterWindow
 from torch.utils.data import DataLoader
@@ -404,3 +405,29 @@ def test_values_that_stand_for_no_data_are_black_once_converted(write_raster, dt
     assert np.argwhere(sample['mask'].numpy() == 255).tolist() == [[3, 4]]
     pixels[:, 3, 4] = 0
     assert sample['image'].numpy() == pytest.approx(pixels)
+
+
+def test_masks_with_a_palette_are_read_by_number_or_by_colour(write_raster, tmp_path):
+    path = tmp_path / 'm.png'
+    shuffled = (3, 1, 0, 5, 2, 4)
+    picture_of = Image.fromarray(np.argsort(shuffled).astype(np.uint8)[mask()[0]])
+    picture_of.putpalette([part for i in shuffled for part in ISPRS.palette[i]])
+    picture_of.save(path)
+    scene = read_scene(write_raster('a.tif', picture()), path)
+    codec = ColourCodec({colour: i for i, colour in enumerate(ISPRS.palette)})
+    by_colour = SceneDataset([scene], ISPRS, codec=codec)
+    assert (by_colour[0]['mask'].numpy() == mask()[0]).all()
+    resampled = SceneDataset([scene], ISPRS, codec=codec, gsd_m=0.25)[0]['mask']
+    assert set(resampled.unique().tolist()) <= {*range(6), 255}
+    by_number = SceneDataset([scene], ISPRS)[0]['mask'].numpy()
+    assert (by_number == np.argsort(shuffled)[mask()[0]]).all()
+
+
+@pytest.mark.parametrize('dtype', [np.uint16, np.int16, np.int32])
+def test_masks_of_wider_types_hold_the_same_ids_or_codes_of_their_own(write_raster, dtype):
+    image = write_raster('a.tif', picture())
+    scene = read_scene(image, write_raster('m.tif', mask().astype(dtype)))
+    assert (SceneDataset([scene], ISPRS)[0]['mask'].numpy() == mask()[0]).all()
+    coded = read_scene(image, write_raster('c.tif', mask().astype(dtype) * 1000))
+    codec = IdCodec({i * 1000: i for i in range(6)})
+    assert (SceneDataset([coded], ISPRS, codec=codec)[0]['mask'].numpy() == mask()[0]).all()
