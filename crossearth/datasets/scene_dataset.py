@@ -88,6 +88,7 @@ class SceneDataset(Combinable):
     Raises:
         SceneNotFoundError: If there are no scenes.
         BandError: If the scenes differ in their number of bands.
+        LabelError: If vectors draw a class that `labels` does not have.
         ConfigError: If scenes cannot be resampled, or weights do not fit the domains.
     """
 
@@ -110,6 +111,13 @@ class SceneDataset(Combinable):
                 raise BandError(
                     f'{scene.image}: {len(scene.bands)} bands, but {scenes[0].image} has '
                     f'{len(scenes[0].bands)}: pass bands=(...) with those that all scenes share'
+                )
+        for vectors in {id(scene.vectors): scene.vectors for scene in scenes}.values():
+            high = [i for i in (vectors.ids if vectors else []) if i != IGNORE_INDEX][-1:]
+            if high and high[0] >= labels.num_classes:
+                raise LabelError(
+                    f'{vectors}: draws class {high[0]}, {labels.name} has {labels.num_classes} '
+                    'classes: choose ids of its classes, or 255'
                 )
         self.scenes = tuple(
             scenes if gsd_m is None else [resampled_scene(scene, gsd_m) for scene in scenes]

@@ -24,6 +24,7 @@ from crossearth.datasets import (
     WHUBuildingSatellite,
 )
 from crossearth.datasets.isprs import _VAIHINGEN_AREAS
+from crossearth.datasets.whu import _GRIDS
 from crossearth.errors import ConfigError, LabelError, SceneNotFoundError, UnknownLabelWarning
 from crossearth.labels import ISPRS
 
@@ -280,6 +281,24 @@ def test_whu_satellite_tiles_get_their_place_from_their_number(tmp_path):
     (tmp_path / 'test' / 'label' / '3_1.tif').rename(tmp_path / 'test' / 'label' / '3_9999.tif')
     with pytest.raises(ConfigError, match=r'3_9999\.tif: names no place.*3 with 3726 tiles'):
         WHUBuildingSatellite(tmp_path, split='test', corners_xy={3: (0.0, 0.0)})
+
+
+def test_whu_satellite_tiles_of_a_copy_that_counts_from_zero(tmp_path):
+    mask = trees.classes(2) * 255
+    for name in ('1_0', '1_186'):
+        trees.put(tmp_path / 'train' / 'image' / f'{name}.tif', trees.picture())
+        trees.put(tmp_path / 'train' / 'label' / f'{name}.tif', mask)
+    corners = {1: (1.3e7, 4e6)}
+    with pytest.raises(ConfigError, match=r'1_0\.tif: names no place.*pass first_number'):
+        WHUBuildingSatellite(tmp_path, corners_xy=corners)
+    data = WHUBuildingSatellite(tmp_path, corners_xy=corners, first_number=0)
+    assert [scene.transform.c for scene in data.scenes] == [1.3e7, 1.3e7]
+    assert data.scenes[1].transform.f == pytest.approx(4e6 - 512 * 0.33957)
+
+
+def test_grids_of_the_whole_images_make_up_the_splits_of_whu_satellite():
+    first, second, third = (columns * rows for columns, rows in _GRIDS.values())
+    assert (first + second, third) == (13_662, 3_726)
 
 
 def test_real_tiles_of_whu_east_asia_have_a_place(real_data):
