@@ -464,3 +464,47 @@ def test_casid_in_colours_of_a_palette_is_in_colour(tmp_path):
         coloured.save(path)
     data = CASID(tmp_path, climate='subms', label_encoding='colour')
     assert (data[0]['mask'].numpy() == trees.classes(5)).all()
+
+
+# ---- what the archives are said to hold
+
+
+def test_the_splits_of_the_isprs_cities_are_those_of_the_benchmark():
+    train = '2_10 2_11 2_12 3_10 3_11 3_12 4_10 4_11 4_12 5_10 5_11 5_12 6_7 6_8 6_9 6_10 6_11 6_12'
+    train += ' 7_7 7_8 7_9 7_10 7_11 7_12'
+    test = '2_13 2_14 3_13 3_14 4_13 4_14 4_15 5_13 5_14 5_15 6_13 6_14 6_15 7_13'
+    assert Potsdam.archive.part(split='train').ids == set(train.split())
+    assert Potsdam.archive.part(split='test').ids == set(test.split())
+    train = '1 3 5 7 11 13 15 17 21 23 26 28 30 32 34 37'
+    test = '2 4 6 8 10 12 14 16 20 22 24 27 29 31 33 35 38'
+    assert Vaihingen.archive.part(split='train').ids == set(train.split())
+    assert Vaihingen.archive.part(split='test').ids == set(test.split())
+
+
+def test_roads_of_massachusetts_get_a_crs_only_with_a_transform(tmp_path):
+    trees.massachusetts(tmp_path)
+    assert MassachusettsRoads(tmp_path).crs is None
+    trees.world(tmp_path / 'tiff' / 'train' / '10078660_15.tiff', pixel=1.0, x=2e5, y=9e5)
+    scene = MassachusettsRoads(tmp_path).scenes[0]
+    assert scene.crs.to_epsg() == 26986
+    assert (scene.transform.c, scene.transform.f) == (2e5, 9e5)
+
+
+def test_blank_chips_of_massachusetts_are_ignored_if_asked(tmp_path):
+    white = trees.picture(0)
+    white[:, :4] = 255
+    trees.put(tmp_path / 'img_dir' / 'train' / '0.png', white)
+    trees.put(tmp_path / 'ann_dir' / 'train' / '0.png', trees.classes(2))
+    mask = MassachusettsRoads(tmp_path, mask_nodata=True)[0]['mask']
+    assert (mask[:4] == 255).all()
+    assert (mask[4:].numpy() == trees.classes(2)[4:]).all()
+
+
+@pytest.mark.parametrize('label_space', ['rescuenet', 'rescue'])
+def test_rescuenet_may_ignore_pixels_in_both_label_spaces(tmp_path, label_space):
+    trees.rescuenet(tmp_path)
+    path = next(tmp_path.rglob('10801_lab.png'))
+    ignored = trees.classes(11)
+    ignored[:2] = 255
+    trees.put(path, ignored)
+    assert (RescueNet(tmp_path, label_space=label_space)[0]['mask'][:2] == 255).all()
