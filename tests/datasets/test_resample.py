@@ -125,6 +125,20 @@ def test_scenes_go_on_across_the_antimeridian(write_raster, place):
         assert abs(got - gdal)[:, inside].max() < 0.25
 
 
+def test_positions_hold_where_meridians_meet(write_raster):
+    transform = Affine(1e-2, 0, 20, 0, -1e-2, 89.9)
+    scene = read_scene(write_raster('a.tif', ramps(), crs='EPSG:4326', transform=transform))
+    data = SceneDataset([scene], ISPRS, gsd_m=1500.0)
+    grid = source_grid(data.scenes[0], data.whole(0))
+    exact = exact_positions(data.scenes[0], data.whole(0))
+    got = grid.positions.permute(2, 0, 1).numpy() + np.array(
+        [[[grid.window.col]], [[grid.window.row]]]
+    )
+    inside = (exact[0] > 0) & (exact[0] < WIDTH) & (exact[1] > 0) & (exact[1] < HEIGHT)
+    assert inside.sum() > 1000
+    assert abs(got - exact)[:, inside].max() < 0.01
+
+
 @pytest.mark.parametrize('place', ['degrees', 'web mercator', 'rotated', 'off the pole'])
 def test_a_pixel_is_as_large_on_the_ground_as_was_asked_for(write_raster, place):
     crs, transform, gsd_m = PLACES[place]
