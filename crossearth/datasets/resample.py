@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from affine import Affine
 from jaxtyping import Bool, Float, Float32, Float64, Shaped
 from pyproj import CRS, Transformer
+from pyproj.exceptions import ProjError
 
 from crossearth.datasets.ground import ground_gsd, local_metric_crs, nearest_turn, turn_of
 from crossearth.datasets.scene import Scene
@@ -59,7 +60,15 @@ def resampled_scene(scene: Scene, gsd_m: float | int) -> Scene:
             f'{scene.image}: has no CRS and transform, so its pixels have no size on the ground: '
             "pass crs='EPSG:...' if a world file places it, or leave gsd_m out"
         )
-    across, down = ground_gsd(scene.crs, scene.transform, height=scene.height, width=scene.width)
+    try:
+        across, down = ground_gsd(
+            scene.crs, scene.transform, height=scene.height, width=scene.width
+        )
+    except ProjError as error:
+        raise ConfigError(
+            f'{scene.image}: its CRS, {scene.crs.name}, is not tied to the globe ({error}): leave '
+            'gsd_m out'
+        ) from error
     span_m = max(across * scene.width, down * scene.height)
     if not span_m <= _LARGEST_SPAN_M:
         raise ConfigError(

@@ -113,7 +113,7 @@ def read_scene(
         SceneNotFoundError: If a file is missing.
         SceneError: If a file is no raster, or a world file holds no transform.
         BandError: If the image lacks one of the bands.
-        LabelError: If the mask is of another size than the image.
+        LabelError: If the mask is of another size than the image, or of another place.
         ConfigError: If `crs` is no CRS.
     """
     return read_scenes([(image, mask)], bands=bands, domain=domain, split=split, crs=crs)[0]
@@ -144,7 +144,7 @@ def read_scenes(
         SceneNotFoundError: If a file is missing.
         SceneError: If a file is no raster, or a world file holds no transform.
         BandError: If an image lacks one of the bands, or fits no pattern.
-        LabelError: If a mask is of another size than its image.
+        LabelError: If a mask is of another size than its image, or of another place.
         ConfigError: If `crs` is no CRS.
     """
     assigned = None if crs is None else _parse_crs(crs)
@@ -185,7 +185,7 @@ def _scene(
     scene = Scene(
         image=name,
         mask=mask_name,
-        crs=_known_crs(own_crs) if own_crs is not None else assigned if placed else None,
+        crs=None if not placed else assigned if own_crs is None else _known_crs(own_crs),
         transform=transform,
         height=header.height,
         width=header.width,
@@ -240,6 +240,15 @@ def _check_mask(scene: Scene, mask: Header) -> None:
             f'{scene.mask}: the mask is {mask.height}x{mask.width} pixels, but its image '
             f'{scene.image} is {scene.height}x{scene.width}: pair each image with the mask that '
             'was drawn on it'
+        )
+    if mask.transform == _NOWHERE or mask.crs_wkt is None or _known_crs(mask.crs_wkt) != scene.crs:
+        return
+    left, low, right, high = scene.bounds_xy
+    there = dataclasses.replace(scene, transform=Affine(*mask.transform)).bounds_xy
+    if there[0] >= right or there[2] <= left or there[1] >= high or there[3] <= low:
+        raise LabelError(
+            f'{scene.mask}: lies at {there}, but its image {scene.image} at {scene.bounds_xy}: '
+            'pair each image with the mask that was drawn on it'
         )
 
 

@@ -15,6 +15,7 @@ import torch
 from affine import Affine
 from jaxtyping import Bool, Float, Float64, Integer, Shaped, UInt8
 from pyproj import CRS, Transformer
+from pyproj.exceptions import ProjError
 from torch import Tensor
 
 from crossearth.datasets.combine import Combinable
@@ -249,10 +250,11 @@ class SceneDataset(Combinable):
         """Class ids of a window, without a look at its image; 255 outside the scene.
 
         Raises:
+            WindowError: If the window lies outside the scenes.
             SceneError: If the scene has no labels, or they cannot be read.
             LabelError: If the mask holds an id that no class has.
         """
-        scene = self.scenes[window.scene]
+        scene = self._scene_of(window)
         return self._reader.labels(
             scene,
             window,
@@ -285,7 +287,7 @@ class SceneDataset(Combinable):
         }
         return draw_panels(_shown(sample['image']), maps, self.labels, title=title)
 
-    def _sample(self, window: Window) -> Sample:
+    def _scene_of(self, window: Window) -> Scene:
         if window.scene >= len(self):
             raise WindowError(f'{window}: there are only {len(self)} scenes')
         scene = self.scenes[window.scene]
@@ -295,6 +297,10 @@ class SceneDataset(Combinable):
                 f'{window} lies outside {scene.image}, which has {scene.height} rows and '
                 f'{scene.width} columns'
             )
+        return scene
+
+    def _sample(self, window: Window) -> Sample:
+        scene = self._scene_of(window)
         pixels, valid = self._reader.image(scene, window)
         sample: Sample = {
             'image': self._typed(pixels, valid, scene),
@@ -466,11 +472,10 @@ def _shown(image: Shaped[Tensor, 'c h w']) -> UInt8[np.ndarray, 'c h w']:
     pixels = image.numpy()
     if pixels.dtype == np.uint8:
         return pixels
-    low, high = np.nanpercentile(pixels, (2, 98))
-    scaled = (pixels - low) / max(float(high - low), 1e-12)
-    stretched: UInt8[np.ndarray, 'c h w'] = (np.nan_to_num(scaled).clip(0, 1) * 255).astype(
-        np.uint8
-    )
+    known = np.isfinite(pixels)
+    low, high = np.percentile(pixels[known], (2, 98)) if known.any() else (0.0, 1.0)
+    scaled = (np.where(known, pixels, low) - low) / max(float(high - low), 1e-12)
+    stretched: UInt8[np.ndarray, 'c h w'] = (scaled.clip(0, 1) * 255).astype(np.uint8)
     return stretched
 
 
@@ -504,7 +509,14 @@ def _footprint(scene: Scene, crs: CRS | None) -> shapely.Polygon:
     cols, rows = _ring((0.0, 0.0, float(scene.width), float(scene.height)))
     xs, ys = _apply(scene.transform, cols, rows)
     if crs is not None and scene.crs != crs:
-        xs, ys = Transformer.from_crs(scene.crs, crs, always_xy=True).transform(xs, ys)
+        try:
+            transformer = Transformer.from_crs(scene.crs, crs, always_xy=True)
+        except ProjError as error:
+            raise ConfigError(
+                f'{scene.image}: nothing leads from its CRS to that of the dataset, {crs.name} '
+                f'({error}): read it in a dataset of its own'
+            ) from error
+        xs, ys = transformer.transform(xs, ys)
         # A footprint goes on across the antimeridian.
         xs = nearest_turn(np.asarray(xs), xs[0], turn=turn_of(crs)).tolist()
     return shapely.Polygon(np.stack([xs, ys], axis=1))

@@ -431,3 +431,38 @@ def test_masks_of_wider_types_hold_the_same_ids_or_codes_of_their_own(write_rast
     coded = read_scene(image, write_raster('c.tif', mask().astype(dtype) * 1000))
     codec = IdCodec({i * 1000: i for i in range(6)})
     assert (SceneDataset([coded], ISPRS, codec=codec)[0]['mask'].numpy() == mask()[0]).all()
+
+
+def test_a_crs_without_a_transform_is_no_place(write_raster):
+    scene = read_scene(write_raster('a.tif', picture(), transform=Affine.identity()))
+    assert scene.crs is None
+    assert len(SceneDataset([scene], ISPRS).index) == 0
+
+
+def test_a_mask_of_another_place_is_refused(write_raster):
+    image = write_raster('a.tif', picture())
+    far = Affine(0.5, 0, 500_000, 0, -0.5, 5_800_000)
+    with pytest.raises(LabelError, match=r'm\.tif: lies at \(500000\.0.*a\.tif at \(400000\.0'):
+        read_scene(image, write_raster('m.tif', mask(), transform=far))
+    near = Affine(0.5, 0, 400_000.2, 0, -0.5, 5_800_000)
+    assert read_scene(image, write_raster('n.tif', mask(), transform=near)).mask is not None
+
+
+@pytest.mark.filterwarnings('ignore::rasterio.errors.NotGeoreferencedWarning')
+def test_a_crs_that_is_not_tied_to_the_globe_is_named(write_raster, scene):
+    local = rasterio.CRS.from_wkt('LOCAL_CS["site",UNIT["metre",1]]')
+    here = read_scene(write_raster('l.tif', picture(), crs=local))
+    assert SceneDataset([here], ISPRS)[400_000:400_004, 5_799_990:5_799_994]['index'] == 0
+    with pytest.raises(
+        ConfigError, match=r'l\.tif: nothing leads from its CRS to that of the data'
+    ):
+        str(SceneDataset([scene, here], ISPRS))
+    with pytest.raises(ConfigError, match=r'l\.tif: its CRS, site, is not tied to the globe'):
+        SceneDataset([here], ISPRS, gsd_m=1.0)
+
+
+def test_labels_outside_every_scene_are_refused(scene):
+    dataset = SceneDataset([scene], ISPRS)
+    for window in (Window(0, 100, 0, 4, 4), Window(9, 0, 0, 4, 4)):
+        with pytest.raises(WindowError, match=r'lies outside|only 1 scenes'):
+            dataset.read_labels(window)
