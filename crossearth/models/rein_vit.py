@@ -105,7 +105,8 @@ class ReinViT(nn.Module):
         self.depth = depth
         self.indices = tuple(indices)
         timm: Any = vit  # what follows are timm's attributes, which torch's types do not know
-        self.patch_px: tuple[int, int] = tuple(timm.patch_embed.patch_size)
+        # with the stem of a hybrid, whose own patches are of its feature map
+        self.patch_px: tuple[int, int] = tuple(timm.patch_embed.feat_ratio(as_scalar=False))
         # CaiT's class token joins behind the blocks, although it counts as a prefix
         self.prefix_tokens = 0 if isinstance(vit, Cait) else int(timm.num_prefix_tokens)
         dim = int(timm.embed_dim)
@@ -217,7 +218,8 @@ def _blocks(vit: nn.Module) -> list[nn.Module]:
         not isinstance(blocks, nn.Sequential | nn.ModuleList)
         or not len(blocks)
         or not hasattr(vit, 'forward_intermediates')
-        or not hasattr(getattr(vit, 'patch_embed', None), 'patch_size')
+        or not hasattr(getattr(vit, 'patch_embed', None), 'feat_ratio')
+        or not hasattr(vit, 'embed_dim')
         or not (isinstance(vit, Cait) or hasattr(vit, 'num_prefix_tokens'))
     ):
         raise ConfigError(

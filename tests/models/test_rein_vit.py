@@ -192,9 +192,22 @@ def test_transformer_of_one_size_says_how_to_build_it():
         backbone(torch.rand(1, 3, 64, 64))
 
 
-def test_convolutional_model_is_refused():
+@pytest.mark.parametrize(
+    'name', ['resnet10t', 'hiera_tiny_224', 'twins_pcpvt_small', 'xcit_nano_12_p16_224']
+)
+def test_what_has_no_blocks_of_patch_tokens_is_refused(name):
+    with torch.device('meta'):
+        model = timm.create_model(name, num_classes=0)
     with pytest.raises(ConfigError, match='use TimmPyramid'):
-        ReinViT(timm.create_model('resnet10t'), None)
+        ReinViT(model, None)
+
+
+def test_hybrid_counts_the_stride_of_its_stem():
+    """Patches of 8 px of a map at stride 4: a token is 32 px."""
+    vit = timm.create_model('vit_tiny_r_s16_p8_224', num_classes=0, img_size=64, depth=4)
+    backbone = ReinViT(vit, None)
+    assert backbone.patch_px == (32, 32)
+    assert [level.shape[-1] for level in backbone(torch.rand(1, 3, 64, 64)).maps] == [8, 4, 2, 1]
 
 
 def test_second_adapter_on_one_transformer_is_refused():
