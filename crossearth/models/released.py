@@ -148,6 +148,11 @@ def load_released(model: nn.Module, weights: CrossEarth_Weights | str | Path) ->
             f'{released.backbone}, then run `crossearth weights convert {released.file} --backbone '
             f'{released.backbone} --output {path}`'
         )
+    if path.is_file() and path.suffix != '.safetensors':
+        raise CheckpointError(
+            f'{path} is not converted: run `crossearth weights convert {path} --backbone …` first, '
+            'and give the file that it writes'
+        )
     given, wanted = read_weights(path), model.state_dict()
     stem = 'backbone.vit.patch_embed.proj.weight'
     if stem in given and given[stem].shape[1] != len(wanted['mean']):

@@ -161,6 +161,12 @@ def test_released_weights_load_and_geospatial_parts_change_no_bit(tmp_path):
         crossearth_vit_small(3, img_size=64, weights=str(path))
 
 
+def test_released_file_that_is_not_converted_says_how_to(tmp_path):
+    (tmp_path / 'Vaihingen-source.pth').touch()
+    with pytest.raises(CheckpointError, match=r'run `crossearth weights convert .*Vaihingen'):
+        crossearth_vit_small(6, img_size=64, weights=str(tmp_path / 'Vaihingen-source.pth'))
+
+
 def test_released_weights_load_for_other_bands(tmp_path):
     released = crossearth_vit_small(6, img_size=64, geospatial=False, restorer=None)
     path = save_model(released, tmp_path / 'converted.safetensors')
