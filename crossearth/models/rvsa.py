@@ -189,7 +189,8 @@ class WindowAttention(nn.Module):
         rows, cols = grid
         # Half of the padding before: the reference centres it. What is padded is not masked; its
         # keys are zeros and take their share of the softmax.
-        down, right = -rows % _WINDOW, -cols % _WINDOW
+        down = ceil_div(rows, _WINDOW) * _WINDOW - rows
+        right = ceil_div(cols, _WINDOW) * _WINDOW - cols
         border = (right // 2, right - right // 2, down // 2, down - down // 2)
         image = rearrange(tokens, 'b (h w) c -> b c h w', h=rows)
         qkv = rearrange(
