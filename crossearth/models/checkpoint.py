@@ -238,8 +238,13 @@ def load_model(path: str | Path, *, pretrained: bool | str | Path | None = None)
         )
     try:
         model: Segmenter = build(**arguments)
-    except (ConfigError, TypeError) as error:
-        raise CheckpointError(f'{path} names a model that cannot be built: {error}') from error
+    except CheckpointError:
+        raise  # about the frozen weights, which are another file's
+    except Exception as error:  # a header may say anything, and timm and torch check in many ways
+        reason = (str(error).splitlines() or [''])[0]
+        raise CheckpointError(
+            f'{path} names a model that cannot be built ({type(error).__name__}: {reason})'
+        ) from error
     wanted = model.state_dict()
     frozen = set(info.frozen_marks or {})
     with safe_open(path, framework='pt') as file:

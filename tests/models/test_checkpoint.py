@@ -218,3 +218,23 @@ def test_missing_and_unknown_weights_are_named(small, tmp_path, change, message)
     save_file(tensors, path, metadata)
     with pytest.raises(CheckpointError, match=message):
         load_model(path)
+
+
+@pytest.mark.parametrize(
+    'wrong',
+    [
+        {'num_classes': 'six'},
+        {'num_classes': 10**12},
+        {'mean': 'abc'},
+        {'in_channels': -1},
+        {'width': 0},
+    ],
+)
+def test_header_of_a_model_that_cannot_be_built_is_named(small, tmp_path, wrong):
+    path = save_model(small, tmp_path / 'm.safetensors')
+    with safe_open(path, framework='pt') as file:
+        header = json.loads(file.metadata()['model'])
+    header['recipe']['arguments'] |= wrong
+    edit_header(path, model=json.dumps(header))
+    with pytest.raises(CheckpointError, match=r'm\.safetensors names a model that cannot be built'):
+        load_model(path)
