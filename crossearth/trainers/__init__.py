@@ -2,7 +2,7 @@
 
 from crossearth.trainers.checkpoint import check_checkpoint
 from crossearth.trainers.domain_generalization import DomainGeneralizationTask
-from crossearth.trainers.optimizer import parameter_groups, poly_factor
+from crossearth.trainers.optimizer import check_schedule, parameter_groups, poly_factor
 from crossearth.trainers.report import align_columns, score_table
 from crossearth.trainers.restoration import restoration_losses
 from crossearth.trainers.saving import SaveModel
@@ -13,6 +13,7 @@ __all__ = [
     'SaveModel',
     'align_columns',
     'check_checkpoint',
+    'check_schedule',
     'fourier_style',
     'parameter_groups',
     'poly_factor',
