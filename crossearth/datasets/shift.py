@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from crossearth.datasets.samplers import GridWindowSampler, RandomWindowSampler
 from crossearth.datasets.scene_dataset import SceneDataset
+from crossearth.datasets.window_loader import WindowLoader
 from crossearth.errors import BandError, ConfigError, LabelError
 from crossearth.geometry import Window
 from crossearth.labels import IGNORE_INDEX
@@ -103,7 +104,10 @@ class ShiftDataModule(pl.LightningDataModule):
         return tuple(self.tests)
 
     def train_dataloader(self) -> DataLoader[Sample]:
-        """Random windows of the source; the last batch of an epoch is dropped if it is short."""
+        """Random windows of the source; the last batch of an epoch is dropped if it is short.
+
+        A training that resumes from a checkpoint goes on with the next window of its epoch.
+        """
         shard, num_shards = self._shard()
         share = self.windows_per_epoch // num_shards
         if share < self.batch_size:
@@ -122,7 +126,9 @@ class ShiftDataModule(pl.LightningDataModule):
             shard=shard,
             num_shards=num_shards,
         )
-        return self._loader(self.train, sampler, drop_last=True)
+        return WindowLoader(
+            self.train, sampler, batch_size=self.batch_size, num_workers=self.num_workers
+        )
 
     def val_dataloader(self) -> list[DataLoader[Sample]]:
         """Every window of the validation scenes; no loader without them."""
@@ -152,18 +158,16 @@ class ShiftDataModule(pl.LightningDataModule):
         sampler = GridWindowSampler(
             dataset, self.test_size_px, pad=self.pad, shard=shard, num_shards=num_shards
         )
-        return self._loader(_CountedOnce(dataset), sampler, drop_last=False)
+        return self._loader(_CountedOnce(dataset), sampler)
 
-    def _loader(
-        self, dataset: Dataset[Sample], sampler: Sampler[Window], *, drop_last: bool
-    ) -> DataLoader[Sample]:
+    def _loader(self, dataset: Dataset[Sample], sampler: Sampler[Window]) -> DataLoader[Sample]:
         return DataLoader(
             dataset,
             sampler=sampler,
             batch_size=self.batch_size,
             num_workers=self.num_workers,
-            drop_last=drop_last,
             pin_memory=torch.cuda.is_available(),
+            generator=torch.Generator(),  # the global one belongs to the training
         )
 
     def _shard(self) -> tuple[int, int]:

@@ -1,5 +1,6 @@
 """Training tasks."""
 
+from crossearth.trainers.averaging import AverageWeights
 from crossearth.trainers.checkpoint import check_checkpoint
 from crossearth.trainers.domain_generalization import DomainGeneralizationTask
 from crossearth.trainers.optimizer import check_schedule, parameter_groups, poly_factor
@@ -9,6 +10,7 @@ from crossearth.trainers.saving import SaveModel
 from crossearth.trainers.styles import fourier_style
 
 __all__ = [
+    'AverageWeights',
     'DomainGeneralizationTask',
     'SaveModel',
     'align_columns',

@@ -12,6 +12,7 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 from torchgeo.tasks import BaseTask
 
+from crossearth.datasets import ShiftDataModule
 from crossearth.errors import CheckpointError, ConfigError, LabelError, ShapeError
 from crossearth.labels import LabelSpace
 from crossearth.metrics import confusion_matrix, iou_per_class, mean_iou
@@ -25,6 +26,12 @@ from crossearth.models import (
     rest_frozen,
 )
 from crossearth.trainers.optimizer import check_schedule, parameter_groups, poly_factor
+from crossearth.trainers.random_state import (
+    generators_of,
+    random_state,
+    restore_random_state,
+    spread_random_state,
+)
 from crossearth.trainers.restoration import Norm, restoration_losses
 
 __all__ = ['DomainGeneralizationTask']
@@ -145,6 +152,7 @@ class DomainGeneralizationTask(BaseTask):
         self.warmup_steps = warmup_steps
         self.decay_steps = decay_steps
         self.confusion: dict[str, Int64[Tensor, 'k k']] = {}
+        self._resumed: dict[str, Any] | None = None
 
     def train(self, mode: bool = True) -> 'DomainGeneralizationTask':
         """Training mode for what trains; frozen modules stay in eval mode."""
@@ -155,6 +163,16 @@ class DomainGeneralizationTask(BaseTask):
     def on_fit_start(self) -> None:
         """Train what was built or loaded in eval mode, and nothing that is frozen."""
         self.train()
+
+    def on_train_start(self) -> None:
+        """Draw on from where a checkpoint was written, or differently in each process."""
+        generators = generators_of(self._drawing())
+        rank, world_size = self.trainer.global_rank, self.trainer.world_size
+        resumed, self._resumed = self._resumed, None
+        if resumed is None or not restore_random_state(
+            resumed, generators, self.device, rank=rank, world_size=world_size
+        ):
+            spread_random_state(generators, rank=rank)
 
     def configure_models(self) -> None:
         """Nothing to do: the model comes built."""
@@ -180,9 +198,20 @@ class DomainGeneralizationTask(BaseTask):
         """Loss of a batch; the sum and its terms are logged below `train/`."""
         terms = self.losses(batch['image'], batch['mask'])
         loss = torch.stack(list(terms.values())).sum()
-        self.log('train/loss', loss, prog_bar=True)
-        self.log_dict({f'train/{name}': value for name, value in terms.items()})
+        self._log_terms(loss, terms)
         return loss
+
+    def _log_terms(self, loss: Tensor, terms: dict[str, Tensor]) -> None:
+        """Log the sum and its terms, averaged over the processes in one message."""
+        shown = {'loss': loss, **terms}
+        if self.mask is not None and self.style is not None:
+            # not drawn is 0: lightning would repeat the last value that was
+            shown.setdefault('loss_delta', torch.zeros_like(loss))
+        values = torch.stack([value.detach().float() for value in shown.values()])
+        if self.trainer.world_size > 1:
+            values = cast(Tensor, self.trainer.strategy.reduce(values, reduce_op='mean'))
+        for name, value in zip(shown, values, strict=True):
+            self.log(f'train/{name}', value, prog_bar=name == 'loss')
 
     def losses(
         self, image: Float[Tensor, 'b c h w'], labels: Int64[Tensor, 'b h w']
@@ -282,7 +311,8 @@ class DomainGeneralizationTask(BaseTask):
         return logits.max(dim=1).indices.to(torch.uint8)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leave frozen weights out."""
+        """Leave frozen weights out, and add where all random generators stand."""
+        checkpoint['random_state'] = random_state(generators_of(self._drawing()), self.device)
         frozen = frozen_names(self)
         state = checkpoint['state_dict']
         checkpoint['frozen_marks'] = frozen_marks(state, frozen & state.keys())
@@ -313,6 +343,12 @@ class DomainGeneralizationTask(BaseTask):
                 'checkpoint was trained over other frozen weights than this model has, first '
                 f'{others[0]}: build the model with the pretrained weights it was trained over'
             )
+        self._resumed = checkpoint.get('random_state')
+
+    def _drawing(self) -> list[nn.Module]:
+        """Modules that may have generators of their own."""
+        data = getattr(self.trainer, 'datamodule', None)
+        return [self, data.augment] if isinstance(data, ShiftDataModule) else [self]
 
     def _count(self, batch: Sample, domain: str) -> None:
         logits = self._logits(batch['image'], batch['mask'])
