@@ -88,6 +88,8 @@ class ShiftDataModule(pl.LightningDataModule):
         self.pad = pad
         self.num_workers = num_workers
         self.seed = seed
+        self._windows: WindowLoader | None = None
+        self._resumed = 0  # batches before the checkpoint that is resumed from
         self.tests = _test_domains(val if source_test is None else source_test, unseen or {})
         validation = {} if val is None else {'val': val}
         for name, dataset in {'train': train, **validation, **self.tests}.items():
@@ -103,10 +105,24 @@ class ShiftDataModule(pl.LightningDataModule):
         """Names of the tested domains, in the order of the test loaders."""
         return tuple(self.tests)
 
+    def setup(self, stage: str) -> None:
+        """Begin with the first window of the sequence, unless a checkpoint is loaded next."""
+        if stage == 'fit':
+            self._windows, self._resumed = None, 0
+
+    def state_dict(self) -> dict[str, int]:
+        """How many training batches were handed out."""
+        return {} if self._windows is None else self._windows.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Go on with the next training batch."""
+        self._resumed = state_dict['batches']
+
     def train_dataloader(self) -> DataLoader[Sample]:
         """Random windows of the source; the last batch of an epoch is dropped if it is short.
 
-        A training that resumes from a checkpoint goes on with the next window of its epoch.
+        The n-th batch of a training is always the same: one that resumes from a checkpoint, or
+        trains on behind its last step, goes on with the next.
         """
         shard, num_shards = self._shard()
         share = self.windows_per_epoch // num_shards
@@ -126,9 +142,15 @@ class ShiftDataModule(pl.LightningDataModule):
             shard=shard,
             num_shards=num_shards,
         )
-        return WindowLoader(
-            self.train, sampler, batch_size=self.batch_size, num_workers=self.num_workers
+        ongoing = self._windows if self.trainer is not None and self.trainer.training else None
+        self._windows = WindowLoader(
+            self.train,
+            sampler,
+            batch_size=self.batch_size,
+            num_workers=self.num_workers,
+            batches=self._resumed if ongoing is None else ongoing.batches,
         )
+        return self._windows
 
     def val_dataloader(self) -> list[DataLoader[Sample]]:
         """Every window of the validation scenes; no loader without them."""

@@ -1,6 +1,7 @@
 """Batches of random windows that go on where a checkpoint left them."""
 
 from collections.abc import Iterator
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -15,19 +16,22 @@ type Sample = dict[str, Tensor]
 
 
 class WindowLoader(DataLoader[Sample]):
-    """Random windows in batches; a training that goes on in the middle of an epoch loses none.
+    """Random windows in batches, one endless sequence of them: batch n is always the same one.
 
-    `state_dict` says how many batches of the epoch were handed out. That is not what the sampler
-    says, for worker processes ask it for windows long before their batches are needed.
+    Each pass takes the next `len` batches, wherever the last one ended: at the end of an epoch, in
+    its middle because it was cut short, or in a process that is no more and left its `state_dict`.
+    That counts the batches that were handed out, not the windows that worker processes have asked
+    the sampler for ahead of time.
 
     Nothing is drawn from torch's global generator: what the training draws does not depend on how
     often it was begun anew.
 
     Args:
         dataset: The scenes.
-        sampler: Chooses the windows. The epoch that is set there comes next.
+        sampler: Chooses the windows; its epoch and position are set here.
         batch_size: Windows a batch; a shorter one at the end of an epoch is dropped.
         num_workers: Reading processes.
+        batches: Batches that were handed out before.
     """
 
     def __init__(
@@ -37,6 +41,7 @@ class WindowLoader(DataLoader[Sample]):
         *,
         batch_size: int,
         num_workers: int = 0,
+        batches: int = 0,
     ) -> None:
         super().__init__(
             dataset,
@@ -48,28 +53,26 @@ class WindowLoader(DataLoader[Sample]):
             generator=torch.Generator().manual_seed(sampler.seed),
         )
         self.windows = sampler
-        self._position = {'epoch': 0, 'batches': 0}
-        self._resumed: dict[str, int] | None = None
+        self.batches = batches
 
     def state_dict(self) -> dict[str, int]:
-        """The epoch, and how many of its batches were handed out."""
-        return dict(self._position)
+        """How many batches were handed out."""
+        return {'batches': self.batches}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on behind the batches of a state, once its epoch is set."""
-        self._resumed = dict(state)
+        """Go on behind so many batches."""
+        self.batches = state['batches']
 
-    # Not typed as an iterator of torch's, which is one of two private classes.
+    # Not typed as torch's iterator, which is one of two private classes.
     def __iter__(self) -> Iterator[Sample]:  # type: ignore[override]  # see the line above
-        # As a generator it begins with the first batch that is asked for. Lightning asks for the
-        # iterator before it sets the epoch.
-        epoch, done = self.windows.epoch, 0
-        if self._resumed is not None and self._resumed['epoch'] == epoch:
-            done = self._resumed['batches']
-        self._resumed = None
+        # A generator begins when its first batch is asked for, and lightning asks for iterators
+        # that it does not use.
         assert self.batch_size is not None  # as given
-        self.windows.load_state_dict({'epoch': epoch, 'done': done * self.batch_size})
-        self._position = {'epoch': epoch, 'batches': done}
-        for batch in super().__iter__():
-            self._position['batches'] += 1
-            yield batch
+        left = len(self)
+        while left:
+            epoch, done = divmod(self.batches, len(self))
+            self.windows.load_state_dict({'epoch': epoch, 'done': done * self.batch_size})
+            for batch in islice(super().__iter__(), left):
+                self.batches += 1
+                left -= 1
+                yield batch
