@@ -4,6 +4,7 @@ from crossearth.trainers.averaging import AverageWeights
 from crossearth.trainers.checkpoint import check_checkpoint
 from crossearth.trainers.domain_generalization import DomainGeneralizationTask
 from crossearth.trainers.optimizer import check_schedule, parameter_groups, poly_factor
+from crossearth.trainers.pictures import LogPictures
 from crossearth.trainers.report import align_columns, score_table
 from crossearth.trainers.restoration import restoration_losses
 from crossearth.trainers.saving import SaveModel
@@ -12,6 +13,7 @@ from crossearth.trainers.styles import fourier_style
 __all__ = [
     'AverageWeights',
     'DomainGeneralizationTask',
+    'LogPictures',
     'SaveModel',
     'align_columns',
     'check_checkpoint',

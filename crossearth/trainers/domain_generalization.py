@@ -271,9 +271,14 @@ class DomainGeneralizationTask(BaseTask):
         """Forget the counts of the epoch before."""
         self.confusion = {}
 
-    def validation_step(self, batch: Sample, batch_idx: int, dataloader_idx: int = 0) -> None:  # noqa: ARG002  # lightning's signature
-        """Count a batch of the source domain."""
-        self._count(batch, 'val')
+    def validation_step(
+        self,
+        batch: Sample,
+        batch_idx: int,  # noqa: ARG002  # lightning's signature
+        dataloader_idx: int = 0,  # noqa: ARG002
+    ) -> dict[str, UInt8[Tensor, 'b h w']]:
+        """Count a batch of the source domain; its class ids are handed to callbacks."""
+        return {'predicted': self._count(batch, 'val')}
 
     def on_validation_epoch_end(self) -> None:
         """Log `val/mIoU`."""
@@ -350,13 +355,13 @@ class DomainGeneralizationTask(BaseTask):
         data = getattr(self.trainer, 'datamodule', None)
         return [self, data.augment] if isinstance(data, ShiftDataModule) else [self]
 
-    def _count(self, batch: Sample, domain: str) -> None:
+    def _count(self, batch: Sample, domain: str) -> UInt8[Tensor, 'b h w']:
         logits = self._logits(batch['image'], batch['mask'])
-        counts = confusion_matrix(
-            logits.max(dim=1).indices, batch['mask'], num_classes=self.labels.num_classes
-        )
+        ids = logits.max(dim=1).indices
+        counts = confusion_matrix(ids, batch['mask'], num_classes=self.labels.num_classes)
         before = self.confusion.get(domain)
         self.confusion[domain] = counts if before is None else before + counts
+        return ids.to(torch.uint8)
 
     def _reduce(self) -> None:
         """Sum the counts over the processes, in the same order in all of them."""
