@@ -8,6 +8,7 @@ from crossearth.trainers.pictures import LogPictures
 from crossearth.trainers.report import align_columns, score_table
 from crossearth.trainers.restoration import restoration_losses
 from crossearth.trainers.saving import SaveModel
+from crossearth.trainers.sharding import shard_frozen
 from crossearth.trainers.styles import fourier_style
 
 __all__ = [
@@ -23,4 +24,5 @@ __all__ = [
     'poly_factor',
     'restoration_losses',
     'score_table',
+    'shard_frozen',
 ]

@@ -33,6 +33,7 @@ from crossearth.trainers.random_state import (
     spread_random_state,
 )
 from crossearth.trainers.restoration import Norm, restoration_losses
+from crossearth.trainers.sharding import shard_frozen
 
 __all__ = ['DomainGeneralizationTask']
 
@@ -78,6 +79,9 @@ class DomainGeneralizationTask(BaseTask):
         warmup_steps: Optimiser steps of linear warm-up.
         decay_steps: Step at which the learning rate reaches 0, warm-up included; None for the end
             of the training.
+        shard_frozen: Where training is distributed (DDP), spread the frozen transformer of a
+            `ReinViT` over the processes, see the function of this name. Each holds its share and
+            exchanges one block at a time: less memory for more messages.
 
     Raises:
         ConfigError: If an argument is out of range, or `mask` is given for a model that cannot
@@ -115,6 +119,7 @@ class DomainGeneralizationTask(BaseTask):
         power: float = 0.9,
         warmup_steps: int = 0,
         decay_steps: int | None = None,
+        shard_frozen: bool = False,
     ) -> None:
         if lr <= 0 or weight_decay < 0:
             raise ConfigError(f'lr={lr}, weight_decay={weight_decay}: expected lr > 0, decay ≥ 0')
@@ -151,6 +156,7 @@ class DomainGeneralizationTask(BaseTask):
         self.power = power
         self.warmup_steps = warmup_steps
         self.decay_steps = decay_steps
+        self.shard_frozen = shard_frozen
         self.confusion: dict[str, Int64[Tensor, 'k k']] = {}
         self._resumed: dict[str, Any] | None = None
 
@@ -173,6 +179,14 @@ class DomainGeneralizationTask(BaseTask):
             resumed, generators, self.device, rank=rank, world_size=world_size
         ):
             spread_random_state(generators, rank=rank)
+
+    def configure_model(self) -> None:
+        """Shard the frozen backbone, if asked to and there is somebody to share it with."""
+        if self.shard_frozen and self.trainer.world_size > 1:
+            # what DDP looks for on the module that it wraps
+            self._ddp_params_and_buffers_to_ignore = shard_frozen(
+                self, self.trainer.strategy.root_device
+            )
 
     def configure_models(self) -> None:
         """Nothing to do: the model comes built."""
