@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torchgeo.tasks import BaseTask
 
 from crossearth.datasets import ShiftDataModule
-from crossearth.errors import CheckpointError, ConfigError, LabelError, ShapeError
+from crossearth.errors import BandError, CheckpointError, ConfigError, LabelError, ShapeError
 from crossearth.labels import LabelSpace
 from crossearth.metrics import confusion_matrix, iou_per_class, mean_iou
 from crossearth.models import (
@@ -167,7 +167,20 @@ class DomainGeneralizationTask(BaseTask):
         return self
 
     def on_fit_start(self) -> None:
-        """Train what was built or loaded in eval mode, and nothing that is frozen."""
+        """Train what was built or loaded in eval mode, and nothing that is frozen.
+
+        Raises:
+            BandError: If the images have another number of bands than the model takes.
+        """
+        data = getattr(self.trainer, 'datamodule', None)
+        if isinstance(data, ShiftDataModule) and isinstance(self.model, Segmenter):
+            bands, taken = data.train.num_bands, self.model.in_channels
+            if bands != taken:
+                raise BandError(
+                    f'{data.train.scenes[0].image}: {bands} bands are read, the model takes '
+                    f'{taken}: choose bands=(...) of the dataset, or build the model with '
+                    f'in_channels={bands}'
+                )
         self.train()
 
     def on_train_start(self) -> None:

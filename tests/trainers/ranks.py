@@ -7,6 +7,7 @@ forked from this one, so that the libraries are imported once.
 import json
 import multiprocessing
 import os
+import socket
 import sys
 import warnings
 from pathlib import Path
@@ -70,7 +71,7 @@ def train(folder, name, *, ranks, batch, steps=6, resume=None, style=False, shar
     )
     trainer = pl.Trainer(
         accelerator='cpu',
-        strategy='ddp_fork' if ranks > 1 else 'auto',
+        strategy='ddp' if ranks > 1 else 'auto',
         devices=ranks,
         max_steps=steps,
         logger=False,
@@ -115,16 +116,37 @@ class Shares(pl.Callback):
         (self.target / f'held_{trainer.global_rank}.txt').write_text(str(sum(held)))
 
 
+def launch(folder, job):
+    """One job in processes of its own, which find one another as those of a cluster do."""
+    context = multiprocessing.get_context('fork')
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        port = probe.getsockname()[1]
+    processes = [
+        context.Process(target=enter, args=(rank, port, folder, job))
+        for rank in range(job['ranks'])
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    return max((process.exitcode for process in processes), key=abs)
+
+
+def enter(rank, port, folder, job):
+    if job['ranks'] > 1:
+        os.environ.update(
+            LOCAL_RANK=str(rank),
+            MASTER_ADDR='127.0.0.1',
+            MASTER_PORT=str(port),
+            GLOO_SOCKET_IFNAME='lo',
+        )
+    train(folder, **job)
+
+
 def main():
     folder, jobs = sys.argv[1], json.loads(sys.argv[2])
-    context = multiprocessing.get_context('fork')
-    os.environ['GLOO_SOCKET_IFNAME'] = 'lo'
-    codes = []
-    for job in jobs:
-        process = context.Process(target=train, args=(folder,), kwargs=job)
-        process.start()
-        process.join()
-        codes.append(process.exitcode)
+    codes = [launch(folder, job) for job in jobs]
     sys.stdout.write(json.dumps(codes))
 
 
