@@ -68,6 +68,7 @@ def test_the_page_of_datasets_runs(empty_folder):
 
 
 @pytest.mark.filterwarnings('ignore')  # lightning's notices about short trainings without loggers
+@pytest.mark.slow
 def test_the_page_of_training_runs(empty_folder):
     follow('docs/training.md')
     logs = empty_folder / 'logs'
