@@ -68,6 +68,20 @@ def test_the_page_of_datasets_runs(empty_folder):
 
 
 @pytest.mark.filterwarnings('ignore')  # lightning's notices about short trainings without loggers
+@pytest.mark.slow
+def test_the_page_of_training_runs(empty_folder):
+    follow('docs/training.md')
+    logs = empty_folder / 'logs'
+    with (logs / 'version_0' / 'metrics.csv').open() as file:
+        assert {'train/loss_mim', 'train/loss_delta', 'val/mIoU'} <= set(
+            file.readline()[:-1].split(',')
+        )
+    assert len(list((logs / 'version_0' / 'pictures').rglob('*.png'))) == 2
+    assert list((logs / 'tensorboard').rglob('events.*'))
+    assert (empty_folder / 'model.safetensors').is_file()
+
+
+@pytest.mark.filterwarnings('ignore')  # lightning's notices about short trainings without loggers
 def test_the_readme_runs(empty_folder):
     recipe = next(text for language, text in blocks('docs/first_map.md') if language == 'yaml')
     (empty_folder / 'recipe.yaml').write_text(recipe)

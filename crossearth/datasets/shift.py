@@ -1,8 +1,9 @@
 """One source domain to train on, many unseen ones to test on."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
+import kornia.augmentation as K
 import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from crossearth.datasets.samplers import GridWindowSampler, RandomWindowSampler
 from crossearth.datasets.scene_dataset import SceneDataset
+from crossearth.datasets.window_loader import WindowLoader
 from crossearth.errors import BandError, ConfigError, LabelError
 from crossearth.geometry import Window
 from crossearth.labels import IGNORE_INDEX
@@ -38,7 +40,10 @@ class ShiftDataModule(pl.LightningDataModule):
         test_size_px: Side of the test windows; None for `size_px`.
         windows_per_epoch: Training windows an epoch.
         batch_size: Windows a batch and process, for training and testing.
-        augment: kornia augmentation of the whole batch (`data_keys=None`), on images in [0, 1].
+        augment: A module or several, applied in order to training batches, images in [0, 1].
+            kornia's augmentations, and containers of them with `data_keys=None`, change image and
+            mask together; any other module maps the batch, a dict of `image` (b,c,h,w) and `mask`
+            (b,h,w), as `RandomScaleCrop` does.
         value_range: Pixel values of black and white, where they are not those of the type.
         border: How training windows meet borders, see `RandomWindowSampler`.
         pad: Whether scenes smaller than a window are padded, with label 255.
@@ -48,7 +53,8 @@ class ShiftDataModule(pl.LightningDataModule):
     Raises:
         LabelError: If a dataset has other classes than the source, or no masks.
         BandError: If it has another number of bands.
-        ConfigError: If an unseen domain is called `'source'`, or batches would be empty.
+        ConfigError: If an unseen domain is called `'source'`, batches would be empty, or a
+            container in `augment` has other data keys.
     """
 
     def __init__(
@@ -62,7 +68,7 @@ class ShiftDataModule(pl.LightningDataModule):
         test_size_px: int | None = None,
         windows_per_epoch: int = 1000,
         batch_size: int = 4,
-        augment: nn.Module | None = None,
+        augment: nn.Module | Sequence[nn.Module] | None = None,
         value_range: tuple[float, float] | None = None,
         border: Literal['pad', 'shift'] = 'shift',
         pad: bool = False,
@@ -72,7 +78,7 @@ class ShiftDataModule(pl.LightningDataModule):
         super().__init__()
         self.train = train
         self.val = val
-        self.augment = augment
+        self.augment = _chain(augment)
         self.value_range = value_range
         self.size_px = size_px
         self.test_size_px = size_px if test_size_px is None else test_size_px
@@ -82,6 +88,8 @@ class ShiftDataModule(pl.LightningDataModule):
         self.pad = pad
         self.num_workers = num_workers
         self.seed = seed
+        self._windows: WindowLoader | None = None
+        self._resumed = 0  # batches before the checkpoint that is resumed from
         self.tests = _test_domains(val if source_test is None else source_test, unseen or {})
         validation = {} if val is None else {'val': val}
         for name, dataset in {'train': train, **validation, **self.tests}.items():
@@ -97,8 +105,25 @@ class ShiftDataModule(pl.LightningDataModule):
         """Names of the tested domains, in the order of the test loaders."""
         return tuple(self.tests)
 
+    def setup(self, stage: str) -> None:
+        """Begin with the first window of the sequence, unless a checkpoint is loaded next."""
+        if stage == 'fit':
+            self._windows, self._resumed = None, 0
+
+    def state_dict(self) -> dict[str, int]:
+        """How many training batches were handed out."""
+        return {} if self._windows is None else self._windows.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Go on with the next training batch."""
+        self._resumed = state_dict['batches']
+
     def train_dataloader(self) -> DataLoader[Sample]:
-        """Random windows of the source; the last batch of an epoch is dropped if it is short."""
+        """Random windows of the source; the last batch of an epoch is dropped if it is short.
+
+        The n-th batch of a training is always the same: one that resumes from a checkpoint, or
+        trains on behind its last step, goes on with the next.
+        """
         shard, num_shards = self._shard()
         share = self.windows_per_epoch // num_shards
         if share < self.batch_size:
@@ -117,7 +142,15 @@ class ShiftDataModule(pl.LightningDataModule):
             shard=shard,
             num_shards=num_shards,
         )
-        return self._loader(self.train, sampler, drop_last=True)
+        ongoing = self._windows if self.trainer is not None and self.trainer.training else None
+        self._windows = WindowLoader(
+            self.train,
+            sampler,
+            batch_size=self.batch_size,
+            num_workers=self.num_workers,
+            batches=self._resumed if ongoing is None else ongoing.batches,
+        )
+        return self._windows
 
     def val_dataloader(self) -> list[DataLoader[Sample]]:
         """Every window of the validation scenes; no loader without them."""
@@ -136,8 +169,10 @@ class ShiftDataModule(pl.LightningDataModule):
     def on_after_batch_transfer(self, batch: Sample, dataloader_idx: int) -> Sample:  # noqa: ARG002  # lightning's signature
         """Images in [0, 1], augmented while training."""
         batch = {**batch, 'image': to_unit(batch['image'], value_range=self.value_range)}
-        if self.augment is not None and self.trainer is not None and self.trainer.training:
-            return {**batch, **augment_pair(self.augment, batch)}
+        if self.trainer is None or not self.trainer.training:
+            return batch
+        for step in self.augment:
+            batch = _apply(step, batch)
         return batch
 
     def _grid(self, dataset: SceneDataset) -> DataLoader[Sample]:
@@ -145,18 +180,16 @@ class ShiftDataModule(pl.LightningDataModule):
         sampler = GridWindowSampler(
             dataset, self.test_size_px, pad=self.pad, shard=shard, num_shards=num_shards
         )
-        return self._loader(_CountedOnce(dataset), sampler, drop_last=False)
+        return self._loader(_CountedOnce(dataset), sampler)
 
-    def _loader(
-        self, dataset: Dataset[Sample], sampler: Sampler[Window], *, drop_last: bool
-    ) -> DataLoader[Sample]:
+    def _loader(self, dataset: Dataset[Sample], sampler: Sampler[Window]) -> DataLoader[Sample]:
         return DataLoader(
             dataset,
             sampler=sampler,
             batch_size=self.batch_size,
             num_workers=self.num_workers,
-            drop_last=drop_last,
             pin_memory=torch.cuda.is_available(),
+            generator=torch.Generator(),  # the global one belongs to the training
         )
 
     def _shard(self) -> tuple[int, int]:
@@ -201,6 +234,49 @@ def augment_pair(augment: nn.Module, batch: Sample) -> Sample:
     moved = augment({'image': batch['image'], 'mask': shifted[:, None].to(batch['image'].dtype)})
     labels = moved['mask'][:, 0].round().long()
     return {'image': moved['image'], 'mask': (labels - 1) % (IGNORE_INDEX + 1)}
+
+
+def _chain(augment: nn.Module | Sequence[nn.Module] | None) -> nn.ModuleList:
+    """Steps of the augmentation; neighbouring augmentations of kornia share one container."""
+    if augment is None:
+        return nn.ModuleList()
+    steps: list[nn.Module] = []
+    neighbours: list[K.AugmentationBase2D | K.ImageSequential] = []
+    for module in (augment,) if isinstance(augment, nn.Module) else augment:
+        if isinstance(module, K.AugmentationSequential):
+            if module.data_keys is not None:
+                raise ConfigError(
+                    f'augment holds a container with data_keys={module.data_keys}: expected '
+                    'data_keys=None, for images and masks come to it by name'
+                )
+        elif isinstance(module, K.AugmentationBase2D | K.ImageSequential):
+            neighbours.append(module)
+            continue
+        steps += _container(neighbours)
+        neighbours = []
+        steps.append(module)
+    return nn.ModuleList([*steps, *_container(neighbours)])
+
+
+def _container(
+    augmentations: Sequence[K.AugmentationBase2D | K.ImageSequential],
+) -> list[nn.Module]:
+    """One container of the augmentations, or none where there are none."""
+    if not augmentations:
+        return []
+    return [K.AugmentationSequential(*augmentations, data_keys=None)]
+
+
+def _apply(step: nn.Module, batch: Sample) -> Sample:
+    if isinstance(step, K.AugmentationSequential):
+        return {**batch, **augment_pair(step, batch)}
+    changed = step(batch)
+    if not isinstance(changed, Mapping) or not {'image', 'mask'} <= changed.keys():
+        raise ConfigError(
+            f'{type(step).__name__} in augment made {type(changed).__name__} of a batch: expected '
+            "a dict with 'image' and 'mask', or an augmentation of kornia"
+        )
+    return dict(changed)
 
 
 def _test_domains(

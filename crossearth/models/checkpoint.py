@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from crossearth.errors import CheckpointError, ConfigError, LabelError
 from crossearth.labels import LabelSpace
 from crossearth.models import builders
-from crossearth.models.freezing import frozen_marks, frozen_names, other_marks
+from crossearth.models.freezing import frozen_marks, frozen_names, other_marks, whole
 from crossearth.models.segmenter import Recipe, Segmenter
 
 __all__ = ['ModelInfo', 'load_model', 'read_model_info', 'save_model']
@@ -60,6 +60,7 @@ def save_model(
     bands: Sequence[str] | None = None,
     gsd_m: float | None = None,
     trainable_only: bool | None = None,
+    write: bool = True,
 ) -> Path:
     """Write the trained weights of a model, and what rebuilds it, to a file.
 
@@ -76,6 +77,8 @@ def save_model(
         trainable_only: True leaves frozen weights out; the builder gets them anew on loading. By
             default they are left out if the builder has a source for them (its argument
             `pretrained`), and kept if they are random.
+        write: Whether this process writes the file. Of a model that is sharded over processes all
+            have to call, and one writes.
 
     Returns:
         The path written to.
@@ -113,7 +116,9 @@ def save_model(
         )
     left_out = frozen if trainable_only else set()
     kept = {
-        name: t.detach().cpu().contiguous() for name, t in state.items() if name not in left_out
+        name: whole(t.detach()).cpu().contiguous()
+        for name, t in state.items()
+        if name not in left_out
     }
     header = {
         'recipe': asdict(recipe),
@@ -127,6 +132,8 @@ def save_model(
         text = json.dumps(header)
     except TypeError as error:
         raise ConfigError(f'arguments of the model are no JSON values ({error})') from error
+    if not write:
+        return path
     metadata = {'format': _FORMAT, 'version': str(_VERSION), 'model': text}
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f'.{path.name}.{uuid.uuid4().hex}')

@@ -145,6 +145,15 @@ class Segmenter(nn.Module):
                 shape or type.
         """
         padded = self._pad(image)
+        labels = self._padded_labels(mask, image, padded)
+        decoder: Any = self.decoder  # a Decoder
+        terms: dict[str, Tensor] = decoder.losses(
+            self.backbone(padded), labels, generator=generator
+        )
+        return terms
+
+    def _padded_labels(self, mask: Tensor, image: Tensor, padded: Tensor) -> Tensor:
+        """Class ids at the padded size; what is padded is ignored."""
         batch, _, height, width = image.shape
         if mask.shape != (batch, height, width) or mask.dtype != torch.int64:
             raise ShapeError(
@@ -152,12 +161,7 @@ class Segmenter(nn.Module):
                 f'expected {(batch, height, width)} and torch.int64'
             )
         overhang = (0, padded.shape[-1] - mask.shape[-1], 0, padded.shape[-2] - mask.shape[-2])
-        labels = F.pad(mask, overhang, value=IGNORE_INDEX)
-        decoder: Any = self.decoder  # a Decoder
-        terms: dict[str, Tensor] = decoder.losses(
-            self.backbone(padded), labels, generator=generator
-        )
-        return terms
+        return F.pad(mask, overhang, value=IGNORE_INDEX)
 
     def _pad(self, image: Tensor) -> Tensor:
         """A normalised image of whole multiples."""
