@@ -17,8 +17,9 @@ from torch import nn
 from tqdm import tqdm
 
 from crossearth.errors import ConfigError, SceneError
+from crossearth.inference.estimate import SceneEstimate, estimate_scene
 from crossearth.inference.many import Outcome, predict_scenes
-from crossearth.inference.predict import SceneEstimate, estimate_scene, predict_scene
+from crossearth.inference.predict import predict_scene
 from crossearth.inference.sources import find_scenes, tasks_of
 from crossearth.inference.vectors import vectorize
 from crossearth.labels import BUILDING, ISPRS, ROAD, LabelSpace
@@ -46,6 +47,12 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
         '--value-range', type=float, nargs=2, metavar=('LOW', 'HIGH'), help='become 0 and 1'
     )
     seeing.add_argument('--gsd-m', type=float, help='ground sampling distance of training, metres')
+    seeing.add_argument(
+        '--return-by',
+        choices=['nearest', 'bilinear'],
+        default='nearest',
+        help='how it comes back to the grid of the scene (default: %(default)s)',
+    )
     seeing.add_argument('--tile-px', type=int, default=512, help='(default: %(default)s)')
     overlap = seeing.add_mutually_exclusive_group()
     overlap.add_argument('--overlap', type=float, default=1 / 3, help='part of a window')
@@ -246,6 +253,7 @@ def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
         'batch_size': arguments.batch_size,
         'autocast': None if arguments.autocast is None else _AUTOCAST[arguments.autocast],
         'gsd_m': arguments.gsd_m,
+        'return_by': arguments.return_by,
         'memory_mb': arguments.memory_mb,
         'on_read_error': arguments.on_read_error,
         'resume': arguments.resume,
@@ -272,6 +280,7 @@ def _estimate(model: nn.Module, scenes: list[str], arguments: argparse.Namespace
             batch_size=settings['batch_size'],
             autocast=settings['autocast'],
             gsd_m=settings['gsd_m'],
+            return_by=settings['return_by'],
             memory_mb=settings['memory_mb'],
             shard_px=settings['shard_px'] if kept else None,
         )

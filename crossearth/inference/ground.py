@@ -14,6 +14,7 @@ import pyproj
 from affine import Affine
 from jaxtyping import Float64
 from rasterio.crs import CRS
+from rasterio.transform import GCPTransformer, RPCTransformer
 
 from crossearth.errors import ConfigError
 from crossearth.geometry import local_projection
@@ -62,26 +63,42 @@ class PixelPath:
         name: Of the raster, for messages.
 
     Raises:
-        ConfigError: If the raster has no CRS and transform.
+        ConfigError: If nothing ties the raster to the ground.
     """
 
     def __init__(self, georeference: Georeference, crs: CRS, *, name: str) -> None:
-        if georeference.crs is None or not georeference.has_transform:
-            held = 'ground control points or rational polynomials, no transform'
+        from_crs = georeference.tie_crs
+        if georeference.tie is None or from_crs is None:
             raise ConfigError(
-                f'{name} has {held if georeference.gcps or georeference.rpcs else "no CRS"}, so '
-                'its pixels have no one size on the ground: map it without gsd_m, or warp it first'
+                f'{name} has no CRS, so its pixels have no size on the ground: map it without '
+                'gsd_m, or georeference it first'
             )
         self._affine = georeference.transform
+        self._fitted: GCPTransformer | RPCTransformer | None = None
+        if georeference.tie == 'gcps':
+            self._fitted = GCPTransformer(list(georeference.gcps))
+        elif georeference.tie == 'rpcs':
+            assert georeference.rpcs is not None
+            # on one height, that of the middle of the scene: relief moves pixels on the ground,
+            # the same way there and back
+            self._fitted = RPCTransformer(
+                georeference.rpcs,
+                RPC_HEIGHT=georeference.rpcs.height_off,
+                RPC_PIXEL_ERROR_THRESHOLD=0.01,
+            )
         self._project = pyproj.Transformer.from_crs(
-            pyproj.CRS.from_wkt(georeference.crs.to_wkt()),
+            pyproj.CRS.from_wkt(from_crs.to_wkt()),
             pyproj.CRS.from_wkt(crs.to_wkt()),
             always_xy=True,
         )
 
     def __call__(self, cols: Float64[np.ndarray, ' n'], rows: Float64[np.ndarray, ' n']) -> Points:
         """Coordinates of points, given in pixels from the upper-left corner of the raster."""
-        x, y = _apply(self._affine, cols, rows)
+        if self._fitted is None:
+            x, y = _apply(self._affine, cols, rows)
+        else:
+            xy = self._fitted.xy(rows, cols, offset='ul')
+            x, y = (np.asarray(values, np.float64) for values in xy)
         x, y = self._project.transform(x, y)
         return np.asarray(x, np.float64), np.asarray(y, np.float64)
 

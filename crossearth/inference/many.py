@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -389,7 +390,7 @@ class _RayCrew:
         self, load: Loader, settings: Mapping[str, Any], workers: int, address: str | None
     ) -> None:
         try:
-            import ray
+            ray: Any = import_module('ray')
         except ImportError as error:
             raise ConfigError("engine='ray' needs Ray: pip install 'crossearth[scale]'") from error
         self._ray = ray

@@ -10,19 +10,17 @@ from typing import Any, Literal
 
 import numpy as np
 import rasterio
-from affine import Affine
 from jaxtyping import Bool, Float32, Shaped
-from rasterio.crs import CRS
-from rasterio.enums import ColorInterp, MaskFlags, Resampling
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
 from rasterio.io import DatasetReader
-from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window as RasterWindow
 
 from crossearth.errors import BandError, ConfigError, SceneError, SceneNotFoundError
 from crossearth.geometry import Window
 from crossearth.inference.georeference import Georeference
 from crossearth.inference.ground import ModelGrid
+from crossearth.inference.warping import resampled
 
 __all__ = ['OnReadError', 'RowBuffer', 'Scaling', 'Scene', 'gdal_environment']
 
@@ -30,7 +28,6 @@ type OnReadError = Literal['raise', 'nodata']
 
 _CACHE_BYTES = 16 << 20  # blocks are read once, in the order they lie in
 _DEEPEST_ALIGNMENT_PX = 1024
-_WARP_TOLERANCE_PX = 0.01
 
 
 @contextmanager
@@ -141,7 +138,7 @@ class Scene:
         self.lost: set[Window] = set()
         self.name = str(source)
         self._file = _open(source)
-        self._dataset = self._file if grid is None else _warped(self._file, grid)
+        self._dataset = self._file if grid is None else resampled(self._file, grid)
         self.height: int = self._dataset.height
         self.width: int = self._dataset.width
         self.georeference = Georeference.of(self._dataset)
@@ -391,32 +388,6 @@ def _open(source: str | Path) -> DatasetReader:
             f'such as {dataset.subdatasets[0] if dataset.subdatasets else "…"}'
         )
     return dataset
-
-
-def _warped(dataset: DatasetReader, grid: ModelGrid) -> WarpedVRT:
-    crs, transform = dataset.crs, dataset.transform
-    left, right = sorted((dataset.bounds.left, dataset.bounds.right))
-    if crs.is_geographic and not (left >= -180 and right <= 180):
-        # longitudes come back from the projection within 180° of the prime meridian: it has to be
-        # on the same side of the world as the scene
-        middle = round((left + right) / 2)
-        crs = CRS.from_proj4(f'{crs.to_proj4()} +pm={middle}')
-        a, b, c, d, e, f = transform[:6]
-        transform = Affine(a, b, c - middle, d, e, f)
-    flags = [flag for band in dataset.mask_flag_enums for flag in band]
-    return WarpedVRT(
-        dataset,
-        src_crs=crs,
-        src_transform=transform,
-        crs=grid.crs,
-        transform=grid.transform,
-        height=grid.height,
-        width=grid.width,
-        resampling=Resampling[grid.resampling],
-        # what lies outside of the scene must be told from black
-        add_alpha=MaskFlags.nodata not in flags and MaskFlags.alpha not in flags,
-        tolerance=_WARP_TOLERANCE_PX,
-    )
 
 
 def _reason(error: BaseException) -> str:

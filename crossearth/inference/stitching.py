@@ -8,7 +8,7 @@ from torch import Tensor
 from crossearth.errors import ConfigError
 from crossearth.inference.grid import Grid, Unit
 
-__all__ = ['Stitcher', 'most_likely']
+__all__ = ['Stitcher', 'most_likely', 'require_finite']
 
 _CHUNK_PX = 1 << 16  # a running maximum and its mask stay in a core's second-level cache
 
@@ -125,6 +125,15 @@ def most_likely(
         if best is not None:
             best.copy_(largest)
         finite = bool(torch.isfinite(largest.sum()))
+    require_finite(finite)
+
+
+def require_finite(finite: bool) -> None:
+    """Stop at scores that are not numbers.
+
+    Raises:
+        ConfigError: If `finite` is False.
+    """
     if not finite:
         raise ConfigError(
             'the model gave scores that are not finite: check its weights, and if it ran under '

@@ -51,7 +51,7 @@ class Layer:
 
     dtype: str
     count: int
-    nodata: int | None
+    nodata: float | int | None
     colours: Mapping[int, tuple[int, int, int, int]]
     tags: Mapping[str, str]
     band_names: tuple[str, ...] = ()
@@ -166,15 +166,25 @@ class RasterWriter:
         width: Columns of the raster.
         layer: What it holds.
         georeference: Where it lies.
+        draft: Whether the file is only a step to another: it is packed quickly, not well.
 
     Raises:
         WriteError: If the file cannot be written.
     """
 
     def __init__(
-        self, path: Path, *, height: int, width: int, layer: Layer, georeference: Georeference
+        self,
+        path: Path,
+        *,
+        height: int,
+        width: int,
+        layer: Layer,
+        georeference: Georeference,
+        draft: bool = False,
     ) -> None:
         options: dict[str, Any] = dict(georeference.creation_options())
+        if layer.dtype != 'float32':  # noise in floats packs slowly, and hardly at all
+            options |= {'compress': 'deflate'} | ({'zlevel': 1} if draft else {})
         self._path = path
         with _naming(path):
             self._dataset = self._create(path, height, width, layer, options)
@@ -208,7 +218,6 @@ class RasterWriter:
             tiled=True,
             blockxsize=BLOCK_PX,
             blockysize=BLOCK_PX,
-            compress='deflate',
             interleave='band',
             bigtiff='if_safer',
             **options,
