@@ -28,6 +28,7 @@ type OnReadError = Literal['raise', 'nodata']
 
 _CACHE_BYTES = 16 << 20  # blocks are read once, in the order they lie in
 _DEEPEST_ALIGNMENT_PX = 1024
+_REMOTE = ('/vsicurl', '/vsis3', '/vsigs', '/vsiaz', '/vsiadls', '/vsioss', '/vsiswift')
 
 
 @contextmanager
@@ -222,8 +223,8 @@ class Scene:
             if self._on_read_error == 'raise':
                 raise SceneError(
                     f'{self.name}: rows {row0} to {row1 - 1}, columns {col0} to {col1 - 1} cannot '
-                    f'be read ({_reason(error)}): the file is damaged or cut short; fetch it '
-                    "again, or pass on_read_error='nodata' to map the rest"
+                    f'be read ({_reason(error)}): {_what_to_do(self.name)}, or pass '
+                    "on_read_error='nodata' to map the rest"
                 ) from error
             valid = self._read_blocks(row0, row1, col0, col1, out)
         return None if valid is None or valid.all() else valid
@@ -378,8 +379,18 @@ def _open(source: str | Path) -> DatasetReader:
     try:
         dataset = rasterio.open(name)
     except RasterioError as error:
+        reason = _reason(error)
+        if _is_remote(name) and ('404' in reason or 'does not exist' in reason):
+            raise SceneNotFoundError(
+                f'{name} is not there: check the address of the scene'
+            ) from error
+        if 'Range downloading not supported' in reason:
+            raise SceneError(
+                f'{name}: the server gives whole files only: fetch the file first, or read it from '
+                'its beginning to its end with /vsicurl_streaming/ instead of /vsicurl/'
+            ) from error
         raise SceneError(
-            f'{name} is not a raster that can be read ({_reason(error)}): expected GeoTIFF, VRT, '
+            f'{name} is not a raster that can be read ({reason}): expected GeoTIFF, VRT, '
             'JPEG 2000, PNG or another format of GDAL'
         ) from error
     if dataset.count == 0:
@@ -388,6 +399,16 @@ def _open(source: str | Path) -> DatasetReader:
             f'such as {dataset.subdatasets[0] if dataset.subdatasets else "…"}'
         )
     return dataset
+
+
+def _is_remote(name: str) -> bool:
+    return '://' in name or name.startswith(_REMOTE)
+
+
+def _what_to_do(name: str) -> str:
+    if _is_remote(name):
+        return 'the server or the connection broke off; try again'
+    return 'the file is damaged or cut short; fetch it again'
 
 
 def _reason(error: BaseException) -> str:
