@@ -52,7 +52,7 @@ def estimate_scene(
     tile_px: int = 512,
     overlap: float | int = 1 / 3,
     stride_px: int | None = None,
-    bands: Sequence[int] | None = None,
+    bands: Sequence[int] | Sequence[str] | None = None,
     value_range: tuple[float | int, float | int] | None = None,
     labels: LabelSpace | None = None,
     augment: Augment = 'none',

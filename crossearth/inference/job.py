@@ -95,6 +95,7 @@ class Job:
         scene, grid, network = self.scene, self.grid, self.network
         return {
             'scene': [Path(scene.name).name, scene.height, scene.width, str(scene.dtype)],
+            'files': scene.files(),
             'bands': scene.bands,
             'windows': [grid.tile_px, grid.stride_px, grid.blend, self.batch_size],
             'model': fingerprint(model),

@@ -55,7 +55,7 @@ def open_job(
     stride_px: int,
     blend: Blend,
     combine: Combine,
-    bands: Sequence[int] | None,
+    bands: Sequence[int] | Sequence[str] | None,
     value_range: tuple[float | int, float | int] | None,
     labels: LabelSpace | None,
     nodata: int,

@@ -74,7 +74,7 @@ def predict_scene(
     stride_px: int | None = None,
     blend: Blend = 'hann',
     combine: Combine = 'softmax',
-    bands: Sequence[int] | None = None,
+    bands: Sequence[int] | Sequence[str] | None = None,
     value_range: tuple[float | int, float | int] | None = None,
     labels: LabelSpace | None = None,
     nodata: int = 255,
@@ -117,10 +117,12 @@ def predict_scene(
         stride_px: Pixels from one window to the next, instead of `overlap`.
         blend: Weight of a window's pixels where windows overlap, see `window_profile`.
         combine: What is averaged: `'softmax'` probabilities, or `'logits'`.
-        bands: Bands that the model takes, counted from 1; None for all but alpha bands.
+        bands: Bands that the model takes, counted from 1, or their names: the descriptions or the
+            colours of the scene's bands. A scene whose bands have none of these names, and are as
+            many, is taken as it is. None for all but alpha bands.
         value_range: Values of the scene that become 0 and 1; values outside are clipped. None for
-            the full range of unsigned integers (255, 65535); scenes of floats must then lie
-            in [0, 1].
+            the rule of training: integers are divided by the largest of their type (255, 65535,
+            32767), negative ones become 0, and floats must lie in [0, 1].
         labels: Class names and colours; None leaves them out.
         nodata: Label of pixels without data: all bands hold the scene's nodata value, a mask or
             an alpha band excludes them, or a band is not finite. Models see 0 there.

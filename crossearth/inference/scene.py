@@ -63,20 +63,22 @@ class Scaling:
 
     @classmethod
     def choose(
-        cls, dtype: np.dtype[Any], value_range: tuple[float | int, float | int] | None, *, name: str
+        cls, dtype: np.dtype[Any], value_range: tuple[float | int, float | int] | None
     ) -> 'Scaling':
-        """That of a data type: full range for unsigned integers, none for floats.
+        """That of a data type, the rule of `crossearth.radiometry.to_unit`.
+
+        Integers are divided by the largest of their type, and negative ones become 0; floats must
+        lie in [0, 1] already.
 
         Args:
             dtype: Of the scene.
             value_range: Values that become 0 and 1, or None for the rule of the data type.
-            name: Of the scene, for messages.
 
         Raises:
-            ConfigError: If the range is empty, or needed and not given.
+            ConfigError: If the range is empty.
 
         Example:
-            >>> Scaling.choose(np.dtype('uint16'), None, name='a.tif').high
+            >>> Scaling.choose(np.dtype('uint16'), None).high
             65535.0
         """
         if value_range is not None:
@@ -84,14 +86,9 @@ class Scaling:
             if not (np.isfinite(low) and np.isfinite(high) and low < high):
                 raise ConfigError(f'value_range is {value_range}: expected (low, high), low < high')
             return cls(float(low), float(high), clip=True)
-        if dtype.kind == 'u':
-            return cls(0.0, float(np.iinfo(dtype).max), clip=False)
         if dtype.kind == 'f':
             return cls(0.0, 1.0, clip=False)
-        raise ConfigError(
-            f'{name} holds {dtype} values, whose range says nothing about brightness: pass '
-            'value_range=(low, high), the values that become 0 and 1'
-        )
+        return cls(0.0, float(np.iinfo(dtype).max), clip=dtype.kind == 'i')
 
     def apply(
         self, values: Shaped[np.ndarray, 'c h w'], *, out: Float32[np.ndarray, 'c h w']
@@ -111,7 +108,8 @@ class Scene:
 
     Args:
         source: A path, or anything else that GDAL opens (`/vsicurl/…`, `s3://…`, a VRT).
-        bands: Bands that the model takes, counted from 1; None for all but alpha bands.
+        bands: Bands that the model takes, counted from 1 or by name, see `predict_scene`; None for
+            all but alpha bands.
         value_range: Values that become 0 and 1; None for the range of the data type.
         grid: Grid to see the scene on; None for its own.
         on_read_error: Whether a block that cannot be read is an error, or is nodata and listed
@@ -128,7 +126,7 @@ class Scene:
         self,
         source: str | Path,
         *,
-        bands: Sequence[int] | None = None,
+        bands: Sequence[int] | Sequence[str] | None = None,
         value_range: tuple[float | int, float | int] | None = None,
         grid: ModelGrid | None = None,
         on_read_error: OnReadError = 'raise',
@@ -151,7 +149,7 @@ class Scene:
                 'amplitude or another real quantity first'
             )
         self.dtype = np.result_type(*dtypes)
-        self.scaling = Scaling.choose(self.dtype, value_range, name=self.name)
+        self.scaling = Scaling.choose(self.dtype, value_range)
         self._nodata = [self._dataset.nodatavals[band - 1] for band in self.bands]
         flags = [self._dataset.mask_flag_enums[band - 1] for band in self.bands]
         alpha = [
@@ -180,6 +178,12 @@ class Scene:
         """Close the file."""
         self._dataset.close()
         self._file.close()
+
+    def files(self) -> list[tuple[str, int, int]]:
+        """Name, bytes and time of the last change, in nanoseconds, of its files on this machine."""
+        paths = [Path(name) for name in self._file.files if not name.endswith('.aux.xml')]
+        states = [(path.name, path.stat()) for path in paths if path.is_file()]
+        return sorted((name, state.st_size, state.st_mtime_ns) for name, state in states)
 
     @property
     def block_hw(self) -> tuple[int, int]:
@@ -300,8 +304,10 @@ class Scene:
                 '1'
             )
 
-    def _choose_bands(self, bands: Sequence[int] | None) -> list[int]:
+    def _choose_bands(self, bands: Sequence[int] | Sequence[str] | None) -> list[int]:
         count = self._dataset.count
+        if bands is not None and any(isinstance(band, str) for band in bands):
+            return self._named_bands([str(band) for band in bands])
         if bands is None:
             kinds = self._dataset.colorinterp
             chosen = [
@@ -310,12 +316,28 @@ class Scene:
             if not chosen:
                 raise SceneError(f'{self.name} has no band to map: expected an image')
             return chosen
-        chosen = list(bands)
+        chosen = [int(band) for band in bands]
         if not chosen or any(not 1 <= band <= count for band in chosen):
             raise BandError(
                 f'{self.name} has bands 1 to {count}, asked for {chosen}: bands are counted from 1'
             )
         return chosen
+
+    def _named_bands(self, names: list[str]) -> list[int]:
+        kinds, titles = self._dataset.colorinterp, self._dataset.descriptions
+        numbers = {kind.name: band for band, kind in enumerate(kinds, start=1)}
+        numbers |= {title.lower(): band for band, title in enumerate(titles, start=1) if title}
+        found = [numbers.get(name.lower()) for name in names]
+        known = [band for band in found if band is not None]
+        if len(known) == len(names):
+            return known
+        everything = self._choose_bands(None)
+        if not known and len(everything) == len(names):
+            return everything
+        raise BandError(
+            f'{self.name} has the bands {", ".join(numbers)}, asked for {", ".join(names)}: choose '
+            'them by number, bands=(1, 2, …)'
+        )
 
 
 class RowBuffer:

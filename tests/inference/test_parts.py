@@ -151,6 +151,11 @@ def test_parts_of_another_run_are_refused_and_left(
     with pytest.raises(ConfigError, match=r'another run .model was'):
         predict_scene(other, scene, tmp_path / 'map.tif', tile_px=128, resume=True, shard_px=512)
     assert (tmp_path / 'map.tif.parts' / '00000.json').exists()
+    os.utime(scene, ns=(0, scene.stat().st_mtime_ns + 1))  # as if it were written again
+    with pytest.raises(ConfigError, match=r'another run .files was'):
+        predict_scene(
+            convolutions, scene, tmp_path / 'map.tif', tile_px=128, resume=True, shard_px=512
+        )
 
 
 def test_error_of_the_model_keeps_the_finished_parts(
