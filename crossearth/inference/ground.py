@@ -30,6 +30,7 @@ __all__ = [
 
 _WGS84 = CRS.from_epsg(4326)
 _SAME_GSD = 0.02  # scenes this close to the asked ground sampling distance are not resampled
+_FINEST = 50
 _LARGEST_EXTENT_M = 8e6  # beyond, no projection is fair to all of a scene
 
 type Points = tuple[Float64[np.ndarray, ' n'], Float64[np.ndarray, ' n']]
@@ -63,7 +64,7 @@ class PixelPath:
         name: Of the raster, for messages.
 
     Raises:
-        ConfigError: If nothing ties the raster to the ground.
+        ConfigError: If nothing ties the raster to the ground, or its CRS is of no place on it.
     """
 
     def __init__(self, georeference: Georeference, crs: CRS, *, name: str) -> None:
@@ -86,11 +87,17 @@ class PixelPath:
                 RPC_HEIGHT=georeference.rpcs.height_off,
                 RPC_PIXEL_ERROR_THRESHOLD=0.01,
             )
-        self._project = pyproj.Transformer.from_crs(
-            pyproj.CRS.from_wkt(from_crs.to_wkt()),
-            pyproj.CRS.from_wkt(crs.to_wkt()),
-            always_xy=True,
-        )
+        try:
+            self._project = pyproj.Transformer.from_crs(
+                pyproj.CRS.from_wkt(from_crs.to_wkt()),
+                pyproj.CRS.from_wkt(crs.to_wkt()),
+                always_xy=True,
+            )
+        except pyproj.exceptions.ProjError as error:
+            raise ConfigError(
+                f'{name} has a CRS that lies nowhere on the globe ({from_crs.to_wkt()[:60]}…): map '
+                'it without gsd_m, or georeference it first'
+            ) from error
 
     def __call__(self, cols: Float64[np.ndarray, ' n'], rows: Float64[np.ndarray, ' n']) -> Points:
         """Coordinates of points, given in pixels from the upper-left corner of the raster."""
@@ -158,8 +165,8 @@ def model_grid(
         both axes, and nothing is gained by resampling it.
 
     Raises:
-        ConfigError: If `gsd_m` is not positive, nothing ties the scene to the ground, or it covers
-            more of the globe than a projection is fair to.
+        ConfigError: If `gsd_m` is not positive or far too fine, nothing ties the scene to the
+            ground, or it covers more of the globe than a projection is fair to.
     """
     if not (math.isfinite(gsd_m) and gsd_m > 0):
         raise ConfigError(f'gsd_m is {gsd_m}: expected metres, more than 0')
@@ -168,6 +175,11 @@ def model_grid(
         raise ConfigError(f'{name}: the middle of the scene is not on the globe')
     if all(abs(size / gsd_m - 1) <= _SAME_GSD for size in (across, down)):
         return None
+    if gsd_m < max(across, down) / _FINEST:
+        raise ConfigError(
+            f'gsd_m is {gsd_m:g}, and the pixels of {name} are {across:g} by {down:g} m: more than '
+            f'{_FINEST} times finer shows nothing new; is it in metres?'
+        )
     span_m = max(across * width, down * height)
     if span_m > _LARGEST_EXTENT_M:
         raise ConfigError(

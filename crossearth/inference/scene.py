@@ -315,6 +315,11 @@ class Scene:
             ]
             if not chosen:
                 raise SceneError(f'{self.name} has no band to map: expected an image')
+            if any(kinds[band - 1] is ColorInterp.palette for band in chosen):
+                raise SceneError(
+                    f'{self.name} holds numbers of a palette, no colours: expand it first '
+                    '(gdal_translate -expand rgb), or pass bands=(1,) to map the numbers'
+                )
             return chosen
         chosen = [int(band) for band in bands]
         if not chosen or any(not 1 <= band <= count for band in chosen):

@@ -9,6 +9,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rasterio.control import GroundControlPoint
+from rasterio.enums import ColorInterp
 from rasterio.rpc import RPC
 from rasterio.transform import Affine
 from torch import Tensor, nn
@@ -472,6 +473,15 @@ def test_wrong_bands_name_the_file_and_the_remedy(
         BandError, match=r'scene.tif: 4 bands .* takes 3: choose them with bands=\(1, 2, 3\)'
     ):
         predict_scene(convolutions, scene, tmp_path / 'map.tif')
+    one = write_scene(np.zeros((1, 20, 20), np.uint8), 'one.tif')
+    with pytest.raises(BandError, match=r'one.tif: 1 bands are given .* takes 3: map a scene'):
+        predict_scene(convolutions, one, tmp_path / 'map.tif')
+    predict_scene(convolutions, one, tmp_path / 'map.tif', bands=(1, 1, 1))
+    with rasterio.open(one, 'r+') as dataset:
+        dataset.colorinterp = [ColorInterp.palette]
+        dataset.write_colormap(1, {0: (9, 9, 9, 255)})
+    with pytest.raises(SceneError, match='numbers of a palette, no colours: expand it'):
+        predict_scene(lambda x: x, one, tmp_path / 'map.tif')
     with pytest.raises(BandError, match=r'scene.tif has bands 1 to 4, asked for \[0, 1, 2\]'):
         predict_scene(convolutions, scene, tmp_path / 'map.tif', bands=(0, 1, 2))
 

@@ -88,6 +88,13 @@ def test_stac_items_give_their_image(tmp_path: Path) -> None:
         find_scenes(path)
 
 
+def test_scene_that_is_listed_twice_is_mapped_once(tmp_path: Path) -> None:
+    (tmp_path / 'list.txt').write_text('a.tif\nb.tif\na.tif\n')
+    (tmp_path / 'a.tif').touch()
+    tasks = tasks_of([tmp_path / 'list.txt', tmp_path / 'a.tif'], tmp_path)
+    assert [Path(task.scene).name for task in tasks] == ['a.tif', 'b.tif']
+
+
 def test_two_scenes_never_share_a_map(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match='would both be mapped'):
         tasks_of(['s3://a/x.tif', 's3://b/x.jp2'], tmp_path)
