@@ -27,7 +27,13 @@ from crossearth.inference.progress import counting
 from crossearth.inference.qgis import write_qgis_style
 from crossearth.inference.returning import bring_back
 from crossearth.inference.scene import OnReadError
-from crossearth.inference.writer import RasterWriter, optimise_for_cloud, stacked, whole_file
+from crossearth.inference.writer import (
+    RasterWriter,
+    optimise_for_cloud,
+    remove_leftovers,
+    stacked,
+    whole_file,
+)
 from crossearth.labels import LabelSpace
 
 __all__ = ['SceneMap', 'predict_scene']
@@ -238,6 +244,9 @@ def predict_scene(
                 windows_run += receipt.windows_run
                 lost |= set(receipt.lost)
         if shard is None:
+            if resume:
+                for path in outputs.values():
+                    remove_leftovers(path)
             # files take their names from the last to the first, and the map, which is the sign
             # that all is there, comes first
             paths = {

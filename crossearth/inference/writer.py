@@ -1,5 +1,7 @@
 """Maps as tiled GeoTIFFs that appear whole or not at all."""
 
+import re
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -27,6 +29,7 @@ __all__ = [
     'RasterWriter',
     'check_destination',
     'label_layer',
+    'remove_leftovers',
     'stacked',
     'whole_file',
 ]
@@ -124,6 +127,17 @@ def whole_file(destination: Path) -> Iterator[Path]:
         else:
             sidecar.unlink(missing_ok=True)  # statistics of the map that is being replaced
         temporary.replace(destination)
+
+
+def remove_leftovers(destination: Path) -> None:
+    """Remove the hidden folders that kills left of `whole_file(destination)`.
+
+    Nobody else may be writing the same file.
+    """
+    name = re.compile(re.escape(f'.{destination.name}.') + '[a-z0-9_]{8}')  # of tempfile
+    for folder in destination.parent.iterdir():
+        if name.fullmatch(folder.name) and folder.is_dir():
+            shutil.rmtree(folder)
 
 
 def optimise_for_cloud(path: Path, *, overviews: Literal['mode', 'average']) -> None:
