@@ -40,6 +40,8 @@ class ModelInfo:
             the builder gets them anew.
         frozen_marks: Name → mark of each frozen tensor that is not in the file, to
             tell when the builder gets others.
+        value_range: Values of the training imagery that became 0 and 1, or None for the range of
+            its data type.
     """
 
     recipe: Recipe
@@ -48,6 +50,7 @@ class ModelInfo:
     gsd_m: float | None = None
     complete: bool = True
     frozen_marks: Mapping[str, float] | None = None
+    value_range: tuple[float, float] | None = None
 
 
 def save_model(
@@ -59,6 +62,7 @@ def save_model(
     labels: LabelSpace | None = None,
     bands: Sequence[str] | None = None,
     gsd_m: float | None = None,
+    value_range: tuple[float, float] | None = None,
     trainable_only: bool | None = None,
     write: bool = True,
 ) -> Path:
@@ -74,6 +78,8 @@ def save_model(
         labels: Classes of the logits.
         bands: Names of the bands, in the order that the model takes them.
         gsd_m: Ground sampling distance of the training imagery in metres.
+        value_range: Values of the training imagery that became 0 and 1; None for the range of its
+            data type.
         trainable_only: True leaves frozen weights out; the builder gets them anew on loading. By
             default they are left out if the builder has a source for them (its argument
             `pretrained`), and kept if they are random.
@@ -125,6 +131,7 @@ def save_model(
         'labels': None if labels is None else asdict(labels),
         'bands': None if bands is None else list(bands),
         'gsd_m': gsd_m,
+        'value_range': None if value_range is None else list(value_range),
         'complete': not left_out,
         'frozen_marks': frozen_marks(state, left_out),
     }
@@ -182,6 +189,10 @@ def read_model_info(path: str | Path) -> ModelInfo:
     try:
         header = json.loads(metadata['model'])
         labels, bands = header['labels'], header['bands']
+        value_range = header.get('value_range')  # older files have none
+        if value_range is not None:
+            low, high = value_range
+            value_range = float(low), float(high)
         return ModelInfo(
             recipe=Recipe(str(header['recipe']['builder']), dict(header['recipe']['arguments'])),
             labels=None if labels is None else _label_space(labels),
@@ -189,6 +200,7 @@ def read_model_info(path: str | Path) -> ModelInfo:
             gsd_m=header['gsd_m'],
             complete=bool(header['complete']),
             frozen_marks=dict(header['frozen_marks']),
+            value_range=value_range,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
