@@ -6,6 +6,7 @@ import pytest
 import rasterio
 
 from crossearth.cli import main
+from crossearth.datasets import ShiftDataModule
 from crossearth.labels import LabelSpace
 from crossearth.models import fpn_timm, save_model
 
@@ -113,3 +114,51 @@ def test_a_mistake_in_a_recipe_is_one_line(tmp_path, capsys):
     recipe.write_text(RECIPE)
     assert main(['test', '--config', str(recipe), '--ckpt_path', str(recipe)]) == 2
     assert 'recipe.yaml: damaged or no checkpoint' in capsys.readouterr().err
+
+
+TRAINING = """
+seed_everything: 0
+model:
+  class_path: crossearth.trainers.DomainGeneralizationTask
+  init_args:
+    model:
+      class_path: crossearth.models.fpn_timm
+      init_args: {name: resnet10t, num_classes: 2, width: 8}
+    labels: &labels {name: two, classes: [a, b], palette: [[0, 0, 0], [255, 0, 0]]}
+data:
+  class_path: crossearth.datasets.ShiftDataModule
+  init_args:
+    train:
+      class_path: crossearth.datasets.FolderDataset
+      init_args: {images: images, masks: masks, labels: *labels}
+    size_px: 64
+    windows_per_epoch: 4
+    batch_size: 2
+    augment:
+    - {class_path: crossearth.transforms.RandomScaleCrop, init_args: {size_px: 32}}
+    - {class_path: kornia.augmentation.RandomHorizontalFlip}
+    - {class_path: crossearth.transforms.PhotometricDistortion}
+trainer: {accelerator: cpu, max_steps: 1, logger: false, enable_progress_bar: false}
+"""
+
+
+@pytest.mark.filterwarnings('ignore')  # lightning's notices about short trainings without loggers
+def test_a_recipe_names_the_augmentations_of_the_paper(write_raster, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    write_raster('images/a.tif', rng.integers(0, 255, (3, 80, 80), np.uint8))
+    write_raster('masks/a.tif', rng.integers(0, 2, (1, 80, 80), np.uint8))
+    (tmp_path / 'recipe.yaml').write_text(TRAINING)
+    seen = []
+    keep = ShiftDataModule.on_after_batch_transfer
+
+    def look(self, batch, dataloader_idx):
+        seen.append(([type(step).__name__ for step in self.augment], keep(self, batch, 0)))
+        return seen[-1][1]
+
+    monkeypatch.setattr(ShiftDataModule, 'on_after_batch_transfer', look)
+    assert main(['fit', '--config', 'recipe.yaml']) == 0
+    ((steps, batch),) = seen
+    assert steps == ['RandomScaleCrop', 'AugmentationSequential']
+    assert batch['image'].shape == (2, 3, 32, 32)
+    assert batch['mask'].shape == (2, 32, 32)

@@ -1,8 +1,9 @@
 """One source domain to train on, many unseen ones to test on."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
+import kornia.augmentation as K
 import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
@@ -38,7 +39,10 @@ class ShiftDataModule(pl.LightningDataModule):
         test_size_px: Side of the test windows; None for `size_px`.
         windows_per_epoch: Training windows an epoch.
         batch_size: Windows a batch and process, for training and testing.
-        augment: kornia augmentation of the whole batch (`data_keys=None`), on images in [0, 1].
+        augment: A module or several, applied in order to training batches, images in [0, 1].
+            kornia's augmentations, and containers of them with `data_keys=None`, change image and
+            mask together; any other module maps the batch, a dict of `image` (b,c,h,w) and `mask`
+            (b,h,w), as `RandomScaleCrop` does.
         value_range: Pixel values of black and white, where they are not those of the type.
         border: How training windows meet borders, see `RandomWindowSampler`.
         pad: Whether scenes smaller than a window are padded, with label 255.
@@ -48,7 +52,8 @@ class ShiftDataModule(pl.LightningDataModule):
     Raises:
         LabelError: If a dataset has other classes than the source, or no masks.
         BandError: If it has another number of bands.
-        ConfigError: If an unseen domain is called `'source'`, or batches would be empty.
+        ConfigError: If an unseen domain is called `'source'`, batches would be empty, or a
+            container in `augment` has other data keys.
     """
 
     def __init__(
@@ -62,7 +67,7 @@ class ShiftDataModule(pl.LightningDataModule):
         test_size_px: int | None = None,
         windows_per_epoch: int = 1000,
         batch_size: int = 4,
-        augment: nn.Module | None = None,
+        augment: nn.Module | Sequence[nn.Module] | None = None,
         value_range: tuple[float, float] | None = None,
         border: Literal['pad', 'shift'] = 'shift',
         pad: bool = False,
@@ -72,7 +77,7 @@ class ShiftDataModule(pl.LightningDataModule):
         super().__init__()
         self.train = train
         self.val = val
-        self.augment = augment
+        self.augment = _chain(augment)
         self.value_range = value_range
         self.size_px = size_px
         self.test_size_px = size_px if test_size_px is None else test_size_px
@@ -136,8 +141,10 @@ class ShiftDataModule(pl.LightningDataModule):
     def on_after_batch_transfer(self, batch: Sample, dataloader_idx: int) -> Sample:  # noqa: ARG002  # lightning's signature
         """Images in [0, 1], augmented while training."""
         batch = {**batch, 'image': to_unit(batch['image'], value_range=self.value_range)}
-        if self.augment is not None and self.trainer is not None and self.trainer.training:
-            return {**batch, **augment_pair(self.augment, batch)}
+        if self.trainer is None or not self.trainer.training:
+            return batch
+        for step in self.augment:
+            batch = _apply(step, batch)
         return batch
 
     def _grid(self, dataset: SceneDataset) -> DataLoader[Sample]:
@@ -201,6 +208,49 @@ def augment_pair(augment: nn.Module, batch: Sample) -> Sample:
     moved = augment({'image': batch['image'], 'mask': shifted[:, None].to(batch['image'].dtype)})
     labels = moved['mask'][:, 0].round().long()
     return {'image': moved['image'], 'mask': (labels - 1) % (IGNORE_INDEX + 1)}
+
+
+def _chain(augment: nn.Module | Sequence[nn.Module] | None) -> nn.ModuleList:
+    """Steps of the augmentation; neighbouring augmentations of kornia share one container."""
+    if augment is None:
+        return nn.ModuleList()
+    steps: list[nn.Module] = []
+    neighbours: list[K.AugmentationBase2D | K.ImageSequential] = []
+    for module in (augment,) if isinstance(augment, nn.Module) else augment:
+        if isinstance(module, K.AugmentationSequential):
+            if module.data_keys is not None:
+                raise ConfigError(
+                    f'augment holds a container with data_keys={module.data_keys}: expected '
+                    'data_keys=None, for images and masks come to it by name'
+                )
+        elif isinstance(module, K.AugmentationBase2D | K.ImageSequential):
+            neighbours.append(module)
+            continue
+        steps += _container(neighbours)
+        neighbours = []
+        steps.append(module)
+    return nn.ModuleList([*steps, *_container(neighbours)])
+
+
+def _container(
+    augmentations: Sequence[K.AugmentationBase2D | K.ImageSequential],
+) -> list[nn.Module]:
+    """One container of the augmentations, or none where there are none."""
+    if not augmentations:
+        return []
+    return [K.AugmentationSequential(*augmentations, data_keys=None)]
+
+
+def _apply(step: nn.Module, batch: Sample) -> Sample:
+    if isinstance(step, K.AugmentationSequential):
+        return {**batch, **augment_pair(step, batch)}
+    changed = step(batch)
+    if not isinstance(changed, Mapping) or not {'image', 'mask'} <= changed.keys():
+        raise ConfigError(
+            f'{type(step).__name__} in augment made {type(changed).__name__} of a batch: expected '
+            "a dict with 'image' and 'mask', or an augmentation of kornia"
+        )
+    return dict(changed)
 
 
 def _test_domains(

@@ -10,6 +10,7 @@ from crossearth.datasets import FolderDataset, ShiftDataModule
 from crossearth.datasets.shift import augment_pair
 from crossearth.errors import ConfigError
 from crossearth.labels import ISPRS
+from crossearth.transforms import PhotometricDistortion, RandomScaleCrop
 
 
 @pytest.fixture
@@ -84,3 +85,65 @@ def test_shares_without_a_batch_are_refused(data):
     data.trainer = SimpleNamespace(global_rank=0, world_size=5)
     with pytest.raises(ConfigError, match='2 for each of 5 processes, no batch of 3'):
         data.train_dataloader()
+
+
+@pytest.fixture
+def training(data):
+    """A function that gives the data module an augmentation and the state of a running training."""
+
+    def make(augment):
+        made = ShiftDataModule(
+            data.train, augment=augment, size_px=16, windows_per_epoch=10, batch_size=3
+        )
+        made.trainer = SimpleNamespace(training=True, global_rank=0, world_size=1)
+        return made, next(iter(data.train_dataloader()))
+
+    return make
+
+
+def test_a_list_of_augmentations_is_applied_in_its_order(training):
+    steps = [
+        RandomScaleCrop(8, scale_range=(1.0, 1.0), max_class_fraction=1.0),
+        K.RandomHorizontalFlip(p=1.0),
+        PhotometricDistortion(contrast=(1.0, 1.0), saturation=(1.0, 1.0), hue=0.0, brightness=0.0),
+    ]
+    data, batch = training(steps)
+    torch.manual_seed(0)
+    moved = data.on_after_batch_transfer(batch, 0)
+    torch.manual_seed(0)
+    cropped = steps[0]({**batch, 'image': batch['image'] / 255})
+    assert torch.equal(moved['mask'], cropped['mask'].flip(2))
+    torch.testing.assert_close(moved['image'], cropped['image'].flip(3))
+    assert torch.equal(moved['transform'], batch['transform'])
+
+
+def test_neighbouring_augmentations_of_kornia_are_one_container(training):
+    flips = [K.RandomHorizontalFlip(), K.RandomVerticalFlip()]
+    data, batch = training(flips)
+    whole, _ = training(K.AugmentationSequential(*flips, data_keys=None))
+    assert len(data.augment) == 1
+    moved = []
+    for module in (data, whole):
+        torch.manual_seed(3)
+        moved.append(module.on_after_batch_transfer(batch, 0))
+    assert torch.equal(moved[0]['image'], moved[1]['image'])
+    assert torch.equal(moved[0]['mask'], moved[1]['mask'])
+    assert not torch.equal(moved[0]['mask'], batch['mask'])
+
+
+class ImageOnly(nn.Module):
+    def forward(self, batch):
+        return batch['image']
+
+
+@pytest.mark.parametrize(
+    ('augment', 'message'),
+    [
+        (K.AugmentationSequential(K.RandomHorizontalFlip(), data_keys=['input']), 'data_keys=None'),
+        (ImageOnly(), 'ImageOnly in augment made Tensor of a batch'),
+    ],
+)
+def test_augmentations_that_do_not_fit_are_refused(training, augment, message):
+    with pytest.raises(ConfigError, match=message):
+        data, batch = training(augment)
+        data.on_after_batch_transfer(batch, 0)
