@@ -20,9 +20,11 @@ from crossearth.benchmark.settings import (
     ABLATIONS,
     OTHER_PAPERS,
     SETTINGS,
+    SWEEPS,
     Masking,
     Result,
     Setting,
+    Sweep,
     Table,
 )
 from crossearth.benchmark.summary import Row, published_score, summarise
@@ -35,6 +37,7 @@ __all__ = [
     'OTHER_PAPERS',
     'PATCHES_PX',
     'SETTINGS',
+    'SWEEPS',
     'TAUS',
     'Domain',
     'Files',
@@ -47,6 +50,7 @@ __all__ = [
     'RunOptions',
     'RunResult',
     'Setting',
+    'Sweep',
     'Table',
     'Variation',
     'encode_labels',

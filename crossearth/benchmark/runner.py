@@ -50,7 +50,7 @@ _FILES = Files()
 
 
 class _KeepCandidates(pl.Callback):
-    """Keeps the weights of every n-th step; a second `ModelCheckpoint` would clash with the first."""
+    """Keeps the weights of every n-th step; two callbacks `ModelCheckpoint` would clash."""
 
     def __init__(self, folder: Path, every: int) -> None:
         self.folder = folder

@@ -1,7 +1,7 @@
 """The command line of the benchmark: `crossearth benchmark list | show | recipe | run | …`."""
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -291,17 +291,13 @@ def _radar(rows: 'Sequence[Row]', path: Path) -> None:
             scores[row.setting] = row.mean
     settings = [name for name in SETTINGS if name in shown]
     quoted = {
-        f'{method}, paper': {
-            name: SETTINGS[name].reported[method].miou
-            for name in settings
-            if method in SETTINGS[name].reported
-        }
-        for method in ('CrossEarth', 'Rein')
+        f'{title}, paper': {name: SETTINGS[name].reported[title].miou for name in settings}
+        for title in ('CrossEarth', 'Rein')
     }
     figure = draw_radar(
         settings,
         {**measured, **quoted},
-        dashed=list(quoted),
+        quoted={'CrossEarth, paper': 'crossearth', 'Rein, paper': 'rein'},
         title='Score on the unseen domain in %, model of the last step',
     )
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -311,12 +307,12 @@ def _radar(rows: 'Sequence[Row]', path: Path) -> None:
 def _sweep(arguments: argparse.Namespace, say: Callable[[str], None]) -> None:
     from crossearth.benchmark import (
         PATCHES_PX,
+        SWEEPS,
         TAUS,
         run_benchmark,
         sweep_scores,
         sweep_variations,
     )
-    from crossearth.trainers import align_columns
     from crossearth.visualization import draw_grid, save_figure
 
     results: list[RunResult] = []
@@ -336,15 +332,26 @@ def _sweep(arguments: argparse.Namespace, say: Callable[[str], None]) -> None:
         )
     for setting in dict.fromkeys(arguments.settings):
         scores = sweep_scores(results, arguments.of, setting)
-        sides = sorted({side for _, side in scores})
-        rows = [[f'{tau:g}', *(f'{scores[tau, side]:.1f}' for side in sides)]
-                for tau in sorted({tau for tau, _ in scores})]  # fmt: skip
         title = f'{setting}, {arguments.of} image, mean of {arguments.seeds} seed(s)'
         say(f'{title}, {results[0].protocol}:')
-        say(align_columns([['τ \\ B', *map(str, sides)], *rows]))
+        say(_grid(scores))
+        paper = SWEEPS[arguments.of]
+        printed = {(m.tau, m.patch_px): v for m, v in paper.scores.get(setting, {}).items()}
+        if printed:
+            say(f'{paper.title}, as printed ({paper.note}):')
+            say(_grid(printed))
         path = arguments.output / f'sweep-{setting}-{arguments.of}.png'
         save_figure(draw_grid(scores, title=title), path)
         say(f'{path}: picture')
+
+
+def _grid(scores: 'Mapping[tuple[float, int], float]') -> str:
+    """A line a share, a column a side."""
+    from crossearth.trainers import align_columns
+
+    taus, sides = sorted({tau for tau, _ in scores}), sorted({side for _, side in scores})
+    lines = [[f'{tau:g}', *(f'{scores[tau, side]:.1f}' for side in sides)] for tau in taus]
+    return align_columns([['τ \\ B', *map(str, sides)], *lines])
 
 
 def _files(arguments: argparse.Namespace) -> 'Files':

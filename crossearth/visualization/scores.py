@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.projections.polar import PolarAxes
 
 from crossearth.errors import ConfigError
 
@@ -18,7 +20,7 @@ def draw_radar(
     settings: Sequence[str],
     series: Mapping[str, Mapping[str, float]],
     *,
-    dashed: Sequence[str] = (),
+    quoted: Mapping[str, str] = MappingProxyType({}),
     title: str = '',
 ) -> Figure:
     """Scores of several methods on several settings, one axis a setting.
@@ -29,7 +31,8 @@ def draw_radar(
     Args:
         settings: Names of the axes.
         series: Name of each method → setting → score in percent.
-        dashed: Methods drawn as dashed lines: those that are quoted, not measured.
+        quoted: Names of series that are quoted and not measured → the series whose colour they
+            share; they are dashed, or pale as bars.
         title: Line above.
 
     Returns:
@@ -48,9 +51,9 @@ def draw_radar(
     figure = Figure(figsize=(8, 7), layout='constrained')
     FigureCanvasAgg(figure)
     if len(settings) < 3:
-        _bars(figure, settings, series, dashed)
+        _bars(figure, settings, series, quoted)
     else:
-        _spokes(figure, settings, series, dashed)
+        _spokes(figure, settings, series, quoted)
     figure.legend(loc='outside lower center', ncols=min(len(series), 4), frameon=False)
     if title:
         figure.suptitle(title)
@@ -61,21 +64,22 @@ def _spokes(
     figure: Figure,
     settings: Sequence[str],
     series: Mapping[str, Mapping[str, float]],
-    dashed: Sequence[str],
+    quoted: Mapping[str, str],
 ) -> None:
     axes = figure.add_subplot(projection='polar')
+    assert isinstance(axes, PolarAxes)
     axes.set_theta_zero_location('N')
     axes.set_theta_direction(-1)
     angles = [2 * math.pi * i / len(settings) for i in range(len(settings))]
-    for i, (name, scores) in enumerate(series.items()):
+    colours = _colours(series, quoted)
+    for name, scores in series.items():
         values = [scores.get(setting, math.nan) for setting in settings]
-        colour = _COLOURS[i % len(_COLOURS)]
         axes.plot(
             [*angles, angles[0]],
             [*values, values[0]],
-            '--' if name in dashed else '-',
-            marker='' if name in dashed else 'o',
-            color=colour,
+            '--' if name in quoted else '-',
+            marker='' if name in quoted else 'o',
+            color=colours[name],
             label=name,
         )
     axes.set_xticks(angles, settings)
@@ -89,21 +93,33 @@ def _bars(
     figure: Figure,
     settings: Sequence[str],
     series: Mapping[str, Mapping[str, float]],
-    dashed: Sequence[str],
+    quoted: Mapping[str, str],
 ) -> None:
     axes = figure.add_subplot()
     width = 0.8 / len(series)
+    colours = _colours(series, quoted)
     for i, (name, scores) in enumerate(series.items()):
         axes.bar(
             [place + (i - (len(series) - 1) / 2) * width for place in range(len(settings))],
             [scores.get(setting, math.nan) for setting in settings],
             width * 0.92,
-            color=_COLOURS[i % len(_COLOURS)],
-            alpha=0.4 if name in dashed else 1,
+            color=colours[name],
+            alpha=0.4 if name in quoted else 1,
             label=name,
         )
     axes.set_xticks(range(len(settings)), settings)
     axes.set_ylabel('score in %')
+
+
+def _colours(
+    series: Mapping[str, Mapping[str, float]], quoted: Mapping[str, str]
+) -> dict[str, str]:
+    """A colour a series, that of its partner for one that is quoted."""
+    colours: dict[str, str] = {}
+    for name in sorted(series, key=lambda name: quoted.get(name) in series):
+        free = _COLOURS[len(set(colours.values())) % len(_COLOURS)]
+        colours[name] = colours.get(quoted.get(name, ''), free)
+    return colours
 
 
 def draw_grid(

@@ -241,3 +241,8 @@ def test_the_command_line_writes_a_recipe(tmp_path, capsys):
     assert 'max_steps: 30\n' in capsys.readouterr().out
     assert main(['benchmark', 'recipe', '--all', str(tmp_path / 'all')]) == 0
     assert {path.name for path in (tmp_path / 'all').iterdir()} == PUBLISHED.keys()
+    capsys.readouterr()
+    assert main(['benchmark', 'methods']) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(METHODS)
+    assert main(['benchmark', 'recipe']) == 2
+    assert 'name a domain to train on' in capsys.readouterr().err

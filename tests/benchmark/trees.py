@@ -40,7 +40,11 @@ def enlarge(path: Path, factor: int) -> None:
         warnings.simplefilter('ignore', NotGeoreferencedWarning)
         with rasterio.open(path) as file:
             pixels = file.read()
+    sidecar = path.with_suffix('.tfw')
+    place = sidecar.read_text() if sidecar.exists() else None
     archive_trees.put(path, pixels.repeat(factor, axis=1).repeat(factor, axis=2))
+    if place is not None:  # GDAL removes it with the file that it replaces
+        sidecar.write_text(place)
 
 
 def style_files(folder: Path) -> dict[str, str]:

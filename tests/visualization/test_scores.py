@@ -9,11 +9,12 @@ def test_a_radar_has_a_closed_line_a_method_at_its_scores():
         'ours': {'a': 40.0, 'b': 50.0, 'c': 60.0},
         'paper': {'a': 45.0, 'c': 61.0},
     }
-    figure = draw_radar(['a', 'b', 'c'], series, dashed=['paper'], title='scores')
+    figure = draw_radar(['a', 'b', 'c'], series, quoted={'paper': 'ours'})
     ours, paper = figure.axes[0].lines
     assert list(ours.get_ydata()) == [40, 50, 60, 40]
     assert ours.get_linestyle() == '-'
     assert paper.get_linestyle() == '--'
+    assert paper.get_color() == ours.get_color()
     assert str(paper.get_ydata()[1]) == 'nan'
     assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == ['a', 'b', 'c']
 
