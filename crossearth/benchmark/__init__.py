@@ -3,6 +3,7 @@
 from crossearth.benchmark.domains import DOMAINS, Domain
 from crossearth.benchmark.evaluation import Protocol, evaluate
 from crossearth.benchmark.methods import METHODS, Method, find_method
+from crossearth.benchmark.options import RunOptions
 from crossearth.benchmark.predictions import PredictionFiles, encode_labels
 from crossearth.benchmark.recipes import (
     Files,
@@ -15,7 +16,8 @@ from crossearth.benchmark.recipes import (
 )
 from crossearth.benchmark.report import format_csv, format_html, format_markdown
 from crossearth.benchmark.results import RunResult, load_results, write_whole
-from crossearth.benchmark.runner import RunOptions, run_benchmark
+from crossearth.benchmark.runner import run_benchmark
+from crossearth.benchmark.scoring import score_model
 from crossearth.benchmark.settings import (
     ABLATIONS,
     OTHER_PAPERS,
@@ -65,6 +67,7 @@ __all__ = [
     'published_score',
     'recipe_files',
     'run_benchmark',
+    'score_model',
     'settings_of',
     'summarise',
     'sweep_scores',

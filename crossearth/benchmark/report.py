@@ -55,6 +55,7 @@ def format_markdown(rows: Sequence[Row]) -> str:
             lines += [f'Protocol: {protocol}.', '', *_markdown(table), '']
             for heading, classes in per_class:
                 lines += [f'### {heading}, by class', '', *_markdown(classes), '']
+    lines += ['## Made with', '', *(f'- {line}' for line in _made_with(rows))]
     return '\n'.join(lines).rstrip() + '\n'
 
 
@@ -123,6 +124,8 @@ def format_html(rows: Sequence[Row], *, picture: bytes | None = None) -> str:
             body.append(_html_table(table))
             for heading, classes in per_class:
                 body += [f'<h3>{html.escape(heading)}, by class</h3>', _html_table(classes)]
+    items = ''.join(f'<li>{html.escape(line)}</li>' for line in _made_with(rows))
+    body.append(f'<h2>Made with</h2><ul>{items}</ul>')
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -130,6 +133,10 @@ def format_html(rows: Sequence[Row], *, picture: bytes | None = None) -> str:
         + '\n'.join(body)
         + '\n</body>\n</html>\n'
     )
+
+
+def _made_with(rows: Sequence[Row]) -> list[str]:
+    return list(dict.fromkeys(line for row in rows for line in row.made_with))
 
 
 def _sections(
@@ -197,6 +204,8 @@ def _spread(row: Row) -> str:
 
 def _steps(row: Row) -> str:
     low, high = row.steps
+    if high == 0:  # a model that was there
+        return '-'
     return str(low) if low == high else f'{low}-{high}'
 
 

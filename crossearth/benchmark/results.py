@@ -101,6 +101,20 @@ class RunResult:
         """What the score is."""
         return 'mIoU' if self.scored is None else 'foreground IoU'
 
+    @property
+    def made_with(self) -> str:
+        """Versions, commit and the machine of the training, in a line."""
+        packages = ', '.join(
+            f'{name} {self.versions[name]}'
+            for name in ('crossearth', 'torch')
+            if name in self.versions
+        )
+        commit = '' if self.commit is None else f' at {self.commit}'
+        machine = self.hardware.get('training')
+        return f'{packages}{commit}, ' + (
+            'a model that was there' if machine is None else f'trained on {machine["name"]}'
+        )
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write it as JSON; the file appears whole or not at all."""
         values = asdict(self)

@@ -32,6 +32,7 @@ class Row:
         published: Score that the paper prints for the method.
         published_per_class: IoU that it prints of each class.
         baseline: Mean score of the baseline, run here under the same protocol and selection.
+        made_with: What the runs were made with, each once.
     """
 
     setting: str
@@ -49,6 +50,7 @@ class Row:
     published: float
     published_per_class: Mapping[str, float]
     baseline: float
+    made_with: tuple[str, ...]
 
     @property
     def against_published(self) -> float:
@@ -160,4 +162,5 @@ def _row(group: Sequence[RunResult], baseline: float) -> Row:
         published=published,
         published_per_class=published_per_class,
         baseline=baseline,
+        made_with=tuple(dict.fromkeys(result.made_with for result in group)),
     )

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = ['add_arguments', 'run']
 
 _OUTPUT = Path('benchmark')
+_SETTINGS = "abbreviations, such as 'P(i)2V'; all for every setting"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         description='Train each method on the sources of some settings, once for each seed, and '
         'score it on their targets. The same command goes on where it was stopped.',
     )
-    run_parser.add_argument('settings', nargs='+', help="abbreviations, such as 'P(i)2V'")
+    run_parser.add_argument('settings', nargs='+', help=_SETTINGS)
     run_parser.add_argument(
         '--method',
         nargs='+',
@@ -51,6 +52,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     run_parser.add_argument(
         '--save-predictions', type=Path, metavar='DIR', help='write label maps below this folder'
     )
+    score = actions.add_parser(
+        'score',
+        help='score a model that is there, such as a converted release',
+        description='Score a weights file on the targets of settings. The results stand in the '
+        'same report as those of run.',
+    )
+    score.add_argument('weights', type=Path, help='.safetensors, of fit, run or weights convert')
+    score.add_argument('settings', nargs='+', help=_SETTINGS)
+    score.add_argument(
+        '--method', help='what to call it; crossearth or rein to compare with the paper (file name)'
+    )
+    _add_root(score)
+    _add_scoring(score)
+    score.add_argument(
+        '--save-predictions', type=Path, metavar='DIR', help='write label maps below this folder'
+    )
     _add_report(actions.add_parser('report', help='a table of what was run, beside the paper'))
     sweep = actions.add_parser(
         'sweep',
@@ -58,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         description='Train CrossEarth on the source of some settings for each pair of τ and B, '
         'and draw a table and a picture of the scores.',
     )
-    sweep.add_argument('settings', nargs='+', help='abbreviations of settings, such as Sub2Tem')
+    sweep.add_argument('settings', nargs='+', help=_SETTINGS)
     sweep.add_argument(
         '--of',
         choices=['styled', 'masked'],
@@ -79,12 +96,6 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--dinov2', metavar='FILE', help="DINOv2's weights (timm's, fetched once)")
     parser.add_argument('--mtp', metavar='FILE', help="MTP's RVSA ViT-L")
     parser.add_argument('--imagenet', metavar='FILE', help="a CNN's weights (timm's, fetched once)")
-    parser.add_argument(
-        '--casid-labels',
-        choices=['colour', 'zero_based', 'one_based'],
-        default='colour',
-        help='how your copy of CASID encodes its labels (colour)',
-    )
 
 
 def _add_recipe(parser: argparse.ArgumentParser) -> None:
@@ -94,6 +105,7 @@ def _add_recipe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--seed', type=int, default=0, help='seed (0)')
     parser.add_argument('--root', default='data', help='folder of the archives (data)')
     _add_files(parser)
+    _add_casid(parser)
     where = parser.add_mutually_exclusive_group()
     where.add_argument('--output', type=Path, metavar='FILE', help='file to write; else printed')
     where.add_argument(
@@ -101,7 +113,7 @@ def _add_recipe(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_running(parser: argparse.ArgumentParser) -> None:
+def _add_root(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--root',
         type=Path,
@@ -109,19 +121,25 @@ def _add_running(parser: argparse.ArgumentParser) -> None:
         help='folder that holds one folder for each archive: potsdam, vaihingen, loveda, '
         'deepglobe, massachusetts, rescuenet, whu_aerial, whu_satellite, casid',
     )
-    _add_files(parser)
-    parser.add_argument('--seeds', type=int, default=1, help='trainings, seeds 0 to N-1 (1)')
-    parser.add_argument('--steps', type=int, help='steps, with the schedule in proportion')
-    parser.add_argument('--train-batch-size', type=int, default=1, help='windows a step (1)')
+    _add_casid(parser)
+
+
+def _add_casid(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        '--casid-labels',
+        choices=['colour', 'zero_based', 'one_based'],
+        default='colour',
+        help='how your copy of CASID encodes its labels (colour)',
+    )
+
+
+def _add_scoring(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--output', type=Path, default=_OUTPUT, metavar='DIR', help='trainings and results'
     )
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda, … (auto)')
     parser.add_argument('--batch-size', type=int, default=1, help='windows at a time, scoring (1)')
     parser.add_argument('--workers', type=int, default=4, help='reading processes (4)')
-    parser.add_argument(
-        '--checkpoint-every', type=int, default=1000, metavar='STEPS', help='(1000)'
-    )
     parser.add_argument('--flip-tta', action='store_true', help='average with the mirror image')
     parser.add_argument(
         '--whole',
@@ -129,6 +147,18 @@ def _add_running(parser: argparse.ArgumentParser) -> None:
         help='score whole images, each pixel once, not the chips of the published numbers',
     )
     parser.add_argument('--quiet', action='store_true', help='no progress')
+
+
+def _add_running(parser: argparse.ArgumentParser) -> None:
+    _add_root(parser)
+    _add_files(parser)
+    _add_scoring(parser)
+    parser.add_argument('--seeds', type=int, default=1, help='trainings, seeds 0 to N-1 (1)')
+    parser.add_argument('--steps', type=int, help='steps, with the schedule in proportion')
+    parser.add_argument('--train-batch-size', type=int, default=1, help='windows a step (1)')
+    parser.add_argument(
+        '--checkpoint-every', type=int, default=1000, metavar='STEPS', help='(1000)'
+    )
 
 
 def _add_report(parser: argparse.ArgumentParser) -> None:
@@ -159,6 +189,7 @@ def run(arguments: argparse.Namespace, *, say: Callable[[str], None] = print) ->
         'methods': _methods,
         'recipe': _recipe,
         'run': _run,
+        'score': _score,
         'report': _report,
         'sweep': _sweep,
     }
@@ -235,11 +266,14 @@ def _recipe(arguments: argparse.Namespace, say: Callable[[str], None]) -> None:
 def _run(arguments: argparse.Namespace, say: Callable[[str], None]) -> None:
     from crossearth.benchmark import Variation, format_markdown, run_benchmark, summarise
 
+    if arguments.seeds < 1:
+        raise ConfigError(f'--seeds {arguments.seeds}: expected at least 1')
     results = run_benchmark(
-        arguments.settings,
+        _chosen(arguments),
         options=_options(
             arguments,
             say,
+            checkpoint_every=arguments.checkpoint_every,
             oracle_every=arguments.oracle_every,
             save_predictions=arguments.save_predictions,
         ),
@@ -250,6 +284,26 @@ def _run(arguments: argparse.Namespace, say: Callable[[str], None]) -> None:
         recipe=arguments.recipe,
     )
     say(format_markdown(summarise(results)))
+
+
+def _score(arguments: argparse.Namespace, say: Callable[[str], None]) -> None:
+    from crossearth.benchmark import Files, format_markdown, score_model, summarise
+
+    results = score_model(
+        arguments.weights,
+        _chosen(arguments),
+        options=_options(arguments, say, save_predictions=arguments.save_predictions),
+        files=Files(data=arguments.root, casid_labels=arguments.casid_labels),
+        method=arguments.method,
+    )
+    say(format_markdown(summarise(results)))
+
+
+def _chosen(arguments: argparse.Namespace) -> list[str]:
+    from crossearth.benchmark import SETTINGS
+
+    names: list[str] = arguments.settings
+    return list(SETTINGS) if names == ['all'] else names
 
 
 def _report(arguments: argparse.Namespace, say: Callable[[str], None]) -> None:
@@ -315,6 +369,9 @@ def _sweep(arguments: argparse.Namespace, say: Callable[[str], None]) -> None:
     )
     from crossearth.visualization import draw_grid, save_figure
 
+    if arguments.seeds < 1:
+        raise ConfigError(f'--seeds {arguments.seeds}: expected at least 1')
+    settings = _chosen(arguments)
     results: list[RunResult] = []
     for variation in sweep_variations(
         arguments.of,
@@ -324,13 +381,13 @@ def _sweep(arguments: argparse.Namespace, say: Callable[[str], None]) -> None:
         batch_size=arguments.train_batch_size,
     ):
         results += run_benchmark(
-            arguments.settings,
-            options=_options(arguments, say),
+            settings,
+            options=_options(arguments, say, checkpoint_every=arguments.checkpoint_every),
             files=_files(arguments),
             seeds=range(arguments.seeds),
             variation=variation,
         )
-    for setting in dict.fromkeys(arguments.settings):
+    for setting in dict.fromkeys(settings):
         scores = sweep_scores(results, arguments.of, setting)
         title = f'{setting}, {arguments.of} image, mean of {arguments.seeds} seed(s)'
         say(f'{title}, {results[0].protocol}:')
@@ -376,19 +433,18 @@ def _options(
     arguments: argparse.Namespace,
     say: Callable[[str], None],
     *,
+    checkpoint_every: int = 1000,
     oracle_every: int | None = None,
     save_predictions: Path | None = None,
 ) -> 'RunOptions':
     from crossearth.benchmark import RunOptions
 
-    if arguments.seeds < 1:
-        raise ConfigError(f'--seeds {arguments.seeds}: expected at least 1')
     return RunOptions(
         output=arguments.output,
         device=arguments.device,
         batch_size=arguments.batch_size,
         num_workers=arguments.workers,
-        checkpoint_every=arguments.checkpoint_every,
+        checkpoint_every=checkpoint_every,
         oracle_every=oracle_every,
         flip=arguments.flip_tta,
         whole=arguments.whole,

@@ -44,8 +44,8 @@ def result(setting, method, seed, confusion, **changes):
         images=1,
         protocol=CHIPS,
         recipe={},
-        versions={'torch': '2'},
-        hardware={'training': {'device': 'cpu'}, 'evaluation': {'device': 'cpu'}},
+        versions={'crossearth': '0.1', 'torch': '2'},
+        hardware={'training': {'name': 'abacus'}, 'evaluation': {'name': 'slide rule'}},
         commit=None,
         seconds={'training': 1.0},
         finished='2026-01-01T00:00:00+00:00',
@@ -124,6 +124,16 @@ def test_markdown_has_the_numbers_and_keeps_the_oracle_apart():
     assert '| A2S | rein | 32.5 ± 3.5 foreground IoU | 2 | 30000 | 30.8 | +1.7 | - |' in last
     assert '50.0' not in last
     assert '| A2S | crossearth | 50.0 foreground IoU | 1 | 12000 | 44.3 | +5.7 | - |' in oracle
+
+
+def test_versions_and_machines_are_told_once_each():
+    other = replace(RUNS[1], commit='c0ffee', hardware={'training': {'name': 'quipu'}})
+    text = format_markdown(summarise([RUNS[0], other, *RUNS[2:]]))
+    _, made = text.split('## Made with')
+    assert made.split('\n')[2:4] == [
+        '- crossearth 0.1, torch 2, trained on abacus',
+        '- crossearth 0.1, torch 2 at c0ffee, trained on quipu',
+    ]
 
 
 def test_csv_holds_every_number():

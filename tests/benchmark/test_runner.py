@@ -1,3 +1,4 @@
+import fcntl
 import json
 import os
 import signal
@@ -14,13 +15,15 @@ import trees
 import yaml
 
 from crossearth.benchmark import (
+    SETTINGS,
     Files,
     RunOptions,
     RunResult,
     Variation,
+    jobs,
     load_results,
     run_benchmark,
-    runner,
+    score_model,
 )
 from crossearth.cli import main
 from crossearth.errors import CheckpointError, ConfigError, LabelError, SceneNotFoundError
@@ -203,6 +206,26 @@ def test_the_oracle_is_the_best_candidate_and_stands_apart(archives, recipe, opt
     assert run_benchmark(['V2P(i)'], options=replace(options, oracle_every=2), **given) == results
 
 
+def test_two_processes_do_not_train_in_one_folder(archives, recipe, options, tmp_path):
+    given = {'files': Files(data=archives), 'recipe': recipe}
+    (result,) = run_benchmark(['V2P(i)'], options=options, **given)
+    (lock,) = options.output.glob('trainings/**/.lock')
+    with lock.open('w') as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(ConfigError, match='another process is at work there'):
+            run_benchmark(['V2P(r)'], options=options, **given)
+        # what is finished is read, whoever is at work
+        assert run_benchmark(['V2P(i)'], options=options, **given) == [result]
+
+
+def test_whole_images_where_they_are_the_protocol_anyway_are_the_same_result(options):
+    job = jobs.Job('own', 0, (), {}, 'mark')
+    whole = replace(options, whole=True)
+    roads, rescue = SETTINGS['D2M'], SETTINGS['P(i)2Res']
+    assert job.result_path(roads, 'last', whole) == job.result_path(roads, 'last', options)
+    assert job.result_path(rescue, 'last', whole) != job.result_path(rescue, 'last', options)
+
+
 def test_label_maps_are_written_on_request(archives, recipe, options, tmp_path):
     maps = tmp_path / 'maps'
     (result,) = run_benchmark(
@@ -218,14 +241,37 @@ def test_label_maps_are_written_on_request(archives, recipe, options, tmp_path):
         assert (file.count, file.width, file.crs.to_epsg()) == (3, 80, 32633)
 
 
+def test_a_model_that_is_there_is_scored_like_one_that_was_trained(
+    archives, recipe, options, tmp_path, capsys
+):
+    given = {'options': options, 'files': Files(data=archives)}
+    (trained,) = run_benchmark(['V2P(i)'], recipe=recipe, **given)
+    (model,) = options.output.glob('trainings/**/model.safetensors')
+    (scored,) = score_model(model, ['V2P(i)'], method='rein', **given)
+    assert scored.confusion == trained.confusion
+    assert (scored.method, scored.step) == ('rein', 0)
+    before = times(options.output)
+    assert score_model(model, ['V2P(i)'], method='rein', **given) == [scored]
+    assert times(options.output) == before
+    with pytest.raises(LabelError, match='D2M has'):
+        score_model(model, ['D2M'], **given)
+    words = ['benchmark', 'score', str(model), 'V2P(i)', '--root', str(archives), '--quiet']
+    words += ['--device', 'cpu', '--workers', '0', '--output', str(options.output), '--flip-tta']
+    assert main(words) == 0
+    shown = capsys.readouterr().out
+    assert 'mean with the mirror image' in shown
+    assert 'a model that was there' in shown
+    assert '| V2P(i) | model | ' in shown
+
+
 def test_a_method_of_the_benchmark_runs_from_end_to_end(archives, options, monkeypatch):
     """`cnn` with a ResNet-18 in place of the ResNet-50, one step, on D2M: foreground IoU."""
     small = replace(
-        runner.find_method('cnn'), arguments={'name': 'resnet18', 'width': 16}, builder='fpn_timm'
+        jobs.find_method('cnn'), arguments={'name': 'resnet18', 'width': 16}, builder='fpn_timm'
     )
-    monkeypatch.setattr(runner, 'find_method', {'cnn': small}.__getitem__)
+    monkeypatch.setattr(jobs, 'find_method', {'cnn': small}.__getitem__)
     monkeypatch.setattr(
-        runner,
+        jobs,
         'training_recipe',
         lambda *args, **kwargs: shrink(original(*args, **kwargs)),
     )
@@ -243,7 +289,7 @@ def test_a_method_of_the_benchmark_runs_from_end_to_end(archives, options, monke
     assert result.step == 1
 
 
-original = runner.training_recipe
+original = jobs.training_recipe
 
 
 def shrink(recipe):
@@ -267,6 +313,8 @@ def test_what_cannot_run_fails_before_any_training(archives, recipe, options, tm
         run_benchmark(['D2M'], recipe=recipe, **given)
     with pytest.raises(ConfigError, match='expected at least 1'):
         replace(options, checkpoint_every=0)
+    with pytest.raises(CheckpointError, match='the style of crossearth names it as style'):
+        run_benchmark(['V2P(i)'], methods=['rein', 'crossearth'], **given)
     assert not list(options.output.glob('trainings/**/*.ckpt'))
 
 
@@ -296,7 +344,7 @@ def test_the_command_line_sweeps_and_draws(archives, tmp_path, capsys, monkeypat
         }
         return recipe
 
-    monkeypatch.setattr(runner, 'training_recipe', small)
+    monkeypatch.setattr(jobs, 'training_recipe', small)
     words = ['benchmark', 'sweep', 'V2P(i)', '--root', str(archives), '--of', 'styled']
     words += ['--tau', '0.1', '0.9', '--patch', '16', '--workers', '0', '--quiet']
     assert main([*words, '--device', 'cpu', '--output', str(tmp_path)]) == 0
