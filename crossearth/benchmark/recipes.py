@@ -49,6 +49,8 @@ _NO_MATTER = frozenset(
         'enable_progress_bar',
         'enable_model_summary',
         'log_every_n_steps',
+        'pictures',
+        'ckpt_path',
     }
 )
 

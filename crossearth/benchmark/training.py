@@ -31,6 +31,8 @@ __all__ = ['alone', 'build_job', 'candidates', 'hushed', 'load_weights', 'train'
 
 # The runner keeps checkpoints and the model by itself, in its own folder.
 _OWN_CALLBACKS = ('ModelCheckpoint', 'SaveModel')
+# What of a checkpoint is needed to score it.
+_SCORED = ('state_dict', 'frozen_marks', 'global_step', 'epoch', 'pytorch-lightning_version')
 
 
 class _KeepCandidates(pl.Callback):
@@ -50,8 +52,14 @@ class _KeepCandidates(pl.Callback):
     ) -> None:
         """Write the weights, once a step of the optimiser."""
         path = self.folder / f'step={trainer.global_step}.ckpt'
-        if trainer.global_step % self.every == 0 and not path.exists():
-            trainer.save_checkpoint(path, weights_only=True)
+        if trainer.global_step % self.every or path.exists():
+            return
+        beside = self.folder / '.whole.ckpt'
+        # lightning's own weights-only checkpoint leaves out what callbacks put there: averages
+        trainer.save_checkpoint(beside)
+        content = torch.load(beside, map_location='cpu', weights_only=True)
+        torch.save({key: content[key] for key in _SCORED if key in content}, beside)
+        beside.replace(path)
 
 
 def build_job(job: Job, folder: Path, options: RunOptions) -> Training:

@@ -17,6 +17,9 @@ from crossearth.trainers.domain_generalization import DomainGeneralizationTask
 __all__ = ['Training', 'build_training', 'read_recipe']
 
 
+_SECTIONS = ('seed_everything', 'model', 'data', 'trainer')
+
+
 class Training(NamedTuple):
     """What trains, on what, and how."""
 
@@ -60,7 +63,8 @@ def build_training(recipe: Mapping[str, Any]) -> Training:
     The random generators are seeded first, with `seed_everything` of the recipe.
 
     Args:
-        recipe: Values of a recipe file, see `read_recipe`.
+        recipe: Values of a recipe file, see `read_recipe`. Sections that say what `crossearth fit`
+            shows and where it begins are left aside.
 
     Raises:
         CrossEarthError: Of the parts, if one cannot be built; a `ConfigError` if the recipe names
@@ -81,7 +85,7 @@ def build_training(recipe: Mapping[str, Any]) -> Training:
                 trainer_defaults={'use_distributed_sampler': False},
                 save_config_callback=None,
                 parser_kwargs={'exit_on_error': False},
-                args=dict(recipe),
+                args={name: recipe[name] for name in _SECTIONS if name in recipe},
                 run=False,
             )
         except (argparse.ArgumentError, TypeError, ValueError) as error:

@@ -54,6 +54,7 @@ data:
     windows_per_epoch: 8
     batch_size: 2
 trainer: {max_steps: 6}
+pictures: {samples: 2}
 """
 
 
@@ -146,13 +147,10 @@ def test_results_of_another_recipe_or_protocol_are_kept_apart(archives, recipe, 
     assert third.protocol.flip
     assert len(load_results(options.output)) == 3
     # a file that was moved to where another is expected is refused
-    paths = sorted(options.output.glob('results/**/*.json'))
-    paths[0].write_text(paths[-1].read_text())
+    folder = options.output / 'results' / 'V2P(i)' / f'small-{second.fingerprint}'
+    (folder / 'seed0-last-flip.json').replace(folder / 'seed0-last.json')
     with pytest.raises(ConfigError, match='it was moved or written by another version'):
         run_benchmark(['V2P(i)'], **given)
-        recipe.write_text(recipe.read_text().replace('lr: 0.001', 'lr: 0.002'))
-        run_benchmark(['V2P(i)'], **given)
-        run_benchmark(['V2P(i)'], **{**given, 'options': replace(options, flip=True)})
 
 
 def test_a_training_that_failed_goes_on_from_its_checkpoint(archives, recipe, options, tmp_path):
@@ -198,8 +196,9 @@ def test_the_oracle_is_the_best_candidate_and_stands_apart(archives, recipe, opt
     assert oracle.selection == 'oracle'
     assert oracle.step in {2, 4, 6}
     assert oracle.score >= last.score
-    kept = {p.name for p in options.output.glob('trainings/**/candidates/*.ckpt')}
-    assert kept == {'step=2.ckpt', 'step=4.ckpt', 'step=6.ckpt'}
+    kept = list(options.output.glob('trainings/**/candidates/*'))
+    assert 'optimizer_states' not in torch.load(kept[0], weights_only=True)
+    assert {path.name for path in kept} == {'step=2.ckpt', 'step=4.ckpt', 'step=6.ckpt'}
     with pytest.raises(ConfigError, match='was trained with oracle_every=2, asked for 3'):
         run_benchmark(['V2P(i)', 'V2P(r)'], options=replace(options, oracle_every=3), **given)
     # of candidates that are no better, the last model stands
