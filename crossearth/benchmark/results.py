@@ -112,7 +112,7 @@ class RunResult:
         commit = '' if self.commit is None else f' at {self.commit}'
         machine = self.hardware.get('training')
         return f'{packages}{commit}, ' + (
-            'a model that was there' if machine is None else f'trained on {machine["name"]}'
+            'a model that was there' if machine is None else f'trained on {machine.get("name")}'
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -146,7 +146,14 @@ def _score(
     if options.oracle_every is None:
         return
     best = {name: replace(result, selection='oracle') for name, result in last.items()}
-    for step, path in sorted(candidates(folder).items()):
+    kept = candidates(folder)
+    lacking = set(range(options.oracle_every, record['steps'] + 1, options.oracle_every)) - {*kept}
+    if lacking:
+        raise ConfigError(
+            f'{folder}: candidates of {len(lacking)} steps are missing, first {min(lacking)}: a '
+            'part of it was trained without oracle_every; remove it and run again'
+        )
+    for step, path in sorted(kept.items()):
         if step == record['steps']:
             continue
         load_weights(task, path)

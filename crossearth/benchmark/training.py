@@ -52,7 +52,7 @@ class _KeepCandidates(pl.Callback):
     ) -> None:
         """Write the weights, once a step of the optimiser."""
         path = self.folder / f'step={trainer.global_step}.ckpt'
-        if trainer.global_step % self.every or path.exists():
+        if not trainer.global_step or trainer.global_step % self.every or path.exists():
             return
         beside = self.folder / '.whole.ckpt'
         # lightning's own weights-only checkpoint leaves out what callbacks put there: averages

@@ -205,6 +205,15 @@ def test_the_oracle_is_the_best_candidate_and_stands_apart(archives, recipe, opt
     assert run_benchmark(['V2P(i)'], options=replace(options, oracle_every=2), **given) == results
 
 
+def test_an_oracle_of_half_a_training_is_refused(archives, recipe, options):
+    given = {'options': replace(options, oracle_every=2), 'files': Files(data=archives)}
+    run_benchmark(['V2P(i)'], recipe=recipe, **given)
+    (first,) = options.output.glob('trainings/**/step=2.ckpt')
+    first.unlink()
+    with pytest.raises(ConfigError, match='candidates of 1 steps are missing, first 2'):
+        run_benchmark(['V2P(r)'], recipe=recipe, **given)
+
+
 def test_two_processes_do_not_train_in_one_folder(archives, recipe, options, tmp_path):
     given = {'files': Files(data=archives), 'recipe': recipe}
     (result,) = run_benchmark(['V2P(i)'], options=options, **given)
