@@ -40,7 +40,7 @@ def follow(name: str) -> None:
             exec(compile(text, name, 'exec'), names)
         elif language == 'yaml':
             Path('recipe.yaml').write_text(text)
-        else:
+        elif language != 'text':  # what needs archives or hours
             assert language == 'bash', f'{name}: a block of {language} is not run'
             for line in text.splitlines():
                 if not line.startswith(INSTALLING):
@@ -60,6 +60,11 @@ def empty_folder(tmp_path, monkeypatch):
 def test_the_page_of_the_first_map_runs(empty_folder):
     follow('docs/first_map.md')
     assert (empty_folder / 'map.tif').is_file()
+
+
+def test_the_page_of_the_benchmark_runs(empty_folder):
+    follow('docs/benchmark.md')
+    assert (empty_folder / 'crossearth.yaml').is_file()
 
 
 def test_the_page_of_datasets_runs(empty_folder):

@@ -16,7 +16,7 @@ from crossearth.errors import ConfigError, SceneNotFoundError
 from crossearth.geometry import axis_starts
 from crossearth.labels import IGNORE_INDEX, IdCodec, LabelCodec, LabelSpace
 
-EITHER_BINARY = IdCodec({0: 0, 1: 1, 255: 1})
+EITHER_BINARY = IdCodec({0: 0, 255: 1, 1: 1})
 """Masks of one class that copies of an archive write as 0 and 1, or as 0 and 255."""
 
 _NAMED = 20  # in one message
