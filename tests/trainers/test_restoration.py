@@ -112,7 +112,9 @@ def test_one_pass_for_all_gives_what_one_pass_for_each_gives(whole_model, batch,
     torch.testing.assert_close(restored[1], again, rtol=1e-4, atol=1e-5)
 
 
-def test_batch_norms_in_training_see_their_own_pass_alone_and_average_what_is_segmented(model, batch):
+def test_batch_norms_in_training_see_their_own_pass_alone_and_average_what_is_segmented(
+    model, batch
+):
     image, labels = batch['image'], batch['mask']
     masked = image * 0.5
     model.train()
