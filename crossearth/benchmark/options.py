@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from crossearth.benchmark.evaluation import Protocol
+from crossearth.benchmark.evaluation import Half, Protocol
 from crossearth.benchmark.settings import Setting
 from crossearth.errors import ConfigError
 
@@ -31,6 +31,7 @@ class RunOptions:
             best on the unseen domain; None for the last model alone.
         flip: See `Protocol`.
         whole: See `Protocol.of`.
+        autocast: See `Protocol`; for scoring alone, a recipe says what a training computes in.
         save_predictions: Folder for label maps; None for none.
         progress: Whether to show bars.
         say: Where lines about the progress go.
@@ -44,6 +45,7 @@ class RunOptions:
     oracle_every: int | None = None
     flip: bool = False
     whole: bool = False
+    autocast: Half | None = None
     save_predictions: Path | None = None
     progress: bool = False
     say: Callable[[str], None] = _quiet
@@ -57,7 +59,7 @@ class RunOptions:
 
     def protocol(self, setting: Setting) -> Protocol:
         """How a setting is scored."""
-        return Protocol.of(setting, whole=self.whole, flip=self.flip)
+        return Protocol.of(setting, whole=self.whole, flip=self.flip, autocast=self.autocast)
 
     @property
     def torch_device(self) -> torch.device:
