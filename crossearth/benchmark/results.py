@@ -145,6 +145,7 @@ class RunResult:
                     f'{values.get("version")!r}: expected {_FORMAT!r}, version {_VERSION}'
                 )
             fields = {name: values[name] for name in cls.__slots__}
+            _check(fields)
             scored = fields['scored']
             fields |= {
                 'classes': tuple(fields['classes']),
@@ -152,9 +153,7 @@ class RunResult:
                 'confusion': tuple(tuple(row) for row in fields['confusion']),
                 'protocol': Protocol(**fields['protocol']),
             }
-            result = cls(**fields)
-            _check(result)
-            return result
+            return cls(**fields)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             if isinstance(error, ConfigError):
                 raise
@@ -186,21 +185,21 @@ def load_results(folder: str | os.PathLike[str]) -> list[RunResult]:
     return sorted(found, key=lambda r: (r.setting, r.method, r.seed, r.selection))
 
 
-def _check(result: RunResult) -> None:
+def _check(fields: Mapping[str, Any]) -> None:
     """Refuse values that no run has."""
-    k = len(result.classes)
-    if result.setting not in SETTINGS:
-        raise ValueError(f'there is no setting {result.setting!r}')
-    if result.selection not in ('last', 'oracle'):
-        raise ValueError(f"selection {result.selection!r} is neither 'last' nor 'oracle'")
-    if not all(isinstance(number, int) for number in (result.seed, result.step, result.images)):
+    k, confusion, selection = len(fields['classes']), fields['confusion'], fields['selection']
+    if fields['setting'] not in SETTINGS:
+        raise ValueError(f'there is no setting {fields["setting"]!r}')
+    if selection not in ('last', 'oracle'):
+        raise ValueError(f"selection {selection!r} is neither 'last' nor 'oracle'")
+    if not all(isinstance(fields[name], int) for name in ('seed', 'step', 'images')):
         raise ValueError('seed, step and images are no integers')
-    if [len(row) for row in result.confusion] != [k] * k or not all(
-        isinstance(count, int) and count >= 0 for row in result.confusion for count in row
+    if [len(row) for row in confusion] != [k] * k or not all(
+        isinstance(count, int) and count >= 0 for row in confusion for count in row
     ):
         raise ValueError(f'confusion is no table of {k} x {k} counts')
-    if not all(i in range(k) for i in result.scored or ()):
-        raise ValueError(f'scored classes {result.scored} of {k}')
+    if not all(i in range(k) for i in fields['scored'] or ()):
+        raise ValueError(f'scored classes {fields["scored"]} of {k}')
 
 
 def versions() -> dict[str, str]:

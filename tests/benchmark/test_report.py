@@ -210,7 +210,7 @@ def test_results_come_back_from_their_files(tmp_path):
         ({'seed': '0'}, 'seed, step and images are no integers'),
         ({'confusion': [[1, 2], [3]]}, 'no table of 2 x 2 counts'),
         ({'confusion': [[1, 2], [3, -4]]}, 'no table of 2 x 2 counts'),
-        ({'scored': [2]}, r'scored classes \(2,\) of 2'),
+        ({'scored': [2]}, r'scored classes \[2\] of 2'),
     ],
 )
 def test_results_that_no_run_has_are_refused_by_name(tmp_path, changed, message):

@@ -64,10 +64,9 @@ def test_the_file_of_a_complete_training_that_was_resumed_holds_the_average_too(
 def test_the_file_says_which_pixel_values_became_0_and_1(data, tmp_path):
     folders = tmp_path / 'images', tmp_path / 'masks'
     scaled = FolderDataset(*folders, labels=ISPRS, dtype='unit', value_range=(10.0, 200.0))
-    given = ShiftDataModule(
-        data.train, size_px=32, windows_per_epoch=4, batch_size=2, value_range=(5.0, 100.0)
-    )
-    of_scenes = ShiftDataModule(scaled, size_px=32, windows_per_epoch=4, batch_size=2)
+    sizes = {'size_px': 32, 'windows_per_epoch': 4, 'batch_size': 2}
+    given = ShiftDataModule(data.train, val=data.train, value_range=(5.0, 100.0), **sizes)
+    of_scenes = ShiftDataModule(scaled, val=scaled, **sizes)
     path = tmp_path / 'model.safetensors'
     for module, expected in ((data, None), (given, (5.0, 100.0)), (of_scenes, (10.0, 200.0))):
         fit(fpn_timm('mobilenetv3_small_050', num_classes=6, width=16), module, path)
