@@ -35,6 +35,9 @@ class RunOptions:
         save_predictions: Folder for label maps; None for none.
         progress: Whether to show bars.
         say: Where lines about the progress go.
+
+    Raises:
+        ConfigError: If a number is out of range, or there is no such device.
     """
 
     output: Path
@@ -56,6 +59,16 @@ class RunOptions:
                 f'batch_size={self.batch_size}, checkpoint_every={self.checkpoint_every}, '
                 f'oracle_every={self.oracle_every}: expected at least 1'
             )
+        if self.num_workers < 0:
+            raise ConfigError(f'num_workers={self.num_workers}: expected at least 0')
+        try:
+            device = self.torch_device
+        except RuntimeError as error:
+            raise ConfigError(
+                f'{self.device!r} is no device: expected auto, cpu, cuda or cuda:0'
+            ) from error
+        if device.type == 'cuda' and not torch.cuda.is_available():
+            raise ConfigError(f'{self.device}: no such device is at hand; expected cpu or auto')
 
     def protocol(self, setting: Setting) -> Protocol:
         """How a setting is scored."""

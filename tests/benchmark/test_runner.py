@@ -299,6 +299,9 @@ def test_a_model_that_is_there_is_scored_like_one_that_was_trained(
     before = times(options.output)
     assert score_model(model, ['V2P(i)'], method='rein', **given) == [scored]
     assert times(options.output) == before
+    drawing = replace(options, save_predictions=tmp_path / 'maps')  # asked for later
+    score_model(model, ['V2P(i)'], method='rein', options=drawing, files=given['files'])
+    assert len(list(drawing.save_predictions.rglob('*.tif'))) == 1
     with pytest.raises(LabelError, match='D2M has'):
         score_model(model, ['D2M'], **given)
     words = ['benchmark', 'score', str(model), 'V2P(i)', '--root', str(archives), '--quiet']
@@ -359,6 +362,13 @@ def test_what_cannot_run_fails_before_any_training(archives, recipe, options, tm
         run_benchmark(['D2M'], recipe=recipe, **given)
     with pytest.raises(ConfigError, match='expected at least 1'):
         replace(options, checkpoint_every=0)
+    with pytest.raises(ConfigError, match='num_workers=-1: expected at least 0'):
+        replace(options, num_workers=-1)  # after hours of training it would be too late
+    with pytest.raises(ConfigError, match="'gpu' is no device: expected auto, cpu"):
+        replace(options, device='gpu')
+    if not torch.cuda.is_available():
+        with pytest.raises(ConfigError, match='cuda: no such device is at hand'):
+            replace(options, device='cuda')
     with pytest.raises(CheckpointError, match='the style of crossearth names it as style'):
         run_benchmark(['V2P(i)'], methods=['rein', 'crossearth'], **given)
     assert not list(options.output.glob('trainings/**/*.ckpt'))
