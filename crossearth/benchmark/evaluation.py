@@ -82,8 +82,6 @@ class Protocol:
             raise ConfigError('chips are never fitted: choose chip_px or fit_px')
         if min(self.fit_px or 1, self.chip_px or 1) < 1:
             raise ConfigError(f'{self}: sizes are at least 1 px')
-        if self.autocast not in _HALVES:
-            raise ConfigError(f'autocast is {self.autocast!r}: expected bfloat16, float16 or None')
 
     @classmethod
     def of(
