@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -22,10 +22,17 @@ from crossearth.labels import IGNORE_INDEX
 from crossearth.metrics import confusion_matrix
 from crossearth.radiometry import to_unit
 
-__all__ = ['Protocol', 'evaluate', 'fitted_hw']
+__all__ = ['Half', 'Protocol', 'evaluate', 'fitted_hw']
 
 type Sink = Callable[[Window, UInt8[Tensor, 'h w']], None]
 type Model = nn.Module | Callable[[Tensor], Tensor]
+type Half = Literal['bfloat16', 'float16']
+
+_HALVES: dict[Half | None, torch.dtype | None] = {
+    None: None,
+    'bfloat16': torch.bfloat16,
+    'float16': torch.float16,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +51,8 @@ class Protocol:
         fit_px: Images are resized to fit into a square of this side before they are seen, and
             their logits back to the image's size; None for their own pixels.
         flip: Whether the logits of the image and of its mirror image are averaged.
+        autocast: Half type that the model computes in, where it lets itself be cast; None for the
+            model's own.
 
     Raises:
         ConfigError: If a number has no meaning, or chips are to be fitted.
@@ -61,6 +70,7 @@ class Protocol:
     chip_px: int | None = None
     fit_px: int | None = None
     flip: bool = False
+    autocast: Half | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.stride_px <= self.window_px:
@@ -74,7 +84,14 @@ class Protocol:
             raise ConfigError(f'{self}: sizes are at least 1 px')
 
     @classmethod
-    def of(cls, setting: Setting, *, whole: bool = False, flip: bool = False) -> 'Protocol':
+    def of(
+        cls,
+        setting: Setting,
+        *,
+        whole: bool = False,
+        flip: bool = False,
+        autocast: Half | None = None,
+    ) -> 'Protocol':
         """That of the published numbers.
 
         Args:
@@ -82,6 +99,7 @@ class Protocol:
             whole: Whether images are seen whole, in their own pixels, where the published numbers
                 are of chips or of images that were made smaller.
             flip: As above; the published numbers are without.
+            autocast: As above.
         """
         side, target = setting.chip_px, setting.target
         return cls(
@@ -90,6 +108,7 @@ class Protocol:
             chip_px=None if whole or target.tested_whole else side,
             fit_px=side if target.fitted and not whole else None,
             flip=flip,
+            autocast=autocast,
         )
 
     def __str__(self) -> str:
@@ -99,6 +118,7 @@ class Protocol:
         return (
             f'{images}, windows of {self.window_px} px, {self.stride_px} px apart, mean logits, '
             f'{"mean with the mirror image" if self.flip else "no flip"}'
+            + ('' if self.autocast is None else f', in {self.autocast}')
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -114,7 +134,6 @@ def evaluate(
     batch_size: int = 1,
     num_workers: int = 0,
     device: torch.device | str | None = None,
-    autocast: torch.dtype | None = None,
     sink: Sink | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Int64[Tensor, 'k k']:
@@ -129,7 +148,6 @@ def evaluate(
         batch_size: Windows at a time; the result does not depend on it.
         num_workers: Reading processes.
         device: Where the model lies.
-        autocast: Half type to compute in, or None.
         sink: Is given the place and the class ids of each chip or image when it is done.
         progress: Is called with images (or chips) done and in all.
 
@@ -168,7 +186,7 @@ def evaluate(
         name='a window',
         device=where,
         combine='logits',
-        autocast=autocast,
+        autocast=_HALVES[protocol.autocast],
         labels=dataset.labels,
     )
     k = dataset.labels.num_classes

@@ -48,11 +48,20 @@ class Job:
             output / 'trainings' / source / f'{self.name}-{self.fingerprint}' / f'seed{self.seed}'
         )
 
+    def maps_folder(self, setting: Setting, save_predictions: Path) -> Path:
+        """Where its label maps lie below the folder that was asked for."""
+        place = save_predictions / setting.name / f'{self.name}-{self.fingerprint}'
+        return place / f'seed{self.seed}'
+
     def result_path(self, setting: Setting, selection: Selection, options: RunOptions) -> Path:
         """The file of a result; other protocols have other names."""
-        published = Protocol.of(setting, flip=options.flip)
-        whole = options.protocol(setting) != published
-        how = ''.join(f'-{word}' for word, on in (('flip', options.flip), ('whole', whole)) if on)
+        published = Protocol.of(setting, flip=options.flip, autocast=options.autocast)
+        words = (
+            'flip' if options.flip else None,
+            'whole' if options.protocol(setting) != published else None,
+            options.autocast,
+        )
+        how = ''.join(f'-{word}' for word in words if word is not None)
         return (
             options.output
             / 'results'
@@ -88,8 +97,14 @@ def plan_jobs(
     """A job for each source of the settings, method and seed.
 
     Raises:
-        ConfigError: If there is no such method, or it is an ablation on another source.
+        ConfigError: If there is no such method, it is an ablation on another source, or a recipe
+            of one's own is to be varied.
     """
+    if recipe is not None and variation != Variation():
+        raise ConfigError(
+            f'{recipe}: a recipe of your own says its steps, batch and patches itself: change them '
+            'there, or leave the recipe out'
+        )
     by_source: dict[str, list[Setting]] = {}
     for setting in settings:
         by_source.setdefault(setting.source.name, []).append(setting)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from crossearth.benchmark.evaluation import Protocol
+from crossearth.benchmark.evaluation import Half, Protocol
 from crossearth.benchmark.settings import Setting
 from crossearth.errors import ConfigError
 
@@ -31,9 +31,13 @@ class RunOptions:
             best on the unseen domain; None for the last model alone.
         flip: See `Protocol`.
         whole: See `Protocol.of`.
+        autocast: See `Protocol`; for scoring alone, a recipe says what a training computes in.
         save_predictions: Folder for label maps; None for none.
         progress: Whether to show bars.
         say: Where lines about the progress go.
+
+    Raises:
+        ConfigError: If a number is out of range, or there is no such device.
     """
 
     output: Path
@@ -44,6 +48,7 @@ class RunOptions:
     oracle_every: int | None = None
     flip: bool = False
     whole: bool = False
+    autocast: Half | None = None
     save_predictions: Path | None = None
     progress: bool = False
     say: Callable[[str], None] = _quiet
@@ -54,10 +59,20 @@ class RunOptions:
                 f'batch_size={self.batch_size}, checkpoint_every={self.checkpoint_every}, '
                 f'oracle_every={self.oracle_every}: expected at least 1'
             )
+        if self.num_workers < 0:
+            raise ConfigError(f'num_workers={self.num_workers}: expected at least 0')
+        try:
+            device = self.torch_device
+        except RuntimeError as error:
+            raise ConfigError(
+                f'{self.device!r} is no device: expected auto, cpu, cuda or cuda:0'
+            ) from error
+        if device.type == 'cuda' and not torch.cuda.is_available():
+            raise ConfigError(f'{self.device}: no such device is at hand; expected cpu or auto')
 
     def protocol(self, setting: Setting) -> Protocol:
         """How a setting is scored."""
-        return Protocol.of(setting, whole=self.whole, flip=self.flip)
+        return Protocol.of(setting, whole=self.whole, flip=self.flip, autocast=self.autocast)
 
     @property
     def torch_device(self) -> torch.device:

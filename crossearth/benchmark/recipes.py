@@ -44,13 +44,27 @@ _NO_MATTER = frozenset(
         'accelerator',
         'devices',
         'logger',
-        'callbacks',
         'default_root_dir',
         'enable_progress_bar',
         'enable_model_summary',
         'log_every_n_steps',
         'pictures',
         'ckpt_path',
+    }
+)
+# Callbacks that watch or write; any other, such as `AverageWeights`, changes what is scored.
+_ONLOOKERS = frozenset(
+    {
+        'DeviceStatsMonitor',
+        'LearningRateMonitor',
+        'LogPictures',
+        'ModelCheckpoint',
+        'ModelSummary',
+        'RichModelSummary',
+        'RichProgressBar',
+        'SaveModel',
+        'TQDMProgressBar',
+        'Timer',
     }
 )
 
@@ -191,6 +205,7 @@ def training_recipe(
     task |= {
         'lr': 6e-5 if large else 1e-4,
         'weight_decay': 0.05,
+        'decay_biases': True,
         'power': 0.9,
         'warmup_steps': round(_WARM_UP * share) if large else 0,
         'decay_steps': max(round(_DECAY * share), steps),
@@ -279,7 +294,8 @@ def format_recipe(
 def fingerprint(values: Mapping[str, Any]) -> str:
     """Eight digits that tell trainings apart that learn different things.
 
-    Seeds, folders of archives, test sets, devices, loggers and callbacks make no difference.
+    Seeds, folders of archives, test sets, devices, loggers and callbacks that only watch or write
+    make no difference.
 
     Example:
         >>> one = training_recipe('potsdam_irrg', seed=0)
@@ -294,10 +310,21 @@ def fingerprint(values: Mapping[str, Any]) -> str:
 
 def _essence(values: Any) -> Any:
     if isinstance(values, Mapping):
-        return {key: _essence(item) for key, item in values.items() if key not in _NO_MATTER}
+        kept = {key: _essence(item) for key, item in values.items() if key not in _NO_MATTER}
+        if 'callbacks' in kept:
+            given = kept.pop('callbacks') or []
+            acting = [c for c in (given if isinstance(given, list) else [given]) if _acts(c)]
+            kept |= {'callbacks': acting} if acting else {}
+        return kept
     if isinstance(values, list | tuple):
         return [_essence(item) for item in values]
     return values
+
+
+def _acts(callback: Any) -> bool:
+    """Whether a callback of a recipe may change what is learnt or scored."""
+    path = callback.get('class_path') if isinstance(callback, Mapping) else callback
+    return str(path).rpartition('.')[2] not in _ONLOOKERS
 
 
 def _model(method: Method, setting: Setting, files: Files) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 import crossearth
 from crossearth.benchmark.evaluation import Protocol
+from crossearth.benchmark.settings import SETTINGS
 from crossearth.errors import ConfigError
 from crossearth.metrics import iou_per_class, mean_iou
 
@@ -144,6 +145,7 @@ class RunResult:
                     f'{values.get("version")!r}: expected {_FORMAT!r}, version {_VERSION}'
                 )
             fields = {name: values[name] for name in cls.__slots__}
+            _check(fields)
             scored = fields['scored']
             fields |= {
                 'classes': tuple(fields['classes']),
@@ -165,14 +167,39 @@ def load_results(folder: str | os.PathLike[str]) -> list[RunResult]:
     """Every result below a folder, by setting, method, seed and selection.
 
     Raises:
-        ConfigError: If there is none, or one is damaged.
+        ConfigError: If there is none, one is damaged, or two are of the same run.
     """
-    found = [RunResult.load(path) for path in sorted(Path(folder).glob('results/**/*.json'))]
+    paths = sorted(Path(folder).glob('results/**/*.json'))
+    found = [RunResult.load(path) for path in paths]
+    seen: dict[tuple[str, ...], Path] = {}
+    for path, r in zip(paths, found, strict=True):
+        run = (r.setting, r.method, r.fingerprint, str(r.seed), r.selection, str(r.protocol))
+        if seen.setdefault(run, path) != path:
+            raise ConfigError(
+                f'{path}: is of the same run as {seen[run]}, and would count twice; remove one'
+            )
     if not found:
         raise ConfigError(
             f'{folder}: holds no results; expected the output folder of crossearth benchmark run'
         )
     return sorted(found, key=lambda r: (r.setting, r.method, r.seed, r.selection))
+
+
+def _check(fields: Mapping[str, Any]) -> None:
+    """Refuse values that no run has."""
+    k, confusion, selection = len(fields['classes']), fields['confusion'], fields['selection']
+    if fields['setting'] not in SETTINGS:
+        raise ValueError(f'there is no setting {fields["setting"]!r}')
+    if selection not in ('last', 'oracle'):
+        raise ValueError(f"selection {selection!r} is neither 'last' nor 'oracle'")
+    if not all(isinstance(fields[name], int) for name in ('seed', 'step', 'images')):
+        raise ValueError('seed, step and images are no integers')
+    if [len(row) for row in confusion] != [k] * k or not all(
+        isinstance(count, int) and count >= 0 for row in confusion for count in row
+    ):
+        raise ValueError(f'confusion is no table of {k} x {k} counts')
+    if not all(i in range(k) for i in fields['scored'] or ()):
+        raise ValueError(f'scored classes {fields["scored"]} of {k}')
 
 
 def versions() -> dict[str, str]:

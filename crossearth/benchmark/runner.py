@@ -27,6 +27,7 @@ from crossearth.benchmark.training import (
     alone,
     build_job,
     candidates,
+    check_oracle,
     hushed,
     load_weights,
     train,
@@ -84,6 +85,10 @@ def run_benchmark(
             setting
             for setting in job.settings
             if not all(job.result_path(setting, s, options).is_file() for s in selections)
+            or (
+                options.save_predictions is not None
+                and not job.maps_folder(setting, options.save_predictions).exists()
+            )
         ]
         for job in jobs
     }
@@ -94,6 +99,7 @@ def run_benchmark(
     for job in jobs:
         missing = waiting[id(job)]
         if not missing:
+            check_oracle(job.folder(options.output), options)
             options.say(f'{job}: finished before')
             continue
         _run(job, missing, targets, options)
@@ -182,8 +188,7 @@ def _result(
 ) -> RunResult:
     maps = None
     if options.save_predictions is not None and selection == 'last':
-        place = options.save_predictions / setting.name / f'{job.name}-{job.fingerprint}'
-        maps = place / f'seed{job.seed}'
+        maps = job.maps_folder(setting, options.save_predictions)
     start = time.perf_counter()
     confusion, images = score_setting(
         task.model, setting, targets[setting.target.name], options, maps=maps

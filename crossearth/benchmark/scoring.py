@@ -71,17 +71,19 @@ def score_model(
             place = (
                 options.output / 'results' / setting.name / f'{name}-{mark}' / f'model-{how}.json'
             )
-            if place.is_file():
+            maps = options.save_predictions
+            if maps is not None:
+                maps = maps / setting.name / f'{name}-{mark}'
+            if place.is_file() and (maps is None or maps.exists()):
                 results.append(RunResult.load(place))
                 continue
-            maps = options.save_predictions
             start = time.perf_counter()
             confusion, images = score_setting(
                 model,
                 setting,
                 targets[setting.target.name],
                 options,
-                maps=None if maps is None else maps / setting.name / f'{name}-{mark}',
+                maps=maps,
             )
             result = RunResult(
                 setting=setting.name,

@@ -27,10 +27,12 @@ from crossearth.trainers import (
     check_checkpoint,
 )
 
-__all__ = ['alone', 'build_job', 'candidates', 'hushed', 'load_weights', 'train']
+__all__ = ['alone', 'build_job', 'candidates', 'check_oracle', 'hushed', 'load_weights', 'train']
 
 # The runner keeps checkpoints and the model by itself, in its own folder.
 _OWN_CALLBACKS = ('ModelCheckpoint', 'SaveModel')
+_RECORD = 'training.json'
+_RECORDED = ('steps', 'seconds', 'seconds_from_step', 'oracle_every', 'hardware')
 # What of a checkpoint is needed to score it.
 _SCORED = ('state_dict', 'frozen_marks', 'global_step', 'epoch', 'pytorch-lightning_version')
 
@@ -74,14 +76,9 @@ def build_job(job: Job, folder: Path, options: RunOptions) -> Training:
 def train(job: Job, training: Training, folder: Path, options: RunOptions) -> dict[str, Any]:
     """Train, or go on, or load what was trained; returns the record of the training."""
     task, data, trainer = training
-    done, last = folder / 'training.json', folder / 'last.ckpt'
-    if done.is_file():
-        record: dict[str, Any] = json.loads(done.read_text(encoding='utf-8'))
-        if options.oracle_every not in (None, record['oracle_every']):
-            raise ConfigError(
-                f'{folder}: was trained with oracle_every={record["oracle_every"]}, asked for '
-                f'{options.oracle_every}: choose another output folder, or remove this one'
-            )
+    last = folder / 'last.ckpt'
+    record = check_oracle(folder, options)
+    if record is not None:
         load_weights(task, last)
         options.say(f'{job}: trained before, {record["steps"]} steps')
         return record
@@ -116,8 +113,37 @@ def train(job: Job, training: Training, folder: Path, options: RunOptions) -> di
         'commit': source_commit(),
     }
     if isinstance(task.model, Segmenter) and task.model.recipe is not None:
-        save_model(task.model, folder / 'model.safetensors', labels=task.labels)
-    write_whole(done, json.dumps(record, indent=1))
+        path = folder / 'model.safetensors'
+        save_model(task.model, path, labels=task.labels, value_range=data.unit_range)
+    write_whole(folder / _RECORD, json.dumps(record, indent=1))
+    return record
+
+
+def check_oracle(folder: Path, options: RunOptions) -> dict[str, Any] | None:
+    """The record of a finished training, which has the candidates that are asked for.
+
+    Returns:
+        None if there is no finished training.
+
+    Raises:
+        ConfigError: If it kept other candidates, or the record is damaged.
+    """
+    path = folder / _RECORD
+    if not path.is_file():
+        return None
+    try:
+        record: dict[str, Any] = json.loads(path.read_text(encoding='utf-8'))
+        kept = {name: record[name] for name in _RECORDED}['oracle_every']
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f'{path}: is no record of a training ({type(error).__name__}: {error}); remove it, and '
+            'the training goes on from its last checkpoint'
+        ) from error
+    if options.oracle_every not in (None, kept):
+        raise ConfigError(
+            f'{folder}: was trained with oracle_every={kept}, asked for {options.oracle_every}: '
+            'choose another output folder, or remove this one'
+        )
     return record
 
 

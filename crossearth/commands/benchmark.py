@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = ['add_arguments', 'run']
 
 _OUTPUT = Path('benchmark')
+_PARTS = ('style', 'predictor', 'transformer', 'dinov2', 'mtp', 'imagenet')
 _SETTINGS = "abbreviations, such as 'P(i)2V'; all for every setting"
 
 
@@ -34,7 +35,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     run_parser.add_argument(
         '--method',
         nargs='+',
-        default=['crossearth'],
         metavar='METHOD',
         help='names from `crossearth benchmark methods` (crossearth)',
     )
@@ -146,6 +146,9 @@ def _add_scoring(parser: argparse.ArgumentParser) -> None:
         action='store_true',
         help='score whole images, each pixel once, not the chips of the published numbers',
     )
+    parser.add_argument(
+        '--autocast', choices=['bfloat16', 'float16'], help='half type to score in (none)'
+    )
     parser.add_argument('--quiet', action='store_true', help='no progress')
 
 
@@ -155,7 +158,7 @@ def _add_running(parser: argparse.ArgumentParser) -> None:
     _add_scoring(parser)
     parser.add_argument('--seeds', type=int, default=1, help='trainings, seeds 0 to N-1 (1)')
     parser.add_argument('--steps', type=int, help='steps, with the schedule in proportion')
-    parser.add_argument('--train-batch-size', type=int, default=1, help='windows a step (1)')
+    parser.add_argument('--train-batch-size', type=int, metavar='N', help='windows a step (1)')
     parser.add_argument(
         '--checkpoint-every', type=int, default=1000, metavar='STEPS', help='(1000)'
     )
@@ -268,6 +271,17 @@ def _run(arguments: argparse.Namespace, say: Callable[[str], None]) -> None:
 
     if arguments.seeds < 1:
         raise ConfigError(f'--seeds {arguments.seeds}: expected at least 1')
+    if arguments.recipe is not None:
+        surplus = [
+            f'--{name.replace("_", "-")}'
+            for name in ('method', 'steps', 'train_batch_size', *_PARTS)
+            if getattr(arguments, name) is not None
+        ]
+        if surplus:
+            raise ConfigError(
+                f'{", ".join(surplus)} beside --recipe: a recipe of your own says that itself; '
+                'change it there, or leave one of them out'
+            )
     results = run_benchmark(
         _chosen(arguments),
         options=_options(
@@ -278,9 +292,9 @@ def _run(arguments: argparse.Namespace, say: Callable[[str], None]) -> None:
             save_predictions=arguments.save_predictions,
         ),
         files=_files(arguments),
-        methods=arguments.method,
+        methods=arguments.method or ['crossearth'],
         seeds=range(arguments.seeds),
-        variation=Variation(steps=arguments.steps, batch_size=arguments.train_batch_size),
+        variation=Variation(steps=arguments.steps, batch_size=_train_batch(arguments)),
         recipe=arguments.recipe,
     )
     say(format_markdown(summarise(results)))
@@ -333,16 +347,18 @@ def _radar(rows: 'Sequence[Row]', path: Path) -> None:
 
     measured: dict[str, dict[str, float]] = {}
     shown: dict[str, str] = {}
+    # trainings of one method on one source, each a line of its own
+    trained: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         if row.selection == 'last' and shown.setdefault(row.setting, str(row.protocol)) == str(
             row.protocol
         ):
-            scores = measured.setdefault(row.method, {})
-            name = row.method
-            if row.setting in scores:  # another training of the same method
-                name = f'{row.method} [{row.fingerprint}]'
-                scores = measured.setdefault(name, {})
-            scores[row.setting] = row.mean
+            marks = trained.setdefault((row.method, SETTINGS[row.setting].source.name), [])
+            if row.fingerprint not in marks:
+                marks.append(row.fingerprint)
+            first = marks[0] == row.fingerprint
+            name = row.method if first else f'{row.method} [{row.fingerprint}]'
+            measured.setdefault(name, {})[row.setting] = row.mean
     settings = [name for name in SETTINGS if name in shown]
     quoted = {
         f'{title}, paper': {name: SETTINGS[name].reported[title].miou for name in settings}
@@ -378,7 +394,7 @@ def _sweep(arguments: argparse.Namespace, say: Callable[[str], None]) -> None:
         taus=arguments.tau or TAUS,
         patches_px=arguments.patch or PATCHES_PX,
         steps=arguments.steps,
-        batch_size=arguments.train_batch_size,
+        batch_size=_train_batch(arguments),
     ):
         results += run_benchmark(
             settings,
@@ -414,14 +430,7 @@ def _grid(scores: 'Mapping[tuple[float, int], float]') -> str:
 def _files(arguments: argparse.Namespace) -> 'Files':
     from crossearth.benchmark import Files
 
-    given = {
-        'style': arguments.style,
-        'predictor': arguments.predictor,
-        'transformer': arguments.transformer,
-        'dinov2': arguments.dinov2,
-        'mtp': arguments.mtp,
-        'imagenet': arguments.imagenet,
-    }
+    given = {name: getattr(arguments, name) for name in _PARTS}
     return Files(
         data=arguments.root,
         casid_labels=arguments.casid_labels,
@@ -448,10 +457,16 @@ def _options(
         oracle_every=oracle_every,
         flip=arguments.flip_tta,
         whole=arguments.whole,
+        autocast=arguments.autocast,
         save_predictions=save_predictions,
         progress=not arguments.quiet,
         say=_quiet if arguments.quiet else say,
     )
+
+
+def _train_batch(arguments: argparse.Namespace) -> int:
+    given: int | None = arguments.train_batch_size
+    return 1 if given is None else given
 
 
 def _quiet(line: str) -> None:

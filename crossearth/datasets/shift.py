@@ -105,6 +105,14 @@ class ShiftDataModule(pl.LightningDataModule):
         """Names of the tested domains, in the order of the test loaders."""
         return tuple(self.tests)
 
+    @property
+    def unit_range(self) -> tuple[float, float] | None:
+        """Pixel values of the source that become 0 and 1; None for the range of their type."""
+        if self.value_range is not None or self.train.dtype != 'unit':
+            return self.value_range
+        ranges = {scene.value_range for scene in self.train.scenes}
+        return ranges.pop() if len(ranges) == 1 else None  # several types, each by its own
+
     def setup(self, stage: str) -> None:
         """Begin with the first window of the sequence, unless a checkpoint is loaded next."""
         if stage == 'fit':

@@ -102,6 +102,10 @@ class AverageWeights(pl.Callback):
         if not self._averaged:
             self._swap(pl_module)
 
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """The same where a checkpoint of the last step left nothing to train."""
+        self.on_train_end(trainer, pl_module)
+
     def state_dict(self) -> dict[str, Any]:
         """How far the average is; its weights are added by `on_save_checkpoint`."""
         return {'last_step': self._last_step}

@@ -75,6 +75,7 @@ class DomainGeneralizationTask(BaseTask):
             parts out of everything that is restored, which takes a pass of its own.
         lr: Learning rate of AdamW, after the warm-up.
         weight_decay: Decay of matrices and kernels, see `parameter_groups`.
+        decay_biases: Whether biases decay too, as in the released training run.
         power: Exponent of the polynomial decay of the learning rate.
         warmup_steps: Optimiser steps of linear warm-up.
         decay_steps: Step at which the learning rate reaches 0, warm-up included; None for the end
@@ -116,6 +117,7 @@ class DomainGeneralizationTask(BaseTask):
         reuse_styled: bool = False,
         lr: float = 1e-4,
         weight_decay: float = 0.05,
+        decay_biases: bool = False,
         power: float = 0.9,
         warmup_steps: int = 0,
         decay_steps: int | None = None,
@@ -153,6 +155,7 @@ class DomainGeneralizationTask(BaseTask):
         self.labels = labels
         self.lr = lr
         self.weight_decay = weight_decay
+        self.decay_biases = decay_biases
         self.power = power
         self.warmup_steps = warmup_steps
         self.decay_steps = decay_steps
@@ -209,7 +212,12 @@ class DomainGeneralizationTask(BaseTask):
         steps = self.decay_steps or self.trainer.estimated_stepping_batches
         check_schedule(total_steps=steps, warmup_steps=self.warmup_steps, power=self.power)
         total = int(steps)
-        groups = [dict(group) for group in parameter_groups(self, weight_decay=self.weight_decay)]
+        groups = [
+            dict(group)
+            for group in parameter_groups(
+                self, weight_decay=self.weight_decay, decay_biases=self.decay_biases
+            )
+        ]
         if not groups:
             raise ConfigError('every parameter of the model is frozen: there is nothing to train')
         optimizer = AdamW(groups, lr=self.lr, weight_decay=0.0)
@@ -222,7 +230,12 @@ class DomainGeneralizationTask(BaseTask):
         return {'optimizer': optimizer, 'lr_scheduler': {'scheduler': schedule, 'interval': 'step'}}
 
     def training_step(self, batch: Sample, batch_idx: int) -> Tensor:  # noqa: ARG002  # lightning's signature
-        """Loss of a batch; the sum and its terms are logged below `train/`."""
+        """Loss of a batch; the sum and its terms are logged below `train/`.
+
+        Raises:
+            ConfigError: If it is not finite, unless the precision is that of fp16, whose scaler
+                leaves such steps out.
+        """
         terms = self.losses(batch['image'], batch['mask'])
         loss = torch.stack(list(terms.values())).sum()
         self._log_terms(loss, terms)
@@ -237,6 +250,13 @@ class DomainGeneralizationTask(BaseTask):
         values = torch.stack([value.detach().float() for value in shown.values()])
         if self.trainer.world_size > 1:
             values = cast(Tensor, self.trainer.strategy.reduce(values, reduce_op='mean'))
+        if not values[0].isfinite() and self.trainer.precision != '16-mixed':
+            named = zip(shown, values.tolist(), strict=True)
+            raise ConfigError(
+                f'step {self.trainer.global_step}: '
+                f'{", ".join(f"{name} is {value:g}" for name, value in named)}; lower lr, raise '
+                'warmup_steps or clip gradients, or look for NaN in the images'
+            )
         for name, value in zip(shown, values, strict=True):
             self.log(f'train/{name}', value, prog_bar=name == 'loss')
 

@@ -30,7 +30,9 @@ class ParameterGroup(TypedDict):
     weight_decay: float
 
 
-def parameter_groups(module: nn.Module, *, weight_decay: float) -> list[ParameterGroup]:
+def parameter_groups(
+    module: nn.Module, *, weight_decay: float, decay_biases: bool = False
+) -> list[ParameterGroup]:
     """Trainable parameters in two groups: matrices and kernels decay, the others do not.
 
     Without decay are norms, biases and all other vectors and scalars, such as the scale of Rein;
@@ -41,10 +43,12 @@ def parameter_groups(module: nn.Module, *, weight_decay: float) -> list[Paramete
     Args:
         module: The model.
         weight_decay: Decay of the first group.
+        decay_biases: Whether biases of what is no norm are in the first group too.
 
     Source:
         The released training run: decay 0.05, none on norms, `level_embed`, learnable tokens and
-        `reins.scale`. It decays biases; here they do not decay, as is common for transformers.
+        `reins.scale`. It decays biases, as `decay_biases=True` does; by default they do not decay,
+        as is common for transformers.
 
     Example:
         >>> groups = parameter_groups(nn.Linear(3, 2), weight_decay=0.05)
@@ -53,7 +57,7 @@ def parameter_groups(module: nn.Module, *, weight_decay: float) -> list[Paramete
     """
     decay: list[nn.Parameter] = []
     keep: list[nn.Parameter] = []
-    for parameter, decays in _trainable(module):
+    for parameter, decays in _trainable(module, decay_biases):
         (decay if decays else keep).append(parameter)
     groups: list[ParameterGroup] = [
         {'params': decay, 'weight_decay': weight_decay},
@@ -62,7 +66,7 @@ def parameter_groups(module: nn.Module, *, weight_decay: float) -> list[Paramete
     return [group for group in groups if group['params']]
 
 
-def _trainable(module: nn.Module) -> Iterator[tuple[nn.Parameter, bool]]:
+def _trainable(module: nn.Module, decay_biases: bool) -> Iterator[tuple[nn.Parameter, bool]]:
     """Each trainable parameter once, and whether it decays."""
     seen: set[int] = set()
     for owner in module.modules():
@@ -70,7 +74,8 @@ def _trainable(module: nn.Module) -> Iterator[tuple[nn.Parameter, bool]]:
         for name, parameter in owner.named_parameters(recurse=False):
             if parameter.requires_grad and id(parameter) not in seen:
                 seen.add(id(parameter))
-                yield parameter, whole and parameter.ndim > 1 and not name.startswith(_TOKENS)
+                of_kind = parameter.ndim > 1 or (decay_biases and name.endswith('bias'))
+                yield parameter, whole and of_kind and not name.startswith(_TOKENS)
 
 
 def poly_factor(step: int, *, total_steps: int, power: float = 0.9, warmup_steps: int = 0) -> float:

@@ -5,15 +5,20 @@ from pathlib import Path
 
 import lightning.pytorch as pl
 
+from crossearth.datasets import ShiftDataModule
 from crossearth.errors import ConfigError, WriteError
 from crossearth.models import Segmenter, save_model
+from crossearth.trainers.averaging import AverageWeights
 from crossearth.trainers.domain_generalization import DomainGeneralizationTask
 
 __all__ = ['SaveModel']
 
 
 class SaveModel(pl.Callback):
-    """Writes the model with its label space when training ends, for `load_model` and `predict`.
+    """Writes the model when training ends, for `load_model` and `predict`.
+
+    With it go its label space and the pixel values that the data module took for 0 and 1. Where
+    `AverageWeights` is at work, the file holds the average.
 
     Args:
         path: The `.safetensors` file.
@@ -44,4 +49,14 @@ class SaveModel(pl.Callback):
         if isinstance(pl_module, DomainGeneralizationTask):
             model = pl_module.model
             assert isinstance(model, Segmenter)
-            save_model(model, self.path, labels=pl_module.labels, write=trainer.is_global_zero)
+            for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set by lightning
+                if isinstance(callback, AverageWeights):  # whichever of the two is called first
+                    callback.on_fit_end(trainer, pl_module)
+            data = getattr(trainer, 'datamodule', None)
+            save_model(
+                model,
+                self.path,
+                labels=pl_module.labels,
+                value_range=data.unit_range if isinstance(data, ShiftDataModule) else None,
+                write=trainer.is_global_zero,
+            )

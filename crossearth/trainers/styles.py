@@ -18,7 +18,7 @@ def fourier_style(
     beta: float = 0.01,
     alpha_range: tuple[float, float] = (0.0, 1.0),
     limit: int | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     draw_per: Literal['sample', 'batch'] = 'sample',
 ) -> FourierStyle:
     """`FourierStyle` with the styles of every image below a folder.
@@ -29,19 +29,19 @@ def fourier_style(
         beta: Cut-off of the frequencies whose amplitudes change, as a fraction of the image.
         alpha_range: Range of the strength.
         limit: Most images that are read, spread evenly over the folder; None for all.
-        seed: Seed of the draws.
+        seed: Seed of draws of its own; None draws from torch's global generator, which the seed
+            of the training sets.
         draw_per: Whether each sample draws with probability `p`, or each batch.
 
     Raises:
         SceneNotFoundError: If the folder is missing or empty.
         BandError: If an image has fewer than three bands.
     """
-    generator = torch.Generator().manual_seed(seed)
     return FourierStyle(
         read_style_images(images, limit=limit),
         p=p,
         beta=beta,
         alpha_range=alpha_range,
-        generator=generator,
+        generator=None if seed is None else torch.Generator().manual_seed(seed),
         draw_per=draw_per,
     )

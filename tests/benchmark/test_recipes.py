@@ -188,6 +188,21 @@ def test_fingerprints_tell_what_is_learnt_and_not_where():
     assert len({fingerprint(yaml.safe_load(text)) for text in PUBLISHED.values()}) == len(PUBLISHED)
 
 
+def test_callbacks_count_where_they_change_what_is_scored():
+    recipe = training_recipe('potsdam_irrg')
+    base = fingerprint(recipe)
+    callbacks = recipe['trainer']['callbacks']
+    del callbacks[0]
+    callbacks.append({'class_path': 'lightning.pytorch.callbacks.LearningRateMonitor'})
+    assert fingerprint(recipe) == base
+    average = {'class_path': 'crossearth.trainers.AverageWeights', 'init_args': {'decay': 0.9}}
+    marks = {base}
+    for given in (average, [*callbacks, average], [{**average, 'init_args': {'decay': 0.99}}]):
+        recipe['trainer']['callbacks'] = given
+        marks.add(fingerprint(recipe))
+    assert len(marks) == 3  # one callback alone is a list of one
+
+
 def test_own_files_take_the_place_of_the_published_ones(styles):
     files = Files(data='/d', dinov2='v.pth', casid_labels='one_based', **styles)
     recipe = training_recipe('casid_subms', files=files)

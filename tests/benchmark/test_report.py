@@ -2,11 +2,14 @@
 
 import csv
 import io
+import json
 import math
 from dataclasses import replace
 
 import pytest
 
+import crossearth.commands.benchmark as commands
+from crossearth import visualization
 from crossearth.benchmark import (
     PATCHES_PX,
     TAUS,
@@ -197,6 +200,46 @@ def test_results_come_back_from_their_files(tmp_path):
     (tmp_path / 'results' / 'b.json').write_text('{"format": "other"}')
     with pytest.raises(ConfigError, match="says format 'other'"):
         load_results(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ('changed', 'message'),
+    [
+        ({'setting': 'A2Z'}, "there is no setting 'A2Z'"),
+        ({'selection': 'best'}, "neither 'last' nor 'oracle'"),
+        ({'seed': '0'}, 'seed, step and images are no integers'),
+        ({'confusion': [[1, 2], [3]]}, 'no table of 2 x 2 counts'),
+        ({'confusion': [[1, 2], [3, -4]]}, 'no table of 2 x 2 counts'),
+        ({'scored': [2]}, r'scored classes \[2\] of 2'),
+    ],
+)
+def test_results_that_no_run_has_are_refused_by_name(tmp_path, changed, message):
+    path = tmp_path / 'results' / 'a.json'
+    RUNS[0].save(path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | changed))
+    with pytest.raises(ConfigError, match=rf'a\.json: is no whole result .*{message}'):
+        load_results(tmp_path)
+
+
+def test_a_copy_of_a_result_does_not_count_as_another_seed(tmp_path):
+    for name in ('seed0-last.json', 'seed0-last-copy.json'):
+        RUNS[0].save(tmp_path / 'results' / 'A2S' / name)
+    with pytest.raises(ConfigError, match=r'seed0-last\.json: is of the same run as .*copy'):
+        load_results(tmp_path)
+
+
+def test_the_radar_joins_no_scores_of_different_trainings(tmp_path, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(visualization, 'draw_radar', lambda _, scores, **__: drawn.update(scores))
+    monkeypatch.setattr(visualization, 'save_figure', lambda *_: None)
+    eye = tuple(tuple(7 if i == j else 1 for j in range(6)) for i in range(6))
+    runs = [
+        result(setting, 'own', 0, eye, fingerprint=mark)
+        for setting, mark in (('P(i)2V', 'b'), ('P(i)2P(r)', 'a'), ('P(i)2P(r)', 'b'))
+    ] + [result('V2P(i)', 'own', 0, eye, fingerprint='c')]
+    commands._radar(summarise(runs), tmp_path / 'radar.png')
+    own = {name: sorted(scores) for name, scores in drawn.items() if name.startswith('own')}
+    assert own == {'own': ['P(i)2P(r)', 'P(i)2V', 'V2P(i)'], 'own [a]': ['P(i)2P(r)']}
 
 
 def test_the_command_line_reports_in_three_formats_and_draws(tmp_path, capsys):

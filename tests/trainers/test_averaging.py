@@ -156,6 +156,28 @@ def test_every_precision_trains_with_clipping_averaging_and_accumulation(data, t
     assert task.confusion['source'].sum() == 32 * 32
 
 
+def test_a_loss_that_is_no_number_stops_the_training(data, tmp_path):
+    class Blind(Model):
+        def forward(self, image):
+            return super().forward(image) * torch.inf
+
+    pl.seed_everything(0, verbose=False)
+    trainer = pl.Trainer(
+        accelerator='cpu',
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        default_root_dir=tmp_path,
+        use_distributed_sampler=False,
+        max_steps=2,
+    )
+    task = DomainGeneralizationTask(Blind(), labels=TWO)
+    with pytest.raises(ConfigError, match=r'step 0: loss is nan, .*lower lr'):
+        trainer.fit(task, datamodule=data)
+
+
 class SumOfPixels(DomainGeneralizationTask):
     """Cross entropy alone, whose mean over halves of a batch is its mean over the whole."""
 
@@ -182,3 +204,13 @@ def test_two_accumulated_batches_are_one_of_twice_the_size(data, tmp_path):
         ).fit(task, datamodule=data)
         weights.append(task.model[0].weight.detach())
     torch.testing.assert_close(weights[0], weights[1], rtol=1e-5, atol=1e-6)
+
+
+def test_a_training_that_was_complete_keeps_its_average_when_it_is_resumed(data, tmp_path):
+    """Lightning then leaves the loop out, and the end of the training with it."""
+    whole, trainer = fit(data, tmp_path, AverageWeights(0.8), max_steps=3)
+    path = tmp_path / 'end.ckpt'
+    trainer.save_checkpoint(path)
+    resumed, _ = fit(data, tmp_path, AverageWeights(0.8), ckpt=path, max_steps=3)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name

@@ -21,6 +21,17 @@ def test_norms_biases_and_scalars_do_not_decay_and_frozen_weights_are_absent():
     }
 
 
+def test_biases_decay_as_in_the_release_where_that_is_asked_for():
+    module = nn.ModuleDict({'conv': nn.Conv2d(3, 4, 3), 'norm': nn.GroupNorm(2, 4)})
+    module.scale = nn.Parameter(torch.ones(1))
+    decay, keep = parameter_groups(module, weight_decay=0.05, decay_biases=True)
+    assert [id(p) for p in decay['params']] == [id(p) for p in module['conv'].parameters()]
+    assert {id(p) for p in keep['params']} == {
+        id(module.scale),
+        *(id(p) for p in module['norm'].parameters()),
+    }
+
+
 def test_poly_follows_its_formula_and_stays_at_zero():
     assert poly_factor(10_000, total_steps=40_000) == pytest.approx(0.75**0.9)
     assert poly_factor(40_000, total_steps=40_000) == 0
