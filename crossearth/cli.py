@@ -107,6 +107,7 @@ def _run_command(words: list[str]) -> None:
 
 
 def _run_lightning(words: list[str] | None) -> None:
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
     from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
     from crossearth.datasets import ShiftDataModule
@@ -159,6 +160,8 @@ def _run_lightning(words: list[str] | None) -> None:
             )
         except (argparse.ArgumentError, TypeError, ValueError) as error:
             raise (_own_cause(error) or error) from error
+        except MisconfigurationException as error:
+            raise (_own_cause(error) or ConfigError(' '.join(str(error).split()))) from error
 
 
 def _own_cause(error: BaseException) -> CrossEarthError | None:

@@ -162,3 +162,15 @@ def test_a_recipe_names_the_augmentations_of_the_paper(write_raster, tmp_path, m
     assert steps == ['RandomScaleCrop', 'AugmentationSequential']
     assert batch['image'].shape == (2, 3, 32, 32)
     assert batch['mask'].shape == (2, 32, 32)
+
+
+@pytest.mark.filterwarnings('ignore')  # lightning's notices about short trainings without loggers
+def test_a_trainer_that_cannot_be_is_one_line(write_raster, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_raster('images/a.tif', np.zeros((3, 80, 80), np.uint8))
+    write_raster('masks/a.tif', np.zeros((1, 80, 80), np.uint8))
+    (tmp_path / 'recipe.yaml').write_text(TRAINING)
+    assert main(['fit', '--config', 'recipe.yaml', '--trainer.devices', '0']) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith('crossearth: ')
+    assert 'devices=0' in last
