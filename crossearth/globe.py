@@ -103,7 +103,9 @@ def centred(crs: CRS, x: float) -> tuple[CRS, float]:
     content.pop('id', None)
     content['conversion'].pop('id', None)
     content['name'] = content['conversion']['name'] = 'moved'
-    _origin(content)['value'] = lon
+    origin = _origin(content)
+    assert origin is not None
+    origin['value'] = lon
     return CRS.from_json_dict(content), shift
 
 
@@ -138,7 +140,8 @@ def _horizontal(crs: CRS) -> CRS:
 
 
 def _origin(content: dict[str, Any]) -> dict[str, Any] | None:
-    for parameter in content.get('conversion', {}).get('parameters', []):
+    parameters: list[dict[str, Any]] = content.get('conversion', {}).get('parameters', [])
+    for parameter in parameters:
         if parameter.get('id', {}).get('code') == _LON_OF_ORIGIN:
             return parameter
     return None

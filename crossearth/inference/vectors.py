@@ -430,18 +430,18 @@ class _Projector:
                 [a * at[:, 0] + b * at[:, 1] + c, d * at[:, 0] + e * at[:, 1] + f], 1
             ),
         )
-        degrees = shapely.orient_polygons(_projected(placed, self._degrees))
-        areas = np.array([abs(self._area(polygon)) for polygon in degrees])
+        degrees = _projected(placed, self._degrees)
+        areas = np.array([self._area(polygon) for polygon in degrees])
         out = placed if self._out is None else _projected(placed, self._out)
         return shapely.orient_polygons(out), areas
 
     def _area(self, polygon: shapely.Polygon) -> float:
-        rings = [polygon.exterior, *polygon.interiors]
-        area = 0.0
-        for ring in rings:  # outlines and holes run in opposite senses, and so add up
-            at = shapely.get_coordinates(ring)
-            area += self._geod.polygon_area_perimeter(at[:, 0], at[:, 1])[0]
-        return area
+        # across the antimeridian or a pole, degrees do not tell in which sense a ring runs
+        outline, *holes = (
+            abs(self._geod.polygon_area_perimeter(*shapely.get_coordinates(ring).T)[0])
+            for ring in (polygon.exterior, *polygon.interiors)
+        )
+        return float(outline - sum(holes))
 
 
 def _projected(polygons: NDArray[np.object_], to: pyproj.Transformer) -> NDArray[np.object_]:
