@@ -36,7 +36,8 @@ def tasks_of(sources: Sequence[str | Path], folder: str | Path) -> list[Task]:
         folder: For the maps.
 
     Returns:
-        One task a scene, also if it is listed twice, `folder/<name of the scene>.tif`.
+        One task a scene, also if it is listed twice, `folder/<name of the scene>.tif`. What lies in
+        the folder for the maps is no scene of a folder around it.
 
     Raises:
         ConfigError: If two scenes would have the same map.
@@ -48,7 +49,10 @@ def tasks_of(sources: Sequence[str | Path], folder: str | Path) -> list[Task]:
     """
     by_destination: dict[Path, Task] = {}
     for source in sources:
+        maps_are_inside = _is_below(Path(folder).parent, Path(source))
         for scene in find_scenes(source):
+            if maps_are_inside and _is_below(Path(scene), Path(folder)):
+                continue  # a map of an earlier run
             destination = Path(folder) / f'{Path(scene.split("?")[0]).stem}.tif'
             known = by_destination.get(destination)
             if known is not None and known.scene != scene:
@@ -85,7 +89,8 @@ def find_scenes(source: str | Path) -> list[str]:
         scenes = sorted(
             str(found)
             for found in path.rglob('*')
-            if found.suffix.lower() in _RASTERS and not found.name.startswith('.')
+            if found.suffix.lower() in _RASTERS
+            and not any(part.startswith('.') for part in found.relative_to(path).parts)
         )
     elif suffix == '.zip':
         try:
@@ -99,18 +104,18 @@ def find_scenes(source: str | Path) -> list[str]:
             raise SceneError(f'{path} is no whole zip archive ({error}): fetch it again') from error
     elif suffix == '.txt':
         try:
-            lines = path.read_text(encoding='utf-8').splitlines()
+            lines = path.read_text(encoding='utf-8-sig').splitlines()
         except UnicodeDecodeError as error:
             raise ConfigError(f'{path} is no list of scenes in UTF-8 ({error})') from error
         scenes = [_beside(path, line.strip()) for line in lines if line.strip()]
     elif suffix == '.csv':
-        with path.open(newline='', encoding='utf-8') as file:
+        with path.open(newline='', encoding='utf-8-sig') as file:
             reader = csv.DictReader(file)
             if 'scene' not in (reader.fieldnames or ()):
                 raise ConfigError(
                     f'{path} has the columns {reader.fieldnames}: expected one named scene'
                 )
-            scenes = [_beside(path, row['scene']) for row in reader]
+            scenes = [_beside(path, row['scene'].strip()) for row in reader if row['scene']]
     elif suffix in {'.json', '.geojson'}:
         scenes = _stac_scenes(path)
     else:
@@ -118,6 +123,10 @@ def find_scenes(source: str | Path) -> list[str]:
     if not scenes:
         raise SceneNotFoundError(f'{path} holds no scenes: expected {", ".join(_RASTERS)}')
     return scenes
+
+
+def _is_below(scene: Path, folder: Path) -> bool:
+    return scene.resolve().is_relative_to(folder.resolve())
 
 
 def _beside(listing: Path, name: str) -> str:
@@ -137,7 +146,7 @@ def _stac_scenes(path: Path) -> list[str]:
         assets = item.get('assets') if isinstance(item, dict) else None
         if not isinstance(assets, dict):
             raise ConfigError(f'{path} holds something that is no STAC item: expected assets in it')
-        tiffs = [key for key, asset in assets.items() if 'tiff' in asset.get('type', '')]
+        tiffs = [key for key, asset in assets.items() if 'tiff' in (asset.get('type') or '')]
         key = next((key for key in _STAC_ASSETS if key in assets), None)
         if key is None and len(tiffs) == 1:
             key = tiffs[0]
