@@ -36,8 +36,9 @@ def tasks_of(sources: Sequence[str | Path], folder: str | Path) -> list[Task]:
         folder: For the maps.
 
     Returns:
-        One task a scene, also if it is listed twice, `folder/<name of the scene>.tif`. What lies in
-        the folder for the maps is no scene of a folder around it.
+        One task a scene, also if it is listed twice, `folder/<name of the scene>.tif`, or
+        `folder/<id of the item>.tif` of STAC items whose images share a name. What lies in the
+        folder for the maps is no scene of a folder around it.
 
     Raises:
         ConfigError: If two scenes would have the same map.
@@ -50,10 +51,12 @@ def tasks_of(sources: Sequence[str | Path], folder: str | Path) -> list[Task]:
     by_destination: dict[Path, Task] = {}
     for source in sources:
         maps_are_inside = _is_below(Path(folder).parent, Path(source))
-        for scene in find_scenes(source):
+        names = _item_names(source)
+        for index, scene in enumerate(find_scenes(source)):
             if maps_are_inside and _is_below(Path(scene), Path(folder)):
                 continue  # a map of an earlier run
-            destination = Path(folder) / f'{Path(scene.split("?")[0]).stem}.tif'
+            stem = names[index] if names else Path(scene.split('?')[0]).stem
+            destination = Path(folder) / f'{stem}.tif'
             known = by_destination.get(destination)
             if known is not None and known.scene != scene:
                 raise ConfigError(
@@ -117,7 +120,7 @@ def find_scenes(source: str | Path) -> list[str]:
                 )
             scenes = [_beside(path, row['scene'].strip()) for row in reader if row['scene']]
     elif suffix in {'.json', '.geojson'}:
-        scenes = _stac_scenes(path)
+        scenes = [scene for _, scene in _stac_scenes(path)]
     else:
         return [name]
     if not scenes:
@@ -135,7 +138,22 @@ def _beside(listing: Path, name: str) -> str:
     return str(listing.parent / name)
 
 
-def _stac_scenes(path: Path) -> list[str]:
+def _item_names(source: str | Path) -> list[str]:
+    """Ids of STAC items whose images have the same name, `TCI.tif` in many a catalogue."""
+    path = Path(source)
+    if path.suffix.lower() not in {'.json', '.geojson'} or not path.is_file():
+        return []
+    items = _stac_scenes(path)
+    by_stem: dict[str, set[str]] = {}
+    for _, scene in items:
+        by_stem.setdefault(Path(scene.split('?')[0]).stem, set()).add(scene)
+    if all(len(scenes) == 1 for scenes in by_stem.values()):
+        return []
+    return [name.replace('/', '_') for name, _ in items]
+
+
+def _stac_scenes(path: Path) -> list[tuple[str, str]]:
+    """Id and image of each item."""
     try:
         content = json.loads(path.read_text(encoding='utf-8'))
     except json.JSONDecodeError as error:
@@ -158,5 +176,5 @@ def _stac_scenes(path: Path) -> list[str]:
         href = assets[key]['href']
         if href.startswith(('http://', 'https://')):
             href = f'/vsicurl/{href}'
-        scenes.append(_beside(path, href))
+        scenes.append((str(item.get('id')), _beside(path, href)))
     return scenes

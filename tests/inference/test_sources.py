@@ -199,3 +199,17 @@ def test_assets_without_a_type_are_passed_over(tmp_path: Path) -> None:
     item = {'assets': {'notes': {'href': 'a.txt', 'type': None}, 'visual': {'href': 'a.tif'}}}
     (tmp_path / 'a.json').write_text(json.dumps(item))
     assert find_scenes(tmp_path / 'a.json') == [str(tmp_path / 'a.tif')]
+
+
+def test_items_whose_images_share_a_name_are_mapped_to_their_ids(tmp_path: Path) -> None:
+    items = [
+        {'id': name, 'assets': {'visual': {'href': f'https://a.org/{name}/TCI.tif'}}}
+        for name in ('T32UQD_1', 'T32UQE_1')
+    ]
+    (tmp_path / 'a.json').write_text(json.dumps({'features': items}))
+    first, second = tasks_of([tmp_path / 'a.json'], 'maps')
+    assert first.destination == Path('maps/T32UQD_1.tif')
+    assert (second.scene, second.destination) == (
+        '/vsicurl/https://a.org/T32UQE_1/TCI.tif',
+        Path('maps/T32UQE_1.tif'),
+    )
