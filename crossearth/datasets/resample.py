@@ -18,10 +18,11 @@ from jaxtyping import Bool, Float, Float32, Float64, Shaped
 from pyproj import CRS, Transformer
 from pyproj.exceptions import ProjError
 
-from crossearth.datasets.ground import ground_gsd, local_metric_crs, nearest_turn, turn_of
+from crossearth.datasets.ground import ground_gsd, local_metric_crs
 from crossearth.datasets.scene import Scene
 from crossearth.errors import ConfigError
 from crossearth.geometry import Window
+from crossearth.globe import nearest_turn, turn_of
 
 __all__ = ['SourceGrid', 'resampled_scene', 'sample_bilinear', 'sample_nearest', 'source_grid']
 

@@ -19,7 +19,6 @@ from pyproj.exceptions import ProjError
 from torch import Tensor
 
 from crossearth.datasets.combine import Combinable
-from crossearth.datasets.ground import nearest_turn, turn_of
 from crossearth.datasets.reader import SceneReader
 from crossearth.datasets.resample import resampled_scene
 from crossearth.datasets.scene import Scene
@@ -32,6 +31,7 @@ from crossearth.errors import (
     WindowError,
 )
 from crossearth.geometry import Window
+from crossearth.globe import nearest_turn, turn_of
 from crossearth.labels import IGNORE_INDEX, ColourCodec, IdCodec, LabelCodec, LabelSpace
 from crossearth.radiometry import to_unit
 

@@ -18,8 +18,9 @@ from pyproj.exceptions import CRSError
 from rasterio.features import rasterize
 from shapely.geometry.base import BaseGeometry
 
-from crossearth.datasets.ground import local_metric_crs, turn_of
+from crossearth.datasets.ground import local_metric_crs
 from crossearth.errors import ConfigError, LabelError, SceneError, SceneNotFoundError
+from crossearth.globe import turn_of
 from crossearth.labels import IGNORE_INDEX
 
 __all__ = ['VectorLabels']

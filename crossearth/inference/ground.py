@@ -6,18 +6,21 @@ in which a pixel is as wide and as high on the ground as was asked for.
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import pyproj
 from affine import Affine
 from jaxtyping import Float64
+from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
 from rasterio.transform import GCPTransformer, RPCTransformer
 
 from crossearth.errors import ConfigError
 from crossearth.geometry import local_projection
+from crossearth.globe import centred, nearest_turn, seam_of, turn_of
 from crossearth.inference.georeference import Georeference
 
 __all__ = [
@@ -26,6 +29,7 @@ __all__ = [
     'ground_gsd',
     'local_metric_crs',
     'model_grid',
+    'off_the_seam',
 ]
 
 _WGS84 = CRS.from_epsg(4326)
@@ -75,9 +79,12 @@ class PixelPath:
                 'gsd_m, or georeference it first'
             )
         self._affine = georeference.transform
+        own_crs = pyproj.CRS.from_wkt(from_crs.to_wkt())
+        # steps between datums are chosen by where a longitude lies, from -180 to 180
+        self._turn = turn_of(own_crs) if own_crs.is_geographic else None
         self._fitted: GCPTransformer | RPCTransformer | None = None
         if georeference.tie == 'gcps':
-            self._fitted = GCPTransformer(list(georeference.gcps))
+            self._fitted = GCPTransformer(_side_by_side(georeference.gcps, turn=turn_of(own_crs)))
         elif georeference.tie == 'rpcs':
             assert georeference.rpcs is not None
             # on one height, that of the middle of the scene: relief moves pixels on the ground,
@@ -89,7 +96,7 @@ class PixelPath:
             )
         try:
             self._project = pyproj.Transformer.from_crs(
-                pyproj.CRS.from_wkt(from_crs.to_wkt()),
+                own_crs,
                 pyproj.CRS.from_wkt(crs.to_wkt()),
                 always_xy=True,
             )
@@ -106,7 +113,7 @@ class PixelPath:
         else:
             xy = self._fitted.xy(rows, cols, offset='ul')
             x, y = (np.asarray(values, np.float64) for values in xy)
-        x, y = self._project.transform(x, y)
+        x, y = self._project.transform(nearest_turn(x, 0.0, turn=self._turn), y)
         return np.asarray(x, np.float64), np.asarray(y, np.float64)
 
 
@@ -201,6 +208,59 @@ def model_grid(
         width=max(math.ceil((x.max() - left) / gsd_m), 1),
         resampling='average' if gsd_m > 1.2 * max(across, down) else 'bilinear',
     )
+
+
+def off_the_seam(georeference: Georeference, *, height: int, width: int) -> Georeference:
+    """The same place in a CRS that does not begin anew within it.
+
+    What comes back from a projection lies on one side of the seam, at 180° in most CRSs; a raster
+    across it, or one that counts from 0° to 360°, would be found in part, or not at all.
+
+    Args:
+        georeference: Of a raster with a transform, or with ground control points.
+        height: Rows of the raster.
+        width: Columns of the raster.
+
+    Returns:
+        The georeference as it is, where nothing of the raster lies beyond the seam.
+    """
+    assert georeference.tie_crs is not None
+    crs = pyproj.CRS.from_wkt(georeference.tie_crs.to_wkt())
+    seam, turn = seam_of(crs), turn_of(crs)
+    if seam is None:
+        return georeference
+    gcps = _side_by_side(georeference.gcps, turn=turn)
+    if georeference.tie == 'gcps':
+        x = np.array([point.x for point in gcps])
+    else:
+        corners = np.array([0.0, width, 0.0, width]), np.array([0.0, 0.0, height, height])
+        x, _ = _apply(georeference.transform, *corners)
+    # GDAL is off by rounding where a raster ends at the seam itself
+    slack = 1e-9 * (seam[1] - seam[0])
+    if x.min() >= seam[0] - slack and x.max() <= seam[1] + slack:
+        return replace(georeference, gcps=tuple(gcps))
+    moved, shift = centred(crs, float(x.min() + x.max()) / 2)
+    moved_crs = CRS.from_wkt(moved.to_wkt())
+    if georeference.tie == 'transform':
+        shifted = Affine.translation(-shift, 0) @ georeference.transform
+        return replace(georeference, crs=moved_crs, transform=shifted)
+    points = tuple(
+        GroundControlPoint(row=p.row, col=p.col, x=p.x - shift, y=p.y, z=p.z) for p in gcps
+    )
+    return replace(georeference, gcps=points, gcps_crs=moved_crs)
+
+
+def _side_by_side(
+    gcps: Sequence[GroundControlPoint], *, turn: float | None
+) -> list[GroundControlPoint]:
+    """Ground control points whose x runs on across the seam."""
+    if not gcps or turn is None:
+        return list(gcps)
+    x = nearest_turn(np.array([p.x for p in gcps], np.float64), gcps[0].x, turn=turn)
+    return [
+        GroundControlPoint(row=p.row, col=p.col, x=float(at), y=p.y, z=p.z)
+        for p, at in zip(gcps, x, strict=True)
+    ]
 
 
 def _apply(transform: Affine, x: Float64[np.ndarray, ' n'], y: Float64[np.ndarray, ' n']) -> Points:

@@ -36,7 +36,9 @@ def tasks_of(sources: Sequence[str | Path], folder: str | Path) -> list[Task]:
         folder: For the maps.
 
     Returns:
-        One task a scene, also if it is listed twice, `folder/<name of the scene>.tif`.
+        One task a scene, also if it is listed twice, `folder/<name of the scene>.tif`, or
+        `folder/<id of the item>.tif` of STAC items whose images share a name. What lies in the
+        folder for the maps is no scene of a folder around it.
 
     Raises:
         ConfigError: If two scenes would have the same map.
@@ -48,8 +50,13 @@ def tasks_of(sources: Sequence[str | Path], folder: str | Path) -> list[Task]:
     """
     by_destination: dict[Path, Task] = {}
     for source in sources:
-        for scene in find_scenes(source):
-            destination = Path(folder) / f'{Path(scene.split("?")[0]).stem}.tif'
+        maps_are_inside = _is_below(Path(folder).parent, Path(source))
+        names = _item_names(source)
+        for index, scene in enumerate(find_scenes(source)):
+            if maps_are_inside and _is_below(Path(scene), Path(folder)):
+                continue  # a map of an earlier run
+            stem = names[index] if names else Path(scene.split('?')[0]).stem
+            destination = Path(folder) / f'{stem}.tif'
             known = by_destination.get(destination)
             if known is not None and known.scene != scene:
                 raise ConfigError(
@@ -85,7 +92,8 @@ def find_scenes(source: str | Path) -> list[str]:
         scenes = sorted(
             str(found)
             for found in path.rglob('*')
-            if found.suffix.lower() in _RASTERS and not found.name.startswith('.')
+            if found.suffix.lower() in _RASTERS
+            and not any(part.startswith('.') for part in found.relative_to(path).parts)
         )
     elif suffix == '.zip':
         try:
@@ -99,25 +107,29 @@ def find_scenes(source: str | Path) -> list[str]:
             raise SceneError(f'{path} is no whole zip archive ({error}): fetch it again') from error
     elif suffix == '.txt':
         try:
-            lines = path.read_text(encoding='utf-8').splitlines()
+            lines = path.read_text(encoding='utf-8-sig').splitlines()
         except UnicodeDecodeError as error:
             raise ConfigError(f'{path} is no list of scenes in UTF-8 ({error})') from error
         scenes = [_beside(path, line.strip()) for line in lines if line.strip()]
     elif suffix == '.csv':
-        with path.open(newline='', encoding='utf-8') as file:
+        with path.open(newline='', encoding='utf-8-sig') as file:
             reader = csv.DictReader(file)
             if 'scene' not in (reader.fieldnames or ()):
                 raise ConfigError(
                     f'{path} has the columns {reader.fieldnames}: expected one named scene'
                 )
-            scenes = [_beside(path, row['scene']) for row in reader]
+            scenes = [_beside(path, row['scene'].strip()) for row in reader if row['scene']]
     elif suffix in {'.json', '.geojson'}:
-        scenes = _stac_scenes(path)
+        scenes = [scene for _, scene in _stac_scenes(path)]
     else:
         return [name]
     if not scenes:
         raise SceneNotFoundError(f'{path} holds no scenes: expected {", ".join(_RASTERS)}')
     return scenes
+
+
+def _is_below(scene: Path, folder: Path) -> bool:
+    return scene.resolve().is_relative_to(folder.resolve())
 
 
 def _beside(listing: Path, name: str) -> str:
@@ -126,7 +138,22 @@ def _beside(listing: Path, name: str) -> str:
     return str(listing.parent / name)
 
 
-def _stac_scenes(path: Path) -> list[str]:
+def _item_names(source: str | Path) -> list[str]:
+    """Ids of STAC items whose images have the same name, `TCI.tif` in many a catalogue."""
+    path = Path(source)
+    if path.suffix.lower() not in {'.json', '.geojson'} or not path.is_file():
+        return []
+    items = _stac_scenes(path)
+    by_stem: dict[str, set[str]] = {}
+    for _, scene in items:
+        by_stem.setdefault(Path(scene.split('?')[0]).stem, set()).add(scene)
+    if all(len(scenes) == 1 for scenes in by_stem.values()):
+        return []
+    return [name.replace('/', '_') for name, _ in items]
+
+
+def _stac_scenes(path: Path) -> list[tuple[str, str]]:
+    """Id and image of each item."""
     try:
         content = json.loads(path.read_text(encoding='utf-8'))
     except json.JSONDecodeError as error:
@@ -137,7 +164,7 @@ def _stac_scenes(path: Path) -> list[str]:
         assets = item.get('assets') if isinstance(item, dict) else None
         if not isinstance(assets, dict):
             raise ConfigError(f'{path} holds something that is no STAC item: expected assets in it')
-        tiffs = [key for key, asset in assets.items() if 'tiff' in asset.get('type', '')]
+        tiffs = [key for key, asset in assets.items() if 'tiff' in (asset.get('type') or '')]
         key = next((key for key in _STAC_ASSETS if key in assets), None)
         if key is None and len(tiffs) == 1:
             key = tiffs[0]
@@ -149,5 +176,5 @@ def _stac_scenes(path: Path) -> list[str]:
         href = assets[key]['href']
         if href.startswith(('http://', 'https://')):
             href = f'/vsicurl/{href}'
-        scenes.append(_beside(path, href))
+        scenes.append((str(item.get('id')), _beside(path, href)))
     return scenes

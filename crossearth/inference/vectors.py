@@ -12,6 +12,7 @@ import numpy as np
 import pyproj
 import rasterio
 import shapely
+import shapely.affinity
 from jaxtyping import Bool, Float64, Integer
 from numpy.typing import NDArray
 from rasterio.crs import CRS
@@ -19,6 +20,7 @@ from rasterio.errors import RasterioIOError
 from rasterio.features import shapes
 
 from crossearth.errors import ConfigError, SceneError, SceneNotFoundError, WriteError
+from crossearth.globe import nearest_turn
 from crossearth.inference.georeference import Georeference
 from crossearth.inference.scene import gdal_environment
 from crossearth.inference.writer import whole_file
@@ -273,7 +275,8 @@ def vectorize(
 
     Args:
         source: Map of class ids, with a CRS and a transform.
-        destination: `.gpkg` and `.fgb` in the CRS of the map, `.geojson` in EPSG:4326.
+        destination: `.gpkg` and `.fgb` in the CRS of the map, `.geojson` in EPSG:4326, where
+            polygons across the antimeridian are cut in two.
         labels: Class names; None for those that the map carries.
         min_area_m2: Smaller polygons are left out, and leave a gap.
         simplify_px: How coarse borders may become, in pixels, see `regions`.
@@ -320,7 +323,9 @@ def vectorize(
                     crs_wkt=project.crs_wkt,
                     layer=path.stem if driver == 'GPKG' else None,
                     schema={
-                        'geometry': 'Polygon',
+                        'geometry': ['Polygon', 'MultiPolygon']
+                        if driver == 'GeoJSON'
+                        else 'Polygon',
                         'properties': {'class_id': 'int', 'class': 'str', 'area_m2': 'float'},
                     },
                 ) as file:
@@ -430,18 +435,49 @@ class _Projector:
                 [a * at[:, 0] + b * at[:, 1] + c, d * at[:, 0] + e * at[:, 1] + f], 1
             ),
         )
-        degrees = shapely.orient_polygons(_projected(placed, self._degrees))
-        areas = np.array([abs(self._area(polygon)) for polygon in degrees])
-        out = placed if self._out is None else _projected(placed, self._out)
-        return shapely.orient_polygons(out), areas
+        degrees = _projected(placed, self._degrees)
+        areas = np.array([self._area(polygon) for polygon in degrees])
+        if self._out is None:
+            return shapely.orient_polygons(placed), areas
+        return shapely.orient_polygons(_in_one_turn(_projected(placed, self._out))), areas
 
     def _area(self, polygon: shapely.Polygon) -> float:
-        rings = [polygon.exterior, *polygon.interiors]
-        area = 0.0
-        for ring in rings:  # outlines and holes run in opposite senses, and so add up
-            at = shapely.get_coordinates(ring)
-            area += self._geod.polygon_area_perimeter(at[:, 0], at[:, 1])[0]
-        return area
+        # across the antimeridian or a pole, degrees do not tell in which sense a ring runs
+        outline, *holes = (
+            abs(self._geod.polygon_area_perimeter(*shapely.get_coordinates(ring).T)[0])
+            for ring in (polygon.exterior, *polygon.interiors)
+        )
+        return float(outline - sum(holes))
+
+
+def _in_one_turn(polygons: NDArray[np.object_]) -> NDArray[np.object_]:
+    """Polygons in degrees, cut where they cross the antimeridian, as RFC 7946, 3.1.9, has them."""
+    bounds = shapely.bounds(polygons)
+    wide = bounds[:, 2] - bounds[:, 0] > 180
+    beyond = (bounds[:, 0] < -180) | (bounds[:, 2] > 180)
+    polygons = polygons.copy()
+    for index in np.flatnonzero(wide | beyond):
+        polygon = polygons[index]
+        first = polygon.exterior.coords[0][0]
+
+        def beside(at: NDArray[np.float64], first: float = first) -> NDArray[np.float64]:
+            return np.stack([nearest_turn(at[:, 0], first, turn=360.0), at[:, 1]], 1)
+
+        whole = shapely.transform(polygon, beside) if wide[index] else polygon
+        if not whole.is_valid:
+            continue  # around a pole, where degrees have no outline
+        world = shapely.box(-180, -90, 180, 90)
+        cut = [
+            shapely.intersection(shapely.affinity.translate(whole, turn), world)
+            for turn in (-360, 0, 360)
+        ]
+        parts = [
+            part
+            for part in shapely.get_parts(cut)
+            if isinstance(part, shapely.Polygon) and not part.is_empty
+        ]
+        polygons[index] = parts[0] if len(parts) == 1 else shapely.MultiPolygon(parts)
+    return polygons
 
 
 def _projected(polygons: NDArray[np.object_], to: pyproj.Transformer) -> NDArray[np.object_]:
@@ -452,6 +488,9 @@ def _projected(polygons: NDArray[np.object_], to: pyproj.Transformer) -> NDArray
 
 def _geometries(polygons: NDArray[np.object_]) -> Iterator[dict[str, Any]]:
     """As GeoJSON has them."""
+    if any(isinstance(polygon, shapely.MultiPolygon) for polygon in polygons):
+        yield from map(shapely.geometry.mapping, polygons)
+        return
     _, at, (rings, outlines) = shapely.to_ragged_array(list(polygons), include_z=False)
     points = at.tolist()
     for first, stop in pairwise(outlines):

@@ -9,13 +9,12 @@ from xml.etree import ElementTree as ET
 
 import rasterio
 from affine import Affine
-from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.io import DatasetReader
 from rasterio.vrt import WarpedVRT
 
 from crossearth.inference.georeference import Georeference
-from crossearth.inference.ground import ModelGrid
+from crossearth.inference.ground import ModelGrid, off_the_seam
 
 __all__ = ['resampled']
 
@@ -30,21 +29,14 @@ def resampled(dataset: DatasetReader, grid: ModelGrid) -> DatasetReader | Warped
         grid: The grid.
     """
     where = Georeference.of(dataset)
+    if where.tie != 'rpcs':  # GDAL looks after the longitudes of these by itself
+        where = off_the_seam(where, height=dataset.height, width=dataset.width)
     if where.tie != 'transform':
         return rasterio.open(_virtual_dataset(dataset, where, grid))
-    crs, transform = dataset.crs, dataset.transform
-    left, right = sorted((dataset.bounds.left, dataset.bounds.right))
-    if crs.is_geographic and not (left >= -180 and right <= 180):
-        # longitudes come back from the projection within 180° of the prime meridian: it has to be
-        # on the same side of the world as the scene
-        middle = round((left + right) / 2)
-        crs = CRS.from_proj4(f'{crs.to_proj4()} +pm={middle}')
-        a, b, c, d, e, f = transform[:6]
-        transform = Affine(a, b, c - middle, d, e, f)
     return WarpedVRT(
         dataset,
-        src_crs=crs,
-        src_transform=transform,
+        src_crs=where.crs,
+        src_transform=where.transform,
         crs=grid.crs,
         transform=grid.transform,
         height=grid.height,

@@ -99,7 +99,13 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ('mercator', {'crs': 'EPSG:3857', 'transform': Affine(1, 0, 1.1e6, 0, -1, 7.2e6)}),
     ('degrees', {'crs': 'EPSG:4326', 'transform': Affine(1e-5, 0, 13, 0, -6e-6, 52)}),
     ('antimeridian', {'crs': 'EPSG:4326', 'transform': Affine(1e-5, 0, 179.999, 0, -1e-5, -16.5)}),
+    ('0 to 360', {'crs': 'EPSG:4326', 'transform': Affine(1e-5, 0, 230, 0, -1e-5, 45)}),
+    ('another datum', {'crs': 'EPSG:4267', 'transform': Affine(1e-5, 0, 230, 0, -1e-5, 45)}),
+    ('mercator across', {'crs': 'EPSG:3857', 'transform': Affine(1, 0, 20_037_350, 0, -1, -2e6)}),
+    ('mercator beyond', {'crs': 'EPSG:3857', 'transform': Affine(1, 0, 21e6, 0, -1, -2e6)}),
+    ('another mercator', {'crs': 'EPSG:3395', 'transform': Affine(1, 0, 20_037_350, 0, -1, 2e6)}),
     ('polar', {'crs': 'EPSG:3031', 'transform': Affine(3, 0, -1e5, 0, -3, 2e6)}),
+    ('pole', {'crs': 'EPSG:3413', 'transform': Affine(3, 0, -500, 0, -3, 500)}),
     ('rotated', {'crs': 'EPSG:32633', 'transform': Affine(0.4, 0.3, 4e5, 0.3, -0.4, 5e6)}),
 ]
 
@@ -137,6 +143,29 @@ def test_labels_come_back_to_where_they_were_on_the_scenes_own_grid(
     assert (labels == ids[0])[inside].mean() == 1.0
     # and elsewhere labels are not shifted: that is what one pixel would cost
     assert (labels == ids[0]).mean() > (0.9 if factor < 1.5 else 0.85)
+
+
+@pytest.mark.parametrize('wrapped', [True, False])
+def test_ground_control_points_run_on_across_the_antimeridian(
+    write_scene: Write, tmp_path: Path, wrapped: bool
+) -> None:
+    def nearest_class(images: Tensor) -> Tensor:
+        return -(images * 255 - 20 - 40 * torch.arange(6).reshape(1, 6, 1, 1)).abs()
+
+    ids = patches(160, 176, 16)
+    points = [
+        GroundControlPoint(row=row, col=col, x=179.999 + col * 1e-5, y=-16.5 - row * 1e-5)
+        for row in (0, 80, 160)
+        for col in (0, 60, 120, 176)
+    ]
+    for point in points:
+        if wrapped and point.x > 180:
+            point.x -= 360
+    scene = write_scene(20 + 40 * ids, crs='EPSG:4326', transform=None, gcps=points)
+    made = predict_scene(nearest_class, scene, tmp_path / 'map.tif', tile_px=128, gsd_m=0.6)
+    with rasterio.open(scene) as before, rasterio.open(made.path) as after:
+        assert [(p.x, p.y) for p in after.gcps[0]] == [(p.x, p.y) for p in before.gcps[0]]
+    assert (labels_of(made.path) == ids[0]).mean() > 0.9
 
 
 def test_nodata_comes_back_exactly(write_scene: Write, tmp_path: Path) -> None:

@@ -176,3 +176,40 @@ def test_server_that_dies_is_an_error_or_blocks_without_data(
     for window in made.lost:
         lost[window.row : window.stop[0], window.col : window.stop[1]] = True
     np.testing.assert_array_equal(labels_of(made.path) == 255, lost)
+
+
+def test_maps_in_a_folder_of_scenes_are_no_scenes(write_scene: Write, tmp_path: Path) -> None:
+    (tmp_path / 'in' / 'maps').mkdir(parents=True)
+    (tmp_path / 'in' / '.a.tif.12345678').mkdir()
+    for name in ('in/a.tif', 'in/maps/a.tif', 'in/.a.tif.12345678/a.tif'):
+        write_scene(np.ones((1, 4, 4), np.uint8), name)
+    (task,) = tasks_of([tmp_path / 'in'], tmp_path / 'in' / 'maps')
+    assert task.scene == str(tmp_path / 'in' / 'a.tif')
+    (tmp_path / 'in' / 'maps' / 'a.tif').rename(tmp_path / 'in' / 'maps' / 'b.tif')
+    for folder in (tmp_path, tmp_path / 'in'):
+        assert len(tasks_of([tmp_path / 'in'], folder)) == 2
+
+
+def test_lists_of_spreadsheets_have_a_byte_order_mark_and_empty_rows(tmp_path: Path) -> None:
+    (tmp_path / 'a.csv').write_text('\ufeffscene,year\n a.tif ,2020\n,\n', encoding='utf-8')
+    assert find_scenes(tmp_path / 'a.csv') == [str(tmp_path / 'a.tif')]
+
+
+def test_assets_without_a_type_are_passed_over(tmp_path: Path) -> None:
+    item = {'assets': {'notes': {'href': 'a.txt', 'type': None}, 'visual': {'href': 'a.tif'}}}
+    (tmp_path / 'a.json').write_text(json.dumps(item))
+    assert find_scenes(tmp_path / 'a.json') == [str(tmp_path / 'a.tif')]
+
+
+def test_items_whose_images_share_a_name_are_mapped_to_their_ids(tmp_path: Path) -> None:
+    items = [
+        {'id': name, 'assets': {'visual': {'href': f'https://a.org/{name}/TCI.tif'}}}
+        for name in ('T32UQD_1', 'T32UQE_1')
+    ]
+    (tmp_path / 'a.json').write_text(json.dumps({'features': items}))
+    first, second = tasks_of([tmp_path / 'a.json'], 'maps')
+    assert first.destination == Path('maps/T32UQD_1.tif')
+    assert (second.scene, second.destination) == (
+        '/vsicurl/https://a.org/T32UQE_1/TCI.tif',
+        Path('maps/T32UQE_1.tif'),
+    )

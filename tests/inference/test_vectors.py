@@ -120,6 +120,63 @@ def test_areas_in_degrees_are_metres_on_the_ellipsoid(write_scene: Write, tmp_pa
     assert record['properties']['area_m2'] == pytest.approx(expected, rel=2e-3)
 
 
+@pytest.mark.parametrize(
+    ('crs', 'transform', 'scale'),
+    [
+        ('EPSG:32633', Affine(10, 0, 500_000, 0, -10, 8.17e6), 0.9996),
+        ('EPSG:32760', Affine(10, 0, 819_900, 0, -10, 8.17e6), 1.0008),
+        ('EPSG:3413', Affine(10, 0, -400, 0, -10, 300), 0.96970),
+    ],
+    ids=['middle', 'antimeridian', 'pole'],
+)
+def test_holes_are_no_part_of_an_area_across_the_antimeridian_or_a_pole(
+    write_scene: Write, tmp_path: Path, crs: str, transform: Affine, scale: float
+) -> None:
+    labels = np.zeros((1, 60, 80), np.uint8)
+    labels[:, 5:55, 5:75] = 1
+    labels[:, 20:30, 10:20] = 2
+    scene = write_scene(labels, crs=crs, transform=transform, nodata=255)
+    vectorize(scene, tmp_path / 'a.gpkg')
+    with fiona.open(tmp_path / 'a.gpkg') as file:
+        areas = {one['properties']['class_id']: one['properties']['area_m2'] for one in file}
+    pixel_m2 = 100 / scale**2
+    for label, pixels in {0: 1300, 1: 3400, 2: 100}.items():
+        assert areas[label] == pytest.approx(pixels * pixel_m2, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ('crs', 'transform', 'lons', 'parts'),
+    [
+        ('EPSG:32760', Affine(10, 0, 819_900, 0, -10, 8.17e6), (-180, 180), 2),
+        ('EPSG:4326', Affine(1e-4, 0, 179.996, 0, -1e-4, -16), (-180, 180), 2),
+        ('EPSG:4326', Affine(1e-4, 0, 230, 0, -1e-4, -16), (-129.9995, -129.9925), 1),
+    ],
+    ids=['utm', 'across', '0 to 360'],
+)
+def test_geojson_counts_longitudes_from_180_west_to_180_east(
+    write_scene: Write,
+    tmp_path: Path,
+    crs: str,
+    transform: Affine,
+    lons: tuple[float, float],
+    parts: int,
+) -> None:
+    labels = np.full((1, 60, 80), 255, np.uint8)
+    labels[:, 5:55, 5:75] = 1
+    labels[:, 20:30, 10:20] = 255
+    scene = write_scene(labels, crs=crs, transform=transform, nodata=255)
+    vectorize(scene, tmp_path / 'a.geojson')
+    with fiona.open(tmp_path / 'a.geojson') as file:
+        (one,) = list(file)
+    shape = shapely.geometry.shape(one['geometry'])
+    assert shape.is_valid
+    assert len(shapely.get_parts(shape)) == parts
+    assert shape.bounds[::2] == pytest.approx(lons)
+    width_deg = sum(part.bounds[2] - part.bounds[0] for part in shapely.get_parts(shape))
+    assert 0.006 < width_deg < 0.0075
+    assert shape.area == pytest.approx(width_deg * (shape.bounds[3] - shape.bounds[1]), rel=0.07)
+
+
 def test_small_polygons_and_other_classes_are_left_out(write_scene: Write, tmp_path: Path) -> None:
     labels = np.zeros((1, 40, 40), np.uint8)
     labels[0, 5:15, 5:15] = 1
