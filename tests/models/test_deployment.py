@@ -5,7 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import jaxtyping
 import pytest
 import torch
 from torch import distributed, nn
@@ -14,15 +13,6 @@ from torch.nn.parallel import DistributedDataParallel
 from crossearth.models import fpn_timm
 
 from .test_crossearth import tiny
-
-
-@pytest.fixture
-def unchecked():
-    """Shapes are not checked while a graph is traced: they are symbols there."""
-    jaxtyping.config.update('jaxtyping_disable', True)
-    yield
-    jaxtyping.config.update('jaxtyping_disable', False)
-
 
 # batch, height, width: none is the traced one, and the last are no multiples of 32
 SIDES = [(1, 64, 96), (3, 160, 128), (1, 50, 130), (2, 33, 65)]
