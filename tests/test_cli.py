@@ -173,4 +173,4 @@ def test_a_trainer_that_cannot_be_is_one_line(write_raster, tmp_path, monkeypatc
     assert main(['fit', '--config', 'recipe.yaml', '--trainer.devices', '0']) == 2
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith('crossearth: ')
-    assert 'devices=0' in last
+    assert 'devices' in last

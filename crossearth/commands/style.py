@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
+    from torch import device as device_type
 
 __all__ = ['add_arguments', 'run']
 
@@ -100,7 +101,7 @@ def _fit(args: argparse.Namespace) -> None:
         predictor,
         batch_size=args.batch_size,
         workers=args.workers,
-        device=args.device,
+        device=_usable(args.device),
         checkpoint=seen,
         progress=True,
     )
@@ -114,16 +115,23 @@ def _fit(args: argparse.Namespace) -> None:
 def _preview(args: argparse.Namespace) -> None:
     import torch
 
+    from crossearth.errors import ConfigError
     from crossearth.models.style import load_style_predictor, load_style_transformer
     from crossearth.radiometry import to_unit
     from crossearth.transforms import EarthStyle, EarthStyleInjection
     from crossearth.transforms.style_images import read_picture
 
+    if args.samples < 1 or args.output.suffix.lower() != '.png':
+        raise ConfigError(
+            f'--samples {args.samples} --output {args.output}: expected at least one sample, and a '
+            'name that ends in .png'
+        )
     style = EarthStyle.load(args.style)
     predictor = load_style_predictor(args.predictor) if args.predictor else load_style_predictor()
     transformer = (
         load_style_transformer(args.transformer) if args.transformer else load_style_transformer()
     )
+    device = _usable(args.device)
     image = to_unit(read_picture(args.image, side_px=args.side_px))
     rows = []
     for alpha in args.alpha:
@@ -138,10 +146,10 @@ def _preview(args: argparse.Namespace) -> None:
             covariance=args.covariance,
             # the same seed in each row: a column is one style
             generator=torch.Generator().manual_seed(args.seed),
-        ).to(args.device)
-        styled = inject(image.to(args.device).expand(args.samples, -1, -1, -1)).cpu()
+        ).to(device)
+        styled = inject(image.to(device).expand(args.samples, -1, -1, -1)).cpu()
         rows.append([image, *styled])
-    sheet = _contact_sheet(rows, [f'α {alpha:g}' for alpha in args.alpha])
+    sheet = _contact_sheet(rows, [f'alpha {alpha:g}' for alpha in args.alpha])
     args.output.parent.mkdir(parents=True, exist_ok=True)
     beside = args.output.with_name(f'.{args.output.name}')
     try:
@@ -152,12 +160,29 @@ def _preview(args: argparse.Namespace) -> None:
     print(f'{args.output}: {len(rows)} weights × {args.samples} styles')  # noqa: T201 -- an answer
 
 
+def _usable(device: str) -> 'device_type':
+    """The device of that name, if there is one.
+
+    Raises:
+        ConfigError: If there is none.
+    """
+    import torch
+
+    from crossearth.errors import ConfigError
+
+    try:
+        return torch.zeros((), device=device).device
+    except (RuntimeError, AssertionError) as error:  # as torch was built, one or the other
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f'device {device!r} cannot be used ({reason}): try cpu') from error
+
+
 def _contact_sheet(rows: 'list[list[Tensor]]', labels: list[str]) -> 'Image':
     """Pictures (3,h,w) in [0, 1] of one size, side by side, with a label before each row."""
     import torch
     from PIL import Image, ImageDraw
 
-    gap, margin = 4, 56
+    gap, margin = 4, 72  # Pillow's own font has no Greek letters
     height, width = rows[0][0].shape[-2:]
     columns = max(len(row) for row in rows)
     sheet = Image.new(

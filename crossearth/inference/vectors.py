@@ -13,6 +13,7 @@ import pyproj
 import rasterio
 import shapely
 import shapely.affinity
+from fiona._err import CPLE_BaseError
 from jaxtyping import Bool, Float64, Integer
 from numpy.typing import NDArray
 from rasterio.crs import CRS
@@ -356,7 +357,8 @@ def vectorize(
                             )
                             if keep
                         )
-            except fiona.errors.FionaError as error:
+            except (fiona.errors.FionaError, CPLE_BaseError, RuntimeError) as error:
+                # fiona lets what GDAL says of a GeoPackage that it cannot close pass as it is
                 raise WriteError(
                     f'{path} cannot be written ({error}): is the disk full?'
                 ) from error

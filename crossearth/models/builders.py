@@ -15,7 +15,7 @@ from crossearth.models.dinov2 import dinov2_vit
 from crossearth.models.fpn import FPNDecoder
 from crossearth.models.geospatial import GeospatialSemanticExtractor, Injector
 from crossearth.models.mask2former import Mask2FormerDecoder
-from crossearth.models.pretrained import create_timm
+from crossearth.models.pretrained import check_pretrained, create_timm
 from crossearth.models.pyramid import TimmPyramid
 from crossearth.models.rein import LoRARein
 from crossearth.models.rein_vit import ReinViT
@@ -209,6 +209,13 @@ def crossearth_vit_base(
     """CrossEarth with a DINOv2 ViT-B/14, at patches of 16 px.
 
     The arguments are those of `crossearth_vit_large`.
+
+    Example:
+        >>> import torch
+        >>> with torch.device('meta'):  # its shapes, without its 118 million numbers
+        ...     model = crossearth_vit_base(6)
+        >>> sum(p.numel() for p in model.parameters() if p.requires_grad) / 1e6
+        31.345739
     """
     arguments = dict(locals())
     return _crossearth('vit_base_patch14_dinov2', 'crossearth_vit_base', arguments)
@@ -254,6 +261,13 @@ def crossearth_vit_large(
 
     Source:
         CrossEarth, section 3.1 and 4.2; sizes of the release.
+
+    Example:
+        >>> import torch
+        >>> with torch.device('meta'):  # its shapes, without its numbers
+        ...     model = crossearth_vit_large(6)
+        >>> sum(p.numel() for p in model.parameters() if p.requires_grad) / 1e6
+        35.412555
     """
     arguments = dict(locals())
     return _crossearth('vit_large_patch14_dinov2', 'crossearth_vit_large', arguments)
@@ -274,6 +288,13 @@ def rein_vit_large(
     """The baseline of the paper, and what the released files hold: LoRA-Rein under Mask2Former.
 
     The arguments are those of `crossearth_vit_large`, less its geospatial parts and restorer.
+
+    Example:
+        >>> import torch
+        >>> with torch.device('meta'):
+        ...     model = rein_vit_large(5)
+        >>> sum(p.numel() for p in model.parameters() if p.requires_grad) / 1e6
+        23.566279
     """
     arguments = dict(locals())
     return _crossearth('vit_large_patch14_dinov2', 'rein_vit_large', arguments)
@@ -292,6 +313,13 @@ def frozen_vit_large(
     """A frozen DINOv2 ViT-L under Mask2Former with queries of its own: nothing adapts.
 
     The arguments are those of `crossearth_vit_large`.
+
+    Example:
+        >>> import torch
+        >>> with torch.device('meta'):
+        ...     model = frozen_vit_large(6)
+        >>> model.backbone.vit.pos_embed.requires_grad
+        False
     """
     arguments = dict(locals())
     return _crossearth('vit_large_patch14_dinov2', 'frozen_vit_large', arguments)
@@ -335,8 +363,16 @@ def crossearth_rvsa_large(
 
     Source:
         CrossEarth, Table 10 and section 4.4.
+
+    Example:
+        >>> import torch
+        >>> with torch.device('meta'):
+        ...     model = crossearth_rvsa_large(2)
+        >>> all(p.requires_grad for p in model.parameters())
+        True
     """
     mean, std = _statistics(in_channels, mean, std)
+    check_pretrained(pretrained)
     if pretrained is True:
         raise ConfigError(
             'MTP publishes no file that can be fetched by name: download its RVSA ViT-L encoder '

@@ -13,7 +13,7 @@ from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor, nn
 
 from crossearth.errors import CheckpointError, ConfigError
-from crossearth.models.pretrained import adapt_bands, create_timm, read_weights
+from crossearth.models.pretrained import adapt_bands, check_pretrained, create_timm, read_weights
 
 __all__ = ['convert_dinov2', 'dinov2_vit']
 
@@ -159,7 +159,13 @@ def dinov2_vit(
     Raises:
         ConfigError: If timm knows no such model, or the sizes do not fit.
         CheckpointError: If the weights cannot be had, or are another model's.
+
+    Example:
+        >>> vit = dinov2_vit('vit_small_patch14_dinov2', img_size=(64, 96))
+        >>> vit.patch_embed.patch_size, tuple(vit.pos_embed.shape)
+        ((16, 16), (1, 25, 384))
     """
+    check_pretrained(pretrained)
     size = (img_size, img_size) if isinstance(img_size, int) else img_size
     _check_size(*size, patch_px)
     vit = create_timm(

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from crossearth.errors import CheckpointError, ConfigError
 
-__all__ = ['adapt_bands', 'create_timm', 'load_weights', 'read_weights']
+__all__ = ['adapt_bands', 'check_pretrained', 'create_timm', 'load_weights', 'read_weights']
 
 
 def create_timm(
@@ -38,13 +38,14 @@ def create_timm(
         The model, its classifier included.
 
     Raises:
-        ConfigError: If timm knows no model of this name.
+        ConfigError: If timm knows no model of this name, or `pretrained` is none of the three.
         CheckpointError: If the weights cannot be had, or do not fit.
 
     Example:
         >>> create_timm('resnet18', in_channels=4).conv1.in_channels
         4
     """
+    check_pretrained(pretrained)
     if not timm.is_model(name):
         near = timm.list_models(f'*{name.split(".")[0][:6]}*')[:5]
         raise ConfigError(
@@ -62,6 +63,19 @@ def create_timm(
     if pretrained is not False:
         load_weights(model, pretrained)
     return model
+
+
+def check_pretrained(pretrained: object) -> None:
+    """Refuse what says nothing of weights, such as None.
+
+    Raises:
+        ConfigError: If it is neither True nor False nor a path.
+    """
+    if not isinstance(pretrained, (bool, str, Path)):
+        raise ConfigError(
+            f'pretrained={pretrained!r}: expected True for published weights, a path to a file, or '
+            'False for random ones'
+        )
 
 
 def _unreachable(name: str) -> str:

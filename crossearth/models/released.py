@@ -139,6 +139,19 @@ def load_released(model: nn.Module, weights: CrossEarth_Weights | str | Path) ->
 
     Raises:
         CheckpointError: If the file is not there, or does not fit the model.
+
+    Example:
+        >>> import tempfile
+        >>> from safetensors.torch import save_file
+        >>> from crossearth.models import rein_vit_fpn
+        >>> small = {'num_classes': 6, 'img_size': 64, 'width': 32}  # so that this takes no time
+        >>> converted, model = (rein_vit_fpn('vit_tiny_patch16_224', **small) for _ in range(2))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_file(converted.state_dict(), f'{folder}/converted.safetensors')
+        ...     load_released(model, f'{folder}/converted.safetensors')
+        >>> image = torch.rand(1, 3, 64, 64)
+        >>> torch.equal(model.eval()(image), converted.eval()(image))
+        True
     """
     path = Path(weights) if not isinstance(weights, CrossEarth_Weights) else weights.converted
     if isinstance(weights, CrossEarth_Weights) and not path.is_file():

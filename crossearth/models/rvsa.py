@@ -427,6 +427,16 @@ def load_mtp(model: RVSA, path: str | Path) -> list[str]:
 
     Raises:
         CheckpointError: If the file is not there or does not fit.
+
+    Example:
+        >>> import tempfile
+        >>> sizes = {'dim': 32, 'depth': 4, 'heads': 2, 'interval': 2, 'indices': (0, 1, 2, 3)}
+        >>> published, larger = RVSA(img_size=128, **sizes), RVSA(img_size=256, **sizes)
+        >>> state = {**published.state_dict(), 'norm.weight': torch.ones(32)}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     torch.save({'state_dict': state}, f'{folder}/mtp.pth')
+        ...     load_mtp(larger, f'{folder}/mtp.pth')
+        ['norm.weight']
     """
     given = read_weights(path)
     if any(name.startswith('encoder.') for name in given):
@@ -461,7 +471,14 @@ def rvsa_vit_base(
     drop_path: float = 0.0,
     checkpointing: bool = False,
 ) -> RVSA:
-    """RVSA ViT-B: 768 wide, 12 blocks, whole-image attention in every third."""
+    """RVSA ViT-B: 768 wide, 12 blocks, whole-image attention in every third.
+
+    Example:
+        >>> with torch.device('meta'):  # its shapes, without its 93 million numbers
+        ...     backbone = rvsa_vit_base(img_size=224)
+        >>> [tuple(m.shape) for m in backbone(torch.rand(1, 3, 224, 224, device='meta')).maps][:2]
+        [(1, 768, 56, 56), (1, 768, 28, 28)]
+    """
     return RVSA(
         img_size=img_size,
         dim=768,
@@ -484,7 +501,13 @@ def rvsa_vit_large(
 ) -> RVSA:
     """RVSA ViT-L: 1024 wide, 24 blocks, whole-image attention in every sixth.
 
-    305.9 M parameters, 318.5 M with the pyramid, at 224 px.
+    305.9 M parameters, 318.5 M with the pyramid, at 512 px.
+
+    Example:
+        >>> with torch.device('meta'):  # its shapes, without its numbers
+        ...     backbone = rvsa_vit_large()
+        >>> sum(p.numel() for p in backbone.parameters()) / 1e6
+        318.493056
     """
     return RVSA(
         img_size=img_size,

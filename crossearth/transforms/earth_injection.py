@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from crossearth.errors import ConfigError
-from crossearth.transforms.earth_style import EarthStyle, module_fingerprint
+from crossearth.errors import ConfigError, ShapeError
+from crossearth.transforms.earth_style import EarthStyle, module_fingerprint, require_covariance
 from crossearth.transforms.injection import StyleInjection
 from crossearth.transforms.patches import PatchGrid
 
@@ -51,6 +51,8 @@ class EarthStyleInjection(StyleInjection):
     Raises:
         ConfigError: If an argument is out of range, or the style was fitted with another
             predictor.
+        ShapeError: When called, if images are too small for the networks, or the embeddings of
+            the style and the predictor differ in length.
 
     Source:
         §3.2, eqs. 1–5; B.2 for p. The release draws once an iteration, whose batch is one image.
@@ -101,6 +103,7 @@ class EarthStyleInjection(StyleInjection):
             generator=generator,
             draw_per=draw_per,
         )
+        require_covariance(covariance)
         if not 0 <= alpha <= 1:
             raise ConfigError(f'alpha={alpha}: expected a weight from 0 to 1')
         if len(self.bands) != 3:
@@ -148,6 +151,12 @@ class EarthStyleInjection(StyleInjection):
         """Images repainted in the blended styles."""
         predictor, transformer = self._networks
         display = image.float()
-        embedding = torch.lerp(predictor(display), drawn['style'], self.alpha)
+        own = predictor(display)
+        if own.shape != drawn['style'].shape:
+            raise ShapeError(
+                f'the predictor gives embeddings {tuple(own.shape)}, the style '
+                f'{tuple(drawn["style"].shape)}: fit the style with this predictor'
+            )
+        embedding = torch.lerp(own, drawn['style'], self.alpha)
         painted: Tensor = transformer(display, embedding)
         return painted.to(image.dtype)

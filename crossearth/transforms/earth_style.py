@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +25,7 @@ __all__ = [
     'EarthStyle',
     'StyleMoments',
     'module_fingerprint',
+    'require_covariance',
     'style_distance',
 ]
 
@@ -73,13 +74,14 @@ class StyleMoments:
         deviations = batch - batch_mean
         shift = batch_mean - self.mean
         total = self.count + len(batch)
-        self.scatter = (
+        scatter = (
             self.scatter
             + deviations.T @ deviations
             + torch.outer(shift, shift) * (self.count * len(batch) / total)
         )
-        self.mean = self.mean + shift * (len(batch) / total)
-        self.count = total
+        mean = self.mean + shift * (len(batch) / total)
+        # all at once: what is kept of an interrupted fit must not be half a batch
+        self.count, self.mean, self.scatter = total, mean, scatter
 
     @property
     def covariance(self) -> Float64[Tensor, 'd d']:
@@ -99,7 +101,7 @@ class EarthStyle:
             fingerprint of its weights); any further strings.
 
     Raises:
-        ConfigError: If the shapes do not fit or values are not finite.
+        ConfigError: If the shapes do not fit, values are not finite, or the covariance is none.
 
     Source:
         Eqs. 1 and 2. The paper's field is Million-AID, whose statistics are not published; any
@@ -126,6 +128,13 @@ class EarthStyle:
             )
         if not (self.mean.isfinite().all() and self.covariance.isfinite().all()):
             raise ConfigError('mean or covariance is not finite: fit at least two images')
+        matrix = self.covariance.double().cpu()
+        slack = 1e-5 * float(matrix.abs().max())  # of moments that were kept in float32
+        if (matrix - matrix.T).abs().max() > slack or torch.linalg.eigvalsh(matrix)[0] < -slack:
+            raise ConfigError(
+                'the covariance is not symmetric, or has negative variances: give what '
+                'EarthStyle.fit or torch.cov returns'
+            )
 
     @cached_property
     def _factors(self) -> tuple[Float64[Tensor, 'd d'], Float64[Tensor, ' d']]:
@@ -154,11 +163,15 @@ class EarthStyle:
         Returns:
             float32, on the CPU or the generator's device.
 
+        Raises:
+            ConfigError: If `covariance` is neither.
+
         Source:
             Eq. 2, N(Mean, Diag(SVD(Covariance))), can be read either way. `'full'` is how the style
             networks' own authors sample (arXiv 1809.05375), and is what keeps samples inside the
             field's styles.
         """
+        require_covariance(covariance)
         device = torch.device('cpu') if generator is None else generator.device
         normal = torch.randn(num_samples, len(self.mean), generator=generator, device=device)
         vectors, values = self._factors
@@ -197,17 +210,20 @@ class EarthStyle:
             device: Where the network runs.
             checkpoint: Where to keep what has been seen so far. If the file is there already, the
                 images counted in it are skipped (without reading, for a folder or dataset), and
-                the result is that of an uninterrupted run.
+                the result is that of an uninterrupted run. Pictures of a folder that were not
+                counted yet may be repaired, removed or added meanwhile.
             checkpoint_every: Batches from one writing of the checkpoint to the next. It is also
                 written at the end, and when an error or the user ends the run.
             progress: Whether to show a progress bar.
 
         Raises:
-            ConfigError: If there are fewer than two images.
+            ConfigError: If there are fewer than two images, or the batch size is below 1.
             CheckpointError: If the checkpoint is of other images or another predictor.
             SceneError: If a file of a folder cannot be read.
             SceneNotFoundError: If a folder is empty or not there.
         """
+        if batch_size < 1:
+            raise ConfigError(f'batch_size={batch_size}: expected at least one image at a time')
         if isinstance(images, (str, Path)):
             images = StyleImageFolder(images)
         if source is None:
@@ -216,11 +232,13 @@ class EarthStyle:
         provenance = {
             'format': _FORMAT,
             'source': source,
-            'images': _listing(images),
             'predictor': f'{type(predictor).__name__}:{module_fingerprint(predictor)}',
         }
+        listing = _listing(images)
         path = None if checkpoint is None else Path(checkpoint)
-        moments = None if path is None or not path.exists() else _resume(path, provenance)
+        moments = None
+        if path is not None and path.exists():
+            moments = _resume(path, provenance, listing)
         skip = 0 if moments is None else moments.count
         batches, total = _batches(images, skip, batch_size, workers)
         bar = tqdm(total=total, initial=skip, unit='image', disable=not progress, desc=source)
@@ -233,17 +251,17 @@ class EarthStyle:
                     moments.update(embeddings)
                     bar.update(len(batch))
                     if path is not None and index % checkpoint_every == 0:
-                        _write_moments(path, moments, provenance)
+                        _write_moments(path, moments, provenance, listing)
         finally:
             # also where a damaged picture or the user ends the run
             if path is not None and moments is not None:
-                _write_moments(path, moments, provenance)
+                _write_moments(path, moments, provenance, listing)
         if moments is None or moments.count < 2:
             raise ConfigError(
                 f'{source}: a covariance needs two images, got '
                 f'{0 if moments is None else moments.count}'
             )
-        del provenance['format'], provenance['images']
+        del provenance['format']
         return cls(
             moments.mean,
             moments.covariance,
@@ -271,7 +289,20 @@ class EarthStyle:
                 f'{path} holds {sorted(tensors)}, no distribution of styles: give a file that '
                 'EarthStyle.save wrote'
             )
-        return cls(tensors['mean'], tensors['covariance'], metadata)
+        try:
+            return cls(tensors['mean'], tensors['covariance'], metadata)
+        except ConfigError as error:
+            raise CheckpointError(f'{path} is damaged: {error}') from error
+
+
+def require_covariance(covariance: str) -> None:
+    """Refuse what is no reading of eq. 2.
+
+    Raises:
+        ConfigError: If it is neither `'full'` nor `'diagonal'`.
+    """
+    if covariance not in ('full', 'diagonal'):
+        raise ConfigError(f"covariance={covariance!r}: expected 'full' or 'diagonal'")
 
 
 def style_distance(first: EarthStyle, second: EarthStyle) -> float:
@@ -358,22 +389,37 @@ def _image(batch: Any) -> Tensor:
     return image
 
 
-def _listing(images: Dataset[Any] | Iterable[Any]) -> str:
-    """What tells these images from others, as far as that can be told without reading them."""
+def _listing(images: Dataset[Any] | Iterable[Any]) -> Callable[[int], str]:
+    """What tells the first so many images from others, as far as can be told without reading."""
     if isinstance(images, StyleImageFolder):
-        names = '\n'.join(path.relative_to(images.folder).as_posix() for path in images.paths)
-        return f'{images.side_px}:{hashlib.sha256(names.encode()).hexdigest()[:16]}'
+        side_px = images.side_px
+        names = [path.relative_to(images.folder).as_posix() for path in images.paths]
+
+        def listed(count: int) -> str:
+            text = '\n'.join([str(count), *names[:count]])
+            return f'{side_px}:{hashlib.sha256(text.encode()).hexdigest()[:16]}'
+
+        return listed
+    known = 'iterable'
     if isinstance(images, Dataset) and not isinstance(images, IterableDataset):
-        return f'{type(images).__name__}:{len(images)}'  # type: ignore[arg-type]  # map-style
-    return 'iterable'
+        known = f'{type(images).__name__}:{len(images)}'  # type: ignore[arg-type]  # map-style
+    return lambda _count: known
 
 
-def _resume(path: Path, provenance: Mapping[str, str]) -> StyleMoments:
+def _resume(
+    path: Path, provenance: Mapping[str, str], listing: Callable[[int], str]
+) -> StyleMoments:
     tensors, metadata = _read(path)
-    if tensors.keys() != {'mean', 'scatter'} or 'count' not in metadata:
+    dim = tensors['mean'].shape if 'mean' in tensors else ()
+    if (
+        tensors.keys() != {'mean', 'scatter'}
+        or tensors['scatter'].shape != (*dim, *dim)
+        or not metadata.get('count', '').isdecimal()
+    ):
         raise CheckpointError(f'{path} holds no moments of styles: remove it, or name another file')
     count = int(metadata.pop('count'))
-    other = [key for key, value in provenance.items() if metadata.get(key) != value]
+    expected = {**provenance, 'images': listing(count)}
+    other = [key for key, value in expected.items() if metadata.get(key) != value]
     if other:
         raise CheckpointError(
             f'{path} was begun with another {" and ".join(other)}: remove it to start anew, or '
@@ -382,9 +428,15 @@ def _resume(path: Path, provenance: Mapping[str, str]) -> StyleMoments:
     return StyleMoments(count, tensors['mean'], tensors['scatter'])
 
 
-def _write_moments(path: Path, moments: StyleMoments, provenance: Mapping[str, str]) -> None:
+def _write_moments(
+    path: Path,
+    moments: StyleMoments,
+    provenance: Mapping[str, str],
+    listing: Callable[[int], str],
+) -> None:
     tensors = {'mean': moments.mean, 'scatter': moments.scatter}
-    _write(path, tensors, {**provenance, 'count': str(moments.count)})
+    seen = {'images': listing(moments.count), 'count': str(moments.count)}
+    _write(path, tensors, {**provenance, **seen})
 
 
 def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
@@ -402,8 +454,10 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         with safe_open(path, framework='pt') as file:
             tensors = {key: file.get_tensor(key) for key in list(file.keys())}
             metadata = json.loads((file.metadata() or {}).get('crossearth', '{}'))
-            return tensors, metadata
     except FileNotFoundError as error:
         raise CheckpointError(f'{path} is not there') from error
     except (SafetensorError, OSError, json.JSONDecodeError) as error:
         raise CheckpointError(f'{path} is damaged or no safetensors file: {error}') from error
+    if not isinstance(metadata, dict) or not all(isinstance(x, str) for x in metadata.values()):
+        raise CheckpointError(f'{path} has provenance that is no text: it is damaged')
+    return tensors, metadata

@@ -147,7 +147,8 @@ class FourierStyle(StyleInjection):
         stored = self.amplitudes.shape[-1] - 1
         cutoff = min(_cutoff(self.beta * min(height, width), (height, width)), stored)
         middle = slice(stored - cutoff, stored + cutoff + 1)
-        amplitudes = self.amplitudes[drawn['style'], :, middle, : cutoff + 1]
+        # a module that is cast as a whole casts them too
+        amplitudes = self.amplitudes[drawn['style'], :, middle, : cutoff + 1].float()
         return mix_amplitudes(image.float(), amplitudes, drawn['alpha']).to(image.dtype)
 
 

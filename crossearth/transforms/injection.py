@@ -56,7 +56,9 @@ class StyleInjection(SeededAugmentation):
     ) -> None:
         super().__init__(p=p, nodata=nodata, generator=generator, draw_per=draw_per)
         if patch_size is not None:
-            check_patches(patch_size, ratio)
+            check_patches(patch_size, ratio, grid)
+        if polarity not in ('release', 'paper'):
+            raise ConfigError(f"polarity={polarity!r}: expected 'release' or 'paper'")
         if not bands or len(set(bands)) != len(bands) or min(bands) < 0:
             raise ConfigError(
                 f'bands={tuple(bands)}: expected the positions of different bands, such as '
@@ -91,6 +93,18 @@ class StyleInjection(SeededAugmentation):
             drawn['patches'] = self.uniform(batch_shape[0], 1, rows, cols)
         return drawn
 
+    def require_bands(self, num_bands: int) -> None:
+        """Refuse images that lack a display band.
+
+        Raises:
+            BandError: If they do.
+        """
+        if max(self.bands) >= num_bands:
+            raise BandError(
+                f'bands={self.bands} are to be styled, but the image has {num_bands}: choose '
+                f'positions from 0 to {num_bands - 1}, and a style with as many bands'
+            )
+
     def change(
         self,
         image: Float[Tensor, 'b c h w'],
@@ -99,11 +113,6 @@ class StyleInjection(SeededAugmentation):
     ) -> Float[Tensor, 'b c h w']:
         """The styled image in the styled patches."""
         num_bands = image.shape[1]
-        if max(self.bands) >= num_bands:
-            raise BandError(
-                f'bands={self.bands} are to be styled, but the image has {num_bands}: choose '
-                f'positions from 0 to {num_bands - 1}, and a style with as many bands'
-            )
         display = image if self.bands == tuple(range(num_bands)) else image[:, self.bands]
         # Nodata would be part of the style that is taken from the image: zeros darken its mean
         # and their border is an edge.
@@ -135,7 +144,8 @@ def valid_mean(
 ) -> Float[Tensor, 'b c 1 1']:
     """Mean of each band over valid pixels; 0 where there are none."""
     count = valid.sum((-2, -1), keepdim=True).clamp(min=1)
-    return (image * valid).sum((-2, -1), keepdim=True) / count
+    # invalid pixels may be NaN, which times zero is NaN
+    return torch.where(valid, image, 0).sum((-2, -1), keepdim=True) / count
 
 
 def follow_statistics(

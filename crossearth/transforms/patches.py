@@ -105,6 +105,7 @@ class PatchMask(SeededAugmentation):
         [[[[0.5, 0.5, 0.5], [0.5, 0.5, 0.5]]]]
     """
 
+    takes_any_units = True
     prompt: Tensor
 
     def __init__(
@@ -118,7 +119,9 @@ class PatchMask(SeededAugmentation):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__(p=1.0, nodata=None, generator=generator)
-        check_patches(patch_size, ratio)
+        check_patches(patch_size, ratio, grid)
+        if polarity not in ('masked', 'kept'):
+            raise ConfigError(f"polarity={polarity!r}: expected 'masked' or 'kept'")
         self.patch_size = patch_size
         self.ratio = ratio
         self.polarity = polarity
@@ -160,14 +163,17 @@ class PatchMask(SeededAugmentation):
         return torch.where(kept, image, prompt)
 
 
-def check_patches(patch_size: int, ratio: float) -> None:
+def check_patches(patch_size: int, ratio: float, grid: PatchGrid) -> None:
     """Refuse patches that have no meaning.
 
     Raises:
-        ConfigError: If the patch size is below 1 or the ratio outside [0, 1].
+        ConfigError: If the patch size is no whole number from 1, the ratio outside [0, 1], or the
+            grid unknown.
     """
-    if patch_size < 1 or not 0 <= ratio <= 1:
+    if not isinstance(patch_size, int) or patch_size < 1 or not 0 <= ratio <= 1:
         raise ConfigError(
-            f'patch_size={patch_size} and ratio={ratio}: expected at least 1 pixel, and a fraction '
-            'from 0 to 1'
+            f'patch_size={patch_size} and ratio={ratio}: expected a whole number of pixels from 1, '
+            'and a fraction from 0 to 1'
         )
+    if grid not in ('paper', 'release'):
+        raise ConfigError(f"grid={grid!r}: expected 'paper' or 'release'")

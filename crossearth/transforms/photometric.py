@@ -94,6 +94,18 @@ class PhotometricDistortion(SeededAugmentation):
             'contrast_first': self.uniform(b) < 0.5,
         }
 
+    def require_bands(self, num_bands: int) -> None:
+        """Refuse images that lack red, green or blue.
+
+        Raises:
+            BandError: If they do.
+        """
+        if max(self.bands) >= num_bands:
+            raise BandError(
+                f'bands={self.bands} are red, green and blue, but the image has {num_bands} '
+                'band(s): name three of its bands'
+            )
+
     def change(
         self,
         image: Float[Tensor, 'b c h w'],
@@ -101,11 +113,6 @@ class PhotometricDistortion(SeededAugmentation):
         valid: Bool[Tensor, 'b 1 h w'],  # noqa: ARG002 -- of the base class; each pixel by itself
     ) -> Float[Tensor, 'b c h w']:
         """The four steps, in each sample's order."""
-        if max(self.bands) >= image.shape[1]:
-            raise BandError(
-                f'bands={self.bands} are red, green and blue, but the image has {image.shape[1]} '
-                'band(s): name three of its bands'
-            )
         amount = {name: value.view(-1, 1, 1, 1) for name, value in drawn.items()}
         neutral = torch.ones_like(amount['contrast'])
         first = amount['contrast_first']

@@ -1,16 +1,21 @@
 """Intensity augmentations that a generator repeats and that leave nodata alone."""
 
+import math
 from abc import abstractmethod
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import kornia.augmentation as K
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.utils.data import get_worker_info
 
 from crossearth.errors import ConfigError, ShapeError
 
 __all__ = ['SeededAugmentation']
+
+# Noise and bicubic resampling stay within; normalised images and raw numbers do not.
+_LOWEST, _HIGHEST = -1.0, 2.0
 
 
 class SeededAugmentation(K.IntensityAugmentationBase2D):
@@ -21,10 +26,15 @@ class SeededAugmentation(K.IntensityAugmentationBase2D):
     - all draws come from `generator` where one is given, on the generator's device; without one
       they come from torch's global generator, as kornia's do;
     - only the samples that are drawn are computed, so that a batch that is skipped costs nothing;
-    - pixels without data keep their values, and so do those that the caller calls invalid.
+    - pixels without data keep their values, and so do those that the caller calls invalid; a pixel
+      with a NaN or an infinity in any band is none.
+
+    In a worker process of a data loader the generator is reseeded once from its own seed and the
+    worker's: as a mere copy it would draw the same in every worker and in every epoch.
 
     Whatever a sample gets depends on its position in the batch alone, not on which other samples
-    were drawn.
+    were drawn. What noise or resampling left a little outside [0, 1] is clamped by most; images
+    in other units are refused.
 
     Args:
         p: Probability of each sample.
@@ -35,8 +45,11 @@ class SeededAugmentation(K.IntensityAugmentationBase2D):
             drawn sample gets is its own either way.
 
     Raises:
-        ConfigError: If `p` is no probability, or `draw_per` neither `'sample'` nor `'batch'`.
+        ConfigError: If `p` is no probability, or `draw_per` neither `'sample'` nor `'batch'`; when
+            called, if images are integers or drawn ones lie far outside [0, 1].
     """
+
+    takes_any_units: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -54,6 +67,7 @@ class SeededAugmentation(K.IntensityAugmentationBase2D):
         self.nodata = nodata
         self.generator = generator
         self.draw_per = draw_per
+        self._worker_seed: int | None = None
 
     @abstractmethod
     def change(
@@ -71,6 +85,13 @@ class SeededAugmentation(K.IntensityAugmentationBase2D):
 
         Returns:
             New images; what they hold at invalid pixels is not used.
+        """
+
+    def require_bands(self, num_bands: int) -> None:
+        """Refuse images that lack a band, in every call, not in the first that draws a sample.
+
+        Raises:
+            BandError: If they do.
         """
 
     def forward(
@@ -96,7 +117,17 @@ class SeededAugmentation(K.IntensityAugmentationBase2D):
 
         Raises:
             ShapeError: If `valid` does not fit the images.
+            ConfigError: If the images are integers.
+            BandError: If they lack a band.
         """
+        if not input.is_floating_point():
+            raise ConfigError(
+                f'images are {input.dtype}, expected floating point in [0, 1]: bring them there '
+                'with crossearth.radiometry.to_unit'
+            )
+        if input.ndim >= 3:
+            self.require_bands(input.shape[-3])
+        self._reseed_in_worker()
         if valid is not None:
             batch = input.shape[0] if input.ndim == 4 else 1
             expected = (batch, *input.shape[-2:])
@@ -132,9 +163,7 @@ class SeededAugmentation(K.IntensityAugmentationBase2D):
         }
         rows = rows.to(input.device)
         chosen = input if whole else input[rows]
-        valid = torch.ones_like(chosen[:, :1], dtype=torch.bool)
-        if self.nodata is not None:
-            valid = (chosen != self.nodata).any(1, keepdim=True)
+        valid = self._where_data(chosen)
         if 'valid' in drawn:
             valid = valid & drawn.pop('valid')
         exact = chosen if chosen.dtype == torch.float64 else chosen.float()
@@ -142,6 +171,31 @@ class SeededAugmentation(K.IntensityAugmentationBase2D):
             changed = self.change(exact, drawn, valid).to(input.dtype)
         changed = torch.where(valid, changed, chosen)
         return changed if whole else input.index_copy(0, rows, changed)
+
+    def _where_data(self, image: Tensor) -> Tensor:
+        """True where a pixel is data; refuses images in other units."""
+        valid = torch.ones_like(image[:, :1], dtype=torch.bool)
+        if self.nodata is not None:
+            valid = (image != self.nodata).any(1, keepdim=True)
+        if self.takes_any_units or _spans_unit(image):
+            return valid
+        finite = image.isfinite().all(1, keepdim=True)
+        valid = valid & finite
+        known = image[valid.expand_as(image)]
+        if known.numel() and not _spans_unit(known):
+            low, high = float(known.detach().min()), float(known.detach().max())
+            raise ConfigError(
+                f'images hold values from {low:g} to {high:g}, expected [0, 1]: augment before '
+                'normalising, and bring other units there with crossearth.radiometry.to_unit'
+            )
+        return valid
+
+    def _reseed_in_worker(self) -> None:
+        worker = get_worker_info()
+        if worker is None or self.generator is None or self._worker_seed == worker.seed:
+            return
+        self._worker_seed = worker.seed
+        self.generator.manual_seed((self.generator.initial_seed() + worker.seed) % 2**63)
 
     def uniform(self, *shape: int) -> Float[Tensor, '...']:
         """Draws from [0, 1)."""
@@ -163,3 +217,9 @@ class SeededAugmentation(K.IntensityAugmentationBase2D):
         if self.draw_per == 'batch':
             return (self.uniform(1) < p).float().expand(batch_shape[0])
         return (self.uniform(batch_shape[0]) < p).float()
+
+
+def _spans_unit(values: Tensor) -> bool:
+    """Whether all values are finite and about in [0, 1]; NaN is in neither bound."""
+    low, high = (float(bound) for bound in torch.aminmax(values.detach()))
+    return math.isfinite(low + high) and low >= _LOWEST and high <= _HIGHEST

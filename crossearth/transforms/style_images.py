@@ -1,5 +1,8 @@
 """Pictures in folders, as a source of styles."""
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +16,7 @@ from crossearth.errors import SceneError, SceneNotFoundError
 
 __all__ = ['StyleImageFolder', 'read_picture']
 
+_ONE_AT_A_TIME = threading.Lock()
 _SUFFIXES = frozenset({'.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp'})
 
 
@@ -62,7 +66,7 @@ def read_picture(path: Path, *, side_px: int) -> UInt8[Tensor, '3 s s']:
         SceneError: If it is damaged or of more than 8 bits.
     """
     try:
-        with Image.open(path) as picture:
+        with _opened(path) as picture:
             if picture.mode.startswith(('I', 'F')):
                 raise SceneError(
                     f'{path} has more than 8 bits a band ({picture.mode}): scale it to 8 bits '
@@ -71,6 +75,8 @@ def read_picture(path: Path, *, side_px: int) -> UInt8[Tensor, '3 s s']:
             width, height = picture.size
             factor = side_px / min(width, height)
             size = (max(round(width * factor), 1), max(round(height * factor), 1))
+            # JPEG is decoded at a half, quarter or eighth where that leaves detail to average
+            picture.draft(None, (2 * size[0], 2 * size[1]))
             resized = picture.convert('RGB').resize(size, Image.Resampling.BILINEAR)
     except FileNotFoundError as error:
         raise SceneNotFoundError(f'{path} is not there') from error
@@ -81,3 +87,20 @@ def read_picture(path: Path, *, side_px: int) -> UInt8[Tensor, '3 s s']:
     left, top = ((length - side_px) // 2 for length in resized.size)
     square = resized.crop((left, top, left + side_px, top + side_px))
     return torch.from_numpy(np.asarray(square).copy()).permute(2, 0, 1)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """A picture of any size.
+
+    Pillow takes more than 179 megapixels for an attack; scenes of the Earth have more (Million-AID
+    up to 1003), and the folder is the user's own.
+    """
+    with _ONE_AT_A_TIME:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            picture = Image.open(path)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+    with picture:
+        yield picture

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from crossearth.commands import style as style_command
-from crossearth.errors import SceneError, SceneNotFoundError
+from crossearth.errors import ConfigError, SceneError, SceneNotFoundError
 from crossearth.models.style import GhiasiTransformer, StylePredictor
 from crossearth.transforms import EarthStyle
 
@@ -70,9 +70,9 @@ def test_fit_and_preview_make_their_files_and_nothing_else(
     )
     assert {path.name for path in out.iterdir()} == {'style.safetensors', 'sheet.png'}
     sheet = np.asarray(Image.open(sheet_file))
-    assert sheet.shape == (2 * 48 + 4, 56 + 3 * (48 + 4), 3)
+    assert sheet.shape == (2 * 48 + 4, 72 + 3 * (48 + 4), 3)
     tiles = [
-        [sheet[y * 52 : y * 52 + 48, 56 + x * 52 : 104 + x * 52].astype(int) for x in range(3)]
+        [sheet[y * 52 : y * 52 + 48, 72 + x * 52 : 120 + x * 52].astype(int) for x in range(3)]
         for y in range(2)
     ]
     assert np.array_equal(tiles[0][0], tiles[1][0])  # the picture itself
@@ -121,10 +121,31 @@ def test_the_light_model_previews_a_real_picture(tmp_path: Path) -> None:
         *('--transformer', light / 'arbitrary_transform.onnx', '--alpha', 1, '--samples', 2),
     )
     sheet = np.asarray(Image.open(tmp_path / 'sheet.png').convert('L')).astype(float)
-    plain, styled = sheet[:, 56:312], sheet[:, 316:572]
+    plain, styled = sheet[:, 72:328], sheet[:, 332:588]
     edges = [
         np.abs(np.diff(tile, axis=0)[:, :-1]) + np.abs(np.diff(tile)[:-1])
         for tile in (plain, styled)
     ]
     assert np.corrcoef(edges[0].ravel(), edges[1].ravel())[0, 1] > 0.3  # the same scene
     assert np.abs(plain - styled).mean() > 8  # in another style
+
+
+@pytest.mark.parametrize('wrong', [('--samples', 0), ('--output', 'sheet.jpg')])
+def test_a_sheet_without_samples_or_of_another_format_is_refused(
+    wrong: tuple[object, ...], tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r'expected at least one sample, .* ends in \.png'):
+        crossearth_style(
+            *('preview', tmp_path / 'x.png', '--style', tmp_path / 's.safetensors'),
+            *('--output', tmp_path / 'sheet.png', *wrong),
+        )
+
+
+def test_a_device_that_is_not_there_is_named(
+    field: Path, weights: tuple[Path, Path], tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"device 'vacuum' cannot be used \(.*\): try cpu"):
+        crossearth_style(
+            *('fit', field, '--output', tmp_path / 's.safetensors'),
+            *('--predictor', weights[0], '--device', 'vacuum'),
+        )

@@ -1,3 +1,5 @@
+import resource
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from rasterio.features import rasterize, shapes
 from rasterio.transform import Affine
 from scipy import ndimage
 
-from crossearth.errors import ConfigError, SceneError, SceneNotFoundError
+from crossearth.errors import ConfigError, SceneError, SceneNotFoundError, WriteError
 from crossearth.inference import vectorize
 from crossearth.inference.vectors import regions
 from crossearth.labels import ISPRS
@@ -252,3 +254,34 @@ def test_strips_agree_with_the_polygoniser_on_the_whole_map() -> None:
         (label, shapely.from_wkt(text).simplify(0).normalize().wkt) for label, text in whole
     }
     assert found == simplified
+
+
+@pytest.mark.parametrize('suffix', ['.gpkg', '.geojson', '.fgb'])
+def test_a_full_disk_leaves_no_file_or_a_whole_one(
+    write_scene: Write, tmp_path: Path, suffix: str
+) -> None:
+    source = write_scene(blobs(300, 300)[None], name='map.tif', nodata=0)
+    whole = tmp_path / f'whole{suffix}'
+    expected = vectorize(source, whole).polygons
+    size, target = whole.stat().st_size, tmp_path / f'polygons{suffix}'
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    failed = 0
+    try:
+        for limit in (1_000, size // 3, size // 2, size * 3 // 4, size - 1_000):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+            try:
+                vectorize(source, target)
+            except WriteError as error:
+                failed += 1
+                assert target.name in str(error)
+                assert not target.exists()
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+            if target.exists():
+                with fiona.open(str(target)) as file:
+                    assert len(file) == expected
+                target.unlink()
+    finally:
+        signal.signal(signal.SIGXFSZ, handler)
+    assert failed >= 3

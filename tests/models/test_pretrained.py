@@ -5,8 +5,17 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from crossearth.errors import CheckpointError
-from crossearth.models import create_timm, load_weights, read_weights
+from crossearth.errors import CheckpointError, ConfigError
+from crossearth.models import (
+    create_timm,
+    crossearth_rvsa_large,
+    crossearth_vit_small,
+    dinov2_vit,
+    fpn_timm,
+    load_weights,
+    read_weights,
+    rein_vit_fpn,
+)
 
 
 def test_real_weights_of_another_library_load_by_order(lite0_weights):
@@ -85,3 +94,20 @@ def test_without_network_the_error_says_what_to_fetch_and_where_to_put_it(monkey
     monkeypatch.setattr(huggingface_hub.constants, 'HF_HUB_CACHE', str(tmp_path))
     with pytest.raises(CheckpointError, match=r'model.safetensors from .*/timm/resnet18'):
         create_timm('resnet18', pretrained=True)
+
+
+@pytest.mark.usefixtures('unchecked')
+@pytest.mark.parametrize(
+    'build',
+    [
+        lambda: create_timm('resnet10t', pretrained=None),
+        lambda: dinov2_vit('vit_small_patch14_dinov2', pretrained=None),
+        lambda: fpn_timm(num_classes=2, pretrained=None),
+        lambda: rein_vit_fpn('vit_tiny_patch16_224', num_classes=2, pretrained=None),
+        lambda: crossearth_vit_small(2, pretrained=None),
+        lambda: crossearth_rvsa_large(2, pretrained=None),
+    ],
+)
+def test_none_is_no_choice_of_weights(build):
+    with pytest.raises(ConfigError, match='pretrained=None: expected True for published weights'):
+        build()

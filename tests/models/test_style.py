@@ -357,3 +357,19 @@ def test_the_light_model_agrees_with_its_own_runtime_on_real_images(rounded: boo
         assert (ours - theirs).abs().mean((1, 2, 3)).max() < 0.04
     else:
         assert (ours - theirs).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize('kind', [StylePredictor, MobileStylePredictor])
+def test_networks_run_in_float32_under_autocast_and_on_half_precision(
+    kind: type[nn.Module],
+) -> None:
+    predictor, transformer = kind(), narrow()
+    image, style = torch.rand(2, 3, 48, 48), torch.randn(2, 100)
+    expected = predictor(image), transformer(image, style)
+    with torch.autocast('cpu', torch.bfloat16):
+        cast = predictor(image), transformer(image, style)
+    assert torch.equal(cast[0], expected[0])
+    assert torch.equal(cast[1], expected[1])
+    half = image.bfloat16()
+    assert torch.equal(predictor(half), predictor(half.float()))
+    assert transformer(half, style.bfloat16()).dtype == torch.float32

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from crossearth.errors import ConfigError
+from crossearth.errors import ConfigError, ShapeError
 from crossearth.transforms import EarthStyle, EarthStyleInjection
 from crossearth.transforms.earth_style import module_fingerprint
 
@@ -210,6 +210,21 @@ def test_arguments_without_meaning_are_refused(arguments: dict[str, object], mes
         injection(**arguments)
 
 
+@pytest.mark.usefixtures('unchecked')
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        ({'patch_size': 8.5}, r'patch_size=8\.5 .* expected a whole number of pixels'),
+        ({'polarity': 'reversed'}, "polarity='reversed': expected 'release' or 'paper'"),
+        ({'grid': 'round'}, "grid='round': expected 'paper' or 'release'"),
+        ({'covariance': 'none'}, "covariance='none': expected 'full' or 'diagonal'"),
+    ],
+)
+def test_words_without_meaning_are_refused(arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        injection(**arguments)
+
+
 def test_a_style_of_another_predictor_is_refused() -> None:
     predictor = Predictor()
     own = f'Predictor:{module_fingerprint(predictor)}'
@@ -218,3 +233,22 @@ def test_a_style_of_another_predictor_is_refused() -> None:
         ConfigError, match='was fitted with Other:0, but the predictor is Predictor'
     ):
         EarthStyleInjection(style(predictor='Other:0'), predictor, Transformer(), **PARTS)
+
+
+def test_a_style_of_another_length_is_refused() -> None:
+    longer = EarthStyle(torch.zeros(5), torch.eye(5))
+    inject = EarthStyleInjection(longer, Predictor(), Transformer(), **PARTS)
+    with pytest.raises(ShapeError, match=r'embeddings \(2, 3\), the style \(2, 5\): fit'):
+        inject(image(2, 3, 16, 16))
+
+
+def test_a_container_replays_injection_with_its_geometry() -> None:
+    chain = K.AugmentationSequential(
+        K.RandomHorizontalFlip(p=0.5), injection(p=0.5), data_keys=['input', 'mask']
+    )
+    plain, mask = image(6, 3, 32, 32), torch.arange(6.0).view(6, 1, 1, 1).expand(6, 1, 32, 32)
+    first = chain(plain, mask)
+    again = chain(plain, mask, params=chain._params)
+    assert torch.equal(first[0], again[0])
+    assert torch.equal(first[1], again[1])
+    assert not torch.equal(first[0], chain(plain, mask)[0])

@@ -1,3 +1,4 @@
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,12 +9,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from scipy.linalg import sqrtm
 from torch import Tensor, nn
 from torch.utils.data import Dataset, IterableDataset
 
-from crossearth.errors import CheckpointError, ConfigError
+from crossearth.errors import CheckpointError, ConfigError, SceneError
 from crossearth.transforms import EarthStyle, StyleImageFolder, StyleMoments, style_distance
 
 DATA = Path(os.environ.get('CROSSEARTH_TEST_DATA', '../shared/data'))
@@ -177,11 +179,49 @@ def test_a_checkpoint_of_another_predictor_is_refused(folder: Path, tmp_path: Pa
         EarthStyle.fit(folder, other, checkpoint=checkpoint)
 
 
+def test_a_damaged_picture_may_be_removed_before_resuming(folder: Path, tmp_path: Path) -> None:
+    checkpoint, options = tmp_path / 'seen.safetensors', {'batch_size': 4}
+    damaged = StyleImageFolder(folder).paths[14]
+    damaged.write_bytes(damaged.read_bytes()[:70])
+    with pytest.raises(SceneError, match='is damaged'):
+        EarthStyle.fit(folder, Colours(), checkpoint=checkpoint, **options)
+    damaged.unlink()
+    predictor = Colours()
+    style = EarthStyle.fit(folder, predictor, checkpoint=checkpoint, **options)
+    assert predictor.seen == 22 - 12
+    expected = EarthStyle.fit(folder, Colours(), **options)
+    assert torch.allclose(style.covariance, expected.covariance, rtol=0, atol=1e-12)
+    StyleImageFolder(folder).paths[3].unlink()  # one that was counted
+    with pytest.raises(CheckpointError, match='was begun with another images: remove it'):
+        EarthStyle.fit(folder, Colours(), checkpoint=checkpoint, **options)
+
+
+def test_moments_never_hold_half_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    moments = StyleMoments.empty(2)
+    moments.update(torch.tensor([[1.0, 0.0], [3.0, 0.0]]))
+    scatter, mean = moments.scatter, moments.mean
+    multiplied = Tensor.__mul__
+
+    def interrupted(self: Tensor, other: object) -> Tensor:
+        if self.shape == (2,):  # the step of the mean
+            raise KeyboardInterrupt
+        return multiplied(self, other)
+
+    monkeypatch.setattr(Tensor, '__mul__', interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        moments.update(torch.tensor([[5.0, 6.0]]))
+    assert moments.count == 2
+    assert moments.scatter is scatter
+    assert moments.mean is mean
+
+
 def test_one_image_has_no_covariance() -> None:
     with pytest.raises(ConfigError, match='a covariance needs two images, got 1'):
         EarthStyle.fit([torch.rand(1, 3, 8, 8)], Colours())
     with pytest.raises(ConfigError, match='a covariance needs two images, got 0'):
         EarthStyle.fit([], Colours())
+    with pytest.raises(ConfigError, match='batch_size=0: expected at least one image'):
+        EarthStyle.fit([], Colours(), batch_size=0)
 
 
 def test_images_without_a_batch_dimension_are_refused() -> None:
@@ -274,11 +314,39 @@ def test_files_that_are_no_style_are_refused(tmp_path: Path) -> None:
         EarthStyle.load(path)
 
 
+def test_tampered_files_are_refused(tmp_path: Path) -> None:
+    path, style = tmp_path / 'x.safetensors', some_style()
+    style.save(path)
+    with safe_open(path, framework='pt') as file:
+        metadata = file.metadata()
+    tensors = {'mean': style.mean, 'covariance': style.covariance}
+    save_file({**tensors, 'covariance': -style.covariance}, path, metadata)
+    with pytest.raises(CheckpointError, match=r'x\.safetensors is damaged: the covariance is not'):
+        EarthStyle.load(path)
+    for provenance in ('[1]', '{"source": 3}', '"text"'):
+        save_file(tensors, path, {'crossearth': provenance})
+        with pytest.raises(CheckpointError, match='has provenance that is no text'):
+            EarthStyle.load(path)
+
+
+@pytest.mark.parametrize(('count', 'side'), [('many', 6), ('-3', 6), ('4', 5)])
+def test_tampered_checkpoints_are_refused(
+    folder: Path, tmp_path: Path, count: str, side: int
+) -> None:
+    checkpoint = tmp_path / 'seen.safetensors'
+    moments = {'mean': torch.zeros(6), 'scatter': torch.zeros(6, side)}
+    save_file(moments, checkpoint, {'crossearth': json.dumps({'count': count})})
+    with pytest.raises(CheckpointError, match='holds no moments of styles'):
+        EarthStyle.fit(folder, Colours(), checkpoint=checkpoint)
+
+
 @pytest.mark.parametrize(
     ('mean', 'covariance', 'message'),
     [
         (torch.zeros(2), torch.zeros(3, 3), r'mean is \(2,\) and covariance \(3, 3\)'),
         (torch.zeros(2), torch.full((2, 2), torch.nan), 'is not finite: fit at least two images'),
+        (torch.zeros(2), torch.tensor([[1.0, 0.5], [0.0, 1.0]]), 'is not symmetric, or has'),
+        (torch.zeros(2), torch.diag(torch.tensor([1.0, -0.5])), 'negative variances: give what'),
     ],
 )
 def test_moments_that_make_no_distribution_are_refused(

@@ -240,3 +240,12 @@ def test_real_roads_come_closer_to_the_colours_of_the_style_images() -> None:
     edges = [torch.stack([images.diff(dim=-1)[..., 1:-1].flatten()]) for images in (roads, styled)]
     correlation = torch.corrcoef(torch.cat(edges))[0, 1]
     assert correlation > 0.98  # what is where stays where it is
+
+
+def test_a_module_in_double_precision_agrees_with_one_in_single() -> None:
+    image, styles = torch.rand(2, 3, 17, 22), torch.rand(5, 3, 9, 8)
+    single = FourierStyle(styles, p=1.0, beta=0.1, generator=torch.Generator().manual_seed(0))
+    double = FourierStyle(styles, p=1.0, beta=0.1, generator=torch.Generator().manual_seed(0))
+    styled = double.double()(image.double())
+    assert styled.dtype == torch.float64
+    assert (styled - single(image)).abs().max() < 1e-6

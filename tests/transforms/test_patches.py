@@ -117,6 +117,21 @@ def test_patches_without_meaning_are_refused(size: int, ratio: float) -> None:
         PatchMask(size, ratio)
 
 
+@pytest.mark.usefixtures('unchecked')
+def test_what_is_no_polarity_is_refused() -> None:
+    with pytest.raises(ConfigError, match="polarity='paper': expected 'masked' or 'kept'"):
+        PatchMask(8, 0.5, polarity='paper')
+
+
+@pytest.mark.parametrize('size', [7, 16, 33])
+def test_the_fraction_is_the_ratio_at_sizes_that_patches_do_not_divide(size: int) -> None:
+    """Border patches are smaller; in expectation their pixels are masked as often."""
+    masked = 1 - PatchMask(size, 0.3, generator=torch.Generator().manual_seed(3))(
+        torch.ones(4000, 1, 45, 61)
+    ).mean((0, 1))
+    assert (masked - 0.3).abs().max() < 5 * math.sqrt(0.21 / 4000)
+
+
 @pytest.mark.skipif(not PARITY.exists(), reason='the reference outputs are not at hand')
 def test_the_release_grid_reproduces_the_recorded_mask() -> None:
     recorded = load_file(PARITY / 'multitask_release.safetensors')

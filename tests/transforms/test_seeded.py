@@ -5,8 +5,9 @@ import kornia.augmentation as K
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 
-from crossearth.errors import ConfigError
+from crossearth.errors import BandError, ConfigError
 from crossearth.transforms import FourierStyle, PatchMask, PhotometricDistortion
 
 
@@ -126,3 +127,80 @@ def test_a_draw_for_the_batch_styles_all_samples_or_none() -> None:
 def test_other_units_of_drawing_are_refused(unchecked: None) -> None:
     with pytest.raises(ConfigError, match="choose 'sample' or 'batch'"):
         FourierStyle(torch.rand(5, 3, 8, 8), draw_per='epoch')
+
+
+def fourier(**arguments: object) -> FourierStyle:
+    styles = torch.rand(5, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    generator = torch.Generator().manual_seed(0)
+    return FourierStyle(styles, p=1.0, generator=generator, **arguments)
+
+
+@pytest.mark.parametrize('wrong', [torch.nan, torch.inf, -torch.inf])
+def test_pixels_that_are_not_finite_are_no_data_and_spread_to_no_other(wrong: float) -> None:
+    zero, broken = torch.rand(2, 3, 16, 16), torch.zeros(16, 16, dtype=torch.bool)
+    broken[2:5, 7] = True
+    zero[:, :, broken] = 0
+    image = zero.clone()
+    image[:, 1, broken] = wrong
+    expected, styled = fourier()(zero), fourier()(image)
+    assert torch.equal(styled[:, :, ~broken], expected[:, :, ~broken])
+    assert torch.equal(styled[:, :, broken].nan_to_num(7), image[:, :, broken].nan_to_num(7))
+    further = torch.cat([zero, image[:, 1:2]], 1)
+    assert fourier()(further)[:, :, ~broken].isfinite().all()
+
+
+@pytest.mark.parametrize('augment', [fourier(), PhotometricDistortion()])
+def test_images_in_other_units_are_refused(augment: nn.Module) -> None:
+    normalised = (torch.rand(2, 3, 16, 16) - 0.45) / 0.22
+    for image in (normalised, torch.rand(2, 3, 16, 16) * 255):
+        with pytest.raises(ConfigError, match=r'hold values from .* expected \[0, 1\]: augment'):
+            augment(image)
+    augment(torch.rand(2, 3, 16, 16) * 1.4 - 0.2)  # as noise and resampling leave it
+    nodata = torch.rand(2, 3, 16, 16)
+    nodata[..., 3] = -9999
+    FourierStyle(torch.rand(2, 3, 8, 8), p=1.0, nodata=-9999)(nodata)
+
+
+def test_masks_of_patches_take_any_units() -> None:
+    image = torch.randn(2, 3, 16, 16) * 100
+    assert torch.equal(PatchMask(4, 0.0)(image), image)
+
+
+def test_integers_are_refused_with_the_remedy() -> None:
+    with pytest.raises(
+        ConfigError, match=r'images are torch\.uint8, .*crossearth\.radiometry\.to_unit'
+    ):
+        fourier()(torch.zeros(2, 3, 16, 16, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize(
+    'augment', [FourierStyle(torch.rand(2, 3, 8, 8), p=0.0), PhotometricDistortion(p=0.0)]
+)
+def test_a_missing_band_shows_in_the_first_call_not_in_the_first_draw(augment: nn.Module) -> None:
+    with pytest.raises(BandError, match='the image has 2'):
+        augment(torch.rand(2, 2, 16, 16))
+
+
+class Draws(Dataset[Tensor]):
+    """The mask that a worker draws, of images that are all the same."""
+
+    def __init__(self) -> None:
+        self.mask = PatchMask(4, 0.5, generator=torch.Generator().manual_seed(0))
+
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, index: int) -> Tensor:
+        return self.mask(torch.ones(1, 16, 16))
+
+
+def test_workers_and_epochs_draw_by_themselves_and_the_global_seed_repeats_them() -> None:
+    def epochs() -> list[Tensor]:
+        torch.manual_seed(3)
+        loader = DataLoader(Draws(), batch_size=2, num_workers=2)
+        return [batch for _ in range(2) for batch in loader]
+
+    first = epochs()
+    masks = torch.cat(first)
+    assert len({tuple(mask.flatten().tolist()) for mask in masks}) == 8
+    assert torch.equal(torch.cat(epochs()), masks)

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from crossearth.errors import SceneError, SceneNotFoundError
@@ -38,3 +39,25 @@ def test_pictures_of_16_bits_are_refused(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((30, 30), np.uint16)).save(tmp_path / 'a.tif')
     with pytest.raises(SceneError, match=r'a\.tif has more than 8 bits a band .* scale it to 8'):
         StyleImageFolder(tmp_path)[0]
+
+
+def test_scenes_that_pillow_takes_for_an_attack_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Million-AID holds scenes of 1003 megapixels; Pillow refuses from 179."""
+    pixels = np.repeat(np.arange(0, 240, 2, dtype=np.uint8)[None], 120, 0)
+    Image.fromarray(pixels).save(tmp_path / 'a.png')
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 1000)
+    square = StyleImageFolder(tmp_path, side_px=20)[0]
+    assert (square[0, 10].float() - torch.arange(20) * 12 - 5).abs().max() <= 1
+    assert Image.MAX_IMAGE_PIXELS == 1000
+
+
+def test_a_jpeg_decoded_at_a_part_of_its_size_is_the_same_picture(tmp_path: Path) -> None:
+    x = torch.linspace(0, 12, 1200)
+    smooth = ((x.sin()[None] * x.cos()[:, None] + 1) * 120).to(torch.uint8)
+    picture = Image.fromarray(smooth.numpy())
+    picture.save(tmp_path / 'a.jpg', quality=95)
+    picture.save(tmp_path / 'b.png')
+    jpeg, png = (StyleImageFolder(tmp_path, side_px=64)[index].int() for index in (0, 1))
+    assert (jpeg - png).abs().max() <= 3

@@ -40,17 +40,23 @@ class FrozenModule(nn.Module):
         return super().train(False)
 
 
-def each_on_cpu(function: Callable[..., Tensor], *batches: Tensor) -> Tensor:
+def each_on_cpu(function: Callable[..., Tensor], *batches: Tensor, exact: torch.dtype) -> Tensor:
     """A function of batches, taken sample by sample on a CPU and at once elsewhere.
+
+    Autocast is switched off and the batches are cast to `exact`: in bfloat16 repainted images would
+    be off by more than one of 255 steps.
 
     The activations of one image fit a CPU's cache, those of a batch do not: one by one, the style
     transformer takes little more than half the time.
 
     Example:
-        >>> each_on_cpu(torch.add, torch.tensor([1, 2]), torch.tensor([3, 4]))
-        tensor([4, 6])
+        >>> each_on_cpu(torch.add, torch.tensor([1, 2]), torch.tensor([3, 4]), exact=torch.float32)
+        tensor([4., 6.])
     """
-    if batches[0].device.type != 'cpu' or len(batches[0]) < 2:
-        return function(*batches)
-    parts = zip(*(torch.split(batch, 1) for batch in batches), strict=True)
-    return torch.cat([function(*part) for part in parts])
+    device = batches[0].device.type
+    batches = tuple(batch.to(exact) for batch in batches)
+    with torch.autocast(device, enabled=False):
+        if device != 'cpu' or len(batches[0]) < 2:
+            return function(*batches)
+        parts = zip(*(torch.split(batch, 1) for batch in batches), strict=True)
+        return torch.cat([function(*part) for part in parts])

@@ -70,7 +70,7 @@ class StylePredictor(FrozenModule):
             ShapeError: If the images are too small or have other bands.
         """
         require_style_image(image)
-        return each_on_cpu(self._embed, image)
+        return each_on_cpu(self._embed, image, exact=self.fc.weight.dtype)
 
     def _embed(self, image: Tensor) -> Tensor:
         shorter = min(image.shape[-2:])
@@ -152,7 +152,7 @@ class MobileStylePredictor(FrozenModule):
             ShapeError: If the images are too small or have other bands.
         """
         require_style_image(image)
-        return each_on_cpu(self._embed, image)
+        return each_on_cpu(self._embed, image, exact=self.fc.weight.dtype)
 
     def _embed(self, image: Tensor) -> Tensor:
         features = image.contiguous(memory_format=torch.channels_last)

@@ -91,7 +91,8 @@ class GhiasiTransformer(FrozenModule):
                 f'style is {tuple(style.shape)} for {len(image)} images: expected '
                 f'{(len(image), self.style_dim)}, one embedding an image'
             )
-        return each_on_cpu(self._paint, image, style)
+        exact = next(self.parameters()).dtype
+        return each_on_cpu(self._paint, image, style, exact=exact)
 
     def _paint(self, image: Tensor, style: Tensor) -> Tensor:
         features = image.contiguous(memory_format=torch.channels_last)
