@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from crossearth.datasets.samplers import GridWindowSampler, RandomWindowSampler
 from crossearth.datasets.scene_dataset import SceneDataset
+from crossearth.datasets.window_loader import WindowLoader
 from crossearth.errors import BandError, ConfigError, LabelError
 from crossearth.geometry import Window
 from crossearth.labels import IGNORE_INDEX
@@ -87,6 +88,8 @@ class ShiftDataModule(pl.LightningDataModule):
         self.pad = pad
         self.num_workers = num_workers
         self.seed = seed
+        self._windows: WindowLoader | None = None
+        self._resumed = 0  # batches before the checkpoint that is resumed from
         self.tests = _test_domains(val if source_test is None else source_test, unseen or {})
         validation = {} if val is None else {'val': val}
         for name, dataset in {'train': train, **validation, **self.tests}.items():
@@ -102,8 +105,25 @@ class ShiftDataModule(pl.LightningDataModule):
         """Names of the tested domains, in the order of the test loaders."""
         return tuple(self.tests)
 
+    def setup(self, stage: str) -> None:
+        """Begin with the first window of the sequence, unless a checkpoint is loaded next."""
+        if stage == 'fit':
+            self._windows, self._resumed = None, 0
+
+    def state_dict(self) -> dict[str, int]:
+        """How many training batches were handed out."""
+        return {} if self._windows is None else self._windows.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Go on with the next training batch."""
+        self._resumed = state_dict['batches']
+
     def train_dataloader(self) -> DataLoader[Sample]:
-        """Random windows of the source; the last batch of an epoch is dropped if it is short."""
+        """Random windows of the source; the last batch of an epoch is dropped if it is short.
+
+        The n-th batch of a training is always the same: one that resumes from a checkpoint, or
+        trains on behind its last step, goes on with the next.
+        """
         shard, num_shards = self._shard()
         share = self.windows_per_epoch // num_shards
         if share < self.batch_size:
@@ -122,7 +142,15 @@ class ShiftDataModule(pl.LightningDataModule):
             shard=shard,
             num_shards=num_shards,
         )
-        return self._loader(self.train, sampler, drop_last=True)
+        ongoing = self._windows if self.trainer is not None and self.trainer.training else None
+        self._windows = WindowLoader(
+            self.train,
+            sampler,
+            batch_size=self.batch_size,
+            num_workers=self.num_workers,
+            batches=self._resumed if ongoing is None else ongoing.batches,
+        )
+        return self._windows
 
     def val_dataloader(self) -> list[DataLoader[Sample]]:
         """Every window of the validation scenes; no loader without them."""
@@ -152,18 +180,16 @@ class ShiftDataModule(pl.LightningDataModule):
         sampler = GridWindowSampler(
             dataset, self.test_size_px, pad=self.pad, shard=shard, num_shards=num_shards
         )
-        return self._loader(_CountedOnce(dataset), sampler, drop_last=False)
+        return self._loader(_CountedOnce(dataset), sampler)
 
-    def _loader(
-        self, dataset: Dataset[Sample], sampler: Sampler[Window], *, drop_last: bool
-    ) -> DataLoader[Sample]:
+    def _loader(self, dataset: Dataset[Sample], sampler: Sampler[Window]) -> DataLoader[Sample]:
         return DataLoader(
             dataset,
             sampler=sampler,
             batch_size=self.batch_size,
             num_workers=self.num_workers,
-            drop_last=drop_last,
             pin_memory=torch.cuda.is_available(),
+            generator=torch.Generator(),  # the global one belongs to the training
         )
 
     def _shard(self) -> tuple[int, int]:

@@ -41,7 +41,7 @@ from crossearth.models.pyramid import TimmPyramid
 from crossearth.models.rein import Adapter, LoRARein, Rein
 from crossearth.models.rein_vit import ReinViT
 from crossearth.models.released import CrossEarth_Weights, ReleasedFile
-from crossearth.models.restorer import MultiStageASPP, SharedASPP
+from crossearth.models.restorer import LinearRestorer, MultiStageASPP, SharedASPP
 from crossearth.models.rvsa import RVSA, load_mtp, resize_mtp, rvsa_vit_base, rvsa_vit_large
 from crossearth.models.segmenter import IMAGENET_MEAN, IMAGENET_STD, Recipe, Segmenter
 from crossearth.models.style import (
@@ -67,6 +67,7 @@ __all__ = [
     'GeospatialSemanticExtractor',
     'GhiasiTransformer',
     'Injector',
+    'LinearRestorer',
     'LoRARein',
     'Mask2FormerDecoder',
     'MaskLosses',

@@ -20,7 +20,7 @@ from crossearth.models.pyramid import TimmPyramid
 from crossearth.models.rein import LoRARein
 from crossearth.models.rein_vit import ReinViT
 from crossearth.models.released import CrossEarth_Weights, load_released
-from crossearth.models.restorer import MultiStageASPP, SharedASPP
+from crossearth.models.restorer import LinearRestorer, MultiStageASPP, SharedASPP
 from crossearth.models.rvsa import load_mtp, rvsa_vit_large
 from crossearth.models.segmenter import IMAGENET_MEAN, IMAGENET_STD, Recipe, Segmenter
 
@@ -176,7 +176,7 @@ def crossearth_vit_small(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     geospatial: bool = True,
-    restorer: Literal['paper', 'released'] | None = 'paper',
+    restorer: Literal['paper', 'released', 'linear'] | None = 'paper',
     attention: Literal['sdpa', 'xformers'] = 'sdpa',
     checkpointing: bool = False,
 ) -> CrossEarth:
@@ -202,7 +202,7 @@ def crossearth_vit_base(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     geospatial: bool = True,
-    restorer: Literal['paper', 'released'] | None = 'paper',
+    restorer: Literal['paper', 'released', 'linear'] | None = 'paper',
     attention: Literal['sdpa', 'xformers'] = 'sdpa',
     checkpointing: bool = False,
 ) -> CrossEarth:
@@ -224,7 +224,7 @@ def crossearth_vit_large(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     geospatial: bool = True,
-    restorer: Literal['paper', 'released'] | None = 'paper',
+    restorer: Literal['paper', 'released', 'linear'] | None = 'paper',
     attention: Literal['sdpa', 'xformers'] = 'sdpa',
     checkpointing: bool = False,
 ) -> CrossEarth:
@@ -241,7 +241,7 @@ def crossearth_vit_large(
         std: Standard deviation a band, likewise.
         geospatial: Whether the extractor and injector take part.
         restorer: What restores images in multi-task training: `'paper'` is `MultiStageASPP`,
-            `'released'` is `SharedASPP`, None is nothing.
+            `'released'` is `SharedASPP`, `'linear'` is `LinearRestorer`, None is nothing.
         attention: See `ReinViT`.
         checkpointing: See `ReinViT`.
 
@@ -305,7 +305,7 @@ def crossearth_rvsa_large(
     in_channels: int = 3,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
-    restorer: Literal['paper', 'released'] | None = 'paper',
+    restorer: Literal['paper', 'released', 'linear'] | None = 'paper',
     drop_path: float = 0.0,
     checkpointing: bool = False,
 ) -> CrossEarth:
@@ -411,7 +411,9 @@ def _restorer(
         return MultiStageASPP(channels, in_channels)
     if kind == 'released':
         return SharedASPP(channels, in_channels)
-    raise ConfigError(f"restorer is {kind!r}: expected 'paper', 'released' or None")
+    if kind == 'linear':
+        return LinearRestorer(channels, in_channels)
+    raise ConfigError(f"restorer is {kind!r}: expected 'paper', 'released', 'linear' or None")
 
 
 def _vit(name: str, *, img_size: int, in_channels: int, pretrained: bool | str) -> nn.Module:

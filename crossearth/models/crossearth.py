@@ -1,12 +1,15 @@
 """CrossEarth: one encoder, a decoder that segments and one that restores masked images."""
 
 from collections.abc import Sequence
+from typing import Any
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from crossearth.errors import ConfigError
-from crossearth.models.features import Backbone
+from crossearth.errors import ConfigError, ShapeError
+from crossearth.models.features import Backbone, Features
 from crossearth.models.padding import crop_to
 from crossearth.models.rein_vit import ReinViT
 from crossearth.models.segmenter import Segmenter
@@ -67,14 +70,104 @@ class CrossEarth(Segmenter):
             BandError: If the number of bands is not the model's.
             ShapeError: If the image is empty.
         """
-        if self.restorer is None:
-            raise ConfigError('this model has no restorer: build it with one to restore images')
-        height, width = image.shape[-2:]
         padded = self._pad(image)
+        return self._restored(self._encode(padded, plain=len(padded)), image, padded)
+
+    def losses_and_restorations(
+        self,
+        image: Float[Tensor, 'b c h w'],
+        mask: Int64[Tensor, 'b h w'],
+        damaged: Sequence[Float[Tensor, '_ c h w']],
+        *,
+        reuse: Bool[Tensor, ' b'] | None = None,
+        generator: torch.Generator | None = None,
+    ) -> tuple[dict[str, Tensor], list[Float[Tensor, '_ c h w']]]:
+        """Both flows of a training step, in one pass of the encoder.
+
+        The same as `losses(image, mask)` and `restore` of each batch in `damaged`, up to rounding.
+        Where batch norms of encoder or restorer are in training mode, every batch has a pass of its
+        own, for what they compute depends on what else is in the batch.
+
+        Args:
+            image: Images to segment, in [0, 1].
+            mask: Class ids; 255 is ignored.
+            damaged: Batches to restore, of the same size in pixels.
+            reuse: Which of `image` are to be restored as well, from the features that
+                segmentation uses: with the geospatial parts, and for the price of no pass.
+            generator: Draws what the losses sample.
+
+        Returns:
+            The decoder's weighted terms, and a restoration for each batch of `damaged` and, last,
+            for `reuse`.
+
+        Raises:
+            ConfigError: If the model was built without a restorer.
+            BandError: If the number of bands is not the model's.
+            ShapeError: If images differ in size, or the mask does.
+        """
+        sizes = [len(image), *map(len, damaged)]
+        if any(batch.shape[1:] != image.shape[1:] for batch in damaged):
+            raise ShapeError(
+                f'images are {tuple(image.shape[1:])}, to be restored are '
+                f'{[tuple(batch.shape[1:]) for batch in damaged]}: expected one size'
+            )
+        padded = self._pad(torch.cat([image, *damaged]))
+        labels = self._padded_labels(mask, image, padded)
+        together = not self._has_batch_statistics()
+        if together:
+            features = self._encode(padded, plain=sum(sizes[1:]))
+            parts = _split(features, sizes)
+        else:
+            parts = [
+                self._encode(batch, plain=len(batch) if i else 0)
+                for i, batch in enumerate(torch.split(padded, sizes))
+            ]
+        decoder: Any = self.decoder  # a Decoder
+        terms: dict[str, Tensor] = decoder.losses(parts[0], labels, generator=generator)
+        sources = parts[1:]
+        if reuse is not None:
+            maps = [level[reuse] for level in parts[0].maps]
+            sources = [*sources, Features((maps[0], maps[1], maps[2], maps[3]))]
+        if not together or len(sources) < 2:
+            return terms, [self._restored(source, image, padded) for source in sources]
+        restored = self._restored(_join(sources), image, padded)
+        return terms, list(torch.split(restored, [len(source.maps[0]) for source in sources]))
+
+    def _encode(self, padded: Tensor, *, plain: int) -> Features:
+        """Features of normalised images, the last `plain` ones without the geospatial parts."""
         encoder = self.backbone
         if isinstance(encoder, ReinViT):
-            features = encoder(padded, geospatial=False)
+            features: Features = encoder(padded, plain=plain)
         else:  # has no geospatial part to switch off
             features = encoder(padded)
+        return features
+
+    def _restored(self, features: Features, image: Tensor, padded: Tensor) -> Tensor:
+        """The restorer's images, cropped to the size of `image`."""
+        if self.restorer is None:
+            raise ConfigError('this model has no restorer: build it with one to restore images')
         size = (padded.shape[-2], padded.shape[-1])
-        return crop_to(self.restorer(features, size), height, width)
+        return crop_to(self.restorer(features, size), image.shape[-2], image.shape[-1])
+
+    def _has_batch_statistics(self) -> bool:
+        """Whether what one image gives depends on the others of its batch."""
+        parts = [part for part in (self.backbone, self.restorer) if isinstance(part, nn.Module)]
+        return any(
+            isinstance(module, _BatchNorm) and module.training
+            for part in parts
+            for module in part.modules()
+        )
+
+
+def _split(features: Features, sizes: Sequence[int]) -> list[Features]:
+    """Features of consecutive parts of a batch."""
+    levels = [torch.split(level, list(sizes)) for level in features.maps]
+    return [Features(maps, features.queries) for maps in zip(*levels, strict=True)]
+
+
+def _join(parts: Sequence[Features]) -> Features:
+    """Features of several batches as those of one."""
+    first, second, third, fourth = (
+        torch.cat(levels) for levels in zip(*(part.maps for part in parts), strict=True)
+    )
+    return Features((first, second, third, fourth))

@@ -2,7 +2,7 @@
 
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
-from torch import Tensor
+from torch import Tensor, distributed
 
 from crossearth.labels import IGNORE_INDEX
 
@@ -14,7 +14,8 @@ def dice_loss(
 ) -> Float[Tensor, '']:
     """One minus the Dice coefficient of softmax probabilities, averaged over the classes present.
 
-    Overlaps are taken over the whole batch. A class without a pixel in `mask` has no term: its
+    Overlaps are taken over the whole batch, that of all processes where training is distributed.
+    A class without a pixel in `mask` has no term: its
     best value would not depend on the prediction. Ignored pixels count nowhere.
 
     Args:
@@ -40,9 +41,10 @@ def dice_loss(
     target = F.one_hot(mask.where(keep, 0), logits.shape[1]).movedim(-1, 1)
     target = target * keep[:, None]
     probability = probability * keep[:, None]
-    overlap = (probability * target).sum(dim=(0, 2, 3))
-    size = target.sum(dim=(0, 2, 3))
-    dice = (2 * overlap + eps) / (probability.sum(dim=(0, 2, 3)) + size + eps)
+    overlap = sum_over_ranks((probability * target).sum(dim=(0, 2, 3)))
+    size = sum_over_ranks(target.sum(dim=(0, 2, 3)).float())
+    found = sum_over_ranks(probability.sum(dim=(0, 2, 3)))
+    dice = (2 * overlap + eps) / (found + size + eps)
     present = (size > 0).float()
     return ((1 - dice) * present).sum() / present.sum().clamp(min=1)
 
@@ -52,7 +54,9 @@ def pixel_losses(
 ) -> dict[str, Float[Tensor, '']]:
     """Cross entropy, averaged over the pixels that are not ignored, and `dice_loss`.
 
-    A batch whose pixels are all ignored gives 0 and zero gradients, not NaN.
+    In a distributed training the pixels are those of all processes, so that the mean over the
+    processes, of values and of gradients, is what one process makes of all their samples. A batch
+    whose pixels are all ignored gives 0 and zero gradients, not NaN.
 
     Args:
         logits: Scores of the classes.
@@ -64,6 +68,31 @@ def pixel_losses(
     Source:
         Paper §3.3: "both cross entropy loss and dice loss".
     """
-    keep = (mask != IGNORE_INDEX).sum().clamp(min=1)
+    keep = sum_over_ranks((mask != IGNORE_INDEX).sum().float()).clamp(min=1)
     entropy = F.cross_entropy(logits.float(), mask, ignore_index=IGNORE_INDEX, reduction='sum')
-    return {'loss_ce': entropy / keep, 'loss_dice': dice_loss(logits, mask)}
+    return {
+        'loss_ce': entropy * num_ranks() / keep,
+        'loss_dice': dice_loss(logits, mask),
+    }
+
+
+def num_ranks() -> int:
+    """Processes of the training; 1 where it is not distributed."""
+    if not distributed.is_available() or not distributed.is_initialized():
+        return 1
+    return distributed.get_world_size()
+
+
+def sum_over_ranks(value: Float[Tensor, '...']) -> Float[Tensor, '...']:
+    """The sum of a tensor over all processes, with the gradient that their mean needs.
+
+    Distributed training averages gradients over the processes. What every process computes from a
+    common sum reaches its own share with a gradient that is too small by their number; it is
+    multiplied by it here.
+    """
+    ranks = num_ranks()
+    if ranks == 1:
+        return value
+    total = value.detach().clone()
+    distributed.all_reduce(total)
+    return total + ranks * (value - value.detach())

@@ -124,7 +124,9 @@ class ReinViT(nn.Module):
         self.vit.eval()
         return self
 
-    def forward(self, image: Float[Tensor, 'b c h w'], *, geospatial: bool = True) -> Features:
+    def forward(
+        self, image: Float[Tensor, 'b c h w'], *, geospatial: bool = True, plain: int = 0
+    ) -> Features:
         """Pyramid of a batch of normalised images.
 
         Args:
@@ -133,6 +135,8 @@ class ReinViT(nn.Module):
                 ⌈side / stride⌉.
             geospatial: Whether the injector takes part. Off in CrossEarth's masked image
                 modelling, "to prevent additional assistance" (section 3.3).
+            plain: How many images at the end of the batch go without the injector, so that both
+                flows share one pass.
 
         Returns:
             Four maps, and the adapter's queries.
@@ -150,9 +154,10 @@ class ReinViT(nn.Module):
             )
         padded = pad_to_multiple(image, patch_h, patch_w)
         wanted = sorted(set(self.indices))
-        if geospatial and self.extractor is not None:
+        if geospatial and plain < len(padded) and self.extractor is not None:
             grid = (padded.shape[-2] // patch_h, padded.shape[-1] // patch_w)
-            self._queries = queries_on_grid(self.extractor, padded, grid)
+            injected = padded[: len(padded) - plain] if plain else padded
+            self._queries = queries_on_grid(self.extractor, injected, grid)
         try:
             taken: list[Tensor] = self.vit.forward_intermediates(  # type: ignore[operator]  # timm's method
                 padded, indices=wanted, norm=False, output_fmt='NCHW', intermediates_only=True
@@ -203,7 +208,9 @@ class ReinViT(nn.Module):
         prefix, patches = tokens[:, : self.prefix_tokens], tokens[:, self.prefix_tokens :]
         refined = patches if self.adapter is None else self.adapter(patches, layer)
         if queries is not None and self.injector is not None:
-            refined = refined + self.injector(queries, patches)
+            plain = len(patches) - len(queries)
+            injected = self.injector(queries, patches[: len(queries)] if plain else patches)
+            refined = refined + (F.pad(injected, (0, 0, 0, 0, 0, plain)) if plain else injected)
         return torch.cat([prefix, refined], dim=1)
 
 

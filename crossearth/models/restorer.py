@@ -10,7 +10,43 @@ from torch import Tensor, nn
 from crossearth.errors import ConfigError
 from crossearth.models.features import Features
 
-__all__ = ['MultiStageASPP', 'SharedASPP']
+__all__ = ['LinearRestorer', 'MultiStageASPP', 'SharedASPP']
+
+
+class LinearRestorer(nn.Module):
+    """One linear layer from the concatenated stages to an image: the plain end of the ablation.
+
+    Args:
+        channels: Widths of the maps, fine to coarse.
+        out_channels: Bands of the image.
+
+    Raises:
+        ConfigError: If a number is not positive.
+
+    Source:
+        CrossEarth, section 5.7 and Table 9, "w/ Linear": "a simple linear layer as the MIM decoder
+        for processing concatenated backbone features".
+
+    Example:
+        >>> restorer = LinearRestorer((8, 8, 8, 8))
+        >>> maps = tuple(torch.rand(1, 8, 16 >> i, 16 >> i) for i in range(4))
+        >>> restorer(Features(maps), (64, 64)).shape
+        torch.Size([1, 3, 64, 64])
+    """
+
+    def __init__(self, channels: tuple[int, int, int, int], out_channels: int = 3) -> None:
+        super().__init__()
+        if min(*channels, out_channels) < 1:
+            raise ConfigError(
+                f'channels {channels} and out_channels {out_channels} must be positive'
+            )
+        self.linear = nn.Conv2d(sum(channels), out_channels, 1)
+
+    def forward(
+        self, features: Features, size: tuple[int, int]
+    ) -> Float[Tensor, 'b c height width']:
+        """An image of `size` (height, width) in px."""
+        return linear_of_enlarged(list(features.maps), self.linear, size)
 
 
 class MultiStageASPP(nn.Module):

@@ -139,19 +139,23 @@ class Segmenter(nn.Module):
             BandError: If the number of bands is not the model's.
             ShapeError: If the image is empty, or of integers, or the mask of another size.
         """
-        if mask.shape[-2:] != image.shape[-2:]:
-            raise ShapeError(
-                f'mask of {mask.shape[-2]}x{mask.shape[-1]} px does not fit the image of '
-                f'{image.shape[-2]}x{image.shape[-1]} px'
-            )
         padded = self._pad(image)
-        overhang = (0, padded.shape[-1] - mask.shape[-1], 0, padded.shape[-2] - mask.shape[-2])
-        labels = F.pad(mask, overhang, value=IGNORE_INDEX)
+        labels = self._padded_labels(mask, image, padded)
         decoder: Any = self.decoder  # a Decoder
         terms: dict[str, Tensor] = decoder.losses(
             self.backbone(padded), labels, generator=generator
         )
         return terms
+
+    def _padded_labels(self, mask: Tensor, image: Tensor, padded: Tensor) -> Tensor:
+        """Class ids at the padded size; what is padded is ignored."""
+        if mask.shape[-2:] != image.shape[-2:]:
+            raise ShapeError(
+                f'mask of {mask.shape[-2]}x{mask.shape[-1]} px does not fit the image of '
+                f'{image.shape[-2]}x{image.shape[-1]} px'
+            )
+        overhang = (0, padded.shape[-1] - mask.shape[-1], 0, padded.shape[-2] - mask.shape[-2])
+        return F.pad(mask, overhang, value=IGNORE_INDEX)
 
     def _pad(self, image: Tensor) -> Tensor:
         """A normalised image of whole multiples."""

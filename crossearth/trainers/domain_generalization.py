@@ -12,6 +12,7 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 from torchgeo.tasks import BaseTask
 
+from crossearth.datasets import ShiftDataModule
 from crossearth.errors import CheckpointError, ConfigError, LabelError, ShapeError
 from crossearth.labels import LabelSpace
 from crossearth.metrics import confusion_matrix, iou_per_class, mean_iou
@@ -24,7 +25,13 @@ from crossearth.models import (
     pixel_losses,
     rest_frozen,
 )
-from crossearth.trainers.optimizer import parameter_groups, poly_factor
+from crossearth.trainers.optimizer import check_schedule, parameter_groups, poly_factor
+from crossearth.trainers.random_state import (
+    generators_of,
+    random_state,
+    restore_random_state,
+    spread_random_state,
+)
 from crossearth.trainers.restoration import Norm, restoration_losses
 
 __all__ = ['DomainGeneralizationTask']
@@ -42,7 +49,7 @@ class DomainGeneralizationTask(BaseTask):
     With `style` and `mask` and a `CrossEarth` that restores, this is the paper's training:
     L_Seg + L_MIM + L_Δ. Segmentation learns from X, or from X_S where a sample drew a style;
     X_M is always restored, X_S where it was drawn. Each term can be switched off: no `mask`, or a
-    weight of 0.
+    weight of 0. X or X_S, X_M and X_S to restore go through the encoder in one batch.
 
     Testing keeps one confusion matrix a test loader, summed over all processes; they are in
     `confusion` afterwards, and logged as `test/<domain>/mIoU`, `test/<domain>/<class>` and
@@ -60,11 +67,21 @@ class DomainGeneralizationTask(BaseTask):
         mim_target: What is to be restored, see `restoration_losses`.
         mim_weight: Weight of L_MIM.
         delta_weight: Weight of L_Δ.
-        lr: Learning rate of AdamW at the start.
-        weight_decay: Decay of weights with two or more dimensions.
+        delta_norm: Distance of L_Δ, see `restoration_losses`.
+        seg_weight: Weight of L_Seg.
+        reuse_styled: Restore X_S from the features that segmentation has made of it, with the
+            geospatial parts, as the released training run does: faster. The paper leaves these
+            parts out of everything that is restored, which takes a pass of its own.
+        lr: Learning rate of AdamW, after the warm-up.
+        weight_decay: Decay of matrices and kernels, see `parameter_groups`.
         power: Exponent of the polynomial decay of the learning rate.
         warmup_steps: Optimiser steps of linear warm-up.
-        decay_steps: Step at which the learning rate reaches 0; None for the end of the training.
+        decay_steps: Step at which the learning rate reaches 0, warm-up included; None for the end
+            of the training.
+
+    Raises:
+        ConfigError: If an argument is out of range, or `mask` is given for a model that cannot
+            restore.
 
     Source:
         Losses: paper §3.3, eq. 10; optimiser and schedule: §5.1.
@@ -90,6 +107,9 @@ class DomainGeneralizationTask(BaseTask):
         mim_target: Literal['clean', 'input'] = 'clean',
         mim_weight: float = 1.0,
         delta_weight: float = 1.0,
+        delta_norm: Norm = 'l1',
+        seg_weight: float = 1.0,
+        reuse_styled: bool = False,
         lr: float = 1e-4,
         weight_decay: float = 0.05,
         power: float = 0.9,
@@ -98,6 +118,16 @@ class DomainGeneralizationTask(BaseTask):
     ) -> None:
         if lr <= 0 or weight_decay < 0:
             raise ConfigError(f'lr={lr}, weight_decay={weight_decay}: expected lr > 0, decay ≥ 0')
+        if min(mim_weight, delta_weight, seg_weight) < 0:
+            raise ConfigError(
+                f'seg_weight={seg_weight}, mim_weight={mim_weight}, delta_weight={delta_weight}: '
+                'expected weights from 0 up'
+            )
+        check_schedule(
+            total_steps=warmup_steps + 1 if decay_steps is None else decay_steps,
+            warmup_steps=warmup_steps,
+            power=power,
+        )
         if mask is not None and (not isinstance(model, CrossEarth) or model.restorer is None):
             raise ConfigError(
                 f'mask asks for masked image modelling, which {type(model).__name__} cannot do: '
@@ -112,6 +142,9 @@ class DomainGeneralizationTask(BaseTask):
         self.mim_target: Literal['clean', 'input'] = mim_target
         self.mim_weight = mim_weight
         self.delta_weight = delta_weight
+        self.delta_norm: Norm = delta_norm
+        self.seg_weight = seg_weight
+        self.reuse_styled = reuse_styled
         self.labels = labels
         self.lr = lr
         self.weight_decay = weight_decay
@@ -119,6 +152,7 @@ class DomainGeneralizationTask(BaseTask):
         self.warmup_steps = warmup_steps
         self.decay_steps = decay_steps
         self.confusion: dict[str, Int64[Tensor, 'k k']] = {}
+        self._resumed: dict[str, Any] | None = None
 
     def train(self, mode: bool = True) -> 'DomainGeneralizationTask':
         """Training mode for what trains; frozen modules stay in eval mode."""
@@ -130,12 +164,24 @@ class DomainGeneralizationTask(BaseTask):
         """Train what was built or loaded in eval mode, and nothing that is frozen."""
         self.train()
 
+    def on_train_start(self) -> None:
+        """Draw on from where a checkpoint was written, or differently in each process."""
+        generators = generators_of(self._drawing())
+        rank, world_size = self.trainer.global_rank, self.trainer.world_size
+        resumed, self._resumed = self._resumed, None
+        if resumed is None or not restore_random_state(
+            resumed, generators, self.device, rank=rank, world_size=world_size
+        ):
+            spread_random_state(generators, rank=rank)
+
     def configure_models(self) -> None:
         """Nothing to do: the model comes built."""
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW with warm-up and polynomial decay, stepped with the optimiser."""
-        total = self.decay_steps or int(self.trainer.estimated_stepping_batches)
+        steps = self.decay_steps or self.trainer.estimated_stepping_batches
+        check_schedule(total_steps=steps, warmup_steps=self.warmup_steps, power=self.power)
+        total = int(steps)
         groups = [dict(group) for group in parameter_groups(self, weight_decay=self.weight_decay)]
         if not groups:
             raise ConfigError('every parameter of the model is frozen: there is nothing to train')
@@ -152,9 +198,20 @@ class DomainGeneralizationTask(BaseTask):
         """Loss of a batch; the sum and its terms are logged below `train/`."""
         terms = self.losses(batch['image'], batch['mask'])
         loss = torch.stack(list(terms.values())).sum()
-        self.log('train/loss', loss, prog_bar=True)
-        self.log_dict({f'train/{name}': value for name, value in terms.items()})
+        self._log_terms(loss, terms)
         return loss
+
+    def _log_terms(self, loss: Tensor, terms: dict[str, Tensor]) -> None:
+        """Log the sum and its terms, averaged over the processes in one message."""
+        shown = {'loss': loss, **terms}
+        if self.mask is not None and self.style is not None:
+            # not drawn is 0: lightning would repeat the last value that was
+            shown.setdefault('loss_delta', torch.zeros_like(loss))
+        values = torch.stack([value.detach().float() for value in shown.values()])
+        if self.trainer.world_size > 1:
+            values = cast(Tensor, self.trainer.strategy.reduce(values, reduce_op='mean'))
+        for name, value in zip(shown, values, strict=True):
+            self.log(f'train/{name}', value, prog_bar=name == 'loss')
 
     def losses(
         self, image: Float[Tensor, 'b c h w'], labels: Int64[Tensor, 'b h w']
@@ -162,24 +219,53 @@ class DomainGeneralizationTask(BaseTask):
         """The weighted terms of eq. 10 for a batch, by name."""
         image = image.to(self.dtype)  # half precision, where the whole model has it
         styled: Float[Tensor, 'b c h w'] = image if self.style is None else self.style(image)
-        if isinstance(self.model, Segmenter):
-            self._check_classes(self.model.num_classes)
-            terms = self.model.losses(styled, labels)
-        else:
-            terms = pixel_losses(self._logits(styled, labels), labels)
         if self.mask is None:
-            return terms
-        restoring = restoration_losses(
-            self.model,
-            image,
-            masked=self.mask(image),
-            styled=styled,
-            changed=(styled != image).flatten(1).any(dim=1),
+            terms = self._segment(styled, labels)
+        else:
+            terms = self._segment_and_restore(image, styled, self.mask(image), labels)
+        weights = {'loss_mim': self.mim_weight, 'loss_delta': self.delta_weight}
+        return {name: weights.get(name, self.seg_weight) * value for name, value in terms.items()}
+
+    def _segment(
+        self, image: Float[Tensor, 'b c h w'], labels: Int64[Tensor, 'b h w']
+    ) -> dict[str, Tensor]:
+        """Terms of L_Seg."""
+        if not isinstance(self.model, Segmenter):
+            return pixel_losses(self._logits(image, labels), labels)
+        self._check_classes(self.model.num_classes)
+        return self.model.losses(image, labels)
+
+    def _segment_and_restore(
+        self,
+        image: Float[Tensor, 'b c h w'],
+        styled: Float[Tensor, 'b c h w'],
+        masked: Float[Tensor, 'b c h w'],
+        labels: Int64[Tensor, 'b h w'],
+    ) -> dict[str, Tensor]:
+        """Terms of L_Seg, L_MIM and L_Δ, before they are weighted."""
+        model = self.model
+        assert isinstance(model, CrossEarth)  # as a mask is given
+        self._check_classes(model.num_classes)
+        changed = (styled != image).flatten(1).any(dim=1)
+        drawn = bool(changed.any())
+        again = drawn and not self.reuse_styled
+        terms, restored = model.losses_and_restorations(
+            styled,
+            labels,
+            [masked, styled[changed]] if again else [masked],
+            reuse=changed if drawn and self.reuse_styled else None,
+        )
+        return terms | restoration_losses(
+            restored[0],
+            restored[1] if drawn else None,
+            clean=model.normalize(image),
+            masked=model.normalize(masked),
+            styled=model.normalize(styled),
+            changed=changed,
             norm=self.mim_norm,
             target=self.mim_target,
+            delta_norm=self.delta_norm,
         )
-        weights = {'loss_mim': self.mim_weight, 'loss_delta': self.delta_weight}
-        return terms | {name: weights[name] * value for name, value in restoring.items()}
 
     def on_validation_epoch_start(self) -> None:
         """Forget the counts of the epoch before."""
@@ -225,7 +311,8 @@ class DomainGeneralizationTask(BaseTask):
         return logits.max(dim=1).indices.to(torch.uint8)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leave frozen weights out."""
+        """Leave frozen weights out, and add where all random generators stand."""
+        checkpoint['random_state'] = random_state(generators_of(self._drawing()), self.device)
         frozen = frozen_names(self)
         state = checkpoint['state_dict']
         checkpoint['frozen_marks'] = frozen_marks(state, frozen & state.keys())
@@ -256,6 +343,12 @@ class DomainGeneralizationTask(BaseTask):
                 'checkpoint was trained over other frozen weights than this model has, first '
                 f'{others[0]}: build the model with the pretrained weights it was trained over'
             )
+        self._resumed = checkpoint.get('random_state')
+
+    def _drawing(self) -> list[nn.Module]:
+        """Modules that may have generators of their own."""
+        data = getattr(self.trainer, 'datamodule', None)
+        return [self, data.augment] if isinstance(data, ShiftDataModule) else [self]
 
     def _count(self, batch: Sample, domain: str) -> None:
         logits = self._logits(batch['image'], batch['mask'])

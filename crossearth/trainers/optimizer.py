@@ -1,10 +1,26 @@
 """Optimiser groups and the learning-rate schedule."""
 
+from collections.abc import Iterator
 from typing import TypedDict
 
 from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
 
-__all__ = ['ParameterGroup', 'parameter_groups', 'poly_factor']
+from crossearth.errors import ConfigError
+
+__all__ = ['ParameterGroup', 'check_schedule', 'parameter_groups', 'poly_factor']
+
+_NORMS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.LocalResponseNorm, _NormBase)
+_TABLES = (nn.Embedding,)  # level embeddings and queries
+_TOKENS = (
+    'learnable_tokens',  # Rein, whole or as factors
+    'prompt',  # PatchMask
+    'pos_embed',
+    'cls_token',
+    'reg_token',
+    'mask_token',
+    'relative_position_bias_table',
+)
 
 
 class ParameterGroup(TypedDict):
@@ -15,28 +31,46 @@ class ParameterGroup(TypedDict):
 
 
 def parameter_groups(module: nn.Module, *, weight_decay: float) -> list[ParameterGroup]:
-    """Trainable parameters in two groups: matrices and kernels decay, vectors and scalars do not.
+    """Trainable parameters in two groups: matrices and kernels decay, the others do not.
 
-    Vectors are the weights of normalisations and biases, scalars the scales of adapters. Frozen
-    parameters are in neither group.
+    Without decay are norms, biases and all other vectors and scalars, such as the scale of Rein;
+    embeddings, which are the levels and queries of Mask2Former; and tokens: those of Rein, the
+    prompt of `PatchMask`, class and register tokens, positions. Frozen parameters are in neither
+    group, shared ones in one place.
 
     Args:
         module: The model.
         weight_decay: Decay of the first group.
+
+    Source:
+        The released training run: decay 0.05, none on norms, `level_embed`, learnable tokens and
+        `reins.scale`. It decays biases; here they do not decay, as is common for transformers.
 
     Example:
         >>> groups = parameter_groups(nn.Linear(3, 2), weight_decay=0.05)
         >>> [(len(group['params']), group['weight_decay']) for group in groups]
         [(1, 0.05), (1, 0.0)]
     """
-    trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    decay = [parameter for parameter in trainable if parameter.ndim > 1]
-    keep = [parameter for parameter in trainable if parameter.ndim <= 1]
+    decay: list[nn.Parameter] = []
+    keep: list[nn.Parameter] = []
+    for parameter, decays in _trainable(module):
+        (decay if decays else keep).append(parameter)
     groups: list[ParameterGroup] = [
         {'params': decay, 'weight_decay': weight_decay},
         {'params': keep, 'weight_decay': 0.0},
     ]
     return [group for group in groups if group['params']]
+
+
+def _trainable(module: nn.Module) -> Iterator[tuple[nn.Parameter, bool]]:
+    """Each trainable parameter once, and whether it decays."""
+    seen: set[int] = set()
+    for owner in module.modules():
+        whole = not isinstance(owner, _NORMS + _TABLES)
+        for name, parameter in owner.named_parameters(recurse=False):
+            if parameter.requires_grad and id(parameter) not in seen:
+                seen.add(id(parameter))
+                yield parameter, whole and parameter.ndim > 1 and not name.startswith(_TOKENS)
 
 
 def poly_factor(step: int, *, total_steps: int, power: float = 0.9, warmup_steps: int = 0) -> float:
@@ -46,14 +80,48 @@ def poly_factor(step: int, *, total_steps: int, power: float = 0.9, warmup_steps
         step: Steps already made.
         total_steps: Step at which the rate reaches 0.
         power: Exponent of the decay.
-        warmup_steps: Steps over which the rate rises from near 0; it rises on top of the decay.
+        warmup_steps: Steps over which the rate rises from near 0 to the whole; the decay begins
+            behind them.
 
     Source:
-        Schedule of the released configurations (paper §5.1: poly, power 0.9).
+        The released configurations. 512 px: decay over 40 000 steps, stopped at 30 000; 1024 px:
+        10 000 steps of warm-up, then decay until 40 000 (paper §5.1: poly, power 0.9).
 
     Example:
-        >>> [round(poly_factor(step, total_steps=4), 3) for step in (0, 2, 4)]
-        [1.0, 0.536, 0.0]
+        >>> [round(poly_factor(step, total_steps=6, warmup_steps=2), 3) for step in range(7)]
+        [0.5, 1.0, 1.0, 0.772, 0.536, 0.287, 0.0]
     """
-    decay: float = max(1 - step / total_steps, 0.0) ** power
-    return decay * min((step + 1) / warmup_steps, 1.0) if warmup_steps else decay
+    if step < warmup_steps:
+        return (step + 1) / warmup_steps
+    share: float = max(1 - (step - warmup_steps) / (total_steps - warmup_steps), 0.0) ** power
+    return share
+
+
+def check_schedule(*, total_steps: float, warmup_steps: int, power: float) -> None:
+    """Refuse schedules that have no meaning.
+
+    Args:
+        total_steps: Step at which the rate reaches 0.
+        warmup_steps: Steps of warm-up.
+        power: Exponent of the decay.
+
+    Raises:
+        ConfigError: If the warm-up is not shorter than the whole, nobody knows where it ends, or
+            the rate would not fall.
+    """
+    if warmup_steps < 0 or power <= 0:
+        raise ConfigError(
+            f'warmup_steps={warmup_steps}, power={power}: expected at least 0 steps, and a power '
+            'above 0'
+        )
+    if total_steps == float('inf'):
+        raise ConfigError(
+            'the learning rate falls until the end of the training, which has none: give '
+            'decay_steps, or a trainer with max_steps or max_epochs'
+        )
+    if total_steps <= warmup_steps:
+        raise ConfigError(
+            f'the learning rate reaches 0 at step {total_steps:.0f}, within the {warmup_steps} '
+            'steps of warm-up: raise decay_steps (or max_steps, where it is not given), or lower '
+            'warmup_steps'
+        )

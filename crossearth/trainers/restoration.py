@@ -7,54 +7,62 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from crossearth.models import CrossEarth
-
 __all__ = ['Norm', 'restoration_losses']
 
 type Norm = Literal['l1', 'mse']
 
 
 def restoration_losses(
-    model: CrossEarth,
-    image: Float[Tensor, 'b c h w'],
+    from_masked: Float[Tensor, 'b c h w'],
+    from_styled: Float[Tensor, 'n c h w'] | None,
     *,
+    clean: Float[Tensor, 'b c h w'],
     masked: Float[Tensor, 'b c h w'],
     styled: Float[Tensor, 'b c h w'],
     changed: Bool[Tensor, ' b'],
     norm: Norm = 'mse',
     target: Literal['clean', 'input'] = 'clean',
+    delta_norm: Norm = 'l1',
 ) -> dict[str, Float[Tensor, '']]:
-    """L_MIM and L_Δ of eq. 10, in the model's normalised units.
-
-    Every masked image is restored. A styled image is restored too where its sample drew a style,
-    and the two restorations of such a sample are pulled together. GSE and Injector are off.
+    """L_MIM and L_Δ of eq. 10. All images are in the model's normalised units.
 
     Args:
-        model: Restores images.
-        image: Clean images X in [0, 1].
-        masked: Masked images X_M.
-        styled: Styled images X_S; equal to X where no style was drawn.
-        changed: Which samples drew a style.
-        norm: Distance of L_MIM; the paper takes L1 on CASID and MSE elsewhere. L_Δ is L1.
+        from_masked: Restorations of the masked images X_M.
+        from_styled: Restorations of the styled images X_S, of those samples alone that drew a
+            style; None if none did.
+        clean: Clean images X.
+        masked: X_M.
+        styled: X_S; of samples that drew no style, anything.
+        changed: Which n of the samples drew a style.
+        norm: Distance of L_MIM; the paper takes L1 on CASID and MSE elsewhere.
         target: What is to be restored: `'clean'` X, as in the released training run, or
             `'input'`, X_M and X_S themselves, as the paper prints it.
+        delta_norm: Distance of L_Δ, L1 in the paper.
 
     Returns:
-        `loss_mim`, and `loss_delta` if any sample drew a style.
+        `loss_mim`, and `loss_delta`, between the two restorations of a sample, if any sample drew
+        a style.
 
     Source:
-        Paper §3.3, eqs. 8–10 and appendix B.2.
+        Paper §3.3, eqs. 8–10 and appendix B.1, B.2.
+
+    Example:
+        >>> import torch
+        >>> image = torch.zeros(2, 1, 4, 4)
+        >>> terms = restoration_losses(
+        ...     image + 2, image[:1] + 3, clean=image, masked=image, styled=image,
+        ...     changed=torch.tensor([True, False]),
+        ... )
+        >>> {name: value.item() for name, value in terms.items()}
+        {'loss_mim': 13.0, 'loss_delta': 1.0}
     """
     distance = _DISTANCES[norm]
-    from_masked = model.restore(masked)
-    wanted = model.normalize(image if target == 'clean' else masked)
-    terms = {'loss_mim': distance(from_masked, wanted)}
-    if not bool(changed.any()):
+    terms = {'loss_mim': distance(from_masked, clean if target == 'clean' else masked)}
+    if from_styled is None:
         return terms
-    from_styled = model.restore(styled[changed])
-    wanted = model.normalize((image if target == 'clean' else styled)[changed])
+    wanted = (clean if target == 'clean' else styled)[changed]
     terms['loss_mim'] = terms['loss_mim'] + distance(from_styled, wanted)
-    terms['loss_delta'] = F.l1_loss(from_masked[changed], from_styled)
+    terms['loss_delta'] = _DISTANCES[delta_norm](from_masked[changed], from_styled)
     return terms
 
 

@@ -1,6 +1,7 @@
 """Style injection built from a folder of images."""
 
 import os
+from typing import Literal
 
 import torch
 
@@ -18,6 +19,7 @@ def fourier_style(
     alpha_range: tuple[float, float] = (0.0, 1.0),
     limit: int | None = None,
     seed: int = 0,
+    draw_per: Literal['sample', 'batch'] = 'sample',
 ) -> FourierStyle:
     """`FourierStyle` with the styles of every image below a folder.
 
@@ -28,6 +30,7 @@ def fourier_style(
         alpha_range: Range of the strength.
         limit: Most images that are read, spread evenly over the folder; None for all.
         seed: Seed of the draws.
+        draw_per: Whether each sample draws with probability `p`, or each batch.
 
     Raises:
         SceneNotFoundError: If the folder is missing or empty.
@@ -40,4 +43,5 @@ def fourier_style(
         beta=beta,
         alpha_range=alpha_range,
         generator=generator,
+        draw_per=draw_per,
     )

@@ -45,6 +45,8 @@ class EarthStyleInjection(StyleInjection):
             at it, for the networks know pictures.
         nodata: See `SeededAugmentation`.
         generator: Source of the draws; None for torch's global one.
+        draw_per: Whether each sample draws with probability `p`, or the batch once for all its
+            samples, as the paper's iteration does.
 
     Raises:
         ConfigError: If an argument is out of range, or the style was fitted with another
@@ -86,6 +88,7 @@ class EarthStyleInjection(StyleInjection):
         bands: Sequence[int] = (0, 1, 2),
         nodata: float | None = 0.0,
         generator: torch.Generator | None = None,
+        draw_per: Literal['sample', 'batch'] = 'sample',
     ) -> None:
         super().__init__(
             patch_size=patch_size,
@@ -96,6 +99,7 @@ class EarthStyleInjection(StyleInjection):
             p=p,
             nodata=nodata,
             generator=generator,
+            draw_per=draw_per,
         )
         if not 0 <= alpha <= 1:
             raise ConfigError(f'alpha={alpha}: expected a weight from 0 to 1')

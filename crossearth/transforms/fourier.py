@@ -47,6 +47,8 @@ class FourierStyle(StyleInjection):
             None takes the first ones. Further bands follow by `follow_statistics`.
         nodata: See `SeededAugmentation`.
         generator: Source of the draws; None for torch's global one.
+        draw_per: Whether each sample draws with probability `p`, or the batch once for all its
+            samples, as the paper's iteration does.
 
     Raises:
         ConfigError: If a fraction, range or probability is out of range, or there is no image.
@@ -81,6 +83,7 @@ class FourierStyle(StyleInjection):
         bands: Sequence[int] | None = None,
         nodata: float | None = 0.0,
         generator: torch.Generator | None = None,
+        draw_per: Literal['sample', 'batch'] = 'sample',
     ) -> None:
         if style_images.ndim != 4:
             raise ShapeError(
@@ -110,6 +113,7 @@ class FourierStyle(StyleInjection):
             p=p,
             nodata=nodata,
             generator=generator,
+            draw_per=draw_per,
         )
         self.beta = beta
         self.alpha_range = alpha_range

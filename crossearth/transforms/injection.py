@@ -31,6 +31,7 @@ class StyleInjection(SeededAugmentation):
         p: Probability of each sample.
         nodata: See `SeededAugmentation`.
         generator: See `SeededAugmentation`.
+        draw_per: See `SeededAugmentation`.
 
     Raises:
         ConfigError: If patches, bands or probability are out of range.
@@ -51,8 +52,9 @@ class StyleInjection(SeededAugmentation):
         p: float,
         nodata: float | None,
         generator: torch.Generator | None,
+        draw_per: Literal['sample', 'batch'] = 'sample',
     ) -> None:
-        super().__init__(p=p, nodata=nodata, generator=generator)
+        super().__init__(p=p, nodata=nodata, generator=generator, draw_per=draw_per)
         if patch_size is not None:
             check_patches(patch_size, ratio)
         if not bands or len(set(bands)) != len(bands) or min(bands) < 0:

@@ -1,7 +1,7 @@
 """Intensity augmentations that a generator repeats and that leave nodata alone."""
 
 from abc import abstractmethod
-from typing import Any
+from typing import Any, Literal
 
 import kornia.augmentation as K
 import torch
@@ -31,19 +31,29 @@ class SeededAugmentation(K.IntensityAugmentationBase2D):
         nodata: Pixels that hold this value in all bands are no data, which holds for padding and
             for what `to_unit` made of NaN; None treats every pixel as data.
         generator: Source of the draws.
+        draw_per: Whether `p` is drawn for each sample, or once for all samples of a batch. What a
+            drawn sample gets is its own either way.
 
     Raises:
-        ConfigError: If `p` is no probability.
+        ConfigError: If `p` is no probability, or `draw_per` neither `'sample'` nor `'batch'`.
     """
 
     def __init__(
-        self, *, p: float, nodata: float | None = 0.0, generator: torch.Generator | None = None
+        self,
+        *,
+        p: float,
+        nodata: float | None = 0.0,
+        generator: torch.Generator | None = None,
+        draw_per: Literal['sample', 'batch'] = 'sample',
     ) -> None:
         if not 0 <= p <= 1:
             raise ConfigError(f'p={p} is no probability: choose a number from 0 to 1')
+        if draw_per not in ('sample', 'batch'):
+            raise ConfigError(f"draw_per is {draw_per!r}: choose 'sample' or 'batch'")
         super().__init__(p=p, keepdim=True)
         self.nodata = nodata
         self.generator = generator
+        self.draw_per = draw_per
 
     @abstractmethod
     def change(
@@ -148,6 +158,8 @@ class SeededAugmentation(K.IntensityAugmentationBase2D):
         if same_on_batch or p_batch != 1:
             raise ConfigError(
                 f'{type(self).__name__} draws every sample for itself: leave same_on_batch and '
-                'p_batch of the container unset'
+                "p_batch of the container unset; draw_per='batch' draws once for all samples"
             )
+        if self.draw_per == 'batch':
+            return (self.uniform(1) < p).float().expand(batch_shape[0])
         return (self.uniform(batch_shape[0]) < p).float()

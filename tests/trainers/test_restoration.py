@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader
 
-from crossearth.errors import ConfigError
+from crossearth.errors import ConfigError, ShapeError
 from crossearth.labels import ISPRS
 from crossearth.models import (
     IMAGENET_MEAN,
@@ -17,7 +17,7 @@ from crossearth.models import (
     TimmPyramid,
     crossearth_vit_small,
 )
-from crossearth.trainers import DomainGeneralizationTask, restoration_losses
+from crossearth.trainers import DomainGeneralizationTask
 from crossearth.transforms import FourierStyle, PatchMask
 
 
@@ -46,37 +46,99 @@ def batch():
     return {'image': image, 'mask': torch.randint(0, 6, (4, 64, 64), generator=generator)}
 
 
+DISTANCES = {'l1': F.l1_loss, 'mse': F.mse_loss}
+
+
 @pytest.mark.parametrize('norm', ['l1', 'mse'])
+@pytest.mark.parametrize('delta_norm', ['l1', 'mse'])
 @pytest.mark.parametrize('target', ['clean', 'input'])
-def test_terms_are_those_of_equation_10(model, batch, norm, target):
-    image = batch['image']
-    masked, styled = image * 0.5, HalfInverted()(image)
-    changed = torch.tensor([True, True, False, False])
-    got = restoration_losses(
-        model, image, masked=masked, styled=styled, changed=changed, norm=norm, target=target
-    )
-    distance = {'l1': F.l1_loss, 'mse': F.mse_loss}[norm]
+def test_terms_are_those_of_equation_10(model, batch, norm, delta_norm, target):
+    image, labels = batch['image'], batch['mask']
+    style, mask = HalfInverted(), PatchMask(16, 0.5, generator=torch.Generator().manual_seed(2))
+    options = {'mim_norm': norm, 'delta_norm': delta_norm, 'mim_target': target}
+    task = DomainGeneralizationTask(model, labels=ISPRS, style=style, mask=mask, **options)
+    got = task.losses(image, labels)
+    masked, styled = mask(image, mask._params), style(image)
     from_masked, from_styled = model.restore(masked), model.restore(styled[:2])
     goals = (image, image[:2]) if target == 'clean' else (masked, styled[:2])
-    mim = distance(from_masked, model.normalize(goals[0]))
-    mim = mim + distance(from_styled, model.normalize(goals[1]))
+    mim = DISTANCES[norm](from_masked, model.normalize(goals[0]))
+    mim = mim + DISTANCES[norm](from_styled, model.normalize(goals[1]))
     torch.testing.assert_close(got['loss_mim'], mim)
-    torch.testing.assert_close(got['loss_delta'], F.l1_loss(from_masked[:2], from_styled))
+    delta = DISTANCES[delta_norm](from_masked[:2], from_styled)
+    torch.testing.assert_close(got['loss_delta'], delta)
 
 
 def test_without_a_drawn_style_masked_images_alone_are_restored(model, batch):
-    image = batch['image']
-    nothing = torch.zeros(4, dtype=torch.bool)
-    terms = restoration_losses(model, image, masked=image, styled=image, changed=nothing)
-    assert list(terms) == ['loss_mim']
+    task = DomainGeneralizationTask(
+        model, labels=ISPRS, style=nn.Identity(), mask=PatchMask(16, 0.5)
+    )
+    terms = task.losses(batch['image'], batch['mask'])
+    assert 'loss_mim' in terms
+    assert 'loss_delta' not in terms
+
+
+@pytest.fixture
+def whole_model():
+    """The paper's model, small, with an injector that has learnt to change something."""
+    torch.manual_seed(0)
+    model = crossearth_vit_small(6, img_size=64)
+    nn.init.normal_(model.backbone.injector.out.weight, std=0.05)
+    return model
+
+
+@pytest.mark.parametrize('reuse', [False, True])
+def test_one_pass_for_all_gives_what_one_pass_for_each_gives(whole_model, batch, reuse):
+    image, labels = batch['image'], batch['mask']
+    masked, styled = image * 0.5, HalfInverted()(image)
+    changed = torch.tensor([True, True, False, False])
+    parts = [masked] if reuse else [masked, styled[:2]]
+    terms, restored = whole_model.losses_and_restorations(
+        styled,
+        labels,
+        parts,
+        reuse=changed if reuse else None,
+        generator=torch.Generator().manual_seed(0),
+    )
+    alone = whole_model.losses(styled, labels, generator=torch.Generator().manual_seed(0))
+    for name, value in alone.items():
+        torch.testing.assert_close(terms[name], value, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(restored[0], whole_model.restore(masked), rtol=1e-4, atol=1e-5)
+    again = whole_model.restore(styled[:2])
+    if reuse:  # with the geospatial parts, which take no part in restoring otherwise
+        size = tuple(image.shape[-2:])
+        features = whole_model.backbone(whole_model.normalize(styled[:2]))
+        assert not torch.allclose(restored[1], again, atol=1e-3)
+        again = whole_model.restorer(features, size)
+    torch.testing.assert_close(restored[1], again, rtol=1e-4, atol=1e-5)
+
+
+def test_batch_norms_in_training_see_the_images_of_their_own_pass_alone(model, batch):
+    image, labels = batch['image'], batch['mask']
+    masked = image * 0.5
+    model.train()
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    terms, (restored,) = model.losses_and_restorations(image, labels, [masked])
+    after = {name: value.clone() for name, value in model.state_dict().items()}
+    model.load_state_dict(state)
+    alone = model.losses(image, labels)
+    torch.testing.assert_close(terms['loss_ce'], alone['loss_ce'])
+    torch.testing.assert_close(restored, model.restore(masked))
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(value, after[name])
+
+
+def test_images_of_other_sizes_cannot_share_a_pass(model, batch, unchecked):
+    with pytest.raises(ShapeError, match='expected one size'):
+        model.losses_and_restorations(batch['image'], batch['mask'], [batch['image'][..., :32]])
 
 
 def test_the_task_segments_what_was_styled_and_weighs_the_terms(model, batch):
     options = {'labels': ISPRS, 'style': HalfInverted(), 'mask': PatchMask(16, 1.0)}
-    full = DomainGeneralizationTask(model, mim_weight=3.0, delta_weight=0.0, **options)
+    weights = {'mim_weight': 3.0, 'delta_weight': 0.0, 'seg_weight': 0.5}
+    full = DomainGeneralizationTask(model, **weights, **options)
     terms = full.losses(batch['image'], batch['mask'])
     segmented = model.losses(HalfInverted()(batch['image']), batch['mask'])
-    torch.testing.assert_close(terms['loss_ce'], segmented['loss_ce'])
+    torch.testing.assert_close(terms['loss_ce'], 0.5 * segmented['loss_ce'])
     plain = DomainGeneralizationTask(model, **options).losses(batch['image'], batch['mask'])
     torch.testing.assert_close(terms['loss_mim'], 3 * plain['loss_mim'])
     assert terms['loss_delta'] == 0
@@ -115,3 +177,28 @@ def test_models_that_cannot_restore_are_refused(model):
     for wrong in (nn.Conv2d(3, 6, 1), bare):
         with pytest.raises(ConfigError, match='expected a CrossEarth model with a restorer'):
             DomainGeneralizationTask(wrong, labels=ISPRS, mask=PatchMask(16, 0.5))
+
+
+def test_weights_below_zero_are_refused(model):
+    with pytest.raises(ConfigError, match='expected weights from 0 up'):
+        DomainGeneralizationTask(model, labels=ISPRS, seg_weight=-1.0)
+
+
+def test_every_row_of_the_ablations_is_a_choice_of_arguments(batch):
+    """Tables 8 and 9: what each row trains, and which terms it has."""
+    images = torch.rand(2, 3, 16, 16)
+    style = FourierStyle(images, p=1.0, patch_size=16, ratio=0.5, draw_per='batch')
+    rows = [
+        ({'geospatial': False, 'restorer': None}, {}),
+        ({'restorer': None}, {}),
+        ({}, {'mask': PatchMask(16, 0.7)}),
+        ({}, {'mask': PatchMask(16, 0.7), 'style': style, 'mim_norm': 'l1'}),
+        ({'restorer': 'linear'}, {'mask': PatchMask(16, 0.7), 'style': style}),
+    ]
+    expected = [set(), set(), {'loss_mim'}, {'loss_mim', 'loss_delta'}, {'loss_mim', 'loss_delta'}]
+    for (parts, options), extra in zip(rows, expected, strict=True):
+        model = crossearth_vit_small(6, img_size=64, **parts)
+        task = DomainGeneralizationTask(model, labels=ISPRS, **options)
+        terms = task.losses(batch['image'][:1], batch['mask'][:1])
+        assert {'loss_mim', 'loss_delta'} & terms.keys() == extra
+        assert (model.backbone.injector is not None) == parts.get('geospatial', True)

@@ -110,3 +110,19 @@ def test_sharing_a_draw_over_the_batch_is_refused() -> None:
 
 def test_weights_of_a_model_are_not_touched_by_style_images() -> None:
     assert FourierStyle(torch.rand(2, 3, 8, 8)).state_dict() == {}
+
+
+def test_a_draw_for_the_batch_styles_all_samples_or_none() -> None:
+    images = torch.rand(4, 3, 16, 16)
+    options = {'p': 0.3, 'generator': torch.Generator().manual_seed(0)}
+    style = FourierStyle(torch.rand(5, 3, 8, 8), draw_per='batch', **options)
+    changed = torch.stack([(style(images) != images).flatten(1).any(1) for _ in range(300)])
+    assert torch.equal(changed.any(1), changed.all(1))
+    assert abs(changed.float().mean() - 0.3) < 0.1
+    looks = style(images[:1].expand(4, -1, -1, -1), {**style._params, 'batch_prob': torch.ones(4)})
+    assert len({tuple(look.flatten().tolist()) for look in looks}) == 4  # each its own style
+
+
+def test_other_units_of_drawing_are_refused(unchecked: None) -> None:
+    with pytest.raises(ConfigError, match="choose 'sample' or 'batch'"):
+        FourierStyle(torch.rand(5, 3, 8, 8), draw_per='epoch')

@@ -1,0 +1,159 @@
+"""An average of the weights along the training, to be tested and kept instead of the last ones."""
+
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor
+
+from crossearth.errors import CheckpointError, ConfigError
+
+__all__ = ['AverageWeights']
+
+
+class AverageWeights(pl.Callback):
+    """Exponential moving average of the trained weights.
+
+    After each optimiser step the average moves by `1 − decay` towards the weights. Validation sees
+    the average; when training ends, the model keeps it, so that tests and `SaveModel` take it. In
+    checkpoints `state_dict` is the average; this callback keeps the weights themselves there, with
+    which training goes on.
+
+    Frozen weights are neither copied nor kept, which sets it apart from lightning's own callback.
+    Buffers, such as statistics of batch norms, are not averaged. The average is in float32,
+    whatever the precision of the training.
+
+    Args:
+        decay: Share of the average that a step leaves, in [0, 1).
+        start_step: Optimiser steps before averaging begins; until then the average is the weights.
+
+    Raises:
+        ConfigError: If a number is out of range, or, at the start of training, if weights are
+            sharded over processes.
+        CheckpointError: If a checkpoint averages other weights.
+
+    Source:
+        Polyak averaging with an exponential window, as used by many recipes of segmentation; not a
+        part of the paper.
+    """
+
+    def __init__(self, decay: float = 0.999, *, start_step: int = 0) -> None:
+        if not 0 <= decay < 1 or start_step < 0:
+            raise ConfigError(
+                f'decay={decay}, start_step={start_step}: expected a share from 0 to below 1, and '
+                'at least 0 steps'
+            )
+        self.decay = decay
+        self.start_step = start_step
+        self._other: dict[str, Tensor] = {}  # the average, or the weights while it is in the model
+        self._averaged = False  # whether the model holds the average
+        self._last_step = 0
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002  # lightning's signature
+        """Begin with the weights as they are, unless a checkpoint was loaded."""
+        weights = _trainable(pl_module)
+        if any(type(weight.data) is not Tensor for weight in weights.values()):
+            raise ConfigError('AverageWeights cannot average sharded weights: leave it out')
+        if not self._other:
+            self._other = {
+                name: weight.detach().float().clone() for name, weight in weights.items()
+            }
+        self._other = {name: value.to(weights[name].device) for name, value in self._other.items()}
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,  # noqa: ARG002  # lightning's signature
+        batch: Any,  # noqa: ARG002
+        batch_idx: int,  # noqa: ARG002
+    ) -> None:
+        """Move the average, if the optimiser has made a step."""
+        if trainer.global_step <= self._last_step:
+            return  # gradients are being accumulated
+        self._last_step = trainer.global_step
+        share = 1 - self.decay if trainer.global_step > self.start_step else 1.0
+        with torch.no_grad():
+            for name, weight in _trainable(pl_module).items():
+                self._other[name].lerp_(weight.detach().float(), share)
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002  # lightning's signature
+        """Validate the average."""
+        if self._other and not self._averaged:
+            self._swap(pl_module)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Go on training the weights."""
+        if self._other and self._averaged and trainer.state.fn == 'fit':
+            self._swap(pl_module)
+
+    def on_exception(
+        self,
+        trainer: pl.Trainer,  # noqa: ARG002  # lightning's signature
+        pl_module: pl.LightningModule,
+        exception: BaseException,  # noqa: ARG002
+    ) -> None:
+        """Leave the weights in the model, wherever it was interrupted."""
+        if self._averaged:
+            self._swap(pl_module)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002  # lightning's signature
+        """Keep the average in the model."""
+        if not self._averaged:
+            self._swap(pl_module)
+
+    def state_dict(self) -> dict[str, Any]:
+        """How far the average is; its weights are added by `on_save_checkpoint`."""
+        return {'last_step': self._last_step}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+        self._last_step = state['last_step']
+
+    def on_save_checkpoint(
+        self,
+        trainer: pl.Trainer,  # noqa: ARG002  # lightning's signature
+        pl_module: pl.LightningModule,
+        checkpoint: dict[str, Any],
+    ) -> None:
+        """Put the average into the state, and the weights beside it."""
+        if not self._other:
+            return
+        weights = {name: weight.detach() for name, weight in _trainable(pl_module).items()}
+        average, online = (weights, self._other) if self._averaged else (self._other, weights)
+        checkpoint['state_dict'] = {**checkpoint['state_dict'], **average}
+        checkpoint['online_weights'] = online
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Give the model the weights that training goes on with."""
+        online = checkpoint.get('online_weights')
+        if trainer.state.fn != 'fit' or online is None:
+            return
+        weights = _trainable(pl_module)
+        if {name: value.shape for name, value in online.items()} != {
+            name: value.shape for name, value in weights.items()
+        }:
+            raise CheckpointError(
+                'checkpoint averages other weights than this model trains: build the model that '
+                'was trained, or leave AverageWeights out'
+            )
+        self._averaged = False
+        with torch.no_grad():
+            for name, weight in weights.items():
+                weight.copy_(online[name])
+                self._other[name] = checkpoint['state_dict'][name].float().clone()
+
+    def _swap(self, pl_module: pl.LightningModule) -> None:
+        """Exchange the weights of the model and those kept here."""
+        with torch.no_grad():
+            for name, weight in _trainable(pl_module).items():
+                here = self._other[name]
+                self._other[name] = weight.detach().float().clone()
+                weight.copy_(here)
+        self._averaged = not self._averaged
+
+
+def _trainable(module: pl.LightningModule) -> dict[str, torch.nn.Parameter]:
+    return {name: p for name, p in module.named_parameters() if p.requires_grad}

@@ -1,0 +1,108 @@
+"""Trainings in several processes; a script of the tests.
+
+`python ranks.py FOLDER JOBS`: JOBS is a list, as JSON, of arguments of `train`. All processes are
+forked from this one, so that the libraries are imported once.
+"""
+
+import json
+import multiprocessing
+import os
+import sys
+import warnings
+from pathlib import Path
+
+import lightning.pytorch as pl
+import torch
+from torch import nn
+
+from crossearth.datasets import FolderDataset, ShiftDataModule
+from crossearth.labels import LabelSpace
+from crossearth.trainers import DomainGeneralizationTask
+from crossearth.transforms import FourierStyle
+
+THREE = LabelSpace('three', ('a', 'b', 'c'), ((0, 0, 0), (255, 0, 0), (0, 255, 0)))
+
+
+class Losses(pl.Callback):
+    """The logged numbers of every step, as the first process has them."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):  # noqa: ARG002 -- lightning's signature
+        if trainer.is_global_zero:
+            row = {
+                name: value.item()
+                for name, value in trainer.callback_metrics.items()
+                if name.startswith('train/')
+            }
+            with self.path.open('a') as file:
+                file.write(json.dumps(row) + '\n')
+
+
+def train(folder, name, *, ranks, batch, steps=6, resume=None, style=False):
+    """Test, train, test; losses, matrices and weights lie in `folder/name`."""
+    warnings.simplefilter('ignore')
+    torch.set_num_threads(1)
+    root = Path(folder)
+    target = root / name
+    target.mkdir(exist_ok=True)
+    pl.seed_everything(0, verbose=False)
+    scenes = FolderDataset(root / 'images', root / 'masks', labels=THREE)
+    data = ShiftDataModule(
+        scenes, val=scenes, size_px=24, windows_per_epoch=12, batch_size=batch, unseen={'b': scenes}
+    )
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), nn.GroupNorm(2, 8), nn.GELU(), nn.Conv2d(8, 3, 1)
+    )
+    styles = FourierStyle(torch.rand(3, 3, 8, 8), p=0.5, generator=torch.Generator().manual_seed(1))
+    task = DomainGeneralizationTask(
+        model, labels=THREE, style=styles if style else None, lr=1e-2, decay_steps=20
+    )
+    trainer = pl.Trainer(
+        accelerator='cpu',
+        strategy='ddp_fork' if ranks > 1 else 'auto',
+        devices=ranks,
+        max_steps=steps,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        default_root_dir=target,
+        callbacks=[Losses(target / 'losses.jsonl'), Keep(target)],
+    )
+    trainer.test(task, datamodule=data, verbose=False)
+    path = None if resume is None else root / resume / 'end.ckpt'
+    trainer.fit(task, datamodule=data, ckpt_path=path, weights_only=True)
+
+
+class Keep(pl.Callback):
+    """Writes from within, for what processes know is lost when they end."""
+
+    def __init__(self, target):
+        self.target = target
+
+    def on_test_end(self, trainer, pl_module):
+        if trainer.is_global_zero:
+            torch.save(pl_module.confusion, self.target / 'confusion.pt')
+
+    def on_train_end(self, trainer, pl_module):  # noqa: ARG002 -- lightning's signature
+        trainer.save_checkpoint(self.target / 'end.ckpt')
+
+
+def main():
+    folder, jobs = sys.argv[1], json.loads(sys.argv[2])
+    context = multiprocessing.get_context('fork')
+    os.environ['GLOO_SOCKET_IFNAME'] = 'lo'
+    codes = []
+    for job in jobs:
+        process = context.Process(target=train, args=(folder,), kwargs=job)
+        process.start()
+        process.join()
+        codes.append(process.exitcode)
+    sys.stdout.write(json.dumps(codes))
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,88 @@
+"""Two processes train and score as one does."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+SCRIPT = Path(__file__).with_name('ranks.py')
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def run(tmp_path, write_raster):
+    """A function that carries out jobs of `ranks.py`."""
+    rng = np.random.default_rng(0)
+    for i in range(3):
+        ids = rng.integers(0, 3, (1, 10, 11), np.uint8).repeat(5, 1).repeat(5, 2)
+        pixels = ids.repeat(3, 0) * 80 + rng.integers(0, 60, (3, 50, 55))
+        ids[:, : 17 * i] = 255  # so that windows have unlike numbers of labels
+        write_raster(f'images/{i}.tif', pixels.astype(np.uint8))
+        write_raster(f'masks/{i}.tif', ids)
+
+    def carry_out(*jobs):
+        done = subprocess.run(
+            [sys.executable, str(SCRIPT), str(tmp_path), json.dumps(jobs)],
+            env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert json.loads(done.stdout.splitlines()[-1]) == [0] * len(jobs), done.stderr[-3000:]
+
+    return carry_out
+
+
+def losses(folder):
+    return [json.loads(line) for line in (folder / 'losses.jsonl').read_text().splitlines()]
+
+
+def end(folder):
+    return torch.load(folder / 'end.ckpt', weights_only=True, map_location='cpu')
+
+
+def test_two_processes_score_exactly_and_train_to_rounding_as_one_does(run, tmp_path):
+    run(
+        {'name': 'one', 'ranks': 1, 'batch': 4},
+        {'name': 'two', 'ranks': 2, 'batch': 2},
+    )
+    one, two = (torch.load(tmp_path / name / 'confusion.pt') for name in ('one', 'two'))
+    assert list(one) == list(two) == ['source', 'b']
+    for domain, matrix in one.items():
+        assert torch.equal(matrix, two[domain])
+        assert matrix.sum() == 50 * 55 + 33 * 55 + 16 * 55
+    expected, got = losses(tmp_path / 'one'), losses(tmp_path / 'two')
+    assert len(expected) == len(got) == 6
+    for step, other in zip(expected, got, strict=True):
+        assert {'train/loss', 'train/loss_ce', 'train/loss_dice'} <= step.keys()
+        assert other == pytest.approx(step, rel=1e-5)
+    weights, others = end(tmp_path / 'one')['state_dict'], end(tmp_path / 'two')['state_dict']
+    for name, value in weights.items():
+        torch.testing.assert_close(others[name], value, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_processes_draw_differently_and_resume_bit_for_bit(run, tmp_path):
+    options = {'ranks': 2, 'batch': 2, 'style': True}
+    run(
+        {'name': 'whole', **options},
+        {'name': 'part', 'steps': 4, **options},
+        {'name': 'resumed', 'resume': 'part', **options},
+    )
+    whole, resumed = end(tmp_path / 'whole'), end(tmp_path / 'resumed')
+    first, second = whole['random_state']['ranks']
+    assert not torch.equal(first['torch'], second['torch'])
+    assert not torch.equal(first['generators'][0], second['generators'][0])
+    for rank in range(2):
+        states = [ckpt['random_state']['ranks'][rank] for ckpt in (whole, resumed)]
+        assert torch.equal(states[0]['torch'], states[1]['torch'])
+        assert torch.equal(states[0]['generators'][0], states[1]['generators'][0])
+    for name, value in whole['state_dict'].items():
+        assert torch.equal(value, resumed['state_dict'][name]), name
+    assert losses(tmp_path / 'resumed') == losses(tmp_path / 'whole')[4:]
