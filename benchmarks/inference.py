@@ -3,6 +3,7 @@
     python benchmarks/inference.py                        # 8192 × 8192, one thread
     python benchmarks/inference.py --threads 2 --repeats 5
     python benchmarks/inference.py --light --width 131072 --contenders import map --repeats 1
+    python benchmarks/inference.py --contenders floor map cog
     pip install monai && python benchmarks/inference.py --contenders import floor map monai
 
 Every measurement is a process of its own, the contenders take turns, and medians are given with
@@ -122,10 +123,12 @@ def floor(scene: Path, former_map: Path, folder: Path) -> dict[str, float]:
     }
 
 
-def crossearth_map(scene: Path, folder: Path, memory_mb: int | None) -> dict[str, float]:
+def crossearth_map(
+    scene: Path, folder: Path, memory_mb: int | None, *, cog: bool
+) -> dict[str, float]:
     made = predict_scene(
-        three_convolutions(), scene, folder / 'map.tif', tile_px=TILE_PX, stride_px=STRIDE_PX,
-        batch_size=BATCH, memory_mb=memory_mb,
+        three_convolutions(), scene, folder / ('cog.tif' if cog else 'map.tif'), tile_px=TILE_PX,
+        stride_px=STRIDE_PX, batch_size=BATCH, memory_mb=memory_mb, cog=cog,
     )  # fmt: skip
     return {'seconds': made.seconds, 'windows': made.windows_run, 'units': made.units}
 
@@ -210,8 +213,9 @@ def measure(options: argparse.Namespace) -> None:
         three_convolutions = one_convolution
     if options.measure == 'monai':
         result = monai_map(scene, folder)
-    elif options.measure == 'map':
-        result = crossearth_map(scene, folder, options.memory_mb)
+    elif options.measure in ('map', 'cog'):
+        cog = options.measure == 'cog'
+        result = crossearth_map(scene, folder, options.memory_mb, cog=cog)
     elif options.measure == 'floor':
         result = floor(scene, folder / 'map.tif', folder)
     elif options.measure == 'stitching':
@@ -238,7 +242,7 @@ def main() -> None:
     parser.add_argument('--folder', help='keeps the scene for the next time')
     parser.add_argument(
         '--contenders', nargs='+', default=['import', 'floor', 'map', 'stitching'],
-        choices=['import', 'floor', 'map', 'monai', 'stitching'],
+        choices=['import', 'floor', 'map', 'cog', 'monai', 'stitching'],
     )  # fmt: skip
     parser.add_argument('--measure', help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -300,7 +304,7 @@ def report(results: dict[str, list[dict[str, float]]], options: argparse.Namespa
         seconds = sorted(run['seconds'] for run in runs)
         low, high = (np.percentile(seconds, part) for part in (25, 75))
         line = f'{name:10} {statistics.median(seconds):8.2f} s ({low:.2f}–{high:.2f})'
-        if 'floor' in results and name in ('map', 'monai'):
+        if 'floor' in results and name in ('map', 'cog', 'monai'):
             for label, cost in (('wall', wall), ('CPU', cpu)):
                 ratios = [
                     cost(run) / cost(base) for run, base in zip(runs, results['floor'], strict=True)

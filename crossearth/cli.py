@@ -52,6 +52,13 @@ _LIGHTNING = {
     'validate': 'score a checkpoint on validation scenes',
     'test': 'score a checkpoint on the source and every unseen domain',
 }
+_LOGGERS = [
+    {
+        'class_path': f'lightning.pytorch.loggers.{kind}Logger',
+        'init_args': {'save_dir': folder, 'name': name},
+    }
+    for kind, folder, name in (('CSV', '.', 'logs'), ('TensorBoard', 'logs', 'tensorboard'))
+]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -103,9 +110,17 @@ def _run_lightning(words: list[str] | None) -> None:
     from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
     from crossearth.datasets import ShiftDataModule
-    from crossearth.trainers import DomainGeneralizationTask, check_checkpoint, score_table
+    from crossearth.trainers import (
+        DomainGeneralizationTask,
+        LogPictures,
+        check_checkpoint,
+        score_table,
+    )
 
     class Line(LightningCLI):
+        def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+            parser.add_lightning_class_args(LogPictures, 'pictures')
+
         def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
             super().parse_arguments(parser, args)
             # A checkpoint may come from anywhere: it holds tensors and numbers, and no code is run.
@@ -134,7 +149,7 @@ def _run_lightning(words: list[str] | None) -> None:
                 ShiftDataModule,
                 subclass_mode_model=True,
                 subclass_mode_data=True,
-                trainer_defaults={'use_distributed_sampler': False},
+                trainer_defaults={'use_distributed_sampler': False, 'logger': _LOGGERS},
                 save_config_kwargs={'overwrite': True},
                 parser_kwargs={
                     'exit_on_error': False,

@@ -40,7 +40,7 @@ def follow(name: str) -> None:
             exec(compile(text, name, 'exec'), names)
         elif language == 'yaml':
             Path('recipe.yaml').write_text(text)
-        else:
+        elif language != 'text':  # what needs archives or hours
             assert language == 'bash', f'{name}: a block of {language} is not run'
             for line in text.splitlines():
                 if not line.startswith(INSTALLING):
@@ -62,9 +62,28 @@ def test_the_page_of_the_first_map_runs(empty_folder):
     assert (empty_folder / 'map.tif').is_file()
 
 
+def test_the_page_of_the_benchmark_runs(empty_folder):
+    follow('docs/benchmark.md')
+    assert (empty_folder / 'crossearth.yaml').is_file()
+
+
 def test_the_page_of_datasets_runs(empty_folder):
     follow('docs/datasets.md')
     assert (empty_folder / 'sample.png').is_file()
+
+
+@pytest.mark.filterwarnings('ignore')  # lightning's notices about short trainings without loggers
+@pytest.mark.slow
+def test_the_page_of_training_runs(empty_folder):
+    follow('docs/training.md')
+    logs = empty_folder / 'logs'
+    with (logs / 'version_0' / 'metrics.csv').open() as file:
+        assert {'train/loss_mim', 'train/loss_delta', 'val/mIoU'} <= set(
+            file.readline()[:-1].split(',')
+        )
+    assert len(list((logs / 'version_0' / 'pictures').rglob('*.png'))) == 2
+    assert list((logs / 'tensorboard').rglob('events.*'))
+    assert (empty_folder / 'model.safetensors').is_file()
 
 
 @pytest.mark.filterwarnings('ignore')  # lightning's notices about short trainings without loggers

@@ -1,24 +1,77 @@
-"""The RSDG benchmark as values: its domains, settings and published results."""
+"""The RSDG benchmark: its settings as values, its recipes, its runner and its report."""
 
 from crossearth.benchmark.domains import DOMAINS, Domain
+from crossearth.benchmark.evaluation import Protocol, evaluate
+from crossearth.benchmark.methods import METHODS, Method, find_method
+from crossearth.benchmark.options import RunOptions
+from crossearth.benchmark.predictions import PredictionFiles, encode_labels
+from crossearth.benchmark.recipes import (
+    Files,
+    Variation,
+    fingerprint,
+    format_recipe,
+    recipe_files,
+    settings_of,
+    training_recipe,
+)
+from crossearth.benchmark.report import format_csv, format_html, format_markdown
+from crossearth.benchmark.results import RunResult, load_results, write_whole
+from crossearth.benchmark.runner import run_benchmark
+from crossearth.benchmark.scoring import score_model
 from crossearth.benchmark.settings import (
     ABLATIONS,
     OTHER_PAPERS,
     SETTINGS,
+    SWEEPS,
     Masking,
     Result,
     Setting,
+    Sweep,
     Table,
 )
+from crossearth.benchmark.summary import Row, published_score, summarise
+from crossearth.benchmark.sweep import PATCHES_PX, TAUS, sweep_scores, sweep_variations
 
 __all__ = [
     'ABLATIONS',
     'DOMAINS',
+    'METHODS',
     'OTHER_PAPERS',
+    'PATCHES_PX',
     'SETTINGS',
+    'SWEEPS',
+    'TAUS',
     'Domain',
+    'Files',
     'Masking',
+    'Method',
+    'PredictionFiles',
+    'Protocol',
     'Result',
+    'Row',
+    'RunOptions',
+    'RunResult',
     'Setting',
+    'Sweep',
     'Table',
+    'Variation',
+    'encode_labels',
+    'evaluate',
+    'find_method',
+    'fingerprint',
+    'format_csv',
+    'format_html',
+    'format_markdown',
+    'format_recipe',
+    'load_results',
+    'published_score',
+    'recipe_files',
+    'run_benchmark',
+    'score_model',
+    'settings_of',
+    'summarise',
+    'sweep_scores',
+    'sweep_variations',
+    'training_recipe',
+    'write_whole',
 ]

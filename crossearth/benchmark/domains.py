@@ -1,5 +1,6 @@
 """The domains of the RSDG benchmark: which part of which archive is trained on, which tested."""
 
+import dataclasses
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,16 +40,21 @@ class Domain:
         dataset: Class that reads its archive.
         labels: The classes.
         options: Arguments of the class.
+        folder: Name of the archive's folder, below one folder for all archives.
         test_split: Official split that the benchmark tests on.
         tested_whole: Whether images are tested whole, not cut into chips.
+        fitted: Whether whole images are fitted into a window before they are predicted on, and
+            scored at their own size.
     """
 
     name: str
     dataset: type[ArchiveDataset]
     labels: LabelSpace
     options: Mapping[str, str]
+    folder: str
     test_split: str
     tested_whole: bool = False
+    fitted: bool = False
 
     def open(self, root: str | os.PathLike[str], role: Role, **options: Any) -> ArchiveDataset:
         """Its scenes to train or to test on.
@@ -62,53 +68,77 @@ class Domain:
             ConfigError: If the class needs an argument that is not given, or has no such.
             SceneNotFoundError: If the root does not hold it.
         """
-        chosen = {**self.options, 'split': self._split(role), **options}
+        chosen = {**self.arguments(role), **options}
         try:
             return self.dataset(root, **chosen)
         except TypeError as error:
             raise ConfigError(f'{self.name}: {error}; give it as an option') from error
 
+    def arguments(self, role: Role) -> dict[str, str]:
+        """Arguments of the class, besides its root, that open it."""
+        return {**self.options, 'split': 'train' if role == 'train' else self.test_split}
+
     def part(self, role: Role) -> Part:
         """What a complete archive has of it."""
-        return self.dataset.archive.part(**{**self.options, 'split': self._split(role)})
+        return self.dataset.archive.part(**self.arguments(role))
 
     def count(self, role: Role, *, chip_px: int) -> int:
         """Number of images that the benchmark trains or tests on, chips or whole."""
         part = self.part(role)
         return part.images if role == 'test' and self.tested_whole else part.chips(chip_px)
 
-    def _split(self, role: Role) -> str:
-        return 'train' if role == 'train' else self.test_split
-
 
 def _domains() -> list[Domain]:
     potsdam = [
-        Domain(f'potsdam_{bands}', Potsdam, ISPRS, {'bands': bands}, 'test')
+        Domain(f'potsdam_{bands}', Potsdam, ISPRS, {'bands': bands}, 'potsdam', 'test')
         for bands in ('rgb', 'irrg')
     ]
     five = [
-        Domain(f'{d.name}_5c', Potsdam, RESCUE, {**d.options, 'label_space': 'rescue'}, 'test')
-        for d in potsdam
+        dataclasses.replace(
+            domain,
+            name=f'{domain.name}_5c',
+            labels=RESCUE,
+            options={**domain.options, 'label_space': 'rescue'},
+        )
+        for domain in potsdam
     ]
     loveda = [
-        Domain(f'loveda_{domain}', LoveDA, LOVEDA, {'domain': domain}, 'val')
+        Domain(f'loveda_{domain}', LoveDA, LOVEDA, {'domain': domain}, 'loveda', 'val')
         for domain in ('urban', 'rural')
     ]
     casid = [
-        Domain(f'casid_{climate}', CASID, CASID_CLASSES, {'climate': climate}, 'test')
+        Domain(f'casid_{climate}', CASID, CASID_CLASSES, {'climate': climate}, 'casid', 'test')
         for climate in ('subms', 'temms', 'troms', 'trorf')
     ]
-    rescue = {'label_space': 'rescue'}
+    massachusetts = Domain(
+        'massachusetts_road',
+        MassachusettsRoads,
+        ROAD,
+        {},
+        'massachusetts',
+        'test',
+        tested_whole=True,
+    )
+    rescuenet = Domain(
+        'rescuenet_5c',
+        RescueNet,
+        RESCUE,
+        {'label_space': 'rescue'},
+        'rescuenet',
+        'test',
+        tested_whole=True,
+        fitted=True,
+    )
     return [
         *potsdam,
         *five,
-        Domain('vaihingen_irrg', Vaihingen, ISPRS, {}, 'test'),
+        Domain('vaihingen_irrg', Vaihingen, ISPRS, {}, 'vaihingen', 'test'),
         *loveda,
-        Domain('deepglobe_road', DeepGlobeRoads, ROAD, {}, 'test'),
-        Domain('massachusetts_road', MassachusettsRoads, ROAD, {}, 'test', tested_whole=True),
-        Domain('rescuenet_5c', RescueNet, RESCUE, rescue, 'test', tested_whole=True),
-        Domain('whu_aerial', WHUBuildingAerial, BUILDING, {}, 'val'),
-        Domain('whu_satellite2', WHUBuildingSatellite, BUILDING, {}, 'test'),
+        Domain('deepglobe_road', DeepGlobeRoads, ROAD, {}, 'deepglobe', 'test'),
+        massachusetts,
+        rescuenet,
+        Domain('whu_aerial', WHUBuildingAerial, BUILDING, {}, 'whu_aerial', 'val'),
+        Domain('whu_satellite2', WHUBuildingSatellite, BUILDING, {}, 'whu_satellite', 'test'),
         *casid,
     ]
 

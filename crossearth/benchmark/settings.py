@@ -9,7 +9,17 @@ from typing import Any, Literal
 
 from crossearth.benchmark.domains import DOMAINS, Domain
 
-__all__ = ['ABLATIONS', 'OTHER_PAPERS', 'SETTINGS', 'Masking', 'Result', 'Setting', 'Table']
+__all__ = [
+    'ABLATIONS',
+    'OTHER_PAPERS',
+    'SETTINGS',
+    'SWEEPS',
+    'Masking',
+    'Result',
+    'Setting',
+    'Sweep',
+    'Table',
+]
 
 MimLoss = Literal['mse', 'l1']
 
@@ -117,6 +127,23 @@ class Table:
     rows: Mapping[str, Mapping[str, float]]
 
 
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """Published scores by the share and the side of masked patches.
+
+    Args:
+        title: Where they are from.
+        which: Image whose patches vary.
+        note: What is wrong with them.
+        scores: Setting → masking → score in percent.
+    """
+
+    title: str
+    which: Literal['styled', 'masked']
+    note: str
+    scores: Mapping[str, Mapping[Masking, float]]
+
+
 def _read(name: str) -> dict[str, Any]:
     return tomllib.loads(files('crossearth.benchmark').joinpath(name).read_text(encoding='utf-8'))
 
@@ -150,6 +177,20 @@ def _table(title: str, note: str, rows: Mapping[str, Mapping[str, float]]) -> Ta
     return Table(title, note, MappingProxyType({k: MappingProxyType(v) for k, v in rows.items()}))
 
 
+def _sweep(entry: Mapping[str, Any]) -> Sweep:
+    scores = {
+        setting: MappingProxyType(
+            {
+                Masking(tau, patch_px): score
+                for tau, line in zip(entry['taus'], rows, strict=True)
+                for patch_px, score in zip(entry['patches_px'], line, strict=True)
+            }
+        )
+        for setting, rows in entry['rows'].items()
+    }
+    return Sweep(entry['title'], entry['of'], entry['note'], MappingProxyType(scores))
+
+
 _REPORTED = _read('reported.toml')
 
 SETTINGS: Mapping[str, Setting] = _settings(_REPORTED['result'])
@@ -160,6 +201,11 @@ The paper calls them 28: its Table 1 lacks P(r)2Res, which its Tables 6 and 14 h
 
 ABLATIONS = tuple(_table(t['title'], t['note'], t['rows']) for t in _REPORTED['ablation'])
 """Tables 8, 9, 10 and 13 of the paper."""
+
+SWEEPS: Mapping[str, Sweep] = MappingProxyType(
+    {entry['of']: _sweep(entry) for entry in _REPORTED['sweep']}
+)
+"""Tables 11 (`'styled'`) and 12 (`'masked'`) of the paper."""
 
 OTHER_PAPERS = tuple(_table(t['paper'], t['protocol'], t['rows']) for t in _REPORTED['other'])
 """Results of other papers on some of the settings, under protocols of their own."""

@@ -3,6 +3,7 @@
 from crossearth.datasets.archive import Archive, ArchiveDataset, Layout, Part
 from crossearth.datasets.casid import CASID, CASID_CLASSES
 from crossearth.datasets.check import ARCHIVES, Finding, check_archive
+from crossearth.datasets.combine import fill_samples, overlay_samples
 from crossearth.datasets.folder import FolderDataset, list_rasters
 from crossearth.datasets.isprs import Potsdam, Vaihingen
 from crossearth.datasets.loveda import LOVEDA, LoveDA
@@ -60,9 +61,11 @@ __all__ = [
     'WHUBuildingAerial',
     'WHUBuildingSatellite',
     'check_archive',
+    'fill_samples',
     'list_rasters',
     'merge_domains',
     'open_raster',
+    'overlay_samples',
     'read_scene',
     'read_scenes',
     'read_style_images',

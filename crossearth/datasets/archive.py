@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import ClassVar
 
 from crossearth.datasets.download import Download, fetch_all
+from crossearth.datasets.folder import walk
 from crossearth.datasets.scene import Scene, read_scenes
 from crossearth.datasets.scene_dataset import PixelType, SceneDataset
 from crossearth.errors import ConfigError, SceneNotFoundError
 from crossearth.geometry import axis_starts
 from crossearth.labels import IGNORE_INDEX, IdCodec, LabelCodec, LabelSpace
 
-EITHER_BINARY = IdCodec({0: 0, 1: 1, 255: 1})
+EITHER_BINARY = IdCodec({0: 0, 255: 1, 1: 1})
 """Masks of one class that copies of an archive write as 0 and 1, or as 0 and 255."""
+
+_NAMED = 20  # in one message
 
 __all__ = [
     'EITHER_BINARY',
@@ -157,12 +160,13 @@ class ArchiveDataset(SceneDataset):
         ignore_nodata: Whether pixels without image data are ignored in the mask too.
         dtype: As of `SceneDataset`.
         gsd_m: As of `SceneDataset`.
-        download: Whether to fetch the archive into `root` first, where it has a public link.
+        download: Whether to fetch the split into `root` first, where it has a public link.
 
     Raises:
         SceneNotFoundError: If the root holds no such images, or one of them has no mask; says how
             to get the archive.
         SceneError: If a file is no raster, or a download is damaged.
+        WriteError: If a download cannot be written.
         LabelError: If a mask is of another size than its image.
         ConfigError: If a download is asked for and there is no public link.
     """
@@ -185,7 +189,7 @@ class ArchiveDataset(SceneDataset):
         folder = Path(root)
         if download:
             _require_link(self.archive, folder)
-            fetch_all(self.archive.downloads, folder)
+            fetch_all([d for d in self.archive.downloads if d.split in ('', split)], folder)
         self.layout, self.ids, pairs = _find(self.archive, folder, layouts, split)
         scenes = read_scenes(
             pairs,
@@ -285,9 +289,14 @@ def _find(
             continue
         bare = [path for key, path in found.images.items() if key not in found.masks]
         if layout.masks is not None and bare:
+            others = sorted(path.rpartition('/')[2] for path in bare[1:])
+            named = (
+                f' ({", ".join(others[:_NAMED])}{", …" * (len(others) > _NAMED)})' if others else ''
+            )
             raise SceneNotFoundError(
-                f'{root / bare[0]}: has no mask, nor have {len(bare) - 1} other images of '
-                f'{archive.name}, {split}; expected masks that match {layout.masks!r} below {root}'
+                f'{root / bare[0]}: has no mask, nor have {len(others)} other images of '
+                f'{archive.name}, {split}{named}; expected masks that match {layout.masks!r} below '
+                f'{root}'
             )
         keys = sorted(found.images, key=_natural)
         return (
@@ -309,13 +318,12 @@ def _find(
 
 
 def _files_below(root: Path) -> list[str]:
-    files = []
-    for folder, folders, names in os.walk(root, followlinks=True):
-        folders.sort()
-        below = os.path.relpath(folder, root).replace(os.sep, '/')
-        prefix = '' if below == '.' else f'{below}/'
-        files += [prefix + name for name in sorted(names)]
-    return files
+    return [
+        f'{"/".join(below)}/{name}' if below else name
+        for below, names in walk(root)
+        for name in names
+        if '__MACOSX' not in below
+    ]
 
 
 def _match(layout: Layout, files: Sequence[str]) -> _Found:

@@ -12,6 +12,7 @@ from crossearth.datasets.archive import (
     ids_after_zero,
 )
 from crossearth.datasets.headers import open_raster
+from crossearth.datasets.reader import colours_of
 from crossearth.datasets.scene_dataset import PixelType
 from crossearth.errors import LabelError
 from crossearth.labels import ColourCodec, IdCodec, LabelCodec, LabelSpace
@@ -29,6 +30,12 @@ Climate = Literal['subms', 'temms', 'troms', 'trorf']
 LabelEncoding = Literal['colour', 'zero_based', 'one_based']
 
 _SHORT = {'subms': 'sub', 'temms': 'tem', 'troms': 'tms', 'trorf': 'trf'}
+_LONG = {
+    'subms': 'subtropical.?monsoon',
+    'temms': 'temperate.?monsoon',
+    'troms': 'tropical.?monsoon',
+    'trorf': 'tropical.?rain.?forest',
+}
 _IMAGES = {'subms': (196, 88), 'temms': (201, 83), 'troms': (136, 66), 'trorf': (148, 62)}
 _PROBES = 8
 
@@ -51,7 +58,8 @@ _ARCHIVE = Archive(
     url='https://github.com/Linwei-Chen/CASID',
     how_to_get=(
         'Ask its authors for CASID and unpack it below one folder, so that images id.png and masks '
-        'id-label.png lie in folders subms, temms, troms, trorf and in train or test below them.'
+        'id-label.png lie in folders named after the climate (subms, temms, troms, trorf, or their '
+        'long names) and in train or test above or below these.'
     ),
 )
 
@@ -59,9 +67,10 @@ _ARCHIVE = Archive(
 class CASID(ArchiveDataset):
     """CASID, one of its four climates.
 
-    Copies encode the labels in three ways that cannot be told from one file, so the way is an
-    argument, and checked on masks spread over the split when the dataset is opened. It is checked
-    again, pixel by pixel, wherever a mask is read.
+    How its own archive names its folders could not be looked up: climates, by their short or long
+    names, and splits are found in either order. Copies encode the labels in three ways that cannot
+    be told from one file, so the way is an argument, and checked on masks spread over the split
+    when the dataset is opened. It is checked again, pixel by pixel, wherever a mask is read.
 
     Args:
         root: Folder of the archive, or of the reference's chips.
@@ -90,14 +99,14 @@ class CASID(ArchiveDataset):
         download: bool = False,
     ) -> None:
         self.archive.part(climate=climate, split=split)
-        place = rf'(?:.*/)?(?i:(?:casid_)?(?:{climate}|{_SHORT[climate]}))/(?:.*/)?(?i:{split})/'
+        place = _place(climate, split)
         codec = _codec(label_encoding)
         chip_codec = ids_after_zero(5) if label_encoding == 'one_based' else codec
         layouts = [
             Layout(
                 name='original',
-                images=rf'{place}(?:[^/]+/)?(?P<name>[^/]+)(?<!-label)\.png',
-                masks=rf'{place}(?:[^/]+/)?(?P<name>[^/]+)-label\.png',
+                images=rf'{place}(?:[^/]+/)?(?P<name>[^/]+)(?<![-_]label)\.png',
+                masks=rf'{place}(?:[^/]+/)?(?P<name>[^/]+)[-_]label\.png',
                 codec=codec,
             ),
             *chip_layouts(
@@ -124,6 +133,8 @@ class CASID(ArchiveDataset):
                 thumbnail = source.read(
                     out_shape=(source.count, min(source.height, 500), min(source.width, 500))
                 )
+                if label_encoding == 'colour':
+                    thumbnail = colours_of(thumbnail, source)
             try:
                 _, unknown = self.codec.decode(thumbnail)
             except LabelError as error:
@@ -136,6 +147,14 @@ class CASID(ArchiveDataset):
                     f'{scene.mask}: {len(unknown)} colours of it are no class of CASID, such as '
                     f'{next(iter(unknown))}: choose zero_based or one_based if it holds ids'
                 )
+
+
+def _place(climate: Climate, split: str) -> str:
+    """Folders of a climate and split, in either order or in one name; never those of chips."""
+    zone = rf'(?:casid[-_ ])?(?:{climate}|{_SHORT[climate]}|{_LONG[climate]})'
+    part = rf'{split}(?:ing)?'
+    either = rf'{zone}/(?:.*/)?{part}|{part}/(?:.*/)?{zone}|{zone}[-_ ]{part}|{part}[-_ ]{zone}'
+    return rf'(?!(?:.*/)?(?:img_dir|ann_dir)/)(?:.*/)?(?i:{either})/'
 
 
 def _codec(label_encoding: LabelEncoding) -> LabelCodec:

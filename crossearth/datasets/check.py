@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from crossearth.datasets.archive import Archive, ArchiveDataset, Part
@@ -132,12 +133,17 @@ def _sizes(part: Part, opened: ArchiveDataset) -> Iterator[tuple[str, bool]]:
 
 
 def _labels(opened: ArchiveDataset, *, progress: bool) -> Iterator[tuple[str, bool]]:
+    drawn: set[int] = set()
     for index in tqdm(range(len(opened)), disable=not progress, unit='mask', leave=False):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter('always', UnknownLabelWarning)
             try:
-                opened.read_labels(opened.whole(index))
+                ids = opened.read_labels(opened.whole(index))
+                drawn.update(np.flatnonzero(np.bincount(ids.ravel())).tolist())
             except CrossEarthError as error:
                 yield str(error), True
         for warning in caught:
             yield str(warning.message), True
+    if opened.labels.scored is not None and drawn and drawn.isdisjoint(opened.labels.scored):
+        lacks = opened.labels.classes[opened.labels.scored[0]]
+        yield f'no mask holds any {lacks}: they may be coded in another way', True

@@ -1,18 +1,21 @@
 """Files from the web, resumed where they were cut off, checked, and unpacked safely."""
 
+import contextlib
 import hashlib
 import http.client
 import os
+import re
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
-from crossearth.errors import SceneError
+from crossearth.errors import SceneError, WriteError
 
 __all__ = ['Download', 'extract_zip', 'fetch', 'fetch_all']
 
@@ -28,28 +31,38 @@ class Download:
         url: Its address.
         name: Name that it is kept under.
         md5: Its checksum; None where none is published, then only its inner CRCs are checked.
-        makes: A folder that unpacking makes; where it exists, nothing is fetched.
+        makes: A folder that unpacking makes; where it is there and the zip file is not, all was
+            unpacked and the file removed: nothing is fetched.
+        split: The split that it holds; empty for all of them.
     """
 
     url: str
     name: str
     md5: str | None
     makes: str
+    split: str = ''
 
 
 def fetch_all(downloads: Sequence[Download], root: str | os.PathLike[str]) -> None:
-    """Fetch and unpack what a root lacks.
+    """Fetch and unpack what a root lacks; what was cut short is finished.
 
     Raises:
         SceneError: If a file cannot be fetched, is damaged, or is unsafe to unpack.
+        WriteError: If the disk is full, or the root cannot be written to.
     """
     folder = Path(root)
     for download in downloads:
-        if (folder / download.makes).is_dir():
-            continue
         kept = folder / download.name
         if not kept.exists():
+            if (folder / download.makes).is_dir():
+                continue
             fetch(download.url, kept, md5=download.md5)
+            if not zipfile.is_zipfile(kept):
+                kept.unlink()
+                raise SceneError(
+                    f'{download.url}: sent something else than a zip file, which was removed: look '
+                    f'whether the link still works, and put the file at {kept} by hand'
+                )
         extract_zip(kept, folder)
 
 
@@ -69,11 +82,22 @@ def fetch(url: str, path: str | os.PathLike[str], *, md5: str | None = None) -> 
 
     Raises:
         SceneError: If the server cannot be reached or says no, the connection breaks, or the
-            checksum differs.
+            checksum differs; or if another process is fetching the same file.
+        WriteError: If the folder cannot be written to.
     """
     final = Path(path)
     part = final.with_name(f'{final.name}.part')
-    final.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        part.touch()
+    except OSError as error:
+        raise WriteError(f'{part}: cannot be written ({error}): choose another folder') from error
+    with _alone(part):
+        _fetch(url, part, final, md5)
+    return final
+
+
+def _fetch(url: str, part: Path, final: Path, md5: str | None) -> None:
     try:
         _receive(url, part)
     except (OSError, http.client.HTTPException) as error:
@@ -89,17 +113,18 @@ def fetch(url: str, path: str | os.PathLike[str], *, md5: str | None = None) -> 
             'from its page by hand'
         )
     part.replace(final)
-    return final
 
 
 def extract_zip(path: str | os.PathLike[str], folder: str | os.PathLike[str]) -> None:
     """Unpack a zip file; nothing is written outside the folder, and no links are made.
 
-    Every member is checked before the first is written. Files appear under their names whole.
+    Every member is checked before the first is written. Files appear under their names whole, and
+    are left alone where they have their size already: what was cut short is finished.
 
     Raises:
-        SceneError: If the file is no zip or is damaged, or a member points outside the folder or
-            is a link.
+        SceneError: If the file is no zip, is damaged or encrypted, or a member points outside the
+            folder or is a link.
+        WriteError: If the disk is full, or the folder cannot be written to.
     """
     root = Path(folder).resolve()
     try:
@@ -108,37 +133,88 @@ def extract_zip(path: str | os.PathLike[str], folder: str | os.PathLike[str]) ->
             targets = {member.filename: _inside(path, root, member) for member in members}
             for member in tqdm(members, desc=f'unpacking {Path(path).name}', unit='file'):
                 target = targets[member.filename]
-                target.parent.mkdir(parents=True, exist_ok=True)
-                beside = target.with_name(f'.{target.name}.{os.getpid()}')
-                try:
-                    with archive.open(member) as source, beside.open('wb') as sink:
-                        while chunk := source.read(_CHUNK):
-                            sink.write(chunk)
-                    beside.replace(target)
-                finally:
-                    beside.unlink(missing_ok=True)
-    except (zipfile.BadZipFile, EOFError) as error:
-        raise SceneError(f'{os.fspath(path)}: is damaged ({error}); fetch it again') from error
+                if not (target.is_file() and target.stat().st_size == member.file_size):
+                    _unpack(archive, member, target)
+    except (zipfile.BadZipFile, EOFError, zlib.error) as error:
+        raise SceneError(
+            f'{os.fspath(path)}: is damaged ({error}); remove it and fetch it again'
+        ) from error
+    except (NotImplementedError, RuntimeError) as error:
+        raise SceneError(
+            f'{os.fspath(path)}: cannot be unpacked ({error}); unpack it with another program'
+        ) from error
+    except OSError as error:
+        raise WriteError(
+            f'{os.fspath(path)}: cannot be unpacked into {root} ({error}); make room there, or '
+            'choose another folder, and try again to continue'
+        ) from error
+
+
+def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = target.with_name(f'.{target.name}.{os.getpid()}')
+    try:
+        with archive.open(member) as source, beside.open('wb') as sink:
+            while chunk := source.read(_CHUNK):
+                sink.write(chunk)
+        beside.replace(target)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _alone(part: Path) -> Iterator[None]:
+    """Hold a file against other processes, where the system can."""
+    try:
+        import fcntl
+    except ImportError:  # Windows: two that fetch one file break its checksum
+        yield
+        return
+    with part.open('ab') as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise SceneError(
+                f'{part}: another process is fetching it: wait for that one'
+            ) from error
+        except OSError:
+            pass  # a file system without locks
+        yield
 
 
 def _receive(url: str, part: Path) -> None:
-    done = part.stat().st_size if part.exists() else 0
+    done = part.stat().st_size
     request = urllib.request.Request(url, headers={'Range': f'bytes={done}-'} if done else {})
     try:
         response = urllib.request.urlopen(request, timeout=_TIMEOUT_S)
     except urllib.error.HTTPError as error:
-        if done and error.code == 416:  # nothing is left to send: it was whole already
+        if not done:
+            part.unlink(missing_ok=True)
+        if not done or error.code != 416:
+            raise
+        # Nothing is left to send: it was whole already, or is of something else.
+        whole = re.fullmatch(r'bytes \*/(\d+)', error.headers.get('Content-Range') or '')
+        if whole is None or int(whole[1]) == done:
             return
-        raise
+        part.write_bytes(b'')
+        _receive(url, part)
+        return
     with response:
-        continues = done and response.status == 206
+        start = done if response.status == 206 else 0
+        sent = re.match(r'bytes (\d+)-', response.headers.get('Content-Range') or '')
+        if response.status == 206 and sent is not None:
+            start = int(sent[1])
+        if start > done:
+            raise OSError(f'the server sent bytes from {start}, {done} was asked for')
         left = response.headers.get('Content-Length')
-        total = None if left is None else int(left) + (done if continues else 0)
-        got = done if continues else 0
+        total = None if left is None else int(left) + start
+        got = start
         with (
-            part.open('ab' if continues else 'wb') as sink,
+            part.open('r+b') as sink,
             tqdm(total=total, initial=got, unit='B', unit_scale=True, desc=part.stem) as bar,
         ):
+            sink.seek(start)
+            sink.truncate()
             while chunk := response.read(_CHUNK):
                 sink.write(chunk)
                 got += len(chunk)
@@ -151,7 +227,8 @@ def _inside(path: str | os.PathLike[str], root: Path, member: zipfile.ZipInfo) -
     name = PurePosixPath(member.filename.replace('\\', '/'))
     target = (root / name).resolve()
     is_link = member.external_attr >> 28 == 0o12
-    if name.is_absolute() or ':' in name.parts[0] or not target.is_relative_to(root) or is_link:
+    inside = target.is_relative_to(root) and target != root and ':' not in name.parts[0]
+    if name.is_absolute() or not inside or is_link:
         fault = 'is a link' if is_link else 'points outside the folder'
         raise SceneError(
             f'{os.fspath(path)}: its member {member.filename!r} {fault}; nothing was unpacked: do '

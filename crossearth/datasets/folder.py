@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from crossearth.datasets.vector_labels import VectorLabels
 from crossearth.errors import LabelError, SceneNotFoundError
 from crossearth.labels import LabelCodec, LabelSpace
 
-__all__ = ['FolderDataset', 'list_rasters']
+__all__ = ['FolderDataset', 'list_rasters', 'walk']
 
 ValueRange = tuple[float, float]
 
@@ -104,6 +104,25 @@ def list_rasters(folder: str | os.PathLike[str]) -> list[Path]:
     return [Path(file.path) for file in _rasters_below(Path(folder))]
 
 
+def walk(root: Path) -> Iterator[tuple[tuple[str, ...], list[str]]]:
+    """Folders below a root and the names of their files, both sorted, hidden ones left out.
+
+    Links to folders are followed, except those that lead back to a folder above.
+    """
+    above: dict[str, frozenset[tuple[int, int]]] = {}
+    for folder, folders, names in os.walk(root, followlinks=True):
+        about = os.stat(folder)  # noqa: PTH116  # os.walk speaks strings
+        own = (about.st_dev, about.st_ino)
+        before = above.get(os.path.dirname(folder), frozenset())  # noqa: PTH120  # same
+        if own in before:
+            folders.clear()
+            continue
+        above[folder] = before | {own}
+        folders[:] = sorted(name for name in folders if not name.startswith('.'))
+        below = Path(os.path.relpath(folder, root)).parts  # none for the root itself
+        yield below, sorted(name for name in names if not name.startswith('.'))
+
+
 class _File(NamedTuple):
     """A file below a folder; plain strings, for a folder may hold a hundred thousand."""
 
@@ -116,12 +135,11 @@ def _rasters_below(root: Path) -> list[_File]:
     if not root.is_dir():
         raise SceneNotFoundError(f'{root}: no such folder; check the path')
     files = []
-    for folder, _, names in os.walk(root):
-        relative = os.path.relpath(folder, root)
-        below = Path(relative).parts  # none for the folder itself
+    for below, names in walk(root):
+        folder = root.joinpath(*below)
         for name in names:
             stem, suffix = os.path.splitext(name)  # noqa: PTH122  # called once a file
-            if suffix.lower() in _SUFFIXES and not name.startswith('.'):
+            if suffix.lower() in _SUFFIXES:
                 files.append(((*below, name), _File(below, stem, f'{folder}{os.sep}{name}')))
     if not files:
         raise SceneNotFoundError(

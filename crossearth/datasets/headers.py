@@ -61,6 +61,10 @@ def open_raster(path: str | os.PathLike[str]) -> rasterio.DatasetReader:
         try:
             with rasterio.Env(**WHOLE_PNG):
                 return rasterio.open(path)
+        except UnicodeEncodeError as error:
+            raise SceneError(
+                f'{os.fspath(path)!r}: the name is not valid UTF-8, which GDAL needs: rename it'
+            ) from error
         except RasterioError as error:
             name = os.fspath(path)
             if not _is_remote(name) and not Path(name).exists():
@@ -133,10 +137,16 @@ class HeaderCache:
             return read_header(name)
         entry = self._load().get(name)
         if entry is not None and entry[0] == stamp:
-            self._used[name] = entry
-            height, width, dtypes, nodata, alpha, crs, transform = entry[1]
-            wkt = None if crs is None else self._wkts[crs]
-            return Header(height, width, tuple(dtypes), nodata, tuple(alpha), wkt, tuple(transform))
+            try:
+                height, width, dtypes, nodata, alpha, crs, transform = entry[1]
+                wkt = None if crs is None else self._wkts[crs]
+            except (TypeError, ValueError, IndexError):
+                pass  # not one of ours
+            else:
+                self._used[name] = entry
+                return Header(
+                    height, width, tuple(dtypes), nodata, tuple(alpha), wkt, tuple(transform)
+                )
         header = read_header(name)
         self._fresh += 1
         crs = None

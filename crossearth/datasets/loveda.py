@@ -66,9 +66,8 @@ _ARCHIVE = Archive(
     url=_RECORD,
     how_to_get='Open it with download=True, or unpack Train.zip and Val.zip below one folder.',
     downloads=tuple(
-        Download(f'{_RECORD}/files/{name}.zip', f'{name}.zip', md5, makes=name)
+        Download(f'{_RECORD}/files/{name}.zip', f'{name}.zip', md5, name, split=name.lower())
         for name, md5 in _MD5.items()
-        if name != 'Test'  # it has no labels, and the benchmark tests on Val
     ),
 )
 
@@ -84,7 +83,7 @@ class LoveDA(ArchiveDataset):
         domain: `'urban'` or `'rural'`.
         split: `'train'`, `'val'`, or `'test'` for images without labels.
         dtype: As of `SceneDataset`.
-        download: Whether to fetch what is missing of Train and Val first, 7 GB.
+        download: Whether to fetch what is missing of the split first, some gigabytes.
     """
 
     archive = _ARCHIVE

@@ -21,7 +21,7 @@ from crossearth.errors import SceneError
 from crossearth.geometry import Window, window_transform
 from crossearth.labels import IGNORE_INDEX
 
-__all__ = ['SceneReader']
+__all__ = ['SceneReader', 'colours_of']
 
 type Decode = Callable[[Shaped[np.ndarray, 'c a b']], UInt8[np.ndarray, 'a b']]
 
@@ -60,7 +60,9 @@ class SceneReader:
         """Pixels of a window, and which of them hold data; None if all do.
 
         What overhangs the scene is 0 and holds no data; neither do pixels that equal the nodata
-        value in every band, are NaN in any, or are masked out by the file.
+        value in every band, are NaN in any, or are masked out by the file. A nodata value that no
+        measurement has, such as -9999, counts in any band too; 0, and whatever an unsigned type
+        holds, may be a dark or bright pixel of one band.
 
         Raises:
             SceneError: If the file or the block cannot be read.
@@ -77,13 +79,17 @@ class SceneReader:
         valid[inside] = True if shown is None else shown
         return padded, valid
 
-    def labels(self, scene: Scene, window: Window, decode: Decode) -> UInt8[np.ndarray, 'h w']:
+    def labels(
+        self, scene: Scene, window: Window, decode: Decode, *, coloured: bool = False
+    ) -> UInt8[np.ndarray, 'h w']:
         """Class ids of a window; 255 outside the scene.
 
         Args:
             scene: A scene with a mask or vectors.
             window: Pixels of it.
             decode: Raw mask values (c, h, w) → class ids.
+            coloured: Whether classes are colours: masks with a palette are then decoded by the
+                colours that it names, not by its numbers.
 
         Raises:
             SceneError: If the scene has no labels, or they cannot be read.
@@ -100,11 +106,12 @@ class SceneReader:
         elif scene.native is not None:
             grid = source_grid(scene, window)
             if grid.window is not None:
-                raw = self._read(scene.mask, scene.native, grid.window, None)
+                raw = self._raw_mask(scene.mask, scene.native, grid.window, coloured=coloured)
                 inside = grid.inside
                 ids[inside] = sample_nearest(decode(raw), grid)[inside]
         else:
-            ids[_inside(scene, window)] = decode(self._read(scene.mask, scene, window, None))
+            raw = self._raw_mask(scene.mask, scene, window, coloured=coloured)
+            ids[_inside(scene, window)] = decode(raw)
         return ids
 
     def close(self) -> None:
@@ -148,7 +155,9 @@ class SceneReader:
     ) -> Bool[np.ndarray, 'a b'] | None:
         shown: Bool[np.ndarray, 'a b'] | None = None
         if scene.nodata is not None and not np.isnan(scene.nodata):  # NaN is looked for anyway
-            shown = (pixels != scene.nodata).any(axis=0)
+            held = pixels != scene.nodata
+            sentinel = scene.nodata != 0 and pixels.dtype.kind in 'if'
+            shown = held.all(axis=0) if sentinel else held.any(axis=0)
         opened = self._open(scene.image)
         # Four-band files often call their infrared band alpha: read as data, it masks nothing.
         has_mask = opened.masked and scene.nodata is None
@@ -199,6 +208,12 @@ class SceneReader:
             raise _damaged(path, window, error) from error
         return pixels
 
+    def _raw_mask(
+        self, path: str, scene: Scene, window: Window, *, coloured: bool
+    ) -> Shaped[np.ndarray, 'c a b']:
+        raw = self._read(path, scene, window, None)
+        return colours_of(raw, self._open(path).handle) if coloured else raw
+
     def _start(self) -> None:
         self._handles: OrderedDict[str, _Opened] = OrderedDict()
         self._process = os.getpid()
@@ -221,6 +236,19 @@ class SceneReader:
             alpha=frozenset(i for i, role in enumerate(roles, 1) if role == ColorInterp.alpha),
         )
         return self._handles[path]
+
+
+def colours_of(
+    raw: Shaped[np.ndarray, 'c a b'], source: rasterio.DatasetReader
+) -> Shaped[np.ndarray, 'd a b']:
+    """Red, green, blue of pixels that count the colours of a palette; others as they are."""
+    if source.colorinterp[0] != ColorInterp.palette or raw.dtype.kind != 'u':
+        return raw
+    table = np.zeros((int(raw[0].max(initial=0)) + 1, 3), np.uint8)
+    for number, colour in source.colormap(1).items():
+        if number < len(table):
+            table[number] = colour[:3]
+    return np.moveaxis(table[raw[0]], -1, 0)
 
 
 def _damaged(path: str, window: Window, error: RasterioError) -> SceneError:

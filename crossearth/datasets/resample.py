@@ -16,8 +16,9 @@ import torch.nn.functional as F
 from affine import Affine
 from jaxtyping import Bool, Float, Float32, Float64, Shaped
 from pyproj import CRS, Transformer
+from pyproj.exceptions import ProjError
 
-from crossearth.datasets.ground import ground_gsd, local_metric_crs
+from crossearth.datasets.ground import ground_gsd, local_metric_crs, nearest_turn, turn_of
 from crossearth.datasets.scene import Scene
 from crossearth.errors import ConfigError
 from crossearth.geometry import Window
@@ -59,7 +60,15 @@ def resampled_scene(scene: Scene, gsd_m: float | int) -> Scene:
             f'{scene.image}: has no CRS and transform, so its pixels have no size on the ground: '
             "pass crs='EPSG:...' if a world file places it, or leave gsd_m out"
         )
-    across, down = ground_gsd(scene.crs, scene.transform, height=scene.height, width=scene.width)
+    try:
+        across, down = ground_gsd(
+            scene.crs, scene.transform, height=scene.height, width=scene.width
+        )
+    except ProjError as error:
+        raise ConfigError(
+            f'{scene.image}: its CRS, {scene.crs.name}, is not tied to the globe ({error}): leave '
+            'gsd_m out'
+        ) from error
     span_m = max(across * scene.width, down * scene.height)
     if not span_m <= _LARGEST_SPAN_M:
         raise ConfigError(
@@ -140,17 +149,24 @@ def source_grid(scene: Scene, window: Window) -> SourceGrid:
     """The pixels of the file under a window of a resampled scene.
 
     Positions are computed on a coarse mesh and interpolated; the mesh is refined until its own
-    midpoints are within 0.1 pixel, of the file and of the window, of their exact positions.
+    midpoints are within 0.1 pixel, of the file and of the window, of their exact positions, or
+    every pixel has its own.
     """
     native = scene.native
     assert native is not None  # callers read native scenes directly
     steps = _FIRST_STEPS
-    mesh = _mesh(scene, native, window, steps)
+    mesh = _mesh(scene, native, window, steps, steps)
     scale = _scale(mesh, window, steps)
-    while steps < max(window.height, window.width):
-        finer = _mesh(scene, native, window, 2 * steps)
+    down = across = steps
+    while True:
+        if 2 * steps >= max(window.height, window.width):  # near a pole of a grid in degrees
+            down, across = window.height - 1, window.width - 1
+            mesh = _mesh(scene, native, window, down, across)
+            break
+        finer = _mesh(scene, native, window, 2 * steps, 2 * steps)
         error = _largest_error(mesh, finer)
         mesh, steps = finer, 2 * steps
+        down = across = steps
         if error <= _TOLERANCE_PX * min(1.0, *scale):
             break
     factor = max(int(min(scale) + 1e-6), 1)
@@ -158,8 +174,8 @@ def source_grid(scene: Scene, window: Window) -> SourceGrid:
     left, top = (0, 0) if needed is None else (needed.col, needed.row)
     # Less the corner of the block, float32 is exact to a ten-thousandth of a pixel.
     knots = torch.from_numpy(np.stack([mesh.cols - left, mesh.rows - top], axis=-1)).float()
-    across = torch.einsum('wk,ikc->iwc', _hats(window.width, steps), knots)
-    positions = _hats(window.height, steps) @ across.reshape(steps + 1, -1)
+    rows = torch.einsum('wk,ikc->iwc', _hats(window.width, across), knots)
+    positions = _hats(window.height, down) @ rows.reshape(down + 1, -1)
     return SourceGrid(
         window=needed,
         factor=factor,
@@ -248,18 +264,20 @@ def _plain(dtype: np.dtype) -> np.dtype:
     return np.dtype({'uint16': 'int32', 'uint32': 'int64'}.get(dtype.name, dtype.name))
 
 
-def _mesh(scene: Scene, native: Scene, window: Window, steps: int) -> _Mesh:
-    """Native positions of `steps` + 1 points along each axis, from first to last pixel centre."""
+def _mesh(scene: Scene, native: Scene, window: Window, down: int, across: int) -> _Mesh:
+    """Native positions of one more points than steps, from the first to the last pixel centre."""
     cols, rows = np.meshgrid(
-        np.linspace(window.col + 0.5, window.col + window.width - 0.5, steps + 1),
-        np.linspace(window.row + 0.5, window.row + window.height - 0.5, steps + 1),
+        np.linspace(window.col + 0.5, window.col + window.width - 0.5, across + 1),
+        np.linspace(window.row + 0.5, window.row + window.height - 0.5, down + 1),
     )
     xs, ys = _move(scene.transform, cols.ravel(), rows.ravel())
     if scene.crs is not native.crs and scene.crs is not None and native.crs is not None:
         xs, ys = _transformer(scene.crs, native.crs).transform(xs, ys)
+        middle, _ = native.transform @ (native.width / 2, native.height / 2)
+        xs = nearest_turn(np.asarray(xs), middle, turn=turn_of(native.crs))
     cols, rows = _move(~native.transform, np.asarray(xs), np.asarray(ys))
     far = 1e7  # off the globe, thus outside of every scene
-    shape = (steps + 1, steps + 1)
+    shape = (down + 1, across + 1)
     return _Mesh(
         np.nan_to_num(cols, nan=far, posinf=far, neginf=-far).reshape(shape),
         np.nan_to_num(rows, nan=far, posinf=far, neginf=-far).reshape(shape),

@@ -114,7 +114,8 @@ class RescueNet(ArchiveDataset):
         self.archive.part(split=split)
         codec = IdCodec.identity(RESCUENET.num_classes)
         if label_space == 'rescue':
-            codec = IdCodec({i: _shared(name) for i, name in enumerate(RESCUENET.classes)})
+            shared = {i: _shared(name) for i, name in enumerate(RESCUENET.classes)}
+            codec = IdCodec({**shared, IGNORE_INDEX: IGNORE_INDEX})
         layouts = [
             Layout(
                 name='original',

@@ -1,5 +1,6 @@
 """DeepGlobe and Massachusetts: roads of two continents."""
 
+import dataclasses
 import os
 from typing import Literal
 
@@ -131,16 +132,15 @@ class MassachusettsRoads(ArchiveDataset):
         download: bool = False,
     ) -> None:
         self.archive.part(split=split)
-        layouts = [
-            Layout(
-                name='original',
-                images=rf'(?:.*/)?{split}/(?P<name>[^/]+)\.tiff?',
-                masks=rf'(?:.*/)?{split}_labels/(?P<name>[^/]+)\.tiff?',
-                codec=ThresholdCodec(),
-                nodata=255 if mask_nodata else None,
-            ),
-            *chip_layouts(folders=('massachusetts',), split=split, codec=EITHER_BINARY),
-        ]
+        original = Layout(
+            name='original',
+            images=rf'(?:.*/)?{split}/(?P<name>[^/]+)\.tiff?',
+            masks=rf'(?:.*/)?{split}_labels/(?P<name>[^/]+)\.tiff?',
+            codec=ThresholdCodec(),
+        )
+        chips = chip_layouts(folders=('massachusetts',), split=split, codec=EITHER_BINARY)
+        blank = 255 if mask_nodata else None
+        layouts = [dataclasses.replace(layout, nodata=blank) for layout in (original, *chips)]
         super().__init__(
             root,
             layouts,

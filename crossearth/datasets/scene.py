@@ -1,5 +1,6 @@
 """A scene on disk, described by its header."""
 
+import dataclasses
 import functools
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,11 +14,19 @@ from pyproj.exceptions import CRSError
 from crossearth.datasets.headers import Header, HeaderCache, open_raster
 from crossearth.datasets.vector_labels import VectorLabels
 from crossearth.datasets.world_file import find_world_file, read_world_file
-from crossearth.errors import BandError, ConfigError, LabelError
+from crossearth.errors import (
+    BandError,
+    ConfigError,
+    CrossEarthError,
+    LabelError,
+    SceneError,
+    SceneNotFoundError,
+)
 from crossearth.labels import LabelCodec
 
 __all__ = ['Scene', 'open_raster', 'read_scene', 'read_scenes']
 
+_NAMED = 20  # in one message
 _NOWHERE = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 type Pair = tuple[str | os.PathLike[str], str | os.PathLike[str] | VectorLabels | None]
@@ -104,7 +113,7 @@ def read_scene(
         SceneNotFoundError: If a file is missing.
         SceneError: If a file is no raster, or a world file holds no transform.
         BandError: If the image lacks one of the bands.
-        LabelError: If the mask is of another size than the image.
+        LabelError: If the mask is of another size than the image, or of another place.
         ConfigError: If `crs` is no CRS.
     """
     return read_scenes([(image, mask)], bands=bands, domain=domain, split=split, crs=crs)[0]
@@ -135,44 +144,73 @@ def read_scenes(
         SceneNotFoundError: If a file is missing.
         SceneError: If a file is no raster, or a world file holds no transform.
         BandError: If an image lacks one of the bands, or fits no pattern.
-        LabelError: If a mask is of another size than its image.
+        LabelError: If a mask is of another size than its image, or of another place.
         ConfigError: If `crs` is no CRS.
     """
     assigned = None if crs is None else _parse_crs(crs)
     cache = HeaderCache(folder)
-    scenes = []
+    scenes, faults = [], []
     for image, mask in pairs:
-        name = os.fspath(image)
-        header = cache.get(name)
-        transform, own_crs = Affine(*header.transform), header.crs_wkt
-        placed = header.transform != _NOWHERE
-        if not placed:
-            world = find_world_file(name, cache.names_beside(name))
-            if world is not None:
-                transform, placed = read_world_file(world), True
-        chosen = _bands_of(name, bands, header)
-        drawn = mask if isinstance(mask, VectorLabels) else None
-        mask_name = None if mask is None or isinstance(mask, VectorLabels) else os.fspath(mask)
-        scenes.append(
-            Scene(
-                image=name,
-                mask=mask_name,
-                crs=_known_crs(own_crs) if own_crs is not None else assigned if placed else None,
-                transform=transform,
-                height=header.height,
-                width=header.width,
-                bands=chosen,
-                dtype=header.dtypes[chosen[0] - 1],
-                nodata=header.nodata,
-                domain=domain,
-                split=split,
-                vectors=drawn,
-            )
-        )
-        if mask_name is not None:
-            _check_mask(scenes[-1], cache.get(mask_name))
+        try:
+            scene = _scene(image, mask, cache=cache, bands=bands, assigned=assigned)
+        except (SceneNotFoundError, SceneError, LabelError) as error:
+            faults.append((os.fspath(image), error))
+        else:
+            scenes.append(dataclasses.replace(scene, domain=domain, split=split))
     cache.save()
+    if faults:
+        raise _together(faults)
     return scenes
+
+
+def _scene(
+    image: str | os.PathLike[str],
+    mask: str | os.PathLike[str] | VectorLabels | None,
+    *,
+    cache: HeaderCache,
+    bands: Sequence[int] | Mapping[str, Sequence[int]] | None,
+    assigned: CRS | None,
+) -> Scene:
+    name = os.fspath(image)
+    header = cache.get(name)
+    transform, own_crs = Affine(*header.transform), header.crs_wkt
+    placed = header.transform != _NOWHERE
+    if not placed:
+        world = find_world_file(name, cache.names_beside(name))
+        if world is not None:
+            transform, placed = read_world_file(world), True
+    chosen = _bands_of(name, bands, header)
+    drawn = mask if isinstance(mask, VectorLabels) else None
+    mask_name = None if mask is None or isinstance(mask, VectorLabels) else os.fspath(mask)
+    scene = Scene(
+        image=name,
+        mask=mask_name,
+        crs=None if not placed else assigned if own_crs is None else _known_crs(own_crs),
+        transform=transform,
+        height=header.height,
+        width=header.width,
+        bands=chosen,
+        dtype=header.dtypes[chosen[0] - 1],
+        nodata=header.nodata,
+        vectors=drawn,
+    )
+    if mask_name is not None:
+        _check_mask(scene, cache.get(mask_name))
+    return scene
+
+
+def _together(faults: Sequence[tuple[str, CrossEarthError]]) -> CrossEarthError:
+    """The first error, with the names of the other files that have one."""
+    _, first = faults[0]
+    if len(faults) == 1:
+        return first
+    names = [Path(name).name for name, _ in faults[1:]]
+    more = ', …' if len(names) > _NAMED else ''
+    together = type(first)(
+        f'{first} - nor can {len(names)} others be used: {", ".join(names[:_NAMED])}{more}'
+    )
+    together.__cause__ = first
+    return together
 
 
 def _bands_of(
@@ -202,6 +240,15 @@ def _check_mask(scene: Scene, mask: Header) -> None:
             f'{scene.mask}: the mask is {mask.height}x{mask.width} pixels, but its image '
             f'{scene.image} is {scene.height}x{scene.width}: pair each image with the mask that '
             'was drawn on it'
+        )
+    if mask.transform == _NOWHERE or mask.crs_wkt is None or _known_crs(mask.crs_wkt) != scene.crs:
+        return
+    left, low, right, high = scene.bounds_xy
+    there = dataclasses.replace(scene, transform=Affine(*mask.transform)).bounds_xy
+    if there[0] >= right or there[2] <= left or there[1] >= high or there[3] <= low:
+        raise LabelError(
+            f'{scene.mask}: lies at {there}, but its image {scene.image} at {scene.bounds_xy}: '
+            'pair each image with the mask that was drawn on it'
         )
 
 

@@ -1,10 +1,11 @@
 """A table of scenes, read by windows of pixels or by geographic slices."""
 
 import math
+import operator
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, SupportsIndex
 
 import geopandas as gpd
 import numpy as np
@@ -14,9 +15,11 @@ import torch
 from affine import Affine
 from jaxtyping import Bool, Float, Float64, Integer, Shaped, UInt8
 from pyproj import CRS, Transformer
+from pyproj.exceptions import ProjError
 from torch import Tensor
-from torchgeo.datasets import GeoDataset
 
+from crossearth.datasets.combine import Combinable
+from crossearth.datasets.ground import nearest_turn, turn_of
 from crossearth.datasets.reader import SceneReader
 from crossearth.datasets.resample import resampled_scene
 from crossearth.datasets.scene import Scene
@@ -29,7 +32,7 @@ from crossearth.errors import (
     WindowError,
 )
 from crossearth.geometry import Window
-from crossearth.labels import IGNORE_INDEX, IdCodec, LabelCodec, LabelSpace
+from crossearth.labels import IGNORE_INDEX, ColourCodec, IdCodec, LabelCodec, LabelSpace
 from crossearth.radiometry import to_unit
 
 if TYPE_CHECKING:
@@ -45,9 +48,10 @@ _ALWAYS = pd.Interval(pd.Timestamp.min, pd.Timestamp.max, closed='both')
 _EDGE_POINTS = 21
 _GRID_TOLERANCE_PX = 0.01
 _MOST_PIXELS = 1 << 31
+_SAME_SIZE = 0.02  # a pixel is a little larger in one CRS than in another
 
 
-class SceneDataset(GeoDataset):
+class SceneDataset(Combinable):
     """Scenes of any CRS, size and domain, each read in its own pixels.
 
     Three keys are understood:
@@ -74,9 +78,9 @@ class SceneDataset(GeoDataset):
         codec: How mask files encode them, where a scene does not say; by default they hold class
             ids, and 255.
         ignore_nodata: Whether pixels without image data are ignored in the mask too.
-        dtype: `'native'` keeps the file's pixel type, `'float32'` converts the values, `'unit'`
-            scales them to [0, 1] by the scene's `value_range` or its type, so that scenes of
-            several types make one batch.
+        dtype: `'native'` keeps the file's pixels as they are, `'float32'` converts the values,
+            `'unit'` scales them to [0, 1] by the scene's `value_range` or its type, so that scenes
+            of several types make one batch. Converted or scaled, pixels without data are 0.
         gsd_m: Side of a pixel in metres on the ground; None for the files' own pixels.
         domain_weights: How often random windows come from each domain, relative to the others;
             None for as often as their areas say.
@@ -85,6 +89,7 @@ class SceneDataset(GeoDataset):
     Raises:
         SceneNotFoundError: If there are no scenes.
         BandError: If the scenes differ in their number of bands.
+        LabelError: If vectors draw a class that `labels` does not have.
         ConfigError: If scenes cannot be resampled, or weights do not fit the domains.
     """
 
@@ -107,6 +112,13 @@ class SceneDataset(GeoDataset):
                 raise BandError(
                     f'{scene.image}: {len(scene.bands)} bands, but {scenes[0].image} has '
                     f'{len(scenes[0].bands)}: pass bands=(...) with those that all scenes share'
+                )
+        for vectors in {id(scene.vectors): scene.vectors for scene in scenes}.values():
+            high = [i for i in (vectors.ids if vectors else []) if i != IGNORE_INDEX][-1:]
+            if high and high[0] >= labels.num_classes:
+                raise LabelError(
+                    f'{vectors}: draws class {high[0]}, {labels.name} has {labels.num_classes} '
+                    'classes: choose ids of its classes, or 255'
                 )
         self.scenes = tuple(
             scenes if gsd_m is None else [resampled_scene(scene, gsd_m) for scene in scenes]
@@ -134,15 +146,8 @@ class SceneDataset(GeoDataset):
 
         Scenes without a CRS have no row: their position is not known.
         """
-        placed = [(i, scene) for i, scene in enumerate(self.scenes) if scene.crs is not None]
-        crs = placed[0][1].crs if placed else None
-        footprints = [_footprint(scene, crs) for _, scene in placed]
-        times = pd.IntervalIndex([_ALWAYS] * len(placed), name='datetime')
-        table = {
-            'filepath': [scene.image for _, scene in placed],
-            'scene': [i for i, _ in placed],
-        }
-        return gpd.GeoDataFrame(table, index=times, geometry=footprints, crs=crs)
+        placed = [scene.crs for scene in self.scenes if scene.crs is not None]
+        return self._footprints(placed[0] if placed else None)
 
     @property  # type: ignore[override]  # scenes need not be georeferenced
     def crs(self) -> CRS | None:
@@ -152,22 +157,56 @@ class SceneDataset(GeoDataset):
 
     @crs.setter
     def crs(self, crs: CRS) -> None:
-        self.index.to_crs(crs, inplace=True)
+        if crs == self.crs:
+            return
+        if not len(self.index):
+            raise ConfigError(
+                'no scene is georeferenced, so the dataset has no CRS to change, and no place to '
+                'combine it by: use Window(scene, row, col, height, width)'
+            )
+        self.__dict__['index'] = self._footprints(CRS.from_user_input(crs))
+        self.__dict__.pop('_pixel_xy', None)
 
     @property
     def res(self) -> tuple[float, float]:
-        """Pixel size in x and y of the first georeferenced scene, in units of its CRS."""
-        scene = self.scenes[int(self.index['scene'].iloc[0])] if len(self.index) else self.scenes[0]
-        return _pixel_size(scene.transform)
+        """Pixel size in x and y of the first georeferenced scene, in units of `crs`."""
+        return self._pixel_xy
 
     @res.setter
     def res(self, res: float | tuple[float, float]) -> None:
         wanted = (res, res) if isinstance(res, int | float) else res
-        if not np.allclose(wanted, self.res, rtol=1e-6, atol=0):
+        if not np.allclose(wanted, self.res, rtol=_SAME_SIZE, atol=0):
             raise ConfigError(
                 f'a pixel size of {wanted} was asked for, the scenes have {self.res}: scenes are '
-                'read natively and cannot be resampled by setting res'
+                'read natively and cannot be resampled by setting res; open them with gsd_m'
             )
+
+    @cached_property
+    def _pixel_xy(self) -> tuple[float, float]:
+        if not len(self.index):
+            return _pixel_size(self.scenes[0].transform)
+        scene = self.scenes[int(self.index['scene'].iloc[0])]
+        if scene.crs == self.crs:
+            return _pixel_size(scene.transform)
+        middle = scene.width / 2, scene.height / 2
+        cols, rows = ([middle[i] + (i == step) for step in (2, 0, 1)] for i in (0, 1))
+        xs, ys = Transformer.from_crs(scene.crs, self.crs, always_xy=True).transform(
+            *_apply(scene.transform, cols, rows)
+        )
+        return (
+            float(np.hypot(xs[1] - xs[0], ys[1] - ys[0])),
+            float(np.hypot(xs[2] - xs[0], ys[2] - ys[0])),
+        )
+
+    def _footprints(self, crs: CRS | None) -> gpd.GeoDataFrame:
+        placed = [(i, scene) for i, scene in enumerate(self.scenes) if scene.crs is not None]
+        footprints = [_footprint(scene, crs) for _, scene in placed]
+        times = pd.IntervalIndex([_ALWAYS] * len(placed), name='datetime')
+        table = {
+            'filepath': [scene.image for _, scene in placed],
+            'scene': [i for i, _ in placed],
+        }
+        return gpd.GeoDataFrame(table, index=times, geometry=footprints, crs=crs)
 
     def __len__(self) -> int:
         return len(self.scenes)
@@ -179,7 +218,7 @@ class SceneDataset(GeoDataset):
             f'{self.labels.name}, {self.labels.num_classes} classes; CRS {self.crs}'
         )
 
-    def __getitem__(self, key: Window | int | GeoSlice) -> Sample:
+    def __getitem__(self, key: Window | SupportsIndex | GeoSlice) -> Sample:
         """The sample of a window, of a whole scene, or of a geographic slice.
 
         Raises:
@@ -190,11 +229,17 @@ class SceneDataset(GeoDataset):
         """
         if isinstance(key, Window):
             return self._sample(key)
-        if isinstance(key, int):
-            if not 0 <= key < len(self):
-                raise WindowError(f'scene {key} of {len(self)}: expected 0 to {len(self) - 1}')
-            return self._sample(self.whole(key))
-        return self._mosaic(self._windows_of(key))
+        if isinstance(key, slice | tuple):
+            return self._mosaic(self._windows_of(key))
+        try:
+            scene = operator.index(key)  # numpy's integers too
+        except TypeError as error:
+            raise WindowError(
+                f'{key!r} is no index: expected a Window, an int, or [x0:x1, y0:y1]'
+            ) from error
+        if not 0 <= scene < len(self):
+            raise WindowError(f'scene {scene} of {len(self)}: expected 0 to {len(self) - 1}')
+        return self._sample(self.whole(scene))
 
     def whole(self, scene: int) -> Window:
         """The window that is a whole scene."""
@@ -205,12 +250,16 @@ class SceneDataset(GeoDataset):
         """Class ids of a window, without a look at its image; 255 outside the scene.
 
         Raises:
+            WindowError: If the window lies outside the scenes.
             SceneError: If the scene has no labels, or they cannot be read.
             LabelError: If the mask holds an id that no class has.
         """
-        scene = self.scenes[window.scene]
+        scene = self._scene_of(window)
         return self._reader.labels(
-            scene, window, lambda raw: self._decode(scene, window.scene, raw)
+            scene,
+            window,
+            lambda raw: self._decode(scene, window.scene, raw),
+            coloured=isinstance(scene.codec or self.codec, ColourCodec),
         )
 
     def plot(self, sample: Sample, *, title: str = '') -> 'Figure':
@@ -238,7 +287,7 @@ class SceneDataset(GeoDataset):
         }
         return draw_panels(_shown(sample['image']), maps, self.labels, title=title)
 
-    def _sample(self, window: Window) -> Sample:
+    def _scene_of(self, window: Window) -> Scene:
         if window.scene >= len(self):
             raise WindowError(f'{window}: there are only {len(self)} scenes')
         scene = self.scenes[window.scene]
@@ -248,9 +297,13 @@ class SceneDataset(GeoDataset):
                 f'{window} lies outside {scene.image}, which has {scene.height} rows and '
                 f'{scene.width} columns'
             )
+        return scene
+
+    def _sample(self, window: Window) -> Sample:
+        scene = self._scene_of(window)
         pixels, valid = self._reader.image(scene, window)
         sample: Sample = {
-            'image': self._typed(torch.from_numpy(pixels), scene),
+            'image': self._typed(pixels, valid, scene),
             'domain': torch.tensor(self._numbers[scene.domain]),
             'index': torch.tensor(window.scene),
             'transform': _matrix(scene.transform, window),
@@ -259,10 +312,20 @@ class SceneDataset(GeoDataset):
             sample['mask'] = torch.from_numpy(self._labels(window, valid)).long()
         return sample
 
-    def _typed(self, image: Shaped[Tensor, 'c h w'], scene: Scene) -> Shaped[Tensor, 'c h w']:
-        if self.dtype == 'unit':
-            return to_unit(image, value_range=scene.value_range)
-        return image.float() if self.dtype == 'float32' else image
+    def _typed(
+        self,
+        pixels: Shaped[np.ndarray, 'c h w'],
+        valid: Bool[np.ndarray, 'h w'] | None,
+        scene: Scene,
+    ) -> Shaped[Tensor, 'c h w']:
+        if self.dtype == 'native':
+            return torch.from_numpy(pixels)
+        if valid is not None:  # -9999 has no brightness, and one NaN spoils a batch
+            pixels = np.where(valid, pixels, np.zeros((), pixels.dtype))
+        image = torch.from_numpy(pixels)
+        return (
+            to_unit(image, value_range=scene.value_range) if self.dtype == 'unit' else image.float()
+        )
 
     def _labels(
         self, window: Window, valid: Bool[np.ndarray, 'h w'] | None
@@ -303,7 +366,7 @@ class SceneDataset(GeoDataset):
         """
         x0, x1, y0, y1 = self._resolve(key)
         box = shapely.box(x0, y0, x1, y1)
-        overlap = self.index.geometry.intersection(box).area.to_numpy()
+        overlap = shapely.area(shapely.intersection(self.index.geometry.to_numpy(), box))
         order = [int(i) for i in np.argsort(-overlap, kind='stable') if overlap[i] > 0]
         if not order:
             raise WindowError(
@@ -334,7 +397,7 @@ class SceneDataset(GeoDataset):
         x = parts[0]
         y = parts[1] if len(parts) > 1 else slice(None)
         for part, size in zip((x, y), self.res, strict=True):
-            if part.step is not None and not np.isclose(part.step, size, rtol=1e-6):
+            if part.step is not None and not np.isclose(part.step, size, rtol=_SAME_SIZE, atol=0):
                 raise ConfigError(
                     f'slice asks for a pixel size of {part.step}, the scenes have {size}: scenes '
                     'are read natively, leave the step out'
@@ -350,8 +413,10 @@ class SceneDataset(GeoDataset):
         """The window of whole pixels nearest to a box, or around it if the CRS is another."""
         scene = self.scenes[index]
         xs, ys = _ring(bounds_xy)
-        if scene.crs != self.crs:
+        if scene.crs is not None and scene.crs != self.crs:
             xs, ys = Transformer.from_crs(self.crs, scene.crs, always_xy=True).transform(xs, ys)
+            middle, _ = scene.transform @ (scene.width / 2, scene.height / 2)
+            xs = nearest_turn(np.asarray(xs), middle, turn=turn_of(scene.crs)).tolist()
         cols, rows = _apply(~scene.transform, xs, ys)
         # The size is that of the box wherever it begins; halves go up, never to the even number.
         row, col = (math.floor(float(start.min()) + 0.5) for start in (rows, cols))
@@ -407,11 +472,10 @@ def _shown(image: Shaped[Tensor, 'c h w']) -> UInt8[np.ndarray, 'c h w']:
     pixels = image.numpy()
     if pixels.dtype == np.uint8:
         return pixels
-    low, high = np.nanpercentile(pixels, (2, 98))
-    scaled = (pixels - low) / max(float(high - low), 1e-12)
-    stretched: UInt8[np.ndarray, 'c h w'] = (np.nan_to_num(scaled).clip(0, 1) * 255).astype(
-        np.uint8
-    )
+    known = np.isfinite(pixels)
+    low, high = np.percentile(pixels[known], (2, 98)) if known.any() else (0.0, 1.0)
+    scaled = (np.where(known, pixels, low) - low) / max(float(high - low), 1e-12)
+    stretched: UInt8[np.ndarray, 'c h w'] = (scaled.clip(0, 1) * 255).astype(np.uint8)
     return stretched
 
 
@@ -444,8 +508,17 @@ def _ring(bounds_xy: tuple[float, float, float, float]) -> tuple[list[float], li
 def _footprint(scene: Scene, crs: CRS | None) -> shapely.Polygon:
     cols, rows = _ring((0.0, 0.0, float(scene.width), float(scene.height)))
     xs, ys = _apply(scene.transform, cols, rows)
-    if scene.crs != crs:
-        xs, ys = Transformer.from_crs(scene.crs, crs, always_xy=True).transform(xs, ys)
+    if crs is not None and scene.crs != crs:
+        try:
+            transformer = Transformer.from_crs(scene.crs, crs, always_xy=True)
+        except ProjError as error:
+            raise ConfigError(
+                f'{scene.image}: nothing leads from its CRS to that of the dataset, {crs.name} '
+                f'({error}): read it in a dataset of its own'
+            ) from error
+        xs, ys = transformer.transform(xs, ys)
+        # A footprint goes on across the antimeridian.
+        xs = nearest_turn(np.asarray(xs), xs[0], turn=turn_of(crs)).tolist()
     return shapely.Polygon(np.stack([xs, ys], axis=1))
 
 

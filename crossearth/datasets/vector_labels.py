@@ -1,5 +1,6 @@
 """Labels drawn as polygons or lines, burned into the windows that are read."""
 
+import contextlib
 import functools
 import os
 from collections.abc import Mapping
@@ -13,11 +14,13 @@ from affine import Affine
 from fiona.errors import FionaError
 from jaxtyping import UInt8
 from pyproj import CRS, Transformer
+from pyproj.exceptions import CRSError
 from rasterio.features import rasterize
 from shapely.geometry.base import BaseGeometry
 
-from crossearth.datasets.ground import local_metric_crs
+from crossearth.datasets.ground import local_metric_crs, turn_of
 from crossearth.errors import ConfigError, LabelError, SceneError, SceneNotFoundError
+from crossearth.labels import IGNORE_INDEX
 
 __all__ = ['VectorLabels']
 
@@ -43,8 +46,9 @@ class VectorLabels:
         crs: CRS of a file that names none.
 
     Raises:
-        ConfigError: If only one of `attribute` and `classes` is given, or the width is not
-            positive.
+        ConfigError: If only one of `attribute` and `classes` is given, the width is not positive,
+            or `crs` is no CRS.
+        LabelError: If a class is no whole number from 0 to 255.
 
     Example:
         >>> VectorLabels('roads.gpkg', line_width_m=7.0).background
@@ -68,6 +72,22 @@ class VectorLabels:
             )
         if self.line_width_m is not None and not self.line_width_m > 0:
             raise ConfigError(f'line_width_m is {self.line_width_m}: expected metres, more than 0')
+        wrong = [i for i in self.ids if i not in range(IGNORE_INDEX + 1)]
+        if wrong:
+            raise LabelError(f'class ids {wrong} are out of range: expected 0 to {IGNORE_INDEX}')
+        if self.crs is not None:
+            try:
+                CRS.from_user_input(self.crs)
+            except CRSError as error:
+                raise ConfigError(
+                    f"crs={self.crs!r} is no CRS: expected one such as 'EPSG:4326'"
+                ) from error
+
+    @property
+    def ids(self) -> list[int]:
+        """Every id that a mask may hold, 255 among them if something is ignored."""
+        drawn = [self.class_id] if self.classes is None else self.classes.values()
+        return sorted({self.background, *drawn})
 
     def burn(
         self, crs: CRS | None, transform: Affine, *, height: int, width: int
@@ -84,7 +104,8 @@ class VectorLabels:
             ConfigError: If the grid or the file has no CRS.
             SceneNotFoundError: If the file is missing.
             SceneError: If it is no vector file, or has no such layer.
-            LabelError: If a feature is a point, a line without a width, or of an unknown class.
+            LabelError: If a feature is a point, a line without a width, or of an unknown class, or
+                the file has no such field.
         """
         if crs is None:
             raise ConfigError(
@@ -96,12 +117,12 @@ class VectorLabels:
         corners = np.array(
             [transform @ c for c in ((0, 0), (width, 0), (width, height), (0, height))]
         )
-        touched = sorted(shapes.tree.query(shapely.Polygon(corners), predicate='intersects'))
-        if touched:
+        here = shapely.Polygon(corners)
+        drawn = {i: shapes.tree.geometries[i] for i in shapes.tree.query(here, 'intersects')}
+        drawn |= _near(shapes, here, crs)
+        if drawn:
             rasterize(
-                ((shapes.tree.geometries[i], shapes.ids[i]) for i in touched),
-                out=ids,
-                transform=transform,
+                ((drawn[i], shapes.ids[i]) for i in sorted(drawn)), out=ids, transform=transform
             )
         return ids
 
@@ -114,7 +135,7 @@ class _Frozen:
         classes = None if labels.classes is None else tuple(sorted(labels.classes.items(), key=str))
         self._key = (
             os.fspath(labels.path), labels.class_id, labels.attribute, classes,
-            labels.line_width_m, labels.layer, labels.crs,
+            labels.line_width_m, labels.layer, labels.crs, _stamp(os.fspath(labels.path)),
         )  # fmt: skip
 
     def __hash__(self) -> int:
@@ -126,8 +147,22 @@ class _Frozen:
 
 @dataclass(frozen=True, slots=True)
 class _Features:
+    """Features in the CRS of a grid; those that reach further than it can show in their own."""
+
     tree: shapely.STRtree
     ids: list[int]
+    far: dict[int, BaseGeometry]
+    own: CRS
+
+
+def _stamp(name: str) -> tuple[int, ...]:
+    """What changes with a file, and with the attributes beside a Shapefile."""
+    parts = []
+    for path in (name, f'{name.removesuffix(".shp")}.dbf'):
+        with contextlib.suppress(OSError):
+            about = os.stat(path)  # noqa: PTH116  # asked once a window
+            parts += [about.st_size, about.st_mtime_ns]
+    return tuple(parts)
 
 
 @functools.lru_cache(maxsize=64)
@@ -141,6 +176,11 @@ def _features(key: _Frozen, wkt: str) -> _Features:
             own = source.crs_wkt or labels.crs
             if not own:
                 raise ConfigError(f"{name}: names no CRS; pass crs='EPSG:...', the one it is in")
+            fields = list(source.schema['properties'])
+            if labels.attribute is not None and labels.attribute not in fields:
+                raise LabelError(
+                    f'{name}: has no field {labels.attribute!r}, expected one of {fields}'
+                )
             for feature in source:
                 if feature.geometry is None:
                     continue
@@ -157,7 +197,36 @@ def _features(key: _Frozen, wkt: str) -> _Features:
         ) from error
     own_crs, crs = CRS.from_user_input(own), CRS.from_wkt(wkt)
     drawn = [_as_area(labels, name, geometry, own_crs) for geometry in geometries]
-    return _Features(shapely.STRtree(_project(drawn, own_crs, crs)), ids)
+    moved = _project(drawn, own_crs, crs)
+    turn = turn_of(own_crs)
+    far = {}
+    for i, (geometry, there) in enumerate(zip(drawn, moved, strict=True)):
+        left, _, right, _ = geometry.bounds if not geometry.is_empty else (0.0,) * 4
+        wide = turn is not None and own_crs != crs and right - left > turn / 6
+        if wide or not np.isfinite(shapely.get_coordinates(there)).all():
+            far[i], moved[i] = shapely.make_valid(geometry), shapely.Polygon()
+    return _Features(shapely.STRtree(moved), ids, far, own_crs)
+
+
+def _near(shapes: _Features, here: shapely.Polygon, crs: CRS) -> dict[int, BaseGeometry]:
+    """The parts of far-reaching features around a window, in its CRS.
+
+    A continent cannot be shown in a UTM zone; what of it lies around a window can.
+    """
+    if not shapes.far:
+        return {}
+    ring = shapely.segmentize(here.exterior, here.exterior.length / 64)
+    (around,) = _project([shapely.Polygon(ring)], crs, shapes.own)
+    if not np.isfinite(shapely.get_coordinates(around)).all():
+        return {}
+    left, low, right, high = around.bounds
+    x, y = (right - left) / 10, (high - low) / 10
+    parts = {
+        i: shapely.clip_by_rect(geometry, left - x, low - y, right + x, high + y)
+        for i, geometry in shapes.far.items()
+    }
+    kept = {i: part for i, part in parts.items() if not part.is_empty and part.area > 0}
+    return dict(zip(kept, _project(list(kept.values()), shapes.own, crs), strict=True))
 
 
 def _class_of(labels: VectorLabels, name: str, feature: fiona.Feature) -> int:

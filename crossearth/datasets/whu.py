@@ -27,8 +27,9 @@ from crossearth.labels import BUILDING
 __all__ = ['WHUBuildingAerial', 'WHUBuildingSatellite']
 
 _TILE_PX = 512
-# Columns and rows of each whole image, in tiles. Which is which, and that tiles count from 1, is
-# taken from their descriptions and names; their sum, 17388, is that of the archive.
+# Columns and rows of each whole image, in tiles. Their sum, 17388, is that of the archive, and the
+# counts of its splits say which is which: 186 x 54 + 67 x 54 train, 69 x 54 = 3726 test. That names
+# are image_number, row by row, is taken from them; from what number they count is an argument.
 _GRIDS = {1: (186, 54), 2: (67, 54), 3: (69, 54)}
 _WHOLE_CRS = 'EPSG:3395'
 _WHOLE_PIXEL = 0.33957  # units of EPSG:3395, which are 1.2 times a metre there
@@ -146,7 +147,9 @@ class WHUBuildingSatellite(ArchiveDataset):
         root: Folder of the archive, or of the reference's chips.
         split: `'train'` or `'test'`.
         corners_xy: Upper-left corner of the whole images, by their number, in EPSG:3395; None to
-            read tiles without coordinates.
+            read tiles without coordinates. The archive's tiles do not tell them: they are those of
+            the whole images that it holds beside the tiles.
+        first_number: Number of the first tile of an image, where a copy does not count from 1.
         dtype: As of `SceneDataset`.
         gsd_m: As of `SceneDataset`; needs `corners_xy`.
         download: There is no public link: True raises an error that says how to get the archive.
@@ -163,12 +166,13 @@ class WHUBuildingSatellite(ArchiveDataset):
         *,
         split: Literal['train', 'test'] = 'train',
         corners_xy: Mapping[int, tuple[float, float]] | None = None,
+        first_number: Literal[0, 1] = 1,
         dtype: PixelType = 'native',
         gsd_m: float | None = None,
         download: bool = False,
     ) -> None:
         self.archive.part(split=split)
-        self._corners_xy = corners_xy
+        self._corners_xy, self._first_number = corners_xy, first_number
         layouts = [
             Layout(
                 name='original',
@@ -192,7 +196,7 @@ class WHUBuildingSatellite(ArchiveDataset):
     def _place(self, scene: Scene) -> Scene:
         if self._corners_xy is None:
             return scene
-        image, row, col = tile_place(scene.image)
+        image, row, col = tile_place(scene.image, first_number=self._first_number)
         if image not in self._corners_xy:
             raise ConfigError(f'{scene.image}: corners_xy has no image {image}; give it its corner')
         x, y = self._corners_xy[image]
@@ -204,8 +208,12 @@ class WHUBuildingSatellite(ArchiveDataset):
         )
 
 
-def tile_place(name: str | os.PathLike[str]) -> tuple[int, int, int]:
+def tile_place(name: str | os.PathLike[str], *, first_number: int = 1) -> tuple[int, int, int]:
     """The whole image that a tile was cut from, and its row and column there, in tiles from 0.
+
+    Args:
+        name: Path of the tile.
+        first_number: Number of the first tile of an image.
 
     Raises:
         ConfigError: If the name is none of a tile, or its number is outside of its image.
@@ -216,11 +224,12 @@ def tile_place(name: str | os.PathLike[str]) -> tuple[int, int, int]:
     """
     stem = Path(name).stem
     match = re.fullmatch(r'(\d+)_(\d+)', stem)
-    image, number = (int(match[1]), int(match[2]) - 1) if match else (0, 0)
+    image, number = (int(match[1]), int(match[2]) - first_number) if match else (0, 0)
     columns, rows = _GRIDS.get(image, (0, 0))
     if not 0 <= number < columns * rows:
         raise ConfigError(
             f'{os.fspath(name)}: names no place; expected image_number such as 1_165, of images '
-            f'{", ".join(f"{i} with {c * r} tiles" for i, (c, r) in _GRIDS.items())}'
+            f'{", ".join(f"{i} with {c * r} tiles" for i, (c, r) in _GRIDS.items())}, counted from '
+            f'{first_number}: pass first_number if this copy counts otherwise'
         )
     return image, number // columns, number % columns

@@ -1,5 +1,6 @@
 """World files: six numbers beside an image that say where its pixels lie."""
 
+import math
 import os
 from collections.abc import Collection
 from pathlib import Path
@@ -32,15 +33,16 @@ def read_world_file(path: str | os.PathLike[str]) -> Affine:
         ...     read_world_file(path) @ (0, 0)
         (366676.0, 5808300.0)
     """
-    words = Path(path).read_text(encoding='latin-1').split()
+    # Some writers begin with a byte order mark, or add a line of their own after the six.
+    words = Path(path).read_bytes().removeprefix(b'\xef\xbb\xbf').decode('latin-1').split()
     try:
-        a, d, b, e, x, y = (float(word.replace(',', '.')) for word in words)
+        a, d, b, e, x, y = (float(word.replace(',', '.')) for word in words[:6])
     except ValueError as error:
         raise SceneError(
             f'{os.fspath(path)}: holds {len(words)} words, expected the six numbers of a world '
             'file: fetch it again, or remove it to read the image without coordinates'
         ) from error
-    if a * e == b * d:
+    if not all(map(math.isfinite, (a, b, d, e, x, y))) or a * e == b * d:
         raise SceneError(f'{os.fspath(path)}: its pixels have no area; fetch the file again')
     centre = Affine(a, b, x, d, e, y)
     return centre @ Affine.translation(-0.5, -0.5)

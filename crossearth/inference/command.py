@@ -8,6 +8,7 @@ The command line gives a parser and prints what `run_…` returns:
 
 import argparse
 import functools
+import hashlib
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,12 @@ from torch import nn
 from tqdm import tqdm
 
 from crossearth.errors import ConfigError, SceneError
+from crossearth.inference.estimate import SceneEstimate, estimate_scene
 from crossearth.inference.many import Outcome, predict_scenes
-from crossearth.inference.predict import SceneEstimate, estimate_scene, predict_scene
+from crossearth.inference.predict import predict_scene
 from crossearth.inference.sources import find_scenes, tasks_of
 from crossearth.inference.vectors import vectorize
-from crossearth.labels import BUILDING, ISPRS, ROAD, LabelSpace
+from crossearth.labels import BUILDING, ISPRS, ROAD
 
 __all__ = ['add_predict_arguments', 'add_vectorize_arguments', 'run_predict', 'run_vectorize']
 
@@ -41,11 +43,23 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--threads', type=int, help='of the CPU (default: all)')
 
     seeing = parser.add_argument_group('what the model sees')
-    seeing.add_argument('--bands', type=int, nargs='+', help='counted from 1')
     seeing.add_argument(
-        '--value-range', type=float, nargs=2, metavar=('LOW', 'HIGH'), help='become 0 and 1'
+        '--bands', type=int, nargs='+', help='counted from 1 (default: those of the weights)'
+    )
+    seeing.add_argument(
+        '--value-range',
+        type=float,
+        nargs=2,
+        metavar=('LOW', 'HIGH'),
+        help='become 0 and 1 (default: those of the weights)',
     )
     seeing.add_argument('--gsd-m', type=float, help='ground sampling distance of training, metres')
+    seeing.add_argument(
+        '--return-by',
+        choices=['nearest', 'bilinear'],
+        default='nearest',
+        help='how it comes back to the grid of the scene (default: %(default)s)',
+    )
     seeing.add_argument('--tile-px', type=int, default=512, help='(default: %(default)s)')
     overlap = seeing.add_mutually_exclusive_group()
     overlap.add_argument('--overlap', type=float, default=1 / 3, help='part of a window')
@@ -151,6 +165,7 @@ def run_predict(arguments: argparse.Namespace) -> str:
             load,
             tasks,
             settings=settings,
+            model_id=_checksum(arguments.weights),
             workers=arguments.workers,
             engine=arguments.engine,
             address=arguments.address,
@@ -205,14 +220,6 @@ def _shard(text: str) -> tuple[int, int]:
     return int(index), int(count)
 
 
-def _labels(arguments: argparse.Namespace) -> LabelSpace | None:
-    """The label space that was named, else that of the weights file."""
-    if arguments.labels is not None:
-        return _LABELS[arguments.labels]
-    labels: LabelSpace | None = _models().read_model_info(arguments.weights).labels
-    return labels
-
-
 def _load(weights: str, device: str) -> nn.Module:
     model: nn.Module = _models().load_model(weights)
     try:
@@ -222,13 +229,22 @@ def _load(weights: str, device: str) -> nn.Module:
         raise ConfigError(f'device {device!r} cannot be used ({reason}): try cpu') from error
 
 
+def _checksum(weights: str) -> str:
+    with Path(weights).open('rb') as file:
+        return hashlib.file_digest(file, 'sha256').hexdigest()
+
+
 def _models() -> Any:
     # only where it is used: mapping with a model of one's own needs none of its builders
     return import_module('crossearth.models')
 
 
 def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Arguments of `predict_scene` that hold for one scene and for many."""
+    """Arguments of `predict_scene` that hold for one scene and for many.
+
+    What is not said is as the weights file says.
+    """
+    info = _models().read_model_info(arguments.weights)
     value_range = arguments.value_range
     return {
         'tile_px': arguments.tile_px,
@@ -236,9 +252,9 @@ def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
         'stride_px': arguments.stride_px,
         'blend': arguments.blend,
         'combine': arguments.combine,
-        'bands': arguments.bands,
-        'value_range': None if value_range is None else tuple(value_range),
-        'labels': _labels(arguments),
+        'bands': info.bands if arguments.bands is None else tuple(arguments.bands),
+        'value_range': info.value_range if value_range is None else tuple(value_range),
+        'labels': info.labels if arguments.labels is None else _LABELS[arguments.labels],
         'nodata': arguments.nodata,
         'augment': arguments.augment,
         'cog': arguments.cog,
@@ -246,6 +262,7 @@ def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
         'batch_size': arguments.batch_size,
         'autocast': None if arguments.autocast is None else _AUTOCAST[arguments.autocast],
         'gsd_m': arguments.gsd_m,
+        'return_by': arguments.return_by,
         'memory_mb': arguments.memory_mb,
         'on_read_error': arguments.on_read_error,
         'resume': arguments.resume,
@@ -272,6 +289,7 @@ def _estimate(model: nn.Module, scenes: list[str], arguments: argparse.Namespace
             batch_size=settings['batch_size'],
             autocast=settings['autocast'],
             gsd_m=settings['gsd_m'],
+            return_by=settings['return_by'],
             memory_mb=settings['memory_mb'],
             shard_px=settings['shard_px'] if kept else None,
         )

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from affine import Affine
 from rasterio.control import GroundControlPoint
@@ -57,6 +57,22 @@ class Georeference:
     def has_transform(self) -> bool:
         """Whether there is a transform: rasters without one have the identity."""
         return not bool(self.transform == Affine.identity())
+
+    @property
+    def tie(self) -> Literal['transform', 'gcps', 'rpcs'] | None:
+        """What its pixels are tied to the ground by, the most exact first; None for nothing."""
+        if self.crs is not None and self.has_transform:
+            return 'transform'
+        if self.gcps and self.gcps_crs is not None:
+            return 'gcps'
+        return None if self.rpcs is None else 'rpcs'
+
+    @property
+    def tie_crs(self) -> CRS | None:
+        """CRS of the coordinates that `tie` gives."""
+        if self.tie == 'rpcs':
+            return CRS.from_epsg(4326)
+        return self.gcps_crs if self.tie == 'gcps' else self.crs
 
     def creation_options(self) -> MappingProxyType[str, Any]:
         """Arguments for `rasterio.open(..., 'w')`.

@@ -14,6 +14,7 @@ import pyproj
 from affine import Affine
 from jaxtyping import Float64
 from rasterio.crs import CRS
+from rasterio.transform import GCPTransformer, RPCTransformer
 
 from crossearth.errors import ConfigError
 from crossearth.geometry import local_projection
@@ -29,6 +30,7 @@ __all__ = [
 
 _WGS84 = CRS.from_epsg(4326)
 _SAME_GSD = 0.02  # scenes this close to the asked ground sampling distance are not resampled
+_FINEST = 50
 _LARGEST_EXTENT_M = 8e6  # beyond, no projection is fair to all of a scene
 
 type Points = tuple[Float64[np.ndarray, ' n'], Float64[np.ndarray, ' n']]
@@ -62,26 +64,48 @@ class PixelPath:
         name: Of the raster, for messages.
 
     Raises:
-        ConfigError: If the raster has no CRS and transform.
+        ConfigError: If nothing ties the raster to the ground, or its CRS is of no place on it.
     """
 
     def __init__(self, georeference: Georeference, crs: CRS, *, name: str) -> None:
-        if georeference.crs is None or not georeference.has_transform:
-            held = 'ground control points or rational polynomials, no transform'
+        from_crs = georeference.tie_crs
+        if georeference.tie is None or from_crs is None:
             raise ConfigError(
-                f'{name} has {held if georeference.gcps or georeference.rpcs else "no CRS"}, so '
-                'its pixels have no one size on the ground: map it without gsd_m, or warp it first'
+                f'{name} has no CRS, so its pixels have no size on the ground: map it without '
+                'gsd_m, or georeference it first'
             )
         self._affine = georeference.transform
-        self._project = pyproj.Transformer.from_crs(
-            pyproj.CRS.from_wkt(georeference.crs.to_wkt()),
-            pyproj.CRS.from_wkt(crs.to_wkt()),
-            always_xy=True,
-        )
+        self._fitted: GCPTransformer | RPCTransformer | None = None
+        if georeference.tie == 'gcps':
+            self._fitted = GCPTransformer(list(georeference.gcps))
+        elif georeference.tie == 'rpcs':
+            assert georeference.rpcs is not None
+            # on one height, that of the middle of the scene: relief moves pixels on the ground,
+            # the same way there and back
+            self._fitted = RPCTransformer(
+                georeference.rpcs,
+                RPC_HEIGHT=georeference.rpcs.height_off,
+                RPC_PIXEL_ERROR_THRESHOLD=0.01,
+            )
+        try:
+            self._project = pyproj.Transformer.from_crs(
+                pyproj.CRS.from_wkt(from_crs.to_wkt()),
+                pyproj.CRS.from_wkt(crs.to_wkt()),
+                always_xy=True,
+            )
+        except pyproj.exceptions.ProjError as error:
+            raise ConfigError(
+                f'{name} has a CRS that lies nowhere on the globe ({from_crs.to_wkt()[:60]}…): map '
+                'it without gsd_m, or georeference it first'
+            ) from error
 
     def __call__(self, cols: Float64[np.ndarray, ' n'], rows: Float64[np.ndarray, ' n']) -> Points:
         """Coordinates of points, given in pixels from the upper-left corner of the raster."""
-        x, y = _apply(self._affine, cols, rows)
+        if self._fitted is None:
+            x, y = _apply(self._affine, cols, rows)
+        else:
+            xy = self._fitted.xy(rows, cols, offset='ul')
+            x, y = (np.asarray(values, np.float64) for values in xy)
         x, y = self._project.transform(x, y)
         return np.asarray(x, np.float64), np.asarray(y, np.float64)
 
@@ -141,8 +165,8 @@ def model_grid(
         both axes, and nothing is gained by resampling it.
 
     Raises:
-        ConfigError: If `gsd_m` is not positive, nothing ties the scene to the ground, or it covers
-            more of the globe than a projection is fair to.
+        ConfigError: If `gsd_m` is not positive or far too fine, nothing ties the scene to the
+            ground, or it covers more of the globe than a projection is fair to.
     """
     if not (math.isfinite(gsd_m) and gsd_m > 0):
         raise ConfigError(f'gsd_m is {gsd_m}: expected metres, more than 0')
@@ -151,6 +175,11 @@ def model_grid(
         raise ConfigError(f'{name}: the middle of the scene is not on the globe')
     if all(abs(size / gsd_m - 1) <= _SAME_GSD for size in (across, down)):
         return None
+    if gsd_m < max(across, down) / _FINEST:
+        raise ConfigError(
+            f'gsd_m is {gsd_m:g}, and the pixels of {name} are {across:g} by {down:g} m: more than '
+            f'{_FINEST} times finer shows nothing new; is it in metres?'
+        )
     span_m = max(across * width, down * height)
     if span_m > _LARGEST_EXTENT_M:
         raise ConfigError(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from crossearth.errors import ConfigError
+from crossearth.inference.allocator import keeping_freed_memory
 from crossearth.inference.background import Consumer
 from crossearth.inference.georeference import Georeference
 from crossearth.inference.grid import Grid, Unit, column_units
@@ -32,7 +33,7 @@ class Job:
         grid: Its windows.
         network: The model.
         batch_size: Windows in a batch.
-        layers: Rasters that are wanted, the labels first.
+        layers: Rasters that are made of its rows.
     """
 
     scene: Scene
@@ -94,11 +95,14 @@ class Job:
         scene, grid, network = self.scene, self.grid, self.network
         return {
             'scene': [Path(scene.name).name, scene.height, scene.width, str(scene.dtype)],
+            'files': scene.files(),
             'bands': scene.bands,
             'windows': [grid.tile_px, grid.stride_px, grid.blend, self.batch_size],
             'model': fingerprint(model),
             'running': network.describe(),
-            'layers': {name: [layer.dtype, layer.nodata] for name, layer in self.layers.items()},
+            'layers': {
+                name: [layer.dtype, str(layer.nodata)] for name, layer in self.layers.items()
+            },
             'units': [list(astuple(unit)) for unit in units],
         }
 
@@ -108,13 +112,18 @@ class Job:
         paths: Mapping[Product, Path],
         georeference: Georeference,
         advance: Callable[[int], None],
+        *,
+        draft: bool,
     ) -> int:
-        """Map one unit into files of its size.
+        """Map one unit into files of its size, drafts if they are a step to others.
 
         Returns:
             Number of windows that the model saw.
         """
         with ExitStack() as stack:
+            if self.network.device.type == 'cpu':
+                # for each unit anew: what one leaves in pieces would add up over many
+                stack.enter_context(keeping_freed_memory())
             writers = {
                 product: stack.enter_context(
                     RasterWriter(
@@ -123,6 +132,7 @@ class Job:
                         width=unit.width,
                         layer=self.layers[product],
                         georeference=georeference,
+                        draft=draft,
                     )
                 )
                 for product, path in paths.items()
@@ -163,7 +173,8 @@ class Job:
                 with parts.folder_for(index) as folder:
                     paths = {product: folder / f'{product}.tif' for product in self.layers}
                     self.scene.lost.clear()
-                    run = self.map_unit(unit, paths, Georeference.nowhere(), advance)
+                    nowhere = Georeference.nowhere()
+                    run = self.map_unit(unit, paths, nowhere, advance, draft=True)
                     lost = tuple(sorted(self.scene.lost))
                     receipt = parts.commit(index, paths, windows_run=run, lost=lost)
             else:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -87,6 +88,7 @@ def predict_scenes(
     tasks: Sequence[Task],
     *,
     settings: Mapping[str, Any],
+    model_id: str = '',
     workers: int = 1,
     engine: Engine = 'processes',
     address: str | None = None,
@@ -102,6 +104,8 @@ def predict_scenes(
             module or a `functools.partial` of one is.
         tasks: Scenes and their maps, see `tasks_of`.
         settings: Arguments of `predict_scene`, the same for all.
+        model_id: What tells the model from others, such as a checksum of its weights: maps of
+            another are made again.
         workers: Processes or actors. With 1 and `'processes'`, scenes are mapped in this process.
         engine: `'ray'` needs the extra `scale`.
         address: Of a Ray cluster; None starts one on this machine.
@@ -136,14 +140,14 @@ def predict_scenes(
 
     todo: deque[Task] = deque()
     for task in tasks:
-        record = _Record(task, settings)
+        record = _Record(task, settings, model_id)
         known = record.settled(max_failures=max_failures, retry=retry)
         if known is None:
             todo.append(task)
         else:
             settle(task, known)
     with _crew(load, settings, workers, engine, address) as crew:
-        for task, result in _work_off(crew, todo, settings, workers, max_failures):
+        for task, result in _work_off(crew, todo, settings, model_id, workers, max_failures):
             settle(task, result)
     return Summary(tuple(outcomes[task] for task in tasks), time.perf_counter() - start)
 
@@ -152,6 +156,7 @@ def _work_off(
     crew: '_Crew',
     todo: deque[Task],
     settings: Mapping[str, Any],
+    model_id: str,
     workers: int,
     max_failures: int,
 ) -> Iterator[tuple[Task, Outcome]]:
@@ -167,7 +172,7 @@ def _work_off(
             under_way, by_itself = 1, True
         for task, result in crew.take():
             under_way -= 1
-            record = _Record(task, settings)
+            record = _Record(task, settings, model_id)
             if isinstance(result, Outcome):
                 record.write_done(result)
                 yield task, result
@@ -190,9 +195,18 @@ class _Died(str):
 class _Record:
     """What earlier runs left beside a map: a receipt, or a list of failures."""
 
-    def __init__(self, task: Task, settings: Mapping[str, Any]) -> None:
+    def __init__(self, task: Task, settings: Mapping[str, Any], model_id: str) -> None:
         self._task = task
-        described = json.dumps([task.scene, sorted((k, str(v)) for k, v in settings.items())])
+        scene = Path(task.scene)
+        state = scene.stat() if scene.is_file() else None
+        described = json.dumps(
+            [
+                task.scene,
+                None if state is None else [state.st_size, state.st_mtime_ns],
+                model_id,
+                sorted((k, str(v)) for k, v in settings.items()),
+            ]
+        )
         self._key = hashlib.sha256(described.encode()).hexdigest()
         name = task.destination.name
         self._receipt = task.destination.with_name(f'{name}.receipt.json')
@@ -389,7 +403,7 @@ class _RayCrew:
         self, load: Loader, settings: Mapping[str, Any], workers: int, address: str | None
     ) -> None:
         try:
-            import ray
+            ray: Any = import_module('ray')
         except ImportError as error:
             raise ConfigError("engine='ray' needs Ray: pip install 'crossearth[scale]'") from error
         self._ray = ray

@@ -173,9 +173,12 @@ class Network:
             wanted = _first_channels(self._model)
             if wanted is not None and wanted != images.shape[1]:
                 numbers = ', '.join(map(str, range(1, wanted + 1)))
+                remedy = f'choose them with bands=({numbers})'
+                if images.shape[1] < wanted:
+                    remedy = 'map a scene that has them, or name one more than once in bands'
                 raise BandError(
                     f'{self._name}: {images.shape[1]} bands are given to a model that takes '
-                    f'{wanted}: choose them with bands=({numbers})'
+                    f'{wanted}: {remedy}'
                 ) from error
             error.add_note(f'raised by the model on {self._name}, images {tuple(images.shape)}')
             raise

@@ -1,42 +1,42 @@
 """A scene in, a georeferenced map out."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from crossearth.errors import ConfigError
 from crossearth.geometry import Window
-from crossearth.inference.allocator import keeping_freed_memory
-from crossearth.inference.grid import Blend, Grid, by_rows
-from crossearth.inference.ground import ModelGrid, model_grid
-from crossearth.inference.job import Job
-from crossearth.inference.network import Augment, Combine, Network, evaluating, model_device
+from crossearth.inference.grid import Blend, by_rows
+from crossearth.inference.network import Augment, Combine
+from crossearth.inference.opening import (
+    ReturnBy,
+    check_shards,
+    open_job,
+    output_paths,
+    stride_in_px,
+)
 from crossearth.inference.parts import Parts, parts_folder
-from crossearth.inference.products import Product, probability_layer
+from crossearth.inference.products import Product
+from crossearth.inference.progress import counting
 from crossearth.inference.qgis import write_qgis_style
-from crossearth.inference.returning import own_grid_pieces
-from crossearth.inference.scene import OnReadError, Scene, gdal_environment
+from crossearth.inference.returning import bring_back
+from crossearth.inference.scene import OnReadError
 from crossearth.inference.writer import (
-    BLOCK_PX,
-    Layer,
-    Piece,
     RasterWriter,
-    check_destination,
-    label_layer,
     optimise_for_cloud,
+    remove_leftovers,
     stacked,
     whole_file,
 )
 from crossearth.labels import LabelSpace
 
-__all__ = ['SceneEstimate', 'SceneMap', 'estimate_scene', 'predict_scene']
+__all__ = ['SceneMap', 'predict_scene']
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,35 +70,6 @@ class SceneMap:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class SceneEstimate:
-    """What mapping a scene would take.
-
-    Args:
-        height: Rows of the scene.
-        width: Columns of the scene.
-        model_height: Rows of the grid that the model sees.
-        model_width: Columns of the grid that the model sees.
-        num_classes: Number of classes.
-        windows: Windows that cover it.
-        windows_run: Windows that would run, those on the border of two units twice.
-        units: Parts that it would be mapped in.
-        memory_mb: Memory besides the model's own, in MiB.
-        seconds: Time that the model takes, where all of the scene has data.
-    """
-
-    height: int
-    width: int
-    model_height: int
-    model_width: int
-    num_classes: int
-    windows: int
-    windows_run: int
-    units: int
-    memory_mb: int
-    seconds: float
-
-
 def predict_scene(
     model: nn.Module | Callable[[Tensor], Tensor],
     source: str | Path,
@@ -109,7 +80,7 @@ def predict_scene(
     stride_px: int | None = None,
     blend: Blend = 'hann',
     combine: Combine = 'softmax',
-    bands: Sequence[int] | None = None,
+    bands: Sequence[int] | Sequence[str] | None = None,
     value_range: tuple[float | int, float | int] | None = None,
     labels: LabelSpace | None = None,
     nodata: int = 255,
@@ -123,6 +94,7 @@ def predict_scene(
     device: torch.device | str | None = None,
     autocast: torch.dtype | None = None,
     gsd_m: float | int | None = None,
+    return_by: ReturnBy = 'nearest',
     memory_mb: int | None = None,
     on_read_error: OnReadError = 'raise',
     resume: bool = False,
@@ -151,10 +123,12 @@ def predict_scene(
         stride_px: Pixels from one window to the next, instead of `overlap`.
         blend: Weight of a window's pixels where windows overlap, see `window_profile`.
         combine: What is averaged: `'softmax'` probabilities, or `'logits'`.
-        bands: Bands that the model takes, counted from 1; None for all but alpha bands.
+        bands: Bands that the model takes, counted from 1, or their names: the descriptions or the
+            colours of the scene's bands. A scene whose bands have none of these names, and are as
+            many, is taken as it is. None for all but alpha bands.
         value_range: Values of the scene that become 0 and 1; values outside are clipped. None for
-            the full range of unsigned integers (255, 65535); scenes of floats must then lie
-            in [0, 1].
+            the rule of training: integers are divided by the largest of their type (255, 65535,
+            32767), negative ones become 0, and floats must lie in [0, 1].
         labels: Class names and colours; None leaves them out.
         nodata: Label of pixels without data: all bands hold the scene's nodata value, a mask or
             an alpha band excludes them, or a band is not finite. Models see 0 there.
@@ -175,8 +149,12 @@ def predict_scene(
             Windows are summed in float32 either way.
         gsd_m: Ground sampling distance that the model was trained at, in metres. The scene is
             resampled to square pixels of that size on the ground, in a local projection, while it
-            is read, and the map is brought back to the scene's own grid by nearest pixels. A scene
-            that is within 2 % of it along both axes, or None, is mapped on its own grid.
+            is read, and the map is brought back to the scene's own grid. A scene that is within
+            2 % of it along both axes, or None, is mapped on its own grid.
+        return_by: How it is brought back: `'nearest'` gives a pixel the label of the nearest pixel
+            that the model saw; `'bilinear'` interpolates the averaged scores, probabilities or
+            logits as `combine` says, and then chooses, which takes 4 bytes a class for each pixel
+            of the model's grid on disk meanwhile.
         memory_mb: Memory in MiB for everything but the model. A scene that is too wide is mapped
             in full-height parts, and the result is the same. None for 208, or what parts of
             2048 px take if that is more.
@@ -218,19 +196,19 @@ def predict_scene(
         EPSG:32633 400000.0 [0 0 0 0 1 1 1 1 1]
     """
     start = time.perf_counter()
-    outputs = _outputs(source, destination, probabilities, confidence, entropy)
+    outputs = output_paths(source, destination, probabilities, confidence, entropy)
     if qgis_style and labels is None:
         raise ConfigError('qgis_style draws the classes of a label space: pass labels')
-    _check_shards(shard, shard_px)
+    check_shards(shard, shard_px)
     kept = resume or shard is not None
     with ExitStack() as stack:
-        job, native = _open_job(
+        opened = open_job(
             stack,
             model,
             source,
             outputs,
             tile_px=tile_px,
-            stride_px=_stride(tile_px, overlap, stride_px),
+            stride_px=stride_in_px(tile_px, overlap, stride_px),
             blend=blend,
             combine=combine,
             bands=bands,
@@ -242,20 +220,17 @@ def predict_scene(
             device=device,
             autocast=autocast,
             gsd_m=gsd_m,
+            return_by=return_by,
             on_read_error=on_read_error,
         )
+        job, native = opened.job, opened.native
         scene = job.scene
         units = job.units(memory_mb=memory_mb, shard_px=shard_px if kept else None)
         chosen = list(range(len(units)))
         if shard is not None:
             chosen = chosen[shard[0] - 1 :: shard[1]]
-        advance = stack.enter_context(
-            _progress(
-                progress,
-                sum(job.windows_of(units[index]) for index in chosen),
-                Path(destination).name,
-            )
-        )
+        total = sum(job.windows_of(units[index]) for index in chosen)
+        advance = stack.enter_context(counting(progress, total, Path(destination).name))
         parts: Parts | None = None
         if kept:
             settings = {'value_range': value_range, 'gsd_m': gsd_m, 'on_read_error': on_read_error}
@@ -269,27 +244,47 @@ def predict_scene(
                 windows_run += receipt.windows_run
                 lost |= set(receipt.lost)
         if shard is None:
+            if resume:
+                for path in outputs.values():
+                    remove_leftovers(path)
             # files take their names from the last to the first, and the map, which is the sign
             # that all is there, comes first
-            temporary = {
+            paths = {
                 product: stack.enter_context(whole_file(path)) for product, path in outputs.items()
             }
+            made: Mapping[Product, Path] = paths
+            if opened.is_resampled:
+                beside = paths['labels'].parent
+                made = {product: beside / f'model-{product}.tif' for product in job.layers}
+            draft = cog or opened.is_resampled
             if parts is None:
-                windows_run = job.map_unit(units[0], temporary, scene.georeference, advance)
+                windows_run = job.map_unit(units[0], made, scene.georeference, advance, draft=draft)
                 lost = scene.lost
-            for product, path in temporary.items():
-                if parts is not None:
-                    pieces = stacked(
-                        [[parts.path(index, product) for index in row] for row in by_rows(units)]
-                    )
-                    _write_all(path, scene, job.layers[product], pieces)
-                if scene is not native:
-                    on_model_grid = path.with_name(f'model-{path.name}')
-                    path.replace(on_model_grid)
-                    pieces = own_grid_pieces(native, on_model_grid)
-                    _write_all(path, native, job.layers[product], pieces)
-                    lost = native.lost
-                if cog:
+            else:
+                for product, path in made.items():
+                    rows = [[parts.path(i, product) for i in row] for row in by_rows(units)]
+                    with RasterWriter(
+                        path,
+                        height=scene.height,
+                        width=scene.width,
+                        layer=job.layers[product],
+                        georeference=scene.georeference,
+                        draft=draft,
+                    ) as writer:
+                        for piece in stacked(rows):
+                            writer.place(piece)
+            if opened.is_resampled:
+                bring_back(
+                    made,
+                    native,
+                    opened.layers,
+                    paths,
+                    are_logits=job.network.gives_logits,
+                    draft=cog,
+                )
+                lost = native.lost
+            if cog:
+                for product, path in paths.items():
                     optimise_for_cloud(path, overviews='mode' if product == 'labels' else 'average')
             if qgis_style and labels is not None:
                 write_qgis_style(outputs['labels'], labels)
@@ -307,255 +302,3 @@ def predict_scene(
         lost=tuple(sorted(lost)),
         seconds=time.perf_counter() - start,
     )
-
-
-def estimate_scene(
-    model: nn.Module | Callable[[Tensor], Tensor],
-    source: str | Path,
-    *,
-    tile_px: int = 512,
-    overlap: float | int = 1 / 3,
-    stride_px: int | None = None,
-    bands: Sequence[int] | None = None,
-    value_range: tuple[float | int, float | int] | None = None,
-    labels: LabelSpace | None = None,
-    augment: Augment = 'none',
-    batch_size: int | None = None,
-    device: torch.device | str | None = None,
-    autocast: torch.dtype | None = None,
-    gsd_m: float | int | None = None,
-    memory_mb: int | None = None,
-    shard_px: int | None = None,
-) -> SceneEstimate:
-    """What `predict_scene` would do and take, from three batches of the model and no pixel read.
-
-    Arguments are those of `predict_scene`; `shard_px` is None where nothing is to be resumed.
-
-    Returns:
-        The windows, the memory, and the time of the model alone.
-
-    Raises:
-        CrossEarthError: As `predict_scene`.
-
-    Example:
-        >>> import tempfile, numpy as np, rasterio
-        >>> path = Path(tempfile.mkdtemp()) / 'a.tif'
-        >>> with rasterio.open(
-        ...     path, 'w', width=900, height=700, count=1, dtype='uint8', crs='EPSG:32633',
-        ...     transform=rasterio.Affine(0.5, 0, 4e5, 0, -0.5, 5e6),
-        ... ) as scene:
-        ...     scene.write(np.ones((1, 700, 900), 'uint8'))
-        >>> estimate = estimate_scene(lambda images: images, path)
-        >>> estimate.windows, estimate.units
-        (6, 1)
-    """
-    with ExitStack() as stack:
-        job, native = _open_job(
-            stack,
-            model,
-            source,
-            ('labels',),
-            tile_px=tile_px,
-            stride_px=_stride(tile_px, overlap, stride_px),
-            blend='hann',
-            combine='softmax',
-            bands=bands,
-            value_range=value_range,
-            labels=labels,
-            nodata=65535,
-            augment=augment,
-            batch_size=batch_size,
-            device=device,
-            autocast=autocast,
-            gsd_m=gsd_m,
-            on_read_error='raise',
-        )
-        units = job.units(memory_mb=memory_mb, shard_px=shard_px)
-        windows_run = sum(job.windows_of(unit) for unit in units)
-        fixed, a_column = job.memory()
-        shape = (job.batch_size, len(job.scene.bands), *job.grid.tile_hw)
-        images = torch.zeros(shape, device=job.network.device)
-        spent = []
-        for _ in range(3):
-            start = time.perf_counter()
-            job.network.run(images).sum().item()  # waits for a device to be done
-            spent.append(time.perf_counter() - start)
-        return SceneEstimate(
-            height=native.height,
-            width=native.width,
-            model_height=job.scene.height,
-            model_width=job.scene.width,
-            num_classes=job.num_classes,
-            windows=len(job.grid),
-            windows_run=windows_run,
-            units=len(units),
-            memory_mb=-(-(fixed + a_column * max(unit.width for unit in units)) >> 20),
-            seconds=min(spent) * windows_run / job.batch_size,
-        )
-
-
-def _open_job(
-    stack: ExitStack,
-    model: nn.Module | Callable[[Tensor], Tensor],
-    source: str | Path,
-    products: Iterable[Product],
-    *,
-    tile_px: int,
-    stride_px: int,
-    blend: Blend,
-    combine: Combine,
-    bands: Sequence[int] | None,
-    value_range: tuple[float | int, float | int] | None,
-    labels: LabelSpace | None,
-    nodata: int,
-    augment: Augment,
-    batch_size: int | None,
-    device: torch.device | str | None,
-    autocast: torch.dtype | None,
-    gsd_m: float | int | None,
-    on_read_error: OnReadError,
-) -> tuple[Job, Scene]:
-    """The work, and the scene on its own grid, open until the stack unwinds."""
-    if batch_size is not None and batch_size < 1:
-        raise ConfigError(f'batch_size is {batch_size}: expected at least 1')
-    stack.enter_context(torch.inference_mode())
-    stack.enter_context(evaluating(model))
-    stack.enter_context(gdal_environment())
-
-    def open_scene(resampled: ModelGrid | None) -> Scene:
-        return stack.enter_context(
-            Scene(
-                source,
-                bands=bands,
-                value_range=value_range,
-                grid=resampled,
-                on_read_error=on_read_error,
-            )
-        )
-
-    native = open_scene(None)
-    resampled = _model_grid(native, gsd_m)
-    scene = native if resampled is None else open_scene(resampled)
-    stack.enter_context(gdal_environment(max(native.cache_bytes, scene.cache_bytes)))
-    network = Network(
-        model,
-        name=scene.name,
-        device=model_device(model, device),
-        combine=combine,
-        augment=augment,
-        autocast=autocast,
-        labels=labels,
-    )
-    if network.device.type == 'cpu':
-        stack.enter_context(keeping_freed_memory())
-    grid = Grid(scene.height, scene.width, tile_px=tile_px, stride_px=stride_px, blend=blend)
-    if batch_size is None:
-        batch_size = 1 if network.device.type == 'cpu' else 4
-    num_classes = network.count_classes((len(scene.bands), *grid.tile_hw))
-    layers = _layers(products, num_classes, nodata=nodata, labels=labels)
-    return Job(scene, grid, network, min(batch_size, len(grid)), layers), native
-
-
-def _model_grid(scene: Scene, gsd_m: float | int | None) -> ModelGrid | None:
-    if gsd_m is None:
-        return None
-    return model_grid(
-        scene.georeference,
-        height=scene.height,
-        width=scene.width,
-        gsd_m=float(gsd_m),
-        name=scene.name,
-    )
-
-
-def _write_all(path: Path, scene: Scene, layer: Layer, pieces: Iterator[Piece]) -> None:
-    with RasterWriter(
-        path,
-        height=scene.height,
-        width=scene.width,
-        layer=layer,
-        georeference=scene.georeference,
-    ) as writer:
-        for piece in pieces:
-            writer.place(piece)
-
-
-def _outputs(
-    source: str | Path,
-    destination: str | Path,
-    probabilities: str | Path | None,
-    confidence: str | Path | None,
-    entropy: str | Path | None,
-) -> dict[Product, Path]:
-    asked: dict[Product, str | Path | None] = {
-        'labels': destination,
-        'probabilities': probabilities,
-        'confidence': confidence,
-        'entropy': entropy,
-    }
-    outputs = {
-        product: check_destination(path, source)
-        for product, path in asked.items()
-        if path is not None
-    }
-    if len({path.resolve() for path in outputs.values()}) < len(outputs):
-        raise ConfigError('two outputs have the same name: choose one for each')
-    return outputs
-
-
-def _layers(
-    products: Iterable[Product], num_classes: int, *, nodata: int, labels: LabelSpace | None
-) -> dict[Product, Layer]:
-    names = () if labels is None else labels.classes
-    return {
-        product: label_layer(num_classes, nodata=nodata, labels=labels)
-        if product == 'labels'
-        else probability_layer(product, num_classes, names)
-        for product in products
-    }
-
-
-def _stride(tile_px: int, overlap: float | int, stride_px: int | None) -> int:
-    if stride_px is not None:
-        return stride_px
-    if not 0 <= overlap < 1:
-        raise ConfigError(
-            f'overlap is {overlap}: expected a part of the window, from 0 to below 1; '
-            'pass stride_px for pixels'
-        )
-    return max(round(tile_px * (1 - overlap)), 1)
-
-
-def _check_shards(shard: tuple[int, int] | None, shard_px: int) -> None:
-    if shard is not None and not 1 <= shard[0] <= shard[1]:
-        raise ConfigError(f'shard is {shard}: expected (i, n), the i-th of n, counted from 1')
-    if shard_px < BLOCK_PX or shard_px % BLOCK_PX:
-        raise ConfigError(
-            f'shard_px is {shard_px}: parts are cut between blocks of the file, choose a multiple '
-            f'of {BLOCK_PX}'
-        )
-
-
-@contextmanager
-def _progress(
-    progress: bool | Callable[[int, int], None], total: int, name: str
-) -> Iterator[Callable[[int], None]]:
-    if progress is False:
-        yield lambda _windows: None
-        return
-    if progress is True:
-        with tqdm(total=total, unit='window', desc=name, smoothing=0.1) as bar:
-
-            def move(windows: int) -> None:
-                bar.update(windows)
-
-            yield move
-        return
-    done = 0
-
-    def tell(windows: int) -> None:
-        nonlocal done
-        done += windows
-        progress(done, total)
-
-    yield tell

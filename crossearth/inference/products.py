@@ -8,12 +8,20 @@ import torch
 from jaxtyping import Bool, Float, Shaped, UInt8
 from torch import Tensor
 
-from crossearth.inference.stitching import most_likely
+from crossearth.inference.stitching import most_likely, require_finite
 from crossearth.inference.writer import Layer
 
-__all__ = ['NO_PROBABILITY', 'Product', 'entropy', 'probability_layer', 'quantise', 'render_rows']
+__all__ = [
+    'NO_PROBABILITY',
+    'Product',
+    'entropy',
+    'probability_layer',
+    'quantise',
+    'render_rows',
+    'score_layer',
+]
 
-type Product = Literal['labels', 'probabilities', 'confidence', 'entropy']
+type Product = Literal['labels', 'probabilities', 'confidence', 'entropy', 'scores']
 
 _STEPS = 254
 NO_PROBABILITY = 255
@@ -64,6 +72,11 @@ def probability_layer(product: Product, num_classes: int, names: tuple[str, ...]
     )
 
 
+def score_layer(num_classes: int) -> Layer:
+    """The raster of what was averaged, as it is: a step between two grids."""
+    return Layer('float32', num_classes, math.nan, {}, {})
+
+
 def render_rows(
     parts: list[Float[Tensor, 'k _ w']],
     valid: Bool[np.ndarray, 'h w'],
@@ -90,8 +103,12 @@ def render_rows(
     for sums in parts:
         here = slice(first, first + sums.shape[1])
         first = here.stop
-        most_likely(sums, out=torch.from_numpy(rows['labels'][0, here]))
-        if len(rows) == 1:
+        if 'labels' in rows:
+            most_likely(sums, out=torch.from_numpy(rows['labels'][0, here]))
+        if 'scores' in rows:
+            require_finite(bool(torch.isfinite(sums.sum())))
+            rows['scores'][:, here] = sums.cpu().numpy()
+        if not rows.keys() & {'probabilities', 'confidence', 'entropy'}:
             continue
         probabilities = torch.softmax(sums, 0) if are_logits else sums
         if 'probabilities' in rows:

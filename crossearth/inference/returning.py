@@ -1,58 +1,134 @@
 """Maps on a model's grid, brought back to the grid of their scene."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import rasterio
+import torch
 from affine import Affine
-from jaxtyping import Float64, Int64, Shaped
+from jaxtyping import Bool, Float32, Float64, Int64, Shaped
 from rasterio.io import DatasetReader
 
 from crossearth.inference.ground import PixelPath
+from crossearth.inference.products import Product, render_rows
 from crossearth.inference.scene import Scene
-from crossearth.inference.writer import BLOCK_PX, Piece
+from crossearth.inference.writer import BLOCK_PX, Layer, Piece, RasterWriter
 
-__all__ = ['own_grid_pieces']
+__all__ = ['bring_back']
 
-_PIECE_PX = 8 * BLOCK_PX
+_STRIP_PX = 8 * BLOCK_PX
 _KNOT_PX = 16
 _KNOT_ERROR_PX = 0.01
+_LEAST_WEIGHT = 1e-3  # of the four pixels around: less says nothing about what is between them
 
 
-def own_grid_pieces(scene: Scene, made: Path) -> Iterator[Piece]:
-    """A raster of the model's grid on the scene's own, by nearest pixels.
+def bring_back(
+    made: Mapping[Product, Path],
+    scene: Scene,
+    layers: Mapping[Product, Layer],
+    paths: Mapping[Product, Path],
+    *,
+    are_logits: bool,
+    draft: bool,
+) -> None:
+    """Write rasters of the model's grid on the scene's own.
 
-    A pixel has a value where the scene has data. Where the nearest pixel of the model's grid has
-    none, at the edge of the data, it takes that of the nearest of the eight around.
+    A pixel has a value where the scene has data. Labels and probabilities take that of the nearest
+    pixel of the model's grid; scores are interpolated between the four around, and what was asked
+    for is made of them. Pixels of the model's grid without data have no say; where none of these
+    has data, at its edge, the nearest of the eight around the nearest counts.
 
     Args:
+        made: Rasters on the model's grid, those of `layers` or `'scores'`.
         scene: The scene, on its own grid.
-        made: Raster on the model's grid, with nodata.
-
-    Yields:
-        Blocks, in the order they have in a file.
+        layers: What is asked for.
+        paths: Where it goes.
+        are_logits: Whether scores are logits.
+        draft: As of `RasterWriter`.
 
     Raises:
         SceneError: If a block of the scene cannot be read.
+        WriteError: If a file cannot be written.
     """
-    with rasterio.open(made) as raster:
-        path = PixelPath(scene.georeference, raster.crs, name=scene.name)
-        to_pixels = ~raster.transform
-        for row in range(0, scene.height, BLOCK_PX):
-            rows = min(BLOCK_PX, scene.height - row)
-            for left in range(0, scene.width, _PIECE_PX):
-                width = min(_PIECE_PX, scene.width - left)
-                out = np.full((raster.count, rows, width), raster.nodata, raster.dtypes[0])
-                for col in range(0, width, BLOCK_PX):
-                    cols = min(BLOCK_PX, width - col)
-                    x, y = _block_coordinates(path, to_pixels, row, left + col, rows, cols)
-                    out[:, :, col : col + cols] = _nearest(raster, x, y)
-                pixels = np.empty((len(scene.bands), rows, width), scene.dtype)
-                valid = scene.read(row, row + rows, left, left + width, out=pixels)
-                if valid is not None:
-                    out[:, ~valid] = raster.nodata
-                yield Piece(raster.indexes, row, left, out)
+    with ExitStack() as stack:
+        writers = {
+            product: stack.enter_context(
+                RasterWriter(
+                    paths[product],
+                    height=scene.height,
+                    width=scene.width,
+                    layer=layer,
+                    georeference=scene.georeference,
+                    draft=draft,
+                )
+            )
+            for product, layer in layers.items()
+        }
+        rasters = {
+            product: stack.enter_context(rasterio.open(path)) for product, path in made.items()
+        }
+        for strip in _strips(scene, next(iter(rasters.values()))):
+            whole: dict[Product, Shaped[np.ndarray, 'c h w']] = {
+                product: np.empty((layer.count, *strip.valid.shape), layer.dtype)
+                for product, layer in layers.items()
+            }
+            for across, x, y in strip.blocks():
+                valid = strip.valid[:, across]
+                if 'scores' in rasters:
+                    scores, known = _interpolated(rasters['scores'], x, y)
+                    parts = render_rows(
+                        [torch.from_numpy(scores)],
+                        valid & known,
+                        layers=dict(layers),
+                        are_logits=are_logits,
+                    )
+                else:
+                    parts = {product: _nearest(raster, x, y) for product, raster in rasters.items()}
+                    for product, part in parts.items():
+                        part[:, ~valid] = layers[product].nodata
+                for product, part in parts.items():
+                    whole[product][:, :, across] = part
+            for product, writer in writers.items():
+                bands = tuple(range(1, layers[product].count + 1))
+                writer.place(Piece(bands, strip.row, strip.col, whole[product]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Strip:
+    """Some blocks of the scene beside each other, and where the model's grid has their pixels."""
+
+    row: int
+    col: int
+    valid: Bool[np.ndarray, 'h w']
+    path: PixelPath
+    to_pixels: Affine
+
+    def blocks(
+        self,
+    ) -> Iterator[tuple[slice, Float64[np.ndarray, 'h w'], Float64[np.ndarray, 'h w']]]:
+        height, width = self.valid.shape
+        for col in range(0, width, BLOCK_PX):
+            cols = min(BLOCK_PX, width - col)
+            x, y = _block_coordinates(
+                self.path, self.to_pixels, self.row, self.col + col, height, cols
+            )
+            yield slice(col, col + cols), x, y
+
+
+def _strips(scene: Scene, raster: DatasetReader) -> Iterator[_Strip]:
+    path = PixelPath(scene.georeference, raster.crs, name=scene.name)
+    for row in range(0, scene.height, BLOCK_PX):
+        rows = min(BLOCK_PX, scene.height - row)
+        for col in range(0, scene.width, _STRIP_PX):
+            width = min(_STRIP_PX, scene.width - col)
+            pixels = np.empty((len(scene.bands), rows, width), scene.dtype)
+            valid = scene.read(row, row + rows, col, col + width, out=pixels)
+            if valid is None:
+                valid = np.ones((rows, width), bool)
+            yield _Strip(row, col, valid, path, ~raster.transform)
 
 
 def _block_coordinates(
@@ -101,47 +177,94 @@ def _nearest(
     made: DatasetReader, x: Float64[np.ndarray, 'h w'], y: Float64[np.ndarray, 'h w']
 ) -> Shaped[np.ndarray, 'c h w']:
     out = np.full((made.count, *x.shape), made.nodata, made.dtypes[0])
-    known = np.isfinite(x) & np.isfinite(y)
-    if not known.any():
+    around = _around(made, x, y)
+    if around is None:
         return out
-    cols = _clipped(x, known, made.width)
-    rows = _clipped(y, known, made.height)
-    col0, col1 = max(int(cols.min()) - 1, 0), min(int(cols.max()) + 2, made.width)
-    row0, row1 = max(int(rows.min()) - 1, 0), min(int(rows.max()) + 2, made.height)
-    values = made.read(window=((row0, row1), (col0, col1)))
-    out = np.where(known, values[:, rows - row0, cols - col0], out)
-    missing = known & (out[0] == made.nodata)
-    if missing.any() and (values[0] != made.nodata).any():
-        _fill_from_around(out, missing, values, x - col0, y - row0, made.nodata)
+    placed, values, x, y = around
+    rows, cols = _pixel(y, values.shape[1]), _pixel(x, values.shape[2])
+    out = np.where(placed, values[:, rows, cols], out)
+    has_data = values[0] != made.nodata
+    missing = placed & ~has_data[rows, cols]
+    if missing.any() and has_data.any():
+        _fill_from_around(out, missing, values, has_data, x, y)
     return out
 
 
-def _clipped(
-    values: Float64[np.ndarray, 'h w'], known: Shaped[np.ndarray, 'h w'], length: int
-) -> Int64[np.ndarray, 'h w']:
-    return np.clip(np.floor(np.where(known, values, values[known][0])), 0, length - 1).astype(
-        np.int64
-    )
+def _interpolated(
+    made: DatasetReader, x: Float64[np.ndarray, 'h w'], y: Float64[np.ndarray, 'h w']
+) -> tuple[Float32[np.ndarray, 'k h w'], Bool[np.ndarray, 'h w']]:
+    """Scores between the centres of the four pixels around, and where there are any."""
+    out = np.zeros((made.count, *x.shape), np.float32)
+    around = _around(made, x, y)
+    if around is None:
+        return out, np.zeros(x.shape, bool)
+    placed, values, x, y = around
+    has_data = ~np.isnan(values[0])
+    values[:, ~has_data] = 0
+    total = np.zeros(x.shape, np.float32)
+    left, top = np.floor(x - 0.5), np.floor(y - 0.5)
+    for down in (0, 1):
+        for right in (0, 1):
+            weight = (1 - np.abs(x - 0.5 - left - right)) * (1 - np.abs(y - 0.5 - top - down))
+            rows, cols = _pixel(top + down, values.shape[1]), _pixel(left + right, values.shape[2])
+            share = (weight * has_data[rows, cols]).astype(np.float32)
+            total += share
+            out += share * values[:, rows, cols]
+    known = placed & (total > _LEAST_WEIGHT)
+    np.divide(out, total, out=out, where=known)
+    missing = placed & ~known
+    if missing.any() and has_data.any():
+        known |= _fill_from_around(out, missing, values, has_data, x, y)
+    out[:, ~known] = 0
+    return out, known
+
+
+def _around(
+    made: DatasetReader, x: Float64[np.ndarray, 'h w'], y: Float64[np.ndarray, 'h w']
+) -> (
+    tuple[
+        Bool[np.ndarray, 'h w'],
+        Shaped[np.ndarray, 'c r s'],
+        Float64[np.ndarray, 'h w'],
+        Float64[np.ndarray, 'h w'],
+    ]
+    | None
+):
+    """Where points have a place at all, the values around them, and their place among these."""
+    placed = np.isfinite(x) & np.isfinite(y)
+    if not placed.any():
+        return None
+    x, y = np.where(placed, x, x[placed][0]), np.where(placed, y, y[placed][0])
+    cols, rows = _pixel(x, made.width), _pixel(y, made.height)
+    col0, col1 = max(int(cols.min()) - 1, 0), min(int(cols.max()) + 2, made.width)
+    row0, row1 = max(int(rows.min()) - 1, 0), min(int(rows.max()) + 2, made.height)
+    return placed, made.read(window=((row0, row1), (col0, col1))), x - col0, y - row0
+
+
+def _pixel(values: Float64[np.ndarray, 'h w'], length: int) -> Int64[np.ndarray, 'h w']:
+    return np.clip(np.floor(values), 0, length - 1).astype(np.int64)
 
 
 def _fill_from_around(
     out: Shaped[np.ndarray, 'c h w'],
-    missing: Shaped[np.ndarray, 'h w'],
+    missing: Bool[np.ndarray, 'h w'],
     values: Shaped[np.ndarray, 'c r s'],
+    has_data: Bool[np.ndarray, 'r s'],
     x: Float64[np.ndarray, 'h w'],
     y: Float64[np.ndarray, 'h w'],
-    nodata: float | int,
-) -> None:
+) -> Bool[np.ndarray, 'h w']:
+    """Fill what is missing from the nearest of the eight pixels around; where there was one."""
     at_row, at_col = np.nonzero(missing)
     px, py = x[missing], y[missing]
     best = np.full(px.size, np.inf)
-    found = np.full((values.shape[0], px.size), nodata, values.dtype)
     for down in (-1, 0, 1):
         for across in (-1, 0, 1):
             rows = np.clip(np.floor(py).astype(np.int64) + down, 0, values.shape[1] - 1)
             cols = np.clip(np.floor(px).astype(np.int64) + across, 0, values.shape[2] - 1)
             distance = np.hypot(rows + 0.5 - py, cols + 0.5 - px)
-            nearer = (values[0, rows, cols] != nodata) & (distance < best)
+            nearer = has_data[rows, cols] & (distance < best)
             best[nearer] = distance[nearer]
-            found[:, nearer] = values[:, rows, cols][:, nearer]
-    out[:, at_row, at_col] = found
+            out[:, at_row[nearer], at_col[nearer]] = values[:, rows, cols][:, nearer]
+    filled = np.zeros(missing.shape, bool)
+    filled[at_row, at_col] = np.isfinite(best)
+    return filled

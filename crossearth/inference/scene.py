@@ -10,19 +10,17 @@ from typing import Any, Literal
 
 import numpy as np
 import rasterio
-from affine import Affine
 from jaxtyping import Bool, Float32, Shaped
-from rasterio.crs import CRS
-from rasterio.enums import ColorInterp, MaskFlags, Resampling
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
 from rasterio.io import DatasetReader
-from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window as RasterWindow
 
 from crossearth.errors import BandError, ConfigError, SceneError, SceneNotFoundError
 from crossearth.geometry import Window
 from crossearth.inference.georeference import Georeference
 from crossearth.inference.ground import ModelGrid
+from crossearth.inference.warping import resampled
 
 __all__ = ['OnReadError', 'RowBuffer', 'Scaling', 'Scene', 'gdal_environment']
 
@@ -30,7 +28,7 @@ type OnReadError = Literal['raise', 'nodata']
 
 _CACHE_BYTES = 16 << 20  # blocks are read once, in the order they lie in
 _DEEPEST_ALIGNMENT_PX = 1024
-_WARP_TOLERANCE_PX = 0.01
+_REMOTE = ('/vsicurl', '/vsis3', '/vsigs', '/vsiaz', '/vsiadls', '/vsioss', '/vsiswift')
 
 
 @contextmanager
@@ -65,20 +63,22 @@ class Scaling:
 
     @classmethod
     def choose(
-        cls, dtype: np.dtype[Any], value_range: tuple[float | int, float | int] | None, *, name: str
+        cls, dtype: np.dtype[Any], value_range: tuple[float | int, float | int] | None
     ) -> 'Scaling':
-        """That of a data type: full range for unsigned integers, none for floats.
+        """That of a data type, the rule of `crossearth.radiometry.to_unit`.
+
+        Integers are divided by the largest of their type, and negative ones become 0; floats must
+        lie in [0, 1] already.
 
         Args:
             dtype: Of the scene.
             value_range: Values that become 0 and 1, or None for the rule of the data type.
-            name: Of the scene, for messages.
 
         Raises:
-            ConfigError: If the range is empty, or needed and not given.
+            ConfigError: If the range is empty.
 
         Example:
-            >>> Scaling.choose(np.dtype('uint16'), None, name='a.tif').high
+            >>> Scaling.choose(np.dtype('uint16'), None).high
             65535.0
         """
         if value_range is not None:
@@ -86,14 +86,9 @@ class Scaling:
             if not (np.isfinite(low) and np.isfinite(high) and low < high):
                 raise ConfigError(f'value_range is {value_range}: expected (low, high), low < high')
             return cls(float(low), float(high), clip=True)
-        if dtype.kind == 'u':
-            return cls(0.0, float(np.iinfo(dtype).max), clip=False)
         if dtype.kind == 'f':
             return cls(0.0, 1.0, clip=False)
-        raise ConfigError(
-            f'{name} holds {dtype} values, whose range says nothing about brightness: pass '
-            'value_range=(low, high), the values that become 0 and 1'
-        )
+        return cls(0.0, float(np.iinfo(dtype).max), clip=dtype.kind == 'i')
 
     def apply(
         self, values: Shaped[np.ndarray, 'c h w'], *, out: Float32[np.ndarray, 'c h w']
@@ -113,7 +108,8 @@ class Scene:
 
     Args:
         source: A path, or anything else that GDAL opens (`/vsicurl/…`, `s3://…`, a VRT).
-        bands: Bands that the model takes, counted from 1; None for all but alpha bands.
+        bands: Bands that the model takes, counted from 1 or by name, see `predict_scene`; None for
+            all but alpha bands.
         value_range: Values that become 0 and 1; None for the range of the data type.
         grid: Grid to see the scene on; None for its own.
         on_read_error: Whether a block that cannot be read is an error, or is nodata and listed
@@ -130,7 +126,7 @@ class Scene:
         self,
         source: str | Path,
         *,
-        bands: Sequence[int] | None = None,
+        bands: Sequence[int] | Sequence[str] | None = None,
         value_range: tuple[float | int, float | int] | None = None,
         grid: ModelGrid | None = None,
         on_read_error: OnReadError = 'raise',
@@ -141,7 +137,7 @@ class Scene:
         self.lost: set[Window] = set()
         self.name = str(source)
         self._file = _open(source)
-        self._dataset = self._file if grid is None else _warped(self._file, grid)
+        self._dataset = self._file if grid is None else resampled(self._file, grid)
         self.height: int = self._dataset.height
         self.width: int = self._dataset.width
         self.georeference = Georeference.of(self._dataset)
@@ -153,7 +149,7 @@ class Scene:
                 'amplitude or another real quantity first'
             )
         self.dtype = np.result_type(*dtypes)
-        self.scaling = Scaling.choose(self.dtype, value_range, name=self.name)
+        self.scaling = Scaling.choose(self.dtype, value_range)
         self._nodata = [self._dataset.nodatavals[band - 1] for band in self.bands]
         flags = [self._dataset.mask_flag_enums[band - 1] for band in self.bands]
         alpha = [
@@ -182,6 +178,12 @@ class Scene:
         """Close the file."""
         self._dataset.close()
         self._file.close()
+
+    def files(self) -> list[tuple[str, int, int]]:
+        """Name, bytes and time of the last change, in nanoseconds, of its files on this machine."""
+        paths = [Path(name) for name in self._file.files if not name.endswith('.aux.xml')]
+        states = [(path.name, path.stat()) for path in paths if path.is_file()]
+        return sorted((name, state.st_size, state.st_mtime_ns) for name, state in states)
 
     @property
     def block_hw(self) -> tuple[int, int]:
@@ -225,8 +227,8 @@ class Scene:
             if self._on_read_error == 'raise':
                 raise SceneError(
                     f'{self.name}: rows {row0} to {row1 - 1}, columns {col0} to {col1 - 1} cannot '
-                    f'be read ({_reason(error)}): the file is damaged or cut short; fetch it '
-                    "again, or pass on_read_error='nodata' to map the rest"
+                    f'be read ({_reason(error)}): {_what_to_do(self.name)}, or pass '
+                    "on_read_error='nodata' to map the rest"
                 ) from error
             valid = self._read_blocks(row0, row1, col0, col1, out)
         return None if valid is None or valid.all() else valid
@@ -302,8 +304,10 @@ class Scene:
                 '1'
             )
 
-    def _choose_bands(self, bands: Sequence[int] | None) -> list[int]:
+    def _choose_bands(self, bands: Sequence[int] | Sequence[str] | None) -> list[int]:
         count = self._dataset.count
+        if bands is not None and any(isinstance(band, str) for band in bands):
+            return self._named_bands([str(band) for band in bands])
         if bands is None:
             kinds = self._dataset.colorinterp
             chosen = [
@@ -311,13 +315,34 @@ class Scene:
             ]
             if not chosen:
                 raise SceneError(f'{self.name} has no band to map: expected an image')
+            if any(kinds[band - 1] is ColorInterp.palette for band in chosen):
+                raise SceneError(
+                    f'{self.name} holds numbers of a palette, no colours: expand it first '
+                    '(gdal_translate -expand rgb), or pass bands=(1,) to map the numbers'
+                )
             return chosen
-        chosen = list(bands)
+        chosen = [int(band) for band in bands]
         if not chosen or any(not 1 <= band <= count for band in chosen):
             raise BandError(
                 f'{self.name} has bands 1 to {count}, asked for {chosen}: bands are counted from 1'
             )
         return chosen
+
+    def _named_bands(self, names: list[str]) -> list[int]:
+        kinds, titles = self._dataset.colorinterp, self._dataset.descriptions
+        numbers = {kind.name: band for band, kind in enumerate(kinds, start=1)}
+        numbers |= {title.lower(): band for band, title in enumerate(titles, start=1) if title}
+        found = [numbers.get(name.lower()) for name in names]
+        known = [band for band in found if band is not None]
+        if len(known) == len(names):
+            return known
+        everything = self._choose_bands(None)
+        if not known and len(everything) == len(names):
+            return everything
+        raise BandError(
+            f'{self.name} has the bands {", ".join(numbers)}, asked for {", ".join(names)}: choose '
+            'them by number, bands=(1, 2, …)'
+        )
 
 
 class RowBuffer:
@@ -381,8 +406,18 @@ def _open(source: str | Path) -> DatasetReader:
     try:
         dataset = rasterio.open(name)
     except RasterioError as error:
+        reason = _reason(error)
+        if _is_remote(name) and ('404' in reason or 'does not exist' in reason):
+            raise SceneNotFoundError(
+                f'{name} is not there: check the address of the scene'
+            ) from error
+        if 'Range downloading not supported' in reason:
+            raise SceneError(
+                f'{name}: the server gives whole files only: fetch the file first, or read it from '
+                'its beginning to its end with /vsicurl_streaming/ instead of /vsicurl/'
+            ) from error
         raise SceneError(
-            f'{name} is not a raster that can be read ({_reason(error)}): expected GeoTIFF, VRT, '
+            f'{name} is not a raster that can be read ({reason}): expected GeoTIFF, VRT, '
             'JPEG 2000, PNG or another format of GDAL'
         ) from error
     if dataset.count == 0:
@@ -393,30 +428,14 @@ def _open(source: str | Path) -> DatasetReader:
     return dataset
 
 
-def _warped(dataset: DatasetReader, grid: ModelGrid) -> WarpedVRT:
-    crs, transform = dataset.crs, dataset.transform
-    left, right = sorted((dataset.bounds.left, dataset.bounds.right))
-    if crs.is_geographic and not (left >= -180 and right <= 180):
-        # longitudes come back from the projection within 180° of the prime meridian: it has to be
-        # on the same side of the world as the scene
-        middle = round((left + right) / 2)
-        crs = CRS.from_proj4(f'{crs.to_proj4()} +pm={middle}')
-        a, b, c, d, e, f = transform[:6]
-        transform = Affine(a, b, c - middle, d, e, f)
-    flags = [flag for band in dataset.mask_flag_enums for flag in band]
-    return WarpedVRT(
-        dataset,
-        src_crs=crs,
-        src_transform=transform,
-        crs=grid.crs,
-        transform=grid.transform,
-        height=grid.height,
-        width=grid.width,
-        resampling=Resampling[grid.resampling],
-        # what lies outside of the scene must be told from black
-        add_alpha=MaskFlags.nodata not in flags and MaskFlags.alpha not in flags,
-        tolerance=_WARP_TOLERANCE_PX,
-    )
+def _is_remote(name: str) -> bool:
+    return '://' in name or name.startswith(_REMOTE)
+
+
+def _what_to_do(name: str) -> str:
+    if _is_remote(name):
+        return 'the server or the connection broke off; try again'
+    return 'the file is damaged or cut short; fetch it again'
 
 
 def _reason(error: BaseException) -> str:

@@ -36,7 +36,7 @@ def tasks_of(sources: Sequence[str | Path], folder: str | Path) -> list[Task]:
         folder: For the maps.
 
     Returns:
-        One task a scene, `folder/<name of the scene>.tif`.
+        One task a scene, also if it is listed twice, `folder/<name of the scene>.tif`.
 
     Raises:
         ConfigError: If two scenes would have the same map.
@@ -50,9 +50,10 @@ def tasks_of(sources: Sequence[str | Path], folder: str | Path) -> list[Task]:
     for source in sources:
         for scene in find_scenes(source):
             destination = Path(folder) / f'{Path(scene.split("?")[0]).stem}.tif'
-            if destination in by_destination:
+            known = by_destination.get(destination)
+            if known is not None and known.scene != scene:
                 raise ConfigError(
-                    f'{by_destination[destination].scene} and {scene} would both be mapped to '
+                    f'{known.scene} and {scene} would both be mapped to '
                     f'{destination}: map them into different folders'
                 )
             by_destination[destination] = Task(scene, destination)

@@ -127,7 +127,7 @@ def stream_unit(
         unit: Part of the scene to map.
         network: The model.
         batch_size: Windows in a batch.
-        layers: Rasters that are wanted, the labels among them.
+        layers: Rasters that are wanted.
         put: Receives the rows of each raster, (bands, rows, unit width).
         advance: Receives the number of windows behind, after each batch.
 
@@ -136,7 +136,14 @@ def stream_unit(
     """
     seen = 0
     valid_rows: dict[int, Bool[np.ndarray, 'h w']] = {}
-    rows = grid.touching(unit)[0]
+    rows, cols = grid.touching(unit)
+    # here, not in the thread that fills it: threads have heaps of their own, which grow in pieces
+    buffer = RowBuffer(
+        scene,
+        tile_height=grid.tile_hw[0],
+        col0=grid.col_starts[cols.start],
+        col1=grid.col_starts[cols.stop - 1] + grid.tile_hw[1],
+    )
     stitcher = Stitcher(
         grid,
         unit,
@@ -177,7 +184,7 @@ def stream_unit(
             stages.give_back(stage)
 
     with ExitStack() as stack:
-        reader = _read_windows(scene, grid, unit, stages, valid_rows)
+        reader = _read_windows(scene, grid, unit, stages, buffer, valid_rows)
         batches = stack.enter_context(Producer(reader, ahead=1))
         stack.callback(stages.close)
         stitching = stack.enter_context(Consumer(stitch, waiting=1))
@@ -201,13 +208,12 @@ def _read_windows(
     grid: Grid,
     unit: Unit,
     stages: _Stages,
+    buffer: RowBuffer,
     valid_rows: dict[int, Bool[np.ndarray, 'h w']],
 ) -> Iterator[_Stage]:
     tile_height, tile_width = grid.tile_hw
     rows, cols = grid.touching(unit)
     left = grid.col_starts[cols.start]
-    right = grid.col_starts[cols.stop - 1] + tile_width
-    buffer = RowBuffer(scene, tile_height=tile_height, col0=left, col1=right)
     stage = stages.take()
     for row_index in rows:
         row = grid.row_starts[row_index]

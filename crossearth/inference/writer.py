@@ -1,5 +1,7 @@
 """Maps as tiled GeoTIFFs that appear whole or not at all."""
 
+import re
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -27,6 +29,7 @@ __all__ = [
     'RasterWriter',
     'check_destination',
     'label_layer',
+    'remove_leftovers',
     'stacked',
     'whole_file',
 ]
@@ -51,7 +54,7 @@ class Layer:
 
     dtype: str
     count: int
-    nodata: int | None
+    nodata: float | int | None
     colours: Mapping[int, tuple[int, int, int, int]]
     tags: Mapping[str, str]
     band_names: tuple[str, ...] = ()
@@ -126,6 +129,17 @@ def whole_file(destination: Path) -> Iterator[Path]:
         temporary.replace(destination)
 
 
+def remove_leftovers(destination: Path) -> None:
+    """Remove the hidden folders that kills left of `whole_file(destination)`.
+
+    Nobody else may be writing the same file.
+    """
+    name = re.compile(re.escape(f'.{destination.name}.') + '[a-z0-9_]{8}')  # of tempfile
+    for folder in destination.parent.iterdir():
+        if name.fullmatch(folder.name) and folder.is_dir():
+            shutil.rmtree(folder)
+
+
 def optimise_for_cloud(path: Path, *, overviews: Literal['mode', 'average']) -> None:
     """Turn a GeoTIFF into a cloud-optimised one with overviews, in place.
 
@@ -166,15 +180,25 @@ class RasterWriter:
         width: Columns of the raster.
         layer: What it holds.
         georeference: Where it lies.
+        draft: Whether the file is only a step to another: it is packed quickly, not well.
 
     Raises:
         WriteError: If the file cannot be written.
     """
 
     def __init__(
-        self, path: Path, *, height: int, width: int, layer: Layer, georeference: Georeference
+        self,
+        path: Path,
+        *,
+        height: int,
+        width: int,
+        layer: Layer,
+        georeference: Georeference,
+        draft: bool = False,
     ) -> None:
         options: dict[str, Any] = dict(georeference.creation_options())
+        if layer.dtype != 'float32':  # noise in floats packs slowly, and hardly at all
+            options |= {'compress': 'deflate'} | ({'zlevel': 1} if draft else {})
         self._path = path
         with _naming(path):
             self._dataset = self._create(path, height, width, layer, options)
@@ -208,7 +232,6 @@ class RasterWriter:
             tiled=True,
             blockxsize=BLOCK_PX,
             blockysize=BLOCK_PX,
-            compress='deflate',
             interleave='band',
             bigtiff='if_safer',
             **options,

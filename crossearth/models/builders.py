@@ -318,7 +318,8 @@ def crossearth_rvsa_large(
         num_classes: Classes of the logits.
         pretrained: Path to an MTP file, or False for random weights; there is no hub to ask.
         img_size: Side in px that position tables are laid out for; at least 112.
-        in_channels: Bands of the images. MTP files are for three.
+        in_channels: Bands of the images. MTP files are for three: others get their patch embedding
+            repeated.
         mean: Mean a band, in [0, 1]; by default ImageNet's.
         std: Standard deviation a band, likewise.
         restorer: See `crossearth_vit_large`.
@@ -398,7 +399,8 @@ def _crossearth(name: str, builder: str, arguments: dict[str, Any]) -> CrossEart
     if weights is not None:
         load_released(model, weights)
         arguments['pretrained'] = False  # they are part of the model now, and of its files
-    model.recipe = Recipe(builder, {**arguments, 'mean': mean, 'std': std})
+    # how attention is computed is the affair of the machine that trained, not of the model
+    model.recipe = Recipe(builder, {**arguments, 'mean': mean, 'std': std, 'attention': 'sdpa'})
     return model
 
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from crossearth.errors import CheckpointError, ConfigError, LabelError
 from crossearth.labels import LabelSpace
 from crossearth.models import builders
-from crossearth.models.freezing import frozen_marks, frozen_names, other_marks
+from crossearth.models.freezing import frozen_marks, frozen_names, other_marks, whole
 from crossearth.models.segmenter import Recipe, Segmenter
 
 __all__ = ['ModelInfo', 'load_model', 'read_model_info', 'save_model']
@@ -40,6 +40,8 @@ class ModelInfo:
             the builder gets them anew.
         frozen_marks: Name → mark of each frozen tensor that is not in the file, to
             tell when the builder gets others.
+        value_range: Values of the training imagery that became 0 and 1, or None for the range of
+            its data type.
     """
 
     recipe: Recipe
@@ -48,6 +50,7 @@ class ModelInfo:
     gsd_m: float | None = None
     complete: bool = True
     frozen_marks: Mapping[str, float] | None = None
+    value_range: tuple[float, float] | None = None
 
 
 def save_model(
@@ -59,7 +62,9 @@ def save_model(
     labels: LabelSpace | None = None,
     bands: Sequence[str] | None = None,
     gsd_m: float | None = None,
+    value_range: tuple[float, float] | None = None,
     trainable_only: bool | None = None,
+    write: bool = True,
 ) -> Path:
     """Write the trained weights of a model, and what rebuilds it, to a file.
 
@@ -73,9 +78,13 @@ def save_model(
         labels: Classes of the logits.
         bands: Names of the bands, in the order that the model takes them.
         gsd_m: Ground sampling distance of the training imagery in metres.
+        value_range: Values of the training imagery that became 0 and 1; None for the range of its
+            data type.
         trainable_only: True leaves frozen weights out; the builder gets them anew on loading. By
             default they are left out if the builder has a source for them (its argument
             `pretrained`), and kept if they are random.
+        write: Whether this process writes the file. Of a model that is sharded over processes all
+            have to call, and one writes.
 
     Returns:
         The path written to.
@@ -113,13 +122,16 @@ def save_model(
         )
     left_out = frozen if trainable_only else set()
     kept = {
-        name: t.detach().cpu().contiguous() for name, t in state.items() if name not in left_out
+        name: whole(t.detach()).cpu().contiguous()
+        for name, t in state.items()
+        if name not in left_out
     }
     header = {
         'recipe': asdict(recipe),
         'labels': None if labels is None else asdict(labels),
         'bands': None if bands is None else list(bands),
         'gsd_m': gsd_m,
+        'value_range': None if value_range is None else list(value_range),
         'complete': not left_out,
         'frozen_marks': frozen_marks(state, left_out),
     }
@@ -127,6 +139,8 @@ def save_model(
         text = json.dumps(header)
     except TypeError as error:
         raise ConfigError(f'arguments of the model are no JSON values ({error})') from error
+    if not write:
+        return path
     metadata = {'format': _FORMAT, 'version': str(_VERSION), 'model': text}
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f'.{path.name}.{uuid.uuid4().hex}')
@@ -175,6 +189,10 @@ def read_model_info(path: str | Path) -> ModelInfo:
     try:
         header = json.loads(metadata['model'])
         labels, bands = header['labels'], header['bands']
+        value_range = header.get('value_range')  # older files have none
+        if value_range is not None:
+            low, high = value_range
+            value_range = float(low), float(high)
         return ModelInfo(
             recipe=Recipe(str(header['recipe']['builder']), dict(header['recipe']['arguments'])),
             labels=None if labels is None else _label_space(labels),
@@ -182,6 +200,7 @@ def read_model_info(path: str | Path) -> ModelInfo:
             gsd_m=header['gsd_m'],
             complete=bool(header['complete']),
             frozen_marks=dict(header['frozen_marks']),
+            value_range=value_range,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
@@ -238,8 +257,13 @@ def load_model(path: str | Path, *, pretrained: bool | str | Path | None = None)
         )
     try:
         model: Segmenter = build(**arguments)
-    except (ConfigError, TypeError) as error:
-        raise CheckpointError(f'{path} names a model that cannot be built: {error}') from error
+    except CheckpointError:
+        raise  # about the frozen weights, which are another file's
+    except Exception as error:  # a header may say anything, and timm and torch check in many ways
+        reason = (str(error).splitlines() or [''])[0]
+        raise CheckpointError(
+            f'{path} names a model that cannot be built ({type(error).__name__}: {reason})'
+        ) from error
     wanted = model.state_dict()
     frozen = set(info.frozen_marks or {})
     with safe_open(path, framework='pt') as file:

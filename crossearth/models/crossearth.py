@@ -1,6 +1,7 @@
 """CrossEarth: one encoder, a decoder that segments and one that restores masked images."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -86,7 +87,8 @@ class CrossEarth(Segmenter):
 
         The same as `losses(image, mask)` and `restore` of each batch in `damaged`, up to rounding.
         Where batch norms of encoder or restorer are in training mode, every batch has a pass of its
-        own, for what they compute depends on what else is in the batch.
+        own, for what they compute depends on what else is in the batch; the averages that the
+        encoder keeps for testing come from `image` alone, not from what is masked or styled.
 
         Args:
             image: Images to segment, in [0, 1].
@@ -118,10 +120,10 @@ class CrossEarth(Segmenter):
             features = self._encode(padded, plain=sum(sizes[1:]))
             parts = _split(features, sizes)
         else:
-            parts = [
-                self._encode(batch, plain=len(batch) if i else 0)
-                for i, batch in enumerate(torch.split(padded, sizes))
-            ]
+            first, *others = torch.split(padded, sizes)
+            parts = [self._encode(first, plain=0)]
+            with _averages_kept(self.backbone):
+                parts += [self._encode(batch, plain=len(batch)) for batch in others]
         decoder: Any = self.decoder  # a Decoder
         terms: dict[str, Tensor] = decoder.losses(parts[0], labels, generator=generator)
         sources = parts[1:]
@@ -157,6 +159,24 @@ class CrossEarth(Segmenter):
             for part in parts
             for module in part.modules()
         )
+
+
+@contextmanager
+def _averages_kept(encoder: Backbone) -> Iterator[None]:
+    """Batch norms in training mode normalise by their batch, and do not average it."""
+    modules = encoder.modules() if isinstance(encoder, nn.Module) else ()
+    norms = [
+        module
+        for module in modules
+        if isinstance(module, _BatchNorm) and module.training and module.track_running_stats
+    ]
+    try:
+        for norm in norms:
+            norm.track_running_stats = False
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True
 
 
 def _split(features: Features, sizes: Sequence[int]) -> list[Features]:

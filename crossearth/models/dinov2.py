@@ -10,11 +10,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from timm.layers.patch_embed import resample_patch_embed
 from timm.layers.pos_embed import resample_abs_pos_embed
-from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
 from crossearth.errors import CheckpointError, ConfigError
-from crossearth.models.pretrained import create_timm, read_weights
+from crossearth.models.pretrained import adapt_bands, create_timm, read_weights
 
 __all__ = ['convert_dinov2', 'dinov2_vit']
 
@@ -60,10 +59,7 @@ def convert_dinov2(
         [(8, 3, 16, 16), (1, 1025, 8)]
     """
     height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
-    if patch_px < 1 or height % patch_px or width % patch_px or min(height, width) < patch_px:
-        raise ConfigError(
-            f'an image of {height}x{width} px is no multiple of patches of {patch_px} px'
-        )
+    _check_size(height, width, patch_px)
     for name in ('patch_embed.proj.weight', 'pos_embed'):
         if name not in state:
             raise CheckpointError(
@@ -90,6 +86,13 @@ def convert_dinov2(
         positions = positions[:, 1:]
     converted['pos_embed'] = positions
     return converted
+
+
+def _check_size(height: int, width: int, patch_px: int) -> None:
+    if patch_px < 1 or height % patch_px or width % patch_px or min(height, width) < patch_px:
+        raise ConfigError(
+            f'an image of {height}x{width} px is no multiple of patches of {patch_px} px'
+        )
 
 
 def _timm_name(name: str) -> str:
@@ -158,6 +161,7 @@ def dinov2_vit(
         CheckpointError: If the weights cannot be had, or are another model's.
     """
     size = (img_size, img_size) if isinstance(img_size, int) else img_size
+    _check_size(*size, patch_px)
     vit = create_timm(
         name,
         in_channels=in_channels,
@@ -174,7 +178,7 @@ def dinov2_vit(
         source = read_weights(pretrained)
     state = convert_dinov2(source, img_size=size, patch_px=patch_px, rule=rule)
     kernel = state['patch_embed.proj.weight']
-    state['patch_embed.proj.weight'] = adapt_input_conv(in_channels, kernel)
+    state['patch_embed.proj.weight'] = adapt_bands(kernel, in_channels)
     wanted = vit.state_dict()
     for key in sorted(set(state) ^ set(wanted)):
         raise CheckpointError(

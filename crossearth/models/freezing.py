@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
-__all__ = ['frozen_marks', 'frozen_names', 'other_marks', 'rest_frozen']
+__all__ = ['frozen_marks', 'frozen_names', 'other_marks', 'rest_frozen', 'whole']
 
 _TOLERANCE = 1e-3  # resizing weights differs in the last bits from one version of torch to the next
 
@@ -59,12 +59,22 @@ def other_marks(marks: Mapping[str, float], state: Mapping[str, Tensor]) -> list
         name
         for name, mark in marks.items()
         if name not in state
-        or abs(_mark(state[name]) - mark) > _TOLERANCE * max(float(state[name].double().norm()), 1)
+        or abs(_mark(state[name]) - mark)
+        > _TOLERANCE * max(float(whole(state[name]).double().norm()), 1)
     ]
 
 
+def whole(tensor: Tensor) -> Tensor:
+    """A tensor as it is, or all of one that is sharded, which every process has to ask for."""
+    if not distributed.is_available() or not distributed.is_initialized():
+        return tensor
+    from torch.distributed.tensor import DTensor
+
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
 def _mark(tensor: Tensor) -> float:
-    values = tensor.detach().flatten().double().cpu()
+    values = whole(tensor.detach()).flatten().double().cpu()
     return float(values @ torch.arange(1, values.numel() + 1, dtype=torch.float64).sin())
 
 

@@ -1,12 +1,12 @@
 """Weights of backbones: from timm's hub, from a local file, or none."""
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import timm
 import torch
+from jaxtyping import Float
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from timm.models import adapt_input_conv
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from crossearth.errors import CheckpointError, ConfigError
 
-__all__ = ['create_timm', 'load_weights', 'read_weights']
+__all__ = ['adapt_bands', 'create_timm', 'load_weights', 'read_weights']
 
 
 def create_timm(
@@ -100,7 +100,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
             ) from error
     try:
         content = torch.load(path, map_location='cpu', weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except Exception as error:  # damaged bytes fail in every way that an unpickler can
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(
             f'{path} is no torch file of tensors alone ({reason}): it is damaged, or holds objects '
@@ -112,6 +112,27 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     if not isinstance(content, Mapping) or not all(isinstance(t, Tensor) for t in content.values()):
         raise CheckpointError(f'{path} holds no dictionary of tensors: save a state_dict')
     return dict(content)
+
+
+def adapt_bands(kernel: Float[Tensor, 'd c h w'], in_channels: int) -> Float[Tensor, 'd bands h w']:
+    """A first convolution of red, green and blue for images of other bands.
+
+    Args:
+        kernel: Its weights.
+        in_channels: Bands of the images.
+
+    Returns:
+        For one band the sum over the three; for n others the three in turn, each times 3 / n. A
+        kernel of other than three bands as it is, for nothing says which they are.
+
+    Example:
+        >>> adapt_bands(torch.ones(8, 3, 4, 4), 6).sum(1)[0, 0, 0].item()
+        3.0
+    """
+    if kernel.shape[1] != 3 or in_channels == 3:
+        return kernel
+    adapted: Tensor = adapt_input_conv(in_channels, kernel)
+    return adapted
 
 
 def load_weights(model: nn.Module, path: str | Path) -> None:
@@ -161,8 +182,8 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
                 f'{len(body)} tensors of {type(model).__name__}; choose the weights of this model'
             )
         tensor, shape = given[name], wanted[name].shape
-        if name.removesuffix('.weight') in stems and tensor.shape[1:2] != shape[1:2]:
-            tensor = adapt_input_conv(shape[1], tensor)
+        if name.removesuffix('.weight') in stems and tensor.ndim == 4 and len(shape) == 4:
+            tensor = adapt_bands(tensor, shape[1])
         if tensor.shape != shape:
             raise CheckpointError(
                 f'{path} has {name!r} of shape {tuple(tensor.shape)}, {type(model).__name__} '

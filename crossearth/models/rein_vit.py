@@ -1,5 +1,6 @@
 """A frozen vision transformer of timm with an adapter after each block."""
 
+import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
@@ -99,16 +100,20 @@ class ReinViT(nn.Module):
         self.adapter = adapter
         self.extractor = extractor
         self.injector = injector
-        self._queries: Tensor | None = None  # of the image that is on its way
+        # of the images that are on their way, by thread: a server runs one model in several
+        self._queries: dict[int, Tensor] = {}
         self.depth = depth
         self.indices = tuple(indices)
         timm: Any = vit  # what follows are timm's attributes, which torch's types do not know
-        self.patch_px: tuple[int, int] = tuple(timm.patch_embed.patch_size)
+        # with the stem of a hybrid, whose own patches are of its feature map
+        self.patch_px: tuple[int, int] = tuple(timm.patch_embed.feat_ratio(as_scalar=False))
         # CaiT's class token joins behind the blocks, although it counts as a prefix
         self.prefix_tokens = 0 if isinstance(vit, Cait) else int(timm.num_prefix_tokens)
         dim = int(timm.embed_dim)
         self.channels = (dim, dim, dim, dim)
         self.checkpointing = checkpointing
+        if attention not in ('sdpa', 'xformers'):
+            raise ConfigError(f"attention is {attention!r}: expected 'sdpa' or 'xformers'")
         if attention == 'xformers':
             use_xformers(blocks)
         if adapter is not None or injector is not None:
@@ -157,7 +162,7 @@ class ReinViT(nn.Module):
         if geospatial and plain < len(padded) and self.extractor is not None:
             grid = (padded.shape[-2] // patch_h, padded.shape[-1] // patch_w)
             injected = padded[: len(padded) - plain] if plain else padded
-            self._queries = queries_on_grid(self.extractor, injected, grid)
+            self._queries[_thread()] = queries_on_grid(self.extractor, injected, grid)
         try:
             taken: list[Tensor] = self.vit.forward_intermediates(  # type: ignore[operator]  # timm's method
                 padded, indices=wanted, norm=False, output_fmt='NCHW', intermediates_only=True
@@ -168,7 +173,7 @@ class ReinViT(nn.Module):
                 'build it with dynamic_img_size=True, or for this img_size'
             ) from error
         finally:
-            self._queries = None
+            self._queries.pop(_thread(), None)
         levels = dict(zip(wanted, taken, strict=True))
         fine, middle, same, coarse = (levels[index] for index in self.indices)
         rows, cols = same.shape[-2:]
@@ -189,7 +194,7 @@ class ReinViT(nn.Module):
         """Tokens after a block and its adapter; what else the block takes is timm's affair."""
         # Taken here and handed on: a block that is computed again in the backward pass must meet
         # the queries of its own image, although others may have passed since.
-        queries = self._queries
+        queries = self._queries.get(_thread())
         if self.checkpointing and torch.is_grad_enabled():
             step = partial(self._step, layer, block)
             return checkpoint(step, tokens, queries, *args, use_reentrant=False, **kwargs)
@@ -220,8 +225,9 @@ def _blocks(vit: nn.Module) -> list[nn.Module]:
         not isinstance(blocks, nn.Sequential | nn.ModuleList)
         or not len(blocks)
         or not hasattr(vit, 'forward_intermediates')
-        or not hasattr(getattr(vit, 'patch_embed', None), 'patch_size')
-        or not hasattr(vit, 'num_prefix_tokens')
+        or not hasattr(getattr(vit, 'patch_embed', None), 'feat_ratio')
+        or not hasattr(vit, 'embed_dim')
+        or not (isinstance(vit, Cait) or hasattr(vit, 'num_prefix_tokens'))
     ):
         raise ConfigError(
             f'{type(vit).__name__} is no timm vision transformer with blocks of patch tokens: '
@@ -233,6 +239,11 @@ def _blocks(vit: nn.Module) -> list[nn.Module]:
             'this transformer has an adapter already: build a new one for each ReinViT'
         )
     return list(blocks)
+
+
+def _thread() -> int:
+    """The thread that runs a model; a traced graph knows none, and keeps nothing between calls."""
+    return 0 if torch.compiler.is_compiling() else threading.get_ident()
 
 
 def _resize(features: Tensor, rows: int, cols: int) -> Tensor:

@@ -2,8 +2,9 @@
 
 import importlib
 import pickle
+import tarfile
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,6 +30,10 @@ class _Stub:
     def __init__(self, *_: object, **__: object) -> None:
         pass
 
+    def __call__(self, *_: object) -> '_Stub':
+        """Stands for a function that an object gave, such as a method."""
+        return self
+
     def __setstate__(self, _: object) -> None:
         pass
 
@@ -41,6 +46,28 @@ class _Stub:
     def extend(self, _: object) -> None:
         """A list's method, likewise."""
 
+    def add(self, _: object) -> None:
+        """A set's method, likewise."""
+
+
+class _Maker:
+    """A function that a pickle may call; its attributes, shared by all the process, stay.
+
+    A pickle may give any object attributes, and functions of Python take them.
+    """
+
+    __slots__ = ('_make',)
+
+    def __init__(self, make: Callable[..., Any]) -> None:
+        self._make = make
+
+    def __call__(self, *arguments: object) -> Any:
+        """What the function makes."""
+        return self._make(*arguments)
+
+    def __setstate__(self, _: object) -> None:
+        pass
+
 
 def _encode(text: str, _: str = 'latin1') -> bytes:
     """How pickles of protocol 2 write bytes: always latin-1."""
@@ -48,27 +75,30 @@ def _encode(text: str, _: str = 'latin1') -> bytes:
 
 
 def _admitted() -> dict[tuple[str, str], Any]:
-    """Names that a pickle may use; each makes a tensor, a number or a container."""
+    """Names that a pickle may use; each makes a tensor, a number or a container.
+
+    Classes are those whose attributes cannot be set; those of storages are torch's own affair.
+    """
     names: dict[tuple[str, str], Any] = {
         ('collections', 'OrderedDict'): OrderedDict,
-        ('_codecs', 'encode'): _encode,
+        ('_codecs', 'encode'): _Maker(_encode),
         ('torch', 'Size'): torch.Size,
         ('torch', 'device'): torch.device,
         ('numpy', 'dtype'): np.dtype,
         ('numpy', 'ndarray'): np.ndarray,
     }
     for name in ('_rebuild_tensor', '_rebuild_tensor_v2', '_rebuild_parameter'):
-        names['torch._utils', name] = getattr(torch._utils, name)
+        names['torch._utils', name] = _Maker(getattr(torch._utils, name))
     for kind in (set, frozenset, dict, list, tuple, int, float, complex, bool, bytearray, slice):
         names['builtins', kind.__name__] = kind
         names['__builtin__', kind.__name__] = kind
     for name in dir(torch):
-        if isinstance(getattr(torch, name), torch.dtype) or name.endswith('Storage'):
+        if isinstance(getattr(torch, name), torch.dtype):
             names['torch', name] = getattr(torch, name)
     multiarray = importlib.import_module('numpy._core.multiarray')
     for module in ('numpy.core.multiarray', 'numpy._core.multiarray'):
-        names[module, 'scalar'] = multiarray.scalar
-        names[module, '_reconstruct'] = multiarray._reconstruct
+        names[module, 'scalar'] = _Maker(multiarray.scalar)
+        names[module, '_reconstruct'] = _Maker(multiarray._reconstruct)
     return names
 
 
@@ -100,14 +130,20 @@ def read_pickle(path: str | Path) -> dict[str, Tensor]:
         path: torch file; `state_dict` or `model` in it is unwrapped.
 
     Returns:
-        Name → tensor.
+        Name → tensor; arrays of numpy are made tensors.
 
     Raises:
         CheckpointError: If the file is not there, damaged, or holds no tensors by name.
     """
+    return _read(path)[0]
+
+
+def _read(path: str | Path) -> tuple[dict[str, Tensor], list[str]]:
+    """The tensors of a file by name, and the names beside them that hold none."""
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f'no checkpoint at {path}: expected a released .pth file')
+    _refuse_other_readers(path)
     try:
         content = torch.load(
             path, map_location='cpu', pickle_module=_SAFE_PICKLE, weights_only=False
@@ -120,14 +156,41 @@ def read_pickle(path: str | Path) -> dict[str, Tensor]:
     for key in ('state_dict', 'model'):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
-    tensors = (
-        {str(name): t.detach() for name, t in content.items() if isinstance(t, Tensor)}
-        if isinstance(content, Mapping)
-        else {}
-    )
+    tensors: dict[str, Tensor] = {}
+    others: list[str] = []
+    for name, value in content.items() if isinstance(content, Mapping) else ():
+        if isinstance(value, Tensor):
+            tensors[str(name)] = value.detach()
+        elif isinstance(value, np.ndarray) and value.dtype.kind in 'biuf':
+            tensors[str(name)] = torch.from_numpy(value.copy())
+        else:
+            others.append(str(name))
     if not tensors:
         raise CheckpointError(f'{path} holds no tensors by name: expected a state_dict')
-    return tensors
+    return tensors, others
+
+
+def _refuse_other_readers(path: Path) -> None:
+    """Stop at files that `torch.load` hands to readers which do more than read.
+
+    A TorchScript archive is a program, and torch's format before 2016 is unpacked as a tar file,
+    links and permissions included.
+    """
+    with path.open('rb') as file:
+        zipped = file.read(4) == b'PK\x03\x04'
+    if not zipped and tarfile.is_tarfile(path):
+        raise CheckpointError(f'{path} is a tar file: expected a file of torch.save')
+    if zipped:
+        try:
+            # torch's own parser: another might see another archive in the same bytes
+            records = torch._C.PyTorchFileReader(str(path)).get_all_records()
+        except RuntimeError:
+            return  # damaged, as torch.load will say
+        if 'constants.pkl' in records:
+            raise CheckpointError(
+                f'{path} is a TorchScript archive, which is a program: expected a file of '
+                'torch.save'
+            )
 
 
 def match_release(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -170,12 +233,13 @@ class Conversion:
     Args:
         path: File that was written.
         used: Number of tensors taken over.
-        unused: Name → shape of every tensor that was not, of both files.
+        unused: Name → shape of every tensor that was not, of both files; None for what stood
+            among the weights and is no tensor that could be read.
     """
 
     path: Path
     used: int
-    unused: dict[str, tuple[int, ...]]
+    unused: dict[str, tuple[int, ...] | None]
 
 
 _BY_WIDTH = {384: 'crossearth_vit_small', 768: 'crossearth_vit_base', 1024: 'crossearth_vit_large'}
@@ -198,10 +262,14 @@ def convert_release(
     Raises:
         CheckpointError: If a file is damaged, weights are missing, or they do not fit each other.
     """
-    used, unused = match_release(read_pickle(checkpoint))
+    tensors, others = _read(checkpoint)
+    used, unused = match_release(tensors)
     if backbone is not None:
-        used, more = _with_backbone(used, read_pickle(backbone))
-        unused |= {f'{Path(backbone).name}: {name}': tensor for name, tensor in more.items()}
+        tensors, strays = _read(backbone)
+        file = Path(backbone).name
+        others += [f'{file}: {name}' for name in strays]
+        used, more = _with_backbone(used, tensors)
+        unused |= {f'{file}: {name}': tensor for name, tensor in more.items()}
     for name, what in (
         ('decoder.cls_embed.weight', 'a Mask2Former head'),
         ('backbone.adapter.learnable_tokens_a', 'LoRA-Rein tokens'),
@@ -229,7 +297,8 @@ def convert_release(
     model.load_state_dict(used, strict=False)
     labels, bands = _known(Path(checkpoint).name, num_classes)
     written = save_model(model, output, labels=labels, bands=bands)
-    return Conversion(written, len(used), {n: tuple(t.shape) for n, t in unused.items()})
+    shapes = {name: tuple(tensor.shape) for name, tensor in unused.items()}
+    return Conversion(written, len(used), {**shapes, **dict.fromkeys(others)})
 
 
 def _with_backbone(

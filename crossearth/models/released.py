@@ -10,7 +10,7 @@ from torch import nn
 
 from crossearth.errors import CheckpointError
 from crossearth.labels import BUILDING, ISPRS, ROAD, LabelSpace
-from crossearth.models.pretrained import read_weights
+from crossearth.models.pretrained import adapt_bands, read_weights
 from crossearth.models.segmenter import IMAGENET_MEAN, IMAGENET_STD
 
 __all__ = ['CrossEarth_Weights', 'ReleasedFile', 'load_released']
@@ -130,7 +130,8 @@ def load_released(model: nn.Module, weights: CrossEarth_Weights | str | Path) ->
     """Put converted weights into a model, in place.
 
     Geospatial parts and a restorer that the file lacks stay as they are: an untrained injector
-    changes nothing.
+    changes nothing. For other bands than three the patch embedding is repeated, and mean and std
+    stay the model's.
 
     Args:
         model: Built by `crossearth_vit_large` or its kin.
@@ -147,7 +148,16 @@ def load_released(model: nn.Module, weights: CrossEarth_Weights | str | Path) ->
             f'{released.backbone}, then run `crossearth weights convert {released.file} --backbone '
             f'{released.backbone} --output {path}`'
         )
+    if path.is_file() and path.suffix != '.safetensors':
+        raise CheckpointError(
+            f'{path} is not converted: run `crossearth weights convert {path} --backbone …` first, '
+            'and give the file that it writes'
+        )
     given, wanted = read_weights(path), model.state_dict()
+    stem = 'backbone.vit.patch_embed.proj.weight'
+    if stem in given and given[stem].shape[1] != len(wanted['mean']):
+        given[stem] = adapt_bands(given[stem], len(wanted['mean']))
+        given |= {name: wanted[name] for name in ('mean', 'std')}  # the model's, for its bands
     for name in sorted(set(given) | set(wanted)):
         own = name.startswith(('backbone.extractor.', 'backbone.injector.', 'restorer.'))
         if name not in given and not own:

@@ -21,7 +21,7 @@ from torch.utils.checkpoint import checkpoint
 from crossearth.errors import CheckpointError, ConfigError, ShapeError
 from crossearth.models.features import Features
 from crossearth.models.padding import ceil_div, crop_to, pad_to_multiple
-from crossearth.models.pretrained import read_weights
+from crossearth.models.pretrained import adapt_bands, read_weights
 
 __all__ = ['RVSA', 'load_mtp', 'resize_mtp', 'rvsa_vit_base', 'rvsa_vit_large']
 
@@ -189,7 +189,8 @@ class WindowAttention(nn.Module):
         rows, cols = grid
         # Half of the padding before: the reference centres it. What is padded is not masked; its
         # keys are zeros and take their share of the softmax.
-        down, right = -rows % _WINDOW, -cols % _WINDOW
+        down = ceil_div(rows, _WINDOW) * _WINDOW - rows
+        right = ceil_div(cols, _WINDOW) * _WINDOW - cols
         border = (right // 2, right - right // 2, down // 2, down - down // 2)
         image = rearrange(tokens, 'b (h w) c -> b c h w', h=rows)
         qkv = rearrange(
@@ -198,8 +199,10 @@ class WindowAttention(nn.Module):
         )  # fmt: skip
         query, key, value = (F.pad(part, border) for part in qkv)
         places = self._places(F.pad(image, border), grid)
+        # never in halves: those of a large image could not tell neighbouring patches apart
         key, value = (
-            F.grid_sample(part, places.to(part.dtype), align_corners=True) for part in (key, value)
+            F.grid_sample(part.to(places.dtype), places, align_corners=True).to(part.dtype)
+            for part in (key, value)
         )
         query, key, value = (
             rearrange(
@@ -227,16 +230,19 @@ class WindowAttention(nn.Module):
     ) -> Float[Tensor, 'bm h w xy']:
         """Where each head's windows read, x, y from −1 to 1 between centres of border pixels."""
         height, width = image.shape[-2:]
-        y, x = (torch.linspace(-1, 1, side, device=image.device) for side in (height, width))
+        kind = torch.float64 if image.dtype == torch.float64 else torch.float32
+        y, x = (
+            torch.linspace(-1, 1, side, dtype=kind, device=image.device) for side in (height, width)
+        )
         centre_y, centre_x = (axis.view(-1, _WINDOW).mean(1) for axis in (y, x))
-        steps = torch.arange(_WINDOW, device=image.device) - _WINDOW // 2
+        steps = torch.arange(_WINDOW, dtype=kind, device=image.device) - _WINDOW // 2
         within_y, within_x = steps * (2 / (height - 1)), steps * (2 / (width - 1))
 
         def predicted(predictor: nn.Module, parts: int) -> Tensor:
             values: Tensor = rearrange(
                 predictor(image), 'b (m parts) y x -> parts (b m) y 1 x 1', parts=parts
             )
-            return values.float()
+            return values.to(kind)
 
         # The reference divides x by the rows of windows and y by the columns, both unpadded.
         offset_x, offset_y = predicted(self.sampling_offsets, 2)
@@ -409,8 +415,8 @@ def resize_mtp(state: Mapping[str, Tensor], *, img_size: int) -> dict[str, Tenso
 def load_mtp(model: RVSA, path: str | Path) -> list[str]:
     """Put the encoder of an MTP file into a backbone, in place.
 
-    Position tables are resized to the model's. The pyramid's layers stay as they are where the
-    file has none.
+    Position tables are resized to the model's, and the patch embedding is adapted to its bands. The
+    pyramid's layers stay as they are where the file has none.
 
     Args:
         model: Backbone of the file's width and depth.
@@ -430,6 +436,9 @@ def load_mtp(model: RVSA, path: str | Path) -> list[str]:
         encoder, unused = given, []
     img_size = 16 * math.isqrt(model.pos_embed.shape[1])
     encoder = resize_mtp(encoder, img_size=img_size)
+    stem = 'patch_embed.proj.weight'
+    if stem in encoder:
+        encoder[stem] = adapt_bands(encoder[stem], model.patch_embed.proj.in_channels)  # type: ignore[arg-type,union-attr]  # a Conv2d
     wanted = model.state_dict()
     for name, tensor in wanted.items():
         if name not in encoder and not name.startswith('fpn'):

@@ -1,5 +1,6 @@
 """Backbone + decoder: images in, logits at their size out."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -55,7 +56,8 @@ class Segmenter(nn.Module):
             that were put together by hand.
 
     Raises:
-        ConfigError: If mean and std differ in number, or a std is not positive.
+        ConfigError: If mean and std differ in number or are no finite numbers, or a std is not
+            positive.
 
     Example:
         >>> import timm
@@ -80,10 +82,11 @@ class Segmenter(nn.Module):
         multiple_px: int = 32,
     ) -> None:
         super().__init__()
-        if len(mean) != len(std) or not mean or min(std) <= 0:
+        finite = all(map(math.isfinite, (*mean, *std)))
+        if len(mean) != len(std) or not mean or not finite or min(std) <= 0:
             raise ConfigError(
-                f'mean {tuple(mean)} and std {tuple(std)} must have one value a band, and each std '
-                'be positive'
+                f'mean {tuple(mean)} and std {tuple(std)} must have one number a band, and each '
+                'std be positive'
             )
         self.backbone = backbone
         self.decoder = decoder
@@ -102,14 +105,15 @@ class Segmenter(nn.Module):
         """Logits of a batch of images.
 
         Args:
-            image: Floating point, in [0, 1], of any size.
+            image: Floating point, in [0, 1], of any size; of whatever precision, the model works
+                in its own.
 
         Returns:
             Logits at the image's size.
 
         Raises:
             BandError: If the number of bands is not the model's.
-            ShapeError: If the image is empty, or of integers.
+            ShapeError: If the image is empty, of integers, or no batch.
         """
         height, width = image.shape[-2:]
         padded = self._pad(image)
@@ -137,7 +141,8 @@ class Segmenter(nn.Module):
 
         Raises:
             BandError: If the number of bands is not the model's.
-            ShapeError: If the image is empty, or of integers, or the mask of another size.
+            ShapeError: If the image is empty, of integers, or no batch, or the mask of another
+                shape or type.
         """
         padded = self._pad(image)
         labels = self._padded_labels(mask, image, padded)
@@ -149,16 +154,22 @@ class Segmenter(nn.Module):
 
     def _padded_labels(self, mask: Tensor, image: Tensor, padded: Tensor) -> Tensor:
         """Class ids at the padded size; what is padded is ignored."""
-        if mask.shape[-2:] != image.shape[-2:]:
+        batch, _, height, width = image.shape
+        if mask.shape != (batch, height, width) or mask.dtype != torch.int64:
             raise ShapeError(
-                f'mask of {mask.shape[-2]}x{mask.shape[-1]} px does not fit the image of '
-                f'{image.shape[-2]}x{image.shape[-1]} px'
+                f'mask of shape {tuple(mask.shape)} and {mask.dtype} does not fit the image: '
+                f'expected {(batch, height, width)} and torch.int64'
             )
         overhang = (0, padded.shape[-1] - mask.shape[-1], 0, padded.shape[-2] - mask.shape[-2])
         return F.pad(mask, overhang, value=IGNORE_INDEX)
 
     def _pad(self, image: Tensor) -> Tensor:
         """A normalised image of whole multiples."""
+        if image.ndim != 4:
+            raise ShapeError(
+                f'image of shape {tuple(image.shape)} is no batch (b, c, h, w): give image[None] '
+                'for a single one'
+            )
         if image.shape[1] != self.in_channels:
             raise BandError(
                 f'image has {image.shape[1]} bands, the model takes {self.in_channels}: choose the '
@@ -169,7 +180,7 @@ class Segmenter(nn.Module):
                 f'image is {image.dtype}, expected floats in [0, 1]: divide by the largest value '
                 'of the data type (255 for uint8)'
             )
-        height, width = image.shape[-2:]
-        if height == 0 or width == 0:
-            raise ShapeError(f'image of {height}x{width} px is empty')
-        return pad_to_multiple(self.normalize(image), self.multiple_px, self.multiple_px)
+        if 0 in image.shape:
+            raise ShapeError(f'image of shape {tuple(image.shape)} is empty')
+        normalized = self.normalize(image).to(self.mean.dtype)  # doubles come from numpy
+        return pad_to_multiple(normalized, self.multiple_px, self.multiple_px)

@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     sys.stdout.write(f'{conversion.path}: {conversion.used} tensors\n')
     sys.stdout.write(f'{len(conversion.unused)} not used\n')
     for name, shape in sorted(conversion.unused.items()):
-        sys.stdout.write(f'  {name}  {shape}\n')
+        sys.stdout.write(f'  {name}  {"no tensor" if shape is None else shape}\n')
     return 0
 
 

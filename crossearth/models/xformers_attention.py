@@ -73,6 +73,7 @@ def _forward(
     # norms of queries and keys may leave autocast's type
     mixed = product(query.to(value.dtype), key.to(value.dtype), value).flatten(2)
     mixed = attention.norm(mixed)
-    if attention.gate is not None:
-        mixed = mixed * attention.gate(tokens).sigmoid()
+    gate = getattr(attention, 'gate', None)  # younger than the oldest timm that is admitted
+    if gate is not None:
+        mixed = mixed * gate(tokens).sigmoid()
     return attention.proj(mixed)  # type: ignore[no-any-return]  # a Linear behind Any

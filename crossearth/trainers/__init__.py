@@ -4,21 +4,32 @@ from crossearth.trainers.averaging import AverageWeights
 from crossearth.trainers.checkpoint import check_checkpoint
 from crossearth.trainers.domain_generalization import DomainGeneralizationTask
 from crossearth.trainers.optimizer import check_schedule, parameter_groups, poly_factor
+from crossearth.trainers.paper_parts import earth_style, patch_mask
+from crossearth.trainers.pictures import LogPictures
+from crossearth.trainers.recipe import Training, build_training, read_recipe
 from crossearth.trainers.report import align_columns, score_table
 from crossearth.trainers.restoration import restoration_losses
 from crossearth.trainers.saving import SaveModel
+from crossearth.trainers.sharding import shard_frozen
 from crossearth.trainers.styles import fourier_style
 
 __all__ = [
     'AverageWeights',
     'DomainGeneralizationTask',
+    'LogPictures',
     'SaveModel',
+    'Training',
     'align_columns',
+    'build_training',
     'check_checkpoint',
     'check_schedule',
+    'earth_style',
     'fourier_style',
     'parameter_groups',
+    'patch_mask',
     'poly_factor',
+    'read_recipe',
     'restoration_losses',
     'score_table',
+    'shard_frozen',
 ]

@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torchgeo.tasks import BaseTask
 
 from crossearth.datasets import ShiftDataModule
-from crossearth.errors import CheckpointError, ConfigError, LabelError, ShapeError
+from crossearth.errors import BandError, CheckpointError, ConfigError, LabelError, ShapeError
 from crossearth.labels import LabelSpace
 from crossearth.metrics import confusion_matrix, iou_per_class, mean_iou
 from crossearth.models import (
@@ -33,6 +33,7 @@ from crossearth.trainers.random_state import (
     spread_random_state,
 )
 from crossearth.trainers.restoration import Norm, restoration_losses
+from crossearth.trainers.sharding import shard_frozen
 
 __all__ = ['DomainGeneralizationTask']
 
@@ -78,6 +79,9 @@ class DomainGeneralizationTask(BaseTask):
         warmup_steps: Optimiser steps of linear warm-up.
         decay_steps: Step at which the learning rate reaches 0, warm-up included; None for the end
             of the training.
+        shard_frozen: Where training is distributed (DDP), spread the frozen transformer of a
+            `ReinViT` over the processes, see the function of this name. Each holds its share and
+            exchanges one block at a time: less memory for more messages.
 
     Raises:
         ConfigError: If an argument is out of range, or `mask` is given for a model that cannot
@@ -115,6 +119,7 @@ class DomainGeneralizationTask(BaseTask):
         power: float = 0.9,
         warmup_steps: int = 0,
         decay_steps: int | None = None,
+        shard_frozen: bool = False,
     ) -> None:
         if lr <= 0 or weight_decay < 0:
             raise ConfigError(f'lr={lr}, weight_decay={weight_decay}: expected lr > 0, decay ≥ 0')
@@ -151,6 +156,7 @@ class DomainGeneralizationTask(BaseTask):
         self.power = power
         self.warmup_steps = warmup_steps
         self.decay_steps = decay_steps
+        self.shard_frozen = shard_frozen
         self.confusion: dict[str, Int64[Tensor, 'k k']] = {}
         self._resumed: dict[str, Any] | None = None
 
@@ -161,7 +167,20 @@ class DomainGeneralizationTask(BaseTask):
         return self
 
     def on_fit_start(self) -> None:
-        """Train what was built or loaded in eval mode, and nothing that is frozen."""
+        """Train what was built or loaded in eval mode, and nothing that is frozen.
+
+        Raises:
+            BandError: If the images have another number of bands than the model takes.
+        """
+        data = getattr(self.trainer, 'datamodule', None)
+        if isinstance(data, ShiftDataModule) and isinstance(self.model, Segmenter):
+            bands, taken = data.train.num_bands, self.model.in_channels
+            if bands != taken:
+                raise BandError(
+                    f'{data.train.scenes[0].image}: {bands} bands are read, the model takes '
+                    f'{taken}: choose bands=(...) of the dataset, or build the model with '
+                    f'in_channels={bands}'
+                )
         self.train()
 
     def on_train_start(self) -> None:
@@ -173,6 +192,14 @@ class DomainGeneralizationTask(BaseTask):
             resumed, generators, self.device, rank=rank, world_size=world_size
         ):
             spread_random_state(generators, rank=rank)
+
+    def configure_model(self) -> None:
+        """Shard the frozen backbone, if asked to and there is somebody to share it with."""
+        if self.shard_frozen and self.trainer.world_size > 1:
+            # what DDP looks for on the module that it wraps
+            self._ddp_params_and_buffers_to_ignore = shard_frozen(
+                self, self.trainer.strategy.root_device
+            )
 
     def configure_models(self) -> None:
         """Nothing to do: the model comes built."""
@@ -271,9 +298,14 @@ class DomainGeneralizationTask(BaseTask):
         """Forget the counts of the epoch before."""
         self.confusion = {}
 
-    def validation_step(self, batch: Sample, batch_idx: int, dataloader_idx: int = 0) -> None:  # noqa: ARG002  # lightning's signature
-        """Count a batch of the source domain."""
-        self._count(batch, 'val')
+    def validation_step(
+        self,
+        batch: Sample,
+        batch_idx: int,  # noqa: ARG002  # lightning's signature
+        dataloader_idx: int = 0,  # noqa: ARG002
+    ) -> dict[str, UInt8[Tensor, 'b h w']]:
+        """Count a batch of the source domain; its class ids are handed to callbacks."""
+        return {'predicted': self._count(batch, 'val')}
 
     def on_validation_epoch_end(self) -> None:
         """Log `val/mIoU`."""
@@ -350,13 +382,13 @@ class DomainGeneralizationTask(BaseTask):
         data = getattr(self.trainer, 'datamodule', None)
         return [self, data.augment] if isinstance(data, ShiftDataModule) else [self]
 
-    def _count(self, batch: Sample, domain: str) -> None:
+    def _count(self, batch: Sample, domain: str) -> UInt8[Tensor, 'b h w']:
         logits = self._logits(batch['image'], batch['mask'])
-        counts = confusion_matrix(
-            logits.max(dim=1).indices, batch['mask'], num_classes=self.labels.num_classes
-        )
+        ids = logits.max(dim=1).indices
+        counts = confusion_matrix(ids, batch['mask'], num_classes=self.labels.num_classes)
         before = self.confusion.get(domain)
         self.confusion[domain] = counts if before is None else before + counts
+        return ids.to(torch.uint8)
 
     def _reduce(self) -> None:
         """Sum the counts over the processes, in the same order in all of them."""

@@ -40,8 +40,8 @@ class SaveModel(pl.Callback):
             raise WriteError(f'{folder}: cannot be written to; choose another path for the model')
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write the file, from one process."""
-        if trainer.is_global_zero and isinstance(pl_module, DomainGeneralizationTask):
+        """Write the file, from one process, with the shares of all."""
+        if isinstance(pl_module, DomainGeneralizationTask):
             model = pl_module.model
             assert isinstance(model, Segmenter)
-            save_model(model, self.path, labels=pl_module.labels)
+            save_model(model, self.path, labels=pl_module.labels, write=trainer.is_global_zero)

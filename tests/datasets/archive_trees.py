@@ -145,11 +145,11 @@ def whu_satellite(root: Path) -> None:
             put(root / part / 'label' / f'{name}.tif', mask)
 
 
-def casid(root: Path, encoding: str) -> None:
+def casid(root: Path, encoding: str, *, climates: tuple[str, ...] = ('subms', 'trorf')) -> None:
     palette = np.array(
         [(0, 0, 0), (255, 255, 0), (85, 255, 0), (255, 0, 0), (0, 112, 255)], np.uint8
     )
-    for climate in ('subms', 'trorf'):
+    for climate in climates:
         for split in ('train', 'test'):
             for i in (1, 2):
                 folder = root / climate / split

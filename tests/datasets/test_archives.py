@@ -10,6 +10,7 @@ from PIL import Image
 from crossearth.datasets import (
     ARCHIVES,
     CASID,
+    CASID_CLASSES,
     LOVEDA,
     RESCUE,
     DeepGlobeRoads,
@@ -23,6 +24,7 @@ from crossearth.datasets import (
     WHUBuildingSatellite,
 )
 from crossearth.datasets.isprs import _VAIHINGEN_AREAS
+from crossearth.datasets.whu import _GRIDS
 from crossearth.errors import ConfigError, LabelError, SceneNotFoundError, UnknownLabelWarning
 from crossearth.labels import ISPRS
 
@@ -281,6 +283,24 @@ def test_whu_satellite_tiles_get_their_place_from_their_number(tmp_path):
         WHUBuildingSatellite(tmp_path, split='test', corners_xy={3: (0.0, 0.0)})
 
 
+def test_whu_satellite_tiles_of_a_copy_that_counts_from_zero(tmp_path):
+    mask = trees.classes(2) * 255
+    for name in ('1_0', '1_186'):
+        trees.put(tmp_path / 'train' / 'image' / f'{name}.tif', trees.picture())
+        trees.put(tmp_path / 'train' / 'label' / f'{name}.tif', mask)
+    corners = {1: (1.3e7, 4e6)}
+    with pytest.raises(ConfigError, match=r'1_0\.tif: names no place.*pass first_number'):
+        WHUBuildingSatellite(tmp_path, corners_xy=corners)
+    data = WHUBuildingSatellite(tmp_path, corners_xy=corners, first_number=0)
+    assert [scene.transform.c for scene in data.scenes] == [1.3e7, 1.3e7]
+    assert data.scenes[1].transform.f == pytest.approx(4e6 - 512 * 0.33957)
+
+
+def test_grids_of_the_whole_images_make_up_the_splits_of_whu_satellite():
+    first, second, third = (columns * rows for columns, rows in _GRIDS.values())
+    assert (first + second, third) == (13_662, 3_726)
+
+
 def test_real_tiles_of_whu_east_asia_have_a_place(real_data):
     from crossearth.datasets.whu import tile_place
 
@@ -381,3 +401,110 @@ def _sparse(path, height, width):
     ):  # fmt: skip
         pass
     assert path.stat().st_size < 200_000
+
+
+# ---- copies as people have them
+
+
+def test_what_a_mac_leaves_behind_is_not_read(tmp_path):
+    trees.massachusetts(tmp_path)
+    for folder in ('tiff/train', '__MACOSX/tiff/train'):
+        path = tmp_path / folder / '._10078660_15.tiff'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b'Mac OS X')
+    (tmp_path / '__MACOSX' / 'tiff' / 'train' / 'a.tiff').write_bytes(b'Mac OS X')
+    assert names(MassachusettsRoads(tmp_path)) == ['10078660_15']
+
+
+def test_links_to_folders_are_followed_but_not_in_circles(tmp_path):
+    trees.whu_aerial(tmp_path / 'elsewhere')
+    (tmp_path / 'root').mkdir()
+    (tmp_path / 'root' / 'a').symlink_to(tmp_path / 'elsewhere')
+    (tmp_path / 'elsewhere' / 'back').symlink_to(tmp_path / 'root')
+    (tmp_path / 'elsewhere' / 'again').symlink_to(tmp_path / 'elsewhere')
+    assert names(WHUBuildingAerial(tmp_path / 'root')) == ['0', '1']
+
+
+def test_every_image_without_a_mask_is_named(tmp_path):
+    trees.deepglobe(tmp_path)
+    for number in (104, 999):
+        (tmp_path / 'train' / f'{number}_mask.png').unlink()
+    with pytest.raises(SceneNotFoundError, match=r'nor have 1 other images.*\(999_sat\.jpg\)'):
+        DeepGlobeRoads(tmp_path)
+
+
+@pytest.mark.parametrize('folder', ['casid_subms', 'subms', 'sub'])
+def test_chips_of_casid_are_not_taken_for_the_archive(tmp_path, folder):
+    trees.chips(tmp_path / folder, ['1_0_0', '1_1024_0'], count=5)
+    data = CASID(tmp_path, climate='subms', label_encoding='one_based')
+    assert data.layout.name == 'chips'
+    assert names(data) == ['1_0_0', '1_1024_0']
+    expected = np.where(trees.classes(6) == 0, 255, trees.classes(6).astype(int) - 1)
+    assert (data[0]['mask'].numpy() == expected).all()
+
+
+@pytest.mark.parametrize(
+    'folder',
+    ['Train/TroMs', 'Tropical monsoon/Train', 'CASID_Tms/images/train', 'train_troms', 'tms-train'],
+)
+def test_casid_is_found_by_climate_and_split_in_either_order(tmp_path, folder):
+    trees.put(tmp_path / folder / '7.png', trees.picture(7))
+    trees.put(tmp_path / folder / '7-label.png', trees.classes(5))
+    for other in ('Subtropical monsoon/Train', 'troms/test', 'train/trorf'):
+        trees.put(tmp_path / other / '8.png', trees.picture(8))
+        trees.put(tmp_path / other / '8-label.png', trees.classes(5))
+    assert names(CASID(tmp_path, climate='troms', label_encoding='zero_based')) == ['7']
+
+
+def test_casid_in_colours_of_a_palette_is_in_colour(tmp_path):
+    trees.casid(tmp_path, 'zero_based')
+    for path in tmp_path.rglob('*-label.png'):
+        coloured = Image.fromarray(trees.classes(5))
+        coloured.putpalette([part for colour in CASID_CLASSES.palette for part in colour])
+        coloured.save(path)
+    data = CASID(tmp_path, climate='subms', label_encoding='colour')
+    assert (data[0]['mask'].numpy() == trees.classes(5)).all()
+
+
+# ---- what the archives are said to hold
+
+
+def test_the_splits_of_the_isprs_cities_are_those_of_the_benchmark():
+    train = '2_10 2_11 2_12 3_10 3_11 3_12 4_10 4_11 4_12 5_10 5_11 5_12 6_7 6_8 6_9 6_10 6_11 6_12'
+    train += ' 7_7 7_8 7_9 7_10 7_11 7_12'
+    test = '2_13 2_14 3_13 3_14 4_13 4_14 4_15 5_13 5_14 5_15 6_13 6_14 6_15 7_13'
+    assert Potsdam.archive.part(split='train').ids == set(train.split())
+    assert Potsdam.archive.part(split='test').ids == set(test.split())
+    train = '1 3 5 7 11 13 15 17 21 23 26 28 30 32 34 37'
+    test = '2 4 6 8 10 12 14 16 20 22 24 27 29 31 33 35 38'
+    assert Vaihingen.archive.part(split='train').ids == set(train.split())
+    assert Vaihingen.archive.part(split='test').ids == set(test.split())
+
+
+def test_roads_of_massachusetts_get_a_crs_only_with_a_transform(tmp_path):
+    trees.massachusetts(tmp_path)
+    assert MassachusettsRoads(tmp_path).crs is None
+    trees.world(tmp_path / 'tiff' / 'train' / '10078660_15.tiff', pixel=1.0, x=2e5, y=9e5)
+    scene = MassachusettsRoads(tmp_path).scenes[0]
+    assert scene.crs.to_epsg() == 26986
+    assert (scene.transform.c, scene.transform.f) == (2e5, 9e5)
+
+
+def test_blank_chips_of_massachusetts_are_ignored_if_asked(tmp_path):
+    white = trees.picture(0)
+    white[:, :4] = 255
+    trees.put(tmp_path / 'img_dir' / 'train' / '0.png', white)
+    trees.put(tmp_path / 'ann_dir' / 'train' / '0.png', trees.classes(2))
+    mask = MassachusettsRoads(tmp_path, mask_nodata=True)[0]['mask']
+    assert (mask[:4] == 255).all()
+    assert (mask[4:].numpy() == trees.classes(2)[4:]).all()
+
+
+@pytest.mark.parametrize('label_space', ['rescuenet', 'rescue'])
+def test_rescuenet_may_ignore_pixels_in_both_label_spaces(tmp_path, label_space):
+    trees.rescuenet(tmp_path)
+    path = next(tmp_path.rglob('10801_lab.png'))
+    ignored = trees.classes(11)
+    ignored[:2] = 255
+    trees.put(path, ignored)
+    assert (RescueNet(tmp_path, label_space=label_space)[0]['mask'][:2] == 255).all()

@@ -3,7 +3,15 @@ import numpy as np
 import pytest
 
 from crossearth.cli import main
-from crossearth.datasets import CASID, LoveDA, MillionAID, Potsdam, Vaihingen, check_archive
+from crossearth.datasets import (
+    CASID,
+    DeepGlobeRoads,
+    LoveDA,
+    MillionAID,
+    Potsdam,
+    Vaihingen,
+    check_archive,
+)
 from crossearth.errors import ConfigError
 
 LARGE = 6000
@@ -118,3 +126,23 @@ def test_the_command_line_refuses_what_it_does_not_know(tmp_path, capsys):
     assert 'expected NAME=VALUE' in capsys.readouterr().err
     assert main(['data', 'check', 'Potsdam', str(tmp_path), '--set', 'colour=red']) == 2
     assert "unexpected keyword argument 'colour'" in capsys.readouterr().err
+
+
+def test_every_damaged_file_is_named_at_once(tmp_path):
+    trees.deepglobe(tmp_path)
+    for number in (104, 999):
+        (tmp_path / 'train' / f'{number}_sat.jpg').write_bytes(b'')
+    found = wrong(check_archive(DeepGlobeRoads, tmp_path))
+    assert '104_sat.jpg: not a readable raster' in found[0]
+    assert found[0].endswith('nor can 1 others be used: 999_sat.jpg')
+
+
+def test_masks_that_draw_nothing_are_suspected(tmp_path):
+    trees.deepglobe(tmp_path)
+    assert not any(
+        'no mask holds' in text for text in wrong(check_archive(DeepGlobeRoads, tmp_path))
+    )
+    for path in tmp_path.rglob('*_mask.png'):
+        trees.put(path, trees.classes(2))  # 0 and 1, where the archive has 0 and 255
+    found = wrong(check_archive(DeepGlobeRoads, tmp_path))
+    assert any('train: no mask holds any road' in text for text in found)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crossearth.datasets import FolderDataset
+from crossearth.datasets import FolderDataset, list_rasters
 from crossearth.errors import LabelError, SceneNotFoundError
 from crossearth.labels import ISPRS, ROAD, ThresholdCodec
 
@@ -106,3 +106,12 @@ def test_grey_webp_masks_hold_ids(write_raster, tmp_path):
     write_raster('masks/a.webp', np.repeat(LABELS, 3, axis=0), **lossless)
     sample = FolderDataset(tmp_path / 'images', tmp_path / 'masks', labels=ISPRS)[0]
     assert (sample['mask'].numpy() == LABELS[0]).all()
+
+
+def test_linked_folders_and_hidden_files(write_raster, tmp_path):
+    path = write_raster('there/a.tif', np.ones((3, 8, 8), np.uint8))
+    (tmp_path / 'x').mkdir()
+    (tmp_path / 'x' / 'sub').symlink_to(path.parent)
+    (tmp_path / 'x' / '._a.tif').write_bytes(b'Mac OS X')
+    (path.parent / 'circle').symlink_to(tmp_path / 'x')
+    assert list_rasters(tmp_path / 'x') == [tmp_path / 'x' / 'sub' / 'a.tif']

@@ -154,3 +154,54 @@ def test_world_files_without_a_transform_are_named(write_raster):
     path.with_suffix('.tfw').write_text('0\n0\n0\n0\n1\n1\n')
     with pytest.raises(SceneError, match='its pixels have no area'):
         read_scene(path)
+
+
+@pytest.mark.parametrize(
+    'text',
+    [
+        b'\xef\xbb\xbf0.5\n0\n0\n-0.5\n10.25\n19.75\n',
+        b'0.5\r0\r0\r-0.5\r10.25\r19.75',
+        b'0.5\r\n0\r\n0\r\n-0.5\r\n10.25\r\n19.75\r\n\x1a',
+        b'0,5\n0\n0\n-0,5\n10,25\n19,75\n\nwritten by hand\n',
+    ],
+    ids=['byte order mark', 'old Mac', 'DOS', 'commas and a remark'],
+)
+def test_world_files_of_odd_writers_are_read(tmp_path, text):
+    path = tmp_path / 'a.tfw'
+    path.write_bytes(text)
+    assert tuple(read_world_file(path))[:6] == (0.5, 0, 10, 0, -0.5, 20)
+
+
+@pytest.mark.parametrize('word', ['nan', 'inf'])
+def test_world_files_of_no_numbers_are_refused(tmp_path, word):
+    (tmp_path / 'a.tfw').write_text(f'{word}\n0\n0\n-0.5\n1\n2\n')
+    with pytest.raises(SceneError, match='its pixels have no area'):
+        read_world_file(tmp_path / 'a.tfw')
+
+
+@pytest.mark.parametrize('damage', ['no CRSs', 'short entries'])
+def test_damaged_entries_of_the_cache_are_read_anew(
+    keep_all, reads, write_raster, tmp_path, damage
+):
+    write_raster('x/a.tif', PIXELS)
+    before = FolderDataset(tmp_path / 'x', labels=ISPRS).scenes
+    (kept,) = cache_folder().rglob('*.json')
+    said = json.loads(kept.read_text())
+    if damage == 'no CRSs':
+        said['crs'] = []
+    else:
+        said['entries'] = {name: [stamp, [1]] for name, (stamp, _) in said['entries'].items()}
+    kept.write_text(json.dumps(said))
+    assert FolderDataset(tmp_path / 'x', labels=ISPRS).scenes == before
+    assert len(reads) == 2
+
+
+def test_names_that_gdal_cannot_take_are_told(write_raster, tmp_path):
+    path = write_raster('x/a.tif', PIXELS)
+    strange = os.fsdecode(os.fsencode(path.parent) + b'/\xfe.tif')
+    try:
+        path.rename(strange)
+    except OSError:
+        pytest.skip('this file system takes no such name')
+    with pytest.raises(SceneError, match='not valid UTF-8'):
+        FolderDataset(tmp_path / 'x', labels=ISPRS)

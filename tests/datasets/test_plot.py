@@ -35,3 +35,17 @@ def test_images_without_labels_are_drawn_alone_and_sizes_must_agree(write_raster
     assert len(data.plot(sample).axes) == 1
     with pytest.raises(ShapeError, match='prediction is'):
         data.plot({**sample, 'prediction': torch.zeros(8, 8, dtype=torch.int64)})
+
+
+def test_images_of_no_finite_values_are_black_and_others_shown_by_theirs(write_raster):
+    nothing = np.full((3, 8, 8), np.nan, np.float32)
+    data = SceneDataset([read_scene(write_raster('n.tif', nothing))], ISPRS)
+    (panel,) = data.plot(data[0]).axes
+    assert (np.asarray(panel.images[0].get_array()) == 0).all()
+    some = np.tile(np.linspace(5, 6, 64, dtype=np.float32).reshape(8, 8), (3, 1, 1))
+    some[:, 0, 0] = np.inf
+    data = SceneDataset([read_scene(write_raster('s.tif', some))], ISPRS)
+    (panel,) = data.plot(data[0]).axes
+    shown = np.asarray(panel.images[0].get_array())
+    assert (shown[0, 0] == 0).all()
+    assert (shown[-1, -1] == 255).all()

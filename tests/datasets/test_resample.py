@@ -8,6 +8,7 @@ from affine import Affine
 from pyproj import Geod, Transformer
 from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
+from rasterio.warp import reproject
 
 from crossearth.datasets import FolderDataset, SceneDataset, read_scene, resampled_scene
 from crossearth.datasets.resample import source_grid
@@ -26,6 +27,13 @@ PLACES = {
     'south pole': ('EPSG:3031', Affine(25, 0, 100_000, 0, -25, 200_000), 20.0),
     'off the pole': ('EPSG:3031', Affine(6000, 0, -1_000_000, 0, -6000, 1_000_000), 4000.0),
     'rotated': ('EPSG:32618', ROTATED, 1.5),
+    'south up': ('EPSG:32633', Affine(0.5, 0, 400_000, 0, 0.5, 5_800_000), 0.7),
+}
+SEAM = {
+    'over the antimeridian': ('EPSG:4326', Affine(1e-4, 0, 179.99, 0, -1e-4, -17.0), 9.0),
+    'before the antimeridian': ('EPSG:4326', Affine(1e-4, 0, -180.01, 0, -1e-4, -17.0), 9.0),
+    'degrees from 0 to 360': ('EPSG:4326', Affine(1e-4, 0, 190.0, 0, -1e-4, 45.0), 9.0),
+    'web mercator beyond 180': ('EPSG:3857', Affine(2, 0, 20_037_300, 0, -2, -1_900_000), 1.8),
 }
 
 
@@ -43,6 +51,10 @@ def exact_positions(view, window):
     a, b, c, d, e, f = tuple(view.transform)[:6]
     to_native = Transformer.from_crs(view.crs, view.native.crs, always_xy=True)
     x, y = to_native.transform(a * cols + b * rows + c, d * cols + e * rows + f)
+    turn = {4326: 360.0, 3857: 2 * np.pi * 6_378_137}.get(view.native.crs.to_epsg())
+    if turn is not None:  # PROJ counts from -180 to 180, rasters run on
+        left, _, right, _ = view.native.bounds_xy
+        x = x - turn * np.round((x - (left + right) / 2) / turn)
     a, b, c, d, e, f = tuple(~view.native.transform)[:6]
     return np.stack([a * x + b * y + c, d * x + e * y + f])
 
@@ -86,6 +98,45 @@ def test_positions_are_within_a_quarter_pixel_of_the_exact_ones_and_of_gdal(writ
             window.col, window.row, window.width, window.height
         ))  # fmt: skip
     assert abs(got - gdal)[:, inside].max() < limit
+
+
+@pytest.mark.parametrize('place', SEAM)
+def test_scenes_go_on_across_the_antimeridian(write_raster, place):
+    crs, transform, gsd_m = SEAM[place]
+    scene = read_scene(write_raster('a.tif', ramps(), crs=crs, transform=transform))
+    data = SceneDataset([scene], ISPRS, gsd_m=gsd_m)
+    view = data.scenes[0]
+    got = data[0]['image'].numpy()
+    exact = exact_positions(view, data.whole(0))
+    limit = 0.25 * min(1.0, gsd_m / native_gsd(scene))
+    inside = (exact[0] > 1) & (exact[0] < WIDTH - 1) & (exact[1] > 1) & (exact[1] < HEIGHT - 1)
+    assert inside.mean() > 0.9
+    assert abs(got - exact)[:, inside].max() < 0.1 * limit
+    gdal, _ = reproject(
+        ramps(),
+        np.zeros_like(got),
+        src_transform=transform,
+        src_crs=crs,
+        dst_transform=view.transform,
+        dst_crs=view.crs.to_wkt(),
+        resampling=Resampling.bilinear,
+    )
+    if crs == 'EPSG:4326':  # GDAL does not follow Web Mercator beyond 180 degrees
+        assert abs(got - gdal)[:, inside].max() < 0.25
+
+
+def test_positions_hold_where_meridians_meet(write_raster):
+    transform = Affine(1e-2, 0, 20, 0, -1e-2, 89.9)
+    scene = read_scene(write_raster('a.tif', ramps(), crs='EPSG:4326', transform=transform))
+    data = SceneDataset([scene], ISPRS, gsd_m=1500.0)
+    grid = source_grid(data.scenes[0], data.whole(0))
+    exact = exact_positions(data.scenes[0], data.whole(0))
+    got = grid.positions.permute(2, 0, 1).numpy() + np.array(
+        [[[grid.window.col]], [[grid.window.row]]]
+    )
+    inside = (exact[0] > 0) & (exact[0] < WIDTH) & (exact[1] > 0) & (exact[1] < HEIGHT)
+    assert inside.sum() > 1000
+    assert abs(got - exact)[:, inside].max() < 0.01
 
 
 @pytest.mark.parametrize('place', ['degrees', 'web mercator', 'rotated', 'off the pole'])

@@ -9,6 +9,7 @@ import pytest
 import rasterio
 import torch
 from affine import Affine
+from PIL import Image
 from pyproj import Transformer
 from rasterio.windows import Window as RasterWindow
 from torch.utils.data import DataLoader
@@ -370,3 +371,98 @@ def test_alpha_and_a_nodata_value_both_hide_pixels(write_raster):
     assert (ids[:, :4] == 255).all()
     assert (ids[:2] == 255).all()
     assert (ids[2:, 4:] == mask()[0, 2:, 4:]).all()
+
+
+def test_numbers_of_numpy_pick_scenes_too(scene):
+    dataset = SceneDataset([scene], ISPRS)
+    assert torch.equal(dataset[np.int64(0)]['image'], dataset[0]['image'])
+
+
+def test_a_footprint_goes_on_across_the_antimeridian(write_raster):
+    home = read_scene(write_raster('h.tif', picture(), crs='EPSG:4326',
+                                   transform=Affine(1e-5, 0, 10, 0, -1e-5, -17)))  # fmt: skip
+    place = Affine(0.5, 0, 180_390, 0, -0.5, 8_119_000)  # 28 m wide, from 179.99986 E
+    scene = read_scene(write_raster('a.tif', picture(), crs='EPSG:32701', transform=place))
+    dataset = SceneDataset([home, scene], ISPRS)
+    x0, y0, x1, y1 = dataset.index.geometry.iloc[1].bounds
+    assert x1 - x0 < 1e-3
+    middle = (y0 + y1) / 2
+    sample = dataset[x0:x1, middle - 1e-5 : middle + 1e-5]
+    assert sample['index'] == 1
+    assert sample['image'].shape[2] == pytest.approx(WIDTH, abs=2)
+
+
+@pytest.mark.parametrize('dtype', ['unit', 'float32'])
+@pytest.mark.parametrize('bands', [[0, 1, 2], [1]], ids=['every band', 'one band'])
+@pytest.mark.parametrize('nodata', [-9999.0, np.nan])
+def test_values_that_stand_for_no_data_are_black_once_converted(write_raster, dtype, bands, nodata):
+    pixels = picture(dtype=np.float32) / 256
+    pixels[bands, 3, 4] = nodata
+    path = write_raster('a.tif', pixels, nodata=nodata)
+    scene = read_scene(path, write_raster('m.tif', mask()))
+    sample = SceneDataset([scene], ISPRS, dtype=dtype)[0]
+    assert (sample['image'][:, 3, 4] == 0).all()
+    assert np.argwhere(sample['mask'].numpy() == 255).tolist() == [[3, 4]]
+    pixels[:, 3, 4] = 0
+    assert sample['image'].numpy() == pytest.approx(pixels)
+
+
+def test_masks_with_a_palette_are_read_by_number_or_by_colour(write_raster, tmp_path):
+    path = tmp_path / 'm.png'
+    shuffled = (3, 1, 0, 5, 2, 4)
+    picture_of = Image.fromarray(np.argsort(shuffled).astype(np.uint8)[mask()[0]])
+    picture_of.putpalette([part for i in shuffled for part in ISPRS.palette[i]])
+    picture_of.save(path)
+    scene = read_scene(write_raster('a.tif', picture()), path)
+    codec = ColourCodec({colour: i for i, colour in enumerate(ISPRS.palette)})
+    by_colour = SceneDataset([scene], ISPRS, codec=codec)
+    assert (by_colour[0]['mask'].numpy() == mask()[0]).all()
+    resampled = SceneDataset([scene], ISPRS, codec=codec, gsd_m=0.25)[0]['mask']
+    assert set(resampled.unique().tolist()) <= {*range(6), 255}
+    by_number = SceneDataset([scene], ISPRS)[0]['mask'].numpy()
+    assert (by_number == np.argsort(shuffled)[mask()[0]]).all()
+
+
+@pytest.mark.parametrize('dtype', [np.uint16, np.int16, np.int32])
+def test_masks_of_wider_types_hold_the_same_ids_or_codes_of_their_own(write_raster, dtype):
+    image = write_raster('a.tif', picture())
+    scene = read_scene(image, write_raster('m.tif', mask().astype(dtype)))
+    assert (SceneDataset([scene], ISPRS)[0]['mask'].numpy() == mask()[0]).all()
+    coded = read_scene(image, write_raster('c.tif', mask().astype(dtype) * 1000))
+    codec = IdCodec({i * 1000: i for i in range(6)})
+    assert (SceneDataset([coded], ISPRS, codec=codec)[0]['mask'].numpy() == mask()[0]).all()
+
+
+def test_a_crs_without_a_transform_is_no_place(write_raster):
+    scene = read_scene(write_raster('a.tif', picture(), transform=Affine.identity()))
+    assert scene.crs is None
+    assert len(SceneDataset([scene], ISPRS).index) == 0
+
+
+def test_a_mask_of_another_place_is_refused(write_raster):
+    image = write_raster('a.tif', picture())
+    far = Affine(0.5, 0, 500_000, 0, -0.5, 5_800_000)
+    with pytest.raises(LabelError, match=r'm\.tif: lies at \(500000\.0.*a\.tif at \(400000\.0'):
+        read_scene(image, write_raster('m.tif', mask(), transform=far))
+    near = Affine(0.5, 0, 400_000.2, 0, -0.5, 5_800_000)
+    assert read_scene(image, write_raster('n.tif', mask(), transform=near)).mask is not None
+
+
+@pytest.mark.filterwarnings('ignore::rasterio.errors.NotGeoreferencedWarning')
+def test_a_crs_that_is_not_tied_to_the_globe_is_named(write_raster, scene):
+    local = rasterio.CRS.from_wkt('LOCAL_CS["site",UNIT["metre",1]]')
+    here = read_scene(write_raster('l.tif', picture(), crs=local))
+    assert SceneDataset([here], ISPRS)[400_000:400_004, 5_799_990:5_799_994]['index'] == 0
+    with pytest.raises(
+        ConfigError, match=r'l\.tif: nothing leads from its CRS to that of the data'
+    ):
+        str(SceneDataset([scene, here], ISPRS))
+    with pytest.raises(ConfigError, match=r'l\.tif: its CRS, site, is not tied to the globe'):
+        SceneDataset([here], ISPRS, gsd_m=1.0)
+
+
+def test_labels_outside_every_scene_are_refused(scene):
+    dataset = SceneDataset([scene], ISPRS)
+    for window in (Window(0, 100, 0, 4, 4), Window(9, 0, 0, 4, 4)):
+        with pytest.raises(WindowError, match=r'lies outside|only 1 scenes'):
+            dataset.read_labels(window)

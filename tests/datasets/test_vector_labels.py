@@ -162,3 +162,91 @@ def test_the_real_buildings_of_spacenet_fall_on_real_roofs(real_data):
     buildings = (whole['mask'].numpy() == 1).astype(np.uint8)
     moved = [step_at_outlines(np.roll(buildings, d, axis=1)) for d in (-40, -20, 20, 40)]
     assert step_at_outlines(buildings) > 1.1 * max(moved)
+
+
+def test_a_file_that_changes_is_read_again(write_vectors):
+    import os
+
+    path = write_vectors('a.geojson', [box(0, 0, 4, 4)])
+    assert VectorLabels(path).burn(UTM, PLACE, height=10, width=10).sum() == 16
+    write_vectors('a.geojson', [box(0, 0, 4, 4), box(5, 5, 7, 7)])
+    os.utime(path, ns=(1, 1))
+    assert VectorLabels(path).burn(UTM, PLACE, height=10, width=10).sum() == 20
+
+
+@pytest.mark.parametrize('epsg', [4326, 3857])
+@pytest.mark.parametrize('crs', ['EPSG:32633', 'EPSG:3035', '+proj=laea +lat_0=52 +lon_0=13'])
+def test_continents_are_burned_where_a_window_is(tmp_path, epsg, crs):
+    """A UTM zone cannot show the whole of Eurasia."""
+    move = Transformer.from_crs(4326, epsg, always_xy=True)
+    land = shapely.box(*move.transform(-170, -80), *move.transform(13.5252, 80))
+    sea = shapely.box(*move.transform(13.5252, -80), *move.transform(175, 80))
+    path = tmp_path / 'land.gpkg'
+    schema = {'geometry': 'Polygon', 'properties': {'kind': 'str'}}
+    with fiona.open(path, 'w', driver='GPKG', crs=f'EPSG:{epsg}', schema=schema) as target:
+        for shape, kind in ((land, 'land'), (sea, 'sea')):
+            target.write(
+                {'geometry': shapely.geometry.mapping(shape), 'properties': {'kind': kind}}
+            )
+    x, y = Transformer.from_crs(4326, crs, always_xy=True).transform(13.5252, 52.34)
+    place = Affine(5, 0, x - 100, 0, -5, y + 100)
+    labels = VectorLabels(path, attribute='kind', classes={'land': 2, 'sea': 3})
+    ids = labels.burn(CRS.from_user_input(crs), place, height=40, width=40)
+    cols, rows = np.meshgrid(np.arange(40) + 0.5, np.arange(40) + 0.5)
+    lon, _ = Transformer.from_crs(crs, 4326, always_xy=True).transform(
+        place.a * cols + place.c, place.e * rows + place.f
+    )
+    assert (ids == np.where(lon < 13.5252, 2, 3)).mean() > 0.995
+    assert set(np.unique(ids)) == {2, 3}
+
+
+@pytest.mark.parametrize('wrong', [{'class_id': 300}, {'class_id': -1}, {'background': 256}])
+def test_ids_out_of_range_are_refused(wrong):
+    with pytest.raises(LabelError, match='are out of range: expected 0 to 255'):
+        VectorLabels('a.gpkg', **wrong)
+
+
+def test_a_class_that_the_labels_do_not_have_is_refused(write_raster, write_vectors):
+    vectors = VectorLabels(write_vectors('a.gpkg', [box(0, 0, 4, 4)]), class_id=2)
+    scene = read_scene(write_raster('a.tif', np.ones((3, 10, 10), np.uint8)), vectors)
+    with pytest.raises(LabelError, match='draws class 2, building has 2 classes'):
+        SceneDataset([scene], BUILDING)
+
+
+def test_a_field_that_is_not_there_is_named_with_those_that_are(write_vectors):
+    path = write_vectors('a.gpkg', [box(0, 0, 4, 4)])
+    with pytest.raises(LabelError, match=r"has no field 'Kind', expected one of \['kind'\]"):
+        VectorLabels(path, attribute='Kind', classes={'house': 1}).burn(
+            UTM, PLACE, height=4, width=4
+        )
+    with pytest.raises(ConfigError, match="crs='EPSG:nope' is no CRS"):
+        VectorLabels(path, crs='EPSG:nope')
+
+
+def test_empty_layers_empty_shapes_and_bow_ties_are_drawn_as_far_as_they_go(write_vectors):
+    bow = shapely.Polygon([PLACE @ corner for corner in ((0, 0), (4, 4), (4, 0), (0, 4))])
+    path = write_vectors('a.gpkg', [shapely.Polygon(), bow, box(6, 6, 8, 8)])
+    ids = VectorLabels(path).burn(UTM, PLACE, height=10, width=10)
+    assert (ids[6:8, 6:8] == 1).all()
+    assert (ids[1:3, [0, 3]] == 1).all()
+    assert (ids[[0, 3], 1:3] == 0).all()
+    empty = write_vectors('b.gpkg', [])
+    assert VectorLabels(empty).burn(UTM, PLACE, height=10, width=10).sum() == 0
+
+
+@pytest.mark.parametrize(
+    'place',
+    [
+        Affine.translation(400_000, 5_799_990) @ Affine.rotation(30) @ Affine.scale(0.5, -0.5),
+        Affine(0.5, 0, 400_000, 0, 0.5, 5_799_980),
+    ],
+    ids=['rotated', 'south up'],
+)
+def test_grids_of_any_orientation_hold_the_pixels_whose_centres_are_inside(write_vectors, place):
+    shape = box(11.3, 8.2, 30.1, 31.7)
+    ids = VectorLabels(write_vectors('a.gpkg', [shape])).burn(UTM, place, height=40, width=56)
+    cols, rows = np.meshgrid(np.arange(56) + 0.5, np.arange(40) + 0.5)
+    x = place.a * cols + place.b * rows + place.c
+    y = place.d * cols + place.e * rows + place.f
+    assert (ids == shapely.contains_xy(shape, x, y)).all()
+    assert 100 < ids.sum() < 600

@@ -23,14 +23,18 @@ from tests.inference.test_predict import Write, labels_of, random_image
 
 
 def load_model(weights: str) -> nn.Module:
-    torch.manual_seed(int(weights))
+    torch.manual_seed(int(Path(weights).read_text()))
     return nn.Conv2d(3, 6, 3, padding=1)
 
 
 @pytest.fixture(autouse=True)
-def _model(monkeypatch: pytest.MonkeyPatch) -> None:
+def _model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for seed in ('1', '2'):
+        Path(seed).write_text(seed)
+    nothing = SimpleNamespace(labels=None, bands=None, value_range=None)
     monkeypatch.setattr(models, 'load_model', load_model)
-    monkeypatch.setattr(models, 'read_model_info', lambda _: SimpleNamespace(labels=None))
+    monkeypatch.setattr(models, 'read_model_info', lambda _: nothing)
 
 
 def predict(*words: object) -> str:
@@ -52,6 +56,24 @@ def test_command_does_what_the_function_does(write_scene: Write, tmp_path: Path)
     assert (tmp_path / 'a.tif').read_bytes() == made.path.read_bytes()
     assert text.startswith(f'{tmp_path / "a.tif"}: 300 × 200 px, {made.windows} windows in ')
     assert labels_of(tmp_path / 'c.tif').shape == (200, 300)
+
+
+def test_bands_and_values_are_those_of_the_weights_unless_they_are_said(
+    write_scene: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = SimpleNamespace(labels=ISPRS, bands=('blue', 'green', 'red'), value_range=(20.0, 200.0))
+    monkeypatch.setattr(models, 'read_model_info', lambda _: known)
+    scene = write_scene(random_image(60, 70), photometric='rgb')
+    for name, words, settings in (
+        ('a', [], {'bands': (3, 2, 1), 'value_range': (20.0, 200.0)}),
+        ('b', ['--bands', 1, 2, 3], {'bands': (1, 2, 3), 'value_range': (20.0, 200.0)}),
+        ('c', ['--value-range', 0, 255], {'bands': (3, 2, 1), 'value_range': (0.0, 255.0)}),
+    ):
+        predict(scene, tmp_path / f'{name}.tif', '--weights', 1, *words)
+        made = predict_scene(
+            load_model('1'), scene, tmp_path / 'direct.tif', labels=ISPRS, **settings
+        )
+        assert (tmp_path / f'{name}.tif').read_bytes() == made.path.read_bytes()
 
 
 def test_folders_are_mapped_scene_by_scene(write_scene: Write, tmp_path: Path) -> None:
@@ -92,7 +114,7 @@ def test_dry_run_tells_and_writes_nothing(write_scene: Write, tmp_path: Path) ->
         r'900 × 700 px seen as 45\d × 35\d px, 1 windows, 0 of them twice, in 1 part.s., \d+ MiB',
         text,
     )
-    assert [path.name for path in tmp_path.iterdir()] == ['scene.tif']
+    assert {path.name for path in tmp_path.iterdir()} == {'scene.tif', '1', '2'}
 
 
 def test_estimate_counts_what_is_run(write_scene: Write, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import rasterio
 import torch
 from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
+from rasterio.rpc import RPC
 from rasterio.transform import Affine
 from torch import Tensor
 
@@ -172,19 +173,164 @@ def test_scene_that_lies_nowhere_has_no_ground_size(
     write_scene: Write, one_hot: OneHot, tmp_path: Path
 ) -> None:
     scene = write_scene(patches(20, 20, 4), crs=None, transform=None)
-    with pytest.raises(
-        ConfigError, match='has no CRS, so its pixels have no one size on the ground'
-    ):
+    with pytest.raises(ConfigError, match='has no CRS, so its pixels have no size on the ground'):
         predict_scene(one_hot(6), scene, tmp_path / 'map.tif', gsd_m=0.5)
     with pytest.raises(ConfigError, match='gsd_m is -1'):
         predict_scene(one_hot(6), write_scene(patches(9, 9, 3)), tmp_path / 'map.tif', gsd_m=-1)
+    with pytest.raises(ConfigError, match=r'pixels of .* are 0.5\d* by 0.5\d* m: .* in metres'):
+        predict_scene(one_hot(6), write_scene(patches(9, 9, 3)), tmp_path / 'map.tif', gsd_m=1e-3)
+    scene = write_scene(patches(9, 9, 3), crs='LOCAL_CS["site",UNIT["metre",1]]')
+    with pytest.raises(ConfigError, match='has a CRS that lies nowhere on the globe'):
+        predict_scene(one_hot(6), scene, tmp_path / 'map.tif', gsd_m=1)
 
 
 @pytest.mark.filterwarnings('ignore::rasterio.errors.NotGeoreferencedWarning')
-def test_ground_control_points_have_no_ground_size(
-    write_scene: Write, one_hot: OneHot, tmp_path: Path
+@pytest.mark.parametrize('hidden', ['nothing', 'nodata', 'alpha'])
+def test_ground_control_points_on_a_transform_give_the_map_of_the_transform(
+    write_scene: Write, tmp_path: Path, hidden: str
 ) -> None:
-    gcps = [GroundControlPoint(r, c, 10 + c, 50 - r) for r in (0, 9) for c in (0, 9)]
-    scene = write_scene(patches(9, 9, 3), transform=None, gcps=gcps, crs='EPSG:4326')
-    with pytest.raises(ConfigError, match=r'has ground control points .* or warp it first'):
-        predict_scene(one_hot(6), scene, tmp_path / 'map.tif', gsd_m=1)
+    transform = Affine.translation(4e5, 5e6) @ Affine.rotation(20) @ Affine.scale(1, -1)
+    gcps = [
+        GroundControlPoint(row, col, *(transform @ (col, row)))
+        for row in (0, 100, 200)
+        for col in (0, 150, 300)
+    ]
+    bands = 4 if hidden == 'alpha' else 3
+    image = np.random.default_rng(1).integers(1, 256, (bands, 200, 300)).astype(np.uint8)
+    image[:, 60:90, 100:170] = 0
+    options: dict[str, Any] = {'nodata': 0} if hidden == 'nodata' else {}
+    if hidden == 'alpha':
+        image[3] = np.where(image[3] == 0, 0, 255)
+        options = {'photometric': 'rgb', 'alpha': 'yes'}
+    maps = [
+        labels_of(
+            predict_scene(
+                lambda x: torch.cat([x, x.mean(1, keepdim=True)], 1),
+                write_scene(image, name, crs='EPSG:32633', **(options | tie)),
+                tmp_path / f'map_{name}',
+                tile_px=128,
+                gsd_m=0.8,
+            ).path
+        )
+        for name, tie in (
+            ('a.tif', {'transform': transform}),
+            ('b.tif', {'transform': None, 'gcps': gcps}),
+        )
+    ]
+    assert (maps[0] == maps[1]).mean() > 0.999  # coordinates differ in the last digits
+    np.testing.assert_array_equal(maps[0] == 255, maps[1] == 255)
+    assert (maps[0] == 255).any() == (hidden != 'nothing')
+    with rasterio.open(tmp_path / 'map_b.tif') as made:
+        assert len(made.gcps[0]) == 9
+
+
+@pytest.mark.filterwarnings('ignore::rasterio.errors.NotGeoreferencedWarning')
+def test_labels_of_scenes_with_rational_polynomials_come_back_to_where_they_were(
+    write_scene: Write, tmp_path: Path
+) -> None:
+    def linear(*terms: float) -> list[float]:
+        return [*terms, *[0.0] * (20 - len(terms))]
+
+    # 300 × 200 pixels over 0.004° × 0.002° at 50° north, leaning, at a height of 800 m
+    rpcs = RPC(
+        height_off=800.0, height_scale=100.0, lat_off=50.0, lat_scale=0.001, long_off=10.0,
+        long_scale=0.002, line_off=100.0, line_scale=100.0, samp_off=150.0, samp_scale=150.0,
+        line_num_coeff=linear(0, 0.05, -1, 0.3), line_den_coeff=linear(1),
+        samp_num_coeff=linear(0, 1, 0.1, 0.2), samp_den_coeff=linear(1),
+    )  # fmt: skip
+    ids = patches(200, 300, 20)
+
+    def nearest_class(images: Tensor) -> Tensor:
+        return -(images * 255 - 20 - 40 * torch.arange(6).reshape(1, 6, 1, 1)).abs()
+
+    scene = write_scene(20 + 40 * ids, crs=None, transform=None, rpcs=rpcs)
+    with rasterio.open(scene) as dataset:
+        where = Georeference.of(dataset)
+    across, down = ground_gsd(where, height=200, width=300, name='a')
+    # 2.2 m along the lines, and 0.004° of longitude over 300 columns across
+    assert across == pytest.approx(0.004 / 300 * 111_320 * math.cos(math.radians(50)), rel=0.02)
+    assert down == pytest.approx(0.002 / 200 * 111_230, rel=0.02)
+    made = predict_scene(nearest_class, scene, tmp_path / 'map.tif', tile_px=128, gsd_m=0.7)
+    labels = labels_of(made.path)
+    inside = np.zeros((200, 300), bool)
+    for row in range(0, 200, 20):
+        for col in range(0, 300, 20):
+            inside[row + 3 : row + 17, col + 3 : col + 17] = True
+    assert (labels == ids[0])[inside].all()
+    assert (labels == ids[0]).mean() > 0.95
+    with rasterio.open(made.path) as after:
+        assert after.rpcs.line_num_coeff == rpcs.line_num_coeff
+        assert after.rpcs.height_off == 800
+
+
+def brighter_than_half(images: Tensor) -> Tensor:
+    return torch.cat([images, 1 - images], 1)
+
+
+def test_interpolated_scores_put_borders_between_the_pixels_that_the_model_saw(
+    write_scene: Write, tmp_path: Path
+) -> None:
+    # brightness rises to the right: the border is where it passes 0.5, at column 148.2
+    columns = np.arange(400, dtype=np.float32) + 0.5
+    image = np.broadcast_to(0.5 + (columns - 148.2) / 1000, (1, 300, 400)).astype(np.float32)
+    expected = np.broadcast_to((image[0] < 0.5).astype(np.uint8), (300, 400))
+    scene = write_scene(image)  # pixels of 0.5 m, seen in pixels of 2.6 m
+    maps = {
+        by: labels_of(
+            predict_scene(
+                brighter_than_half, scene, tmp_path / f'{by}.tif', tile_px=32, gsd_m=2.6,
+                return_by=by, combine='logits',
+            ).path
+        )
+        for by in ('nearest', 'bilinear')
+    }  # fmt: skip
+    np.testing.assert_array_equal(maps['bilinear'], expected)
+    assert (maps['nearest'] != expected).any()
+
+
+def test_interpolated_maps_have_the_nodata_and_the_rasters_of_the_scene(
+    write_scene: Write, convolutions: torch.nn.Module, tmp_path: Path
+) -> None:
+    image = np.random.default_rng(0).integers(1, 255, (3, 100, 120), np.uint8)
+    image[:, 30:61, 17:90] = 0
+    image[:, :, 100:] = 0
+    image[:, 50, 110] = 7  # a single pixel of data
+    predict_scene(
+        convolutions,
+        write_scene(image, nodata=0),
+        tmp_path / 'map.tif',
+        tile_px=64,
+        gsd_m=0.9,
+        return_by='bilinear',
+        probabilities=tmp_path / 'p.tif',
+        confidence=tmp_path / 'c.tif',
+        cog=True,
+    )
+    with rasterio.open(tmp_path / 'p.tif') as file:
+        probabilities = file.read()
+    labels, confidence = labels_of(tmp_path / 'map.tif'), labels_of(tmp_path / 'c.tif')
+    hidden = image[0] == 0
+    np.testing.assert_array_equal(labels == 255, hidden)
+    np.testing.assert_array_equal(confidence == 255, hidden)
+    np.testing.assert_array_equal(probabilities[:, hidden], 255)
+    best = np.take_along_axis(probabilities, labels[None] * (labels != 255), 0)[0]
+    np.testing.assert_array_equal(best[~hidden], confidence[~hidden])
+    assert abs(probabilities[:, ~hidden].sum(0, dtype=int) - 254).max() <= 3  # of rounding
+
+
+def test_interpolated_parts_give_the_same_bytes(
+    write_scene: Write, convolutions: torch.nn.Module, tmp_path: Path
+) -> None:
+    image = np.random.default_rng(0).integers(0, 255, (3, 700, 800), np.uint8)
+    scene = write_scene(image)
+    options: dict[str, Any] = {'tile_px': 200, 'gsd_m': 0.4, 'return_by': 'bilinear'}
+    whole = predict_scene(convolutions, scene, tmp_path / 'a.tif', **options)
+    for index in (1, 2):
+        predict_scene(
+            convolutions, scene, tmp_path / 'b.tif', **options, shard_px=512, shard=(index, 2)
+        )
+    parts = predict_scene(
+        convolutions, scene, tmp_path / 'b.tif', **options, shard_px=512, resume=True
+    )
+    assert parts.units == 4
+    assert whole.path.read_bytes() == parts.path.read_bytes()

@@ -134,6 +134,16 @@ def test_receipts_spare_what_is_done_and_quarantine_what_fails(
     assert changed.count('done') == 4
 
 
+def test_another_model_or_a_changed_scene_makes_maps_again(tasks: list[Task]) -> None:
+    assert predict_scenes(load, tasks, settings=SETTINGS, model_id='a').count('done') == 4
+    assert predict_scenes(load, tasks, settings=SETTINGS, model_id='a').count('present') == 4
+    scene = Path(tasks[1].scene)
+    os.utime(scene, ns=(0, scene.stat().st_mtime_ns + 1))
+    again = predict_scenes(load, tasks, settings=SETTINGS, model_id='a')
+    assert [outcome.status for outcome in again.outcomes] == ['present', 'done'] + ['present'] * 2
+    assert predict_scenes(load, tasks, settings=SETTINGS, model_id='b').count('done') == 4
+
+
 def test_shards_of_a_manifest_map_every_scene_once(
     tasks: list[Task], expected: list[bytes]
 ) -> None:
@@ -159,6 +169,34 @@ def test_ray_gives_the_bytes_of_one_process(
     for task in tasks:
         made = predict_scene(nn.Identity(), task.scene, tmp_path / 'one.tif', **SETTINGS)
         assert made.path.read_bytes() == task.destination.read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings('ignore')  # Ray leaves sockets and processes to the interpreter
+def test_ray_actor_that_is_killed_costs_nothing_and_a_deadly_scene_is_quarantined(
+    tasks: list[Task], expected: list[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ray = pytest.importorskip('ray', reason='the extra scale is not installed')
+    monkeypatch.setenv('RAY_AUTH_MODE', 'disabled')
+    # actors find the model of this module
+    variables = {'PYTHONPATH': str(Path(__file__).parents[2])}
+    ray.init(include_dashboard=False, num_cpus=2, runtime_env={'env_vars': variables})
+    try:
+        once = functools.partial(load_deadly, tmp_path / 'killed')
+        summary = predict_scenes(once, tasks, settings=SETTINGS, workers=2, engine='ray')
+        assert (tmp_path / 'killed').exists()
+        assert summary.count('done') == 4
+        assert maps(tasks) == expected
+        always = functools.partial(load_deadly, None)
+        again = {**SETTINGS, 'blend': 'mean'}
+        summary = predict_scenes(always, tasks, settings=again, workers=2, engine='ray')
+        assert ray.is_initialized()  # a cluster that was there is left
+    finally:
+        ray.shutdown()
+    assert [outcome.status for outcome in summary.outcomes] == [
+        'done', 'done', 'quarantined', 'done',
+    ]  # fmt: skip
+    assert 'the worker died' in summary.outcomes[2].error
 
 
 def test_arguments_without_a_meaning_are_errors(tasks: list[Task]) -> None:

@@ -120,6 +120,18 @@ def test_shards_of_several_workers_give_the_same_bytes(
     assert made.path.read_bytes() == whole
 
 
+def test_resuming_removes_what_kills_left(
+    scene: Path, whole: bytes, convolutions: nn.Module, tmp_path: Path
+) -> None:
+    for name in ('.map.tif.a1b2c3_4', '.map.tif.mine', '.other.tif.a1b2c3_4'):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / 'map.tif').touch()
+    predict_scene(convolutions, scene, tmp_path / 'map.tif', tile_px=128, resume=True, shard_px=512)
+    assert (tmp_path / 'map.tif').read_bytes() == whole
+    hidden = {path.name for path in tmp_path.iterdir() if path.name.startswith('.')}
+    assert hidden == {'.map.tif.mine', '.other.tif.a1b2c3_4'}
+
+
 def test_damaged_part_is_computed_again(
     scene: Path, whole: bytes, convolutions: nn.Module, tmp_path: Path
 ) -> None:
@@ -151,6 +163,11 @@ def test_parts_of_another_run_are_refused_and_left(
     with pytest.raises(ConfigError, match=r'another run .model was'):
         predict_scene(other, scene, tmp_path / 'map.tif', tile_px=128, resume=True, shard_px=512)
     assert (tmp_path / 'map.tif.parts' / '00000.json').exists()
+    os.utime(scene, ns=(0, scene.stat().st_mtime_ns + 1))  # as if it were written again
+    with pytest.raises(ConfigError, match=r'another run .files was'):
+        predict_scene(
+            convolutions, scene, tmp_path / 'map.tif', tile_px=128, resume=True, shard_px=512
+        )
 
 
 def test_error_of_the_model_keeps_the_finished_parts(

@@ -9,6 +9,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rasterio.control import GroundControlPoint
+from rasterio.enums import ColorInterp
 from rasterio.rpc import RPC
 from rasterio.transform import Affine
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from crossearth.errors import BandError, ConfigError, SceneError, SceneNotFoundE
 from crossearth.inference import predict_scene
 from crossearth.inference.grid import Grid
 from crossearth.labels import ISPRS
+from crossearth.radiometry import to_unit
 
 type Write = Callable[..., Path]
 type OneHot = Callable[[int], Callable[[Tensor], Tensor]]
@@ -415,8 +417,9 @@ def test_values_are_scaled_by_data_type_or_by_the_range_given(
     scaled = first_values([200, 300, 400], 'uint16', value_range=(200, 400))
     assert scaled == pytest.approx([0, 0.5, 1])
     assert first_values([0, 0.25, 1], 'float64') == pytest.approx([0, 0.25, 1])
-    with pytest.raises(ConfigError, match='int16 values, whose range says nothing'):
-        first_values([0, 1], 'int16')
+    # as in training
+    values = np.array([-100, 0, 8192, 32767], np.int16)
+    assert first_values(values.tolist(), 'int16') == to_unit(torch.from_numpy(values)).tolist()
     with pytest.raises(ConfigError, match='values from 0 to 3000, expected 0 to 1'):
         first_values([0, 3000], 'float32')
     with pytest.raises(ConfigError, match=r'value_range is \(5, 5\)'):
@@ -435,6 +438,33 @@ def test_bands_are_chosen_in_the_order_asked(write_scene: Write, tmp_path: Path)
     assert seen[-1][0, :, 0, 0].tolist() == pytest.approx([0.8, 0.2, 0.4])
 
 
+def test_bands_are_found_by_their_descriptions_or_colours(
+    write_scene: Write, tmp_path: Path
+) -> None:
+    seen: list[Tensor] = []
+
+    def model(images: Tensor) -> Tensor:
+        seen.append(images.clone())
+        return images
+
+    def given(bands: tuple[str, ...], titles: tuple[str, ...], count: int) -> list[int]:
+        image = np.stack([np.full((4, 4), 50 + band, np.uint8) for band in range(1, count + 1)])
+        scene = write_scene(image, photometric='rgb')
+        with rasterio.open(scene, 'r+') as dataset:
+            for band, title in enumerate(titles, start=1):
+                dataset.set_band_description(band, title)
+        predict_scene(model, scene, tmp_path / 'map.tif', bands=bands)
+        return (seen[-1][0, :, 0, 0] * 255 - 50).round().int().tolist()
+
+    assert given(('NIR', 'red'), ('', '', '', 'nir'), 4) == [4, 1]
+    assert given(('blue', 'green', 'red'), (), 3) == [3, 2, 1]
+    assert given(('IR', 'R', 'G'), (), 3) == [1, 2, 3]  # none is known, and they are as many
+    with pytest.raises(
+        BandError, match='has the bands red, green, blue, asked for nir, red, green'
+    ):
+        given(('nir', 'red', 'green'), (), 3)
+
+
 def test_wrong_bands_name_the_file_and_the_remedy(
     write_scene: Write, convolutions: nn.Module, tmp_path: Path
 ) -> None:
@@ -443,6 +473,15 @@ def test_wrong_bands_name_the_file_and_the_remedy(
         BandError, match=r'scene.tif: 4 bands .* takes 3: choose them with bands=\(1, 2, 3\)'
     ):
         predict_scene(convolutions, scene, tmp_path / 'map.tif')
+    one = write_scene(np.zeros((1, 20, 20), np.uint8), 'one.tif')
+    with pytest.raises(BandError, match=r'one.tif: 1 bands are given .* takes 3: map a scene'):
+        predict_scene(convolutions, one, tmp_path / 'map.tif')
+    predict_scene(convolutions, one, tmp_path / 'map.tif', bands=(1, 1, 1))
+    with rasterio.open(one, 'r+') as dataset:
+        dataset.colorinterp = [ColorInterp.palette]
+        dataset.write_colormap(1, {0: (9, 9, 9, 255)})
+    with pytest.raises(SceneError, match='numbers of a palette, no colours: expand it'):
+        predict_scene(lambda x: x, one, tmp_path / 'map.tif')
     with pytest.raises(BandError, match=r'scene.tif has bands 1 to 4, asked for \[0, 1, 2\]'):
         predict_scene(convolutions, scene, tmp_path / 'map.tif', bands=(0, 1, 2))
 

@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from crossearth.errors import ConfigError, SceneNotFoundError
+from crossearth.errors import ConfigError, SceneError, SceneNotFoundError
 from crossearth.inference import predict_scene
 from crossearth.inference.sources import find_scenes, tasks_of
+from tests.inference.serving import serve
 from tests.inference.test_predict import Write, labels_of
 
 
@@ -87,8 +88,91 @@ def test_stac_items_give_their_image(tmp_path: Path) -> None:
         find_scenes(path)
 
 
+def test_scene_that_is_listed_twice_is_mapped_once(tmp_path: Path) -> None:
+    (tmp_path / 'list.txt').write_text('a.tif\nb.tif\na.tif\n')
+    (tmp_path / 'a.tif').touch()
+    tasks = tasks_of([tmp_path / 'list.txt', tmp_path / 'a.tif'], tmp_path)
+    assert [Path(task.scene).name for task in tasks] == ['a.tif', 'b.tif']
+
+
 def test_two_scenes_never_share_a_map(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match='would both be mapped'):
         tasks_of(['s3://a/x.tif', 's3://b/x.jp2'], tmp_path)
     with pytest.raises(SceneNotFoundError, match='none is not there'):
         tasks_of([tmp_path / 'none'], tmp_path)
+
+
+@pytest.fixture
+def remote_scene(write_scene: Write, tmp_path: Path) -> Path:
+    """A scene of 36 blocks in a folder `bucket`, and a map of it beside the folder."""
+    (tmp_path / 'bucket').mkdir()
+    values = np.random.default_rng(0).integers(0, 255, (1, 1500, 1300), np.uint8)
+    scene = write_scene(values, 'bucket/scene.tif', tiled=True, blockxsize=256, blockysize=256)
+    predict_scene(two, scene, tmp_path / 'local.tif')
+    return scene
+
+
+def test_scenes_of_web_servers_are_read_by_ranges(remote_scene: Path, tmp_path: Path) -> None:
+    with serve(tmp_path, tmp_path / 'log') as server:
+        url = f'{server.url}/bucket/scene.tif'
+        for name in (f'/vsicurl/{url}', url):
+            made = predict_scene(two, name, tmp_path / 'map.tif')
+            assert made.path.read_bytes() == (tmp_path / 'local.tif').read_bytes()
+        requests = server.requests()
+        with pytest.raises(SceneNotFoundError, match=r'nothing\.tif is not there'):
+            predict_scene(two, f'/vsicurl/{server.url}/nothing.tif', tmp_path / 'map.tif')
+    assert not any(line.startswith('200 GET') for line in requests)  # never all of the file
+    ends = [line.split('bytes=')[1].split('-') for line in requests if line.startswith('206')]
+    given = sum(int(last) - int(first) + 1 for first, last in ends)
+    assert given < 2.5 * remote_scene.stat().st_size  # once for each of the two maps
+
+
+def test_scenes_of_object_stores_are_read(
+    remote_scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serve(tmp_path, tmp_path / 'log') as server:
+        for name, value in {
+            'AWS_S3_ENDPOINT': server.url.removeprefix('http://'),
+            'AWS_HTTPS': 'NO',
+            'AWS_VIRTUAL_HOSTING': 'FALSE',
+            'AWS_NO_SIGN_REQUEST': 'YES',
+        }.items():
+            monkeypatch.setenv(name, value)
+        made = predict_scene(two, '/vsis3/bucket/scene.tif', tmp_path / 'map.tif')
+        with pytest.raises(SceneNotFoundError, match='check the address'):
+            predict_scene(two, '/vsis3/bucket/nothing.tif', tmp_path / 'map.tif')
+    assert made.path.read_bytes() == (tmp_path / 'local.tif').read_bytes()
+
+
+def test_server_without_ranges_is_named_and_read_as_a_stream(
+    remote_scene: Path, tmp_path: Path
+) -> None:
+    with serve(tmp_path, tmp_path / 'log', ranges=False) as server:
+        url = f'{server.url}/bucket/{remote_scene.name}'
+        with pytest.raises(SceneError, match=r'whole files only: .* /vsicurl_streaming/'):
+            predict_scene(two, f'/vsicurl/{url}', tmp_path / 'map.tif')
+        made = predict_scene(two, f'/vsicurl_streaming/{url}', tmp_path / 'map.tif')
+    assert made.path.read_bytes() == (tmp_path / 'local.tif').read_bytes()
+
+
+def test_server_that_dies_is_an_error_or_blocks_without_data(
+    remote_scene: Path, tmp_path: Path
+) -> None:
+    with serve(tmp_path, tmp_path / 'log') as server:
+        predict_scene(two, f'/vsicurl/{server.url}/bucket/scene.tif', tmp_path / 'map.tif')
+        blocks = [line for line in server.requests() if line.startswith('206')]
+        before = server.requests().index(blocks[-1])  # all but the last range
+    (tmp_path / 'map.tif').unlink()
+    with serve(tmp_path, tmp_path / 'log2', dies_after=before) as server:
+        name = f'/vsicurl/{server.url}/bucket/{remote_scene.name}'
+        with pytest.raises(SceneError, match=r'rows \d+ to \d+, columns 0 to 1299 .* broke off'):
+            predict_scene(two, name, tmp_path / 'map.tif')
+    assert not (tmp_path / 'map.tif').exists()
+    with serve(tmp_path, tmp_path / 'log3', dies_after=before) as server:
+        name = f'/vsicurl/{server.url}/bucket/{remote_scene.name}'
+        made = predict_scene(two, name, tmp_path / 'map.tif', on_read_error='nodata')
+    assert 0 < len(made.lost) < 36
+    lost = np.zeros((1500, 1300), bool)
+    for window in made.lost:
+        lost[window.row : window.stop[0], window.col : window.stop[1]] = True
+    np.testing.assert_array_equal(labels_of(made.path) == 255, lost)

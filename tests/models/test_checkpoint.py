@@ -50,7 +50,10 @@ def edit_header(path, **changes):
 def test_loaded_model_gives_the_same_logits(small, tmp_path):
     image = torch.rand(2, 3, 40, 50)
     small(image)  # moves the statistics of the batch norms
-    save_model(small, tmp_path / 'm.safetensors', labels=ISPRS, bands=('r', 'g', 'b'), gsd_m=0.05)
+    save_model(
+        small, tmp_path / 'm.safetensors', labels=ISPRS, bands=('r', 'g', 'b'), gsd_m=0.05,
+        value_range=(0, 3000),
+    )  # fmt: skip
     again = load_model(tmp_path / 'm.safetensors')
     assert not again.training
     assert torch.equal(again(image), small.eval()(image))
@@ -58,8 +61,21 @@ def test_loaded_model_gives_the_same_logits(small, tmp_path):
     assert info.labels == ISPRS
     assert info.bands == ('r', 'g', 'b')
     assert info.gsd_m == 0.05
+    assert info.value_range == (0.0, 3000.0)
     assert info.recipe == small.recipe == again.recipe
     assert info.complete
+
+
+def test_files_without_a_value_range_are_read(small, tmp_path):
+    path = save_model(small, tmp_path / 'm.safetensors')
+    with safe_open(path, framework='pt') as file:
+        header = json.loads(file.metadata()['model'])
+    assert header.pop('value_range') is None
+    edit_header(path, model=json.dumps(header))
+    assert read_model_info(path).value_range is None
+    edit_header(path, model=json.dumps({**header, 'value_range': [1]}))
+    with pytest.raises(CheckpointError, match='damaged header'):
+        read_model_info(path)
 
 
 def test_file_holds_the_trainable_part_only(vit_weights, tmp_path):
@@ -217,4 +233,24 @@ def test_missing_and_unknown_weights_are_named(small, tmp_path, change, message)
         tensors['stray'] = torch.zeros(1)
     save_file(tensors, path, metadata)
     with pytest.raises(CheckpointError, match=message):
+        load_model(path)
+
+
+@pytest.mark.parametrize(
+    'wrong',
+    [
+        {'num_classes': 'six'},
+        {'num_classes': 10**12},
+        {'mean': 'abc'},
+        {'in_channels': -1},
+        {'width': 0},
+    ],
+)
+def test_header_of_a_model_that_cannot_be_built_is_named(small, tmp_path, wrong):
+    path = save_model(small, tmp_path / 'm.safetensors')
+    with safe_open(path, framework='pt') as file:
+        header = json.loads(file.metadata()['model'])
+    header['recipe']['arguments'] |= wrong
+    edit_header(path, model=json.dumps(header))
+    with pytest.raises(CheckpointError, match=r'm\.safetensors names a model that cannot be built'):
         load_model(path)

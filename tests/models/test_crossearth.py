@@ -161,6 +161,39 @@ def test_released_weights_load_and_geospatial_parts_change_no_bit(tmp_path):
         crossearth_vit_small(3, img_size=64, weights=str(path))
 
 
+def test_released_file_that_is_not_converted_says_how_to(tmp_path):
+    (tmp_path / 'Vaihingen-source.pth').touch()
+    with pytest.raises(CheckpointError, match=r'run `crossearth weights convert .*Vaihingen'):
+        crossearth_vit_small(6, img_size=64, weights=str(tmp_path / 'Vaihingen-source.pth'))
+
+
+def test_released_weights_load_for_other_bands(tmp_path):
+    released = crossearth_vit_small(6, img_size=64, geospatial=False, restorer=None)
+    path = save_model(released, tmp_path / 'converted.safetensors')
+    model = crossearth_vit_small(6, img_size=64, in_channels=4, weights=str(path), mean=[0.3] * 4)
+    red, green, blue = released.backbone.vit.patch_embed.proj.weight.unbind(1)
+    expected = torch.stack([red, green, blue, red], 1) * 0.75
+    torch.testing.assert_close(model.backbone.vit.patch_embed.proj.weight, expected)
+    assert torch.equal(model.decoder.cls_embed.weight, released.decoder.cls_embed.weight)
+    assert model.mean.tolist() == pytest.approx([0.3] * 4)  # the model's, for its bands
+    image = torch.rand(1, 4, 40, 64)
+    again = load_model(save_model(model.eval(), tmp_path / 'mine.safetensors'))
+    assert torch.equal(again(image), model(image))
+
+
+def test_file_trained_with_xformers_runs_where_there_is_none(tmp_path):
+    """How attention was computed is not in the file: the result is the same."""
+    pytest.importorskip('xformers.ops', reason='no xformers on this platform')
+    trained = crossearth_vit_small(2, img_size=32, restorer=None, attention='xformers')
+    again = load_model(save_model(trained, tmp_path / 'model.safetensors'))
+    assert again(torch.rand(1, 3, 32, 32)).shape == (1, 2, 32, 32)
+
+
+def test_image_size_of_no_whole_patches_is_refused():
+    with pytest.raises(ConfigError, match='60x60 px is no multiple of patches of 16 px'):
+        crossearth_vit_small(6, img_size=60)
+
+
 def test_weights_that_are_not_here_say_how_to_get_them(monkeypatch, tmp_path):
     monkeypatch.setenv('TORCH_HOME', str(tmp_path))
     weights = CrossEarth_Weights.CASID_SUB

@@ -3,7 +3,7 @@ import timm
 import torch
 
 from crossearth.errors import CheckpointError, ConfigError
-from crossearth.models import convert_dinov2
+from crossearth.models import convert_dinov2, dinov2_vit
 
 
 def official(*, registers=0, dim=48, giant=False):
@@ -92,3 +92,16 @@ def test_what_is_no_transformer_is_refused():
 def test_image_that_is_no_multiple_of_the_patch_is_refused():
     with pytest.raises(ConfigError, match='500x500 px is no multiple of patches of 16'):
         convert_dinov2(official(), img_size=500)
+
+
+def test_file_of_other_bands_loads_into_a_model_of_as_many(tmp_path):
+    """Such as one that was pretrained on four bands; into three it does not fit, which is said."""
+    source = timm.create_model(
+        'vit_small_patch14_dinov2', img_size=28, depth=12, num_classes=0, in_chans=4
+    )
+    torch.save(source.state_dict(), tmp_path / 'four.pth')
+    arguments = {'img_size': 32, 'pretrained': tmp_path / 'four.pth'}
+    vit = dinov2_vit('vit_small_patch14_dinov2', in_channels=4, **arguments)
+    assert torch.equal(vit.blocks[3].attn.qkv.weight, source.blocks[3].attn.qkv.weight)
+    with pytest.raises(CheckpointError, match=r'shape \(384, 4, 16, 16\), expected \(384, 3,'):
+        dinov2_vit('vit_small_patch14_dinov2', **arguments)

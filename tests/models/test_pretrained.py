@@ -59,9 +59,12 @@ def test_pickle_with_code_is_not_run(tmp_path):
     assert not (tmp_path / 'ran').exists()
 
 
+@pytest.mark.parametrize(
+    'content', [b'not weights', b'root:x:0:0', b'', b'PK\x03\x04', b'\x80\x02.']
+)
 @pytest.mark.parametrize('name', ['w.pth', 'w.safetensors'])
-def test_damaged_file_is_named(tmp_path, name):
-    (tmp_path / name).write_bytes(b'not weights')
+def test_damaged_file_is_named(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
     with pytest.raises(CheckpointError, match=name):
         read_weights(tmp_path / name)
 

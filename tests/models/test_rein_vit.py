@@ -1,4 +1,6 @@
 import copy
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import timm
@@ -7,7 +9,7 @@ import torch.nn.functional as F
 from timm.models.vision_transformer import VisionTransformer
 
 from crossearth.errors import ConfigError, ShapeError
-from crossearth.models import LoRARein, ReinViT
+from crossearth.models import GeospatialSemanticExtractor, Injector, LoRARein, ReinViT
 
 
 def tiny_vit(**arguments) -> VisionTransformer:
@@ -154,6 +156,31 @@ def test_a_copy_runs_on_its_own_adapter():
     assert not torch.equal(clone(image).maps[0], before)
 
 
+def test_threads_that_share_a_model_do_not_share_their_images():
+    torch.manual_seed(0)
+    injector = Injector(32)
+    torch.nn.init.normal_(injector.out.weight)
+    arrived = threading.Barrier(2, timeout=20)
+
+    class Meeting(GeospatialSemanticExtractor):
+        """Lets nobody pass before both threads have their queries."""
+
+        def forward(self, image):
+            queries = super().forward(image)
+            if threading.current_thread() is not threading.main_thread():
+                arrived.wait()
+            return queries
+
+    backbone = ReinViT(tiny_vit(img_size=32), None, extractor=Meeting(), injector=injector)
+    images = [torch.rand(1, 3, 32, 32) for _ in range(2)]
+    with torch.no_grad():
+        alone = [backbone(image).maps[2] for image in images]
+    with torch.no_grad(), ThreadPoolExecutor(2) as threads:
+        together = list(threads.map(torch.no_grad()(lambda i: backbone(i).maps[2]), images))
+    for ours, expected in zip(together, alone, strict=True):
+        torch.testing.assert_close(ours, expected)
+
+
 def test_image_smaller_than_a_patch_is_refused():
     with pytest.raises(ShapeError, match='10x64 px is smaller than one patch of 16x16'):
         ReinViT(tiny_vit(img_size=32), None)(torch.rand(1, 3, 10, 64))
@@ -165,9 +192,22 @@ def test_transformer_of_one_size_says_how_to_build_it():
         backbone(torch.rand(1, 3, 64, 64))
 
 
-def test_convolutional_model_is_refused():
+@pytest.mark.parametrize(
+    'name', ['resnet10t', 'hiera_tiny_224', 'twins_pcpvt_small', 'xcit_nano_12_p16_224']
+)
+def test_what_has_no_blocks_of_patch_tokens_is_refused(name):
+    with torch.device('meta'):
+        model = timm.create_model(name, num_classes=0)
     with pytest.raises(ConfigError, match='use TimmPyramid'):
-        ReinViT(timm.create_model('resnet10t'), None)
+        ReinViT(model, None)
+
+
+def test_hybrid_counts_the_stride_of_its_stem():
+    """Patches of 8 px of a map at stride 4: a token is 32 px."""
+    vit = timm.create_model('vit_tiny_r_s16_p8_224', num_classes=0, img_size=64, depth=4)
+    backbone = ReinViT(vit, None)
+    assert backbone.patch_px == (32, 32)
+    assert [level.shape[-1] for level in backbone(torch.rand(1, 3, 64, 64)).maps] == [8, 4, 2, 1]
 
 
 def test_second_adapter_on_one_transformer_is_refused():
@@ -280,6 +320,11 @@ def test_xformers_gets_what_sdpa_gets(monkeypatch):
     torch.testing.assert_close(backbone(image).maps[2], expected, rtol=0.05, atol=0.05)
     with pytest.raises(ConfigError, match=r'cannot run in torch.float32'):
         backbone.float()(image.float())
+
+
+def test_attention_of_another_name_is_refused(unchecked):
+    with pytest.raises(ConfigError, match=r"attention is 'flash': expected 'sdpa' or 'xformers'"):
+        ReinViT(tiny_vit(img_size=32), None, attention='flash')
 
 
 def test_xformers_is_refused_where_attention_is_not_plain():

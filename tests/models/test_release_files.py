@@ -1,8 +1,13 @@
 import argparse
+import collections
+import contextlib
+import functools
 import io
 import pickle
 import sys
+import tarfile
 import types
+import zipfile
 
 import numpy as np
 import pytest
@@ -70,6 +75,9 @@ def files(model, tmp_path, mmengine_like, monkeypatch):
         'augmentor.net.0.weight': torch.zeros(3, 2),
         'task_head.MLP.bias': torch.zeros(5),
         'backbone.reins.convs.0.weight': torch.zeros(64, 3, 3, 3),
+        'backbone.reins.mean': np.zeros((1, 3)),
+        'task_head.sparse': torch.eye(2).to_sparse(),  # rebuilt by a function that is not admitted
+        'iteration': 7,
     }
     content = {
         'meta': {'epoch': np.int64(3), 'buffer': mmengine_like, 'bomb': Bomb(tmp_path / 'ran')},
@@ -107,11 +115,14 @@ def test_convert_prints_every_key_that_it_did_not_use(files, capsys):
 
     checkpoint, backbone = files / 'Potsdam(i)-source.pth', files / 'dinov2_converted.pth'
     assert printed('convert', checkpoint, '--backbone', backbone).splitlines()[1:] == [
-        '4 not used',
+        '7 not used',
         '  augmentor.net.0.weight  (3, 2)',
         '  backbone.reins.convs.0.weight  (64, 3, 3, 3)',
+        '  backbone.reins.mean  (1, 3)',
         '  dinov2_converted.pth: backbone.mask_token  (1, 384)',
+        '  iteration  no tensor',
         '  task_head.MLP.bias  (5,)',
+        '  task_head.sparse  no tensor',
     ]
     ours = printed('inspect', checkpoint.with_suffix('.safetensors'))
     assert ours.startswith('model    crossearth_vit_small(num_classes=6, pretrained=False')
@@ -128,6 +139,72 @@ def test_malicious_pickle_does_not_run(tmp_path, zipped):
     assert not (tmp_path / 'ran').exists()
     torch.load(tmp_path / 'bomb.pth', weights_only=False)
     assert (tmp_path / 'ran').exists()  # it would have
+
+
+def write_archive(path, pickled):
+    """A file as torch.save writes it, around a pickle made by hand."""
+    with zipfile.ZipFile(path, 'w') as archive:
+        archive.writestr('archive/data.pkl', pickled)
+        archive.writestr('archive/version', '3\n')
+        archive.writestr('archive/byteorder', 'little')
+
+
+@pytest.mark.parametrize(
+    ('owner', 'name', 'attribute'),
+    [
+        (torch._utils, '_rebuild_tensor_v2', '__defaults__'),
+        (torch._utils, '_rebuild_parameter', 'mark'),
+        (torch, 'TypedStorage', 'mark'),
+        (torch, 'FloatStorage', 'mark'),
+        (torch, 'Size', 'mark'),
+        (collections, 'OrderedDict', 'mark'),
+        (np, 'ndarray', 'mark'),
+    ],
+)
+def test_no_attribute_of_what_makes_tensors_can_be_set(tmp_path, owner, name, attribute):
+    """Opcode BUILD gives any object attributes: those of a function last for the process."""
+    before = getattr(getattr(owner, name), attribute, None)
+    pickled = (
+        f'c{owner.__name__}\n{name}\n'.encode()  # find it
+        + f'(N(S{attribute!r}\n(I1\ntdtb.'.encode()  # state (None, {attribute: (1,)}); BUILD
+    )
+    write_archive(tmp_path / 'x.pth', pickled)
+    try:
+        with pytest.raises(CheckpointError):
+            read_pickle(tmp_path / 'x.pth')
+        assert getattr(getattr(owner, name), attribute, None) == before
+    finally:
+        with contextlib.suppress(AttributeError, TypeError):
+            setattr(getattr(owner, name), attribute, before)
+
+
+@pytest.mark.filterwarnings('ignore::UserWarning', 'ignore::FutureWarning')  # about TorchScript
+def test_programs_and_tar_files_are_not_opened(tmp_path, monkeypatch):
+    torch.jit.trace(torch.nn.ReLU(), torch.ones(1)).save(tmp_path / 'program.pth')
+    monkeypatch.setattr(torch.jit, 'load', lambda *_, **__: pytest.fail('it was run'))
+    with pytest.raises(CheckpointError, match='TorchScript archive, which is a program'):
+        read_pickle(tmp_path / 'program.pth')
+    with tarfile.open(tmp_path / 'old.pth', 'w') as archive:
+        archive.addfile(tarfile.TarInfo('storages'))
+    with pytest.raises(CheckpointError, match=r'old\.pth is a tar file'):
+        read_pickle(tmp_path / 'old.pth')
+
+
+class Gadget:
+    """Pickled as a call that follows other calls, as attacks chain them."""
+
+    def __reduce__(self):
+        return getattr, (getattr(collections, 'OrderedDict'), 'fromkeys')  # noqa: B009 - pickled
+
+
+def test_chains_of_calls_give_stand_ins_and_the_weights_beside_them_are_read(tmp_path):
+    chain = functools.partial(getattr, 'x', '__class__')
+    torch.save({'model': {'w': torch.ones(2)}, 'a': chain, 'b': {Gadget()}}, tmp_path / 'x.pth')
+    assert read_pickle(tmp_path / 'x.pth')['w'].tolist() == [1, 1]
+    calls = b'cbuiltins\ngetattr\n(cos\nsystem\nS"__call__"\ntR(S"true"\ntR.'
+    write_archive(tmp_path / 'y.pth', calls)  # what getattr gave is called
+    with pytest.raises(CheckpointError, match='holds no tensors by name'):
+        read_pickle(tmp_path / 'y.pth')
 
 
 def test_plain_pickle_does_not_run(tmp_path):

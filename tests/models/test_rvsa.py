@@ -89,6 +89,94 @@ def test_new_windows_stay_where_they_are():
     torch.testing.assert_close(places, torch.stack([x, y], dim=-1), rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize('grid', [(7, 9), (16, 8)])
+@torch.no_grad()
+def test_window_attention_equals_the_equations_in_double_precision(grid):
+    """Written once more, pixel by pixel, with nothing in common but the weights."""
+    attention = tiny().double().blocks[0].attn
+    for parameter in attention.parameters():
+        nn.init.normal_(parameter, std=0.2)
+    rows, cols = grid
+    tokens = torch.randn(1, rows * cols, 64, dtype=torch.float64)
+    heads, width = attention.heads, 64 // attention.heads
+    tall, wide = -(-rows // 7) * 7, -(-cols // 7) * 7
+    top, left = (tall - rows) // 2, (wide - cols) // 2
+
+    def padded(values):
+        canvas = torch.zeros(tall, wide, values.shape[-1], dtype=torch.float64)
+        canvas[top : top + rows, left : left + cols] = values.view(rows, cols, -1)
+        return canvas
+
+    image = padded(tokens[0])
+    query, key, value = (padded(part) for part in attention.qkv(tokens[0]).chunk(3, dim=-1))
+    found = torch.zeros(tall, wide, 64, dtype=torch.float64)
+    pixels = [(y, x) for y in range(7) for x in range(7)]
+    for y0 in range(0, tall, 7):
+        for x0 in range(0, wide, 7):
+            mean = F.leaky_relu(image[y0 : y0 + 7, x0 : x0 + 7].mean((0, 1)))[:, None, None]
+            offset, scale, angle = (
+                getattr(attention, f'sampling_{name}')[2](mean).flatten()
+                for name in ('offsets', 'scales', 'angles')
+            )
+            for head in range(heads):
+                own = slice(head * width, (head + 1) * width)
+                places = []
+                for y, x in pixels:
+                    move_x = (x - 3) * 2 / (wide - 1) * (1 + scale[2 * head])
+                    move_y = (y - 3) * 2 / (tall - 1) * (1 + scale[2 * head + 1])
+                    cos, sin = angle[head].cos(), angle[head].sin()
+                    centre_x, centre_y = (
+                        (x0 + 3) * 2 / (wide - 1) - 1,
+                        (y0 + 3) * 2 / (tall - 1) - 1,
+                    )
+                    places.append(
+                        torch.stack(
+                            [
+                                centre_x
+                                + move_x * cos
+                                - move_y * sin
+                                + offset[2 * head] / (rows // 7),
+                                centre_y
+                                + move_x * sin
+                                + move_y * cos
+                                + offset[2 * head + 1] / (cols // 7),
+                            ]
+                        )
+                    )
+                where = torch.stack(places)[None, None]
+                keys, values = (
+                    F.grid_sample(
+                        part[None, ..., own].permute(0, 3, 1, 2), where, align_corners=True
+                    )
+                    for part in (key, value)
+                )
+                v, u = torch.tensor(pixels).T
+                for y, x in pixels:
+                    q = query[y0 + y, x0 + x, own]
+                    logits = (
+                        keys[0, :, 0].T @ q / width**0.5
+                        + attention.rel_pos_h[y - v + 6] @ q
+                        + attention.rel_pos_w[x - u + 6] @ q
+                        + attention.relative_position_bias_table[(y - v + 6) * 13 + x - u + 6, head]
+                    )
+                    found[y0 + y, x0 + x, own] = values[0, :, 0] @ logits.softmax(0)
+    expected = attention.proj(found[top : top + rows, left : left + cols].reshape(1, -1, 64))
+    torch.testing.assert_close(attention(tokens, grid), expected, rtol=1e-9, atol=1e-9)
+
+
+@torch.no_grad()
+def test_half_precision_reads_the_right_patches():
+    """Places of a wide image, rounded to bfloat16, would be up to half a patch off."""
+    torch.manual_seed(0)
+    attention = tiny().blocks[0].attn
+    nn.init.normal_(attention.qkv.weight)
+    tokens, grid = torch.randn(1, 7 * 196, 64), (7, 196)
+    expected = attention(tokens, grid)
+    with torch.autocast('cpu', torch.bfloat16):
+        found = attention(tokens, grid).float()
+    assert (found - expected).norm() < 0.05 * expected.norm()
+
+
 def test_quirk_offsets_are_divided_by_the_other_sides_windows():
     attention = tiny().blocks[0].attn
     image = torch.rand(1, 64, 14, 28)
@@ -144,6 +232,21 @@ def test_mtp_files_load_and_what_is_unused_is_named(tmp_path, prefix):
         load_mtp(tiny(dim=32), tmp_path / 'mtp.pth')
     with pytest.raises(CheckpointError, match=r"lacks 'blocks\.6\."):
         load_mtp(tiny(depth=7), tmp_path / 'mtp.pth')
+
+
+@pytest.mark.parametrize('bands', [1, 2, 12])
+def test_mtp_files_load_for_other_bands(tmp_path, bands):
+    source = tiny()
+    torch.save({'state_dict': source.state_dict()}, tmp_path / 'mtp.pth')
+    model = tiny(in_channels=bands)
+    load_mtp(model, tmp_path / 'mtp.pth')
+    red, green, blue = source.patch_embed.proj.weight.unbind(1)
+    expected = {
+        1: [red + green + blue],
+        2: [1.5 * red, 1.5 * green],
+        12: [part / 4 for part in (red, green, blue)] * 4,
+    }
+    torch.testing.assert_close(model.patch_embed.proj.weight, torch.stack(expected[bands], 1))
 
 
 def test_backbones_swap_and_a_users_own_fits_too():

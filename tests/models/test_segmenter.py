@@ -68,13 +68,45 @@ def test_integers_are_refused():
 
 def test_empty_image_is_refused():
     model = Segmenter(Average(), First(), mean=[0.1, 0.2], std=[0.5, 0.25])
-    with pytest.raises(ShapeError, match='0x8 px is empty'):
+    with pytest.raises(ShapeError, match=r'\(1, 2, 0, 8\) is empty'):
         model(torch.zeros(1, 2, 0, 8))
+    with pytest.raises(ShapeError, match=r'\(0, 2, 8, 8\) is empty'):
+        model(torch.zeros(0, 2, 8, 8))
 
 
-@pytest.mark.parametrize(('mean', 'std'), [([0.5], [1.0, 1.0]), ([], []), ([0.5], [0.0])])
+def test_image_without_a_batch_is_refused(unchecked):
+    model = Segmenter(Average(), First(), mean=[0.1, 0.2], std=[0.5, 0.25])
+    with pytest.raises(ShapeError, match=r'no batch \(b, c, h, w\): give image\[None\]'):
+        model(torch.zeros(2, 8, 8))
+
+
+@pytest.mark.parametrize('kind', [torch.float64, torch.bfloat16])
+def test_images_of_another_precision_are_taken(kind):
+    model = fpn_timm('resnet10t', num_classes=3, width=16).eval()
+    image = torch.rand(1, 3, 32, 32).bfloat16()  # exact in all three
+    torch.testing.assert_close(model(image.to(kind)), model(image.float()))
+    assert model.bfloat16()(image.to(kind)).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize('shape', [(1, 32, 32), (2, 31, 32)])
+def test_mask_of_another_batch_or_size_is_refused(unchecked, shape):
+    """One mask for two images would train both on it, silently."""
+    model = fpn_timm('resnet10t', num_classes=3, width=16)
+    with pytest.raises(ShapeError, match=r'expected \(2, 32, 32\) and torch.int64'):
+        model.losses(torch.rand(2, 3, 32, 32), torch.zeros(shape, dtype=torch.long))
+
+
+def test_mask_of_other_integers_is_refused(unchecked):
+    model = fpn_timm('resnet10t', num_classes=3, width=16)
+    with pytest.raises(ShapeError, match=r'torch.uint8 does not fit the image'):
+        model.losses(torch.rand(1, 3, 32, 32), torch.zeros(1, 32, 32, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize(
+    ('mean', 'std'), [([0.5], [1.0, 1.0]), ([], []), ([0.5], [0.0]), ([0.5], [float('nan')])]
+)
 def test_statistics_that_do_not_fit_are_refused(mean, std):
-    with pytest.raises(ConfigError, match='one value a band'):
+    with pytest.raises(ConfigError, match='one number a band'):
         Segmenter(Average(), First(), mean=mean, std=std)
 
 
@@ -168,9 +200,3 @@ def test_nothing_but_ignored_pixels_costs_nothing():
     model = fpn_timm('resnet10t', num_classes=2, width=16)
     mask = torch.full((2, 32, 32), 255)
     assert model.losses(torch.rand(2, 3, 32, 32), mask)['loss_ce'] == 0
-
-
-def test_mask_of_another_size_is_refused(unchecked):
-    model = fpn_timm('resnet10t', num_classes=2, width=16)
-    with pytest.raises(ShapeError, match='mask of 30x32 px does not fit the image of 32x32 px'):
-        model.losses(torch.rand(1, 3, 32, 32), torch.zeros(1, 30, 32, dtype=torch.long))

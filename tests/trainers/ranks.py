@@ -7,6 +7,7 @@ forked from this one, so that the libraries are imported once.
 import json
 import multiprocessing
 import os
+import socket
 import sys
 import warnings
 from pathlib import Path
@@ -17,7 +18,8 @@ from torch import nn
 
 from crossearth.datasets import FolderDataset, ShiftDataModule
 from crossearth.labels import LabelSpace
-from crossearth.trainers import DomainGeneralizationTask
+from crossearth.models import rein_vit_fpn
+from crossearth.trainers import DomainGeneralizationTask, SaveModel
 from crossearth.transforms import FourierStyle
 
 THREE = LabelSpace('three', ('a', 'b', 'c'), ((0, 0, 0), (255, 0, 0), (0, 255, 0)))
@@ -40,7 +42,7 @@ class Losses(pl.Callback):
                 file.write(json.dumps(row) + '\n')
 
 
-def train(folder, name, *, ranks, batch, steps=6, resume=None, style=False):
+def train(folder, name, *, ranks, batch, steps=6, resume=None, style=False, shard=None):
     """Test, train, test; losses, matrices and weights lie in `folder/name`."""
     warnings.simplefilter('ignore')
     torch.set_num_threads(1)
@@ -55,13 +57,21 @@ def train(folder, name, *, ranks, batch, steps=6, resume=None, style=False):
     model = nn.Sequential(
         nn.Conv2d(3, 8, 3, padding=1), nn.GroupNorm(2, 8), nn.GELU(), nn.Conv2d(8, 3, 1)
     )
+    if shard is not None:
+        vit = 'test_vit.r160_in1k'
+        model = rein_vit_fpn(vit, num_classes=3, img_size=32, tokens=4, rank=2, width=8)
     styles = FourierStyle(torch.rand(3, 3, 8, 8), p=0.5, generator=torch.Generator().manual_seed(1))
     task = DomainGeneralizationTask(
-        model, labels=THREE, style=styles if style else None, lr=1e-2, decay_steps=20
+        model,
+        labels=THREE,
+        style=styles if style else None,
+        lr=1e-2,
+        decay_steps=20,
+        shard_frozen=bool(shard),
     )
     trainer = pl.Trainer(
         accelerator='cpu',
-        strategy='ddp_fork' if ranks > 1 else 'auto',
+        strategy='ddp' if ranks > 1 else 'auto',
         devices=ranks,
         max_steps=steps,
         logger=False,
@@ -70,7 +80,11 @@ def train(folder, name, *, ranks, batch, steps=6, resume=None, style=False):
         enable_model_summary=False,
         use_distributed_sampler=False,
         default_root_dir=target,
-        callbacks=[Losses(target / 'losses.jsonl'), Keep(target)],
+        callbacks=[
+            Losses(target / 'losses.jsonl'),
+            Keep(target),
+            *([] if shard is None else [SaveModel(target / 'model.safetensors'), Shares(target)]),
+        ],
     )
     trainer.test(task, datamodule=data, verbose=False)
     path = None if resume is None else root / resume / 'end.ckpt'
@@ -91,16 +105,48 @@ class Keep(pl.Callback):
         trainer.save_checkpoint(self.target / 'end.ckpt')
 
 
+class Shares(pl.Callback):
+    """How many weights this process holds between two steps."""
+
+    def __init__(self, target):
+        self.target = target
+
+    def on_train_end(self, trainer, pl_module):
+        held = [getattr(p, '_local_tensor', p).numel() for p in pl_module.parameters()]
+        (self.target / f'held_{trainer.global_rank}.txt').write_text(str(sum(held)))
+
+
+def launch(folder, job):
+    """One job in processes of its own, which find one another as those of a cluster do."""
+    context = multiprocessing.get_context('fork')
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        port = probe.getsockname()[1]
+    processes = [
+        context.Process(target=enter, args=(rank, port, folder, job))
+        for rank in range(job['ranks'])
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    return max((process.exitcode for process in processes), key=abs)
+
+
+def enter(rank, port, folder, job):
+    if job['ranks'] > 1:
+        os.environ.update(
+            LOCAL_RANK=str(rank),
+            MASTER_ADDR='127.0.0.1',
+            MASTER_PORT=str(port),
+            GLOO_SOCKET_IFNAME='lo',
+        )
+    train(folder, **job)
+
+
 def main():
     folder, jobs = sys.argv[1], json.loads(sys.argv[2])
-    context = multiprocessing.get_context('fork')
-    os.environ['GLOO_SOCKET_IFNAME'] = 'lo'
-    codes = []
-    for job in jobs:
-        process = context.Process(target=train, args=(folder,), kwargs=job)
-        process.start()
-        process.join()
-        codes.append(process.exitcode)
+    codes = [launch(folder, job) for job in jobs]
     sys.stdout.write(json.dumps(codes))
 
 

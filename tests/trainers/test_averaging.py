@@ -99,7 +99,12 @@ def test_checkpoints_hold_the_average_without_frozen_weights(data, tmp_path):
     assert not [name for name in content['state_dict'] if 'frozen' in name]
     fresh = DomainGeneralizationTask(Model(), labels=TWO)
     fresh.model.frozen.load_state_dict(task.model.frozen.state_dict())
-    trainer = pl.Trainer(accelerator='cpu', logger=False, enable_progress_bar=False)
+    trainer = pl.Trainer(
+        accelerator='cpu',
+        logger=False,
+        enable_progress_bar=False,
+        callbacks=[AverageWeights(0.8)],
+    )
     trainer.test(fresh, datamodule=data, ckpt_path=path, weights_only=True, verbose=False)
     assert torch.equal(fresh.model.head.weight, task.model.head.weight)
 

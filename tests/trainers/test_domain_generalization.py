@@ -8,9 +8,10 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from crossearth.datasets import FolderDataset, ShiftDataModule
-from crossearth.errors import CheckpointError, ConfigError, LabelError, ShapeError
+from crossearth.errors import BandError, CheckpointError, ConfigError, LabelError, ShapeError
 from crossearth.labels import ISPRS, LabelSpace
 from crossearth.metrics import confusion_matrix, mean_iou
+from crossearth.models import fpn_timm
 from crossearth.trainers import DomainGeneralizationTask
 
 TWO = LabelSpace('two', ('dark', 'bright'), ((0, 0, 0), (255, 255, 255)))
@@ -159,6 +160,14 @@ def test_a_checkpoint_of_another_model_is_refused_by_name(tmp_path, data):
 def test_models_with_other_outputs_are_refused(tmp_path, data, model, error, message):
     task = DomainGeneralizationTask(model, labels=TWO)
     with pytest.raises(error, match=message):
+        trainer(tmp_path, max_steps=1, enable_checkpointing=False).fit(task, datamodule=data)
+
+
+def test_images_of_other_bands_than_the_model_takes_are_named(tmp_path, data):
+    model = fpn_timm('resnet10t', num_classes=2, width=8)
+    task = DomainGeneralizationTask(model, labels=TWO)
+    message = r'source/images/0\.tif: 1 bands are read, the model takes 3.*in_channels=1'
+    with pytest.raises(BandError, match=message):
         trainer(tmp_path, max_steps=1, enable_checkpointing=False).fit(task, datamodule=data)
 
 

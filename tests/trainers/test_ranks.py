@@ -10,6 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from crossearth.errors import ConfigError
+from crossearth.models import load_model
+from crossearth.trainers import shard_frozen
+
 SCRIPT = Path(__file__).with_name('ranks.py')
 ROOT = Path(__file__).parents[2]
 
@@ -86,3 +90,35 @@ def test_processes_draw_differently_and_resume_bit_for_bit(run, tmp_path):
     for name, value in whole['state_dict'].items():
         assert torch.equal(value, resumed['state_dict'][name]), name
     assert losses(tmp_path / 'resumed') == losses(tmp_path / 'whole')[4:]
+
+
+@pytest.mark.slow
+def test_a_sharded_backbone_trains_resumes_and_saves_as_a_whole_one(run, tmp_path):
+    options = {'ranks': 2, 'batch': 2}
+    run(
+        {'name': 'whole', 'shard': False, **options},
+        {'name': 'sharded', 'shard': True, **options},
+        {'name': 'part', 'shard': True, 'steps': 3, **options},
+        {'name': 'resumed', 'shard': True, 'resume': 'part', **options},
+    )
+    whole = end(tmp_path / 'whole')
+    for name in ('sharded', 'resumed'):
+        other = end(tmp_path / name)
+        assert other['state_dict'].keys() == whole['state_dict'].keys()
+        assert other['frozen_marks'] == pytest.approx(whole['frozen_marks'])
+        for key, value in whole['state_dict'].items():
+            torch.testing.assert_close(other['state_dict'][key], value, rtol=1e-5, atol=1e-6)
+    first, second = (load_model(tmp_path / n / 'model.safetensors') for n in ('whole', 'sharded'))
+    for key, value in first.state_dict().items():
+        torch.testing.assert_close(second.state_dict()[key], value, rtol=1e-5, atol=1e-6)
+    held = [
+        [int((tmp_path / name / f'held_{rank}.txt').read_text()) for rank in range(2)]
+        for name in ('whole', 'sharded')
+    ]
+    blocks = sum(p.numel() for p in first.backbone.vit.blocks.parameters() if p.ndim)
+    assert sum(held[0]) - sum(held[1]) == pytest.approx(blocks, rel=0.02)
+
+
+def test_models_without_a_frozen_transformer_have_nothing_to_shard():
+    with pytest.raises(ConfigError, match='this model has none'):
+        shard_frozen(torch.nn.Conv2d(1, 1, 1), torch.device('cpu'))

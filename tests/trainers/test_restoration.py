@@ -112,7 +112,9 @@ def test_one_pass_for_all_gives_what_one_pass_for_each_gives(whole_model, batch,
     torch.testing.assert_close(restored[1], again, rtol=1e-4, atol=1e-5)
 
 
-def test_batch_norms_in_training_see_the_images_of_their_own_pass_alone(model, batch):
+def test_batch_norms_in_training_see_their_own_pass_alone_and_average_what_is_segmented(
+    model, batch
+):
     image, labels = batch['image'], batch['mask']
     masked = image * 0.5
     model.train()
@@ -122,9 +124,12 @@ def test_batch_norms_in_training_see_the_images_of_their_own_pass_alone(model, b
     model.load_state_dict(state)
     alone = model.losses(image, labels)
     torch.testing.assert_close(terms['loss_ce'], alone['loss_ce'])
-    torch.testing.assert_close(restored, model.restore(masked))
+    first = 'backbone.model.conv1.1.running_mean'
+    assert not torch.equal(after[first], state[first])
     for name, value in model.state_dict().items():
         torch.testing.assert_close(value, after[name])
+    torch.testing.assert_close(restored, model.restore(masked))
+    assert all(m.track_running_stats for m in model.modules() if isinstance(m, nn.BatchNorm2d))
 
 
 def test_images_of_other_sizes_cannot_share_a_pass(model, batch, unchecked):

@@ -1,0 +1,381 @@
+"""Scores of a model on a domain, as the benchmark counts them."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64, Shaped, UInt8
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from crossearth.benchmark.settings import Setting
+from crossearth.datasets import SceneDataset
+from crossearth.errors import ConfigError, LabelError
+from crossearth.geometry import Window, window_grid
+from crossearth.inference.grid import Grid, Unit
+from crossearth.inference.network import Network, evaluating, model_device
+from crossearth.inference.stitching import Stitcher, most_likely
+from crossearth.labels import IGNORE_INDEX
+from crossearth.metrics import confusion_matrix
+from crossearth.radiometry import to_unit
+
+__all__ = ['Protocol', 'evaluate', 'fitted_hw']
+
+type Sink = Callable[[Window, UInt8[Tensor, 'h w']], None]
+type Model = nn.Module | Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """How a score is taken; scores under different protocols stand beside nothing.
+
+    Images, or the chips that they are cut into, are seen by windows; the logits of windows that
+    overlap are averaged at the pixels of the image, and one confusion matrix is counted over all.
+
+    Args:
+        window_px: Side of the windows that the model sees. An image that is smaller is seen whole.
+        stride_px: Pixels from one window to the next, the last one moved to end at the border.
+        chip_px: Side of the chips that images are cut into, "floor step, shift last": pixels that
+            the last two chips of a row or column share are counted in both, as in the published
+            numbers. None for whole images, of which every pixel counts once.
+        fit_px: Images are resized to fit into a square of this side before they are seen, and
+            their logits back to the image's size; None for their own pixels.
+        flip: Whether the logits of the image and of its mirror image are averaged.
+
+    Raises:
+        ConfigError: If a number has no meaning, or chips are to be fitted.
+
+    Source:
+        Windows of 512 px, 341 apart, or of 1024, 683 apart: the released test configurations.
+
+    Example:
+        >>> print(Protocol(window_px=512, stride_px=341, chip_px=512))
+        chips of 512 px, windows of 512 px, 341 px apart, mean logits, no flip
+    """
+
+    window_px: int
+    stride_px: int
+    chip_px: int | None = None
+    fit_px: int | None = None
+    flip: bool = False
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.stride_px <= self.window_px:
+            raise ConfigError(
+                f'windows of {self.window_px} px, {self.stride_px} px apart: expected a stride '
+                'from 1 to the window'
+            )
+        if self.fit_px is not None and self.chip_px is not None:
+            raise ConfigError('chips are never fitted: choose chip_px or fit_px')
+        if min(self.fit_px or 1, self.chip_px or 1) < 1:
+            raise ConfigError(f'{self}: sizes are at least 1 px')
+
+    @classmethod
+    def of(cls, setting: Setting, *, whole: bool = False, flip: bool = False) -> 'Protocol':
+        """That of the published numbers.
+
+        Args:
+            setting: The setting.
+            whole: Whether images are seen whole, in their own pixels, where the published numbers
+                are of chips or of images that were made smaller.
+            flip: As above; the published numbers are without.
+        """
+        side, target = setting.chip_px, setting.target
+        return cls(
+            window_px=side,
+            stride_px=round(side * 2 / 3),  # 341 of 512, 683 of 1024
+            chip_px=None if whole or target.tested_whole else side,
+            fit_px=side if target.fitted and not whole else None,
+            flip=flip,
+        )
+
+    def __str__(self) -> str:
+        images = 'whole images' if self.chip_px is None else f'chips of {self.chip_px} px'
+        if self.fit_px is not None:
+            images += f' fitted into {self.fit_px} px'
+        return (
+            f'{images}, windows of {self.window_px} px, {self.stride_px} px apart, mean logits, '
+            f'{"mean with the mirror image" if self.flip else "no flip"}'
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Its values, for a file."""
+        return asdict(self)
+
+
+def evaluate(
+    model: Model,
+    dataset: SceneDataset,
+    protocol: Protocol,
+    *,
+    batch_size: int = 1,
+    num_workers: int = 0,
+    device: torch.device | str | None = None,
+    autocast: torch.dtype | None = None,
+    sink: Sink | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Int64[Tensor, 'k k']:
+    """The confusion matrix of a model over all labelled pixels of a dataset.
+
+    Memory depends on the window, never on the image, but for its class ids.
+
+    Args:
+        model: Images (b,c,h,w) in [0, 1] → logits (b,k,h,w). Run in eval mode and put back.
+        dataset: Labelled scenes.
+        protocol: How it is counted.
+        batch_size: Windows at a time; the result does not depend on it.
+        num_workers: Reading processes.
+        device: Where the model lies.
+        autocast: Half type to compute in, or None.
+        sink: Is given the place and the class ids of each chip or image when it is done.
+        progress: Is called with images (or chips) done and in all.
+
+    Returns:
+        Counts on the CPU, rows the true class; pixels labelled 255 are not counted.
+
+    Raises:
+        LabelError: If a scene has no labels.
+        ShapeError: If the model gives no logits at the size of its input, or other classes.
+
+    Example:
+        >>> import tempfile, numpy as np, rasterio
+        >>> from crossearth.datasets import SceneDataset, read_scene
+        >>> from crossearth.labels import ROAD
+        >>> folder = tempfile.mkdtemp()
+        >>> for name, count in (('image.tif', 3), ('mask.tif', 1)):
+        ...     place = rasterio.Affine(1, 0, 4e5, 0, -1, 5e6)
+        ...     with rasterio.open(
+        ...         f'{folder}/{name}', 'w', width=6, height=5, count=count, dtype='uint8',
+        ...         crs='EPSG:32633', transform=place,
+        ...     ) as file:
+        ...         file.write(np.ones((count, 5, 6), 'uint8'))
+        >>> scene = read_scene(f'{folder}/image.tif', f'{folder}/mask.tif')
+        >>> roads = SceneDataset([scene], ROAD)
+        >>> always_road = lambda images: torch.stack([0 * images[:, 0], 1 + images[:, 0]], 1)
+        >>> evaluate(always_road, roads, Protocol(window_px=4, stride_px=2)).tolist()
+        [[0, 0], [0, 30]]
+    """
+    bare = next((scene for scene in dataset.scenes if not scene.labelled), None)
+    if bare is not None:
+        raise LabelError(f'{bare.image}: has no labels to score against')
+    areas = _areas(dataset, protocol)
+    where = model_device(model, device)
+    network = Network(
+        _mirrored(model) if protocol.flip else model,
+        name='a window',
+        device=where,
+        combine='logits',
+        autocast=autocast,
+        labels=dataset.labels,
+    )
+    k = dataset.labels.num_classes
+    counts = torch.zeros((k, k), dtype=torch.int64)
+    with torch.inference_mode(), evaluating(model):
+        maps = (
+            _stitched(network, dataset, areas, protocol, batch_size, num_workers)
+            if protocol.fit_px is None
+            else _fitted(network, dataset, areas, protocol, num_workers)
+        )
+        for done, (area, ids, mask) in enumerate(maps, start=1):
+            counts += confusion_matrix(ids.long(), mask, num_classes=k)
+            if sink is not None:
+                sink(area, ids)
+            if progress is not None:
+                progress(done, len(areas))
+    return counts
+
+
+def fitted_hw(height: int, width: int, fit_px: int) -> tuple[int, int]:
+    """Size of an image whose longer side becomes `fit_px`, with its proportions.
+
+    Example:
+        >>> fitted_hw(3000, 4000, 512)
+        (384, 512)
+    """
+    factor = fit_px / max(height, width)
+    return max(int(height * factor + 0.5), 1), max(int(width * factor + 0.5), 1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tile:
+    """A window of an area, by its indices in the grid of the area."""
+
+    area: int
+    row_index: int
+    col_index: int
+    window: Window
+
+
+class _Windows(Dataset[dict[str, Tensor]]):
+    """Windows as images in [0, 1] and masks."""
+
+    def __init__(self, dataset: SceneDataset, windows: Sequence[Window]) -> None:
+        self._dataset = dataset
+        self._windows = windows
+
+    def __len__(self) -> int:
+        return len(self._windows)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        window = self._windows[index]
+        sample = self._dataset[window]
+        value_range = self._dataset.scenes[window.scene].value_range
+        # datasets of dtype 'unit' have scaled their images already
+        known = None if self._dataset.dtype == 'unit' else value_range
+        return {'image': to_unit(sample['image'], value_range=known), 'mask': sample['mask']}
+
+
+def _areas(dataset: SceneDataset, protocol: Protocol) -> list[Window]:
+    """Chips, or whole images."""
+    if protocol.chip_px is None:
+        return [dataset.whole(i) for i in range(len(dataset.scenes))]
+    side = protocol.chip_px
+    return [
+        window
+        for i, scene in enumerate(dataset.scenes)
+        for window in window_grid(i, scene.height, scene.width, tile_px=side, stride_px=side)
+    ]
+
+
+def _stitched(
+    network: Network,
+    dataset: SceneDataset,
+    areas: Sequence[Window],
+    protocol: Protocol,
+    batch_size: int,
+    num_workers: int,
+) -> Iterator[tuple[Window, UInt8[Tensor, 'h w'], Int64[Tensor, 'h w']]]:
+    """Class ids and labels of each area, from windows whose logits are averaged."""
+    grids = [
+        Grid(
+            area.height,
+            area.width,
+            tile_px=protocol.window_px,
+            stride_px=protocol.stride_px,
+            blend='mean',
+        )
+        for area in areas
+    ]
+    tiles = [
+        _Tile(
+            index,
+            i,
+            j,
+            Window(area.scene, area.row + row, area.col + col, *grid.tile_hw),
+        )
+        for index, (area, grid) in enumerate(zip(areas, grids, strict=True))
+        for i, row in enumerate(grid.row_starts)
+        for j, col in enumerate(grid.col_starts)
+    ]
+    scores = _scores(network, dataset, tiles, batch_size, num_workers)
+    for index, parts in groupby(scores, key=lambda part: part[0].area):
+        area, grid = areas[index], grids[index]
+        stitcher = Stitcher(
+            grid,
+            Unit(0, area.height, 0, area.width),
+            num_classes=dataset.labels.num_classes,
+            device=network.device,
+        )
+        ids = torch.empty((area.height, area.width), dtype=torch.uint8)
+        mask = torch.full((area.height, area.width), IGNORE_INDEX, dtype=torch.int64)
+        for tile, logits, labels in parts:
+            row, col = grid.row_starts[tile.row_index], grid.col_starts[tile.col_index]
+            if tile.col_index == 0:
+                _finish(stitcher, row, ids)
+            stitcher.add(logits, row_index=tile.row_index, col_index=tile.col_index)
+            height, width = grid.tile_hw
+            mask[row : row + height, col : col + width] = labels
+        _finish(stitcher, area.height, ids)
+        yield area, ids, mask
+
+
+def _scores(
+    network: Network,
+    dataset: SceneDataset,
+    tiles: Sequence[_Tile],
+    batch_size: int,
+    num_workers: int,
+) -> Iterator[tuple[_Tile, Float[Tensor, 'k h w'], Int64[Tensor, 'h w']]]:
+    """Logits and labels of each window, in order."""
+    batches: list[list[int]] = []
+    for _, run in groupby(range(len(tiles)), key=lambda i: _size(tiles[i])):
+        same = list(run)
+        batches += [same[i : i + batch_size] for i in range(0, len(same), batch_size)]
+    loader = DataLoader(
+        _Windows(dataset, [tile.window for tile in tiles]),
+        batch_sampler=batches,
+        num_workers=num_workers,
+    )
+    for batch, numbers in zip(loader, batches, strict=True):
+        logits = network.run(batch['image'].to(network.device)).float()
+        for number, one, labels in zip(numbers, logits, batch['mask'], strict=True):
+            yield tiles[number], one, labels
+
+
+def _size(tile: _Tile) -> tuple[int, int]:
+    return tile.window.height, tile.window.width
+
+
+def _finish(stitcher: Stitcher, stop: int, ids: UInt8[Tensor, 'h w']) -> None:
+    """Class ids of the rows before `stop`."""
+    row = stitcher.next_row
+    for sums in stitcher.finished(stop):
+        most_likely(sums, out=ids[row : row + sums.shape[1]])
+        row += sums.shape[1]
+    stitcher.release(stop)
+
+
+def _fitted(
+    network: Network,
+    dataset: SceneDataset,
+    areas: Sequence[Window],
+    protocol: Protocol,
+    num_workers: int,
+) -> Iterator[tuple[Window, UInt8[Tensor, 'h w'], Int64[Tensor, 'h w']]]:
+    """Class ids and labels of whole images that are seen smaller than they are."""
+    assert protocol.fit_px is not None
+    loader = DataLoader(_Windows(dataset, areas), batch_size=None, num_workers=num_workers)
+    for area, sample in zip(areas, loader, strict=True):
+        size = fitted_hw(area.height, area.width, protocol.fit_px)
+        image = _resized(sample['image'][None].to(network.device), size)
+        grid = Grid(*size, tile_px=protocol.window_px, stride_px=protocol.stride_px, blend='mean')
+        stitcher = Stitcher(
+            grid,
+            Unit(0, size[0], 0, size[1]),
+            num_classes=dataset.labels.num_classes,
+            device=network.device,
+        )
+        height, width = grid.tile_hw
+        rows = []
+        for i, row in enumerate(grid.row_starts):
+            rows += [sums.clone() for sums in stitcher.finished(row)]
+            stitcher.release(row)
+            for j, col in enumerate(grid.col_starts):
+                seen = image[:, :, row : row + height, col : col + width]
+                stitcher.add(network.run(seen).float()[0], row_index=i, col_index=j)
+        rows += stitcher.finished(size[0])
+        logits = _resized(torch.cat(rows, dim=1)[None], (area.height, area.width))[0]
+        ids = torch.empty((area.height, area.width), dtype=torch.uint8)
+        most_likely(logits, out=ids)
+        yield area, ids, sample['mask']
+
+
+def _resized(
+    image: Float[Tensor, 'b c h w'], size: tuple[int, int]
+) -> Float[Tensor, 'b c height width']:
+    """Bilinear without antialiasing, as the released configurations resize."""
+    return F.interpolate(image, size, mode='bilinear', align_corners=False)
+
+
+def _mirrored(model: Model) -> Callable[[Tensor], Tensor]:
+    """Mean of the logits of images and of their mirror images."""
+
+    def both(images: Shaped[Tensor, 'b c h w']) -> Tensor:
+        mirrored: Tensor = model(images.flip(3)).flip(3)
+        mean: Tensor = (model(images) + mirrored) / 2
+        return mean
+
+    return both

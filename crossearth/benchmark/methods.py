@@ -1,0 +1,199 @@
+"""What is trained on the benchmark: the paper's method, its baselines and its ablations."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+from crossearth.errors import ConfigError
+
+__all__ = ['METHODS', 'Method', 'find_method']
+
+Value = str | int | float | bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """A model and the parts of the training that go with it.
+
+    Args:
+        name: Short name.
+        title: One line on what it is.
+        builder: Function of `crossearth.models` that builds the model.
+        arguments: Its arguments besides those that a setting fixes.
+        styled: Whether the training injects styles, L_Δ included where it also restores.
+        masked: Whether the training restores masked images.
+        mim_loss: Loss of the masked flow; None for that of the setting.
+        stop: Step at which the published schedule stops.
+        published: Row of the published results, see `published_score`; None where there is none.
+        table: Title of the ablation that the row is of, as in `ABLATIONS`; None for Tables 3 to 7.
+        sources: Domains that it was published on; None for all.
+        takes_img_size: Whether positions are laid out for the size of the chips.
+        weights: `'dinov2'`, `'mtp'` or `'imagenet'`: what the backbone starts from.
+    """
+
+    name: str
+    title: str
+    builder: str
+    arguments: Mapping[str, Value]
+    styled: bool = False
+    masked: bool = False
+    mim_loss: Literal['mse', 'l1'] | None = None
+    stop: int = 30_000
+    published: str | None = None
+    table: str | None = None
+    sources: tuple[str, ...] | None = None
+    takes_img_size: bool = True
+    weights: Literal['dinov2', 'mtp', 'imagenet'] = 'dinov2'
+
+
+def find_method(name: str) -> Method:
+    """The method of a name.
+
+    Raises:
+        ConfigError: If there is none.
+
+    Example:
+        >>> find_method('rein').builder
+        'rein_vit_large'
+    """
+    if name not in METHODS:
+        raise ConfigError(f'{name}: no such method; expected one of {", ".join(METHODS)}')
+    return METHODS[name]
+
+
+_SUB = ('casid_subms',)
+_ROADS = ('deepglobe_road',)
+_TABLE_8 = 'Table 8: parts, 20,000 iterations'
+_TABLE_9 = 'Table 9: decoder of masked images'
+_TABLE_10 = 'Table 10: backbones, D2M'
+_TABLE_13 = 'Table 13: loss of masked images'
+_FULL: Mapping[str, Value] = {'geospatial': True, 'restorer': 'paper'}
+
+
+def _methods() -> list[Method]:
+    return [
+        Method(
+            name='crossearth',
+            title='CrossEarth: DINOv2 ViT-L, Rein, GSE and injector, MIM, Earth-Style Injection',
+            builder='crossearth_vit_large',
+            arguments=_FULL,
+            styled=True,
+            masked=True,
+            published='CrossEarth',
+        ),
+        Method(
+            name='rein',
+            title='Rein: DINOv2 ViT-L with LoRA-Rein under Mask2Former, source only',
+            builder='rein_vit_large',
+            arguments={},
+            published='Rein',
+        ),
+        Method(
+            name='frozen',
+            title='DINOv2 ViT-L, frozen, under Mask2Former, source only',
+            builder='frozen_vit_large',
+            arguments={},
+        ),
+        Method(
+            name='cnn',
+            title='ResNet-50 with ImageNet weights under an FPN, all of it trained, source only',
+            builder='fpn_timm',
+            arguments={'name': 'resnet50', 'width': 256},
+            takes_img_size=False,
+            weights='imagenet',
+        ),
+        Method(
+            name='mtp',
+            title="MTP's RVSA ViT-L under Mask2Former, all of it trained, source only",
+            builder='crossearth_rvsa_large',
+            arguments={'restorer': None},
+            published='MTP',
+            weights='mtp',
+        ),
+        Method(
+            name='crossearth_rvsa',
+            title='Table 10: training of CrossEarth with the backbone of MTP',
+            builder='crossearth_rvsa_large',
+            arguments={'restorer': 'paper'},
+            styled=True,
+            masked=True,
+            published='CrossEarth(RVSA)',
+            table=_TABLE_10,
+            sources=_ROADS,
+            weights='mtp',
+        ),
+        Method(
+            name='table8_rein',
+            title='Table 8: Rein, 20,000 steps',
+            builder='rein_vit_large',
+            arguments={},
+            stop=20_000,
+            published='Rein',
+            table=_TABLE_8,
+            sources=_SUB,
+        ),
+        Method(
+            name='table8_gse',
+            title='Table 8: with GSE and injector, 20,000 steps',
+            builder='crossearth_vit_large',
+            arguments={'geospatial': True, 'restorer': None},
+            stop=20_000,
+            published='+GSE',
+            table=_TABLE_8,
+            sources=_SUB,
+        ),
+        Method(
+            name='table8_gse_mim',
+            title='Table 8: with GSE, injector and MIM, 20,000 steps',
+            builder='crossearth_vit_large',
+            arguments=_FULL,
+            masked=True,
+            stop=20_000,
+            published='+GSE+MIM',
+            table=_TABLE_8,
+            sources=_SUB,
+        ),
+        Method(
+            name='table8_gse_mim_style',
+            title='Table 8: all parts, 20,000 steps',
+            builder='crossearth_vit_large',
+            arguments=_FULL,
+            styled=True,
+            masked=True,
+            stop=20_000,
+            published='+GSE+MIM+Style',
+            table=_TABLE_8,
+            sources=_SUB,
+        ),
+        Method(
+            name='table9_linear',
+            title='Table 9: a linear layer as the decoder of masked images',
+            builder='crossearth_vit_large',
+            arguments={'geospatial': True, 'restorer': 'linear'},
+            styled=True,
+            masked=True,
+            published='MIM linear',
+            table=_TABLE_9,
+            sources=_SUB,
+        ),
+        Method(
+            name='table13_mse',
+            title='Table 13: MSE as the loss of masked images',
+            builder='crossearth_vit_large',
+            arguments=_FULL,
+            styled=True,
+            masked=True,
+            mim_loss='mse',
+            published='MSE',
+            table=_TABLE_13,
+            sources=_SUB,
+        ),
+    ]
+
+
+METHODS: Mapping[str, Method] = MappingProxyType({method.name: method for method in _methods()})
+"""Every method by its name.
+
+The other rows of Tables 9, 10 and 13 are `rein`, `mtp` and `crossearth` as they are.
+"""

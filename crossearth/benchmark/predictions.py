@@ -1,0 +1,115 @@
+"""Predictions as label maps in the encoding of their dataset."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from torch import Tensor
+
+from crossearth.datasets import ArchiveDataset, SceneDataset
+from crossearth.errors import ConfigError
+from crossearth.geometry import Window
+from crossearth.inference.label_files import write_labels
+from crossearth.labels import ColourCodec, IdCodec, LabelCodec, ThresholdCodec
+
+__all__ = ['PredictionFiles', 'encode_labels']
+
+
+def encode_labels(ids: UInt8[np.ndarray, 'h w'], codec: LabelCodec) -> UInt8[np.ndarray, 'c h w']:
+    """Class ids as a codec would read them back.
+
+    Where several raw values are one class, the first that the codec lists stands for it.
+
+    Args:
+        ids: Class ids.
+        codec: How mask files of the dataset encode them.
+
+    Returns:
+        One band of ids or grey levels, or red, green and blue.
+
+    Raises:
+        ConfigError: If a class has no raw value, or the codec is of another kind.
+
+    Example:
+        >>> encode_labels(np.array([[0, 1]], np.uint8), ThresholdCodec()).tolist()
+        [[[0, 255]]]
+        >>> encode_labels(np.array([[1]], np.uint8), ColourCodec({(0, 0, 255): 1})).tolist()
+        [[[0]], [[0]], [[255]]]
+    """
+    raw: dict[int, tuple[int, ...]] = {}
+    match codec:
+        case IdCodec(by_raw):
+            for value, class_id in by_raw.items():
+                raw.setdefault(class_id, (value,))
+        case ColourCodec(by_colour):
+            for colour, class_id in by_colour.items():
+                raw.setdefault(class_id, colour)
+        case ThresholdCodec():
+            raw = {0: (0,), 1: (255,)}
+        case _:
+            raise ConfigError(
+                f'{type(codec).__name__} says how masks are read, not how they are written: '
+                'expected an IdCodec, ColourCodec or ThresholdCodec'
+            )
+    table = np.zeros((256, len(next(iter(raw.values())))), np.uint8)
+    for class_id in np.unique(ids).tolist():
+        if class_id not in raw:
+            raise ConfigError(f'class {class_id} has no value in the masks of the dataset')
+        table[class_id] = raw[class_id]
+    return np.ascontiguousarray(table[ids].transpose(2, 0, 1))
+
+
+class PredictionFiles:
+    """Writes predictions as GeoTIFFs, in the tree that the masks of a dataset have.
+
+    Chips are put together to the image that they were cut from; of pixels that two share, the
+    later one stands.
+
+    Args:
+        folder: Folder to write below.
+        dataset: The scenes that are predicted on.
+
+    Attributes:
+        written: Files that were written, in order.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], dataset: SceneDataset) -> None:
+        self._folder = Path(folder)
+        self._dataset = dataset
+        self._scene: int | None = None
+        self._ids = np.zeros((0, 0), np.uint8)
+        self.written: list[Path] = []
+
+    def add(self, area: Window, ids: UInt8[Tensor, 'h w']) -> None:
+        """Take the class ids of a chip or image; scenes come one after another."""
+        if area.scene != self._scene:
+            self.finish()
+            scene = self._dataset.scenes[area.scene]
+            self._scene = area.scene
+            self._ids = np.zeros((scene.height, scene.width), np.uint8)
+        bottom, right = area.stop
+        self._ids[area.row : bottom, area.col : right] = ids.numpy()
+
+    def finish(self) -> None:
+        """Write the scene that was taken last."""
+        if self._scene is None:
+            return
+        scene = self._dataset.scenes[self._scene]
+        path = self._folder / self._name(self._scene)
+        write_labels(
+            path,
+            encode_labels(self._ids, scene.codec or self._dataset.codec),
+            crs_wkt=None if scene.crs is None else scene.crs.to_wkt(),
+            transform=scene.transform,
+            tags={'CLASSES': ', '.join(self._dataset.labels.classes)},
+        )
+        self.written.append(path)
+        self._scene = None
+
+    def _name(self, index: int) -> Path:
+        scene = self._dataset.scenes[index]
+        mask = Path(scene.mask or scene.image)
+        if isinstance(self._dataset, ArchiveDataset):
+            return mask.relative_to(self._dataset.root).with_suffix('.tif')
+        return Path(f'{index:05d}_{mask.stem}.tif')

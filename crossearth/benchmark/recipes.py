@@ -1,0 +1,424 @@
+"""Complete recipes of the published trainings, made from the values of the settings."""
+
+import copy
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from crossearth.benchmark.domains import DOMAINS, Domain
+from crossearth.benchmark.methods import METHODS, Method, find_method
+from crossearth.benchmark.settings import SETTINGS, Masking, Setting
+from crossearth.errors import ConfigError
+from crossearth.labels import LabelSpace
+
+__all__ = [
+    'Files',
+    'Variation',
+    'fingerprint',
+    'format_recipe',
+    'recipe_files',
+    'settings_of',
+    'training_recipe',
+]
+
+CasidLabels = Literal['colour', 'zero_based', 'one_based']
+
+_DECAY = 40_000
+_WARM_UP = 10_000
+_PUBLISHED_STEPS = 30_000
+# What says where and how fast a training runs, and on which seed, but not what is trained.
+_NO_MATTER = frozenset(
+    {
+        'seed',
+        'seed_everything',
+        'root',
+        'num_workers',
+        'unseen',
+        'source_test',
+        'accelerator',
+        'devices',
+        'logger',
+        'callbacks',
+        'default_root_dir',
+        'enable_progress_bar',
+        'enable_model_summary',
+        'log_every_n_steps',
+        'pictures',
+        'ckpt_path',
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Files:
+    """Where data and weights lie; in a recipe file, paths for its reader to edit.
+
+    Args:
+        data: Folder that holds one folder for each archive, named as `Domain.folder` says.
+        style: Distribution of styles, from `crossearth style fit`.
+        predictor: Style predictor; None for the published weights, downloaded once.
+        transformer: Style transformer, likewise.
+        dinov2: File of DINOv2's weights; None for timm's, downloaded once.
+        mtp: File of MTP's RVSA ViT-L.
+        imagenet: File of a CNN's weights; None for timm's, downloaded once.
+        casid_labels: How a copy of CASID encodes its labels.
+    """
+
+    data: str | os.PathLike[str] = 'data'
+    style: str | os.PathLike[str] = 'weights/earth_style.safetensors'
+    predictor: str | os.PathLike[str] | None = None
+    transformer: str | os.PathLike[str] | None = None
+    dinov2: str | os.PathLike[str] | None = None
+    mtp: str | os.PathLike[str] = 'weights/rvsa-l-mtp.pth'
+    imagenet: str | os.PathLike[str] | None = None
+    casid_labels: CasidLabels = 'colour'
+
+    def root(self, domain: Domain) -> str:
+        """Folder of the archive of a domain."""
+        return str(Path(self.data) / domain.folder)
+
+    def options(self, domain: Domain) -> dict[str, str]:
+        """Arguments of its class that depend on the copy."""
+        return {'label_encoding': self.casid_labels} if domain.folder == 'casid' else {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variation:
+    """What differs from the published values; None leaves them.
+
+    Args:
+        styled: Masking of the styled image.
+        masked: Masking of the masked image.
+        steps: Steps of the training. Decay and warm-up are shortened in proportion.
+        batch_size: Windows a step; the published trainings take one.
+    """
+
+    styled: Masking | None = None
+    masked: Masking | None = None
+    steps: int | None = None
+    batch_size: int = 1
+
+    def __post_init__(self) -> None:
+        if (self.steps is not None and self.steps < 1) or self.batch_size < 1:
+            raise ConfigError(
+                f'steps={self.steps}, batch_size={self.batch_size}: expected at least 1'
+            )
+
+
+_FILES = Files()
+_AS_PUBLISHED = Variation()
+
+
+def settings_of(source: str) -> list[Setting]:
+    """The settings whose models are trained on a domain; they share one training.
+
+    Raises:
+        ConfigError: If no setting trains on it.
+
+    Example:
+        >>> [setting.name for setting in settings_of('potsdam_irrg')]
+        ['P(i)2V', 'P(i)2P(r)']
+    """
+    found = [setting for setting in SETTINGS.values() if setting.source.name == source]
+    if not found:
+        sources = dict.fromkeys(setting.source.name for setting in SETTINGS.values())
+        raise ConfigError(f'{source}: no source domain; expected one of {", ".join(sources)}')
+    return found
+
+
+def training_recipe(
+    source: str,
+    method: Method | str = 'crossearth',
+    *,
+    files: Files = _FILES,
+    variation: Variation = _AS_PUBLISHED,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """The recipe of a training on a source domain, as `crossearth fit --config` takes it.
+
+    It is complete: nothing is looked up elsewhere, and every value that the paper or the release
+    gives is written out.
+
+    Args:
+        source: Name of the domain, a key of `DOMAINS`.
+        method: What is trained, or its name.
+        files: Where data and weights lie.
+        variation: What differs from the published values.
+        seed: Seed of everything that is drawn.
+
+    Raises:
+        ConfigError: If no setting trains on the domain, or there is no such method.
+
+    Source:
+        Section 5.1, Tables 13 and 14; of the release: AdamW with a weight decay of 0.05, windows
+        of 512 px at a learning rate of 1e-4 and of 1024 px at 6e-5 with 10,000 steps of linear
+        warm-up, decay by a power of 0.9 to 0 at step 40,000, stopped at 30,000, one window a step.
+        Windows are drawn at random places of the images, where the release draws from fixed chips.
+
+    Example:
+        >>> recipe = training_recipe('potsdam_irrg')
+        >>> style = recipe['model']['init_args']['style']['init_args']
+        >>> style['ratio'], style['patch_size'], recipe['trainer']['max_steps']
+        (0.7, 64, 30000)
+    """
+    chosen = find_method(method) if isinstance(method, str) else method
+    settings = settings_of(source)
+    setting = settings[0]
+    name = f'{source}-{chosen.name}'
+    steps = chosen.stop if variation.steps is None else variation.steps
+    share = 1.0 if variation.steps is None else steps / _PUBLISHED_STEPS
+    large = setting.chip_px > 512
+    task: dict[str, Any] = {
+        'model': _model(chosen, setting, files),
+        'labels': _labels(setting.source.labels),
+    }
+    if chosen.styled:
+        task['style'] = _style(variation.styled or setting.styled, files)
+    if chosen.masked:
+        task['mask'] = _mask(variation.masked or setting.masked)
+        task |= {
+            'mim_norm': chosen.mim_loss or setting.mim_loss,
+            'mim_target': 'clean',
+            'mim_weight': 1.0,
+            'delta_weight': 1.0,
+        }
+    task |= {
+        'lr': 6e-5 if large else 1e-4,
+        'weight_decay': 0.05,
+        'power': 0.9,
+        'warmup_steps': round(_WARM_UP * share) if large else 0,
+        'decay_steps': max(round(_DECAY * share), steps),
+    }
+    recipe = {
+        'seed_everything': seed,
+        'model': {'class_path': 'crossearth.trainers.DomainGeneralizationTask', 'init_args': task},
+        'data': {
+            'class_path': 'crossearth.datasets.ShiftDataModule',
+            'init_args': _data(setting, settings, files, variation.batch_size, seed),
+        },
+        'trainer': {
+            'accelerator': 'auto',
+            'devices': 1,
+            'precision': '32-true',
+            'max_steps': steps,
+            'use_distributed_sampler': False,
+            'logger': {
+                'class_path': 'lightning.pytorch.loggers.CSVLogger',
+                'init_args': {'save_dir': f'runs/{name}'},
+            },
+            'callbacks': [
+                {
+                    'class_path': 'lightning.pytorch.callbacks.ModelCheckpoint',
+                    'init_args': {
+                        'dirpath': f'runs/{name}',
+                        'filename': 'last',
+                        'every_n_train_steps': 1000,
+                        'enable_version_counter': False,
+                    },
+                },
+                {
+                    'class_path': 'crossearth.trainers.SaveModel',
+                    'init_args': {'path': f'runs/{name}/model.safetensors'},
+                },
+            ],
+        },
+    }
+    return copy.deepcopy(recipe)  # no part is shared, so that YAML writes no anchors
+
+
+def recipe_files() -> dict[str, str]:
+    """Name → text of every recipe of the folder `recipes/`.
+
+    The paper's method, Rein, the frozen backbone and the CNN on each source, and the rows of the
+    ablations on theirs.
+    """
+    sources = dict.fromkeys(setting.source.name for setting in SETTINGS.values())
+    general = ('crossearth', 'rein', 'frozen', 'cnn')
+    made = {}
+    for method in METHODS.values():
+        for source in sources if method.name in general else method.sources or ('deepglobe_road',):
+            made[f'{source}-{method.name}.yaml'] = format_recipe(source, method)
+    return made
+
+
+def format_recipe(
+    source: str,
+    method: Method | str = 'crossearth',
+    *,
+    files: Files = _FILES,
+    variation: Variation = _AS_PUBLISHED,
+    seed: int = 0,
+) -> str:
+    """The recipe as YAML, with what it is and how to run it on top.
+
+    Arguments are those of `training_recipe`.
+    """
+    chosen = find_method(method) if isinstance(method, str) else method
+    recipe = training_recipe(source, chosen, files=files, variation=variation, seed=seed)
+    names = ', '.join(setting.name for setting in settings_of(source))
+    needed = [f'data below {files.root(DOMAINS[source])}']
+    if chosen.styled:
+        needed.append(f'styles in {files.style} (crossearth style fit)')
+    if chosen.weights == 'mtp':
+        needed.append(f"MTP's encoder in {files.mtp}")
+    head = (
+        f'# {chosen.title}.\n'
+        f'# Trained on {source}, for {names}. Written by: crossearth benchmark recipe '
+        f'{source} --method {chosen.name}\n'
+        f'# Needs {", ".join(needed)}; edit the paths.\n'
+    )
+    return head + yaml.dump(recipe, Dumper=_Flat, sort_keys=False, width=100, allow_unicode=True)
+
+
+def fingerprint(values: Mapping[str, Any]) -> str:
+    """Eight digits that tell trainings apart that learn different things.
+
+    Seeds, folders of archives, test sets, devices, loggers and callbacks make no difference.
+
+    Example:
+        >>> one = training_recipe('potsdam_irrg', seed=0)
+        >>> fingerprint(one) == fingerprint(training_recipe('potsdam_irrg', seed=1))
+        True
+        >>> fingerprint(one) == fingerprint(training_recipe('potsdam_irrg', 'rein'))
+        False
+    """
+    text = json.dumps(_essence(values), sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _essence(values: Any) -> Any:
+    if isinstance(values, Mapping):
+        return {key: _essence(item) for key, item in values.items() if key not in _NO_MATTER}
+    if isinstance(values, list | tuple):
+        return [_essence(item) for item in values]
+    return values
+
+
+def _model(method: Method, setting: Setting, files: Files) -> dict[str, Any]:
+    pretrained = {'dinov2': files.dinov2, 'mtp': files.mtp, 'imagenet': files.imagenet}
+    weights = pretrained[method.weights]
+    arguments: dict[str, Any] = {
+        'num_classes': setting.source.labels.num_classes,
+        'pretrained': True if weights is None else os.fspath(weights),
+    }
+    if method.takes_img_size:
+        arguments['img_size'] = setting.chip_px
+    return {
+        'class_path': f'crossearth.models.{method.builder}',
+        'init_args': arguments | dict(method.arguments),
+    }
+
+
+def _labels(labels: LabelSpace) -> dict[str, Any]:
+    return {
+        'name': labels.name,
+        'classes': list(labels.classes),
+        'palette': [list(colour) for colour in labels.palette],
+        'scored': None if labels.scored is None else list(labels.scored),
+    }
+
+
+def _style(masking: Masking, files: Files) -> dict[str, Any]:
+    networks = {'predictor': files.predictor, 'transformer': files.transformer}
+    return {
+        'class_path': 'crossearth.trainers.earth_style',
+        'init_args': {
+            'style': os.fspath(files.style),
+            'patch_size': masking.patch_px,
+            'ratio': masking.tau,
+            **{name: None if path is None else os.fspath(path) for name, path in networks.items()},
+            'alpha': 0.1,
+            'p': 0.1,
+            'covariance': 'full',
+            'polarity': 'release',
+            'grid': 'paper',
+        },
+    }
+
+
+def _mask(masking: Masking) -> dict[str, Any]:
+    return {
+        'class_path': 'crossearth.trainers.patch_mask',
+        'init_args': {
+            'patch_size': masking.patch_px,
+            'ratio': masking.tau,
+            'prompt': [0.485, 0.456, 0.406],
+            'learnt': True,
+            'grid': 'paper',
+        },
+    }
+
+
+def _data(
+    setting: Setting, settings: list[Setting], files: Files, batch_size: int, seed: int
+) -> dict[str, Any]:
+    side = setting.chip_px
+    own_test = setting.source.part('test').labelled
+    unseen = [other for other in settings if other.crosses_domains]
+    return {
+        'train': _dataset(setting.source, 'train', files),
+        'unseen': {other.target.name: _dataset(other.target, 'test', files) for other in unseen},
+        'val': None,
+        'source_test': _dataset(setting.source, 'test', files) if own_test else None,
+        'size_px': side,
+        'test_size_px': side,
+        'windows_per_epoch': max(setting.n_train, batch_size),
+        'batch_size': batch_size,
+        'augment': [
+            {
+                'class_path': 'crossearth.transforms.RandomScaleCrop',
+                'init_args': {
+                    'size_px': side,
+                    'scale_range': [0.5, 2.0],
+                    'max_class_fraction': 0.75,
+                },
+            },
+            {'class_path': 'kornia.augmentation.RandomHorizontalFlip', 'init_args': {'p': 0.5}},
+            {'class_path': 'crossearth.transforms.PhotometricDistortion'},
+        ],
+        'border': 'shift',
+        'pad': True,
+        'num_workers': 4,
+        'seed': seed,
+    }
+
+
+def _dataset(domain: Domain, role: Literal['train', 'test'], files: Files) -> dict[str, Any]:
+    return {
+        'class_path': f'crossearth.datasets.{domain.dataset.__name__}',
+        'init_args': {
+            'root': files.root(domain),
+            **domain.arguments(role),
+            **files.options(domain),
+        },
+    }
+
+
+class _Flat(yaml.SafeDumper):
+    """Lists of plain values on one line, and numbers that YAML 1.1 reads as numbers."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002  # yaml's signature
+        return True
+
+
+def _list(dumper: yaml.SafeDumper, values: list[Any]) -> yaml.Node:
+    plain = not any(isinstance(value, dict) for value in values)
+    return dumper.represent_sequence('tag:yaml.org,2002:seq', values, flow_style=plain)
+
+
+def _float(dumper: yaml.SafeDumper, value: float) -> yaml.Node:
+    text = repr(value)
+    mantissa, sign, exponent = text.partition('e')
+    if sign and '.' not in mantissa:  # YAML 1.1 takes 6e-05 for a word
+        text = f'{mantissa}.0e{exponent}'
+    return dumper.represent_scalar('tag:yaml.org,2002:float', text)
+
+
+_Flat.add_representer(list, _list)
+_Flat.add_representer(float, _float)

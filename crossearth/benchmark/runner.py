@@ -1,0 +1,271 @@
+"""Trains and scores settings of the benchmark, and goes on where it was stopped."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from tqdm import tqdm
+
+from crossearth.benchmark.evaluation import evaluate
+from crossearth.benchmark.jobs import Job, check_files, find_settings, open_targets, plan_jobs
+from crossearth.benchmark.options import RunOptions
+from crossearth.benchmark.predictions import PredictionFiles
+from crossearth.benchmark.recipes import Files, Variation
+from crossearth.benchmark.results import (
+    RunResult,
+    Selection,
+    hardware,
+    source_commit,
+    versions,
+)
+from crossearth.benchmark.settings import Setting
+from crossearth.benchmark.training import (
+    alone,
+    build_job,
+    candidates,
+    hushed,
+    load_weights,
+    train,
+)
+from crossearth.datasets import ArchiveDataset
+from crossearth.errors import ConfigError, LabelError
+from crossearth.trainers import DomainGeneralizationTask
+
+__all__ = ['run_benchmark', 'score_setting']
+
+_AS_PUBLISHED = Variation()
+_FILES = Files()
+
+
+def run_benchmark(
+    settings: Sequence[str],
+    *,
+    options: RunOptions,
+    files: Files = _FILES,
+    methods: Sequence[str] = ('crossearth',),
+    seeds: Sequence[int] = (0,),
+    variation: Variation = _AS_PUBLISHED,
+    recipe: Path | None = None,
+) -> list[RunResult]:
+    """Train each method on the sources of some settings, and score it on their targets.
+
+    Settings that share a source share one training. Results that are there already are not made
+    again; a training that was stopped goes on from its last checkpoint. What is kept lies below a
+    name that depends on the whole recipe, so that other settings of it are kept apart.
+
+    Args:
+        settings: Abbreviations, keys of `SETTINGS`.
+        options: Where and how.
+        files: Where data and weights lie.
+        methods: Names of methods, keys of `METHODS`.
+        seeds: Seeds; each is a training of its own.
+        variation: What differs from the published values.
+        recipe: Recipe file of one's own, in place of the methods; the method is called after it.
+
+    Returns:
+        Results in the order of the settings, methods and seeds; `'last'` before `'oracle'`.
+
+    Raises:
+        ConfigError: If a setting or method does not exist, or a recipe does not fit a setting.
+        SceneNotFoundError: If an archive is not there, before anything is trained.
+        CheckpointError: If what a stopped training left is damaged.
+    """
+    chosen = find_settings(settings)
+    jobs = plan_jobs(chosen, files, methods, seeds, variation, recipe)
+    selections: tuple[Selection, ...] = (
+        ('last',) if options.oracle_every is None else ('last', 'oracle')
+    )
+    waiting = {
+        id(job): [
+            setting
+            for setting in job.settings
+            if not all(job.result_path(setting, s, options).is_file() for s in selections)
+        ]
+        for job in jobs
+    }
+    targets = open_targets([s for missing in waiting.values() for s in missing], files)
+    for job in jobs:
+        if waiting[id(job)]:
+            check_files(job, files if recipe is None else None)
+    for job in jobs:
+        missing = waiting[id(job)]
+        if not missing:
+            options.say(f'{job}: finished before')
+            continue
+        _run(job, missing, targets, options)
+    found = []
+    for setting in chosen:
+        for job in jobs:
+            if setting in job.settings:
+                found += [_load(job, setting, s, options) for s in selections]
+    return found
+
+
+def _run(
+    job: Job,
+    settings: Sequence[Setting],
+    targets: Mapping[str, ArchiveDataset],
+    options: RunOptions,
+) -> None:
+    folder = job.folder(options.output)
+    with alone(folder), hushed():
+        training = build_job(job, folder, options)
+        for setting in settings:
+            if training.task.labels != setting.target.labels:
+                raise LabelError(
+                    f'{job.name}: its classes are {training.task.labels.classes}, {setting.name} '
+                    f'has {setting.target.labels.classes}: train on the classes of the setting'
+                )
+        record = train(job, training, folder, options)
+        training.task.to(options.torch_device)
+        _score(job, training.task, settings, targets, folder, record, options)
+
+
+def _score(
+    job: Job,
+    task: DomainGeneralizationTask,
+    settings: Sequence[Setting],
+    targets: Mapping[str, ArchiveDataset],
+    folder: Path,
+    record: Mapping[str, Any],
+    options: RunOptions,
+) -> None:
+    """Results of the last model, and of the best candidate for each setting."""
+    last = {
+        setting.name: _result(job, task, setting, targets, 'last', record['steps'], record, options)
+        for setting in settings
+    }
+    for setting in settings:
+        result = last[setting.name]
+        result.save(job.result_path(setting, 'last', options))
+        options.say(f'{job}: {setting.name} {result.score:.1f} {result.metric}')
+    if options.oracle_every is None:
+        return
+    best = {name: replace(result, selection='oracle') for name, result in last.items()}
+    kept = candidates(folder)
+    lacking = set(range(options.oracle_every, record['steps'] + 1, options.oracle_every)) - {*kept}
+    if lacking:
+        raise ConfigError(
+            f'{folder}: candidates of {len(lacking)} steps are missing, first {min(lacking)}: a '
+            'part of it was trained without oracle_every; remove it and run again'
+        )
+    for step, path in sorted(kept.items()):
+        if step == record['steps']:
+            continue
+        load_weights(task, path)
+        for setting in settings:
+            result = _result(job, task, setting, targets, 'oracle', step, record, options)
+            if not result.score <= best[setting.name].score:
+                best[setting.name] = result
+    for setting in settings:
+        result = best[setting.name]
+        result.save(job.result_path(setting, 'oracle', options))
+        options.say(
+            f'{job}: {setting.name} {result.score:.1f} {result.metric} at step '
+            f'{result.step}, the best on the unseen domain'
+        )
+
+
+def _result(
+    job: Job,
+    task: DomainGeneralizationTask,
+    setting: Setting,
+    targets: Mapping[str, ArchiveDataset],
+    selection: Selection,
+    step: int,
+    record: Mapping[str, Any],
+    options: RunOptions,
+) -> RunResult:
+    maps = None
+    if options.save_predictions is not None and selection == 'last':
+        place = options.save_predictions / setting.name / f'{job.name}-{job.fingerprint}'
+        maps = place / f'seed{job.seed}'
+    start = time.perf_counter()
+    confusion, images = score_setting(
+        task.model, setting, targets[setting.target.name], options, maps=maps
+    )
+    return RunResult(
+        setting=setting.name,
+        method=job.name,
+        seed=job.seed,
+        selection=selection,
+        step=step,
+        fingerprint=job.fingerprint,
+        classes=setting.target.labels.classes,
+        scored=setting.target.labels.scored,
+        confusion=confusion,
+        images=images,
+        protocol=options.protocol(setting),
+        recipe=job.recipe,
+        versions=versions(),
+        hardware={
+            'training': record['hardware'],
+            'evaluation': hardware(options.torch_device),
+        },
+        commit=source_commit(),
+        seconds={
+            'training': record['seconds'],
+            'training_from_step': record['seconds_from_step'],
+            'evaluation': time.perf_counter() - start,
+        },
+        finished=datetime.now(UTC).isoformat(timespec='seconds'),
+    )
+
+
+def score_setting(
+    model: nn.Module,
+    setting: Setting,
+    dataset: ArchiveDataset,
+    options: RunOptions,
+    *,
+    maps: Path | None,
+) -> tuple[tuple[tuple[int, ...], ...], int]:
+    """Counts of a model on the target of a setting, and how many images they are of.
+
+    Args:
+        model: Images → logits.
+        setting: The setting.
+        dataset: Its target.
+        options: How.
+        maps: Folder to write label maps below; None for none.
+    """
+    files = None if maps is None else PredictionFiles(maps, dataset)
+    images = 0
+    with tqdm(desc=setting.name, unit='image', disable=not options.progress) as bar:
+
+        def count(done: int, total: int) -> None:
+            nonlocal images
+            images = bar.total = total
+            bar.update(done - bar.n)
+
+        confusion = evaluate(
+            model,
+            dataset,
+            options.protocol(setting),
+            batch_size=options.batch_size,
+            num_workers=options.num_workers,
+            device=options.torch_device,
+            sink=None if files is None else files.add,
+            progress=count,
+        )
+    if files is not None:
+        files.finish()
+    return tuple(tuple(row) for row in confusion.tolist()), images
+
+
+def _load(job: Job, setting: Setting, selection: Selection, options: RunOptions) -> RunResult:
+    path = job.result_path(setting, selection, options)
+    result = RunResult.load(path)
+    wanted = (setting.name, job.name, job.seed, selection, job.fingerprint)
+    got = (result.setting, result.method, result.seed, result.selection, result.fingerprint)
+    protocol = options.protocol(setting)
+    if got != wanted or result.protocol != protocol:
+        raise ConfigError(
+            f'{path}: is the result of {got} by {result.protocol}, expected {wanted} by '
+            f'{protocol}: it was moved or written by another version; remove it and run again'
+        )
+    return result

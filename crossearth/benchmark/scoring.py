@@ -1,0 +1,108 @@
+"""Scores of a model that is there already, such as a released one."""
+
+import hashlib
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from crossearth.benchmark.jobs import find_settings, open_targets
+from crossearth.benchmark.options import RunOptions
+from crossearth.benchmark.recipes import Files
+from crossearth.benchmark.results import RunResult, hardware, source_commit, versions
+from crossearth.benchmark.runner import score_setting
+from crossearth.benchmark.training import alone, hushed
+from crossearth.errors import LabelError
+from crossearth.models import load_model, read_model_info
+
+__all__ = ['score_model']
+
+_FILES = Files()
+
+
+def score_model(
+    path: Path,
+    settings: Sequence[str],
+    *,
+    options: RunOptions,
+    files: Files = _FILES,
+    method: str | None = None,
+) -> list[RunResult]:
+    """Score a model of `save_model` on the targets of some settings, by their protocol.
+
+    Results lie beside those of `run_benchmark` and appear in the same report; one that is there
+    already is not made again.
+
+    Args:
+        path: The `.safetensors` file.
+        settings: Abbreviations, keys of `SETTINGS`.
+        options: Where and how.
+        files: Where data lie.
+        method: What to call it; by default the name of the file. With the name of one of
+            `METHODS`, the report sets it beside what is published on that.
+
+    Raises:
+        ConfigError: If there is no such setting.
+        CheckpointError: If the file is no model.
+        LabelError: If the model has other classes than a setting.
+        SceneNotFoundError: If an archive is not there.
+    """
+    chosen = find_settings(settings)
+    info = read_model_info(path)
+    for setting in chosen:
+        labels = setting.target.labels
+        classes = None if info.labels is None else info.labels.classes
+        if classes != labels.classes:
+            raise LabelError(
+                f'{path}: its classes are {classes}, {setting.name} has {labels.classes}: choose '
+                'a setting with the classes of the model'
+            )
+    name = path.stem if method is None else method
+    with path.open('rb') as file:
+        mark = hashlib.file_digest(file, 'sha256').hexdigest()[:8]
+    targets = open_targets(chosen, files)
+    results = []
+    folder = options.output / 'models' / f'{name}-{mark}'
+    with alone(folder), hushed():
+        model = load_model(path).to(options.torch_device)
+        for setting in chosen:
+            protocol = options.protocol(setting)
+            how = hashlib.sha256(str(protocol).encode()).hexdigest()[:8]
+            place = (
+                options.output / 'results' / setting.name / f'{name}-{mark}' / f'model-{how}.json'
+            )
+            if place.is_file():
+                results.append(RunResult.load(place))
+                continue
+            maps = options.save_predictions
+            start = time.perf_counter()
+            confusion, images = score_setting(
+                model,
+                setting,
+                targets[setting.target.name],
+                options,
+                maps=None if maps is None else maps / setting.name / f'{name}-{mark}',
+            )
+            result = RunResult(
+                setting=setting.name,
+                method=name,
+                seed=0,
+                selection='last',
+                step=0,
+                fingerprint=mark,
+                classes=setting.target.labels.classes,
+                scored=setting.target.labels.scored,
+                confusion=confusion,
+                images=images,
+                protocol=protocol,
+                recipe={'model': {'file': path.name, 'builder': info.recipe.builder}},
+                versions=versions(),
+                hardware={'evaluation': hardware(options.torch_device)},
+                commit=source_commit(),
+                seconds={'evaluation': time.perf_counter() - start},
+                finished=datetime.now(UTC).isoformat(timespec='seconds'),
+            )
+            result.save(place)
+            options.say(f'{name}: {setting.name} {result.score:.1f} {result.metric}')
+            results.append(result)
+    return results

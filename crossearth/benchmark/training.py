@@ -1,0 +1,222 @@
+"""One training of the benchmark, which goes on where it was stopped."""
+
+import copy
+import fcntl
+import json
+import logging
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+import yaml
+
+from crossearth.benchmark.jobs import Job
+from crossearth.benchmark.options import RunOptions
+from crossearth.benchmark.results import hardware, source_commit, versions, write_whole
+from crossearth.errors import CheckpointError, ConfigError
+from crossearth.models import Segmenter, save_model
+from crossearth.trainers import (
+    DomainGeneralizationTask,
+    Training,
+    build_training,
+    check_checkpoint,
+)
+
+__all__ = ['alone', 'build_job', 'candidates', 'hushed', 'load_weights', 'train']
+
+# The runner keeps checkpoints and the model by itself, in its own folder.
+_OWN_CALLBACKS = ('ModelCheckpoint', 'SaveModel')
+# What of a checkpoint is needed to score it.
+_SCORED = ('state_dict', 'frozen_marks', 'global_step', 'epoch', 'pytorch-lightning_version')
+
+
+class _KeepCandidates(pl.Callback):
+    """Keeps the weights of every n-th step; two callbacks `ModelCheckpoint` would clash."""
+
+    def __init__(self, folder: Path, every: int) -> None:
+        self.folder = folder
+        self.every = every
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,  # noqa: ARG002  # lightning's signature
+        outputs: Any,  # noqa: ARG002
+        batch: Any,  # noqa: ARG002
+        batch_idx: int,  # noqa: ARG002
+    ) -> None:
+        """Write the weights, once a step of the optimiser."""
+        path = self.folder / f'step={trainer.global_step}.ckpt'
+        if not trainer.global_step or trainer.global_step % self.every or path.exists():
+            return
+        beside = self.folder / '.whole.ckpt'
+        # lightning's own weights-only checkpoint leaves out what callbacks put there: averages
+        trainer.save_checkpoint(beside)
+        content = torch.load(beside, map_location='cpu', weights_only=True)
+        torch.save({key: content[key] for key in _SCORED if key in content}, beside)
+        beside.replace(path)
+
+
+def build_job(job: Job, folder: Path, options: RunOptions) -> Training:
+    """Task, data and trainer of a job, with checkpoints in its folder."""
+    training = build_training(_for_runner(job.recipe, folder, options))
+    if options.oracle_every is not None:
+        keep = _KeepCandidates(folder / 'candidates', options.oracle_every)
+        training.trainer.callbacks.append(keep)  # type: ignore[attr-defined]  # set by lightning
+    return training
+
+
+def train(job: Job, training: Training, folder: Path, options: RunOptions) -> dict[str, Any]:
+    """Train, or go on, or load what was trained; returns the record of the training."""
+    task, data, trainer = training
+    done, last = folder / 'training.json', folder / 'last.ckpt'
+    if done.is_file():
+        record: dict[str, Any] = json.loads(done.read_text(encoding='utf-8'))
+        if options.oracle_every not in (None, record['oracle_every']):
+            raise ConfigError(
+                f'{folder}: was trained with oracle_every={record["oracle_every"]}, asked for '
+                f'{options.oracle_every}: choose another output folder, or remove this one'
+            )
+        load_weights(task, last)
+        options.say(f'{job}: trained before, {record["steps"]} steps')
+        return record
+    folder.mkdir(parents=True, exist_ok=True)
+    text = yaml.safe_dump(json.loads(json.dumps(job.recipe)), sort_keys=False)
+    write_whole(folder / 'recipe.yaml', text)
+    begun = 0
+    if last.is_file():
+        check_checkpoint(last)
+        begun = _step_of(last)
+    start = time.perf_counter()
+    options.say(
+        f'{job}: trains for {trainer.max_steps} steps'
+        + (f', goes on at step {begun}' if begun else '')
+    )
+    trainer.fit(
+        task,
+        datamodule=data,
+        ckpt_path=str(last) if begun else None,
+        weights_only=True if begun else None,
+    )
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    trainer.save_checkpoint(last)
+    record = {
+        'steps': trainer.global_step,
+        'seconds': time.perf_counter() - start,
+        'seconds_from_step': begun,
+        'oracle_every': options.oracle_every,
+        'hardware': hardware(options.torch_device),
+        'versions': versions(),
+        'commit': source_commit(),
+    }
+    if isinstance(task.model, Segmenter) and task.model.recipe is not None:
+        save_model(task.model, folder / 'model.safetensors', labels=task.labels)
+    write_whole(done, json.dumps(record, indent=1))
+    return record
+
+
+def load_weights(task: DomainGeneralizationTask, path: Path) -> None:
+    """The weights of a checkpoint, checked against the model."""
+    check_checkpoint(path)
+    content = torch.load(path, map_location='cpu', weights_only=True)
+    task.on_load_checkpoint(content)
+    task.load_state_dict(content['state_dict'], strict=False)
+
+
+def candidates(folder: Path) -> dict[int, Path]:
+    """Checkpoints that may be the best on an unseen domain, by their step."""
+    return {_step_of(path): path for path in sorted((folder / 'candidates').glob('*.ckpt'))}
+
+
+def _for_runner(recipe: Mapping[str, Any], folder: Path, options: RunOptions) -> dict[str, Any]:
+    """The recipe with checkpoints in the folder of the run, and without test sets."""
+    values: dict[str, Any] = copy.deepcopy(dict(recipe))
+    data = values['data'].setdefault('init_args', {})
+    data |= {'unseen': {}, 'source_test': None, 'num_workers': options.num_workers}
+    trainer = values.setdefault('trainer', {})
+    checkpoints = 'lightning.pytorch.callbacks.ModelCheckpoint'
+    callbacks = [
+        callback
+        for callback in trainer.get('callbacks') or []
+        if str(callback['class_path']).rpartition('.')[2] not in _OWN_CALLBACKS
+    ]
+    callbacks.append(
+        {
+            'class_path': checkpoints,
+            'init_args': {
+                'dirpath': str(folder),
+                'filename': 'last',
+                'every_n_train_steps': options.checkpoint_every,
+                'enable_version_counter': False,
+            },
+        }
+    )
+    session = sum(1 for _ in folder.glob('logs/session*'))
+    trainer |= {
+        'accelerator': options.torch_device.type,
+        'devices': 1 if options.torch_device.index is None else [options.torch_device.index],
+        'use_distributed_sampler': False,
+        'default_root_dir': str(folder),
+        'logger': {
+            'class_path': 'lightning.pytorch.loggers.CSVLogger',
+            'init_args': {'save_dir': str(folder), 'name': 'logs', 'version': f'session{session}'},
+        },
+        'callbacks': callbacks,
+        'enable_progress_bar': options.progress,
+        'enable_model_summary': False,
+    }
+    return values
+
+
+def _step_of(path: Path) -> int:
+    content = torch.load(path, map_location='cpu', weights_only=True, mmap=True)
+    step = content.get('global_step')
+    if not isinstance(step, int):
+        raise CheckpointError(f'{path}: names no step; remove it and run again')
+    return step
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """One process at a time in the folder of a training; a lock ends with its process."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / '.lock').open('w') as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigError(
+                f'{folder}: another process is at work there; wait for it, or run other seeds, '
+                'methods or sources beside it'
+            ) from error
+        yield
+
+
+@contextmanager
+def hushed() -> Iterator[None]:
+    """Without lightning's notices about what is meant."""
+    logger = logging.getLogger('lightning.pytorch')
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        for message in (
+            '.*does not have many workers',
+            'Found .* in eval mode',
+            'Total length of .list. across ranks',
+            '.*LeafSpec',
+            'Checkpoint directory .* exists and is not empty',
+            'The number of training batches',
+            '.*GPU available but not used',
+            '.*resuming from a checkpoint that ended before the epoch ended',
+            'The dirpath has changed',
+        ):
+            warnings.filterwarnings('ignore', message=message)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)

@@ -1,0 +1,57 @@
+"""Label maps that are there as arrays, as files that lie where their image lies."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from affine import Affine
+from jaxtyping import UInt8
+from rasterio.crs import CRS
+
+from crossearth.inference.georeference import Georeference
+from crossearth.inference.scene import gdal_environment
+from crossearth.inference.writer import Layer, RasterWriter, whole_file
+
+__all__ = ['write_labels']
+
+
+def write_labels(
+    path: Path,
+    values: UInt8[np.ndarray, 'c h w'],
+    *,
+    crs_wkt: str | None,
+    transform: Affine,
+    tags: Mapping[str, str] | None = None,
+) -> None:
+    """Write a label map as GeoTIFF; it appears whole or not at all.
+
+    Args:
+        path: File to write; its folder is made.
+        values: One band of ids or grey levels, or three of colours.
+        crs_wkt: CRS of the image, as WKT; None without georeferencing.
+        transform: `(col, row)` → `(x, y)`; the identity without georeferencing.
+        tags: Metadata of the file.
+
+    Raises:
+        WriteError: If it cannot be written.
+    """
+    place = Georeference(
+        crs=None if crs_wkt is None else CRS.from_wkt(crs_wkt),
+        transform=transform,
+        gcps=(),
+        gcps_crs=None,
+        rpcs=None,
+        pixel_is_point=False,
+    )
+    names = ('red', 'green', 'blue') if len(values) == 3 else ('label',)
+    layer = Layer('uint8', len(values), None, {}, dict(tags or {}), names)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _, height, width = values.shape
+    with (
+        gdal_environment(),
+        whole_file(path) as temporary,
+        RasterWriter(
+            temporary, height=height, width=width, layer=layer, georeference=place
+        ) as writer,
+    ):
+        writer.write(values)

@@ -1,0 +1,46 @@
+"""Progress shown, or told to a function."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from tqdm import tqdm
+
+__all__ = ['counting']
+
+
+@contextmanager
+def counting(
+    progress: bool | Callable[[int, int], None], total: int, name: str
+) -> Iterator[Callable[[int], None]]:
+    """A function that takes numbers of windows and adds them up.
+
+    Args:
+        progress: True shows a bar with windows per second and time left; a function is called with
+            windows done and in all.
+        total: Windows in all.
+        name: Of the bar.
+
+    Example:
+        >>> with counting(lambda done, total: print(done, total), 3, 'a.tif') as advance:
+        ...     advance(2)
+        2 3
+    """
+    if progress is False:
+        yield lambda _windows: None
+        return
+    if progress is True:
+        with tqdm(total=total, unit='window', desc=name, smoothing=0.1) as bar:
+
+            def move(windows: int) -> None:
+                bar.update(windows)
+
+            yield move
+        return
+    done = 0
+
+    def tell(windows: int) -> None:
+        nonlocal done
+        done += windows
+        progress(done, total)
+
+    yield tell

@@ -1,0 +1,98 @@
+"""The parts of a training from its recipe, for programs: what `crossearth fit` builds."""
+
+import argparse
+import os
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import lightning.pytorch as pl
+import yaml
+
+from crossearth.datasets import ShiftDataModule
+from crossearth.errors import ConfigError, CrossEarthError
+from crossearth.trainers.domain_generalization import DomainGeneralizationTask
+
+__all__ = ['Training', 'build_training', 'read_recipe']
+
+
+_SECTIONS = ('seed_everything', 'model', 'data', 'trainer')
+
+
+class Training(NamedTuple):
+    """What trains, on what, and how."""
+
+    task: DomainGeneralizationTask
+    data: ShiftDataModule
+    trainer: pl.Trainer
+
+
+def read_recipe(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The values of a recipe file.
+
+    Raises:
+        ConfigError: If the file is not there, or no YAML with a model and data.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / 'a.yaml'
+        >>> _ = path.write_text('model: {}')
+        >>> read_recipe(path)
+        Traceback (most recent call last):
+        crossearth.errors.ConfigError: ...a.yaml: has no data: expected a recipe of crossearth fit
+    """
+    file = Path(path)
+    try:
+        values = yaml.safe_load(file.read_text(encoding='utf-8'))
+    except FileNotFoundError as error:
+        raise ConfigError(f'{file}: no such recipe; check the path') from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = ' '.join(str(error).split())
+        raise ConfigError(f'{file}: is no YAML ({reason}); expected a recipe') from error
+    for section in ('model', 'data'):
+        if not isinstance(values, dict) or not isinstance(values.get(section), dict):
+            raise ConfigError(f'{file}: has no {section}: expected a recipe of crossearth fit')
+    recipe: dict[str, Any] = values
+    return recipe
+
+
+def build_training(recipe: Mapping[str, Any]) -> Training:
+    """Task, data and trainer of a recipe, built as `crossearth fit --config` builds them.
+
+    The random generators are seeded first, with `seed_everything` of the recipe.
+
+    Args:
+        recipe: Values of a recipe file, see `read_recipe`. Sections that say what `crossearth fit`
+            shows and where it begins are left aside.
+
+    Raises:
+        CrossEarthError: Of the parts, if one cannot be built; a `ConfigError` if the recipe names
+            what is not there.
+    """
+    from lightning.pytorch.cli import LightningCLI
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', message='LightningCLI.s args parameter')
+        # lightning's use of jsonargparse
+        warnings.filterwarnings('ignore', category=DeprecationWarning)
+        try:
+            built = LightningCLI(
+                DomainGeneralizationTask,
+                ShiftDataModule,
+                subclass_mode_model=True,
+                subclass_mode_data=True,
+                trainer_defaults={'use_distributed_sampler': False},
+                save_config_callback=None,
+                parser_kwargs={'exit_on_error': False},
+                args={name: recipe[name] for name in _SECTIONS if name in recipe},
+                run=False,
+            )
+        except (argparse.ArgumentError, TypeError, ValueError) as error:
+            cause: BaseException | None = error
+            while cause is not None and not isinstance(cause, CrossEarthError):
+                cause = cause.__cause__ or cause.__context__
+            if cause is not None:
+                raise cause from error
+            raise ConfigError(' '.join(str(error).split())) from error
+    return Training(built.model, built.datamodule, built.trainer)

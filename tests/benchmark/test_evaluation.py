@@ -1,0 +1,204 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from crossearth.benchmark import SETTINGS, Protocol, evaluate
+from crossearth.datasets import FolderDataset, SceneDataset, read_scene
+from crossearth.errors import ConfigError, LabelError
+from crossearth.labels import ISPRS
+
+
+class Uneven(nn.Module):
+    """Logits that depend on where a pixel lies in its window, as those of a network do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(3)
+        self.conv = nn.Conv2d(3, 6, 7, padding=3, bias=False)
+        self.conv.weight.data -= 0.02
+
+    def forward(self, image):
+        return self.conv(image)
+
+
+@pytest.fixture
+def scenes(write_raster, tmp_path):
+    """Two scenes of unlike size, with ignored pixels."""
+    rng = np.random.default_rng(0)
+    for name, (height, width) in {'a': (37, 50), 'b': (20, 64)}.items():
+        write_raster(f'images/{name}.tif', rng.integers(0, 255, (3, height, width), np.uint8))
+        mask = rng.integers(0, 6, (1, height, width), np.uint8)
+        mask[:, 3:6, 4:9] = 255
+        write_raster(f'masks/{name}.tif', mask)
+    return FolderDataset(tmp_path / 'images', tmp_path / 'masks', labels=ISPRS)
+
+
+def by_hand(model, image, window, stride):
+    """Sliding windows as the field writes them: sums, counts, divide, argmax."""
+    _, height, width = image.shape
+    sums, counts = torch.zeros(6, height, width, dtype=torch.float64), torch.zeros(height, width)
+    for row in range(max(height - window + stride - 1, 0) // stride + 1):
+        for col in range(max(width - window + stride - 1, 0) // stride + 1):
+            bottom = min(row * stride + window, height)
+            right = min(col * stride + window, width)
+            top, left = max(bottom - window, 0), max(right - window, 0)
+            seen = image[None, :, top:bottom, left:right]
+            sums[:, top:bottom, left:right] += model(seen)[0].double()
+            counts[top:bottom, left:right] += 1
+    return (sums / counts).argmax(0)
+
+
+def counted(ids, mask):
+    matrix = torch.zeros(6, 6, dtype=torch.int64)
+    for true, guess in zip(mask.flatten().tolist(), ids.flatten().tolist(), strict=True):
+        if true != 255:
+            matrix[true, guess] += 1
+    return matrix
+
+
+def pieces(dataset, chip):
+    for i in range(len(dataset)):
+        sample = dataset[i]
+        image, mask = sample['image'] / 255, sample['mask']
+        if chip is None:
+            yield image, mask
+            continue
+        height, width = mask.shape
+        tall, wide = min(chip, height), min(chip, width)
+        for row in sorted({*range(0, height - tall, chip), height - tall}):
+            for col in sorted({*range(0, width - wide, chip), width - wide}):
+                part = slice(row, row + tall), slice(col, col + wide)
+                yield image[:, *part], mask[part]
+
+
+@pytest.mark.parametrize('chip', [None, 24, 33])
+@pytest.mark.parametrize(('window', 'stride'), [(16, 11), (24, 16), (64, 43), (9, 9)])
+def test_counts_are_those_of_plain_sliding_windows(scenes, chip, window, stride):
+    model = Uneven().eval()
+    wanted = sum(
+        counted(by_hand(model, image, window, stride), mask) for image, mask in pieces(scenes, chip)
+    )
+    protocol = Protocol(window_px=window, stride_px=stride, chip_px=chip)
+    assert torch.equal(evaluate(model, scenes, protocol, batch_size=3), wanted)
+
+
+@given(batch_size=st.integers(1, 7), chip=st.sampled_from([None, 16, 24]))
+@settings(max_examples=8, deadline=None)
+def test_the_batch_size_makes_no_difference(shared_scenes, batch_size, chip):
+    model, protocol = Uneven(), Protocol(window_px=16, stride_px=11, chip_px=chip)
+    one = evaluate(model, shared_scenes, protocol)
+    assert torch.equal(evaluate(model, shared_scenes, protocol, batch_size=batch_size), one)
+
+
+@pytest.fixture(scope='module')
+def shared_scenes(tmp_path_factory):
+    import rasterio
+
+    folder = tmp_path_factory.mktemp('scenes')
+    rng = np.random.default_rng(1)
+    for name, count, high in (('image', 3, 255), ('mask', 1, 6)):
+        pixels = rng.integers(0, high, (count, 41, 38), np.uint8)
+        with rasterio.open(
+            folder / f'{name}.tif', 'w', width=38, height=41, count=count, dtype='uint8',
+            crs='EPSG:32633', transform=rasterio.Affine(1, 0, 4e5, 0, -1, 5e6),
+        ) as file:  # fmt: skip
+            file.write(pixels)
+    return SceneDataset([read_scene(folder / 'image.tif', folder / 'mask.tif')], ISPRS)
+
+
+def test_reading_processes_make_no_difference(shared_scenes):
+    protocol = Protocol(window_px=16, stride_px=11)
+    model = Uneven()
+    assert torch.equal(
+        evaluate(model, shared_scenes, protocol),
+        evaluate(model, shared_scenes, protocol, num_workers=1),
+    )
+
+
+def test_flip_averages_the_logits_of_the_mirror_image(scenes):
+    model = Uneven().eval()
+
+    def both(image):
+        return (model(image) + model(image.flip(-1)).flip(-1)) / 2
+
+    wanted = sum(counted(by_hand(both, i, 16, 11), m) for i, m in pieces(scenes, None))
+    got = evaluate(model, scenes, Protocol(window_px=16, stride_px=11, flip=True))
+    assert torch.equal(got, wanted)
+    assert not torch.equal(got, evaluate(model, scenes, Protocol(window_px=16, stride_px=11)))
+
+
+def test_fitted_images_are_scored_at_their_own_size(scenes):
+    model = Uneven().eval()
+    wanted = torch.zeros(6, 6, dtype=torch.int64)
+    for image, mask in pieces(scenes, None):
+        height, width = mask.shape
+        factor = 32 / max(height, width)
+        small = nn.functional.interpolate(
+            image[None], (int(height * factor + 0.5), int(width * factor + 0.5)), mode='bilinear'
+        )
+        logits = nn.functional.interpolate(model(small), (height, width), mode='bilinear')
+        wanted += counted(logits[0].argmax(0), mask)
+    got = evaluate(model, scenes, Protocol(window_px=32, stride_px=21, fit_px=32))
+    assert torch.equal(got, wanted)
+
+
+def test_every_labelled_pixel_of_whole_images_counts_once(scenes):
+    got = evaluate(Uneven(), scenes, Protocol(window_px=16, stride_px=11))
+    assert int(got.sum()) == 37 * 50 + 20 * 64 - 2 * 15
+
+
+def test_chips_count_pixels_that_two_share_twice(scenes):
+    got = evaluate(Uneven(), scenes, Protocol(window_px=24, stride_px=16, chip_px=24))
+    # 37 x 50 is cut at rows 0 and 13, columns 0, 24 and 26; 20 x 64 at columns 0, 24 and 40
+    ignored_twice = 15
+    assert int(got.sum()) == 6 * 24 * 24 + 3 * 20 * 24 - 2 * ignored_twice
+
+
+def test_the_sink_gets_each_area_and_its_class_ids(scenes):
+    seen = []
+    model = Uneven().eval()
+    evaluate(
+        model,
+        scenes,
+        Protocol(window_px=16, stride_px=11),
+        sink=lambda area, ids: seen.append((area, ids)),
+    )
+    for (area, ids), (image, mask) in zip(seen, pieces(scenes, None), strict=True):
+        assert (area.height, area.width) == tuple(mask.shape)
+        assert torch.equal(ids.long(), by_hand(model, image, 16, 11))
+
+
+def test_models_are_put_back_into_the_mode_that_they_had(scenes):
+    model = Uneven().train()
+    evaluate(model, scenes, Protocol(window_px=64, stride_px=64))
+    assert model.training
+
+
+def test_protocols_are_those_of_the_published_numbers():
+    potsdam = Protocol.of(SETTINGS['V2P(i)'])
+    assert (potsdam.window_px, potsdam.stride_px, potsdam.chip_px) == (512, 341, 512)
+    roads = Protocol.of(SETTINGS['D2M'])
+    assert (roads.window_px, roads.stride_px, roads.chip_px, roads.fit_px) == (
+        1024,
+        683,
+        None,
+        None,
+    )
+    rescue = Protocol.of(SETTINGS['P(r)2Res'])
+    assert (rescue.chip_px, rescue.fit_px) == (None, 512)
+    whole = Protocol.of(SETTINGS['P(r)2Res'], whole=True, flip=True)
+    assert (whole.fit_px, whole.flip) == (None, True)
+    assert Protocol.of(SETTINGS['V2P(i)'], whole=True).chip_px is None
+
+
+def test_what_cannot_be_scored_says_why(scenes, write_raster, tmp_path):
+    with pytest.raises(ConfigError, match='expected a stride from 1 to the window'):
+        Protocol(window_px=16, stride_px=17)
+    with pytest.raises(ConfigError, match='chips are never fitted'):
+        Protocol(window_px=16, stride_px=8, chip_px=16, fit_px=16)
+    bare = FolderDataset(tmp_path / 'images', labels=ISPRS)
+    with pytest.raises(LabelError, match='has no labels to score against'):
+        evaluate(Uneven(), bare, Protocol(window_px=16, stride_px=8))

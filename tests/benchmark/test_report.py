@@ -1,0 +1,240 @@
+"""Reports against numbers that were computed by hand."""
+
+import csv
+import io
+import math
+from dataclasses import replace
+
+import pytest
+
+from crossearth.benchmark import (
+    PATCHES_PX,
+    TAUS,
+    Protocol,
+    RunResult,
+    format_csv,
+    format_html,
+    format_markdown,
+    load_results,
+    published_score,
+    summarise,
+    sweep_scores,
+    sweep_variations,
+    training_recipe,
+)
+from crossearth.cli import main
+from crossearth.errors import ConfigError
+from crossearth.labels import BUILDING, ISPRS
+
+CHIPS = Protocol(window_px=512, stride_px=341, chip_px=512)
+
+
+def result(setting, method, seed, confusion, **changes):
+    labels = BUILDING if len(confusion) == 2 else ISPRS
+    made = RunResult(
+        setting=setting,
+        method=method,
+        seed=seed,
+        selection='last',
+        step=30_000,
+        fingerprint=f'mark-{method}',
+        classes=labels.classes,
+        scored=labels.scored,
+        confusion=confusion,
+        images=1,
+        protocol=CHIPS,
+        recipe={},
+        versions={'crossearth': '0.1', 'torch': '2'},
+        hardware={'training': {'name': 'abacus'}, 'evaluation': {'name': 'slide rule'}},
+        commit=None,
+        seconds={'training': 1.0},
+        finished='2026-01-01T00:00:00+00:00',
+    )
+    return replace(made, **changes)
+
+
+def buildings(hit, missed, false, rest=1000):
+    """IoU of buildings: hit / (hit + missed + false)."""
+    return ((rest, false), (missed, hit))
+
+
+# A2S: the paper prints CrossEarth 44.3, Rein 30.8.
+RUNS = [
+    result('A2S', 'crossearth', 0, buildings(40, 30, 30)),  # 40 %
+    result('A2S', 'crossearth', 1, buildings(44, 26, 30)),  # 44 %
+    result('A2S', 'crossearth', 2, buildings(48, 30, 22)),  # 48 %
+    result('A2S', 'rein', 0, buildings(30, 30, 40)),  # 30 %
+    result('A2S', 'rein', 1, buildings(35, 30, 35)),  # 35 %
+    result('A2S', 'crossearth', 0, buildings(50, 25, 25), selection='oracle', step=12_000),
+]
+
+
+def test_mean_spread_and_differences_are_those_computed_by_hand():
+    ours, rein, oracle = summarise(RUNS)
+    assert (ours.method, ours.selection, ours.seeds) == ('crossearth', 'last', (0, 1, 2))
+    assert ours.scores == pytest.approx((40, 44, 48))
+    assert ours.mean == pytest.approx(44)
+    assert ours.sd == pytest.approx(4)  # √((16 + 0 + 16) / 2)
+    assert ours.published == 44.3
+    assert ours.against_published == pytest.approx(-0.3)
+    assert ours.against_baseline == pytest.approx(44 - 32.5)
+    assert rein.mean == pytest.approx(32.5)
+    assert rein.sd == pytest.approx(math.sqrt(12.5))
+    assert rein.against_published == pytest.approx(1.7)
+    assert math.isnan(rein.baseline)
+    assert oracle.selection == 'oracle'
+    assert oracle.mean == pytest.approx(50)
+    assert math.isnan(oracle.sd)
+    assert math.isnan(oracle.baseline)  # no oracle of the baseline was run
+
+
+def test_scores_of_classes_are_means_over_seeds():
+    ours = summarise(RUNS)[0]
+    background = [1000 / 1060, 1000 / 1056, 1000 / 1052]
+    assert ours.per_class['background'] == pytest.approx(100 * sum(background) / 3)
+    assert ours.per_class['building'] == pytest.approx(44)
+
+
+def test_protocols_and_trainings_are_never_averaged():
+    other = [
+        replace(RUNS[0], protocol=replace(CHIPS, flip=True)),
+        replace(RUNS[0], fingerprint='another'),
+    ]
+    rows = summarise(RUNS + other)
+    assert [len(row.seeds) for row in rows] == [1, 1, 3, 2, 1]
+    text = format_markdown(rows)
+    assert 'crossearth [another]' in text
+    assert 'crossearth [mark-crossearth]' in text
+    assert 'no flip' in text
+    assert 'mean with the mirror image' in text
+
+
+def test_a_baseline_of_other_steps_stands_beside_nothing():
+    runs = [RUNS[0], replace(RUNS[3], step=10_000)]
+    assert math.isnan(summarise(runs)[0].against_baseline)
+
+
+def test_markdown_has_the_numbers_and_keeps_the_oracle_apart():
+    text = format_markdown(summarise(RUNS))
+    assert f'Protocol: {CHIPS}.' in text
+    last, oracle = text.split('## Oracle')
+    assert (
+        '| A2S | crossearth | 44.0 ± 4.0 foreground IoU | 3 | 30000 | 44.3 | -0.3 | +11.5 |' in last
+    )
+    assert '| A2S | rein | 32.5 ± 3.5 foreground IoU | 2 | 30000 | 30.8 | +1.7 | - |' in last
+    assert '50.0' not in last
+    assert '| A2S | crossearth | 50.0 foreground IoU | 1 | 12000 | 44.3 | +5.7 | - |' in oracle
+
+
+def test_versions_and_machines_are_told_once_each():
+    other = replace(RUNS[1], commit='c0ffee', hardware={'training': {'name': 'quipu'}})
+    text = format_markdown(summarise([RUNS[0], other, *RUNS[2:]]))
+    _, made = text.split('## Made with')
+    assert made.split('\n')[2:4] == [
+        '- crossearth 0.1, torch 2, trained on abacus',
+        '- crossearth 0.1, torch 2 at c0ffee, trained on quipu',
+    ]
+
+
+def test_csv_holds_every_number():
+    lines = list(csv.DictReader(io.StringIO(format_csv(summarise(RUNS)))))
+    first = lines[0]
+    assert (first['setting'], first['method'], first['class']) == ('A2S', 'crossearth', '')
+    assert float(first['mean']) == pytest.approx(44)
+    assert float(first['sd']) == pytest.approx(4)
+    assert float(first['minus_baseline']) == pytest.approx(11.5)
+    assert first['seeds'] == '0 1 2'
+    by_class = {line['class']: line for line in lines[1:3]}
+    assert float(by_class['building']['mean']) == pytest.approx(44)
+    assert len(lines) == 3 * 3
+
+
+def test_html_is_a_page_of_its_own_and_escapes_names():
+    runs = [replace(run, method='<own>') for run in RUNS[:2]]
+    page = format_html(summarise(runs), picture=b'\x89PNG')
+    assert page.startswith('<!doctype html>')
+    assert '<own>' not in page
+    assert '&lt;own&gt;' in page
+    assert 'data:image/png;base64,iVBORw==' in page
+    assert 'http' not in page
+    assert '<td class="up">+11.5</td>' in format_html(summarise(RUNS))
+
+
+def test_published_classes_stand_below_those_measured():
+    eye = tuple(tuple(7 if i == j else 1 for j in range(6)) for i in range(6))
+    text = format_markdown(summarise([result('P(i)2V', 'crossearth', 0, eye)]))
+    share = f'{100 * 7 / 17:.1f}'
+    assert f'| crossearth | here | {" | ".join([share] * 6)} |' in text
+    assert '| crossearth | paper | 83.6 | 91.7 | 63.8 | 70.2 | 59.5 | 36.3 |' in text
+    assert '### P(i)2V, by class' in text
+
+
+def test_classes_that_do_not_occur_are_left_out_of_the_mean():
+    only = tuple(tuple(5 if i == j == 1 else 0 for j in range(6)) for i in range(6))
+    (row,) = summarise([result('P(i)2V', 'own', 0, only)])
+    assert row.mean == 100
+    assert math.isnan(row.per_class['tree'])
+    assert '| own | here | - | 100.0 | - | - | - | - |' in format_markdown([row])
+
+
+def test_published_scores_are_those_of_the_tables():
+    assert published_score('D2M', 'crossearth_rvsa')[0] == 55.5
+    assert published_score('D2M', 'mtp')[0] == 54.3
+    assert published_score('Sub2Trf', 'table8_gse')[0] == 63.1
+    assert published_score('Sub2Tms', 'table13_mse')[0] == 62.0
+    assert math.isnan(published_score('Sub2Sub', 'table8_gse')[0])
+    assert math.isnan(published_score('P(i)2V', 'cnn')[0])
+
+
+def test_results_come_back_from_their_files(tmp_path):
+    RUNS[0].save(tmp_path / 'results' / 'A2S' / 'a.json')
+    assert load_results(tmp_path) == [RUNS[0]]
+    with pytest.raises(ConfigError, match='holds no results'):
+        load_results(tmp_path / 'results')
+    (tmp_path / 'results' / 'b.json').write_text('{')
+    with pytest.raises(ConfigError, match=r'b\.json: is no whole result'):
+        load_results(tmp_path)
+    (tmp_path / 'results' / 'b.json').write_text('{"format": "other"}')
+    with pytest.raises(ConfigError, match="says format 'other'"):
+        load_results(tmp_path)
+
+
+def test_the_command_line_reports_in_three_formats_and_draws(tmp_path, capsys):
+    for i, run in enumerate(RUNS):
+        run.save(tmp_path / 'results' / f'{i}.json')
+    assert main(['benchmark', 'report', str(tmp_path)]) == 0
+    assert '44.0 ± 4.0 foreground IoU' in capsys.readouterr().out
+    page, radar = tmp_path / 'a.html', tmp_path / 'radar.png'
+    words = ['benchmark', 'report', str(tmp_path), '--format', 'html', '--output', str(page)]
+    assert main([*words, '--radar', str(radar)]) == 0
+    assert radar.read_bytes().startswith(b'\x89PNG')
+    assert 'data:image/png' in page.read_text()
+    assert main(['benchmark', 'report', str(tmp_path), '--format', 'csv']) == 0
+    assert 'setting,selection,method' in capsys.readouterr().out
+    words = ['benchmark', 'report', str(tmp_path), '--baseline', 'crossearth']
+    assert main(words) == 0
+    assert '| A2S | rein | 32.5 ± 3.5 foreground IoU | 2 | 30000 | 30.8 | +1.7 | -11.5 |' in (
+        capsys.readouterr().out
+    )  # three seeds against two, 30,000 steps each
+    assert main(['benchmark', 'report', str(tmp_path / 'none')]) == 2
+    assert 'holds no results' in capsys.readouterr().err
+
+
+def test_sweeps_have_the_points_of_the_appendix_and_vary_one_image():
+    styled = list(sweep_variations('styled'))
+    assert [(v.styled.tau, v.styled.patch_px) for v in styled] == [
+        (tau, side) for tau in TAUS for side in PATCHES_PX
+    ]
+    assert len(styled) == 25
+    assert all(v.masked is None for v in styled)
+    (one,) = sweep_variations('masked', taus=[0.5], patches_px=[32], steps=9)
+    recipe = training_recipe('casid_subms', variation=one)
+    task = recipe['model']['init_args']
+    assert task['mask']['init_args']['ratio'] == 0.5
+    assert task['style']['init_args']['ratio'] == 0.1  # of Table 14
+    runs = [
+        result('A2S', 'crossearth', seed, buildings(hit, 50 - hit, 50), recipe=recipe)
+        for seed, hit in ((0, 20), (1, 40))
+    ]
+    assert sweep_scores(runs, 'masked', 'A2S') == {(0.5, 32): pytest.approx(30)}
+    assert sweep_scores(runs, 'masked', 'S2A') == {}

@@ -1,0 +1,394 @@
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import rasterio
+import torch
+import trees
+import yaml
+
+from crossearth.benchmark import (
+    SETTINGS,
+    Files,
+    RunOptions,
+    RunResult,
+    Variation,
+    jobs,
+    load_results,
+    run_benchmark,
+    score_model,
+)
+from crossearth.cli import main
+from crossearth.errors import CheckpointError, ConfigError, LabelError, SceneNotFoundError
+
+ROOT = Path(__file__).parents[2]
+
+RECIPE = """
+seed_everything: 7
+model:
+  class_path: crossearth.trainers.DomainGeneralizationTask
+  init_args:
+    model:
+      class_path: crossearth.models.fpn_timm
+      init_args: {name: mobilenetv3_small_050, num_classes: 6, width: 16}
+    labels:
+      name: isprs
+      classes: [impervious_surface, building, low_vegetation, tree, car, clutter]
+      palette:
+        [[255, 255, 255], [0, 0, 255], [0, 255, 255], [0, 255, 0], [255, 255, 0], [255, 0, 0]]
+    lr: 0.002
+data:
+  class_path: crossearth.datasets.ShiftDataModule
+  init_args:
+    train:
+      class_path: crossearth.datasets.Vaihingen
+      init_args: {root: ROOT/vaihingen, split: train}
+    size_px: 32
+    windows_per_epoch: 8
+    batch_size: 2
+trainer: {max_steps: 6}
+pictures: {samples: 2}
+"""
+
+
+@pytest.fixture(scope='module')
+def archives(tmp_path_factory):
+    return trees.every_archive(tmp_path_factory.mktemp('archives'))
+
+
+@pytest.fixture
+def recipe(archives, tmp_path):
+    path = tmp_path / 'small.yaml'
+    path.write_text(RECIPE.replace('ROOT', str(archives)))
+    return path
+
+
+@pytest.fixture
+def options(tmp_path):
+    return RunOptions(
+        output=tmp_path / 'out', device='cpu', num_workers=0, checkpoint_every=2, batch_size=4
+    )
+
+
+def times(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob('*.json')}
+
+
+def with_callback(recipe, callback):
+    values = yaml.safe_load(recipe.read_text())
+    values['trainer']['callbacks'] = [callback]
+    recipe.write_text(yaml.safe_dump(values))
+
+
+def test_settings_of_one_source_share_a_training_and_each_has_a_result(archives, recipe, options):
+    said = []
+    results = run_benchmark(
+        ['V2P(i)', 'V2P(r)'],
+        options=replace(options, say=said.append),
+        files=Files(data=archives),
+        seeds=[0, 1],
+        recipe=recipe,
+    )
+    assert [(r.setting, r.seed) for r in results] == [
+        ('V2P(i)', 0), ('V2P(i)', 1), ('V2P(r)', 0), ('V2P(r)', 1),
+    ]  # fmt: skip
+    assert sum('trains for 6 steps' in line for line in said) == 2
+    assert results[0].matrix.sum() == 80 * 75  # the boundary of 5 rows is not scored
+    assert results[0].confusion != results[1].confusion  # seeds are other trainings
+    assert load_results(options.output) == results
+    assert len(list(options.output.glob('trainings/**/model.safetensors'))) == 2
+
+
+def test_a_result_says_what_led_to_it(archives, recipe, options):
+    (result,) = run_benchmark(
+        ['V2P(i)'], options=options, files=Files(data=archives), recipe=recipe
+    )
+    assert (result.method, result.selection, result.step) == ('small', 'last', 6)
+    assert result.recipe['model']['init_args']['lr'] == 0.002
+    assert result.recipe['seed_everything'] == 0
+    assert result.versions['torch'] == torch.__version__.split('+')[0] or torch.__version__
+    assert result.hardware['training']['device'] == 'cpu'
+    assert result.commit is None or len(result.commit.partition('-')[0]) == 40
+    assert result.seconds['training'] > 0
+    (path,) = options.output.glob('results/**/*.json')
+    shown = json.loads(path.read_text())
+    assert shown['score'] == pytest.approx(result.score, abs=1e-3)
+    assert shown['metric'] == 'mIoU'
+    assert shown['protocol']['window_px'] == 512
+
+
+def test_what_is_finished_is_not_made_again(archives, recipe, options):
+    given = {'options': options, 'files': Files(data=archives), 'recipe': recipe}
+    first = run_benchmark(['V2P(i)'], **given)
+    before = times(options.output)
+    assert run_benchmark(['V2P(i)'], **given) == first
+    assert times(options.output) == before
+    # a second setting of the source is scored without another training
+    said = []
+    run_benchmark(['V2P(i)', 'V2P(r)'], **{**given, 'options': replace(options, say=said.append)})
+    assert any('trained before' in line for line in said)
+    assert before.items() <= times(options.output).items()
+
+
+def test_results_of_another_recipe_or_protocol_are_kept_apart(archives, recipe, options):
+    given = {'options': options, 'files': Files(data=archives), 'recipe': recipe}
+    (first,) = run_benchmark(['V2P(i)'], **given)
+    recipe.write_text(recipe.read_text().replace('lr: 0.002', 'lr: 0.001'))
+    (second,) = run_benchmark(['V2P(i)'], **given)
+    assert first.fingerprint != second.fingerprint
+    (third,) = run_benchmark(['V2P(i)'], **{**given, 'options': replace(options, flip=True)})
+    assert third.protocol.flip
+    assert len(load_results(options.output)) == 3
+    # a file that was moved to where another is expected is refused
+    folder = options.output / 'results' / 'V2P(i)' / f'small-{second.fingerprint}'
+    (folder / 'seed0-last-flip.json').replace(folder / 'seed0-last.json')
+    with pytest.raises(ConfigError, match='it was moved or written by another version'):
+        run_benchmark(['V2P(i)'], **given)
+
+
+def test_a_training_that_failed_goes_on_from_its_checkpoint(archives, recipe, options, tmp_path):
+    given = {'files': Files(data=archives), 'recipe': recipe}
+    fuse = tmp_path / 'fuse'
+    callback = {'class_path': 'trees.StopAt', 'init_args': {'step': 5, 'file': str(fuse)}}
+    with_callback(recipe, callback)
+    (whole,) = run_benchmark(
+        ['V2P(i)'], options=replace(options, output=tmp_path / 'whole'), **given
+    )
+    fuse.touch()
+    with pytest.raises(RuntimeError, match='power cut'):
+        run_benchmark(['V2P(i)'], options=options, **given)
+    assert not list(options.output.glob('results/**/*.json'))
+    fuse.unlink()
+    said = []
+    (result,) = run_benchmark(['V2P(i)'], options=replace(options, say=said.append), **given)
+    assert any('goes on at step 4' in line for line in said)
+    assert result.seconds['training_from_step'] == 4
+    assert result.step == 6
+    assert result.matrix.sum() == whole.matrix.sum()
+
+
+def test_a_damaged_checkpoint_is_named(archives, recipe, options, tmp_path):
+    given = {'options': options, 'files': Files(data=archives), 'recipe': recipe}
+    fuse = tmp_path / 'fuse'
+    fuse.touch()
+    callback = {'class_path': 'trees.StopAt', 'init_args': {'step': 3, 'file': str(fuse)}}
+    with_callback(recipe, callback)
+    with pytest.raises(RuntimeError, match='power cut'):
+        run_benchmark(['V2P(i)'], **given)
+    (last,) = options.output.glob('trainings/**/last.ckpt')
+    last.write_bytes(last.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match=r'last\.ckpt: damaged'):
+        run_benchmark(['V2P(i)'], **given)
+
+
+def test_the_oracle_is_the_best_candidate_and_stands_apart(archives, recipe, options):
+    given = {'files': Files(data=archives), 'recipe': recipe}
+    results = run_benchmark(['V2P(i)'], options=replace(options, oracle_every=2), **given)
+    last, oracle = results
+    assert (last.selection, last.step) == ('last', 6)
+    assert oracle.selection == 'oracle'
+    assert oracle.step in {2, 4, 6}
+    assert oracle.score >= last.score
+    kept = list(options.output.glob('trainings/**/candidates/*'))
+    assert 'optimizer_states' not in torch.load(kept[0], weights_only=True)
+    assert {path.name for path in kept} == {'step=2.ckpt', 'step=4.ckpt', 'step=6.ckpt'}
+    with pytest.raises(ConfigError, match='was trained with oracle_every=2, asked for 3'):
+        run_benchmark(['V2P(i)', 'V2P(r)'], options=replace(options, oracle_every=3), **given)
+    # of candidates that are no better, the last model stands
+    assert run_benchmark(['V2P(i)'], options=replace(options, oracle_every=2), **given) == results
+
+
+def test_an_oracle_of_half_a_training_is_refused(archives, recipe, options):
+    given = {'options': replace(options, oracle_every=2), 'files': Files(data=archives)}
+    run_benchmark(['V2P(i)'], recipe=recipe, **given)
+    (first,) = options.output.glob('trainings/**/step=2.ckpt')
+    first.unlink()
+    with pytest.raises(ConfigError, match='candidates of 1 steps are missing, first 2'):
+        run_benchmark(['V2P(r)'], recipe=recipe, **given)
+
+
+def test_two_processes_do_not_train_in_one_folder(archives, recipe, options, tmp_path):
+    given = {'files': Files(data=archives), 'recipe': recipe}
+    (result,) = run_benchmark(['V2P(i)'], options=options, **given)
+    (lock,) = options.output.glob('trainings/**/.lock')
+    with lock.open('w') as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(ConfigError, match='another process is at work there'):
+            run_benchmark(['V2P(r)'], options=options, **given)
+        # what is finished is read, whoever is at work
+        assert run_benchmark(['V2P(i)'], options=options, **given) == [result]
+
+
+def test_whole_images_where_they_are_the_protocol_anyway_are_the_same_result(options):
+    job = jobs.Job('own', 0, (), {}, 'mark')
+    whole = replace(options, whole=True)
+    roads, rescue = SETTINGS['D2M'], SETTINGS['P(i)2Res']
+    assert job.result_path(roads, 'last', whole) == job.result_path(roads, 'last', options)
+    assert job.result_path(rescue, 'last', whole) != job.result_path(rescue, 'last', options)
+
+
+def test_label_maps_are_written_on_request(archives, recipe, options, tmp_path):
+    maps = tmp_path / 'maps'
+    (result,) = run_benchmark(
+        ['V2P(i)'],
+        options=replace(options, save_predictions=maps),
+        files=Files(data=archives),
+        recipe=recipe,
+    )
+    (path,) = maps.rglob('*.tif')
+    folder = f'small-{result.fingerprint}/seed0/5_Labels_all_noBoundary'
+    assert path.parent == maps / 'V2P(i)' / folder
+    with rasterio.open(path) as file:
+        assert (file.count, file.width, file.crs.to_epsg()) == (3, 80, 32633)
+
+
+def test_a_model_that_is_there_is_scored_like_one_that_was_trained(
+    archives, recipe, options, tmp_path, capsys
+):
+    given = {'options': options, 'files': Files(data=archives)}
+    (trained,) = run_benchmark(['V2P(i)'], recipe=recipe, **given)
+    (model,) = options.output.glob('trainings/**/model.safetensors')
+    (scored,) = score_model(model, ['V2P(i)'], method='rein', **given)
+    assert scored.confusion == trained.confusion
+    assert (scored.method, scored.step) == ('rein', 0)
+    before = times(options.output)
+    assert score_model(model, ['V2P(i)'], method='rein', **given) == [scored]
+    assert times(options.output) == before
+    with pytest.raises(LabelError, match='D2M has'):
+        score_model(model, ['D2M'], **given)
+    words = ['benchmark', 'score', str(model), 'V2P(i)', '--root', str(archives), '--quiet']
+    words += ['--device', 'cpu', '--workers', '0', '--output', str(options.output), '--flip-tta']
+    assert main(words) == 0
+    shown = capsys.readouterr().out
+    assert 'mean with the mirror image' in shown
+    assert 'a model that was there' in shown
+    assert '| V2P(i) | model | ' in shown
+
+
+def test_a_method_of_the_benchmark_runs_from_end_to_end(archives, options, monkeypatch):
+    """`cnn` with a ResNet-18 in place of the ResNet-50, one step, on D2M: foreground IoU."""
+    small = replace(
+        jobs.find_method('cnn'), arguments={'name': 'resnet18', 'width': 16}, builder='fpn_timm'
+    )
+    monkeypatch.setattr(jobs, 'find_method', {'cnn': small}.__getitem__)
+    monkeypatch.setattr(
+        jobs,
+        'training_recipe',
+        lambda *args, **kwargs: shrink(original(*args, **kwargs)),
+    )
+    (result,) = run_benchmark(
+        ['D2M'],
+        options=options,
+        files=Files(data=archives),
+        methods=['cnn'],
+        variation=Variation(steps=1),
+    )
+    assert (result.metric, result.classes) == ('foreground IoU', ('background', 'road'))
+    hit, missed, false = result.matrix[1, 1], result.matrix[1, 0], result.matrix[0, 1]
+    assert result.score == pytest.approx(100 * float(hit / (hit + missed + false)), nan_ok=True)
+    assert str(result.protocol).startswith('whole images, windows of 1024 px, 683 px apart')
+    assert result.step == 1
+
+
+original = jobs.training_recipe
+
+
+def shrink(recipe):
+    recipe['model']['init_args']['model']['init_args']['pretrained'] = False
+    data = recipe['data']['init_args']
+    data['size_px'] = data['augment'][0]['init_args']['size_px'] = 64
+    return recipe
+
+
+def test_what_cannot_run_fails_before_any_training(archives, recipe, options, tmp_path):
+    given = {'options': options, 'files': Files(data=archives)}
+    with pytest.raises(ConfigError, match='no such setting; expected one of'):
+        run_benchmark(['P2V'], **given)
+    with pytest.raises(ConfigError, match='no such method'):
+        run_benchmark(['V2P(i)'], methods=['best'], **given)
+    with pytest.raises(ConfigError, match='is an ablation on casid_subms'):
+        run_benchmark(['V2P(i)'], methods=['table8_gse'], **given)
+    with pytest.raises(SceneNotFoundError, match='potsdam: no such folder'):
+        run_benchmark(['V2P(i)'], options=options, files=Files(data=tmp_path), recipe=recipe)
+    with pytest.raises(LabelError, match=r"small: its classes are .*, D2M has \('background'"):
+        run_benchmark(['D2M'], recipe=recipe, **given)
+    with pytest.raises(ConfigError, match='expected at least 1'):
+        replace(options, checkpoint_every=0)
+    with pytest.raises(CheckpointError, match='the style of crossearth names it as style'):
+        run_benchmark(['V2P(i)'], methods=['rein', 'crossearth'], **given)
+    assert not list(options.output.glob('trainings/**/*.ckpt'))
+
+
+def test_the_command_line_runs_a_recipe_and_prints_the_table(archives, recipe, tmp_path, capsys):
+    words = ['benchmark', 'run', 'V2P(i)', '--root', str(archives), '--recipe', str(recipe)]
+    words += ['--output', str(tmp_path / 'out'), '--device', 'cpu', '--workers', '0', '--quiet']
+    assert main(words) == 0
+    assert '| V2P(i) | small | ' in capsys.readouterr().out
+    assert main(['benchmark', 'report', str(tmp_path / 'out')]) == 0
+    assert '| V2P(i) | small | ' in capsys.readouterr().out
+    assert main(['benchmark', 'run', 'V2P(i)', '--root', str(tmp_path / 'none'), '--quiet']) == 2
+    assert 'no such folder' in capsys.readouterr().err
+
+
+def test_the_command_line_sweeps_and_draws(archives, tmp_path, capsys, monkeypatch):
+    """Two trainings of one step, with the recipe of the test above instead of CrossEarth."""
+    values = yaml.safe_load(RECIPE.replace('ROOT', str(archives)))
+    values['trainer']['max_steps'] = 1
+
+    def small(source, method, *, files, variation, seed):
+        arguments = original(source, method, files=files, variation=variation, seed=seed)
+        part = arguments['model']['init_args']['style']['init_args']
+        recipe = yaml.safe_load(yaml.safe_dump(values))
+        recipe['model']['init_args']['style'] = {
+            'class_path': 'crossearth.transforms.PatchMask',
+            'init_args': {'patch_size': part['patch_size'], 'ratio': part['ratio']},
+        }
+        return recipe
+
+    monkeypatch.setattr(jobs, 'training_recipe', small)
+    words = ['benchmark', 'sweep', 'V2P(i)', '--root', str(archives), '--of', 'styled']
+    words += ['--tau', '0.1', '0.9', '--patch', '16', '--workers', '0', '--quiet']
+    assert main([*words, '--device', 'cpu', '--output', str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split() == ['τ', '\\', 'B', '16']
+    assert [line.split()[0] for line in lines[2:4]] == ['0.1', '0.9']
+    assert (tmp_path / 'sweep-V2P(i)-styled.png').read_bytes().startswith(b'\x89PNG')
+
+
+@pytest.mark.slow  # three processes of the command line
+def test_a_run_that_was_killed_goes_on_and_ends_as_if_it_had_not(archives, recipe, tmp_path):
+    recipe.write_text(recipe.read_text().replace('max_steps: 6', 'max_steps: 300'))
+    environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'}
+
+    def command(output):
+        words = ['benchmark', 'run', 'V2P(i)', '--root', str(archives), '--recipe', str(recipe)]
+        words += ['--output', str(output), '--device', 'cpu', '--workers', '0']
+        return [sys.executable, '-m', 'crossearth.cli', *words, '--checkpoint-every', '10']
+
+    killed = tmp_path / 'killed'
+    process = subprocess.Popen(command(killed), env=environment, stdout=subprocess.DEVNULL)
+    while not list(killed.glob('trainings/**/last.ckpt')):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not list(killed.glob('**/training.json'))
+    done = subprocess.run(
+        command(killed), env=environment, capture_output=True, text=True, check=True
+    )
+    assert 'goes on at step' in done.stdout
+    again = subprocess.run(
+        command(killed), env=environment, capture_output=True, text=True, check=True
+    )
+    assert 'finished before' in again.stdout
+    subprocess.run(command(tmp_path / 'whole'), env=environment, check=True, capture_output=True)
+    resumed, whole = load_results(killed), load_results(tmp_path / 'whole')
+    assert [r.confusion for r in resumed] == [r.confusion for r in whole]
+    assert isinstance(resumed[0], RunResult)
