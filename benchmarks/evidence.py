@@ -13,9 +13,10 @@ ones (foreground IoU; mIoU on the synthetic Earth), at equal steps, on the same 
 
 Tasks: `roads` (Massachusetts to ETH), `roads-back` (ETH to Massachusetts), `buildings` (each of six
 sets left out in turn) and `synthetic` (the source of the synthetic Earth to its five gaps).
-Finished runs are kept in `--output` and not repeated. The images are not part of this library:
-`--data` needs the folders `roads`, `buildings`, `style_aid150` and `weights`; `synthetic` needs the
-weights alone.
+Finished runs are kept in `--output` and not repeated. `--maps` also maps two real scenes, seen at
+the 1 m of Massachusetts, with the models of the runs that are still to do, and checks that the maps
+lie where the scenes lie. The images are not part of this library: `--data` needs the folders
+`roads`, `buildings`, `georef`, `style_aid150` and `weights`; `synthetic` needs the weights alone.
 """
 
 import argparse
@@ -30,6 +31,7 @@ from pathlib import Path
 
 import kornia.augmentation as K
 import lightning.pytorch as pl
+import rasterio
 import torch
 from torch import nn
 
@@ -41,6 +43,7 @@ from crossearth.datasets import (
     SyntheticEarth,
     merge_domains,
 )
+from crossearth.inference import predict_scene
 from crossearth.labels import BUILDING, ISPRS, ROAD, LabelSpace, ThresholdCodec
 from crossearth.metrics import iou_per_class, mean_iou
 from crossearth.models import CrossEarth, FPNDecoder, MultiStageASPP, TimmPyramid, create_timm
@@ -57,6 +60,10 @@ from crossearth.transforms import (
 )
 
 METHODS = ('source only', 'mask', 'style', 'full', 'fourier')
+SCENES = {
+    'NAIP, North Dakota': 'opengeos__data__m_4709963_se_14_1_20150926.tif',
+    'Adelaide, EPSG:4326': 'bao18__open_earth_map__adelaide_2.tif',
+}
 CROP_PX = 256
 BATCH = 4
 
@@ -132,9 +139,13 @@ def synthetic(output: Path) -> Iterator[Split]:
     yield Split('source', train, unseen.pop('source'), unseen, root / 'style')
 
 
-def build(data: Path, num_classes: int, *, restores: bool) -> CrossEarth:
+def build(data: Path, num_classes: int, *, restores: bool, rest_norms: bool) -> CrossEarth:
     (weights,) = (data / 'weights' / 'backbone').glob('*')
     encoder = TimmPyramid(create_timm('tf_efficientnet_lite0', pretrained=str(weights)))
+    if rest_norms:  # statistics of ImageNet: masked and styled images do not move them
+        for module in encoder.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.requires_grad_(False)
     return CrossEarth(
         encoder,
         FPNDecoder(encoder.channels, num_classes, width=64),
@@ -202,7 +213,12 @@ def train(args: argparse.Namespace, split: Split, method: str, seed: int) -> dic
         mask = PatchMask(args.mask_patch, args.mask_ratio, prompt=prompt, generator=generator)
     labels = split.train.labels
     task = DomainGeneralizationTask(
-        build(args.data, labels.num_classes, restores=mask is not None),
+        build(
+            args.data,
+            labels.num_classes,
+            restores=mask is not None,
+            rest_norms=args.norms == 'resting',
+        ),
         labels=labels,
         style=style,
         mask=mask,
@@ -223,11 +239,34 @@ def train(args: argparse.Namespace, split: Split, method: str, seed: int) -> dic
     trainer.fit(task, datamodule=batches)
     pace = (time.perf_counter() - start) / args.steps
     trainer.test(task, datamodule=batches, verbose=False)
+    if args.maps is not None:
+        name = f'{split.name}-{method}-{seed}'.replace(' ', '_')
+        map_scenes(task, args.data / 'georef', args.maps / name)
     scores = {
         name: float(mean_iou(matrix) if labels.scored is None else iou_per_class(matrix)[1])
         for name, matrix in task.confusion.items()
     }
     return {'split': split.name, 'method': method, 'seed': seed, 's_per_step': pace, **scores}
+
+
+def map_scenes(task: DomainGeneralizationTask, scenes: Path, output: Path) -> None:
+    """Maps of two real scenes, in place; what they say is printed."""
+    output.mkdir(parents=True, exist_ok=True)
+    for name, file in SCENES.items():
+        target = output / file
+        made = predict_scene(
+            task.model, scenes / file, target, gsd_m=1.0, bands=(1, 2, 3), labels=task.labels
+        )
+        with rasterio.open(scenes / file) as source, rasterio.open(target) as result:
+            for what in ('crs', 'transform', 'shape'):
+                if getattr(source, what) != getattr(result, what):
+                    raise SystemExit(f'{target}: its {what} is not that of the scene')
+            ids = result.read(1)
+        share = (ids == 1).sum() / max((ids != 255).sum(), 1)
+        print(
+            f'{target}: {name}, {made.height} x {made.width} px, {made.windows} windows, CRS and '
+            f'transform equal; {100 * share:.1f} % of pixels are {task.labels.classes[1]}'
+        )
 
 
 TASKS: dict[str, Callable[[argparse.Namespace], Iterator[Split]]] = {
@@ -247,20 +286,23 @@ def main() -> None:
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
     parser.add_argument('--steps', type=int, default=200)
     parser.add_argument('--augment', choices=['flips', 'paper'], default='flips')
+    parser.add_argument('--norms', choices=['training', 'resting'], default='training')
     parser.add_argument('--p', type=float, default=0.5, help='share of styled samples')
-    parser.add_argument('--alpha', type=float, default=0.5, help='weight of the drawn style')
+    parser.add_argument('--alpha', type=float, default=1.0, help='weight of the drawn style')
     parser.add_argument('--style-patch', type=int, help='side of styled patches; whole by default')
     parser.add_argument('--style-ratio', type=float, default=1.0, help='fraction of styled patches')
     parser.add_argument('--mask-patch', type=int, default=32)
     parser.add_argument('--mask-ratio', type=float, default=0.5)
-    parser.add_argument('--mim-weight', type=float, default=1.0, help='of L_MIM and L_Δ')
+    parser.add_argument('--mim-weight', type=float, default=0.1, help='of L_MIM and L_Δ')
     parser.add_argument('--test-px', type=int, default=400)
+    parser.add_argument('--maps', type=Path, help='folder to write maps of two real scenes to')
     args = parser.parse_args()
     logging.getLogger('lightning.pytorch').setLevel(logging.ERROR)
     warnings.filterwarnings('ignore')
     args.output.mkdir(parents=True, exist_ok=True)
 
-    settings = {k: v for k, v in vars(args).items() if k not in {'data', 'output', 'seeds', 'methods'}}
+    apart = {'data', 'output', 'seeds', 'methods', 'maps'}
+    settings = {name: value for name, value in vars(args).items() if name not in apart}
     known = args.output / 'runs.jsonl'
     done = [json.loads(line) for line in known.read_text().splitlines()] if known.exists() else []
     rows = []
@@ -275,7 +317,9 @@ def main() -> None:
                         file.write(json.dumps(row) + '\n')
                 rows.append(row)
                 print(json.dumps({k: v for k, v in row.items() if k != 'settings'}), flush=True)
-    print(f'\n{args.task}, {args.steps} steps of {BATCH} x {CROP_PX}², seeds {args.seeds}, IoU in %')
+    print(
+        f'\n{args.task}, {args.steps} steps of {BATCH} x {CROP_PX}², seeds {args.seeds}, IoU in %'
+    )
     print(f'torch {torch.__version__}, {torch.get_num_threads()} threads; {settings}')
     report(rows)
 
@@ -294,7 +338,9 @@ def report(rows: list[dict[str, object]]) -> None:
             runs = [row for row in own if row['method'] == method]
             columns = [[float(str(run[name])) for run in runs] for name in domains]
             if extra:
-                columns.append([statistics.mean(v) for v in zip(*columns[-len(unseen) :], strict=True)])
+                columns.append(
+                    [statistics.mean(v) for v in zip(*columns[-len(unseen) :], strict=True)]
+                )
             cells = [spread([100 * value for value in column]) for column in columns]
             pace = statistics.median(float(str(run['s_per_step'])) for run in runs)
             print(f'| {method} | ' + ' | '.join(cells) + f' | {pace:.2f} |')
