@@ -164,6 +164,15 @@ def read_model_info(path: str | Path) -> ModelInfo:
     Raises:
         CheckpointError: If there is no such file, it is no weights file of this library, or of a
             newer version of it.
+
+    Example:
+        >>> import tempfile
+        >>> from crossearth.models import fpn_timm
+        >>> model = fpn_timm('mobilenetv3_small_050', num_classes=2, width=8)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     info = read_model_info(save_model(model, f'{folder}/model.safetensors', gsd_m=0.3))
+        >>> info.gsd_m
+        0.3
     """
     path = Path(path)
     if not path.is_file():

@@ -35,6 +35,12 @@ def rest_frozen(model: nn.Module) -> None:
 
     Args:
         model: Its other modules keep their mode.
+
+    Example:
+        >>> model = nn.Sequential(nn.BatchNorm2d(2).requires_grad_(False), nn.Conv2d(2, 1, 1))
+        >>> rest_frozen(model.train())
+        >>> [module.training for module in model]
+        [False, True]
     """
     for module in _frozen_modules(model).values():
         module.eval()
@@ -49,6 +55,11 @@ def frozen_marks(state: Mapping[str, Tensor], names: set[str]) -> dict[str, floa
 
     Returns:
         Name → sum of the values, each weighted by the sine of its position.
+
+    Example:
+        >>> marks = frozen_marks({'a': torch.ones(3), 'b': torch.ones(3)}, {'a'})
+        >>> other_marks(marks, {'a': torch.ones(3)}), other_marks(marks, {'a': torch.zeros(3)})
+        ([], ['a'])
     """
     return {name: _mark(state[name]) for name in sorted(names)}
 

@@ -67,6 +67,13 @@ def pixel_losses(
 
     Source:
         Paper §3.3: "both cross entropy loss and dice loss".
+
+    Example:
+        >>> import torch
+        >>> mask = torch.tensor([[[0, 1, 255]]])
+        >>> terms = pixel_losses(torch.zeros(1, 2, 1, 3), mask)
+        >>> {name: round(float(value), 4) for name, value in terms.items()}
+        {'loss_ce': 0.6931, 'loss_dice': 0.3333}
     """
     keep = sum_over_ranks((mask != IGNORE_INDEX).sum().float()).clamp(min=1)
     entropy = F.cross_entropy(logits.float(), mask, ignore_index=IGNORE_INDEX, reduction='sum')

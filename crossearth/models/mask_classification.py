@@ -80,6 +80,13 @@ def mask_losses(
 
     Raises:
         LabelError: If the label map holds an id that is no class.
+
+    Example:
+        >>> labels = torch.zeros(1, 8, 8, dtype=torch.int64)
+        >>> sure = torch.tensor([[[20.0, 0.0]]]), torch.full((1, 1, 2, 2), 20.0)
+        >>> losses = mask_losses([sure], labels)  # one query, one class, and "no object"
+        >>> list(losses), round(float(losses['loss_cls']), 4)
+        (['loss_cls', 'loss_mask', 'loss_dice'], 0.0)
     """
     settings = settings or MaskLosses()
     num_classes = predictions[0][0].shape[-1] - 1

@@ -101,6 +101,13 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
 
     Raises:
         CheckpointError: If there is no such file, or it is neither.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     torch.save({'state_dict': {'weight': torch.ones(2)}}, f'{folder}/weights.pth')
+        ...     read_weights(f'{folder}/weights.pth')
+        {'weight': tensor([1., 1.])}
     """
     path = Path(path)
     if not path.is_file():
