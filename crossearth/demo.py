@@ -25,13 +25,13 @@ from crossearth.datasets import (
     FolderDataset,
     ShiftDataModule,
     SyntheticEarth,
-    open_raster,
 )
 from crossearth.errors import ConfigError
 from crossearth.inference import predict_scene
 from crossearth.labels import ISPRS
 from crossearth.metrics import mean_iou
 from crossearth.models import Segmenter, fpn_timm, save_model
+from crossearth.rasters import open_raster
 from crossearth.trainers import DomainGeneralizationTask, align_columns, fourier_style
 from crossearth.transforms import FourierStyle
 from crossearth.visualization import draw_panels, save_figure

@@ -14,7 +14,10 @@ _SLACK = (
 
 
 def to_unit(
-    image: Num[Tensor, '...'], *, value_range: tuple[float, float] | None = None
+    image: Num[Tensor, '...'],
+    *,
+    value_range: tuple[float, float] | None = None,
+    out: Float32[Tensor, '...'] | None = None,
 ) -> Float32[Tensor, '...']:
     """An image as float32 in [0, 1], whatever its file's type.
 
@@ -22,10 +25,11 @@ def to_unit(
         image: Any shape, integer or float.
         value_range: Values that become 0 and 1; what lies outside is clamped. None takes the range
             of an integer type, 0 to its largest value (negative values of signed types become 0,
-            so that 0 stays 0), and expects floats to lie in [0, 1] already.
+            so that 0 stays 0), and expects floats to lie in [0, 1] already, up to 0.001.
+        out: Receives the result; None for a new tensor.
 
     Returns:
-        A new tensor of the same shape in [0, 1]. NaN, the usual nodata of float rasters, becomes 0.
+        A tensor of the same shape in [0, 1]. NaN, the usual nodata of float rasters, becomes 0.
 
     Raises:
         ConfigError: If the range is empty, or a float image without one lies outside [0, 1].
@@ -41,20 +45,23 @@ def to_unit(
             f'value_range={value_range} is empty: give the value that becomes 0, then a larger one '
             'that becomes 1'
         )
-    if image.dtype == torch.bool:
-        return image.to(torch.float32)
-    wide = torch.float64 if image.dtype.itemsize > 2 else torch.float32
-    if image.dtype == torch.float32:
-        wide = torch.float32
-    values = image.to(wide)
+    # Wider types lose digits in float32 before they are scaled.
+    narrow = image.dtype.itemsize <= 2 or image.dtype == torch.float32
+    if out is None:
+        out = torch.empty(image.shape, dtype=torch.float32, device=image.device)
+    values = out.copy_(image) if narrow else image.to(torch.float64)
     if value_range is not None:
         low, high = value_range
-        values = (values - low) / (high - low)
+        values.sub_(low).div_(high - low)
     elif image.dtype.is_floating_point:
         _require_unit(values)
-    else:
-        values = values / torch.iinfo(image.dtype).max
-    return values.nan_to_num(nan=0.0).clamp(0, 1).to(torch.float32)
+    elif image.dtype != torch.bool:
+        values.div_(torch.iinfo(image.dtype).max)
+    if image.dtype.is_floating_point:
+        values.nan_to_num_(nan=0.0)
+    if value_range is not None or image.dtype.is_signed:
+        values.clamp_(0, 1)
+    return values if narrow else out.copy_(values)
 
 
 def _require_unit(values: Tensor) -> None:

@@ -240,7 +240,7 @@ class _Windows(Dataset[dict[str, Tensor]]):
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         window = self._windows[index]
         sample = self._dataset[window]
-        value_range = self._dataset.scenes[window.scene].value_range
+        value_range = self._dataset.scenes[window.scene].raster.value_range
         # datasets of dtype 'unit' have scaled their images already
         known = None if self._dataset.dtype == 'unit' else value_range
         return {'image': to_unit(sample['image'], value_range=known), 'mask': sample['mask']}

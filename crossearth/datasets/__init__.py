@@ -9,12 +9,10 @@ from crossearth.datasets.isprs import Potsdam, Vaihingen
 from crossearth.datasets.loveda import LOVEDA, LoveDA
 from crossearth.datasets.merge import merge_domains
 from crossearth.datasets.millionaid import MillionAID
-from crossearth.datasets.reader import SceneReader
-from crossearth.datasets.resample import resampled_scene
 from crossearth.datasets.rescue import RESCUE, RESCUENET, RescueNet
 from crossearth.datasets.roads import DeepGlobeRoads, MassachusettsRoads
 from crossearth.datasets.samplers import GridWindowSampler, RandomWindowSampler
-from crossearth.datasets.scene import Scene, open_raster, read_scene, read_scenes
+from crossearth.datasets.scene import Scene, read_scene, read_scenes
 from crossearth.datasets.scene_dataset import SceneDataset
 from crossearth.datasets.shift import ShiftDataModule
 from crossearth.datasets.styles import read_style_images
@@ -24,7 +22,6 @@ from crossearth.datasets.synthetic import (
     SyntheticEarth,
     SyntheticScene,
 )
-from crossearth.datasets.vector_labels import VectorLabels
 from crossearth.datasets.whu import WHUBuildingAerial, WHUBuildingSatellite
 
 __all__ = [
@@ -52,22 +49,18 @@ __all__ = [
     'RescueNet',
     'Scene',
     'SceneDataset',
-    'SceneReader',
     'ShiftDataModule',
     'SyntheticEarth',
     'SyntheticScene',
     'Vaihingen',
-    'VectorLabels',
     'WHUBuildingAerial',
     'WHUBuildingSatellite',
     'check_archive',
     'fill_samples',
     'list_rasters',
     'merge_domains',
-    'open_raster',
     'overlay_samples',
     'read_scene',
     'read_scenes',
     'read_style_images',
-    'resampled_scene',
 ]

@@ -15,6 +15,7 @@ from crossearth.datasets.scene_dataset import PixelType, SceneDataset
 from crossearth.errors import ConfigError, SceneNotFoundError
 from crossearth.geometry import axis_starts
 from crossearth.labels import IGNORE_INDEX, IdCodec, LabelCodec, LabelSpace
+from crossearth.rasters import Alpha
 
 EITHER_BINARY = IdCodec({0: 0, 255: 1, 1: 1})
 """Masks of one class that copies of an archive write as 0 and 1, or as 0 and 255."""
@@ -125,7 +126,7 @@ class Layout:
         codec: How masks encode the classes.
         bands: 1-based bands to read; None for all but alpha.
         ids: Images that belong to the part; None for all.
-        reads_alpha: Whether an alpha band says where data are.
+        alpha: What a band that a file calls alpha is, see `read_scenes`.
         nodata: Value of pixels without data in all bands, where files do not say.
     """
 
@@ -135,7 +136,7 @@ class Layout:
     codec: LabelCodec | None = None
     bands: tuple[int, ...] | None = None
     ids: frozenset[str] | None = None
-    reads_alpha: bool = True
+    alpha: Alpha = 'auto'
     nodata: float | None = None
 
 
@@ -195,12 +196,13 @@ class ArchiveDataset(SceneDataset):
             pairs,
             folder=folder,
             bands=self.layout.bands,
+            alpha=self.layout.alpha,
             domain=domain,
             split=split,
             crs=self.archive.crs,
         )
         super().__init__(
-            [self._place(_as_laid_out(scene, self.layout)) for scene in scenes],
+            [self._place(_with_nodata(scene, self.layout.nodata)) for scene in scenes],
             labels,
             codec=self.layout.codec,
             ignore_nodata=ignore_nodata,
@@ -354,9 +356,8 @@ def _natural(key: tuple[str, ...]) -> list[tuple[int, str]]:
     ]
 
 
-def _as_laid_out(scene: Scene, layout: Layout) -> Scene:
-    return dataclasses.replace(
-        scene,
-        reads_alpha=layout.reads_alpha,
-        nodata=scene.nodata if layout.nodata is None else layout.nodata,
-    )
+def _with_nodata(scene: Scene, nodata: float | None) -> Scene:
+    if nodata is None:
+        return scene
+    raster = dataclasses.replace(scene.raster, nodata=(nodata,) * len(scene.raster.bands))
+    return dataclasses.replace(scene, raster=raster)

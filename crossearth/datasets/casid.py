@@ -11,11 +11,10 @@ from crossearth.datasets.archive import (
     chip_layouts,
     ids_after_zero,
 )
-from crossearth.datasets.headers import open_raster
-from crossearth.datasets.reader import colours_of
 from crossearth.datasets.scene_dataset import PixelType
 from crossearth.errors import LabelError
 from crossearth.labels import ColourCodec, IdCodec, LabelCodec, LabelSpace
+from crossearth.rasters import colours_of, open_raster
 
 __all__ = ['CASID', 'CASID_CLASSES']
 

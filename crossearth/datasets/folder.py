@@ -1,20 +1,17 @@
 """Any folder of images, with or without a folder of masks."""
 
-import dataclasses
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from crossearth.datasets.scene import Scene, read_scenes
+from crossearth.datasets.scene import ValueRange, read_scenes
 from crossearth.datasets.scene_dataset import PixelType, SceneDataset
-from crossearth.datasets.vector_labels import VectorLabels
 from crossearth.errors import LabelError, SceneNotFoundError
 from crossearth.labels import LabelCodec, LabelSpace
+from crossearth.rasters import Alpha, VectorLabels
 
 __all__ = ['FolderDataset', 'list_rasters', 'walk']
-
-ValueRange = tuple[float, float]
 
 _SUFFIXES = frozenset({'.tif', '.tiff', '.png', '.jpg', '.jpeg', '.webp', '.jp2', '.vrt'})
 
@@ -34,7 +31,10 @@ class FolderDataset(SceneDataset):
         codec: How mask files encode them; by default they hold class ids, and 255 for ignored.
         bands: 1-based bands to read, in order, for all images or by a pattern of their names, of
             which the first that fits counts (`{'*_ir.tif': (4, 1, 2), '*': (1, 2, 3)}`); None for
-            all but alpha.
+            all but an alpha band.
+        alpha: What a band that a file calls alpha is, as GDAL calls the fourth band of any plain
+            8-bit file: `'mask'` says where there are data, `'image'` is a band like others, such
+            as near infrared; `'auto'` tells by its values.
         image_suffix: Ending of image names, before the dot, that masks do not have (`'_sat'`).
         mask_suffix: Ending of mask names that images do not have (`'_mask'`).
         domain: Name of the domain.
@@ -63,6 +63,7 @@ class FolderDataset(SceneDataset):
         labels: LabelSpace,
         codec: LabelCodec | None = None,
         bands: Sequence[int] | Mapping[str, Sequence[int]] | None = None,
+        alpha: Alpha = 'auto',
         image_suffix: str = '',
         mask_suffix: str = '',
         domain: str = '',
@@ -84,9 +85,18 @@ class FolderDataset(SceneDataset):
             pairs = [(file.path, masks) for file in files]
         else:
             pairs = _pair(files, Path(masks), image_suffix, mask_suffix)
-        scenes = read_scenes(pairs, folder=folder, bands=bands, domain=domain, split=split, crs=crs)
+        scenes = read_scenes(
+            pairs,
+            folder=folder,
+            bands=bands,
+            alpha=alpha,
+            value_range=value_range,
+            domain=domain,
+            split=split,
+            crs=crs,
+        )
         super().__init__(
-            [_ranged(scene, value_range) for scene in scenes],
+            scenes,
             labels,
             codec=codec,
             ignore_nodata=ignore_nodata,
@@ -146,12 +156,6 @@ def _rasters_below(root: Path) -> list[_File]:
             f'{root}: holds no images; expected files ending in {", ".join(sorted(_SUFFIXES))}'
         )
     return [file for _, file in sorted(files)]
-
-
-def _ranged(scene: Scene, value_range: ValueRange | Mapping[str, ValueRange] | None) -> Scene:
-    if isinstance(value_range, Mapping):
-        value_range = value_range.get(scene.dtype)
-    return scene if value_range is None else dataclasses.replace(scene, value_range=value_range)
 
 
 def _pair(

@@ -166,7 +166,7 @@ class Potsdam(ArchiveDataset):
                 codec=_colours(place, label_decode),
                 bands=chosen,
                 ids=tiles,
-                reads_alpha=False,
+                alpha='image',
             )
             for name, chosen in files[bands]
         ]

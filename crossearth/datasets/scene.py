@@ -1,7 +1,6 @@
-"""A scene on disk, described by its header."""
+"""A scene on disk: an image, its labels, and what a dataset knows of them."""
 
 import dataclasses
-import functools
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,11 +8,7 @@ from pathlib import Path
 
 from affine import Affine
 from pyproj import CRS
-from pyproj.exceptions import CRSError
 
-from crossearth.datasets.headers import Header, HeaderCache, open_raster
-from crossearth.datasets.vector_labels import VectorLabels
-from crossearth.datasets.world_file import find_world_file, read_world_file
 from crossearth.errors import (
     BandError,
     ConfigError,
@@ -23,13 +18,24 @@ from crossearth.errors import (
     SceneNotFoundError,
 )
 from crossearth.labels import LabelCodec
+from crossearth.rasters import (
+    Alpha,
+    Georeference,
+    HeaderCache,
+    Mask,
+    Raster,
+    VectorLabels,
+    describe_mask,
+    describe_raster,
+    resampled,
+)
 
-__all__ = ['Scene', 'open_raster', 'read_scene', 'read_scenes']
+__all__ = ['Scene', 'read_scene', 'read_scenes']
 
 _NAMED = 20  # in one message
-_NOWHERE = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 type Pair = tuple[str | os.PathLike[str], str | os.PathLike[str] | VectorLabels | None]
+type ValueRange = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,86 +43,98 @@ class Scene:
     """One image, its labels if it has any, and where it lies.
 
     Args:
-        image: Path of the image.
-        mask: Path of its mask, of the same size; None without.
-        crs: CRS of the pixels; None without georeferencing, coordinates are never invented.
-        transform: `(col, row)` → `(x, y)` in the CRS, float64; the identity without georeferencing.
-        height: Rows.
-        width: Columns.
-        bands: 1-based numbers of the bands to read, in the order that samples have them.
-        dtype: Type of the pixels, by numpy's name.
-        nodata: Value of pixels without data, in every band; None where the file names none.
+        raster: The image: its path, grid, bands and values.
+        labels: Its mask, or the vectors that its labels are drawn from; None without.
         domain: Name of the domain that the scene belongs to.
         split: `'train'`, `'val'`, `'test'`, or empty.
         codec: How its mask encodes the classes; None for the way of its dataset.
-        vectors: Labels drawn as polygons or lines, for scenes without a mask.
-        value_range: Values of black and white; None for those of the pixels' type.
-        reads_alpha: Whether a mask or alpha band of the file says where there are data; off where
-            what is called alpha is infrared.
-        native: The scene in the file's own pixels, where this one is a resampled view of it.
     """
 
-    image: str
-    mask: str | None
-    crs: CRS | None
-    transform: Affine
-    height: int
-    width: int
-    bands: tuple[int, ...]
-    dtype: str
-    nodata: float | None
+    raster: Raster
+    labels: Mask | VectorLabels | None = None
     domain: str = ''
     split: str = ''
     codec: LabelCodec | None = None
-    vectors: VectorLabels | None = None
-    value_range: tuple[float, float] | None = None
-    reads_alpha: bool = True
-    native: 'Scene | None' = None
+
+    @property
+    def image(self) -> str:
+        """Path of the image."""
+        return self.raster.path
+
+    @property
+    def mask(self) -> str | None:
+        """Path of the mask; None without, and for labels from vectors."""
+        return self.labels.path if isinstance(self.labels, Mask) else None
 
     @property
     def labelled(self) -> bool:
         """Whether samples of it have a mask."""
-        return self.mask is not None or self.vectors is not None
+        return self.labels is not None
+
+    @property
+    def height(self) -> int:
+        """Rows."""
+        return self.raster.height
+
+    @property
+    def width(self) -> int:
+        """Columns."""
+        return self.raster.width
+
+    @property
+    def crs(self) -> CRS | None:
+        """CRS of the pixels; None without georeferencing, coordinates are never invented."""
+        return self.raster.crs
+
+    @property
+    def transform(self) -> Affine:
+        """`(col, row)` → `(x, y)` in the CRS, float64; the identity without georeferencing."""
+        return self.raster.transform
 
     @property
     def bounds_xy(self) -> tuple[float, float, float, float]:
         """Least x, least y, greatest x, greatest y of the outer pixel edges, in the CRS's units."""
-        corners = [
-            self.transform @ corner
-            for corner in ((0, 0), (self.width, 0), (0, self.height), (self.width, self.height))
-        ]
-        xs, ys = zip(*corners, strict=True)
-        return min(xs), min(ys), max(xs), max(ys)
+        return self.raster.bounds_xy
+
+    def at(self, crs: CRS, transform: Affine) -> 'Scene':
+        """The scene with a place that its files do not name; its mask lies pixel on pixel."""
+        raster = dataclasses.replace(
+            self.raster,
+            crs=crs,
+            transform=transform,
+            georeference=Georeference(crs.to_wkt(), transform),
+        )
+        return dataclasses.replace(self, raster=raster)
+
+    def seen_at(self, gsd_m: float) -> 'Scene':
+        """The scene resampled to square pixels on the ground, see `resampled`."""
+        return dataclasses.replace(self, raster=resampled(self.raster, gsd_m))
 
 
 def read_scene(
     image: str | os.PathLike[str],
     mask: str | os.PathLike[str] | VectorLabels | None = None,
     *,
-    bands: tuple[int, ...] | None = None,
+    bands: Sequence[int] | None = None,
+    alpha: Alpha = 'auto',
+    value_range: ValueRange | None = None,
     domain: str = '',
     split: str = '',
     crs: CRS | str | None = None,
 ) -> Scene:
-    """A scene from the headers of its files; no pixel is read.
+    """A scene from the headers of its files.
 
-    Args:
-        image: Path of the image, in any format that GDAL reads; a world file beside it is used
-            where the image itself has no transform.
-        mask: Path of its mask, or vector labels.
-        bands: 1-based bands to read, in order; None for all but alpha.
-        domain: Name of the domain.
-        split: Name of the split.
-        crs: CRS of an image that has a transform and names none.
-
-    Raises:
-        SceneNotFoundError: If a file is missing.
-        SceneError: If a file is no raster, or a world file holds no transform.
-        BandError: If the image lacks one of the bands.
-        LabelError: If the mask is of another size than the image, or of another place.
-        ConfigError: If `crs` is no CRS.
+    Arguments and errors are those of `read_scenes`, for one image.
     """
-    return read_scenes([(image, mask)], bands=bands, domain=domain, split=split, crs=crs)[0]
+    return read_scenes(
+        [(image, mask)],
+        bands=bands,
+        alpha=alpha,
+        value_range=value_range,
+        domain=domain,
+        split=split,
+        crs=crs,
+    )[0]
 
 
 def read_scenes(
@@ -124,6 +142,8 @@ def read_scenes(
     *,
     folder: str | os.PathLike[str] = '.',
     bands: Sequence[int] | Mapping[str, Sequence[int]] | None = None,
+    alpha: Alpha = 'auto',
+    value_range: ValueRange | Mapping[str, ValueRange] | None = None,
     domain: str = '',
     split: str = '',
     crs: CRS | str | None = None,
@@ -131,72 +151,49 @@ def read_scenes(
     """Scenes from the headers of many files, which are remembered from one opening to the next.
 
     Args:
-        pairs: Image and mask of each scene.
+        pairs: Image and mask of each scene; images in any format that GDAL reads.
         folder: Folder of the dataset; its headers are kept together, see `HeaderCache`.
         bands: 1-based bands to read, in order, for all images or by a pattern of their names, of
             which the first that fits counts (`{'*_ir.tif': (4, 1, 2), '*': (1, 2, 3)}`); None for
-            all but alpha.
+            all but an alpha band.
+        alpha: What a band that a file calls alpha is: `'mask'` says where there are data,
+            `'image'` is a band like others, such as near infrared; `'auto'` tells by its values.
+        value_range: Values of black and white, for all images or by pixel type (`{'uint16': (0,
+            3000)}`); None for those of the type.
         domain: Name of the domain.
         split: Name of the split.
-        crs: CRS of images that have a transform and name none.
+        crs: CRS of images that have a transform, or ground control points, and name none.
 
     Raises:
         SceneNotFoundError: If a file is missing.
-        SceneError: If a file is no raster, or a world file holds no transform.
+        SceneError: If a file is not a raster, or a world file holds no transform.
         BandError: If an image lacks one of the bands, or fits no pattern.
-        LabelError: If a mask is of another size than its image, or of another place.
-        ConfigError: If `crs` is no CRS.
+        LabelError: If a mask lies elsewhere than its image, or has another size and no place.
+        ConfigError: If `crs` or `value_range` has no meaning, or it cannot be told what an alpha
+            band is.
     """
-    assigned = None if crs is None else _parse_crs(crs)
     cache = HeaderCache(folder)
-    scenes, faults = [], []
+    scenes: list[Scene] = []
+    faults: list[tuple[str, CrossEarthError]] = []
     for image, mask in pairs:
         try:
-            scene = _scene(image, mask, cache=cache, bands=bands, assigned=assigned)
+            raster = describe_raster(
+                image, bands=_bands_of(image, bands), alpha=alpha, crs=crs, cache=cache
+            )
+            raster = _ranged(raster, value_range)
+            labels = (
+                mask
+                if mask is None or isinstance(mask, VectorLabels)
+                else describe_mask(mask, raster, cache=cache)
+            )
         except (SceneNotFoundError, SceneError, LabelError) as error:
             faults.append((os.fspath(image), error))
         else:
-            scenes.append(dataclasses.replace(scene, domain=domain, split=split))
+            scenes.append(Scene(raster, labels, domain=domain, split=split))
     cache.save()
     if faults:
         raise _together(faults)
     return scenes
-
-
-def _scene(
-    image: str | os.PathLike[str],
-    mask: str | os.PathLike[str] | VectorLabels | None,
-    *,
-    cache: HeaderCache,
-    bands: Sequence[int] | Mapping[str, Sequence[int]] | None,
-    assigned: CRS | None,
-) -> Scene:
-    name = os.fspath(image)
-    header = cache.get(name)
-    transform, own_crs = Affine(*header.transform), header.crs_wkt
-    placed = header.transform != _NOWHERE
-    if not placed:
-        world = find_world_file(name, cache.names_beside(name))
-        if world is not None:
-            transform, placed = read_world_file(world), True
-    chosen = _bands_of(name, bands, header)
-    drawn = mask if isinstance(mask, VectorLabels) else None
-    mask_name = None if mask is None or isinstance(mask, VectorLabels) else os.fspath(mask)
-    scene = Scene(
-        image=name,
-        mask=mask_name,
-        crs=None if not placed else assigned if own_crs is None else _known_crs(own_crs),
-        transform=transform,
-        height=header.height,
-        width=header.width,
-        bands=chosen,
-        dtype=header.dtypes[chosen[0] - 1],
-        nodata=header.nodata,
-        vectors=drawn,
-    )
-    if mask_name is not None:
-        _check_mask(scene, cache.get(mask_name))
-    return scene
 
 
 def _together(faults: Sequence[tuple[str, CrossEarthError]]) -> CrossEarthError:
@@ -214,51 +211,20 @@ def _together(faults: Sequence[tuple[str, CrossEarthError]]) -> CrossEarthError:
 
 
 def _bands_of(
-    name: str, bands: Sequence[int] | Mapping[str, Sequence[int]] | None, header: Header
-) -> tuple[int, ...]:
-    count = len(header.dtypes)
-    if isinstance(bands, Mapping):
-        fitting = [chosen for pattern, chosen in bands.items() if Path(name).match(pattern)]
-        if not fitting:
-            raise BandError(f'{name}: fits none of the patterns {list(bands)}; add one for it')
-        bands = fitting[0]
-    if bands is None:
-        chosen = tuple(i for i in range(1, count + 1) if i not in header.alpha)
-    else:
-        chosen = tuple(bands)
-    if not chosen or any(not 1 <= band <= count for band in chosen):
-        raise BandError(
-            f'{name}: has {count} band(s), but bands {chosen} were asked for: choose from 1 to '
-            f'{count}'
-        )
-    return chosen
+    image: str | os.PathLike[str], bands: Sequence[int] | Mapping[str, Sequence[int]] | None
+) -> Sequence[int] | None:
+    if not isinstance(bands, Mapping):
+        return bands
+    for pattern, chosen in bands.items():
+        if Path(image).match(pattern):
+            return chosen
+    raise BandError(f'{os.fspath(image)}: fits none of the patterns {list(bands)}; add one for it')
 
 
-def _check_mask(scene: Scene, mask: Header) -> None:
-    if (mask.height, mask.width) != (scene.height, scene.width):
-        raise LabelError(
-            f'{scene.mask}: the mask is {mask.height}x{mask.width} pixels, but its image '
-            f'{scene.image} is {scene.height}x{scene.width}: pair each image with the mask that '
-            'was drawn on it'
-        )
-    if mask.transform == _NOWHERE or mask.crs_wkt is None or _known_crs(mask.crs_wkt) != scene.crs:
-        return
-    left, low, right, high = scene.bounds_xy
-    there = dataclasses.replace(scene, transform=Affine(*mask.transform)).bounds_xy
-    if there[0] >= right or there[2] <= left or there[1] >= high or there[3] <= low:
-        raise LabelError(
-            f'{scene.mask}: lies at {there}, but its image {scene.image} at {scene.bounds_xy}: '
-            'pair each image with the mask that was drawn on it'
-        )
-
-
-@functools.lru_cache(maxsize=1024)
-def _known_crs(wkt: str) -> CRS:
-    return CRS.from_wkt(wkt)
-
-
-def _parse_crs(crs: CRS | str) -> CRS:
-    try:
-        return CRS.from_user_input(crs)
-    except CRSError as error:
-        raise ConfigError(f"crs={crs!r} is no CRS: expected one such as 'EPSG:32633'") from error
+def _ranged(raster: Raster, value_range: ValueRange | Mapping[str, ValueRange] | None) -> Raster:
+    chosen = value_range.get(raster.dtype) if isinstance(value_range, Mapping) else value_range
+    if chosen is None:
+        return raster
+    if not chosen[0] < chosen[1]:
+        raise ConfigError(f'value_range is {chosen}: expected (low, high), low < high')
+    return dataclasses.replace(raster, value_range=(float(chosen[0]), float(chosen[1])))

@@ -19,21 +19,20 @@ from pyproj.exceptions import ProjError
 from torch import Tensor
 
 from crossearth.datasets.combine import Combinable
-from crossearth.datasets.reader import SceneReader
-from crossearth.datasets.resample import resampled_scene
 from crossearth.datasets.scene import Scene
 from crossearth.errors import (
     BandError,
     ConfigError,
     LabelError,
+    SceneError,
     SceneNotFoundError,
     UnknownLabelWarning,
     WindowError,
 )
 from crossearth.geometry import Window
-from crossearth.globe import nearest_turn, turn_of
 from crossearth.labels import IGNORE_INDEX, ColourCodec, IdCodec, LabelCodec, LabelSpace
 from crossearth.radiometry import to_unit
+from crossearth.rasters import RasterReader, VectorLabels, nearest_turn, turn_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -62,15 +61,15 @@ class SceneDataset(Combinable):
     - an integer picks a whole scene.
 
     Nothing is resampled, unless `gsd_m` asks for one pixel size on the ground: then every scene is
-    seen on a grid of such pixels in a local metric CRS, and windows count in these. Images are
-    sampled bilinearly, averaged first where pixels become larger, masks from the nearest pixel;
-    a position is within 0.25 pixel of the exact one.
+    seen on a grid of such pixels in a local metric CRS, and windows count in these. Pixels that
+    become larger are averages of those of the file, smaller ones are interpolated; masks take the
+    nearest pixel. `predict_scene` shows a model the same values.
 
     A sample holds `image` (c, h, w) in the file's type (float32 if asked for), `mask` int64 (h, w)
     of class ids where the scene has labels, `domain` and `index` (integers: the position in
     `domains` and of the scene), and `transform` float64 (9), the row-major affine matrix from
     `(col, row)` of the window to `(x, y)`. Nodata pixels, padding and labels without a class are
-    255 in `mask`; padding is 0 in `image`.
+    255 in `mask`, and black in `image`: 0, or the value that `value_range` makes 0.
 
     Args:
         scenes: The scenes, at least one, all with the same number of bands to read.
@@ -80,7 +79,7 @@ class SceneDataset(Combinable):
         ignore_nodata: Whether pixels without image data are ignored in the mask too.
         dtype: `'native'` keeps the file's pixels as they are, `'float32'` converts the values,
             `'unit'` scales them to [0, 1] by the scene's `value_range` or its type, so that scenes
-            of several types make one batch. Converted or scaled, pixels without data are 0.
+            of several types make one batch.
         gsd_m: Side of a pixel in metres on the ground; None for the files' own pixels.
         domain_weights: How often random windows come from each domain, relative to the others;
             None for as often as their areas say.
@@ -108,21 +107,21 @@ class SceneDataset(Combinable):
         if not scenes:
             raise SceneNotFoundError('no scenes: expected at least one; check root, split and glob')
         for scene in scenes:
-            if len(scene.bands) != len(scenes[0].bands):
+            if len(scene.raster.bands) != len(scenes[0].raster.bands):
                 raise BandError(
-                    f'{scene.image}: {len(scene.bands)} bands, but {scenes[0].image} has '
-                    f'{len(scenes[0].bands)}: pass bands=(...) with those that all scenes share'
+                    f'{scene.image}: {len(scene.raster.bands)} bands, but {scenes[0].image} has '
+                    f'{len(scenes[0].raster.bands)}: pass bands=(...) with those that all share'
                 )
-        for vectors in {id(scene.vectors): scene.vectors for scene in scenes}.values():
-            high = [i for i in (vectors.ids if vectors else []) if i != IGNORE_INDEX][-1:]
+        for vectors in {id(scene.labels): scene.labels for scene in scenes}.values():
+            if not isinstance(vectors, VectorLabels):
+                continue
+            high = [i for i in vectors.ids if i != IGNORE_INDEX][-1:]
             if high and high[0] >= labels.num_classes:
                 raise LabelError(
                     f'{vectors}: draws class {high[0]}, {labels.name} has {labels.num_classes} '
                     'classes: choose ids of its classes, or 255'
                 )
-        self.scenes = tuple(
-            scenes if gsd_m is None else [resampled_scene(scene, gsd_m) for scene in scenes]
-        )
+        self.scenes = tuple(scenes if gsd_m is None else [scene.seen_at(gsd_m) for scene in scenes])
         self.gsd_m = gsd_m
         self.labels = labels
         self.codec: LabelCodec = codec or IdCodec.identity(labels.num_classes)
@@ -132,13 +131,13 @@ class SceneDataset(Combinable):
         self.domain_weights = _check_weights(domain_weights, self.domains)
         self.paths = [scene.image for scene in scenes]
         self._numbers = {name: i for i, name in enumerate(self.domains)}
-        self._reader = SceneReader(max_open)
+        self._reader = RasterReader(max_open)
         self._unknown_seen: set[int] = set()
 
     @property
     def num_bands(self) -> int:
         """Bands of every image."""
-        return len(self.scenes[0].bands)
+        return len(self.scenes[0].raster.bands)
 
     @cached_property
     def index(self) -> gpd.GeoDataFrame:
@@ -255,8 +254,11 @@ class SceneDataset(Combinable):
             LabelError: If the mask holds an id that no class has.
         """
         scene = self._scene_of(window)
+        if scene.labels is None:
+            raise SceneError(f'{scene.image}: has no mask')
         return self._reader.labels(
-            scene,
+            scene.raster,
+            scene.labels,
             window,
             lambda raw: self._decode(scene, window.scene, raw),
             coloured=isinstance(scene.codec or self.codec, ColourCodec),
@@ -301,9 +303,9 @@ class SceneDataset(Combinable):
 
     def _sample(self, window: Window) -> Sample:
         scene = self._scene_of(window)
-        pixels, valid = self._reader.image(scene, window)
+        pixels, valid = self._reader.read(scene.raster, window)
         sample: Sample = {
-            'image': self._typed(pixels, valid, scene),
+            'image': self._typed(pixels, scene),
             'domain': torch.tensor(self._numbers[scene.domain]),
             'index': torch.tensor(window.scene),
             'transform': _matrix(scene.transform, window),
@@ -312,20 +314,13 @@ class SceneDataset(Combinable):
             sample['mask'] = torch.from_numpy(self._labels(window, valid)).long()
         return sample
 
-    def _typed(
-        self,
-        pixels: Shaped[np.ndarray, 'c h w'],
-        valid: Bool[np.ndarray, 'h w'] | None,
-        scene: Scene,
-    ) -> Shaped[Tensor, 'c h w']:
-        if self.dtype == 'native':
-            return torch.from_numpy(pixels)
-        if valid is not None:  # -9999 has no brightness, and one NaN spoils a batch
-            pixels = np.where(valid, pixels, np.zeros((), pixels.dtype))
+    def _typed(self, pixels: Shaped[np.ndarray, 'c h w'], scene: Scene) -> Shaped[Tensor, 'c h w']:
         image = torch.from_numpy(pixels)
-        return (
-            to_unit(image, value_range=scene.value_range) if self.dtype == 'unit' else image.float()
-        )
+        if self.dtype == 'native':
+            return image
+        if self.dtype == 'unit':
+            return to_unit(image, value_range=scene.raster.value_range)
+        return image.float()
 
     def _labels(
         self, window: Window, valid: Bool[np.ndarray, 'h w'] | None
@@ -524,7 +519,11 @@ def _footprint(scene: Scene, crs: CRS | None) -> shapely.Polygon:
 
 def _grid_offset(base: Scene, other: Scene) -> tuple[int, int] | None:
     """Rows and columns from the grid of `other` to that of `base`, if they are one grid."""
-    if base.crs != other.crs or len(base.bands) != len(other.bands) or base.dtype != other.dtype:
+    if (
+        base.crs != other.crs
+        or len(base.raster.bands) != len(other.raster.bands)
+        or base.raster.dtype != other.raster.dtype
+    ):
         return None
     size = max(_pixel_size(base.transform))
     linear = [abs(getattr(base.transform, k) - getattr(other.transform, k)) for k in 'abde']

@@ -110,7 +110,7 @@ class ShiftDataModule(pl.LightningDataModule):
         """Pixel values of the source that become 0 and 1; None for the range of their type."""
         if self.value_range is not None or self.train.dtype != 'unit':
             return self.value_range
-        ranges = {scene.value_range for scene in self.train.scenes}
+        ranges = {scene.raster.value_range for scene in self.train.scenes}
         return ranges.pop() if len(ranges) == 1 else None  # several types, each by its own
 
     def setup(self, stage: str) -> None:

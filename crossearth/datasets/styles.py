@@ -10,8 +10,8 @@ from rasterio.errors import RasterioError
 from torch import Tensor
 
 from crossearth.datasets.folder import list_rasters
-from crossearth.datasets.scene import open_raster
 from crossearth.errors import BandError, SceneError
+from crossearth.rasters import open_raster
 
 __all__ = ['read_style_images']
 

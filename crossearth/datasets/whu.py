@@ -1,6 +1,5 @@
 """WHU Building: roofs of Christchurch from the air, and of East Asia from space."""
 
-import dataclasses
 import os
 import re
 from collections.abc import Mapping
@@ -201,10 +200,9 @@ class WHUBuildingSatellite(ArchiveDataset):
             raise ConfigError(f'{scene.image}: corners_xy has no image {image}; give it its corner')
         x, y = self._corners_xy[image]
         corner = Affine(_WHOLE_PIXEL, 0, x, 0, -_WHOLE_PIXEL, y)
-        return dataclasses.replace(
-            scene,
-            crs=CRS.from_user_input(_WHOLE_CRS),
-            transform=corner @ Affine.translation(col * _TILE_PX, row * _TILE_PX),
+        return scene.at(
+            CRS.from_user_input(_WHOLE_CRS),
+            corner @ Affine.translation(col * _TILE_PX, row * _TILE_PX),
         )
 
 

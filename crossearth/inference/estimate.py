@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from crossearth.inference.network import Augment
 from crossearth.inference.opening import ReturnBy, open_job, stride_in_px
 from crossearth.labels import LabelSpace
+from crossearth.rasters import Alpha
 
 __all__ = ['SceneEstimate', 'estimate_scene']
 
@@ -53,6 +54,7 @@ def estimate_scene(
     overlap: float | int = 1 / 3,
     stride_px: int | None = None,
     bands: Sequence[int] | Sequence[str] | None = None,
+    alpha: Alpha = 'auto',
     value_range: tuple[float | int, float | int] | None = None,
     labels: LabelSpace | None = None,
     augment: Augment = 'none',
@@ -97,6 +99,7 @@ def estimate_scene(
             blend='hann',
             combine='softmax',
             bands=bands,
+            alpha=alpha,
             value_range=value_range,
             labels=labels,
             nodata=65535,

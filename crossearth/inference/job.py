@@ -9,14 +9,14 @@ from typing import Any
 from crossearth.errors import ConfigError
 from crossearth.inference.allocator import keeping_freed_memory
 from crossearth.inference.background import Consumer
-from crossearth.inference.georeference import Georeference
 from crossearth.inference.grid import Grid, Unit, column_units
 from crossearth.inference.network import Network
 from crossearth.inference.parts import Parts, Receipt, fingerprint
 from crossearth.inference.products import Product
-from crossearth.inference.scene import Scene
+from crossearth.inference.scene import OpenScene
 from crossearth.inference.streaming import Rows, stream_unit, unit_bytes
 from crossearth.inference.writer import BLOCK_PX, Layer, RasterWriter
+from crossearth.rasters import Georeference
 
 __all__ = ['Job']
 
@@ -36,7 +36,7 @@ class Job:
         layers: Rasters that are made of its rows.
     """
 
-    scene: Scene
+    scene: OpenScene
     grid: Grid
     network: Network
     batch_size: int
@@ -173,7 +173,7 @@ class Job:
                 with parts.folder_for(index) as folder:
                     paths = {product: folder / f'{product}.tif' for product in self.layers}
                     self.scene.lost.clear()
-                    nowhere = Georeference.nowhere()
+                    nowhere = Georeference()
                     run = self.map_unit(unit, paths, nowhere, advance, draft=True)
                     lost = tuple(sorted(self.scene.lost))
                     receipt = parts.commit(index, paths, windows_run=run, lost=lost)

@@ -6,11 +6,9 @@ from pathlib import Path
 import numpy as np
 from affine import Affine
 from jaxtyping import UInt8
-from rasterio.crs import CRS
 
-from crossearth.inference.georeference import Georeference
-from crossearth.inference.scene import gdal_environment
 from crossearth.inference.writer import Layer, RasterWriter, whole_file
+from crossearth.rasters import Georeference, gdal_environment
 
 __all__ = ['write_labels']
 
@@ -35,14 +33,7 @@ def write_labels(
     Raises:
         WriteError: If it cannot be written.
     """
-    place = Georeference(
-        crs=None if crs_wkt is None else CRS.from_wkt(crs_wkt),
-        transform=transform,
-        gcps=(),
-        gcps_crs=None,
-        rpcs=None,
-        pixel_is_point=False,
-    )
+    place = Georeference(crs_wkt, transform)
     names = ('red', 'green', 'blue') if len(values) == 3 else ('label',)
     layer = Layer('uint8', len(values), None, {}, dict(tags or {}), names)
     path.parent.mkdir(parents=True, exist_ok=True)

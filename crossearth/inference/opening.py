@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from crossearth.errors import ConfigError
 from crossearth.inference.grid import Blend, Grid
-from crossearth.inference.ground import ModelGrid, model_grid
 from crossearth.inference.job import Job
 from crossearth.inference.network import Augment, Combine, Network, evaluating, model_device
 from crossearth.inference.products import Product, probability_layer, score_layer
-from crossearth.inference.scene import OnReadError, Scene, gdal_environment
+from crossearth.inference.scene import OnReadError, OpenScene, describe_scene
 from crossearth.inference.writer import BLOCK_PX, Layer, check_destination, label_layer
 from crossearth.labels import LabelSpace
+from crossearth.rasters import Alpha, gdal_environment, resampled
 
 __all__ = ['Opened', 'ReturnBy', 'check_shards', 'open_job', 'output_paths', 'stride_in_px']
 
@@ -36,7 +36,7 @@ class Opened:
     """
 
     job: Job
-    native: Scene
+    native: OpenScene
     layers: dict[Product, Layer]
 
     @property
@@ -56,6 +56,7 @@ def open_job(
     blend: Blend,
     combine: Combine,
     bands: Sequence[int] | Sequence[str] | None,
+    alpha: Alpha,
     value_range: tuple[float | int, float | int] | None,
     labels: LabelSpace | None,
     nodata: int,
@@ -79,20 +80,12 @@ def open_job(
     stack.enter_context(evaluating(model))
     stack.enter_context(gdal_environment())
 
-    def open_scene(resampled: ModelGrid | None) -> Scene:
-        return stack.enter_context(
-            Scene(
-                source,
-                bands=bands,
-                value_range=value_range,
-                grid=resampled,
-                on_read_error=on_read_error,
-            )
-        )
-
-    native = open_scene(None)
-    resampled = _model_grid(native, gsd_m)
-    scene = native if resampled is None else open_scene(resampled)
+    raster = describe_scene(source, bands=bands, alpha=alpha, value_range=value_range)
+    view = raster if gsd_m is None else resampled(raster, gsd_m)
+    native = stack.enter_context(OpenScene(raster, on_read_error=on_read_error))
+    scene = native
+    if view is not raster:
+        scene = stack.enter_context(OpenScene(view, on_read_error=on_read_error))
     stack.enter_context(gdal_environment(max(native.cache_bytes, scene.cache_bytes)))
     network = Network(
         model,
@@ -113,18 +106,6 @@ def open_job(
         made = {'scores': score_layer(num_classes)}
     job = Job(scene, grid, network, min(batch_size, len(grid)), made)
     return Opened(job, native, layers)
-
-
-def _model_grid(scene: Scene, gsd_m: float | int | None) -> ModelGrid | None:
-    if gsd_m is None:
-        return None
-    return model_grid(
-        scene.georeference,
-        height=scene.height,
-        width=scene.width,
-        gsd_m=float(gsd_m),
-        name=scene.name,
-    )
 
 
 def output_paths(

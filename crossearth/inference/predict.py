@@ -35,6 +35,7 @@ from crossearth.inference.writer import (
     whole_file,
 )
 from crossearth.labels import LabelSpace
+from crossearth.rasters import Alpha
 
 __all__ = ['SceneMap', 'predict_scene']
 
@@ -81,6 +82,7 @@ def predict_scene(
     blend: Blend = 'hann',
     combine: Combine = 'softmax',
     bands: Sequence[int] | Sequence[str] | None = None,
+    alpha: Alpha = 'auto',
     value_range: tuple[float | int, float | int] | None = None,
     labels: LabelSpace | None = None,
     nodata: int = 255,
@@ -125,7 +127,10 @@ def predict_scene(
         combine: What is averaged: `'softmax'` probabilities, or `'logits'`.
         bands: Bands that the model takes, counted from 1, or their names: the descriptions or the
             colours of the scene's bands. A scene whose bands have none of these names, and are as
-            many, is taken as it is. None for all but alpha bands.
+            many, is taken as it is. None for all but an alpha band.
+        alpha: What a band that the file calls alpha is, as GDAL calls the fourth band of any plain
+            8-bit file: `'mask'` says where there are data, `'image'` is a band like others, such
+            as near infrared; `'auto'` tells by its values.
         value_range: Values of the scene that become 0 and 1; values outside are clipped. None for
             the rule of training: integers are divided by the largest of their type (255, 65535,
             32767), negative ones become 0, and floats must lie in [0, 1].
@@ -212,6 +217,7 @@ def predict_scene(
             blend=blend,
             combine=combine,
             bands=bands,
+            alpha=alpha,
             value_range=value_range,
             labels=labels,
             nodata=nodata,
@@ -233,7 +239,12 @@ def predict_scene(
         advance = stack.enter_context(counting(progress, total, Path(destination).name))
         parts: Parts | None = None
         if kept:
-            settings = {'value_range': value_range, 'gsd_m': gsd_m, 'on_read_error': on_read_error}
+            settings = {
+                'alpha': alpha,
+                'value_range': value_range,
+                'gsd_m': gsd_m,
+                'on_read_error': on_read_error,
+            }
             parts = Parts(parts_folder(outputs['labels']), job.plan(units, model) | settings)
         elif len(units) > 1:
             folder = TemporaryDirectory(dir=outputs['labels'].parent, prefix='.parts.')

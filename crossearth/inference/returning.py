@@ -2,32 +2,30 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import rasterio
 import torch
-from affine import Affine
 from jaxtyping import Bool, Float32, Float64, Int64, Shaped
 from rasterio.io import DatasetReader
 
-from crossearth.inference.ground import PixelPath
+from crossearth.geometry import Window
 from crossearth.inference.products import Product, render_rows
-from crossearth.inference.scene import Scene
+from crossearth.inference.scene import OpenScene
 from crossearth.inference.writer import BLOCK_PX, Layer, Piece, RasterWriter
+from crossearth.rasters.georeference import PixelsToGround, Points, apply_affine, known_crs
+from crossearth.rasters.positions import FRACTIONS, Positions, positions_of
 
 __all__ = ['bring_back']
 
 _STRIP_PX = 8 * BLOCK_PX
-_KNOT_PX = 16
-_KNOT_ERROR_PX = 0.01
 _LEAST_WEIGHT = 1e-3  # of the four pixels around: less says nothing about what is between them
 
 
 def bring_back(
     made: Mapping[Product, Path],
-    scene: Scene,
+    scene: OpenScene,
     layers: Mapping[Product, Layer],
     paths: Mapping[Product, Path],
     *,
@@ -70,56 +68,37 @@ def bring_back(
         rasters = {
             product: stack.enter_context(rasterio.open(path)) for product, path in made.items()
         }
-        for strip in _strips(scene, next(iter(rasters.values()))):
-            whole: dict[Product, Shaped[np.ndarray, 'c h w']] = {
-                product: np.empty((layer.count, *strip.valid.shape), layer.dtype)
-                for product, layer in layers.items()
-            }
-            for across, x, y in strip.blocks():
-                valid = strip.valid[:, across]
-                if 'scores' in rasters:
-                    scores, known = _interpolated(rasters['scores'], x, y)
-                    parts = render_rows(
-                        [torch.from_numpy(scores)],
-                        valid & known,
-                        layers=dict(layers),
-                        are_logits=are_logits,
-                    )
-                else:
-                    parts = {product: _nearest(raster, x, y) for product, raster in rasters.items()}
-                    for product, part in parts.items():
-                        part[:, ~valid] = layers[product].nodata
+        for block, valid, positions in _placed_blocks(scene, next(iter(rasters.values()))):
+            if 'scores' in rasters:
+                scores, known = _interpolated(rasters['scores'], positions)
+                parts = render_rows(
+                    [torch.from_numpy(scores)],
+                    valid & known,
+                    layers=dict(layers),
+                    are_logits=are_logits,
+                )
+            else:
+                parts = {
+                    product: _nearest(raster, positions) for product, raster in rasters.items()
+                }
                 for product, part in parts.items():
-                    whole[product][:, :, across] = part
+                    part[:, ~valid] = layers[product].nodata
             for product, writer in writers.items():
                 bands = tuple(range(1, layers[product].count + 1))
-                writer.place(Piece(bands, strip.row, strip.col, whole[product]))
+                writer.place(Piece(bands, block.row, block.col, parts[product]))
 
 
-@dataclass(frozen=True, slots=True)
-class _Strip:
-    """Some blocks of the scene beside each other, and where the model's grid has their pixels."""
+def _placed_blocks(
+    scene: OpenScene, raster: DatasetReader
+) -> Iterator[tuple[Window, Bool[np.ndarray, 'h w'], Positions]]:
+    """Blocks of the scene: where they have data, and where the model's grid has their pixels."""
+    crs = known_crs(raster.crs.to_wkt())
+    to_ground = PixelsToGround(scene.georeference, crs, name=scene.name)
+    to_model = ~raster.transform
 
-    row: int
-    col: int
-    valid: Bool[np.ndarray, 'h w']
-    path: PixelPath
-    to_pixels: Affine
+    def pixel_map(cols: Float64[np.ndarray, ' n'], rows: Float64[np.ndarray, ' n']) -> Points:
+        return apply_affine(to_model, *to_ground(cols, rows))
 
-    def blocks(
-        self,
-    ) -> Iterator[tuple[slice, Float64[np.ndarray, 'h w'], Float64[np.ndarray, 'h w']]]:
-        height, width = self.valid.shape
-        for col in range(0, width, BLOCK_PX):
-            cols = min(BLOCK_PX, width - col)
-            x, y = _block_coordinates(
-                self.path, self.to_pixels, self.row, self.col + col, height, cols
-            )
-            yield slice(col, col + cols), x, y
-
-
-def _strips(scene: Scene, raster: DatasetReader) -> Iterator[_Strip]:
-    path = PixelPath(scene.georeference, raster.crs, name=scene.name)
     for row in range(0, scene.height, BLOCK_PX):
         rows = min(BLOCK_PX, scene.height - row)
         for col in range(0, scene.width, _STRIP_PX):
@@ -128,56 +107,15 @@ def _strips(scene: Scene, raster: DatasetReader) -> Iterator[_Strip]:
             valid = scene.read(row, row + rows, col, col + width, out=pixels)
             if valid is None:
                 valid = np.ones((rows, width), bool)
-            yield _Strip(row, col, valid, path, ~raster.transform)
+            for left in range(0, width, BLOCK_PX):
+                block = Window(0, row, col + left, rows, min(BLOCK_PX, width - left))
+                positions = positions_of(pixel_map, block, height=raster.height, width=raster.width)
+                yield block, valid[:, left : left + block.width], positions
 
 
-def _block_coordinates(
-    path: PixelPath, to_pixels: Affine, row: int, col: int, rows: int, cols: int
-) -> tuple[Float64[np.ndarray, 'h w'], Float64[np.ndarray, 'h w']]:
-    """Model pixels of the centres of a block: exact at knots, bilinear between them."""
-
-    def exact(at_cols: np.ndarray, at_rows: np.ndarray) -> np.ndarray:
-        grid_rows, grid_cols = np.meshgrid(at_rows, at_cols, indexing='ij')
-        x, y = path(grid_cols.ravel() + col, grid_rows.ravel() + row)
-        a, b, c, d, e, f = to_pixels[:6]
-        pixels = np.stack([a * x + b * y + c, d * x + e * y + f])
-        return pixels.reshape(2, len(at_rows), len(at_cols))
-
-    knots_row = np.linspace(0.5, rows - 0.5, -(-rows // _KNOT_PX) + 1)
-    knots_col = np.linspace(0.5, cols - 0.5, -(-cols // _KNOT_PX) + 1)
-    coarse = exact(knots_col, knots_row)
-    # worst between knots: see whether the middles of their cells are where they should be
-    middles = exact((knots_col[:-1] + knots_col[1:]) / 2, (knots_row[:-1] + knots_row[1:]) / 2)
-    guessed = (
-        coarse[:, :-1, :-1] + coarse[:, 1:, :-1] + coarse[:, :-1, 1:] + coarse[:, 1:, 1:]
-    ) / 4
-    if not np.abs(middles - guessed).max() < _KNOT_ERROR_PX:
-        full = exact(np.arange(cols) + 0.5, np.arange(rows) + 0.5)
-        return full[0], full[1]
-    down = _interpolation(rows, knots_row)
-    across = _interpolation(cols, knots_col)
-    full = np.einsum('hr,krc,wc->khw', down, coarse, across, optimize=True)
-    return full[0], full[1]
-
-
-def _interpolation(
-    length: int, knots: Float64[np.ndarray, ' n']
-) -> Float64[np.ndarray, 'length n']:
-    at = np.arange(length) + 0.5
-    weights = np.zeros((length, knots.size))
-    upper = np.clip(np.searchsorted(knots, at), 1, knots.size - 1)
-    gap = knots[upper] - knots[upper - 1]
-    part = np.where(gap > 0, (at - knots[upper - 1]) / np.where(gap > 0, gap, 1), 0.0)
-    weights[np.arange(length), upper] += part
-    weights[np.arange(length), upper - 1] += 1 - part
-    return weights
-
-
-def _nearest(
-    made: DatasetReader, x: Float64[np.ndarray, 'h w'], y: Float64[np.ndarray, 'h w']
-) -> Shaped[np.ndarray, 'c h w']:
-    out = np.full((made.count, *x.shape), made.nodata, made.dtypes[0])
-    around = _around(made, x, y)
+def _nearest(made: DatasetReader, positions: Positions) -> Shaped[np.ndarray, 'c h w']:
+    out = np.full((made.count, *positions.cols.shape), made.nodata, made.dtypes[0])
+    around = _around(made, positions)
     if around is None:
         return out
     placed, values, x, y = around
@@ -191,13 +129,13 @@ def _nearest(
 
 
 def _interpolated(
-    made: DatasetReader, x: Float64[np.ndarray, 'h w'], y: Float64[np.ndarray, 'h w']
+    made: DatasetReader, positions: Positions
 ) -> tuple[Float32[np.ndarray, 'k h w'], Bool[np.ndarray, 'h w']]:
     """Scores between the centres of the four pixels around, and where there are any."""
-    out = np.zeros((made.count, *x.shape), np.float32)
-    around = _around(made, x, y)
+    out = np.zeros((made.count, *positions.cols.shape), np.float32)
+    around = _around(made, positions)
     if around is None:
-        return out, np.zeros(x.shape, bool)
+        return out, np.zeros(positions.cols.shape, bool)
     placed, values, x, y = around
     has_data = ~np.isnan(values[0])
     values[:, ~has_data] = 0
@@ -220,7 +158,7 @@ def _interpolated(
 
 
 def _around(
-    made: DatasetReader, x: Float64[np.ndarray, 'h w'], y: Float64[np.ndarray, 'h w']
+    made: DatasetReader, positions: Positions
 ) -> (
     tuple[
         Bool[np.ndarray, 'h w'],
@@ -231,7 +169,8 @@ def _around(
     | None
 ):
     """Where points have a place at all, the values around them, and their place among these."""
-    placed = np.isfinite(x) & np.isfinite(y)
+    x, y = positions.cols / FRACTIONS, positions.rows / FRACTIONS
+    placed = positions.has_place
     if not placed.any():
         return None
     x, y = np.where(placed, x, x[placed][0]), np.where(placed, y, y[placed][0])

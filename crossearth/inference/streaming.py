@@ -17,7 +17,7 @@ from crossearth.inference.background import Consumer, Producer
 from crossearth.inference.grid import Grid, Unit
 from crossearth.inference.network import Network
 from crossearth.inference.products import Product, render_rows
-from crossearth.inference.scene import RowBuffer, Scene
+from crossearth.inference.scene import OpenScene, RowBuffer
 from crossearth.inference.stitching import Stitcher
 from crossearth.inference.writer import BLOCK_PX, Layer
 
@@ -72,7 +72,7 @@ class _Stages:
 
 def unit_bytes(
     grid: Grid,
-    scene: Scene,
+    scene: OpenScene,
     *,
     num_classes: int,
     batch_size: int,
@@ -106,7 +106,7 @@ def unit_bytes(
 
 
 def stream_unit(
-    scene: Scene,
+    scene: OpenScene,
     grid: Grid,
     unit: Unit,
     network: Network,
@@ -204,7 +204,7 @@ def stream_unit(
 
 
 def _read_windows(
-    scene: Scene,
+    scene: OpenScene,
     grid: Grid,
     unit: Unit,
     stages: _Stages,
@@ -242,5 +242,5 @@ def _read_windows(
         yield stage
 
 
-def _image_chw(scene: Scene, grid: Grid) -> tuple[int, int, int]:
+def _image_chw(scene: OpenScene, grid: Grid) -> tuple[int, int, int]:
     return (len(scene.bands), *grid.tile_hw)

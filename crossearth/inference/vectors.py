@@ -21,11 +21,10 @@ from rasterio.errors import RasterioIOError
 from rasterio.features import shapes
 
 from crossearth.errors import ConfigError, SceneError, SceneNotFoundError, WriteError
-from crossearth.globe import nearest_turn
-from crossearth.inference.georeference import Georeference
-from crossearth.inference.scene import gdal_environment
 from crossearth.inference.writer import whole_file
 from crossearth.labels import LabelSpace
+from crossearth.rasters import Georeference, gdal_environment
+from crossearth.rasters.globe import nearest_turn
 
 __all__ = ['Region', 'VectorMap', 'regions', 'vectorize']
 

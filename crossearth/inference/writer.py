@@ -19,8 +19,8 @@ from rasterio.errors import RasterioIOError
 from rasterio.io import DatasetWriter
 
 from crossearth.errors import ConfigError, WriteError
-from crossearth.inference.georeference import Georeference
 from crossearth.labels import LabelSpace
+from crossearth.rasters import Georeference
 
 __all__ = [
     'BLOCK_PX',

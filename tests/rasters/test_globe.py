@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from pyproj import CRS, Transformer
 
-from crossearth.globe import centred, nearest_turn, seam_of, turn_of
+from crossearth.rasters.globe import centred, nearest_turn, seam_of, turn_of
 
 
 @pytest.mark.parametrize(

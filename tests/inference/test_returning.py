@@ -8,22 +8,16 @@ import pytest
 import rasterio
 import torch
 from rasterio.control import GroundControlPoint
-from rasterio.crs import CRS
 from rasterio.rpc import RPC
 from rasterio.transform import Affine
 from torch import Tensor
 
 from crossearth.errors import ConfigError
 from crossearth.inference import predict_scene
-from crossearth.inference.georeference import Georeference
-from crossearth.inference.ground import ground_gsd, local_metric_crs, model_grid
+from crossearth.rasters import Georeference, ground_gsd
 from tests.inference.test_predict import Write, labels_of
 
 type OneHot = Callable[[int], Callable[[Tensor], Tensor]]
-
-
-def at(crs: str, transform: Affine) -> Georeference:
-    return Georeference(CRS.from_user_input(crs), transform, (), None, None, pixel_is_point=False)
 
 
 def patches(height: int, width: int, side: int) -> np.ndarray:
@@ -31,67 +25,6 @@ def patches(height: int, width: int, side: int) -> np.ndarray:
     ids = np.random.default_rng(4).integers(0, 6, (-(-height // side), -(-width // side)))
     whole = np.repeat(np.repeat(ids, side, 0), side, 1)[:height, :width]
     return whole[None].astype(np.uint8)
-
-
-def test_ground_size_of_degrees_shrinks_with_latitude_along_the_columns_only() -> None:
-    across, down = ground_gsd(
-        at('EPSG:4326', Affine(1e-5, 0, 10, 0, -1e-5, 60)), height=10, width=10, name='a'
-    )
-    assert across == pytest.approx(1e-5 * 111_320 * math.cos(math.radians(60)), rel=5e-3)
-    assert down == pytest.approx(1e-5 * 111_412, rel=1e-3)
-
-
-def test_web_mercator_is_larger_than_the_ground() -> None:
-    y = 6_378_137 * math.log(math.tan(math.pi / 4 + math.radians(60) / 2))
-    size = ground_gsd(at('EPSG:3857', Affine(1, 0, 0, 0, -1, y)), height=2, width=2, name='a')
-    assert size == pytest.approx((0.5, 0.5), rel=5e-3)
-
-
-@pytest.mark.parametrize(
-    ('lon', 'lat', 'span', 'code'),
-    [(3, 50, 1e4, 32631), (180, -20, 1e4, 32701), (179.99, 5, 1e4, 32660), (9, -85, 1e4, 32761)],
-)
-def test_local_projection_is_the_zone_of_the_place(
-    lon: float, lat: float, span: float, code: int
-) -> None:
-    assert local_metric_crs(lon, lat, span_m=span).to_epsg() == code
-
-
-def test_large_scenes_get_an_equal_area_projection_of_their_own() -> None:
-    assert 'lat_0=12' in local_metric_crs(40.0, 12.0, span_m=1e6).to_proj4().replace('.0', '')
-
-
-@pytest.mark.parametrize(
-    ('crs', 'transform'),
-    [
-        ('EPSG:32633', Affine(0.5, 0, 4e5, 0, -0.5, 5e6)),
-        ('EPSG:3857', Affine(1, 0, 1.1e6, 0, -1, 7.2e6)),
-        ('EPSG:4326', Affine(1e-5, 0, 13, 0, -6e-6, 52)),
-        ('EPSG:4326', Affine(1e-5, 0, 179.9995, 0, -1e-5, -16.5)),
-        ('EPSG:3031', Affine(3, 0, -1e5, 0, -3, 2e6)),
-        ('EPSG:32633', Affine(0.4, 0.3, 4e5, 0.3, -0.4, 5e6)),
-    ],
-)
-@pytest.mark.parametrize('factor', [0.7, 1.9])
-def test_model_pixels_are_square_and_as_large_on_the_ground_as_asked(
-    crs: str, transform: Affine, factor: float
-) -> None:
-    where = at(crs, transform)
-    own = ground_gsd(where, height=300, width=400, name='a')
-    gsd_m = factor * max(own)
-    grid = model_grid(where, height=300, width=400, gsd_m=gsd_m, name='a')
-    assert grid is not None
-    made = Georeference(grid.crs, grid.transform, (), None, None, pixel_is_point=False)
-    on_ground = ground_gsd(made, height=grid.height, width=grid.width, name='a')
-    assert on_ground == pytest.approx((gsd_m, gsd_m), rel=6e-3)  # UPS is true to 0.6 %
-    # no larger than the scene turned by any angle, so nothing wraps around the globe
-    assert max(grid.height, grid.width) * gsd_m < 1.5 * math.hypot(300 * own[1], 400 * own[0])
-
-
-def test_scene_at_that_size_is_left_as_it_is() -> None:
-    where = at('EPSG:32633', Affine(0.5, 0, 4e5, 0, -0.5, 5e6))
-    assert model_grid(where, height=9, width=9, gsd_m=0.505, name='a') is None
-    assert model_grid(where, height=9, width=9, gsd_m=0.52, name='a') is not None
 
 
 CASES: list[tuple[str, dict[str, Any]]] = [

@@ -18,10 +18,10 @@ from pyproj.exceptions import CRSError
 from rasterio.features import rasterize
 from shapely.geometry.base import BaseGeometry
 
-from crossearth.datasets.ground import local_metric_crs
 from crossearth.errors import ConfigError, LabelError, SceneError, SceneNotFoundError
-from crossearth.globe import turn_of
 from crossearth.labels import IGNORE_INDEX
+from crossearth.rasters.globe import turn_of
+from crossearth.rasters.ground_grid import local_metric_crs
 
 __all__ = ['VectorLabels']
 

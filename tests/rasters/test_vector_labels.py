@@ -6,10 +6,11 @@ from affine import Affine
 from pyproj import CRS, Transformer
 from rasterio.features import rasterize
 
-from crossearth.datasets import SceneDataset, VectorLabels, read_scene
+from crossearth.datasets import SceneDataset, read_scene
 from crossearth.errors import ConfigError, LabelError, SceneError, SceneNotFoundError
 from crossearth.geometry import Window
 from crossearth.labels import BUILDING
+from crossearth.rasters import VectorLabels
 
 PLACE = Affine(0.5, 0, 400_000, 0, -0.5, 5_800_000)
 UTM = CRS.from_epsg(32633)

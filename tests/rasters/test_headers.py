@@ -8,30 +8,30 @@ import rasterio
 from affine import Affine
 
 from crossearth.datasets import FolderDataset, read_scene
-from crossearth.datasets.headers import HeaderCache, cache_folder
-from crossearth.datasets.world_file import find_world_file, read_world_file
 from crossearth.errors import SceneError
 from crossearth.labels import ISPRS
+from crossearth.rasters.headers import HeaderCache, cache_folder
+from crossearth.rasters.world_file import find_world_file, read_world_file
 
 PIXELS = np.ones((3, 20, 24), np.uint8)
 
 
 @pytest.fixture
 def keep_all(monkeypatch, tmp_path):
-    monkeypatch.setattr('crossearth.datasets.headers._WORTH_KEEPING', 1)
+    monkeypatch.setattr('crossearth.rasters.headers._WORTH_KEEPING', 1)
     monkeypatch.setenv('CROSSEARTH_CACHE', str(tmp_path / 'cache'))
 
 
 @pytest.fixture
 def reads(monkeypatch):
     """Names of the files whose headers are read."""
-    from crossearth.datasets import headers
+    from crossearth.rasters import headers
 
     names, real = [], headers.read_header
 
-    def spy(path):
+    def spy(path, **options):
         names.append(Path(path).name)
-        return real(path)
+        return real(path, **options)
 
     monkeypatch.setattr(headers, 'read_header', spy)
     return names

@@ -1,0 +1,111 @@
+"""Alpha bands that say where there are data, told apart from infrared bands that files call alpha.
+
+GDAL takes the fourth band of a plain 8-bit file for an alpha band, whatever it holds. A true alpha
+band holds 0 and the largest value of its type, and few values between them where borders are
+smoothed; a measured band holds many.
+"""
+
+import os
+from collections.abc import Iterator
+from typing import Literal
+
+import numpy as np
+from rasterio.errors import RasterioError
+from rasterio.io import DatasetReader
+from rasterio.windows import Window as RasterWindow
+
+from crossearth.errors import ConfigError
+from crossearth.rasters.opening import damaged, open_raster
+
+__all__ = ['Alpha', 'hides_pixels']
+
+Alpha = Literal['auto', 'mask', 'image']
+"""What an alpha band is: `'mask'` says where there are data, `'image'` is a band like others."""
+
+_BLOCKS = 16  # that are looked at, spread over the file
+_BLOCK_PX = 1024
+_MOST_BLOCKS = 256
+_FEW_BETWEEN = 0.02  # smoothed borders of a mask
+_MANY_BETWEEN = 0.2  # a measured band, much of it saturated or in the shade
+
+
+def hides_pixels(path: str | os.PathLike[str], band: int, alpha: Alpha) -> bool:
+    """Whether a band that the file calls alpha says where there are data.
+
+    `'auto'` looks at the values of up to 16 blocks of the file, and of more while all of them are
+    0.
+
+    Args:
+        path: Path of the raster.
+        band: 1-based number of the band.
+        alpha: What the band is, or `'auto'`.
+
+    Raises:
+        ConfigError: If `alpha` is unknown, or `'auto'` and the values do not tell.
+        SceneError: If the file cannot be read.
+    """
+    if alpha not in ('auto', 'mask', 'image'):
+        raise ConfigError(f"alpha is {alpha!r}: choose 'auto', 'mask' or 'image'")
+    if alpha != 'auto':
+        return alpha == 'mask'
+    with open_raster(path) as source:
+        try:
+            between, others_hold_data = _look(source, band)
+        except RasterioError as error:
+            raise damaged(os.fspath(path), f'band {band}', error) from error
+    if between is None:
+        if not others_hold_data:
+            return True
+        seen = 'all 0 in what was looked at, while other bands hold data'
+    elif between <= _FEW_BETWEEN:
+        return True
+    elif between >= _MANY_BETWEEN:
+        return False
+    else:
+        seen = f'between its least and greatest value in {100 * between:.0f} % of the pixels'
+    raise ConfigError(
+        f'{os.fspath(path)}: the file calls band {band} alpha, and its values do not tell whether '
+        f"it is ({seen}): pass alpha='mask' if it says where there are data, or alpha='image' if "
+        'it is measured, such as a near-infrared band'
+    )
+
+
+def _look(source: DatasetReader, band: int) -> tuple[float | None, bool]:
+    """Share of values between 0 and the largest, None if all are 0; and what other bands hold."""
+    largest = (
+        1.0
+        if source.dtypes[band - 1].startswith('float')
+        else np.iinfo(source.dtypes[band - 1]).max
+    )
+    total = between = 0
+    others_hold_data = any_shown = False
+    others = [i for i in source.indexes if i != band]
+    for number, window in enumerate(_spread_blocks(source, band)):
+        if number >= (_BLOCKS if any_shown else _MOST_BLOCKS):
+            break
+        values = source.read(band, window=window)
+        total += values.size
+        between += int(np.count_nonzero((values > 0) & (values < largest)))
+        any_shown |= bool(values.any())
+        if not any_shown and not others_hold_data:
+            others_hold_data = bool(source.read(others, window=window).any())
+    return (between / total if any_shown else None), others_hold_data
+
+
+def _spread_blocks(source: DatasetReader, band: int) -> Iterator[RasterWindow]:
+    """Blocks of a raster in an order that soon has seen all of its parts."""
+    height, width = source.block_shapes[band - 1]
+    height, width = max(min(height, _BLOCK_PX), 16), min(width, _BLOCK_PX)
+    across = -(-source.width // width)
+    count = -(-source.height // height) * across
+    step = max(int(count * 0.618), 1)  # the golden section spreads best
+    while np.gcd(step, count) != 1:
+        step += 1
+    for i in range(count):
+        row, col = divmod(i * step % count, across)
+        yield RasterWindow(
+            col * width,
+            row * height,
+            min(width, source.width - col * width),
+            min(height, source.height - row * height),
+        )

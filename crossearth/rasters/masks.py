@@ -1,0 +1,138 @@
+"""Mask files, and where they lie on their images."""
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+from pyproj import CRS
+
+from crossearth.errors import ConfigError, LabelError
+from crossearth.rasters.georeference import (
+    Georeference,
+    GroundToPixels,
+    PixelsToGround,
+    apply_affine,
+)
+from crossearth.rasters.headers import HeaderCache, read_header
+from crossearth.rasters.positions import PixelMap
+from crossearth.rasters.raster import Raster
+
+__all__ = ['Mask', 'describe_mask']
+
+_SAME_PX = 0.05  # masks this close to their image's pixels are read pixel by pixel
+_EDGE_POINTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """A mask file.
+
+    Args:
+        path: Path of the file.
+        height: Rows.
+        width: Columns.
+        georeference: What ties it to the ground.
+        on_image: Whether its pixels are those of its image's file; else they lie where its
+            georeference says, and each pixel of the image takes the nearest.
+    """
+
+    path: str
+    height: int
+    width: int
+    georeference: Georeference
+    on_image: bool
+
+    def map_from(self, raster: Raster) -> PixelMap:
+        """The way from pixels of an image to pixels of the mask, over the ground."""
+        meeting = self.georeference.require_tie(self.path)
+        to_ground: PixelMap
+        if raster.native is not None and raster.crs is not None:
+            own, transform = raster.crs, raster.transform
+            back = GroundToPixels(
+                self.georeference, own, height=self.height, width=self.width, name=self.path
+            )
+            return lambda cols, rows: back(*apply_affine(transform, cols, rows))
+        to_ground = PixelsToGround(raster.georeference, meeting, name=raster.path)
+        to_mask = GroundToPixels(
+            self.georeference, meeting, height=self.height, width=self.width, name=self.path
+        )
+        return lambda cols, rows: to_mask(*to_ground(cols, rows))
+
+
+def describe_mask(
+    path: str | os.PathLike[str], raster: Raster, *, cache: HeaderCache | None = None
+) -> Mask:
+    """The mask of an image, from its header.
+
+    A mask that has a georeference lies where that says, whatever its resolution, offset and CRS.
+    Masks without one lie pixel on pixel, and so do those of images without one.
+
+    Args:
+        path: Path of the mask.
+        raster: The image, on its file's own grid.
+        cache: Where headers are kept.
+
+    Raises:
+        SceneNotFoundError: If the mask is missing.
+        SceneError: If it is not a raster.
+        LabelError: If it lies elsewhere, or has no georeference and another size.
+    """
+    name = os.fspath(path)
+    header = read_header(name) if cache is None else cache.get(name)
+    place, size = header.georeference, (header.height, header.width)
+    same_size = size == (raster.height, raster.width)
+    if place.tie is None or raster.georeference.tie is None:
+        if not same_size:
+            raise LabelError(
+                f'{name}: the mask is {header.height}x{header.width} pixels, but its image '
+                f'{raster.path} is {raster.height}x{raster.width}, and '
+                f'{"the mask" if place.tie is None else "the image"} has no georeference to place '
+                'it by: pair each image with the mask that was drawn on it'
+            )
+        return Mask(name, *size, place, on_image=True)
+    if same_size and place == raster.georeference:
+        return Mask(name, *size, place, on_image=True)
+    mask = Mask(name, *size, place, on_image=False)
+    try:
+        cols, rows = _grid_of(raster)
+        at_cols, at_rows = mask.map_from(raster)(cols, rows)
+    except ConfigError as error:
+        raise LabelError(
+            f'{name}: cannot be placed on its image {raster.path} ({error}): export both in one CRS'
+        ) from error
+    if same_size and np.nanmax(np.hypot(at_cols - cols, at_rows - rows)) < _SAME_PX:
+        return Mask(name, *size, place, on_image=True)
+    known = np.isfinite(at_cols) & np.isfinite(at_rows)
+    if not known.any() or (
+        at_cols[known].min() >= header.width
+        or at_cols[known].max() <= 0
+        or at_rows[known].min() >= header.height
+        or at_rows[known].max() <= 0
+    ):
+        raise LabelError(
+            f'{name}: lies at {_where(place, *size, name)}, but its image {raster.path} at '
+            f'{_where(raster.georeference, raster.height, raster.width, raster.path)}: pair each '
+            'image with a mask of the same place'
+        )
+    return mask
+
+
+def _grid_of(raster: Raster) -> tuple[np.ndarray, np.ndarray]:
+    """Points spread over an image, in its pixels."""
+    rows, cols = np.meshgrid(
+        np.linspace(0, raster.height, _EDGE_POINTS),
+        np.linspace(0, raster.width, _EDGE_POINTS),
+        indexing='ij',
+    )
+    return cols.ravel(), rows.ravel()
+
+
+def _where(place: Georeference, height: int, width: int, name: str) -> str:
+    crs = place.require_tie(name)
+    corners = np.array([0.0, width, 0.0, width]), np.array([0.0, 0.0, height, height])
+    x, y = PixelsToGround(place, crs, name=name)(*corners)
+    lon, lat = PixelsToGround(place, CRS.from_epsg(4326), name=name)(*corners)
+    return (
+        f'x {x.min():.2f} to {x.max():.2f}, y {y.min():.2f} to {y.max():.2f} in {crs.name} (longitude '
+        f'{lon.mean():.4f}, latitude {lat.mean():.4f})'
+    )

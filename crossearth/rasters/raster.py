@@ -1,0 +1,218 @@
+"""What is read of a raster: which bands, where they lie, and which pixels hold data."""
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from affine import Affine
+from pyproj import CRS
+from pyproj.exceptions import CRSError
+
+from crossearth.errors import BandError, ConfigError, SceneError
+from crossearth.rasters.alpha import Alpha, hides_pixels
+from crossearth.rasters.georeference import Georeference, ground_gsd
+from crossearth.rasters.headers import Header, HeaderCache, read_header
+
+__all__ = ['Raster', 'describe_raster']
+
+type Bands = Sequence[int] | Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Raster:
+    """Bands of a file, on the file's own grid or resampled to another.
+
+    Args:
+        path: Path of the file, or another name that GDAL opens.
+        height: Rows.
+        width: Columns.
+        crs: CRS of the transform; None without georeferencing, coordinates are never invented.
+        transform: `(col, row)` → `(x, y)` in the CRS, float64; the identity without georeferencing.
+        bands: 1-based numbers of the bands to read, in the order in which samples have them.
+        dtype: Type of the pixels, by numpy's name.
+        nodata: Value of pixels without data, for each of `bands`; None where there is none.
+        masked: Whether a mask that is stored next to the bands says where there are data.
+        alpha: 1-based number of a band that says the same; None without.
+        value_range: Values of black and white; None for those of the pixels' type.
+        georeference: What ties the file to the ground, also where that is not a transform.
+        native: The raster on its file's own grid, where this one is resampled.
+    """
+
+    path: str
+    height: int
+    width: int
+    crs: CRS | None
+    transform: Affine
+    bands: tuple[int, ...]
+    dtype: str
+    nodata: tuple[float | None, ...]
+    masked: bool
+    alpha: int | None
+    value_range: tuple[float, float] | None
+    georeference: Georeference
+    native: 'Raster | None' = None
+
+    @property
+    def bounds_xy(self) -> tuple[float, float, float, float]:
+        """Least x, least y, greatest x, greatest y of the outer pixel edges, in the CRS's units."""
+        corners = [
+            self.transform @ corner
+            for corner in ((0, 0), (self.width, 0), (0, self.height), (self.width, self.height))
+        ]
+        xs, ys = zip(*corners, strict=True)
+        return min(xs), min(ys), max(xs), max(ys)
+
+    @property
+    def black(self) -> float:
+        """The value that becomes 0, which pixels without data are given."""
+        if self.value_range is None:
+            return 0.0
+        low = self.value_range[0]
+        kind = np.dtype(self.dtype)
+        if kind.kind == 'f':
+            return low
+        limits = np.iinfo(kind)
+        return float(np.clip(np.floor(low), limits.min, limits.max))
+
+    def gsd_m(self) -> tuple[float, float] | None:
+        """Metres on the ground from one pixel to the next, along columns and rows.
+
+        None without georeferencing.
+        """
+        if self.native is not None:
+            return abs(self.transform.a), abs(self.transform.e)
+        if self.georeference.tie is None:
+            return None
+        return ground_gsd(self.georeference, height=self.height, width=self.width, name=self.path)
+
+
+def describe_raster(
+    path: str | os.PathLike[str],
+    *,
+    bands: Bands | None = None,
+    alpha: Alpha = 'auto',
+    value_range: tuple[float, float] | None = None,
+    crs: CRS | str | None = None,
+    cache: HeaderCache | None = None,
+) -> Raster:
+    """A raster from its header.
+
+    No pixel is read, except of files that call a band alpha, see `hides_pixels`.
+
+    Args:
+        path: A path, or anything else that GDAL opens; a world file next to it is used where the
+            file itself has no transform.
+        bands: Bands to read, in order: 1-based numbers, or names (descriptions or colours, any
+            case). A file whose bands have none of these names, and are as many, is taken as it
+            is. None for all but an alpha band.
+        alpha: What a band that the file calls alpha is: `'mask'` says where there are data,
+            `'image'` is a band like others, such as near infrared; `'auto'` tells by its values.
+        value_range: Values of black and white; None for those of the pixels' type.
+        crs: CRS of a file that has a transform or ground control points and names none.
+        cache: Where headers are kept.
+
+    Raises:
+        SceneNotFoundError: If the file is missing.
+        SceneError: If the file is not a raster, its values are complex, or its bands count the
+            colours of a palette.
+        BandError: If a band is missing.
+        ConfigError: If `crs` or `value_range` has no meaning, or alpha cannot be told.
+    """
+    name = os.fspath(path)
+    header = read_header(name) if cache is None else cache.get(name)
+    if value_range is not None:
+        low, high = value_range
+        if not (np.isfinite(low) and np.isfinite(high) and low < high):
+            raise ConfigError(f'value_range is {value_range}: expected (low, high), low < high')
+        value_range = float(low), float(high)
+    hiding = None
+    if header.alpha and not _all_numbers_hold(bands, header.alpha):
+        verdict = (
+            hides_pixels(name, header.alpha[0], alpha)
+            if cache is None
+            else cache.hides_pixels(name, header.alpha[0], alpha)
+        )
+        hiding = header.alpha[0] if verdict else None
+    chosen = _choose(name, header, bands, hiding)
+    dtypes = {header.dtypes[band - 1] for band in chosen}
+    if any(kind.startswith('complex') for kind in dtypes):
+        raise SceneError(
+            f'{name}: expected real values, got {", ".join(sorted(dtypes))}: write the amplitude '
+            'or another real quantity first'
+        )
+    place = _placed(header.georeference, crs)
+    return Raster(
+        path=name,
+        height=header.height,
+        width=header.width,
+        crs=place.crs,
+        transform=place.transform,
+        bands=chosen,
+        dtype=np.result_type(*dtypes).name,
+        nodata=tuple(header.nodata[band - 1] for band in chosen),
+        masked=header.masked,
+        alpha=None if hiding in chosen else hiding,
+        value_range=value_range,
+        georeference=place,
+    )
+
+
+def _all_numbers_hold(bands: Bands | None, alpha: tuple[int, ...]) -> bool:
+    """Whether a band that is called alpha is asked for by its number, so is an image band."""
+    return bands is not None and alpha[0] in bands
+
+
+def _choose(name: str, header: Header, bands: Bands | None, hiding: int | None) -> tuple[int, ...]:
+    count = len(header.dtypes)
+    everything = tuple(i for i in range(1, count + 1) if i != hiding)
+    if bands is None:
+        if not everything:
+            raise SceneError(f'{name}: has no band but alpha; expected an image')
+        if any(header.colours[band - 1] == 'palette' for band in everything):
+            raise SceneError(
+                f'{name}: holds numbers of a palette, not colours: expand it first '
+                '(gdal_translate -expand rgb), or pass bands=(1,) to read the numbers'
+            )
+        return everything
+    if any(isinstance(band, str) for band in bands):
+        return _named(name, header, [str(band) for band in bands], everything)
+    chosen = tuple(int(band) for band in bands)
+    if not chosen or any(not 1 <= band <= count for band in chosen):
+        raise BandError(
+            f'{name}: has {count} band(s), but bands {chosen} were asked for: choose from 1 to '
+            f'{count}'
+        )
+    return chosen
+
+
+def _named(
+    name: str, header: Header, names: list[str], everything: tuple[int, ...]
+) -> tuple[int, ...]:
+    numbers = {colour: band for band, colour in enumerate(header.colours, start=1)}
+    numbers |= {title.lower(): band for band, title in enumerate(header.names, start=1) if title}
+    found = [numbers.get(wanted.lower()) for wanted in names]
+    known = tuple(band for band in found if band is not None)
+    if len(known) == len(names):
+        return known
+    if not known and len(everything) == len(names):
+        return everything
+    raise BandError(
+        f'{name}: has the bands {", ".join(numbers)}, but {", ".join(names)} were asked for: '
+        'choose them by number, bands=(1, 2, …)'
+    )
+
+
+def _placed(place: Georeference, crs: CRS | str | None) -> Georeference:
+    if crs is None:
+        return place
+    try:
+        wkt = CRS.from_user_input(crs).to_wkt()
+    except CRSError as error:
+        raise ConfigError(f"crs={crs!r} is not a CRS: expected one such as 'EPSG:32633'") from error
+    if place.crs_wkt is None and place.has_transform:
+        place = dataclasses.replace(place, crs_wkt=wkt)
+    if place.gcps_crs_wkt is None and place.gcps:
+        place = dataclasses.replace(place, gcps_crs_wkt=wkt)
+    return place

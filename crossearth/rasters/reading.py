@@ -1,0 +1,423 @@
+"""Windows of pixels from open files: a bounded set of handles, opened where they are used."""
+
+import os
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+import rasterio
+from jaxtyping import Bool, Shaped, UInt8
+from rasterio.enums import ColorInterp
+from rasterio.errors import RasterioError
+from rasterio.windows import Window as RasterWindow
+
+from crossearth.geometry import Window, window_transform
+from crossearth.labels import IGNORE_INDEX
+from crossearth.rasters.georeference import GroundToPixels, apply_affine
+from crossearth.rasters.masks import Mask
+from crossearth.rasters.opening import WHOLE_PNG, damaged, open_raster
+from crossearth.rasters.positions import FRACTIONS, PixelMap, Positions, positions_of
+from crossearth.rasters.raster import Raster
+from crossearth.rasters.resampling import resample_box, resample_nearest
+from crossearth.rasters.vector_labels import VectorLabels
+
+__all__ = ['RasterReader', 'colours_of']
+
+type Decode = Callable[[Shaped[np.ndarray, 'c a b']], UInt8[np.ndarray, 'a b']]
+type Read = tuple[Shaped[np.ndarray, 'c h w'], Bool[np.ndarray, 'h w'] | None]
+type Lose = Callable[[Window], None]
+
+_PIECE_PX = 512  # resampled at a time, so that positions and weights stay in the cache
+_MOST_SOURCE_PX = 1 << 23
+
+
+class RasterReader:
+    """Reads windows of rasters and keeps open the files that it used last.
+
+    Training and mapping read through this class alone, so that a model sees the same values in
+    both. A pixel does not depend on the window that it is read in.
+
+    Handles belong to the process that opened them: after a fork, or in an unpickled copy, the
+    reader starts with none, so it can be handed to the workers of a data loader.
+
+    Args:
+        max_open: Most files that are open at once.
+        lose: Receives each block that cannot be read, in pixels of its file, and what lies there
+            holds no data; None makes them errors.
+    """
+
+    def __init__(self, max_open: int = 64, *, lose: Lose | None = None) -> None:
+        self.max_open = max_open
+        self._lose = lose
+        self._start()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {'max_open': self.max_open, 'lose': self._lose}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]  # an unpickled reader is a new one
+
+    def _start(self) -> None:
+        self._handles: OrderedDict[str, rasterio.DatasetReader] = OrderedDict()
+        self._maps: OrderedDict[Any, PixelMap] = OrderedDict()
+        self._latest: tuple[Any, Positions] | None = None
+        self._process = os.getpid()
+        # Files left open until the interpreter is torn down make GDAL report errors to nowhere.
+        weakref.finalize(self, _close, self._handles)
+
+    def read(self, raster: Raster, window: Window) -> Read:
+        """Pixels of a window, and which of them hold data; None if all do.
+
+        A pixel holds no data if it lies outside of the raster; if a mask or an alpha band of the
+        file says so; if a band is not finite; if a band holds its nodata value, where that is one
+        that no measurement has (not 0, in a signed or floating type); or if all bands hold theirs,
+        where it might be one (0, and whatever an unsigned type holds). It has the raster's
+        `black` value then, which models see as 0.
+
+        Args:
+            raster: What to read.
+            window: Pixels of it; may overhang its borders.
+
+        Raises:
+            SceneError: If the file or a block cannot be read.
+            ConfigError: If it is resampled, and nothing ties it to the ground.
+        """
+        if raster.native is not None:
+            return self._resampled(raster, raster.native, window)
+        if window.inside(raster.height, raster.width):
+            pixels, shown = self._block(raster, window)
+        else:
+            pixels, shown = self._padded(raster, window)
+        if shown is not None:
+            pixels[:, ~shown] = raster.black
+        return pixels, shown
+
+    def labels(
+        self,
+        raster: Raster,
+        labels: Mask | VectorLabels,
+        window: Window,
+        decode: Decode,
+        *,
+        coloured: bool = False,
+    ) -> UInt8[np.ndarray, 'h w']:
+        """Class ids of a window; 255 outside of the raster and of its mask.
+
+        Args:
+            raster: The image.
+            labels: Its mask or vectors.
+            window: Pixels of the image.
+            decode: Raw mask values (c, h, w) → class ids.
+            coloured: Whether classes are colours: masks with a palette are then decoded by the
+                colours that it names, not by its numbers.
+
+        Raises:
+            SceneError: If labels cannot be read.
+            LabelError: If they hold what no class has.
+        """
+        if isinstance(labels, VectorLabels):
+            place = window_transform(raster.transform, window.row, window.col)
+            burnt = labels.burn(raster.crs, place, height=window.height, width=window.width)
+            outside = self._outside(raster, window)
+            if outside is not None:
+                burnt[outside] = IGNORE_INDEX
+            return burnt
+        if labels.on_image and raster.native is None:
+            rows, cols = _inside(raster, window)
+            ids = decode(self._raw_mask(labels, _part(window, rows, cols), coloured=coloured))
+            if ids.shape == (window.height, window.width):
+                return ids
+            padded = np.full((window.height, window.width), IGNORE_INDEX, np.uint8)
+            padded[rows, cols] = ids
+            return padded
+        ids = np.full((window.height, window.width), IGNORE_INDEX, np.uint8)
+        on_image = None if raster.native is None else self._positions(raster, raster.native, window)
+        positions = on_image if labels.on_image else self._mask_positions(raster, labels, window)
+        assert positions is not None
+        needed = _needed(positions, labels.height, labels.width)
+        if needed is not None:
+            known = positions.inside(labels.height, labels.width)
+            raw = self._raw_mask(labels, needed, coloured=coloured)
+            found = resample_nearest(decode(raw), positions, top=needed.row, left=needed.col)
+            ids[known] = found[known]
+        outside = self._outside(raster, window)
+        if outside is not None:
+            ids[outside] = IGNORE_INDEX
+        return ids
+
+    def block_hw(self, raster: Raster) -> tuple[int, int]:
+        """Height and width of the largest block of a raster's file."""
+        shapes = self._open(raster.path).block_shapes
+        heights, widths = zip(*(shapes[band - 1] for band in raster.bands), strict=True)
+        return max(heights), max(widths)
+
+    def files(self, raster: Raster) -> list[str]:
+        """Names of the files that a raster is stored in, as GDAL tells them."""
+        return list(self._open(raster.path).files)
+
+    def close(self) -> None:
+        """Close every file."""
+        _close(self._handles)
+
+    def _resampled(self, raster: Raster, native: Raster, window: Window) -> Read:
+        """A window of a resampled raster, piece by piece, each from a source block of some size."""
+        pieces = _pieces(raster, native, window)
+        if len(pieces) == 1:
+            return self._piece(raster, native, window)
+        pixels = np.empty((len(raster.bands), window.height, window.width), raster.dtype)
+        shown: Bool[np.ndarray, 'h w'] | None = None
+        for piece in pieces:
+            top, left = piece.row - window.row, piece.col - window.col
+            part = slice(top, top + piece.height), slice(left, left + piece.width)
+            pixels[:, *part], known = self._piece(raster, native, piece)
+            if known is not None:
+                if shown is None:
+                    shown = np.ones((window.height, window.width), bool)
+                shown[part] = known
+        return pixels, shown
+
+    def _piece(self, raster: Raster, native: Raster, window: Window) -> Read:
+        positions = self._positions(raster, native, window)
+        needed = _needed(positions, native.height, native.width)
+        if needed is None:
+            shape = window.height, window.width
+            black = np.full((len(raster.bands), *shape), raster.black, raster.dtype)
+            return black, np.zeros(shape, bool)
+        pixels, valid = self._block(native, needed)
+        image, shown = resample_box(pixels, valid, positions, top=needed.row, left=needed.col)
+        if shown is not None and raster.black:
+            image[:, ~shown] = raster.black
+        return image, shown
+
+    def _positions(self, raster: Raster, native: Raster, window: Window) -> Positions:
+        """Where the pixels of a resampled raster lie in its file."""
+        assert raster.crs is not None
+        key = (native.path, raster.transform, raster.crs.srs)
+        if self._latest is not None and self._latest[0] == (key, window):
+            return self._latest[1]  # an image and its mask are read one after the other
+        if key not in self._maps:
+            to_pixels = GroundToPixels(
+                native.georeference,
+                raster.crs,
+                height=native.height,
+                width=native.width,
+                name=native.path,
+            )
+            transform = raster.transform
+            self._remember(key, lambda cols, rows: to_pixels(*apply_affine(transform, cols, rows)))
+        size = {'height': native.height, 'width': native.width}
+        positions = positions_of(self._maps[key], window, **size)
+        self._latest = ((key, window), positions)
+        return positions
+
+    def _mask_positions(self, raster: Raster, mask: Mask, window: Window) -> Positions:
+        """Where the pixels of an image lie in a mask with a georeference of its own."""
+        key = (mask.path, raster.path, raster.transform)
+        if key not in self._maps:
+            self._remember(key, mask.map_from(raster))
+        return positions_of(self._maps[key], window, height=mask.height, width=mask.width)
+
+    def _remember(self, key: Any, pixel_map: PixelMap) -> None:
+        while len(self._maps) >= self.max_open:
+            self._maps.popitem(last=False)
+        self._maps[key] = pixel_map
+
+    def _outside(self, raster: Raster, window: Window) -> Bool[np.ndarray, 'h w'] | None:
+        """Which pixels of a window lie outside of its image; None for none."""
+        if raster.native is not None:
+            native = raster.native
+            inside = self._positions(raster, native, window).inside(native.height, native.width)
+            return None if inside.all() else ~inside
+        if window.inside(raster.height, raster.width):
+            return None
+        outside = np.ones((window.height, window.width), bool)
+        outside[_inside(raster, window)] = False
+        return outside
+
+    def _padded(self, raster: Raster, window: Window) -> Read:
+        rows, cols = _inside(raster, window)
+        part = _part(window, rows, cols)
+        padded = np.zeros((len(raster.bands), window.height, window.width), raster.dtype)
+        valid = np.zeros(padded.shape[1:], bool)
+        padded[:, rows, cols], shown = self._block(raster, part)
+        valid[rows, cols] = True if shown is None else shown
+        return padded, valid
+
+    def _block(self, raster: Raster, window: Window) -> Read:
+        """Pixels of a window inside a file as they are, and which of them hold data."""
+        try:
+            return self._read(raster, window)
+        except RasterioError as error:
+            if self._lose is None:
+                bottom, right = window.stop
+                part = f'rows {window.row}-{bottom - 1}, columns {window.col}-{right - 1}'
+                raise damaged(raster.path, part, error) from error
+            return self._readable_blocks(raster, window, self._lose)
+
+    def _readable_blocks(self, raster: Raster, window: Window, lose: Lose) -> Read:
+        """As `_read`, block by block of the file; those that fail hold no data."""
+        pixels = np.zeros((len(raster.bands), window.height, window.width), raster.dtype)
+        valid = np.zeros(pixels.shape[1:], bool)
+        height, width = self.block_hw(raster)
+        bottom, right = window.stop
+        for row in range(window.row // height * height, bottom, height):
+            for col in range(window.col // width * width, right, width):
+                top, left = max(row, window.row), max(col, window.col)
+                rows = slice(top - window.row, min(row + height, bottom) - window.row)
+                cols = slice(left - window.col, min(col + width, right) - window.col)
+                try:
+                    part, known = self._read(raster, _part(window, rows, cols))
+                except RasterioError:
+                    whole = min(height, raster.height - row), min(width, raster.width - col)
+                    lose(Window(0, row, col, *whole))
+                else:
+                    pixels[:, rows, cols] = part
+                    valid[rows, cols] = True if known is None else known
+        return pixels, valid
+
+    def _read(self, raster: Raster, window: Window) -> Read:
+        handle = self._open(raster.path)
+        place = RasterWindow(window.col, window.row, window.width, window.height)
+        with rasterio.Env(**WHOLE_PNG) if handle.driver == 'PNG' else nullcontext():
+            try:
+                pixels = handle.read(raster.bands, window=place)
+            except ValueError:  # rasterio refuses to read bands of several types at once
+                pixels = np.stack([handle.read(band, window=place) for band in raster.bands])
+            return pixels, _valid(raster, pixels, handle, place)
+
+    def _raw_mask(
+        self, mask: Mask, window: Window, *, coloured: bool
+    ) -> Shaped[np.ndarray, 'c a b']:
+        handle = self._open(mask.path)
+        place = RasterWindow(window.col, window.row, window.width, window.height)
+        try:
+            with rasterio.Env(**WHOLE_PNG) if handle.driver == 'PNG' else nullcontext():
+                raw: Shaped[np.ndarray, 'c a b'] = handle.read(window=place)
+        except RasterioError as error:
+            bottom, right = window.stop
+            part = f'rows {window.row}-{bottom - 1}, columns {window.col}-{right - 1}'
+            raise damaged(mask.path, part, error) from error
+        return colours_of(raw, handle) if coloured else raw
+
+    def _open(self, path: str) -> rasterio.DatasetReader:
+        if os.getpid() != self._process:  # a fork: the parent's handles share its file offsets
+            self._start()
+        handle = self._handles.get(path)
+        if handle is not None:
+            self._handles.move_to_end(path)
+            return handle
+        while len(self._handles) >= self.max_open:
+            self._handles.popitem(last=False)[1].close()
+        handle = self._handles[path] = open_raster(path)
+        return handle
+
+
+def colours_of(
+    raw: Shaped[np.ndarray, 'c a b'], source: rasterio.DatasetReader
+) -> Shaped[np.ndarray, 'd a b']:
+    """Red, green, blue of pixels that count the colours of a palette; others as they are."""
+    if source.colorinterp[0] != ColorInterp.palette or raw.dtype.kind != 'u':
+        return raw
+    table = np.zeros((int(raw[0].max(initial=0)) + 1, 3), np.uint8)
+    for number, colour in source.colormap(1).items():
+        if number < len(table):
+            table[number] = colour[:3]
+    return np.moveaxis(table[raw[0]], -1, 0)
+
+
+def _valid(
+    raster: Raster,
+    pixels: Shaped[np.ndarray, 'c h w'],
+    handle: rasterio.DatasetReader,
+    place: RasterWindow,
+) -> Bool[np.ndarray, 'h w'] | None:
+    """Which pixels hold data; None if all do. The rule is told at `RasterReader.read`."""
+    shown: list[Bool[np.ndarray, 'h w']] = []
+    if pixels.dtype.kind == 'f':
+        shown.append(np.isfinite(pixels).all(axis=0))
+    might_measure = []
+    for band, nodata in zip(pixels, raster.nodata, strict=True):
+        if nodata is None or np.isnan(nodata):  # NaN is looked for anyway
+            continue
+        held = band != _as_stored(nodata, band.dtype)
+        if nodata != 0 and band.dtype.kind in 'if':
+            shown.append(held)
+        else:
+            might_measure.append(held)
+    if might_measure and len(might_measure) == len(pixels):
+        shown.append(np.logical_or.reduce(might_measure))
+    if raster.alpha is not None:
+        shown.append(handle.read(raster.alpha, window=place) > 0)
+    if raster.masked:
+        shown.append(handle.read_masks(raster.bands[0], window=place) > 0)
+    if not shown:
+        return None
+    valid: Bool[np.ndarray, 'h w'] = np.logical_and.reduce(shown)
+    return None if valid.all() else valid
+
+
+def _as_stored(nodata: float, dtype: np.dtype[Any]) -> Any:
+    if dtype.kind != 'f':
+        return nodata  # compared as numbers: 300 is not a value of uint8, and matches none
+    with np.errstate(over='ignore'):
+        return dtype.type(nodata)
+
+
+def _needed(positions: Positions, height: int, width: int) -> Window | None:
+    """The block of a source that the pixels of a window touch; None for none of it."""
+    inside = positions.inside(height, width)
+    whole = bool(inside.all())
+    if not whole and not inside.any():
+        return None
+    bounds = []
+    for places, sides, length in (
+        (positions.rows, positions.heights, height),
+        (positions.cols, positions.widths, width),
+    ):
+        here = places if whole else places[inside]
+        side = 1 if sides is None else -(-int(sides.max()) // FRACTIONS)
+        low = int(here.min()) // FRACTIONS - side // 2 - 1
+        high = int(here.max()) // FRACTIONS + side // 2 + 2
+        bounds.append((max(low, 0), min(high, length)))
+    (top, bottom), (left, right) = bounds
+    return Window(0, top, left, bottom - top, right - left)
+
+
+def _pieces(raster: Raster, native: Raster, window: Window) -> list[Window]:
+    """Parts of a window of a resampled raster that take source blocks of a bounded size."""
+    source_px = native.height * native.width / (raster.height * raster.width)
+    side = int(min(max((_MOST_SOURCE_PX / max(source_px, 1)) ** 0.5, 16), _PIECE_PX))
+    if max(window.height, window.width) <= side:
+        return [window]
+    bottom, right = window.stop
+    return [
+        Window(window.scene, row, col, min(side, bottom - row), min(side, right - col))
+        for row in range(window.row, bottom, side)
+        for col in range(window.col, right, side)
+    ]
+
+
+def _inside(raster: Raster, window: Window) -> tuple[slice, slice]:
+    """The part of a window that lies in its raster, in the window's own pixels."""
+    bottom, right = window.stop
+    rows = slice(max(-window.row, 0), window.height - max(bottom - raster.height, 0))
+    cols = slice(max(-window.col, 0), window.width - max(right - raster.width, 0))
+    return rows, cols
+
+
+def _part(window: Window, rows: slice, cols: slice) -> Window:
+    return Window(
+        window.scene,
+        window.row + rows.start,
+        window.col + cols.start,
+        rows.stop - rows.start,
+        cols.stop - cols.start,
+    )
+
+
+def _close(handles: OrderedDict[str, rasterio.DatasetReader]) -> None:
+    while handles:
+        handles.popitem()[1].close()

@@ -1,0 +1,224 @@
+"""The one resampler: area averages where pixels become larger, bilinear where they do not.
+
+A pixel takes the average of the source over a box around its centre, as wide and high as the pixel
+itself but never smaller than a pixel of the source. The average over a box of one pixel is bilinear
+interpolation, so one formula serves both. Pixels without data have no weight. Boxes begin and end
+at multiples of 1/256 pixel: weights of whole numbers are exact, and a value depends on nothing but
+its own place.
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int32, Shaped
+
+from crossearth.rasters.positions import FRACTIONS, Positions
+
+__all__ = ['resample_box', 'resample_nearest']
+
+_WIDE = frozenset({'int32', 'uint32', 'int64', 'uint64', 'float64'})  # more digits than float32
+_SHIFT = 8  # FRACTIONS is 2 to the power of it
+_MOST_TAPS = 1 << 22  # source pixels that are weighted at a time
+_EXACT_SIZE = (1 << 11) - 1  # up to here, coordinates of 1/256 pixel are exact in float32
+
+
+def resample_box(
+    pixels: Shaped[np.ndarray, 'c a b'],
+    valid: Bool[np.ndarray, 'a b'] | None,
+    positions: Positions,
+    *,
+    top: int,
+    left: int,
+) -> tuple[Shaped[np.ndarray, 'c h w'], Bool[np.ndarray, 'h w'] | None]:
+    """Averages over the boxes of pixels.
+
+    Args:
+        pixels: A block of the source that holds all that the boxes touch, where there is any.
+        valid: Which of its pixels hold data; None for all.
+        positions: Where the pixels lie in the source.
+        top: Row of the source that the block starts at.
+        left: Column of the source that it starts at.
+
+    Returns:
+        Averages in the type of the block, rounded for whole numbers (halves to even), 0 without
+        data; and which pixels hold data: those that touch any, or, where they are not larger than
+        a pixel of the source, those whose centre lies on one that does. None for all.
+    """
+    height, width = pixels.shape[1:]
+    cols = positions.cols - np.int32(left * FRACTIONS)
+    rows = positions.rows - np.int32(top * FRACTIONS)
+    finer = positions.widths is None and positions.heights is None
+    everywhere = _all_within(cols, width) and _all_within(rows, height)
+    if finer and everywhere and valid is None and _is_fast(pixels):
+        return _bilinear(pixels, cols, rows), None
+    sums = _weighted_sums(pixels, valid, cols, rows, positions)
+    weights = sums[..., -1:]
+    if everywhere and valid is None:
+        shown = None
+    elif finer:
+        shown = torch.from_numpy(_within(cols, width) & _within(rows, height))
+        if valid is not None:
+            shown &= torch.from_numpy(_nearest(valid, cols, rows))
+    else:
+        shown = torch.from_numpy(_within(cols, width) & _within(rows, height)) & (
+            weights[..., 0] > 0
+        )
+    averages = sums[..., :-1].div_(weights).permute(2, 0, 1)
+    if shown is not None:
+        averages = torch.where(shown, averages, 0)
+    if pixels.dtype.kind in 'iu':
+        averages = averages.round()
+    image = np.empty(averages.shape, pixels.dtype)
+    np.copyto(image, averages.numpy(), casting='unsafe')
+    return image, None if shown is None or bool(shown.all()) else shown.numpy()
+
+
+def resample_nearest(
+    values: Shaped[np.ndarray, 'a b'], positions: Positions, *, top: int, left: int
+) -> Shaped[np.ndarray, 'h w']:
+    """The value of the source pixel that each pixel centre lies in.
+
+    Args:
+        values: A block of the source.
+        positions: Where the pixels lie in the source.
+        top: Row of the source that the block starts at.
+        left: Column of the source that it starts at.
+
+    Returns:
+        Values; those of the nearest edge outside the block.
+    """
+    return _nearest(
+        values,
+        positions.cols - np.int32(left * FRACTIONS),
+        positions.rows - np.int32(top * FRACTIONS),
+    )
+
+
+def _nearest(
+    values: Shaped[np.ndarray, 'a b'],
+    cols: Int32[np.ndarray, 'h w'],
+    rows: Int32[np.ndarray, 'h w'],
+) -> Shaped[np.ndarray, 'h w']:
+    height, width = values.shape
+    at_rows = np.clip(rows // FRACTIONS, 0, height - 1)
+    at_cols = np.clip(cols // FRACTIONS, 0, width - 1)
+    found: Shaped[np.ndarray, 'h w'] = np.take(values, at_rows * width + at_cols)
+    return found
+
+
+def _within(places: Int32[np.ndarray, 'h w'], length: int) -> Bool[np.ndarray, 'h w']:
+    inside: Bool[np.ndarray, 'h w'] = (places >= 0) & (places < length * FRACTIONS)
+    return inside
+
+
+def _all_within(places: Int32[np.ndarray, 'h w'], length: int) -> bool:
+    return bool(places.min() >= 0 and places.max() < length * FRACTIONS)
+
+
+def _is_fast(pixels: Shaped[np.ndarray, 'c a b']) -> bool:
+    """Whether float32 holds every weighted sum of these pixels exactly."""
+    return pixels.dtype == np.uint8 and max(pixels.shape[1:]) <= _EXACT_SIZE
+
+
+def _bilinear(
+    pixels: Shaped[np.ndarray, 'c a b'],
+    cols: Int32[np.ndarray, 'h w'],
+    rows: Int32[np.ndarray, 'h w'],
+) -> Shaped[np.ndarray, 'c h w']:
+    """Averages over boxes of one pixel, for whole blocks of bytes, by torch's kernel.
+
+    The block stands in a square whose side is a power of two, so that the way into the kernel's
+    coordinates, from -1 to 1, and back is exact.
+    """
+    channels, height, width = pixels.shape
+    side = 1 << max(height, width).bit_length()
+    square = torch.empty((1, channels, side, side))
+    square[0, :, :height, :width] = torch.from_numpy(pixels)
+    # What lies next to the block has no weight, but 0 times NaN would be NaN.
+    square[0, :, height, : width + 1] = 0
+    square[0, :, :height, width] = 0
+    flow = torch.empty((1, *cols.shape, 2))
+    half = FRACTIONS // 2
+    for axis, (places, length) in enumerate(((cols, width), (rows, height))):
+        flow[0, ..., axis] = torch.from_numpy(places)
+        if places.min() < half or places.max() > length * FRACTIONS - half:
+            # Beyond the centres of the border pixels, these are the only ones with weight.
+            flow[0, ..., axis].clamp_(half, length * FRACTIONS - half)
+    flow *= 2 / (FRACTIONS * side)
+    flow -= 1
+    sampled = F.grid_sample(square, flow, align_corners=False)[0]
+    result: Shaped[np.ndarray, 'c h w'] = sampled.round_().to(torch.uint8).numpy()
+    return result
+
+
+def _weighted_sums(
+    pixels: Shaped[np.ndarray, 'c a b'],
+    valid: Bool[np.ndarray, 'a b'] | None,
+    cols: Int32[np.ndarray, 'h w'],
+    rows: Int32[np.ndarray, 'h w'],
+    positions: Positions,
+) -> Float[torch.Tensor, 'h w d']:
+    """Sums over boxes, in source pixels: of each band, and, last, of the pixels with data."""
+    channels, height, width = pixels.shape
+    kind = torch.float64 if pixels.dtype.name in _WIDE else torch.float32
+    # One row per source pixel: its values, and whether it holds data.
+    table = torch.ones((height, width, channels + 1), dtype=kind)
+    table[..., :channels] = torch.from_numpy(
+        pixels.astype(_plain(pixels.dtype), copy=False)
+    ).permute(1, 2, 0)
+    if valid is not None:
+        table[torch.from_numpy(~valid)] = 0
+    table = table.reshape(height * width, channels + 1)
+    sums = torch.empty((cols.size, channels + 1), dtype=kind)
+    axes = [
+        _Axis(rows.reshape(-1), positions.heights, height),
+        _Axis(cols.reshape(-1), positions.widths, width),
+    ]
+    step = max(_MOST_TAPS // (axes[0].taps * axes[1].taps), 1)
+    inner = torch.arange(axes[0].taps, dtype=torch.int32)[:, None] * width + torch.arange(
+        axes[1].taps, dtype=torch.int32
+    )
+    for start in range(0, cols.size, step):
+        part = slice(start, start + step)
+        (first_rows, row_weights), (first_cols, col_weights) = (axis.boxes(part) for axis in axes)
+        indexes = (first_rows * width + first_cols)[:, None] + inner.reshape(-1)
+        weights = (row_weights[:, :, None] * col_weights[:, None, :]).reshape(indexes.shape)
+        sums[part] = F.embedding_bag(
+            indexes, table, mode='sum', per_sample_weights=weights.to(kind)
+        )
+    return sums.reshape(*cols.shape, channels + 1)
+
+
+class _Axis:
+    """Boxes along one axis of a block of `length` source pixels."""
+
+    def __init__(
+        self, places: Int32[np.ndarray, ' n'], sides: Int32[np.ndarray, 'h w'] | None, length: int
+    ) -> None:
+        self._places = torch.from_numpy(places)
+        self._sides = None if sides is None else torch.from_numpy(sides.reshape(-1))
+        self._length = length
+        widest = FRACTIONS if sides is None else int(sides.max())
+        self.taps = min(-(-widest // FRACTIONS) + 1, length)
+
+    def boxes(self, part: slice) -> tuple[Int32[torch.Tensor, ' n'], Float[torch.Tensor, 'n t']]:
+        """First source pixels of the boxes, and how much of each pixel from there lies within."""
+        places = self._places[part]
+        sides = FRACTIONS if self._sides is None else self._sides[part]
+        half = FRACTIONS // 2 if self._sides is None else self._sides[part] // 2
+        low = places - half
+        first = (low >> _SHIFT).clamp_(0, self._length - self.taps)
+        start = (low - (first << _SHIFT)).float().div_(FRACTIONS)
+        stop = (low + sides - (first << _SHIFT)).float().div_(FRACTIONS)
+        weights = torch.empty((len(places), self.taps))
+        for tap in range(self.taps):
+            # The part of [start, stop] within [tap, tap + 1]: nothing lies outside of the block.
+            torch.sub((stop - tap).clamp_(0, 1), (start - tap).clamp_(0, 1), out=weights[:, tap])
+        return first, weights
+
+
+def _plain(dtype: np.dtype) -> np.dtype:
+    """A type that torch converts: it knows unsigned integers of more than 8 bits by name only."""
+    return np.dtype(
+        {'uint16': 'int32', 'uint32': 'int64', 'uint64': 'float64'}.get(dtype.name, dtype.name)
+    )

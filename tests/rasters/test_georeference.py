@@ -1,0 +1,25 @@
+import math
+
+import pytest
+from affine import Affine
+from pyproj import CRS
+
+from crossearth.rasters import Georeference, ground_gsd
+
+
+def at(crs: str, transform: Affine) -> Georeference:
+    return Georeference(CRS.from_user_input(crs).to_wkt(), transform)
+
+
+def test_ground_size_of_degrees_shrinks_with_latitude_along_the_columns_only() -> None:
+    across, down = ground_gsd(
+        at('EPSG:4326', Affine(1e-5, 0, 10, 0, -1e-5, 60)), height=10, width=10, name='a'
+    )
+    assert across == pytest.approx(1e-5 * 111_320 * math.cos(math.radians(60)), rel=5e-3)
+    assert down == pytest.approx(1e-5 * 111_412, rel=1e-3)
+
+
+def test_web_mercator_is_larger_than_the_ground() -> None:
+    y = 6_378_137 * math.log(math.tan(math.pi / 4 + math.radians(60) / 2))
+    size = ground_gsd(at('EPSG:3857', Affine(1, 0, 0, 0, -1, y)), height=2, width=2, name='a')
+    assert size == pytest.approx((0.5, 0.5), rel=5e-3)
