@@ -49,7 +49,7 @@ def to_unit(
     narrow = image.dtype.itemsize <= 2 or image.dtype == torch.float32
     if out is None:
         out = torch.empty(image.shape, dtype=torch.float32, device=image.device)
-    values = out.copy_(image) if narrow else image.to(torch.float64)
+    values = out.copy_(image) if narrow else image.to(torch.float64, copy=True)
     if value_range is not None:
         low, high = value_range
         values.sub_(low).div_(high - low)

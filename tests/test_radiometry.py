@@ -55,3 +55,14 @@ def test_resampling_overshoot_is_clamped() -> None:
 def test_an_empty_range_is_refused() -> None:
     with pytest.raises(ConfigError, match=r'value_range=\(4.0, 4.0\) is empty'):
         to_unit(torch.zeros(2), value_range=(4.0, 4.0))
+
+
+@pytest.mark.parametrize('dtype', [torch.uint8, torch.int32, torch.float32, torch.float64])
+def test_the_image_itself_stays_as_it_is(dtype: torch.dtype) -> None:
+    image = torch.tensor([0, 50, 100]).to(dtype)
+    made = to_unit(image, value_range=(0.0, 200.0))
+    assert made.tolist() == [0.0, 0.25, 0.5]
+    assert image.tolist() == [0, 50, 100]
+    out = torch.empty(3)
+    assert to_unit(image, value_range=(0.0, 200.0), out=out) is out
+    assert out.tolist() == [0.0, 0.25, 0.5]

@@ -288,6 +288,7 @@ def predict_scene(
                 bring_back(
                     made,
                     native,
+                    scene.raster,
                     opened.layers,
                     paths,
                     are_logits=job.network.gives_logits,

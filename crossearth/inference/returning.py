@@ -14,7 +14,8 @@ from crossearth.geometry import Window
 from crossearth.inference.products import Product, render_rows
 from crossearth.inference.scene import OpenScene
 from crossearth.inference.writer import BLOCK_PX, Layer, Piece, RasterWriter
-from crossearth.rasters.georeference import PixelsToGround, Points, apply_affine, known_crs
+from crossearth.rasters import Raster
+from crossearth.rasters.georeference import PixelsToGround, Points, apply_affine
 from crossearth.rasters.positions import FRACTIONS, Positions, positions_of
 
 __all__ = ['bring_back']
@@ -26,6 +27,7 @@ _LEAST_WEIGHT = 1e-3  # of the four pixels around: less says nothing about what 
 def bring_back(
     made: Mapping[Product, Path],
     scene: OpenScene,
+    grid: Raster,
     layers: Mapping[Product, Layer],
     paths: Mapping[Product, Path],
     *,
@@ -42,6 +44,7 @@ def bring_back(
     Args:
         made: Rasters on the model's grid, those of `layers` or `'scores'`.
         scene: The scene, on its own grid.
+        grid: The scene as the model saw it.
         layers: What is asked for.
         paths: Where it goes.
         are_logits: Whether scores are logits.
@@ -68,7 +71,7 @@ def bring_back(
         rasters = {
             product: stack.enter_context(rasterio.open(path)) for product, path in made.items()
         }
-        for block, valid, positions in _placed_blocks(scene, next(iter(rasters.values()))):
+        for block, valid, positions in _placed_blocks(scene, grid):
             if 'scores' in rasters:
                 scores, known = _interpolated(rasters['scores'], positions)
                 parts = render_rows(
@@ -89,12 +92,12 @@ def bring_back(
 
 
 def _placed_blocks(
-    scene: OpenScene, raster: DatasetReader
+    scene: OpenScene, grid: Raster
 ) -> Iterator[tuple[Window, Bool[np.ndarray, 'h w'], Positions]]:
     """Blocks of the scene: where they have data, and where the model's grid has their pixels."""
-    crs = known_crs(raster.crs.to_wkt())
-    to_ground = PixelsToGround(scene.georeference, crs, name=scene.name)
-    to_model = ~raster.transform
+    assert grid.crs is not None
+    to_ground = PixelsToGround(scene.georeference, grid.crs, name=scene.name)
+    to_model = ~grid.transform
 
     def pixel_map(cols: Float64[np.ndarray, ' n'], rows: Float64[np.ndarray, ' n']) -> Points:
         return apply_affine(to_model, *to_ground(cols, rows))
@@ -109,7 +112,7 @@ def _placed_blocks(
                 valid = np.ones((rows, width), bool)
             for left in range(0, width, BLOCK_PX):
                 block = Window(0, row, col + left, rows, min(BLOCK_PX, width - left))
-                positions = positions_of(pixel_map, block, height=raster.height, width=raster.width)
+                positions = positions_of(pixel_map, block, height=grid.height, width=grid.width)
                 yield block, valid[:, left : left + block.width], positions
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float32, Shaped
 from crossearth.errors import ConfigError, SceneError
 from crossearth.geometry import Window
 from crossearth.radiometry import to_unit
-from crossearth.rasters import Alpha, Raster, RasterReader, describe_raster
+from crossearth.rasters import Alpha, Georeference, Raster, RasterReader, describe_raster
 
 __all__ = ['OnReadError', 'OpenScene', 'RowBuffer', 'describe_scene']
 
@@ -65,6 +65,8 @@ class OpenScene:
         self.bands = raster.bands
         self.dtype = np.dtype(raster.dtype)
         self.georeference = raster.georeference
+        if raster.native is not None and raster.crs is not None:
+            self.georeference = Georeference(raster.crs.to_wkt(), raster.transform)
         self.lost: set[Window] = set()
         self._reader = RasterReader(lose=self.lost.add if on_read_error == 'nodata' else None)
         self._file_block_hw = self._reader.block_hw(raster)
@@ -134,11 +136,10 @@ class OpenScene:
     def scale(
         self,
         values: Shaped[np.ndarray, 'c h w'],
-        valid: Bool[np.ndarray, 'h w'] | None,
         *,
         out: Float32[np.ndarray, 'c h w'],
     ) -> None:
-        """What a model sees of pixels: float32 in [0, 1], and 0 where there are no data.
+        """What a model sees of pixels: float32 in [0, 1].
 
         Raises:
             ConfigError: If values lie outside [0, 1] and no `value_range` was given.
@@ -148,8 +149,6 @@ class OpenScene:
             to_unit(image, value_range=self.raster.value_range, out=torch.from_numpy(out))
         except ConfigError as error:
             raise ConfigError(f'{self.name}: {error}') from error
-        if valid is not None:
-            out[:, ~valid] = 0.0
 
 
 class RowBuffer:

@@ -231,8 +231,7 @@ def _read_windows(
             if not window_valid.any():
                 continue
             image = stage.images[len(stage.places)].numpy()
-            everywhere = bool(window_valid.all())
-            scene.scale(values[:, :, across], None if everywhere else window_valid, out=image)
+            scene.scale(values[:, :, across], out=image)
             stage.places.append((row_index, col_index))
             if len(stage.places) == stage.images.shape[0]:
                 yield stage

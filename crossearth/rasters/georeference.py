@@ -291,8 +291,8 @@ def _between(source: CRS, target: CRS, *, own: CRS, name: str) -> Transformer:
         return transformer_between(source, target)
     except ProjError as error:
         raise ConfigError(
-            f'{name}: its CRS, {own.name}, is not tied to the globe ({error}): georeference it first, '
-            'or leave gsd_m out'
+            f'{name}: its CRS, {own.name}, is not tied to the globe ({error}): georeference it '
+            'first, or leave gsd_m out'
         ) from error
 
 

@@ -66,7 +66,7 @@ class Raster:
 
     @property
     def black(self) -> float:
-        """The value that becomes 0, which pixels without data are given."""
+        """The value that pixels without data are given: the one that becomes 0, or the nearest."""
         if self.value_range is None:
             return 0.0
         low = self.value_range[0]

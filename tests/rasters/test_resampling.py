@@ -99,8 +99,8 @@ def test_positions_are_those_of_the_projection(write_raster, place):
 def test_images_are_those_of_gdals_warper(write_raster, place):
     """GDAL takes the average of larger pixels, and interpolates smaller ones.
 
-    Values differ by what 0.03 pixel moves them: positions are interpolated to within 0.01 pixel, and
-    averages of turned pixels are taken over boxes that are turned differently.
+    Values differ by what 0.03 pixel moves them: positions are interpolated to within 0.01 pixel,
+    and averages of turned pixels are taken over boxes that are turned differently.
     """
     crs, transform, gsd_m = (PLACES | SEAM)[place]
     rows, cols = np.mgrid[:HEIGHT, :WIDTH]
