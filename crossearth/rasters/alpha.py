@@ -25,8 +25,8 @@ Alpha = Literal['auto', 'mask', 'image']
 _BLOCKS = 16  # that are looked at, spread over the file
 _BLOCK_PX = 1024
 _MOST_BLOCKS = 256
-_FEW_BETWEEN = 0.02  # smoothed borders of a mask
-_MANY_BETWEEN = 0.2  # a measured band, much of it saturated or in the shade
+_FEW_BETWEEN = 0.02  # of values above 0: the smoothed borders of a mask
+_MANY_BETWEEN = 0.2  # a measured band, much of it saturated
 
 
 def hides_pixels(path: str | os.PathLike[str], band: int, alpha: Alpha) -> bool:
@@ -62,7 +62,7 @@ def hides_pixels(path: str | os.PathLike[str], band: int, alpha: Alpha) -> bool:
     elif between >= _MANY_BETWEEN:
         return False
     else:
-        seen = f'between its least and greatest value in {100 * between:.0f} % of the pixels'
+        seen = f'{100 * between:.0f} % of those above 0 are below the largest'
     raise ConfigError(
         f'{os.fspath(path)}: the file calls band {band} alpha, and its values do not tell whether '
         f"it is ({seen}): pass alpha='mask' if it says where there are data, or alpha='image' if "
@@ -71,25 +71,24 @@ def hides_pixels(path: str | os.PathLike[str], band: int, alpha: Alpha) -> bool:
 
 
 def _look(source: DatasetReader, band: int) -> tuple[float | None, bool]:
-    """Share of values between 0 and the largest, None if all are 0; and what other bands hold."""
+    """Share of values below the largest among those above 0, if any; whether others hold data."""
     largest = (
         1.0
         if source.dtypes[band - 1].startswith('float')
         else np.iinfo(source.dtypes[band - 1]).max
     )
-    total = between = 0
-    others_hold_data = any_shown = False
+    above = between = 0
+    others_hold_data = False
     others = [i for i in source.indexes if i != band]
     for number, window in enumerate(_spread_blocks(source, band)):
-        if number >= (_BLOCKS if any_shown else _MOST_BLOCKS):
+        if number >= (_BLOCKS if above else _MOST_BLOCKS):
             break
         values = source.read(band, window=window)
-        total += values.size
+        above += int(np.count_nonzero(values))
         between += int(np.count_nonzero((values > 0) & (values < largest)))
-        any_shown |= bool(values.any())
-        if not any_shown and not others_hold_data:
+        if not above and not others_hold_data:
             others_hold_data = bool(source.read(others, window=window).any())
-    return (between / total if any_shown else None), others_hold_data
+    return (between / above if above else None), others_hold_data
 
 
 def _spread_blocks(source: DatasetReader, band: int) -> Iterator[RasterWindow]:

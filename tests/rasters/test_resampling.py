@@ -5,6 +5,8 @@ import pytest
 import rasterio
 import torch
 from affine import Affine
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pyproj import Geod, Transformer
 from rasterio.enums import Resampling
 from rasterio.warp import reproject
@@ -14,7 +16,8 @@ from crossearth.errors import ConfigError
 from crossearth.geometry import Window
 from crossearth.labels import ISPRS
 from crossearth.rasters import RasterReader, describe_raster, resampled
-from crossearth.rasters.positions import FRACTIONS
+from crossearth.rasters.positions import FRACTIONS, Positions
+from crossearth.rasters.resampling import resample_box
 
 HEIGHT, WIDTH = 300, 340
 ROTATED = Affine.translation(500_000, 4_000_000) @ Affine.rotation(20) @ Affine.scale(2, -2)
@@ -262,3 +265,100 @@ def test_the_real_scenes_of_many_grids_lie_where_gdal_puts_them(real_data):
         view = resampled(raster, 1.3 * native_gsd(raster))
         window = Window(0, view.height // 4, view.width // 4, 128, 128)
         assert abs(positions(view, window) - exact_positions(view, window)).max() < 0.02
+
+
+def boxes(seed, side, *, height=40, width=50, window=(17, 23)):
+    """Positions at random places, turned a little, that overhang a source here and there."""
+    rng = np.random.default_rng(seed)
+    rows, cols = np.mgrid[: window[0], : window[1]] + 0.5
+    turn = rng.uniform(-0.4, 0.4)
+    step = max(side, 0.3)
+    at = [
+        rng.uniform(-3, 20) + step * (cols * np.cos(turn) - rows * np.sin(turn)),
+        rng.uniform(-3, 15) + step * (cols * np.sin(turn) + rows * np.cos(turn)),
+    ]
+    cols, rows = (np.rint(np.clip(p, -1e4, 1e4) * FRACTIONS).astype(np.int32) for p in at)
+    sides = None if side <= 1 else np.full(window, round(side * FRACTIONS), np.int32)
+    return Positions(cols, rows, sides, sides)
+
+
+def average_by_definition(pixels, valid, positions):
+    """Each box by itself, in whole numbers and fractions of them, slowly."""
+    height, width = pixels.shape[1:]
+    image = np.zeros((len(pixels), *positions.cols.shape))
+    shown = np.zeros(positions.cols.shape, bool)
+    for i in np.ndindex(shown.shape):
+        col, row = int(positions.cols[i]), int(positions.rows[i])
+        if not (0 <= col < width * FRACTIONS and 0 <= row < height * FRACTIONS):
+            continue
+        side = FRACTIONS if positions.widths is None else int(positions.widths[i])
+        weights = np.zeros((height, width), np.int64)
+        low = [place - side // 2 for place in (row, col)]
+        for r in range(
+            max(low[0] // FRACTIONS, 0), min((low[0] + side - 1) // FRACTIONS + 1, height)
+        ):
+            for c in range(
+                max(low[1] // FRACTIONS, 0), min((low[1] + side - 1) // FRACTIONS + 1, width)
+            ):
+                covered = [
+                    min(start + side, (at + 1) * FRACTIONS) - max(start, at * FRACTIONS)
+                    for start, at in zip(low, (r, c), strict=True)
+                ]
+                weights[r, c] = covered[0] * covered[1] * bool(valid[r, c])
+        nearest = bool(valid[row // FRACTIONS, col // FRACTIONS])
+        shown[i] = nearest if positions.widths is None else weights.any()
+        if shown[i]:
+            image[:, *i] = (pixels * weights).sum(axis=(1, 2)) / weights.sum()
+    return image, shown
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    side=st.sampled_from([0.4, 1.0, 1.3, 2.0, 3.7]),
+    dtype=st.sampled_from(['uint8', 'uint16', 'int16', 'int32', 'float32', 'float64']),
+    holes=st.booleans(),
+)
+def test_pixels_are_averages_over_boxes_by_definition(seed, side, dtype, holes):
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, 250, (2, 40, 50)).astype(dtype)
+    valid = rng.random((40, 50)) > 0.2 if holes else np.ones((40, 50), bool)
+    positions_ = boxes(seed, side)
+    got, shown = resample_box(pixels, valid if holes else None, positions_, top=0, left=0)
+    expected, known = average_by_definition(pixels.astype(np.float64), valid, positions_)
+    np.testing.assert_array_equal(np.ones(known.shape, bool) if shown is None else shown, known)
+    if pixels.dtype.kind == 'f':
+        # at most 25 terms of at most 250 are summed in float32
+        limit = 250 * 25 * np.finfo(np.float32).eps
+        assert abs(got - np.where(known, expected, 0)).max() < limit
+    else:
+        whole = np.rint(expected)
+        tied = abs(abs(expected - np.floor(expected)) - 0.5) < 1e-3  # the last bit decides
+        assert (got == np.where(known, whole, 0))[:, ~tied.any(axis=0)].all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    side=st.sampled_from([0.3, 0.7, 1.0]),
+    top=st.integers(0, 9),
+    left=st.integers(0, 9),
+)
+def test_the_fast_path_for_bytes_gives_the_same_bytes(seed, side, top, left):
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, 256, (3, 40, 50), np.uint8)
+    positions_ = boxes(seed, side)
+    inside = positions_.inside(40, 50)
+    rows, cols = (
+        np.where(inside, plane, FRACTIONS * 20) for plane in (positions_.rows, positions_.cols)
+    )
+    positions_ = Positions(cols, rows, None, None)
+    block = pixels[:, top:, left:]
+    near = (rows >= (top + 1) * FRACTIONS) & (cols >= (left + 1) * FRACTIONS)
+    positions_ = Positions(
+        np.where(near, cols, FRACTIONS * 20), np.where(near, rows, FRACTIONS * 20), None, None
+    )
+    fast, _ = resample_box(block, None, positions_, top=top, left=left)
+    # told that every pixel holds data, instead of knowing it, the general way is taken
+    plain, _ = resample_box(pixels, np.ones((40, 50), bool), positions_, top=0, left=0)
+    np.testing.assert_array_equal(fast, plain)
