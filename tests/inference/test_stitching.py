@@ -1,4 +1,3 @@
-import math
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ from hypothesis import strategies as st
 from crossearth.errors import ConfigError
 from crossearth.inference.grid import Grid, Unit
 from crossearth.inference.stitching import Stitcher, most_likely
-from tests.inference.test_grid import grids
+from tests.inference.test_grid import grids, most_at_once
 from tests.rounding import rounding_error
 
 
@@ -50,15 +49,6 @@ def test_ring_of_rows_equals_a_sum_over_the_whole_scene(
     # of up to n windows at a pixel; both weights and their product are rounded as well
     atol = rounding_error(most_at_once(grid) + 3)
     torch.testing.assert_close(torch.cat(given_back, 1).double(), expected, rtol=0, atol=atol)
-
-
-def most_at_once(grid: Grid) -> int:
-    """The largest number of windows that lie on one pixel."""
-    axes = zip((grid.row_starts, grid.col_starts), grid.tile_hw, strict=True)
-    return math.prod(
-        max(sum(last - size < start <= last for start in starts) for last in starts)
-        for starts, size in axes
-    )
 
 
 def labels_of(scores: torch.Tensor, dtype: torch.dtype = torch.uint8) -> torch.Tensor:
