@@ -20,9 +20,18 @@ PLACE = Affine(0.5, 0, 400_000, 0, -0.5, 5_800_000)
 DATA = Path(os.environ.get('CROSSEARTH_TEST_DATA', '../shared/data'))
 
 # The default run tries the same examples every time. `--hypothesis-profile=random` searches, and
-# `--hypothesis-seed=…` repeats a search. Neither keeps a database: a checkout stays as it is.
-hypothesis.settings.register_profile('fixed', deadline=None, database=None, derandomize=True)
-hypothesis.settings.register_profile('random', deadline=None, database=None, print_blob=True)
+# `--hypothesis-seed=…` repeats a search. Neither keeps a database, for a checkout stays as it is,
+# and neither looks at the clock, for the machine may be busy. All that matters is set, since
+# hypothesis has other defaults where the variable CI is set.
+for _name, _fixed in (('fixed', True), ('random', False)):
+    hypothesis.settings.register_profile(
+        _name,
+        derandomize=_fixed,
+        deadline=None,
+        database=None,
+        print_blob=True,
+        suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    )
 hypothesis.settings.load_profile('fixed')
 
 

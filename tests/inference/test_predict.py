@@ -28,7 +28,7 @@ type OneHot = Callable[[int], Callable[[Tensor], Tensor]]
 HAS_ONE_HOT = settings(
     deadline=None,
     max_examples=25,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 
