@@ -1,19 +1,91 @@
-"""Fixtures that several rooms share."""
+"""Fixtures that several rooms share, and where chance comes from while the tests run."""
 
+import gc
 import os
+import random
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import jaxtyping
 import numpy as np
 import pytest
 import rasterio
+import torch
 from affine import Affine
 from rasterio.errors import NotGeoreferencedWarning
 
 PLACE = Affine(0.5, 0, 400_000, 0, -0.5, 5_800_000)
 DATA = Path(os.environ.get('CROSSEARTH_TEST_DATA', '../shared/data'))
+
+# The default run tries the same examples every time. `--hypothesis-profile=random` searches, and
+# `--hypothesis-seed=…` repeats a search. Neither keeps a database, for a checkout stays as it is,
+# and neither looks at the clock, for the machine may be busy. All that matters is set, since
+# hypothesis has other defaults where the variable CI is set.
+for _name, _fixed in (('fixed', True), ('random', False)):
+    hypothesis.settings.register_profile(
+        _name,
+        derandomize=_fixed,
+        deadline=None,
+        database=None,
+        print_blob=True,
+        suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    )
+hypothesis.settings.load_profile('fixed')
+
+
+class _TorchRandom:
+    """Torch's global generator, in the form that hypothesis seeds before every example."""
+
+    seed = staticmethod(torch.manual_seed)
+    getstate = staticmethod(torch.get_rng_state)
+    setstate = staticmethod(torch.set_rng_state)
+
+
+_TORCH_RANDOM = _TorchRandom()  # hypothesis itself holds no reference
+hypothesis.register_random(_TORCH_RANDOM)
+
+
+def _seed_global_generators() -> None:
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002 -- the global state is what libraries draw from
+    torch.manual_seed(0)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_make_collect_report() -> None:
+    """What a module draws when it is imported does not depend on the modules before it."""
+    _seed_global_generators()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_fixture_setup() -> None:
+    """What a fixture draws does not depend on the test that needs it first."""
+    _seed_global_generators()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call() -> None:
+    """What a test draws does not depend on the tests before it."""
+    _seed_global_generators()
+
+
+def pytest_collection_finish() -> None:
+    """Spare what was imported from `gc.collect`, which then takes milliseconds."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    """Let the interpreter free everything at its end, as libraries expect."""
+    gc.unfreeze()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown() -> None:
+    """Free what a test leaves: trainer, task and networks refer to each other in circles."""
+    gc.collect()
 
 
 @pytest.fixture(scope='session', autouse=True)

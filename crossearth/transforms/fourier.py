@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Complex64, Float, Num
+from jaxtyping import Bool, Complex, Float, Num
 from torch import Tensor
 
 from crossearth.errors import BandError, ConfigError, ShapeError
@@ -152,11 +152,11 @@ class FourierStyle(StyleInjection):
         return mix_amplitudes(image.float(), amplitudes, drawn['alpha']).to(image.dtype)
 
 
-def low_frequencies(image: Float[Tensor, 'n c h w'], cutoff: int) -> Complex64[Tensor, 'n c k l']:
+def low_frequencies(image: Float[Tensor, 'n c h w'], cutoff: int) -> Complex[Tensor, 'n c k l']:
     """The lowest frequencies of an image's Fourier transform, divided by its number of pixels.
 
     Args:
-        image: Any real images, float32.
+        image: Any real images, float32 or float64; the transform has the same precision.
         cutoff: Largest number of cycles per image K, below half of either side.
 
     Returns:
@@ -171,8 +171,8 @@ def low_frequencies(image: Float[Tensor, 'n c h w'], cutoff: int) -> Complex64[T
         True
     """
     height, width = image.shape[-2:]
-    along_x = _waves(width, range(cutoff + 1), image.device)
-    along_y = _waves(height, range(-cutoff, cutoff + 1), image.device)
+    along_x = _waves(width, range(cutoff + 1), image)
+    along_y = _waves(height, range(-cutoff, cutoff + 1), image)
     rows = torch.complex(image @ along_x.real.T, image @ along_x.imag.T)
     return along_y @ rows / (height * width)
 
@@ -185,7 +185,7 @@ def mix_amplitudes(
     """Images with the amplitude (1 − α)·|F(x)| + α·A at low frequencies and their own phases.
 
     Args:
-        image: Real images, float32.
+        image: Real images, float32 or float64.
         amplitudes: A, moduli as `low_frequencies` orders and scales them.
         alpha: α of each sample.
 
@@ -198,17 +198,17 @@ def mix_amplitudes(
     change = torch.polar(alpha.view(-1, 1, 1, 1) * (amplitudes - low.abs()), low.angle())
     # A real image's columns ±l are conjugates: l = 0 counts once, the others twice.
     change[..., 1:] *= 2
-    along_x = _waves(width, range(cutoff + 1), image.device)
-    along_y = _waves(height, range(-cutoff, cutoff + 1), image.device)
+    along_x = _waves(width, range(cutoff + 1), image)
+    along_y = _waves(height, range(-cutoff, cutoff + 1), image)
     rows = along_y.conj().T @ change
     return image + rows.real @ along_x.real + rows.imag @ along_x.imag
 
 
-def _waves(length: int, cycles: range, device: torch.device) -> Complex64[Tensor, 'k length']:
-    """Rows exp(−2πi·k·n/length); the product k·n is taken modulo length, exactly."""
+def _waves(length: int, cycles: range, image: Tensor) -> Complex[Tensor, 'k length']:
+    """Rows exp(−2πi·k·n/length) for an image; k·n is taken modulo length, exactly."""
     turns = torch.outer(torch.tensor(cycles), torch.arange(length)) % length
     angle = turns.double() * (-2 * math.pi / length)
-    return torch.polar(torch.ones_like(angle), angle).to(torch.complex64).to(device)
+    return torch.polar(torch.ones_like(angle), angle).to(image.device, image.dtype.to_complex())
 
 
 def _cutoff(cycles: float, image_hw: tuple[int, int]) -> int:
