@@ -10,18 +10,18 @@ from typing import Any, Literal
 from torch import nn
 
 from crossearth.errors import ConfigError
+from crossearth.models.adapters.geospatial import GeospatialSemanticExtractor, Injector
+from crossearth.models.adapters.rein import LoRARein
+from crossearth.models.backbones.dinov2 import dinov2_vit
+from crossearth.models.backbones.pyramid import TimmPyramid
+from crossearth.models.backbones.rein_vit import ReinViT
+from crossearth.models.backbones.rvsa import load_mtp, rvsa_vit_large
 from crossearth.models.crossearth import CrossEarth
-from crossearth.models.dinov2 import dinov2_vit
-from crossearth.models.fpn import FPNDecoder
-from crossearth.models.geospatial import GeospatialSemanticExtractor, Injector
-from crossearth.models.mask2former import Mask2FormerDecoder
+from crossearth.models.decoders.fpn import FPNDecoder
+from crossearth.models.decoders.mask2former import Mask2FormerDecoder
+from crossearth.models.decoders.restorer import LinearRestorer, MultiStageASPP, SharedASPP
 from crossearth.models.pretrained import check_pretrained, create_timm
-from crossearth.models.pyramid import TimmPyramid
-from crossearth.models.rein import LoRARein
-from crossearth.models.rein_vit import ReinViT
 from crossearth.models.released import CrossEarth_Weights, load_released
-from crossearth.models.restorer import LinearRestorer, MultiStageASPP, SharedASPP
-from crossearth.models.rvsa import load_mtp, rvsa_vit_large
 from crossearth.models.segmenter import IMAGENET_MEAN, IMAGENET_STD, Recipe, Segmenter
 
 __all__ = [

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from crossearth.errors import ConfigError, ShapeError
+from crossearth.models.backbones.rein_vit import ReinViT
 from crossearth.models.features import Backbone, Features
 from crossearth.models.padding import crop_to
-from crossearth.models.rein_vit import ReinViT
 from crossearth.models.segmenter import Segmenter
 
 __all__ = ['CrossEarth']

@@ -61,7 +61,8 @@ class Segmenter(nn.Module):
 
     Example:
         >>> import timm
-        >>> from crossearth.models import FPNDecoder, TimmPyramid
+        >>> from crossearth.models.backbones import TimmPyramid
+        >>> from crossearth.models.decoders import FPNDecoder
         >>> backbone = TimmPyramid(timm.create_model('resnet18'))
         >>> decoder = FPNDecoder(backbone.channels, num_classes=6, width=32)
         >>> model = Segmenter(backbone, decoder, mean=IMAGENET_MEAN, std=IMAGENET_STD)

@@ -9,22 +9,18 @@ from crossearth.errors import CheckpointError, ConfigError
 from crossearth.models import (
     CrossEarth,
     CrossEarth_Weights,
-    GeospatialSemanticExtractor,
-    Injector,
-    LoRARein,
-    Mask2FormerDecoder,
-    MaskLosses,
-    MultiStageASPP,
     ReinViT,
     crossearth_vit_base,
     crossearth_vit_large,
     crossearth_vit_small,
-    dinov2_vit,
     frozen_vit_large,
     load_model,
     rein_vit_large,
     save_model,
 )
+from crossearth.models.adapters import GeospatialSemanticExtractor, Injector, LoRARein
+from crossearth.models.backbones import dinov2_vit
+from crossearth.models.decoders import Mask2FormerDecoder, MaskLosses, MultiStageASPP
 
 
 def tiny(*, in_channels=3):

@@ -4,15 +4,10 @@ import torch
 from torch import nn
 
 from crossearth.errors import BandError, ConfigError, ShapeError
-from crossearth.models import (
-    Features,
-    FPNDecoder,
-    Segmenter,
-    TimmPyramid,
-    create_timm,
-    fpn_timm,
-    rein_vit_fpn,
-)
+from crossearth.models import Features, Segmenter, fpn_timm, rein_vit_fpn
+from crossearth.models.backbones import TimmPyramid
+from crossearth.models.decoders import FPNDecoder
+from crossearth.models.pretrained import create_timm
 
 
 class Average(nn.Module):

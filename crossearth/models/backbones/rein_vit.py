@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from crossearth.errors import ConfigError, ShapeError
+from crossearth.models.adapters.geospatial import queries_on_grid
+from crossearth.models.adapters.rein import Adapter
+from crossearth.models.backbones.xformers_attention import use_xformers
 from crossearth.models.features import Features
-from crossearth.models.geospatial import queries_on_grid
 from crossearth.models.padding import ceil_div, crop_to, pad_to_multiple
-from crossearth.models.rein import Adapter
-from crossearth.models.xformers_attention import use_xformers
 
 __all__ = ['ReinViT']
 
@@ -57,7 +57,7 @@ class ReinViT(nn.Module):
 
     Example:
         >>> import timm, torch
-        >>> from crossearth.models import LoRARein
+        >>> from crossearth.models.adapters import LoRARein
         >>> vit = timm.create_model('vit_tiny_patch16_224', depth=4, num_classes=0,
         ...                         dynamic_img_size=True)
         >>> backbone = ReinViT(vit, LoRARein(depth=4, dim=192))

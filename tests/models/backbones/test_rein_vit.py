@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from timm.models.vision_transformer import VisionTransformer
 
 from crossearth.errors import ConfigError, ShapeError
-from crossearth.models import GeospatialSemanticExtractor, Injector, LoRARein, ReinViT
+from crossearth.models import ReinViT
+from crossearth.models.adapters import GeospatialSemanticExtractor, Injector, LoRARein
 
 
 def tiny_vit(**arguments) -> VisionTransformer:
@@ -316,7 +317,7 @@ def test_xformers_gets_what_sdpa_gets(monkeypatch):
     backbone = ReinViT(other, None, attention='xformers')
     with pytest.raises(ConfigError, match=r"cannot run on cpu.*use attention='sdpa'"):
         backbone(image)
-    monkeypatch.setattr('crossearth.models.xformers_attention._DEVICE', 'cpu')
+    monkeypatch.setattr('crossearth.models.backbones.xformers_attention._DEVICE', 'cpu')
     torch.testing.assert_close(backbone(image).maps[2], expected, rtol=0.05, atol=0.05)
     with pytest.raises(ConfigError, match=r'cannot run in torch.float32'):
         backbone.float()(image.float())

@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from timm.models.vision_transformer import VisionTransformer
 
 from crossearth.errors import ConfigError
-from crossearth.models import GeospatialSemanticExtractor, Injector, LoRARein, ReinViT
+from crossearth.models import ReinViT
+from crossearth.models.adapters import GeospatialSemanticExtractor, Injector, LoRARein
 
 
 def backbone(*, patch_size=16, checkpointing=False, injected=True):

@@ -3,7 +3,7 @@ import timm
 import torch
 
 from crossearth.errors import CheckpointError, ConfigError
-from crossearth.models import convert_dinov2, dinov2_vit
+from crossearth.models.backbones import convert_dinov2, dinov2_vit
 
 
 def official(*, registers=0, dim=48, giant=False):
