@@ -1,21 +1,25 @@
 """A frozen vision transformer of timm with an adapter after each block."""
 
-import threading
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from jaxtyping import Float
-from timm.models.cait import Cait
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from crossearth.errors import ConfigError, ShapeError
+from crossearth.models.adapters.contract import Adapter, check_adapter
 from crossearth.models.adapters.geospatial import queries_on_grid
-from crossearth.models.adapters.rein import Adapter
+from crossearth.models.backbones.tokens import (
+    first_tokens,
+    fixed_size,
+    prefix_tokens,
+    transformer_blocks,
+)
 from crossearth.models.backbones.xformers_attention import use_xformers
 from crossearth.models.features import Features
 from crossearth.models.padding import ceil_div, crop_to, pad_to_multiple
@@ -34,23 +38,26 @@ class ReinViT(nn.Module):
 
     Args:
         vit: Transformer built by `timm.create_model(..., num_classes=0, dynamic_img_size=True)`.
-            It is taken over: frozen, and its blocks call the adapter from now on.
-        adapter: `LoRARein`, `Rein` or any module with their two methods; None for a frozen
-            backbone.
+            It is frozen in place.
+        adapter: `LoRARein`, `Rein` or any module that keeps the contract `Adapter`; None for a
+            frozen backbone.
         indices: The four blocks to read, increasing; by default at ⅓, ½, ⅔ and the whole depth
             (7, 11, 15, 23 of 24).
-        extractor: `GeospatialSemanticExtractor`, run once an image.
+        extractor: `GeospatialSemanticExtractor`, run once per image.
         injector: `Injector`, shared by all blocks; needs an extractor. The features of a block
             become `f + Δ_adapter(f) + injector(queries, f)`.
         attention: `'sdpa'` is torch's fused attention, as timm uses it. `'xformers'` is
             `memory_efficient_attention`, on CUDA in float16 or bfloat16, for transformers with
-            plain attention; it says so where it cannot run.
+            plain attention; an error tells where it cannot run.
         checkpointing: Keep only what enters each block, and compute the rest again in the
             backward pass: less memory for about a third more time.
+        odd_grid: How the coarsest map rounds half of an odd number of patches. `'up'` gives
+            ⌈side / 32⌉ cells, like the convolutions of other backbones; `'down'` leaves out the
+            last row or column, as the released model does.
 
     Raises:
-        ConfigError: If the model has no blocks of patch tokens, or the blocks to read or the depth
-            of the adapter do not fit.
+        ConfigError: If the model has no blocks of patch tokens, the adapter lacks part of its
+            contract, or the blocks to read or the depth of the adapter do not fit.
 
     Source:
         Rein, section 3.2; CrossEarth, section 3.1.
@@ -76,52 +83,36 @@ class ReinViT(nn.Module):
         injector: nn.Module | None = None,
         attention: Literal['sdpa', 'xformers'] = 'sdpa',
         checkpointing: bool = False,
+        odd_grid: Literal['up', 'down'] = 'up',
     ) -> None:
         super().__init__()
-        blocks = _blocks(vit)
+        blocks = transformer_blocks(vit)
         depth = len(blocks)
-        if indices is None:
-            indices = [round(depth * part) - 1 for part in (1 / 3, 1 / 2, 2 / 3, 1)]
-            indices = [max(index, 0) for index in indices]
-        in_order = all(low <= high for low, high in pairwise(indices))
-        if len(indices) != 4 or not in_order or indices[0] < 0 or indices[3] >= depth:
-            raise ConfigError(
-                f'indices {list(indices)} do not name four blocks in order: expected four of '
-                f'0 to {depth - 1}, as the transformer has {depth} blocks'
-            )
-        if adapter is not None and adapter.depth != depth:
-            raise ConfigError(
-                f'the adapter has {adapter.depth} layers, the transformer {depth} blocks: build '
-                f'the adapter with depth={depth}'
-            )
-        self.vit = vit.requires_grad_(False).eval()
+        if adapter is not None:
+            check_adapter(adapter, depth)
         if (extractor is None) != (injector is None):
             raise ConfigError('extractor and injector work together: give both, or neither of them')
+        if attention not in ('sdpa', 'xformers'):
+            raise ConfigError(f"attention is {attention!r}: expected 'sdpa' or 'xformers'")
+        if odd_grid not in ('up', 'down'):
+            raise ConfigError(f"odd_grid is {odd_grid!r}: expected 'up' or 'down'")
+        if attention == 'xformers':
+            use_xformers(blocks)
+        self.vit = vit.requires_grad_(False).eval()
         self.adapter = adapter
         self.extractor = extractor
         self.injector = injector
-        # of the images that are on their way, by thread: a server runs one model in several
-        self._queries: dict[int, Tensor] = {}
+        self.checkpointing = checkpointing
+        self.odd_grid = odd_grid
         self.depth = depth
-        self.indices = tuple(indices)
+        self.indices = _indices(indices, depth)
         timm: Any = vit  # what follows are timm's attributes, which torch's types do not know
         # with the stem of a hybrid, whose own patches are of its feature map
         self.patch_px: tuple[int, int] = tuple(timm.patch_embed.feat_ratio(as_scalar=False))
-        # CaiT's class token joins behind the blocks, although it counts as a prefix
-        self.prefix_tokens = 0 if isinstance(vit, Cait) else int(timm.num_prefix_tokens)
+        self.img_size = fixed_size(vit)
+        self.prefix_tokens = prefix_tokens(vit)
         dim = int(timm.embed_dim)
         self.channels = (dim, dim, dim, dim)
-        self.checkpointing = checkpointing
-        if attention not in ('sdpa', 'xformers'):
-            raise ConfigError(f"attention is {attention!r}: expected 'sdpa' or 'xformers'")
-        if attention == 'xformers':
-            use_xformers(blocks)
-        if adapter is not None or injector is not None:
-            # The blocks stay the modules they are, under their own names: weights of the plain
-            # transformer still load, and every way of timm to run the blocks meets the adapter.
-            for layer, block in enumerate(blocks):
-                # setattr: to mypy a method, to torch an attribute like any other
-                setattr(block, 'forward', partial(self._adapted, layer, block.forward))  # noqa: B010
 
     def train(self, mode: bool = True) -> 'ReinViT':
         """Training mode for the adapter; the transformer stays in eval mode."""
@@ -129,9 +120,7 @@ class ReinViT(nn.Module):
         self.vit.eval()
         return self
 
-    def forward(
-        self, image: Float[Tensor, 'b c h w'], *, geospatial: bool = True, plain: int = 0
-    ) -> Features:
+    def forward(self, image: Float[Tensor, 'b c h w'], *, geospatial: bool = True) -> Features:
         """Pyramid of a batch of normalised images.
 
         Args:
@@ -140,8 +129,6 @@ class ReinViT(nn.Module):
                 ⌈side / stride⌉.
             geospatial: Whether the injector takes part. Off in CrossEarth's masked image
                 modelling, "to prevent additional assistance" (section 3.3).
-            plain: How many images at the end of the batch go without the injector, so that both
-                flows share one pass.
 
         Returns:
             Four maps, and the adapter's queries.
@@ -150,6 +137,35 @@ class ReinViT(nn.Module):
             ShapeError: If the image is smaller than a patch, or the transformer takes one size
                 only and this is another.
         """
+        padded = self._padded(image)
+        queries = self._geospatial_queries(padded) if geospatial else None
+        return self._pyramid(image, padded, queries, without=0)
+
+    def forward_both(
+        self, image: Float[Tensor, 'b c h w'], damaged: Float[Tensor, 'n c h w']
+    ) -> tuple[Features, Features]:
+        """`self(image)` and `self(damaged, geospatial=False)`, in one pass of the transformer.
+
+        Args:
+            image: Normalised images, with the injector.
+            damaged: Normalised images of the same size, without.
+
+        Returns:
+            Features of each batch.
+
+        Raises:
+            ShapeError: As `forward` does.
+        """
+        both = torch.cat([image, damaged])
+        queries = self._geospatial_queries(self._padded(image))
+        found = self._pyramid(both, self._padded(both), queries, without=len(damaged))
+        sizes = [len(image), len(damaged)]
+        parts = zip(*(torch.split(level, sizes) for level in found.maps), strict=True)
+        first, second = (Features(maps, found.queries) for maps in parts)
+        return first, second
+
+    def _padded(self, image: Tensor) -> Tensor:
+        """Images of whole patches, of a size that the transformer takes."""
         height, width = image.shape[-2:]
         patch_h, patch_w = self.patch_px
         if height < patch_h or width < patch_w:
@@ -158,92 +174,115 @@ class ReinViT(nn.Module):
                 'px: give a larger image'
             )
         padded = pad_to_multiple(image, patch_h, patch_w)
-        wanted = sorted(set(self.indices))
-        if geospatial and plain < len(padded) and self.extractor is not None:
-            grid = (padded.shape[-2] // patch_h, padded.shape[-1] // patch_w)
-            injected = padded[: len(padded) - plain] if plain else padded
-            self._queries[_thread()] = queries_on_grid(self.extractor, injected, grid)
-        try:
-            taken: list[Tensor] = self.vit.forward_intermediates(  # type: ignore[operator]  # timm's method
-                padded, indices=wanted, norm=False, output_fmt='NCHW', intermediates_only=True
-            )
-        except AssertionError as error:
+        if self.img_size is not None and tuple(padded.shape[-2:]) != self.img_size:
             raise ShapeError(
-                f'the transformer refuses {padded.shape[-2]}x{padded.shape[-1]} px ({error}): '
-                'build it with dynamic_img_size=True, or for this img_size'
-            ) from error
-        finally:
-            self._queries.pop(_thread(), None)
-        levels = dict(zip(wanted, taken, strict=True))
-        fine, middle, same, coarse = (levels[index] for index in self.indices)
+                f'{type(self.vit).__name__} takes images of {self.img_size[0]}x{self.img_size[1]} '
+                f'px only, got {padded.shape[-2]}x{padded.shape[-1]} px: cut or resize images to '
+                'that size (windows of predict_scene have tile_px), or build the transformer with '
+                'this img_size, or with dynamic_img_size=True where its family offers it'
+            )
+        return padded
+
+    def _geospatial_queries(self, padded: Tensor) -> Tensor | None:
+        """One query for each patch of each image, (b, patches, d); None without an extractor."""
+        if self.extractor is None:
+            return None
+        return queries_on_grid(self.extractor, padded, self._grid(padded))
+
+    def _grid(self, padded: Tensor) -> tuple[int, int]:
+        return padded.shape[-2] // self.patch_px[0], padded.shape[-1] // self.patch_px[1]
+
+    def _pyramid(
+        self, image: Tensor, padded: Tensor, queries: Tensor | None, *, without: int
+    ) -> Features:
+        """Features of images; the last ones, `without` many, have no geospatial queries."""
+        blocks: Any = self.vit.blocks
+        tokens, arguments = first_tokens(self.vit, padded)
+        taken: dict[int, Tensor] = {}
+        for layer, block in enumerate(blocks):
+            if self.checkpointing and torch.is_grad_enabled():
+                tokens = checkpoint(
+                    self._refined_block,
+                    *(block, layer, tokens, queries, without, arguments[layer]),
+                    use_reentrant=False,
+                )
+            else:
+                tokens = self._refined_block(
+                    block, layer, tokens, queries, without, arguments[layer]
+                )
+            if layer in self.indices:
+                taken[layer] = tokens[:, self.prefix_tokens :]
+        rows, cols = self._grid(padded)
+        levels = (
+            rearrange(
+                taken[index], 'b (rows cols) c -> b c rows cols', rows=rows, cols=cols
+            ).contiguous()
+            for index in self.indices
+        )
+        maps = self._resized(image, *levels)
+        return Features(maps, None if self.adapter is None else self.adapter.queries())
+
+    def _refined_block(
+        self,
+        block: nn.Module,
+        layer: int,
+        tokens: Tensor,
+        queries: Tensor | None,
+        without: int,
+        arguments: dict[str, Any],
+    ) -> Tensor:
+        """A block of the transformer, then what adapter and injector make of its patches."""
+        tokens = block(tokens, **arguments)
+        if self.adapter is None and queries is None:
+            return tokens
+        prefix, patches = tokens[:, : self.prefix_tokens], tokens[:, self.prefix_tokens :]
+        refined = patches if self.adapter is None else self.adapter(patches, layer)
+        if refined.shape != patches.shape:
+            raise ShapeError(
+                f'{type(self.adapter).__name__} gave features of shape {tuple(refined.shape)} for '
+                f'{tuple(patches.shape)}: an adapter keeps the shape'
+            )
+        if queries is not None:
+            assert self.injector is not None
+            if without:
+                injected = self.injector(queries, patches[:-without])
+                refined = refined + F.pad(injected, (0, 0, 0, 0, 0, without))
+            else:
+                refined = refined + self.injector(queries, patches)
+        return torch.cat([prefix, refined], dim=1)
+
+    def _resized(
+        self, image: Tensor, fine: Tensor, middle: Tensor, same: Tensor, coarse: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Maps at strides ¼, ½, 1 and 2 of the patch, without what was padded."""
+        height, width = image.shape[-2:]
+        patch_h, patch_w = self.patch_px
         rows, cols = same.shape[-2:]
         fine = _resize(fine, 4 * rows, 4 * cols)
         middle = _resize(middle, 2 * rows, 2 * cols)
-        coarse = _resize(coarse, (rows + 1) // 2, (cols + 1) // 2)
-        maps = (
+        if self.odd_grid == 'up':
+            coarse = _resize(coarse, (rows + 1) // 2, (cols + 1) // 2)
+        else:  # samples between patches 0 and 1, 2 and 3, …
+            coarse = F.interpolate(coarse, scale_factor=0.5, mode='bilinear', align_corners=False)
+        return (
             crop_to(fine, ceil_div(4 * height, patch_h), ceil_div(4 * width, patch_w)),
             crop_to(middle, ceil_div(2 * height, patch_h), ceil_div(2 * width, patch_w)),
             same,
             coarse,
         )
-        return Features(maps, None if self.adapter is None else self.adapter.queries())
-
-    def _adapted(
-        self, layer: int, block: Callable[..., Tensor], tokens: Tensor, *args: Any, **kwargs: Any
-    ) -> Tensor:
-        """Tokens after a block and its adapter; what else the block takes is timm's affair."""
-        # Taken here and handed on: a block that is computed again in the backward pass must meet
-        # the queries of its own image, although others may have passed since.
-        queries = self._queries.get(_thread())
-        if self.checkpointing and torch.is_grad_enabled():
-            step = partial(self._step, layer, block)
-            return checkpoint(step, tokens, queries, *args, use_reentrant=False, **kwargs)
-        return self._step(layer, block, tokens, queries, *args, **kwargs)
-
-    def _step(
-        self,
-        layer: int,
-        block: Callable[..., Tensor],
-        tokens: Tensor,
-        queries: Tensor | None,
-        *args: Any,
-        **kwargs: Any,
-    ) -> Tensor:
-        tokens = block(tokens, *args, **kwargs)
-        prefix, patches = tokens[:, : self.prefix_tokens], tokens[:, self.prefix_tokens :]
-        refined = patches if self.adapter is None else self.adapter(patches, layer)
-        if queries is not None and self.injector is not None:
-            plain = len(patches) - len(queries)
-            injected = self.injector(queries, patches[: len(queries)] if plain else patches)
-            refined = refined + (F.pad(injected, (0, 0, 0, 0, 0, plain)) if plain else injected)
-        return torch.cat([prefix, refined], dim=1)
 
 
-def _blocks(vit: nn.Module) -> list[nn.Module]:
-    blocks = getattr(vit, 'blocks', None)
-    if (
-        not isinstance(blocks, nn.Sequential | nn.ModuleList)
-        or not len(blocks)
-        or not hasattr(vit, 'forward_intermediates')
-        or not hasattr(getattr(vit, 'patch_embed', None), 'feat_ratio')
-        or not hasattr(vit, 'embed_dim')
-        or not (isinstance(vit, Cait) or hasattr(vit, 'num_prefix_tokens'))
-    ):
+def _indices(indices: Sequence[int] | None, depth: int) -> tuple[int, ...]:
+    """The four blocks to read, checked."""
+    if indices is None:
+        return tuple(max(round(depth * part) - 1, 0) for part in (1 / 3, 1 / 2, 2 / 3, 1))
+    in_order = all(low <= high for low, high in pairwise(indices))
+    if len(indices) != 4 or not in_order or indices[0] < 0 or indices[3] >= depth:
         raise ConfigError(
-            f'{type(vit).__name__} is no timm vision transformer with blocks of patch tokens: '
-            'pass a model of the VisionTransformer, Eva, Beit or CaiT families, or use TimmPyramid '
-            'for convolutional and hierarchical models'
+            f'indices {list(indices)} do not name four blocks in order: expected four of '
+            f'0 to {depth - 1}, as the transformer has {depth} blocks'
         )
-    if any(isinstance(vars(block).get('forward'), partial) for block in blocks):
-        raise ConfigError(
-            'this transformer has an adapter already: build a new one for each ReinViT'
-        )
-    return list(blocks)
-
-
-def _thread() -> int:
-    """The thread that runs a model; a traced graph knows none, and keeps nothing between calls."""
-    return 0 if torch.compiler.is_compiling() else threading.get_ident()
+    return tuple(indices)
 
 
 def _resize(features: Tensor, rows: int, cols: int) -> Tensor:

@@ -1,7 +1,6 @@
 """Attention of timm's transformers through xformers; the only file that knows xformers."""
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor, nn
 
 from crossearth.errors import ConfigError
 
-__all__ = ['use_xformers']
+__all__ = ['XformersAttention', 'use_xformers']
 
 _DEVICE = 'cuda'  # where xformers has operators
 
@@ -43,37 +42,54 @@ def use_xformers(blocks: Sequence[nn.Module]) -> None:
             "attention='sdpa'"
         )
     for block in blocks:
-        attention: Any = block.attn  # the kind was checked above
-        attention.forward = partial(_forward, attention, memory_efficient_attention)
+        block.attn = XformersAttention(block.attn, memory_efficient_attention)
 
 
-def _forward(
-    attention: Any,
-    product: Any,
-    tokens: Tensor,
-    attn_mask: Tensor | None = None,
-    is_causal: bool = False,
-) -> Tensor:
-    """What timm's `Attention.forward` computes, in eval mode."""
-    if attn_mask is not None or is_causal:
-        raise ConfigError("attention='xformers' takes no mask: use attention='sdpa'")
-    if tokens.device.type != _DEVICE:
-        raise ConfigError(
-            f"attention='xformers' cannot run on {tokens.device.type}, it has CUDA operators only: "
-            "move the model to a GPU, or use attention='sdpa'"
-        )
-    qkv = attention.qkv(tokens).unflatten(-1, (3, attention.num_heads, attention.head_dim))
-    query, key, value = qkv.unbind(2)
-    query, key = attention.q_norm(query), attention.k_norm(key)
-    if query.dtype not in (torch.float16, torch.bfloat16):
-        raise ConfigError(
-            f"attention='xformers' cannot run in {query.dtype}, its operators take float16 and "
-            "bfloat16: train under autocast, or use attention='sdpa'"
-        )
-    # norms of queries and keys may leave autocast's type
-    mixed = product(query.to(value.dtype), key.to(value.dtype), value).flatten(2)
-    mixed = attention.norm(mixed)
-    gate = getattr(attention, 'gate', None)  # younger than the oldest timm that is admitted
-    if gate is not None:
-        mixed = mixed * gate(tokens).sigmoid()
-    return attention.proj(mixed)  # type: ignore[no-any-return]  # a Linear behind Any
+class XformersAttention(nn.Module):
+    """timm's `Attention` in eval mode, its product computed by xformers.
+
+    Args:
+        attention: Taken over: its layers keep their names, so that the same weights load.
+        product: `memory_efficient_attention`.
+    """
+
+    def __init__(self, attention: Any, product: Callable[..., Tensor]) -> None:
+        super().__init__()
+        self.num_heads: int = attention.num_heads
+        self.head_dim: int = attention.head_dim
+        self.product = product
+        for name, layer in attention.named_children():
+            self.add_module(name, layer)
+
+    def forward(
+        self, tokens: Tensor, attn_mask: Tensor | None = None, is_causal: bool = False
+    ) -> Tensor:
+        """What timm's `Attention.forward` computes; dropout, which is off in eval mode, left out.
+
+        Raises:
+            ConfigError: If there is a mask, or xformers has no operator for the device or type.
+        """
+        if attn_mask is not None or is_causal:
+            raise ConfigError("attention='xformers' takes no mask: use attention='sdpa'")
+        if tokens.device.type != _DEVICE:
+            raise ConfigError(
+                f"attention='xformers' cannot run on {tokens.device.type}, it has CUDA operators "
+                "only: move the model to a GPU, or use attention='sdpa'"
+            )
+        layers: Any = self  # timm's, under its names
+        qkv = layers.qkv(tokens).unflatten(-1, (3, self.num_heads, self.head_dim))
+        query, key, value = qkv.unbind(2)
+        query, key = layers.q_norm(query), layers.k_norm(key)
+        if query.dtype not in (torch.float16, torch.bfloat16):
+            raise ConfigError(
+                f"attention='xformers' cannot run in {query.dtype}, its operators take float16 and "
+                "bfloat16: train under autocast, or use attention='sdpa'"
+            )
+        # norms of queries and keys may leave autocast's type
+        mixed = self.product(query.to(value.dtype), key.to(value.dtype), value).flatten(2)
+        mixed = layers.norm(mixed)
+        gate = getattr(layers, 'gate', None)  # younger than the oldest timm that is admitted
+        if gate is not None:
+            mixed = mixed * gate(tokens).sigmoid()
+        projected: Tensor = layers.proj(mixed)
+        return projected
