@@ -24,6 +24,7 @@ from crossearth.models.checkpoint import (
 )
 from crossearth.models.crossearth import CrossEarth
 from crossearth.models.features import Features
+from crossearth.models.recording import builder
 from crossearth.models.released import CrossEarth_Weights
 from crossearth.models.segmenter import Segmenter
 
@@ -34,6 +35,7 @@ __all__ = [
     'ModelInfo',
     'ReinViT',
     'Segmenter',
+    'builder',
     'crossearth_rvsa_large',
     'crossearth_vit_base',
     'crossearth_vit_large',
