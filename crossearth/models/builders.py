@@ -82,9 +82,12 @@ def fpn_timm(
         6
     """
     mean, std = _statistics(in_channels, mean, std)
-    backbone = TimmPyramid(
-        _hierarchy(name, img_size=img_size, in_channels=in_channels, pretrained=pretrained)
-    )
+    size = None
+    if img_size is not None:  # images are padded to multiples of the coarsest stride
+        height, width = _height_width(img_size)
+        size = ceil_div(height, 32) * 32, ceil_div(width, 32) * 32
+    model = _hierarchy(name, img_size=size, in_channels=in_channels, pretrained=pretrained)
+    backbone = TimmPyramid(model, img_size=size)
     decoder = FPNDecoder(backbone.channels, num_classes, width=width)
     return Segmenter(backbone, decoder, mean=mean, std=std)
 
@@ -515,14 +518,13 @@ def _restorer(
 
 
 def _hierarchy(
-    name: str, *, img_size: int | Sequence[int] | None, in_channels: int, pretrained: bool | str
+    name: str, *, img_size: tuple[int, int] | None, in_channels: int, pretrained: bool | str
 ) -> nn.Module:
-    """A timm CNN or hierarchical transformer, laid out for padded images of a size if given."""
+    """A timm CNN or hierarchical transformer, laid out for images of a size if one is given."""
     if img_size is None:
         return create_timm(name, pretrained=pretrained, in_channels=in_channels)
-    size = tuple(ceil_div(side, 32) * 32 for side in _height_width(img_size))
     try:
-        return create_timm(name, pretrained=pretrained, in_channels=in_channels, img_size=size)
+        return create_timm(name, pretrained=pretrained, in_channels=in_channels, img_size=img_size)
     except TypeError as error:
         raise ConfigError(
             f'{name!r} has no img_size, it takes images of any size: leave img_size out'
