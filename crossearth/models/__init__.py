@@ -24,6 +24,7 @@ from crossearth.models.checkpoint import (
 )
 from crossearth.models.crossearth import CrossEarth
 from crossearth.models.features import Features
+from crossearth.models.listing import ModelSummary, list_models
 from crossearth.models.recording import builder
 from crossearth.models.released import CrossEarth_Weights
 from crossearth.models.segmenter import Segmenter
@@ -33,6 +34,7 @@ __all__ = [
     'CrossEarth_Weights',
     'Features',
     'ModelInfo',
+    'ModelSummary',
     'ReinViT',
     'Segmenter',
     'builder',
@@ -42,6 +44,7 @@ __all__ = [
     'crossearth_vit_small',
     'fpn_timm',
     'frozen_vit_large',
+    'list_models',
     'load_model',
     'read_model_info',
     'rein_vit_fpn',
