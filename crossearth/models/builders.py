@@ -453,7 +453,7 @@ def crossearth_rvsa_large(
     )
 
 
-# Sixteen arguments: those of the builders above, which are the public face, side by side.
+# Fourteen arguments: all that the builders above have between them, passed on by name.
 def _crossearth(
     name: str,
     *,
