@@ -23,7 +23,7 @@ class ModelSummary:
     Args:
         name: Builder function of `crossearth.models`.
         backbone: timm's name of the backbone, or the library's.
-        adapter: Classes that refine its features, joined by ` + `; None where there are none.
+        adapter: Classes that refine its features, joined by a plus sign; None where there are none.
         decoder: Class of the decoder.
         parameters: Number of all parameters, for the number of classes that was asked for.
         trained_parameters: Number of those that training changes.
