@@ -187,24 +187,6 @@ def test_image_smaller_than_a_patch_is_refused():
         ReinViT(tiny_vit(img_size=32), None)(torch.rand(1, 3, 10, 64))
 
 
-def test_transformer_of_one_size_says_how_to_build_it():
-    backbone = ReinViT(tiny_vit(img_size=32, dynamic_img_size=False), None)
-    message = r'takes images of 32x32 px only, got 64x64 px: .*dynamic_img_size=True'
-    with pytest.raises(ShapeError, match=message):
-        backbone(torch.rand(1, 3, 64, 64))
-
-
-@pytest.mark.parametrize(
-    'name',
-    ['resnet10t', 'hiera_tiny_224', 'twins_pcpvt_small', 'xcit_nano_12_p16_224', 'convit_tiny'],
-)
-def test_what_has_no_blocks_of_patch_tokens_is_refused(name):
-    with torch.device('meta'):
-        model = timm.create_model(name, num_classes=0)
-    with pytest.raises(ConfigError, match='use TimmPyramid'):
-        ReinViT(model, None)
-
-
 def test_hybrid_counts_the_stride_of_its_stem():
     """Patches of 8 px of a map at stride 4: a token is 32 px."""
     vit = timm.create_model('vit_tiny_r_s16_p8_224', num_classes=0, img_size=64, depth=4)
@@ -359,50 +341,3 @@ def test_checkpointing_changes_no_gradient(training):
     for ours, theirs in zip(saving.adapter.parameters(), plain.adapter.parameters(), strict=True):
         if theirs.grad is not None:
             torch.testing.assert_close(ours.grad, theirs.grad)
-
-
-def test_xformers_gets_what_sdpa_gets(monkeypatch):
-    """The operator is replaced by its definition, as it has no CPU version."""
-    xformers_ops = pytest.importorskip('xformers.ops', reason='no xformers on this platform')
-
-    def definition(query, key, value):
-        heads_first = (part.transpose(1, 2).float() for part in (query, key, value))
-        return F.scaled_dot_product_attention(*heads_first).transpose(1, 2).to(query.dtype)
-
-    monkeypatch.setattr(xformers_ops, 'memory_efficient_attention', definition)
-    torch.manual_seed(0)
-    vit = tiny_vit(img_size=32, qk_norm=True).to(torch.bfloat16)
-    other = copy.deepcopy(vit)
-    image = torch.rand(1, 3, 32, 32, dtype=torch.bfloat16)
-    expected = ReinViT(vit, None)(image).maps[2]
-    backbone = ReinViT(other, None, attention='xformers')
-    with pytest.raises(ConfigError, match=r"cannot run on cpu.*use attention='sdpa'"):
-        backbone(image)
-    monkeypatch.setattr('crossearth.models.backbones.xformers_attention._DEVICE', 'cpu')
-    torch.testing.assert_close(backbone(image).maps[2], expected, rtol=0.05, atol=0.05)
-    with pytest.raises(ConfigError, match=r'cannot run in torch.float32'):
-        backbone.float()(image.float())
-
-
-def test_attention_of_another_name_is_refused(unchecked):
-    with pytest.raises(ConfigError, match=r"attention is 'flash': expected 'sdpa' or 'xformers'"):
-        ReinViT(tiny_vit(img_size=32), None, attention='flash')
-
-
-def test_xformers_is_refused_where_attention_is_not_plain():
-    pytest.importorskip('xformers.ops', reason='no xformers on this platform')
-    vit = timm.create_model(
-        'eva02_tiny_patch14_224', depth=2, embed_dim=48, num_heads=4, img_size=28, num_classes=0
-    )
-    with pytest.raises(ConfigError, match='the blocks have EvaAttention'):
-        ReinViT(vit, None, attention='xformers')
-
-
-@pytest.mark.gpu
-def test_xformers_equals_sdpa_on_cuda():
-    vit = tiny_vit(img_size=64, embed_dim=64).cuda().to(torch.bfloat16)
-    other = copy.deepcopy(vit)
-    image = torch.rand(2, 3, 64, 64, device='cuda', dtype=torch.bfloat16)
-    expected = ReinViT(vit, None)(image).maps[2]
-    ours = ReinViT(other, None, attention='xformers')(image).maps[2]
-    torch.testing.assert_close(ours, expected, rtol=0.05, atol=0.05)
