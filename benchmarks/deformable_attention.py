@@ -28,7 +28,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from crossearth.models import deformable_attention
+from crossearth.models.decoders import deformable_attention
 
 type Sizes = list[tuple[int, int]]
 

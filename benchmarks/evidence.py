@@ -46,7 +46,10 @@ from crossearth.datasets import (
 from crossearth.inference import predict_scene
 from crossearth.labels import BUILDING, ISPRS, ROAD, LabelSpace, ThresholdCodec
 from crossearth.metrics import iou_per_class, mean_iou
-from crossearth.models import CrossEarth, FPNDecoder, MultiStageASPP, TimmPyramid, create_timm
+from crossearth.models import CrossEarth
+from crossearth.models.backbones import TimmPyramid
+from crossearth.models.decoders import FPNDecoder, MultiStageASPP
+from crossearth.models.pretrained import create_timm
 from crossearth.models.segmenter import IMAGENET_MEAN, IMAGENET_STD
 from crossearth.models.style import light_style_networks
 from crossearth.trainers import DomainGeneralizationTask, fourier_style

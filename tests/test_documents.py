@@ -67,6 +67,12 @@ def test_the_page_of_the_benchmark_runs(empty_folder):
     assert (empty_folder / 'crossearth.yaml').is_file()
 
 
+@pytest.mark.usefixtures('unchecked')  # the exporter cannot see through the checks of shapes
+def test_the_page_of_models_runs(empty_folder):
+    follow('docs/models.md')
+    assert (empty_folder / 'bottleneck.safetensors').is_file()
+
+
 def test_the_page_of_datasets_runs(empty_folder):
     follow('docs/datasets.md')
     assert (empty_folder / 'sample.png').is_file()

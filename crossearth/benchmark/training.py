@@ -19,7 +19,8 @@ from crossearth.benchmark.jobs import Job
 from crossearth.benchmark.options import RunOptions
 from crossearth.benchmark.results import hardware, source_commit, versions, write_whole
 from crossearth.errors import CheckpointError, ConfigError
-from crossearth.models import Segmenter, save_model
+from crossearth.models import save_model
+from crossearth.models.recording import recipe_of
 from crossearth.trainers import (
     DomainGeneralizationTask,
     Training,
@@ -112,7 +113,7 @@ def train(job: Job, training: Training, folder: Path, options: RunOptions) -> di
         'versions': versions(),
         'commit': source_commit(),
     }
-    if isinstance(task.model, Segmenter) and task.model.recipe is not None:
+    if recipe_of(task.model) is not None:
         path = folder / 'model.safetensors'
         save_model(task.model, path, labels=task.labels, value_range=data.unit_range)
     write_whole(folder / _RECORD, json.dumps(record, indent=1))

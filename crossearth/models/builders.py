@@ -1,28 +1,30 @@
 """Functions that put a whole model together from plain arguments.
 
-Every public function here is a builder: its arguments are JSON values, and a weights file names it
-together with them, so that `load_model` can build the model again.
+Every public function here is a builder, see `crossearth.models.recording`: a weights file names it
+together with its arguments, so that `load_model` can build the model again.
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from torch import nn
 
 from crossearth.errors import ConfigError
+from crossearth.models.adapters.geospatial import GeospatialSemanticExtractor, Injector
+from crossearth.models.adapters.rein import LoRARein
+from crossearth.models.backbones.dinov2 import dinov2_vit
+from crossearth.models.backbones.pyramid import TimmPyramid
+from crossearth.models.backbones.rein_vit import ReinViT
+from crossearth.models.backbones.rvsa import load_mtp, rvsa_vit_large
 from crossearth.models.crossearth import CrossEarth
-from crossearth.models.dinov2 import dinov2_vit
-from crossearth.models.fpn import FPNDecoder
-from crossearth.models.geospatial import GeospatialSemanticExtractor, Injector
-from crossearth.models.mask2former import Mask2FormerDecoder
+from crossearth.models.decoders.fpn import FPNDecoder
+from crossearth.models.decoders.mask2former import Mask2FormerDecoder
+from crossearth.models.decoders.restorer import LinearRestorer, MultiStageASPP, SharedASPP
+from crossearth.models.padding import ceil_div
 from crossearth.models.pretrained import check_pretrained, create_timm
-from crossearth.models.pyramid import TimmPyramid
-from crossearth.models.rein import LoRARein
-from crossearth.models.rein_vit import ReinViT
+from crossearth.models.recording import builder
 from crossearth.models.released import CrossEarth_Weights, load_released
-from crossearth.models.restorer import LinearRestorer, MultiStageASPP, SharedASPP
-from crossearth.models.rvsa import load_mtp, rvsa_vit_large
-from crossearth.models.segmenter import IMAGENET_MEAN, IMAGENET_STD, Recipe, Segmenter
+from crossearth.models.segmenter import IMAGENET_MEAN, IMAGENET_STD, Segmenter
 
 __all__ = [
     'crossearth_rvsa_large',
@@ -35,11 +37,17 @@ __all__ = [
     'rein_vit_large',
 ]
 
+# Published weights are part of the model once they are loaded, and of its files; how attention is
+# computed belongs to the machine that trains.
+_NOT_THE_MODELS = ('weights', 'attention')
 
+
+@builder
 def fpn_timm(
     name: str = 'resnet18',
     *,
     num_classes: int,
+    img_size: int | Sequence[int] | None = None,
     in_channels: int = 3,
     pretrained: bool | str = False,
     mean: Sequence[float] | None = None,
@@ -51,6 +59,9 @@ def fpn_timm(
     Args:
         name: timm model with maps at strides 4 to 32.
         num_classes: Classes of the logits.
+        img_size: Height and width of the images in px (one number for squares), for backbones that
+            are laid out for one size, such as Swin, Hiera, MaxViT, CoAtNet and GCViT; by default
+            timm's, mostly 224. Leave it out for CNNs, which take any.
         in_channels: Bands of the images.
         pretrained: True for timm's weights, a path to a local file, False for random ones.
         mean: Mean a band, in [0, 1]; by default ImageNet's, and their average for bands that
@@ -62,7 +73,8 @@ def fpn_timm(
         Model of images in [0, 1], of any size that the backbone takes.
 
     Raises:
-        ConfigError: If the backbone is unknown or has no such maps.
+        ConfigError: If the backbone is unknown, has no such maps, or takes any size and `img_size`
+            is given.
         CheckpointError: If its weights cannot be had or do not fit.
 
     Example:
@@ -70,30 +82,22 @@ def fpn_timm(
         6
     """
     mean, std = _statistics(in_channels, mean, std)
-    model = create_timm(name, pretrained=pretrained, in_channels=in_channels)
-    backbone = TimmPyramid(model)
+    size = None
+    if img_size is not None:  # images are padded to multiples of the coarsest stride
+        height, width = _height_width(img_size)
+        size = ceil_div(height, 32) * 32, ceil_div(width, 32) * 32
+    model = _hierarchy(name, img_size=size, in_channels=in_channels, pretrained=pretrained)
+    backbone = TimmPyramid(model, img_size=size)
     decoder = FPNDecoder(backbone.channels, num_classes, width=width)
-    segmenter = Segmenter(backbone, decoder, mean=mean, std=std)
-    segmenter.recipe = Recipe(
-        'fpn_timm',
-        {
-            'name': name,
-            'num_classes': num_classes,
-            'in_channels': in_channels,
-            'pretrained': pretrained,
-            'mean': mean,
-            'std': std,
-            'width': width,
-        },
-    )
-    return segmenter
+    return Segmenter(backbone, decoder, mean=mean, std=std)
 
 
+@builder
 def rein_vit_fpn(
     name: str,
     *,
     num_classes: int,
-    img_size: int = 512,
+    img_size: int | Sequence[int] = 512,
     in_channels: int = 3,
     pretrained: bool | str = False,
     mean: Sequence[float] | None = None,
@@ -108,8 +112,9 @@ def rein_vit_fpn(
     Args:
         name: timm vision transformer.
         num_classes: Classes of the logits.
-        img_size: Side of the images in px that position embeddings are laid out for; others are
-            taken too, at the price of resizing them.
+        img_size: Height and width of the images in px (one number for squares) that position
+            embeddings are laid out for. Most transformers take others too, and resize the
+            embeddings; BEiT, CaiT and those of relative positions take this size only.
         in_channels: Bands of the images.
         pretrained: True for timm's weights, a path to a local file, False for random ones.
         mean: Mean a band, in [0, 1]; by default ImageNet's, and their average for bands that
@@ -144,34 +149,17 @@ def rein_vit_fpn(
             ),
         )
     decoder = FPNDecoder(backbone.channels, num_classes, width=width)
-    segmenter = Segmenter(
-        backbone, decoder, mean=mean, std=std, multiple_px=2 * backbone.patch_px[0]
-    )
-    segmenter.recipe = Recipe(
-        'rein_vit_fpn',
-        {
-            'name': name,
-            'num_classes': num_classes,
-            'img_size': img_size,
-            'in_channels': in_channels,
-            'pretrained': pretrained,
-            'mean': mean,
-            'std': std,
-            'tokens': tokens,
-            'rank': rank,
-            'adapt': adapt,
-            'width': width,
-        },
-    )
-    return segmenter
+    return Segmenter(backbone, decoder, mean=mean, std=std, multiple_px=2 * backbone.patch_px[0])
 
 
+@builder(forget=_NOT_THE_MODELS)
 def crossearth_vit_small(
     num_classes: int,
     *,
     weights: CrossEarth_Weights | str | None = None,
     pretrained: bool | str = False,
     img_size: int = 512,
+    padding: Literal['stride', 'released'] = 'stride',
     in_channels: int = 3,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
@@ -188,16 +176,31 @@ def crossearth_vit_small(
         >>> crossearth_vit_small(6, img_size=64).backbone.channels
         (384, 384, 384, 384)
     """
-    arguments = dict(locals())
-    return _crossearth('vit_small_patch14_dinov2', 'crossearth_vit_small', arguments)
+    return _crossearth(
+        'vit_small_patch14_dinov2',
+        num_classes=num_classes,
+        weights=weights,
+        pretrained=pretrained,
+        img_size=img_size,
+        padding=padding,
+        in_channels=in_channels,
+        mean=mean,
+        std=std,
+        geospatial=geospatial,
+        restorer=restorer,
+        attention=attention,
+        checkpointing=checkpointing,
+    )
 
 
+@builder(forget=_NOT_THE_MODELS)
 def crossearth_vit_base(
     num_classes: int,
     *,
     weights: CrossEarth_Weights | str | None = None,
     pretrained: bool | str = False,
     img_size: int = 512,
+    padding: Literal['stride', 'released'] = 'stride',
     in_channels: int = 3,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
@@ -217,16 +220,31 @@ def crossearth_vit_base(
         >>> sum(p.numel() for p in model.parameters() if p.requires_grad) / 1e6
         31.345739
     """
-    arguments = dict(locals())
-    return _crossearth('vit_base_patch14_dinov2', 'crossearth_vit_base', arguments)
+    return _crossearth(
+        'vit_base_patch14_dinov2',
+        num_classes=num_classes,
+        weights=weights,
+        pretrained=pretrained,
+        img_size=img_size,
+        padding=padding,
+        in_channels=in_channels,
+        mean=mean,
+        std=std,
+        geospatial=geospatial,
+        restorer=restorer,
+        attention=attention,
+        checkpointing=checkpointing,
+    )
 
 
+@builder(forget=_NOT_THE_MODELS)
 def crossearth_vit_large(
     num_classes: int,
     *,
     weights: CrossEarth_Weights | str | None = None,
     pretrained: bool | str = False,
     img_size: int = 512,
+    padding: Literal['stride', 'released'] = 'stride',
     in_channels: int = 3,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
@@ -241,8 +259,12 @@ def crossearth_vit_large(
         num_classes: Classes of the logits.
         weights: Published weights, or a file converted from them.
         pretrained: Frozen weights: True for timm's DINOv2, a path to official or timm weights,
-            False for random ones. Not looked at where `weights` bring their own.
+            False for random ones, or where `weights` bring their own.
         img_size: Side in px that position embeddings are laid out for: 512 or 1024 as published.
+        padding: What images are padded to. `'stride'` is multiples of 32 px, so that the maps of
+            all strides cover the same ground. `'released'` is multiples of the patch, 16 px, as
+            the published code sees images; the coarsest map leaves out the last of an odd number
+            of rows or columns of patches. They differ only where a side is not a multiple of 32.
         in_channels: Bands of the images.
         mean: Mean a band, in [0, 1]; by default ImageNet's.
         std: Standard deviation a band, likewise.
@@ -269,16 +291,31 @@ def crossearth_vit_large(
         >>> sum(p.numel() for p in model.parameters() if p.requires_grad) / 1e6
         35.412555
     """
-    arguments = dict(locals())
-    return _crossearth('vit_large_patch14_dinov2', 'crossearth_vit_large', arguments)
+    return _crossearth(
+        'vit_large_patch14_dinov2',
+        num_classes=num_classes,
+        weights=weights,
+        pretrained=pretrained,
+        img_size=img_size,
+        padding=padding,
+        in_channels=in_channels,
+        mean=mean,
+        std=std,
+        geospatial=geospatial,
+        restorer=restorer,
+        attention=attention,
+        checkpointing=checkpointing,
+    )
 
 
+@builder(forget=_NOT_THE_MODELS)
 def rein_vit_large(
     num_classes: int,
     *,
     weights: CrossEarth_Weights | str | None = None,
     pretrained: bool | str = False,
     img_size: int = 512,
+    padding: Literal['stride', 'released'] = 'stride',
     in_channels: int = 3,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
@@ -296,15 +333,28 @@ def rein_vit_large(
         >>> sum(p.numel() for p in model.parameters() if p.requires_grad) / 1e6
         23.566279
     """
-    arguments = dict(locals())
-    return _crossearth('vit_large_patch14_dinov2', 'rein_vit_large', arguments)
+    return _crossearth(
+        'vit_large_patch14_dinov2',
+        num_classes=num_classes,
+        weights=weights,
+        pretrained=pretrained,
+        img_size=img_size,
+        padding=padding,
+        in_channels=in_channels,
+        mean=mean,
+        std=std,
+        attention=attention,
+        checkpointing=checkpointing,
+    )
 
 
+@builder(forget=('attention',))
 def frozen_vit_large(
     num_classes: int,
     *,
     pretrained: bool | str = False,
     img_size: int = 512,
+    padding: Literal['stride', 'released'] = 'stride',
     in_channels: int = 3,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
@@ -321,10 +371,21 @@ def frozen_vit_large(
         >>> model.backbone.vit.pos_embed.requires_grad
         False
     """
-    arguments = dict(locals())
-    return _crossearth('vit_large_patch14_dinov2', 'frozen_vit_large', arguments)
+    return _crossearth(
+        'vit_large_patch14_dinov2',
+        num_classes=num_classes,
+        pretrained=pretrained,
+        img_size=img_size,
+        padding=padding,
+        in_channels=in_channels,
+        mean=mean,
+        std=std,
+        adapted=False,
+        attention=attention,
+    )
 
 
+@builder
 def crossearth_rvsa_large(
     num_classes: int,
     *,
@@ -387,56 +448,58 @@ def crossearth_rvsa_large(
     if pretrained is not False:
         load_mtp(encoder, pretrained)
     decoder = Mask2FormerDecoder(encoder.channels, num_classes, link_queries=False)
-    model = CrossEarth(
+    return CrossEarth(
         encoder, decoder, _restorer(restorer, encoder.channels, in_channels), mean=mean, std=std
     )
-    model.recipe = Recipe(
-        'crossearth_rvsa_large',
-        {
-            'num_classes': num_classes,
-            'pretrained': pretrained,
-            'img_size': img_size,
-            'in_channels': in_channels,
-            'mean': mean,
-            'std': std,
-            'restorer': restorer,
-            'drop_path': drop_path,
-            'checkpointing': checkpointing,
-        },
-    )
-    return model
 
 
-def _crossearth(name: str, builder: str, arguments: dict[str, Any]) -> CrossEarth:
-    """The family of CrossEarth from the arguments of one of its builders."""
-    weights = arguments.pop('weights', None)
-    in_channels = arguments['in_channels']
-    mean, std = _statistics(in_channels, arguments['mean'], arguments['std'])
-    adapted = builder != 'frozen_vit_large'
-    vit = dinov2_vit(
-        name,
-        img_size=arguments['img_size'],
-        in_channels=in_channels,
-        pretrained=False if weights is not None else arguments['pretrained'],
-    )
+# Fourteen arguments: all that the builders above have between them, passed on by name.
+def _crossearth(
+    name: str,
+    *,
+    num_classes: int,
+    pretrained: bool | str,
+    img_size: int,
+    padding: str,
+    in_channels: int,
+    mean: Sequence[float] | None,
+    std: Sequence[float] | None,
+    attention: Literal['sdpa', 'xformers'],
+    weights: CrossEarth_Weights | str | None = None,
+    adapted: bool = True,
+    geospatial: bool = False,
+    restorer: str | None = None,
+    checkpointing: bool = False,
+) -> CrossEarth:
+    """The family of CrossEarth: a DINOv2, frozen, under Mask2Former."""
+    mean, std = _statistics(in_channels, mean, std)
+    if padding not in ('stride', 'released'):
+        raise ConfigError(f"padding is {padding!r}: expected 'stride' or 'released'")
+    if weights is not None and pretrained is not False:
+        raise ConfigError(
+            'weights bring their own frozen transformer: leave pretrained out, or weights'
+        )
+    vit = dinov2_vit(name, img_size=img_size, in_channels=in_channels, pretrained=pretrained)
     dim, depth = int(vit.embed_dim), len(vit.blocks)  # type: ignore[arg-type]  # timm's attributes
-    geospatial = arguments.get('geospatial', False)
     encoder = ReinViT(
         vit,
         LoRARein(depth, dim) if adapted else None,
         extractor=GeospatialSemanticExtractor(in_channels) if geospatial else None,
         injector=Injector(dim) if geospatial else None,
-        attention=arguments['attention'],
-        checkpointing=arguments.get('checkpointing', False),
+        attention=attention,
+        checkpointing=checkpointing,
+        odd_grid='up' if padding == 'stride' else 'down',
     )
-    decoder = Mask2FormerDecoder(encoder.channels, arguments['num_classes'], link_queries=adapted)
-    restorer = _restorer(arguments.get('restorer'), encoder.channels, in_channels)
-    model = CrossEarth(encoder, decoder, restorer, mean=mean, std=std)
+    model = CrossEarth(
+        encoder,
+        Mask2FormerDecoder(encoder.channels, num_classes, link_queries=adapted),
+        _restorer(restorer, encoder.channels, in_channels),
+        mean=mean,
+        std=std,
+        multiple_px=32 if padding == 'stride' else encoder.patch_px[0],
+    )
     if weights is not None:
         load_released(model, weights)
-        arguments['pretrained'] = False  # they are part of the model now, and of its files
-    # how attention is computed is the affair of the machine that trained, not of the model
-    model.recipe = Recipe(builder, {**arguments, 'mean': mean, 'std': std, 'attention': 'sdpa'})
     return model
 
 
@@ -454,15 +517,39 @@ def _restorer(
     raise ConfigError(f"restorer is {kind!r}: expected 'paper', 'released', 'linear' or None")
 
 
-def _vit(name: str, *, img_size: int, in_channels: int, pretrained: bool | str) -> nn.Module:
+def _hierarchy(
+    name: str, *, img_size: tuple[int, int] | None, in_channels: int, pretrained: bool | str
+) -> nn.Module:
+    """A timm CNN or hierarchical transformer, laid out for images of a size if one is given."""
+    if img_size is None:
+        return create_timm(name, pretrained=pretrained, in_channels=in_channels)
+    try:
+        return create_timm(name, pretrained=pretrained, in_channels=in_channels, img_size=img_size)
+    except TypeError as error:
+        raise ConfigError(
+            f'{name!r} has no img_size, it takes images of any size: leave img_size out'
+        ) from error
+
+
+def _vit(
+    name: str, *, img_size: int | Sequence[int], in_channels: int, pretrained: bool | str
+) -> nn.Module:
     """A timm transformer without a head, of any image size where its family can."""
-    given = {'img_size': img_size, 'num_classes': 0}
+    given = {'img_size': _height_width(img_size), 'num_classes': 0}
     try:
         return create_timm(
             name, pretrained=pretrained, in_channels=in_channels, dynamic_img_size=True, **given
         )
     except TypeError:  # Beit and CaiT have no such argument, and take one size
         return create_timm(name, pretrained=pretrained, in_channels=in_channels, **given)
+
+
+def _height_width(img_size: int | Sequence[int]) -> tuple[int, int]:
+    """Height and width in px."""
+    size = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
+    if len(size) != 2 or min(size) < 1:
+        raise ConfigError(f'img_size is {img_size}: expected a side or (height, width) in px')
+    return size
 
 
 def _statistics(

@@ -6,7 +6,7 @@ A file holds what was trained, and no code: reading one never runs anything that
 import inspect
 import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,8 @@ from torch import Tensor, nn
 
 from crossearth.errors import CheckpointError, ConfigError, LabelError
 from crossearth.labels import LabelSpace
-from crossearth.models import builders
 from crossearth.models.freezing import frozen_marks, frozen_names, other_marks, whole
-from crossearth.models.segmenter import Recipe, Segmenter
+from crossearth.models.recording import Recipe, builder_name, find_builder, own_builders, recipe_of
 
 __all__ = ['ModelInfo', 'load_model', 'read_model_info', 'save_model']
 
@@ -57,7 +56,7 @@ def save_model(
     model: nn.Module,
     path: str | Path,
     *,
-    builder: str | None = None,
+    builder: str | Callable[..., nn.Module] | None = None,
     arguments: Mapping[str, Any] | None = None,
     labels: LabelSpace | None = None,
     bands: Sequence[str] | None = None,
@@ -71,9 +70,10 @@ def save_model(
     The file appears under its name whole or not at all.
 
     Args:
-        model: Built by a builder of this library, or `builder` and `arguments` say how to.
+        model: Built by a function with `@builder`, or `builder` and `arguments` say how to.
         path: `.safetensors` file to write; one that exists is replaced.
-        builder: Name of a builder function of `crossearth.models`; by default the model's own.
+        builder: Function that builds the model, or the name of one of `crossearth.models`; by
+            default the model's own.
         arguments: Its arguments; by default the model's own.
         labels: Classes of the logits.
         bands: Names of the bands, in the order that the model takes them.
@@ -218,13 +218,21 @@ def read_model_info(path: str | Path) -> ModelInfo:
         ) from error
 
 
-def load_model(path: str | Path, *, pretrained: bool | str | Path | None = None) -> Segmenter:
+def load_model(
+    path: str | Path,
+    *,
+    pretrained: bool | str | Path | None = None,
+    builders: Sequence[Callable[..., nn.Module]] = (),
+) -> nn.Module:
     """The model of a weights file, in eval mode on the CPU.
 
     Args:
         path: File written by `save_model`.
         pretrained: Where the builder gets frozen weights that are not in the file; by default
             where it got them at first. For a file that was moved to another machine.
+        builders: Functions of others that you trust to build the model, with or without
+            `@builder`; those of this library are trusted always. The file chooses among them by
+            name, and imports nothing.
 
     Returns:
         The model, with its `recipe`.
@@ -245,12 +253,10 @@ def load_model(path: str | Path, *, pretrained: bool | str | Path | None = None)
     path = Path(path)
     info = read_model_info(path)
     name = info.recipe.builder
-    if name not in builders.__all__:
-        raise CheckpointError(
-            f'{path} names the builder {name!r}, expected one of {", ".join(builders.__all__)}: '
-            'it was written by another version of this library'
-        )
-    build = vars(builders)[name]
+    try:
+        build = find_builder(name, builders)
+    except ConfigError as error:
+        raise CheckpointError(f'{path} {error}') from error
     arguments = dict(info.recipe.arguments)
     if 'pretrained' in arguments:
         if info.complete:
@@ -259,13 +265,14 @@ def load_model(path: str | Path, *, pretrained: bool | str | Path | None = None)
             arguments['pretrained'] = (
                 pretrained if isinstance(pretrained, bool) else str(pretrained)
             )
-    unknown = sorted(set(arguments) - set(inspect.signature(build).parameters))
-    if unknown:
+    parameters = inspect.signature(build).parameters
+    unknown = sorted(set(arguments) - set(parameters))
+    if unknown and not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         raise CheckpointError(
             f'{path} gives {name} arguments that it does not take: {", ".join(unknown)}'
         )
     try:
-        model: Segmenter = build(**arguments)
+        model = build(**arguments)
     except CheckpointError:
         raise  # about the frozen weights, which are another file's
     except Exception as error:  # a header may say anything, and timm and torch check in many ways
@@ -296,25 +303,32 @@ def load_model(path: str | Path, *, pretrained: bool | str | Path | None = None)
         given = {key: file.get_tensor(key) for key in names}
     model.load_state_dict(given, strict=False)
     _check_frozen(path, info, wanted)
-    model.recipe = info.recipe
+    # setattr, as torch's types admit tensors and modules only
+    setattr(model, 'recipe', info.recipe)  # noqa: B010
     return model.eval()
 
 
-def _recipe(model: nn.Module, builder: str | None, arguments: Mapping[str, Any] | None) -> Recipe:
-    recipe: Recipe | None = getattr(model, 'recipe', None)
+def _recipe(
+    model: nn.Module,
+    builder: str | Callable[..., nn.Module] | None,
+    arguments: Mapping[str, Any] | None,
+) -> Recipe:
+    if callable(builder):
+        return Recipe(builder_name(builder), dict(arguments or {}))
     if builder is not None:
-        recipe = Recipe(builder, dict(arguments or {}))
-    elif arguments is not None:
+        if builder not in own_builders():
+            raise ConfigError(
+                f'{builder!r} is no builder of crossearth.models: expected one of '
+                f'{", ".join(own_builders())}, or the function itself'
+            )
+        return Recipe(builder, dict(arguments or {}))
+    if arguments is not None:
         raise ConfigError('arguments were given without their builder: name it too')
+    recipe = recipe_of(model)
     if recipe is None:
         raise ConfigError(
-            'nothing says how this model was built: build it with a function of crossearth.models, '
-            'or give builder and arguments'
-        )
-    if recipe.builder not in builders.__all__:
-        raise ConfigError(
-            f'{recipe.builder!r} is no builder of crossearth.models: expected one of '
-            f'{", ".join(builders.__all__)}'
+            'nothing says how this model was built: build it with a function of crossearth.models '
+            'or with your own under @builder, or give builder and arguments'
         )
     return recipe
 

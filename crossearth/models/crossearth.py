@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from crossearth.errors import ConfigError, ShapeError
+from crossearth.models.backbones.rein_vit import ReinViT
 from crossearth.models.features import Backbone, Features
 from crossearth.models.padding import crop_to
-from crossearth.models.rein_vit import ReinViT
 from crossearth.models.segmenter import Segmenter
 
 __all__ = ['CrossEarth']
@@ -72,7 +72,7 @@ class CrossEarth(Segmenter):
             ShapeError: If the image is empty.
         """
         padded = self._pad(image)
-        return self._restored(self._encode(padded, plain=len(padded)), image, padded)
+        return self._restored(self._encode_damaged(padded), image, padded)
 
     def losses_and_restorations(
         self,
@@ -117,13 +117,12 @@ class CrossEarth(Segmenter):
         labels = self._padded_labels(mask, image, padded)
         together = not self._has_batch_statistics()
         if together:
-            features = self._encode(padded, plain=sum(sizes[1:]))
-            parts = _split(features, sizes)
+            parts = self._encode_together(padded, sizes)
         else:
             first, *others = torch.split(padded, sizes)
-            parts = [self._encode(first, plain=0)]
+            parts = [self.backbone(first)]
             with _averages_kept(self.backbone):
-                parts += [self._encode(batch, plain=len(batch)) for batch in others]
+                parts += [self._encode_damaged(batch) for batch in others]
         decoder: Any = self.decoder  # a Decoder
         terms: dict[str, Tensor] = decoder.losses(parts[0], labels, generator=generator)
         sources = parts[1:]
@@ -135,14 +134,22 @@ class CrossEarth(Segmenter):
         restored = self._restored(_join(sources), image, padded)
         return terms, list(torch.split(restored, [len(source.maps[0]) for source in sources]))
 
-    def _encode(self, padded: Tensor, *, plain: int) -> Features:
-        """Features of normalised images, the last `plain` ones without the geospatial parts."""
+    def _encode_damaged(self, padded: Tensor) -> Features:
+        """Features of masked or styled images, without the geospatial parts."""
         encoder = self.backbone
         if isinstance(encoder, ReinViT):
-            features: Features = encoder(padded, plain=plain)
-        else:  # has no geospatial part to switch off
-            features = encoder(padded)
-        return features
+            features: Features = encoder(padded, geospatial=False)
+            return features
+        return encoder(padded)  # has no geospatial part to switch off
+
+    def _encode_together(self, padded: Tensor, sizes: Sequence[int]) -> list[Features]:
+        """Features of several batches in one pass; all but the first are masked or styled."""
+        encoder = self.backbone
+        first, damaged = torch.split(padded, [sizes[0], sum(sizes[1:])])
+        if not isinstance(encoder, ReinViT) or not len(damaged):
+            return _split(encoder(padded), sizes)
+        features, others = encoder.forward_both(first, damaged)
+        return [features, *_split(others, sizes[1:])]
 
     def _restored(self, features: Features, image: Tensor, padded: Tensor) -> Tensor:
         """The restorer's images, cropped to the size of `image`."""

@@ -17,8 +17,8 @@ from torch import Tensor
 from crossearth.errors import CheckpointError
 from crossearth.labels import LabelSpace
 from crossearth.models import builders
+from crossearth.models.backbones.dinov2 import convert_dinov2
 from crossearth.models.checkpoint import save_model
-from crossearth.models.dinov2 import convert_dinov2
 from crossearth.models.released import CrossEarth_Weights
 
 __all__ = ['Conversion', 'convert_release', 'match_release', 'read_pickle']

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -14,27 +13,15 @@ from crossearth.errors import BandError, ConfigError, ShapeError
 from crossearth.labels import IGNORE_INDEX
 from crossearth.models.features import Backbone
 from crossearth.models.padding import crop_to, pad_to_multiple
+from crossearth.models.recording import Recipe
 
-__all__ = ['IMAGENET_MEAN', 'IMAGENET_STD', 'Recipe', 'Segmenter']
+__all__ = ['IMAGENET_MEAN', 'IMAGENET_STD', 'Segmenter']
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 """Mean of red, green, blue over ImageNet, in [0, 1]."""
 
 IMAGENET_STD = (0.229, 0.224, 0.225)
 """Standard deviation of red, green, blue over ImageNet, in [0, 1]."""
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """How a model was built: enough to build it again.
-
-    Args:
-        builder: Name of a builder function of `crossearth.models`.
-        arguments: Its arguments, as JSON can hold them.
-    """
-
-    builder: str
-    arguments: dict[str, Any] = field(default_factory=dict)
 
 
 class Segmenter(nn.Module):
@@ -52,8 +39,8 @@ class Segmenter(nn.Module):
     Attributes:
         num_classes: Classes of the logits.
         in_channels: Bands of the images.
-        recipe: How a builder of this library built the model, for `save_model`; None for models
-            that were put together by hand.
+        recipe: How a builder built the model, for `save_model`; None for models that were put
+            together by hand.
 
     Raises:
         ConfigError: If mean and std differ in number or are no finite numbers, or a std is not
@@ -61,7 +48,8 @@ class Segmenter(nn.Module):
 
     Example:
         >>> import timm
-        >>> from crossearth.models import FPNDecoder, TimmPyramid
+        >>> from crossearth.models.backbones import TimmPyramid
+        >>> from crossearth.models.decoders import FPNDecoder
         >>> backbone = TimmPyramid(timm.create_model('resnet18'))
         >>> decoder = FPNDecoder(backbone.channels, num_classes=6, width=32)
         >>> model = Segmenter(backbone, decoder, mean=IMAGENET_MEAN, std=IMAGENET_STD)

@@ -16,15 +16,9 @@ from crossearth.datasets import ShiftDataModule
 from crossearth.errors import BandError, CheckpointError, ConfigError, LabelError, ShapeError
 from crossearth.labels import LabelSpace
 from crossearth.metrics import confusion_matrix, iou_per_class, mean_iou
-from crossearth.models import (
-    CrossEarth,
-    Segmenter,
-    frozen_marks,
-    frozen_names,
-    other_marks,
-    pixel_losses,
-    rest_frozen,
-)
+from crossearth.models import CrossEarth, Segmenter
+from crossearth.models.decoders import pixel_losses
+from crossearth.models.freezing import frozen_marks, frozen_names, other_marks, rest_frozen
 from crossearth.trainers.optimizer import check_schedule, parameter_groups, poly_factor
 from crossearth.trainers.random_state import (
     generators_of,

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from crossearth.errors import ConfigError
-from crossearth.models import IMAGENET_MEAN, load_style_predictor, load_style_transformer
+from crossearth.models.segmenter import IMAGENET_MEAN
+from crossearth.models.style import load_style_predictor, load_style_transformer
 from crossearth.transforms import EarthStyle, EarthStyleInjection, PatchMask
 
 __all__ = ['earth_style', 'patch_mask']

@@ -7,7 +7,8 @@ import lightning.pytorch as pl
 
 from crossearth.datasets import ShiftDataModule
 from crossearth.errors import ConfigError, WriteError
-from crossearth.models import Segmenter, save_model
+from crossearth.models import save_model
+from crossearth.models.recording import recipe_of
 from crossearth.trainers.averaging import AverageWeights
 from crossearth.trainers.domain_generalization import DomainGeneralizationTask
 
@@ -24,8 +25,8 @@ class SaveModel(pl.Callback):
         path: The `.safetensors` file.
 
     Raises:
-        ConfigError: At the start of training, if the model was not made by a builder of this
-            library, so that nobody could build it again from the file.
+        ConfigError: At the start of training, if no builder made the model, so that nobody
+            could build it again from the file.
         WriteError: At the start of training, if the folder cannot be written to.
     """
 
@@ -35,10 +36,11 @@ class SaveModel(pl.Callback):
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002  # lightning's signature
         """Refuse models that cannot be saved before any step is made."""
         model = getattr(pl_module, 'model', None)
-        if not isinstance(model, Segmenter) or model.recipe is None:
+        if recipe_of(model) is None:
             raise ConfigError(
                 f'SaveModel cannot write {type(model).__name__}: expected a model made by a '
-                'builder of crossearth.models; use a checkpoint of lightning for others'
+                'builder of crossearth.models or by your own function under @builder; use a '
+                'checkpoint of lightning for others'
             )
         folder = Path(self.path).absolute().parent
         if not os.access(folder, os.W_OK):
@@ -48,7 +50,6 @@ class SaveModel(pl.Callback):
         """Write the file, from one process, with the shares of all."""
         if isinstance(pl_module, DomainGeneralizationTask):
             model = pl_module.model
-            assert isinstance(model, Segmenter)
             for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set by lightning
                 if isinstance(callback, AverageWeights):  # whichever of the two is called first
                     callback.on_fit_end(trainer, pl_module)

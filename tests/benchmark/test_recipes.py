@@ -25,7 +25,7 @@ from crossearth.benchmark import (
 from crossearth.cli import main
 from crossearth.errors import ConfigError
 from crossearth.models import builders
-from crossearth.models.rvsa import RVSA
+from crossearth.models.backbones.rvsa import RVSA
 from crossearth.trainers import build_training, read_recipe
 from crossearth.transforms import EarthStyleInjection, PatchMask
 

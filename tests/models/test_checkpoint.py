@@ -8,14 +8,8 @@ from torch import nn
 
 from crossearth.errors import CheckpointError, ConfigError, LabelError
 from crossearth.labels import ISPRS, ROAD
-from crossearth.models import (
-    create_timm,
-    fpn_timm,
-    load_model,
-    read_model_info,
-    rein_vit_fpn,
-    save_model,
-)
+from crossearth.models import fpn_timm, load_model, read_model_info, rein_vit_fpn, save_model
+from crossearth.models.pretrained import create_timm
 
 
 @pytest.fixture

@@ -11,15 +11,9 @@ import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from crossearth.models import (
-    CrossEarth,
-    GeospatialSemanticExtractor,
-    Injector,
-    LoRARein,
-    Mask2FormerDecoder,
-    ReinViT,
-    fpn_timm,
-)
+from crossearth.models import CrossEarth, ReinViT, fpn_timm
+from crossearth.models.adapters import GeospatialSemanticExtractor, Injector, LoRARein
+from crossearth.models.decoders import Mask2FormerDecoder
 
 from .test_crossearth import tiny
 

@@ -1,15 +1,8 @@
 import torch
 from torch import nn
 
-from crossearth.models import (
-    fpn_timm,
-    frozen_marks,
-    frozen_names,
-    load_model,
-    other_marks,
-    rest_frozen,
-    save_model,
-)
+from crossearth.models import fpn_timm, load_model, save_model
+from crossearth.models.freezing import frozen_marks, frozen_names, other_marks, rest_frozen
 
 
 def test_marks_tell_random_weights_of_one_size_apart_but_not_their_last_bits():

@@ -6,16 +6,9 @@ import torch
 from safetensors.torch import save_file
 
 from crossearth.errors import CheckpointError, ConfigError
-from crossearth.models import (
-    create_timm,
-    crossearth_rvsa_large,
-    crossearth_vit_small,
-    dinov2_vit,
-    fpn_timm,
-    load_weights,
-    read_weights,
-    rein_vit_fpn,
-)
+from crossearth.models import crossearth_rvsa_large, crossearth_vit_small, fpn_timm, rein_vit_fpn
+from crossearth.models.backbones import dinov2_vit
+from crossearth.models.pretrained import create_timm, load_weights, read_weights
 
 
 def test_real_weights_of_another_library_load_by_order(lite0_weights):

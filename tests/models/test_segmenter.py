@@ -1,18 +1,10 @@
 import pytest
-import timm
 import torch
 from torch import nn
 
 from crossearth.errors import BandError, ConfigError, ShapeError
-from crossearth.models import (
-    Features,
-    FPNDecoder,
-    Segmenter,
-    TimmPyramid,
-    create_timm,
-    fpn_timm,
-    rein_vit_fpn,
-)
+from crossearth.models import Features, Segmenter, fpn_timm, rein_vit_fpn
+from crossearth.models.pretrained import create_timm
 
 
 class Average(nn.Module):
@@ -110,21 +102,6 @@ def test_statistics_that_do_not_fit_are_refused(mean, std):
         Segmenter(Average(), First(), mean=mean, std=std)
 
 
-def test_builders_refuse_statistics_of_other_bands():
-    with pytest.raises(ConfigError, match='mean has 3 and std 4 values for 4 bands'):
-        fpn_timm('resnet10t', num_classes=2, in_channels=4, mean=[0.1, 0.2, 0.3])
-
-
-@pytest.mark.parametrize(
-    'name', ['resnet10t', 'mobilenetv3_small_050', 'convnext_atto', 'pvt_v2_b0', 'hrnet_w18_small']
-)
-def test_pyramids_of_timm_keep_the_contract(name):
-    backbone = TimmPyramid(timm.create_model(name))
-    maps = backbone(torch.rand(1, 3, 64, 96)).maps
-    for stride, width, level in zip((4, 8, 16, 32), backbone.channels, maps, strict=True):
-        assert level.shape == (1, width, 64 // stride, 96 // stride)
-
-
 @pytest.mark.parametrize('name', ['resnet10t', 'mobilenetv3_small_050', 'convnext_atto'])
 def test_every_parameter_gets_a_gradient(name):
     """What DistributedDataParallel(find_unused_parameters=False) needs."""
@@ -138,24 +115,6 @@ def test_every_trainable_parameter_of_a_rein_model_gets_a_gradient():
     model(torch.rand(1, 3, 40, 32)).square().mean().backward()
     trainable = {n for n, p in model.named_parameters() if p.requires_grad}
     assert {n for n, p in model.named_parameters() if p.grad is not None} == trainable
-
-
-def test_plain_transformer_is_no_pyramid():
-    with pytest.raises(ConfigError, match=r'strides \[16\], expected 4, 8, 16 and 32'):
-        TimmPyramid(timm.create_model('vit_tiny_patch16_224'))
-
-
-def test_foreign_module_is_no_pyramid():
-    with pytest.raises(ConfigError, match='Linear has no forward_intermediates'):
-        TimmPyramid(nn.Linear(1, 1))
-
-
-def test_pyramid_of_one_size_says_so():
-    backbone = TimmPyramid(timm.create_model('tiny_vit_5m_224'))
-    swin = TimmPyramid(timm.create_model('swin_tiny_patch4_window7_224', depths=(1, 1, 1, 1)))
-    assert backbone.channels == (64, 128, 160, 320)
-    with pytest.raises(ShapeError, match='refuses 64x64 px'):
-        swin(torch.rand(1, 3, 64, 64))
 
 
 def test_unknown_timm_model_is_named():
@@ -178,12 +137,6 @@ def test_decoder_learns_a_picture_within_a_hundred_steps():
         optimiser.step()
     accuracy = (model(image).argmax(1) == target).float().mean()
     assert accuracy > 0.95
-
-
-@pytest.mark.parametrize('bad', [{'num_classes': 0}, {'width': 0}])
-def test_decoder_of_nothing_is_refused(bad):
-    with pytest.raises(ConfigError, match='must be positive'):
-        FPNDecoder((4, 8, 16, 32), **{'num_classes': 2, **bad})
 
 
 def test_losses_leave_the_padding_out():

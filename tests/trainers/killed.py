@@ -20,18 +20,11 @@ from torch import nn
 
 from crossearth.datasets import FolderDataset, ShiftDataModule
 from crossearth.labels import ISPRS
-from crossearth.models import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    CrossEarth,
-    GeospatialSemanticExtractor,
-    Injector,
-    LoRARein,
-    Mask2FormerDecoder,
-    MultiStageASPP,
-    ReinViT,
-)
-from crossearth.models.mask_classification import MaskLosses
+from crossearth.models import CrossEarth, ReinViT
+from crossearth.models.adapters import GeospatialSemanticExtractor, Injector, LoRARein
+from crossearth.models.decoders import Mask2FormerDecoder, MultiStageASPP
+from crossearth.models.decoders.mask_classification import MaskLosses
+from crossearth.models.segmenter import IMAGENET_MEAN, IMAGENET_STD
 from crossearth.trainers import AverageWeights, DomainGeneralizationTask
 from crossearth.transforms import FourierStyle, PatchMask, PhotometricDistortion, RandomScaleCrop
 

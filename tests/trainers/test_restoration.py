@@ -8,15 +8,10 @@ from torch.utils.data import DataLoader
 
 from crossearth.errors import ConfigError, ShapeError
 from crossearth.labels import ISPRS
-from crossearth.models import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    CrossEarth,
-    FPNDecoder,
-    MultiStageASPP,
-    TimmPyramid,
-    crossearth_vit_small,
-)
+from crossearth.models import CrossEarth, crossearth_vit_small
+from crossearth.models.backbones import TimmPyramid
+from crossearth.models.decoders import FPNDecoder, MultiStageASPP
+from crossearth.models.segmenter import IMAGENET_MEAN, IMAGENET_STD
 from crossearth.trainers import DomainGeneralizationTask
 from crossearth.transforms import FourierStyle, PatchMask
 

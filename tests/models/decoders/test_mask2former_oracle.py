@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from crossearth.models import Features, Mask2FormerDecoder, MaskLosses, mask_losses
+from crossearth.models import Features
+from crossearth.models.decoders import Mask2FormerDecoder, MaskLosses, mask_losses
 
 MODULE = 'transformers.models.mask2former.modeling_mask2former'
 DIM, CLASSES, QUERIES, LAYERS, PIXEL_LAYERS, POINTS = 32, 4, 9, 9, 6, 200

@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from timm.models.vision_transformer import VisionTransformer
 
 from crossearth.errors import ConfigError
-from crossearth.models import GeospatialSemanticExtractor, Injector, LoRARein, ReinViT
+from crossearth.models import ReinViT
+from crossearth.models.adapters import GeospatialSemanticExtractor, Injector, LoRARein
 
 
 def backbone(*, patch_size=16, checkpointing=False, injected=True):
@@ -70,7 +71,7 @@ def test_it_adds_to_what_rein_makes_of_the_same_features():
     features, queries = torch.rand(1, 16, 32), torch.rand(1, 16, 16)
     tokens = torch.cat([torch.zeros(1, 1, 32), features], dim=1)
     expected = model.adapter(features, 1) + model.injector(queries, features)
-    found = model._step(1, lambda x: x, tokens, queries)
+    found = model._refined_block(torch.nn.Identity(), 1, tokens, queries, 0, {})
     assert torch.equal(found[:, 1:], expected)
     assert torch.equal(found[:, :1], tokens[:, :1])
 

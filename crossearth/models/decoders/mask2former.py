@@ -15,13 +15,13 @@ from torch import Tensor, nn
 
 from crossearth.errors import ConfigError
 from crossearth.labels import IGNORE_INDEX
-from crossearth.models.features import Features
-from crossearth.models.mask_classification import MaskLosses, mask_losses
-from crossearth.models.pixel_decoder import (
+from crossearth.models.decoders.mask_classification import MaskLosses, mask_losses
+from crossearth.models.decoders.pixel_decoder import (
     DeformablePixelDecoder,
     FeedForward,
     sine_positions,
 )
+from crossearth.models.features import Features
 
 __all__ = ['Mask2FormerDecoder', 'MaskPredictions']
 

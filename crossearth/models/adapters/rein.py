@@ -6,7 +6,6 @@ equations. Parameter names are those of the published checkpoints, so that these
 """
 
 import math
-from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -14,22 +13,7 @@ from torch import Tensor, nn
 
 from crossearth.errors import ConfigError
 
-__all__ = ['Adapter', 'LoRARein', 'Rein']
-
-
-@runtime_checkable
-class Adapter(Protocol):
-    """What `ReinViT` asks of an adapter: any module with these three members is one."""
-
-    depth: int
-
-    def __call__(self, features: Float[Tensor, 'b n c'], layer: int) -> Float[Tensor, 'b n c']:
-        """Refined patch features of the block `layer`, counted from 0."""
-        ...
-
-    def queries(self) -> Float[Tensor, 'm d'] | None:
-        """Object queries for the decoder, or None where the adapter has none."""
-        ...
+__all__ = ['LoRARein', 'Rein']
 
 
 class _TokenAdapter(nn.Module):

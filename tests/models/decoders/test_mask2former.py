@@ -5,18 +5,17 @@ import torch
 import torch.nn.functional as F
 
 from crossearth.errors import ConfigError, LabelError
-from crossearth.models import (
+from crossearth.models import Features
+from crossearth.models.adapters import LoRARein
+from crossearth.models.decoders import (
     DeformablePixelDecoder,
-    Features,
-    LoRARein,
     Mask2FormerDecoder,
     MaskLosses,
     mask_losses,
     sine_positions,
 )
-from crossearth.models.mask2former import _visible
-
-from .conftest import PARITY
+from crossearth.models.decoders.mask2former import _visible
+from tests.models.conftest import PARITY
 
 
 @pytest.fixture
@@ -215,7 +214,7 @@ def test_masks_are_averaged_over_the_segments_of_all_ranks(monkeypatch):
         return mask_losses(predictions, mask, settings=MaskLosses(points=16))
 
     alone = losses()
-    distributed = 'crossearth.models.mask_classification.distributed'
+    distributed = 'crossearth.models.decoders.mask_classification.distributed'
     monkeypatch.setattr(f'{distributed}.is_initialized', lambda: True)
     monkeypatch.setattr(f'{distributed}.get_world_size', lambda: 4)
     monkeypatch.setattr(f'{distributed}.all_reduce', lambda count: count.fill_(40))  # 10 a rank

@@ -3,7 +3,8 @@ import torch
 import torch.nn.functional as F
 
 from crossearth.errors import ConfigError
-from crossearth.models import Features, MultiStageASPP, SharedASPP
+from crossearth.models import Features
+from crossearth.models.decoders import MultiStageASPP, SharedASPP
 
 
 def pyramid(channels=8):

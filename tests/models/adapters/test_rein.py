@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from crossearth.errors import ConfigError
-from crossearth.models import LoRARein, Rein
+from crossearth.models.adapters import LoRARein, Rein
 
 
 def build(case) -> LoRARein | Rein:

@@ -3,7 +3,7 @@ import timm
 import torch
 
 from crossearth.errors import CheckpointError, ConfigError
-from crossearth.models import convert_dinov2, dinov2_vit
+from crossearth.models.backbones import convert_dinov2, dinov2_vit
 
 
 def official(*, registers=0, dim=48, giant=False):
@@ -105,3 +105,19 @@ def test_file_of_other_bands_loads_into_a_model_of_as_many(tmp_path):
     assert torch.equal(vit.blocks[3].attn.qkv.weight, source.blocks[3].attn.qkv.weight)
     with pytest.raises(CheckpointError, match=r'shape \(384, 4, 16, 16\), expected \(384, 3,'):
         dinov2_vit('vit_small_patch14_dinov2', **arguments)
+
+
+def test_official_backbone_weights_are_converted_on_the_way(tmp_path):
+    torch.manual_seed(0)
+    official = timm.create_model('vit_small_patch14_dinov2', img_size=518, num_classes=0)
+    state = {**official.state_dict(), 'mask_token': torch.zeros(1, 384)}
+    torch.save(state, tmp_path / 'dinov2_vits14.pth')
+    vit = dinov2_vit(
+        'vit_small_patch14_dinov2', img_size=64, pretrained=tmp_path / 'dinov2_vits14.pth'
+    )
+    assert vit.patch_embed.proj.weight.shape[-1] == 16
+    assert torch.equal(vit.blocks[3].attn.qkv.weight, official.blocks[3].attn.qkv.weight)
+    with pytest.raises(CheckpointError, match=r"'vit_base_patch14_dinov2' from .* of shape"):
+        dinov2_vit('vit_base_patch14_dinov2', pretrained=tmp_path / 'dinov2_vits14.pth')
+    with pytest.raises(CheckpointError, match="lack 'reg_token'"):
+        dinov2_vit('vit_small_patch14_reg4_dinov2', pretrained=tmp_path / 'dinov2_vits14.pth')

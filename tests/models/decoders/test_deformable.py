@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossearth.errors import ConfigError
-from crossearth.models import MultiScaleDeformableAttention, deformable_attention
-from crossearth.models.deformable import _by_level
+from crossearth.models.decoders import MultiScaleDeformableAttention, deformable_attention
+from crossearth.models.decoders.deformable import _by_level
 
 
 def by_definition(value, sizes, locations, weights):

@@ -8,8 +8,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from crossearth.errors import ConfigError
+from crossearth.models.decoders.losses import pixel_losses
 from crossearth.models.features import Features
-from crossearth.models.losses import pixel_losses
 
 __all__ = ['FPNDecoder']
 

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from timm.models.vision_transformer import VisionTransformer
 
 from crossearth.errors import ConfigError, ShapeError
-from crossearth.models import GeospatialSemanticExtractor, Injector, LoRARein, ReinViT
+from crossearth.models import ReinViT
+from crossearth.models.adapters import GeospatialSemanticExtractor, Injector, LoRARein
 
 
 def tiny_vit(**arguments) -> VisionTransformer:
@@ -186,22 +187,6 @@ def test_image_smaller_than_a_patch_is_refused():
         ReinViT(tiny_vit(img_size=32), None)(torch.rand(1, 3, 10, 64))
 
 
-def test_transformer_of_one_size_says_how_to_build_it():
-    backbone = ReinViT(tiny_vit(img_size=32, dynamic_img_size=False), None)
-    with pytest.raises(ShapeError, match=r'refuses 64x64 px .*dynamic_img_size=True'):
-        backbone(torch.rand(1, 3, 64, 64))
-
-
-@pytest.mark.parametrize(
-    'name', ['resnet10t', 'hiera_tiny_224', 'twins_pcpvt_small', 'xcit_nano_12_p16_224']
-)
-def test_what_has_no_blocks_of_patch_tokens_is_refused(name):
-    with torch.device('meta'):
-        model = timm.create_model(name, num_classes=0)
-    with pytest.raises(ConfigError, match='use TimmPyramid'):
-        ReinViT(model, None)
-
-
 def test_hybrid_counts_the_stride_of_its_stem():
     """Patches of 8 px of a map at stride 4: a token is 32 px."""
     vit = timm.create_model('vit_tiny_r_s16_p8_224', num_classes=0, img_size=64, depth=4)
@@ -210,11 +195,65 @@ def test_hybrid_counts_the_stride_of_its_stem():
     assert [level.shape[-1] for level in backbone(torch.rand(1, 3, 64, 64)).maps] == [8, 4, 2, 1]
 
 
-def test_second_adapter_on_one_transformer_is_refused():
+def test_two_backbones_share_one_transformer():
+    """Nothing of the transformer is replaced: each backbone gives what it gives alone."""
     vit = tiny_vit(img_size=32)
-    ReinViT(vit, LoRARein(4, 32, tokens=8, rank=2))
-    with pytest.raises(ConfigError, match='has an adapter already'):
-        ReinViT(vit, None)
+    alone = ReinViT(copy.deepcopy(vit), LoRARein(4, 32, tokens=8, rank=2))
+    adapted, plain = ReinViT(vit, alone.adapter), ReinViT(vit, None, indices=(0, 1, 2, 3))
+    image = torch.rand(1, 3, 32, 32)
+    assert torch.equal(adapted(image).maps[2], alone(image).maps[2])
+    expected = vit.forward_intermediates(image, indices=[2], intermediates_only=True)
+    assert torch.equal(plain(image).maps[2], expected[0])
+
+
+def test_both_flows_in_one_pass_are_each_flow_alone():
+    torch.manual_seed(0)
+    injector = Injector(32)
+    torch.nn.init.normal_(injector.out.weight)
+    backbone = ReinViT(
+        tiny_vit(img_size=32),
+        LoRARein(4, 32, tokens=8, rank=2),
+        extractor=GeospatialSemanticExtractor(),
+        injector=injector,
+    )
+    image, damaged = torch.rand(2, 3, 40, 48), torch.rand(3, 3, 40, 48)
+    together = backbone.forward_both(image, damaged)
+    alone = backbone(image), backbone(damaged, geospatial=False)
+    assert not torch.allclose(backbone(damaged).maps[0], alone[1].maps[0])
+    for ours, expected in zip(together, alone, strict=True):
+        torch.testing.assert_close(ours.maps, expected.maps, rtol=1e-5, atol=1e-5)
+
+
+def test_odd_grid_rounds_up_or_as_the_release_does():
+    """Of 11 columns of patches the release keeps 5 cells of two; the last column is left out."""
+    vit = tiny_vit(img_size=32)
+    image = torch.rand(1, 3, 192, 176)
+    up = ReinViT(vit, None)(image)
+    down = ReinViT(vit, None, odd_grid='down')(image)
+    assert up.maps[3].shape[-2:] == (6, 6)
+    expected = vit.forward_intermediates(image, indices=[3], intermediates_only=True)[0]
+    assert torch.allclose(down.maps[3], F.avg_pool2d(expected, 2), atol=1e-6)  # floor, by pairs
+    for ours, theirs in zip(up.maps[:3], down.maps[:3], strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_odd_grid_of_another_name_is_refused(unchecked):
+    with pytest.raises(ConfigError, match=r"odd_grid is 'left': expected 'up' or 'down'"):
+        ReinViT(tiny_vit(img_size=32), None, odd_grid='left')
+
+
+def test_adapter_that_changes_the_shape_is_named():
+    class Cut(torch.nn.Module):
+        depth = 4
+
+        def forward(self, features, layer):
+            return features[:, : 3 + layer]
+
+        def queries(self):
+            return None
+
+    with pytest.raises(ShapeError, match=r'Cut gave features of shape \(1, 3, 32\) for \(1, 4'):
+        ReinViT(tiny_vit(img_size=32), Cut())(torch.rand(1, 3, 32, 32))
 
 
 def test_adapter_of_another_depth_is_refused():
@@ -248,6 +287,11 @@ FAMILIES = {
     'beitv2_base_patch16_224': {'dynamic_img_size': None},
     'cait_xxs24_224': {'dynamic_img_size': None},
     'flexivit_small': {},
+    'vit_small_patch16_rope_mixed_224': {},
+    'vit_pe_spatial_tiny_patch16_512': {},
+    'deit_tiny_distilled_patch16_224': {},
+    'vit_relpos_small_patch16_224': {'dynamic_img_size': None},
+    'vit_relpos_medium_patch16_cls_224': {'dynamic_img_size': None},
     'aimv2_large_patch14_224': {},
 }
 
@@ -297,50 +341,3 @@ def test_checkpointing_changes_no_gradient(training):
     for ours, theirs in zip(saving.adapter.parameters(), plain.adapter.parameters(), strict=True):
         if theirs.grad is not None:
             torch.testing.assert_close(ours.grad, theirs.grad)
-
-
-def test_xformers_gets_what_sdpa_gets(monkeypatch):
-    """The operator is replaced by its definition, as it has no CPU version."""
-    xformers_ops = pytest.importorskip('xformers.ops', reason='no xformers on this platform')
-
-    def definition(query, key, value):
-        heads_first = (part.transpose(1, 2).float() for part in (query, key, value))
-        return F.scaled_dot_product_attention(*heads_first).transpose(1, 2).to(query.dtype)
-
-    monkeypatch.setattr(xformers_ops, 'memory_efficient_attention', definition)
-    torch.manual_seed(0)
-    vit = tiny_vit(img_size=32, qk_norm=True).to(torch.bfloat16)
-    other = copy.deepcopy(vit)
-    image = torch.rand(1, 3, 32, 32, dtype=torch.bfloat16)
-    expected = ReinViT(vit, None)(image).maps[2]
-    backbone = ReinViT(other, None, attention='xformers')
-    with pytest.raises(ConfigError, match=r"cannot run on cpu.*use attention='sdpa'"):
-        backbone(image)
-    monkeypatch.setattr('crossearth.models.xformers_attention._DEVICE', 'cpu')
-    torch.testing.assert_close(backbone(image).maps[2], expected, rtol=0.05, atol=0.05)
-    with pytest.raises(ConfigError, match=r'cannot run in torch.float32'):
-        backbone.float()(image.float())
-
-
-def test_attention_of_another_name_is_refused(unchecked):
-    with pytest.raises(ConfigError, match=r"attention is 'flash': expected 'sdpa' or 'xformers'"):
-        ReinViT(tiny_vit(img_size=32), None, attention='flash')
-
-
-def test_xformers_is_refused_where_attention_is_not_plain():
-    pytest.importorskip('xformers.ops', reason='no xformers on this platform')
-    vit = timm.create_model(
-        'eva02_tiny_patch14_224', depth=2, embed_dim=48, num_heads=4, img_size=28, num_classes=0
-    )
-    with pytest.raises(ConfigError, match='the blocks have EvaAttention'):
-        ReinViT(vit, None, attention='xformers')
-
-
-@pytest.mark.gpu
-def test_xformers_equals_sdpa_on_cuda():
-    vit = tiny_vit(img_size=64, embed_dim=64).cuda().to(torch.bfloat16)
-    other = copy.deepcopy(vit)
-    image = torch.rand(2, 3, 64, 64, device='cuda', dtype=torch.bfloat16)
-    expected = ReinViT(vit, None)(image).maps[2]
-    ours = ReinViT(other, None, attention='xformers')(image).maps[2]
-    torch.testing.assert_close(ours, expected, rtol=0.05, atol=0.05)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -21,8 +22,10 @@ class TimmPyramid(nn.Module):
     `requires_grad_(False)` if it shall not.
 
     Args:
-        model: Built by `timm.create_model`. It is taken over: layers behind the last map and the
+        model: Built by `timm.create_model`. It is taken over: layers after the last map and the
             classifier are removed, as they would never get a gradient.
+        img_size: Height and width in px that the model was built for, if it was built with an
+            `img_size`; by default timm's own. Only errors name it.
 
     Raises:
         ConfigError: If the model has no such maps.
@@ -36,7 +39,7 @@ class TimmPyramid(nn.Module):
         [(16, 24), (8, 12), (4, 6), (2, 3)]
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, *, img_size: tuple[int, int] | None = None) -> None:
         super().__init__()
         timm: Any = model  # forward_intermediates and its kin are unknown to torch's types
         name = type(model).__name__
@@ -58,13 +61,16 @@ class TimmPyramid(nn.Module):
         self.channels = (c4, c8, c16, c32)
         timm.prune_intermediate_layers(list(self.indices), prune_norm=True, prune_head=True)
         self.model = model
+        settings: dict[str, Any] = getattr(model, 'pretrained_cfg', {})
+        self.one_size = bool(settings.get('fixed_input_size'))
+        self.img_size = img_size or tuple(settings.get('input_size', ())[1:])
 
     def forward(self, image: Float[Tensor, 'b c h w']) -> Features:
         """Pyramid of a batch of normalised images.
 
         Args:
-            image: Normalised images. CNNs take any size; transformers with windows may take only
-                the size they were built for.
+            image: Normalised images. CNNs take any size; Swin, Hiera, MaxViT, CoAtNet, GCViT and
+                others take only the size they were built for.
 
         Returns:
             Four maps, no queries.
@@ -76,10 +82,18 @@ class TimmPyramid(nn.Module):
             c4, c8, c16, c32 = self.model.forward_intermediates(  # type: ignore[operator]  # timm's method
                 image, indices=list(self.indices), output_fmt='NCHW', intermediates_only=True
             )
-        except AssertionError as error:
+        except torch.OutOfMemoryError:
+            raise
+        # timm asserts the size in some families, and fails inside a product in others
+        except (AssertionError, RuntimeError, IndexError) as error:
+            height, width = image.shape[-2:]
+            if not self.one_size or (height, width) == self.img_size:
+                raise
+            own = '{}x{} px'.format(*self.img_size) if self.img_size else 'one size'
             raise ShapeError(
-                f'{type(self.model).__name__} refuses {image.shape[-2]}x{image.shape[-1]} px '
-                f'({error}): build it with this img_size, or with strict_img_size=False where the '
-                'model offers it'
+                f'{type(self.model).__name__} takes images of {own} only, got {height}x{width} px: '
+                f'build it for yours (fpn_timm(…, img_size=({height}, {width})), or '
+                'timm.create_model with this img_size), give it images of its size, or choose a '
+                'backbone without a fixed size, such as a CNN or pvt_v2'
             ) from error
         return Features((c4, c8, c16, c32))

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from crossearth.errors import ConfigError
-from crossearth.models.deformable import MultiScaleDeformableAttention
+from crossearth.models.decoders.deformable import MultiScaleDeformableAttention
 from crossearth.models.features import Features
 
 __all__ = ['DeformablePixelDecoder', 'PixelFeatures', 'sine_positions']

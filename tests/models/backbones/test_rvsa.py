@@ -4,17 +4,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from crossearth.errors import CheckpointError, ConfigError, ShapeError
-from crossearth.models import (
-    RVSA,
-    Features,
-    FPNDecoder,
-    Segmenter,
-    crossearth_rvsa_large,
-    load_mtp,
-    resize_mtp,
-    rvsa_vit_base,
-    rvsa_vit_large,
-)
+from crossearth.models import Features, Segmenter, crossearth_rvsa_large
+from crossearth.models.backbones import RVSA, load_mtp, resize_mtp, rvsa_vit_base, rvsa_vit_large
+from crossearth.models.decoders import FPNDecoder
 
 
 def tiny(**arguments):

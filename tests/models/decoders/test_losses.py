@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from crossearth.models import dice_loss, pixel_losses
+from crossearth.models.decoders import dice_loss, pixel_losses
 
 
 def total(logits, mask):

@@ -1,0 +1,26 @@
+"""Backbones: a normalised image in, four maps at strides 4 to 32 out."""
+
+from crossearth.models.backbones.dinov2 import convert_dinov2, dinov2_vit
+from crossearth.models.backbones.pyramid import TimmPyramid
+from crossearth.models.backbones.rein_vit import ReinViT
+from crossearth.models.backbones.rvsa import (
+    RVSA,
+    load_mtp,
+    resize_mtp,
+    rvsa_vit_base,
+    rvsa_vit_large,
+)
+from crossearth.models.features import Backbone
+
+__all__ = [
+    'RVSA',
+    'Backbone',
+    'ReinViT',
+    'TimmPyramid',
+    'convert_dinov2',
+    'dinov2_vit',
+    'load_mtp',
+    'resize_mtp',
+    'rvsa_vit_base',
+    'rvsa_vit_large',
+]

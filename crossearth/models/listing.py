@@ -1,0 +1,137 @@
+"""The models of this library at a glance: what is in them, how large they are, whose they are."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from crossearth.errors import ConfigError
+from crossearth.models import builders
+from crossearth.models.backbones import ReinViT
+from crossearth.models.released import CrossEarth_Weights
+from crossearth.models.segmenter import Segmenter
+
+__all__ = ['ModelSummary', 'list_models']
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSummary:
+    """One model of this library.
+
+    Args:
+        name: Builder function of `crossearth.models`.
+        backbone: timm's name of the backbone, or the library's.
+        adapter: Classes that refine its features, joined by a plus sign; None where there are none.
+        decoder: Class of the decoder.
+        parameters: Number of all parameters, for the number of classes that was asked for.
+        trained_parameters: Number of those that training changes.
+        input: Images that it is laid out for: bands and size in px; all take other bands, too.
+        paper: Where it was published.
+        weights: Where trained or pretrained weights come from.
+    """
+
+    name: str
+    backbone: str
+    adapter: str | None
+    decoder: str
+    parameters: int
+    trained_parameters: int
+    input: str
+    paper: str
+    weights: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What cannot be read off a built model."""
+
+    backbone: str
+    input: str
+    paper: str
+    weights: tuple[str, ...]
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+_CROSSEARTH = 'CrossEarth (arXiv 2410.22629)'
+_REIN = 'Rein (arXiv 2312.04265)'
+_ANY_SIZE = '3 bands, 512 px or any other size'
+_TIMM = "timm's backbone (pretrained=True or a file)"
+_PUBLISHED = tuple(f'CrossEarth_Weights.{weights.name}' for weights in CrossEarth_Weights)
+
+_FACTS = {
+    'crossearth_vit_small': _Facts('vit_small_patch14_dinov2', _ANY_SIZE, _CROSSEARTH, (_TIMM,)),
+    'crossearth_vit_base': _Facts('vit_base_patch14_dinov2', _ANY_SIZE, _CROSSEARTH, (_TIMM,)),
+    'crossearth_vit_large': _Facts(
+        'vit_large_patch14_dinov2', _ANY_SIZE, _CROSSEARTH, (*_PUBLISHED, _TIMM)
+    ),
+    'crossearth_rvsa_large': _Facts(
+        'rvsa_vit_large',
+        '3 bands, 1024 px or any other size from 112 px',
+        f'{_CROSSEARTH}; MTP (arXiv 2403.13430)',
+        ("MTP's RVSA ViT-L (pretrained='…', a file)",),
+    ),
+    'rein_vit_large': _Facts('vit_large_patch14_dinov2', _ANY_SIZE, _REIN, (*_PUBLISHED, _TIMM)),
+    'frozen_vit_large': _Facts('vit_large_patch14_dinov2', _ANY_SIZE, _CROSSEARTH, (_TIMM,)),
+    'rein_vit_fpn': _Facts(
+        'vit_small_patch16_dinov3, or another transformer of timm',
+        _ANY_SIZE,
+        f'{_REIN}; FPN (arXiv 1612.03144)',
+        (_TIMM,),
+        {'name': 'vit_small_patch16_dinov3'},
+    ),
+    'fpn_timm': _Facts(
+        'resnet18, or another CNN or hierarchical transformer of timm',
+        '3 bands, any size',
+        'FPN (arXiv 1612.03144)',
+        (_TIMM,),
+    ),
+}
+
+
+def list_models(num_classes: int = 6) -> list[ModelSummary]:
+    """Every model that has a builder in this library, with its size counted on the model itself.
+
+    Models are built on torch's meta device: their shapes, without their numbers in memory.
+
+    Args:
+        num_classes: Classes of the logits.
+
+    Returns:
+        One summary for each builder, in the order of their names.
+
+    Raises:
+        ConfigError: If the number of classes is not positive.
+
+    Example:
+        >>> for model in list_models(5):
+        ...     if model.name == 'rein_vit_large':
+        ...         print(model.adapter, model.decoder, model.trained_parameters)
+        LoRARein Mask2FormerDecoder 23566279
+    """
+    if num_classes < 1:
+        raise ConfigError(f'num_classes is {num_classes}: a model has at least one class')
+    return [_summary(name, _FACTS[name], num_classes) for name in sorted(builders.__all__)]
+
+
+def _summary(name: str, facts: _Facts, num_classes: int) -> ModelSummary:
+    build: Callable[..., nn.Module] = vars(builders)[name]
+    with torch.device('meta'):
+        model = build(num_classes=num_classes, **facts.arguments)
+    assert isinstance(model, Segmenter)
+    parts: list[object] = []
+    if isinstance(model.backbone, ReinViT):
+        parts = [model.backbone.adapter, model.backbone.injector]
+    counts = [(p.numel(), p.requires_grad) for p in model.parameters()]
+    return ModelSummary(
+        name=name,
+        backbone=facts.backbone,
+        adapter=' + '.join(type(part).__name__ for part in parts if part is not None) or None,
+        decoder=type(model.decoder).__name__,
+        parameters=sum(count for count, _ in counts),
+        trained_parameters=sum(count for count, trained in counts if trained),
+        input=facts.input,
+        paper=facts.paper,
+        weights=facts.weights,
+    )

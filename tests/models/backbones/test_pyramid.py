@@ -1,0 +1,77 @@
+import pytest
+import timm
+import torch
+from torch import nn
+
+from crossearth.errors import ConfigError, ShapeError
+from crossearth.models import fpn_timm
+from crossearth.models.backbones import TimmPyramid
+
+
+@pytest.mark.parametrize(
+    'name', ['resnet10t', 'mobilenetv3_small_050', 'convnext_atto', 'pvt_v2_b0', 'hrnet_w18_small']
+)
+def test_pyramids_of_timm_keep_the_contract(name):
+    backbone = TimmPyramid(timm.create_model(name))
+    maps = backbone(torch.rand(1, 3, 64, 96)).maps
+    for stride, width, level in zip((4, 8, 16, 32), backbone.channels, maps, strict=True):
+        assert level.shape == (1, width, 64 // stride, 96 // stride)
+
+
+def test_plain_transformer_is_no_pyramid():
+    with pytest.raises(ConfigError, match=r'strides \[16\], expected 4, 8, 16 and 32'):
+        TimmPyramid(timm.create_model('vit_tiny_patch16_224'))
+
+
+def test_foreign_module_is_no_pyramid():
+    with pytest.raises(ConfigError, match='Linear has no forward_intermediates'):
+        TimmPyramid(nn.Linear(1, 1))
+
+
+@pytest.mark.parametrize(
+    ('name', 'shallow'),
+    [
+        ('swin_tiny_patch4_window7_224', {'depths': (1, 1, 1, 1)}),
+        ('hiera_tiny_224', {}),
+        ('coatnet_nano_rw_224', {}),
+        ('gcvit_xxtiny', {}),
+    ],
+)
+def test_backbone_of_one_size_says_how_to_build_it_for_another(name, shallow):
+    """Some families of timm assert the size, others fail inside a product."""
+    backbone = TimmPyramid(timm.create_model(name, **shallow)).eval()
+    message = r'takes images of 224x224 px only, got 64x96 px: .*fpn_timm\(…, img_size=\(64, 96\)\)'
+    with pytest.raises(ShapeError, match=message):
+        backbone(torch.rand(1, 3, 64, 96))
+
+
+@pytest.mark.parametrize(
+    'name', ['hiera_tiny_224', 'swin_tiny_patch4_window7_224', 'maxvit_nano_rw_256']
+)
+def test_built_for_a_size_it_takes_images_of_that_size(name):
+    """What the error says works; 50 px are padded to the 64 that the backbone is built for."""
+    model = fpn_timm(name, num_classes=2, img_size=(50, 96), width=8).eval()
+    assert model(torch.rand(1, 3, 50, 96)).shape == (1, 2, 50, 96)
+    with pytest.raises(ShapeError, match='takes images of 64x96 px only, got 96x96 px'):
+        model(torch.rand(1, 3, 96, 96))
+
+
+def test_other_errors_are_not_taken_for_the_size():
+    backbone = TimmPyramid(timm.create_model('resnet10t'))
+    with pytest.raises(RuntimeError, match='to have 3 channels, but got 4'):
+        backbone(torch.rand(1, 4, 64, 64))
+    hiera = TimmPyramid(timm.create_model('hiera_tiny_224'))
+    with pytest.raises(RuntimeError, match='to have 3 channels, but got 4'):
+        hiera(torch.rand(1, 4, 224, 224))
+
+
+def test_backbone_of_any_size_has_no_size_to_be_built_for():
+    with pytest.raises(ConfigError, match=r"'resnet10t' has no img_size.*leave img_size out"):
+        fpn_timm('resnet10t', num_classes=2, img_size=64)
+    assert TimmPyramid(timm.create_model('tiny_vit_5m_224')).channels == (64, 128, 160, 320)
+
+
+@pytest.mark.parametrize('img_size', [(64,), (64, 64, 3), 0])
+def test_size_that_is_none_is_refused(img_size):
+    with pytest.raises(ConfigError, match=r'expected a side or \(height, width\) in px'):
+        fpn_timm('hiera_tiny_224', num_classes=2, img_size=img_size)

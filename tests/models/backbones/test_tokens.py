@@ -1,0 +1,65 @@
+import pytest
+import timm
+import torch
+
+from crossearth.errors import ConfigError, ShapeError
+from crossearth.models import ReinViT
+from crossearth.models.backbones.tokens import (
+    first_tokens,
+    fixed_size,
+    prefix_tokens,
+    transformer_blocks,
+)
+
+from .test_rein_vit import tiny_vit
+
+# timm's name, prefix tokens, whether one image size only, names of what each block takes
+FAMILIES = [
+    ('vit_tiny_patch16_224', 1, False, set()),
+    ('deit_tiny_distilled_patch16_224', 2, False, set()),
+    ('vit_medium_patch16_gap_240', 0, False, set()),
+    ('vit_tiny_patch16_dinov3_qkvb', 5, False, {'rope'}),
+    ('vit_small_patch16_rope_mixed_224', 1, False, {'rope'}),
+    ('beit_base_patch16_224', 1, True, {'shared_rel_pos_bias'}),
+    ('cait_xxs24_224', 0, True, set()),
+    ('vit_relpos_small_patch16_224', 0, True, {'shared_rel_pos'}),
+    ('vit_relpos_medium_patch16_cls_224', 1, True, {'shared_rel_pos'}),
+]
+
+
+@pytest.mark.parametrize(('name', 'prefix', 'fixed', 'taken'), FAMILIES)
+def test_blocks_fed_by_hand_give_what_timm_gives(name, prefix, fixed, taken):
+    torch.manual_seed(0)
+    free = {} if fixed else {'dynamic_img_size': True}
+    vit = timm.create_model(name, depth=3, num_classes=0, img_size=64, **free).eval()
+    for parameter in vit.parameters():  # positions of some families start at zero
+        torch.nn.init.normal_(parameter, std=0.05)
+    image = torch.rand(2, 3, 64, 64 if fixed else 96)
+    with torch.no_grad():
+        expected = vit.forward_intermediates(image, indices=[2], intermediates_only=True)[0]
+        tokens, arguments = first_tokens(vit, image)
+        for block, given in zip(transformer_blocks(vit), arguments, strict=True):
+            assert set(given) == taken
+            tokens = block(tokens, **given)
+    assert prefix_tokens(vit) == prefix
+    assert fixed_size(vit) == ((64, 64) if fixed else None)
+    patches = tokens[:, prefix:].transpose(1, 2).reshape(expected.shape)
+    assert torch.equal(patches, expected)
+
+
+def test_transformer_of_one_size_says_how_to_build_it():
+    backbone = ReinViT(tiny_vit(img_size=32, dynamic_img_size=False), None)
+    message = r'takes images of 32x32 px only, got 64x64 px: .*dynamic_img_size=True'
+    with pytest.raises(ShapeError, match=message):
+        backbone(torch.rand(1, 3, 64, 64))
+
+
+@pytest.mark.parametrize(
+    'name',
+    ['resnet10t', 'hiera_tiny_224', 'twins_pcpvt_small', 'xcit_nano_12_p16_224', 'convit_tiny'],
+)
+def test_what_has_no_blocks_of_patch_tokens_is_refused(name):
+    with torch.device('meta'):
+        model = timm.create_model(name, num_classes=0)
+    with pytest.raises(ConfigError, match='use TimmPyramid'):
+        ReinViT(model, None)

@@ -1,0 +1,73 @@
+import subprocess
+import sys
+
+import pytest
+import timm
+import torch
+
+from crossearth.errors import ConfigError
+from crossearth.models import builders, fpn_timm, list_models
+from crossearth.models.backbones import rvsa
+
+
+@pytest.fixture(scope='module')
+def models():
+    return {model.name: model for model in list_models(5)}
+
+
+def test_every_builder_is_listed_once(models):
+    assert sorted(models) == sorted(builders.__all__)
+    assert all(model.paper and model.weights and model.input for model in models.values())
+
+
+def test_sizes_are_those_of_the_paper(models):
+    """Rein trains 2.99 M, Mask2Former 20.58 M; extractor and injector add 1.55 M and 0.85 M."""
+    rein, ours = models['rein_vit_large'], models['crossearth_vit_large']
+    assert rein.trained_parameters == 2_990_081 + 20_576_198
+    frozen = rein.parameters - rein.trained_parameters
+    with torch.device('meta'):
+        vit = timm.create_model(
+            'vit_large_patch14_dinov2', img_size=512, patch_size=16, num_classes=0
+        )
+        assert frozen == sum(p.numel() for p in vit.parameters())
+        restorer = builders.MultiStageASPP((1024,) * 4, 3)
+    restoring = sum(p.numel() for p in restorer.parameters())
+    assert ours.trained_parameters - rein.trained_parameters - restoring == 1_550_976 + 853_760
+    assert (
+        models['crossearth_rvsa_large'].parameters
+        == models['crossearth_rvsa_large'].trained_parameters
+    )
+
+
+def test_parts_are_read_off_the_models(models):
+    assert models['crossearth_vit_small'].adapter == 'LoRARein + Injector'
+    assert models['rein_vit_large'].adapter == 'LoRARein'
+    assert models['frozen_vit_large'].adapter is None
+    assert models['fpn_timm'].decoder == 'FPNDecoder'
+    built = fpn_timm('resnet18', num_classes=5)
+    assert models['fpn_timm'].parameters == sum(p.numel() for p in built.parameters())
+
+
+def test_backbones_are_names_that_can_be_built(models):
+    for model in models.values():
+        name = model.backbone.split(',')[0]
+        assert timm.is_model(name) or hasattr(rvsa, name)
+
+
+def test_no_weights_are_held_in_memory():
+    """Eight models of 1.5 thousand million parameters would be 6 GB."""
+    code = (
+        'import resource; from crossearth.models import list_models\n'
+        'peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n'
+        'before = peak(); total = sum(model.parameters for model in list_models())\n'
+        'print(total, peak() - before)'
+    )
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    total, grown = map(int, done.stdout.split())
+    assert total > 1.5e9
+    assert grown * (1 if sys.platform == 'darwin' else 1024) < 300e6  # bytes there, KiB here
+
+
+def test_no_classes_are_refused():
+    with pytest.raises(ConfigError, match='num_classes is 0: a model has at least one class'):
+        list_models(0)
