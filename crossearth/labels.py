@@ -4,12 +4,14 @@ A label space names the classes; a codec says how a mask file writes them down. 
 cannot place (nodata, boundaries, unmapped values) becomes `IGNORE_INDEX`.
 """
 
+import functools
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Integer, UInt8
+from jaxtyping import Bool, Integer, UInt8
 
 from crossearth.errors import LabelError
 
@@ -142,23 +144,32 @@ class IdCodec:
             LabelError: If the mask has several bands, or a value that is not listed.
         """
         band = _single_band(raw)
-        if band.dtype == np.uint8:  # counting is 20 times faster than the sort inside np.unique
-            values = np.flatnonzero(np.bincount(band.ravel(), minlength=256))
-        else:
-            values = np.unique(band)
-        stray = [int(value) for value in values if int(value) not in self.ids]
-        if stray:
-            known = ', '.join(str(value) for value in sorted(self.ids))
-            raise LabelError(
-                f'mask holds ids {stray[:8]}, expected only {known}: choose the label space and '
-                'encoding that the masks were drawn in'
-            )
-        if band.dtype == np.uint8:
-            lookup = np.full(256, IGNORE_INDEX, np.uint8)
-            lookup[values] = [self.ids[int(value)] for value in values]
-            return Decoded(lookup[band], {})
+        if band.dtype != np.uint8:
+            if band.min(initial=0) < 0 or band.max(initial=0) > 255:
+                return Decoded(self._decode_wide(band), {})
+            band = band.astype(np.uint8)
+        table, stray = _byte_table(tuple(self.ids.items()))
+        ids = _translate(band, table)
+        if stray is not None and (ids == stray).any():
+            raise self._unlisted(np.flatnonzero(np.bincount(band.ravel(), minlength=256)))
+        return Decoded(ids, {})
+
+    def _decode_wide(self, band: Integer[np.ndarray, 'h w']) -> UInt8[np.ndarray, 'h w']:
+        """The plain definition, for values that do not fit into a byte."""
+        values = np.unique(band)
+        if any(int(value) not in self.ids for value in values):
+            raise self._unlisted(values)
         table = np.array([self.ids[int(value)] for value in values], np.uint8)
-        return Decoded(table[np.searchsorted(values, band)], {})
+        found: UInt8[np.ndarray, 'h w'] = table[np.searchsorted(values, band)]
+        return found
+
+    def _unlisted(self, values: Integer[np.ndarray, ' n']) -> LabelError:
+        stray = [int(value) for value in values if int(value) not in self.ids]
+        known = ', '.join(str(value) for value in sorted(self.ids))
+        return LabelError(
+            f'mask holds ids {stray[:8]}, expected only {known}: choose the label space and '
+            'encoding that the masks were drawn in'
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +187,7 @@ class ThresholdCodec:
 
     def decode(self, raw: RawMask) -> Decoded:
         """Class ids, 0 or 1."""
-        return Decoded((raw[0] >= self.threshold).astype(np.uint8), {})
+        return Decoded((raw[0] >= self.threshold).view(np.uint8), {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,21 +238,100 @@ class ColourCodec:
             )
         rgb = raw[:3]
         if self.match == 'threshold':
-            rgb = np.where(rgb >= 128, 255, 0)
-        red, green, blue = rgb.astype(np.uint32)
-        packed = red << 16 | green << 8 | blue
-        ids = np.full(packed.shape, IGNORE_INDEX, np.uint8)
-        known = np.zeros(packed.shape, bool)
-        for (r, g, b), class_id in self.colours.items():
-            here = packed == (r << 16 | g << 8 | b)
-            ids[here] = class_id
-            known |= here
-        values, counts = np.unique(packed[~known], return_counts=True)
+            rgb = (rgb >= 128).view(np.uint8) * np.uint8(255)
+        ids, known = _match_colours(rgb, tuple(self.colours.items()))
+        if known.all():
+            return Decoded(ids, {})
+        red, green, blue = rgb[:, ~known].astype(np.uint32)
+        values, counts = np.unique(red << 16 | green << 8 | blue, return_counts=True)
         unknown: dict[int | RGB, int] = {
             (int(value) >> 16, int(value) >> 8 & 255, int(value) & 255): int(count)
             for value, count in zip(values, counts, strict=True)
         }
         return Decoded(ids, unknown)
+
+
+class _ColourTable(NamedTuple):
+    """Colours found by one byte computed from each: a pixel is one colour at most."""
+
+    factors: tuple[int, int]
+    ids: bytes
+    reds: bytes
+    greens: bytes
+    empty: int
+
+
+def _match_colours(
+    rgb: Integer[np.ndarray, '3 h w'], colours: tuple[tuple[RGB, int], ...]
+) -> tuple[UInt8[np.ndarray, 'h w'], Bool[np.ndarray, 'h w']]:
+    """The class of each pixel, 255 where none has its colour, and whether one has."""
+    table = _colour_table(colours) if rgb.dtype == np.uint8 else None
+    if table is None:
+        return _match_in_turn(rgb, colours)
+    red, green, blue = (np.ascontiguousarray(band) for band in rgb)
+    first, second = (np.uint8(factor) for factor in table.factors)
+    byte = red * first + green * second + blue
+    ids = _translate(byte, table.ids)
+    # Blue follows from the byte, red and green.
+    known = (ids != table.empty) & (red == _translate(byte, table.reds))
+    known &= green == _translate(byte, table.greens)
+    ids |= (~known).view(np.uint8) * np.uint8(IGNORE_INDEX)
+    return ids, known
+
+
+def _match_in_turn(
+    rgb: Integer[np.ndarray, '3 h w'], colours: tuple[tuple[RGB, int], ...]
+) -> tuple[UInt8[np.ndarray, 'h w'], Bool[np.ndarray, 'h w']]:
+    """The plain definition of `_match_colours`, for wider types and very many colours."""
+    ids = np.full(rgb.shape[1:], IGNORE_INDEX, np.uint8)
+    known = np.zeros(rgb.shape[1:], bool)
+    for colour, class_id in colours:
+        here = (rgb == np.array(colour)[:, None, None]).all(axis=0)
+        ids[here] = class_id
+        known |= here
+    return ids, known
+
+
+@functools.lru_cache(maxsize=64)
+def _colour_table(colours: tuple[tuple[RGB, int], ...]) -> _ColourTable | None:
+    """Factors that give each colour a byte of its own; None if there are none among the first."""
+    colours = tuple((rgb, i) for rgb, i in colours if all(0 <= part <= 255 for part in rgb))
+    if not colours:
+        return None
+    empty = _unused({class_id for _, class_id in colours})
+    for first, second in itertools.product(range(1, 256, 4), repeat=2):
+        places = {
+            (red * first + green * second + blue) % 256: (class_id, red, green)
+            for (red, green, blue), class_id in colours
+        }
+        if len(places) == len(colours) and empty is not None:
+            entries = [places.get(byte, (empty, 0, 0)) for byte in range(256)]
+            ids, reds, greens = (bytes(column) for column in zip(*entries, strict=True))
+            return _ColourTable((first, second), ids, reds, greens, empty)
+    return None
+
+
+@functools.lru_cache(maxsize=64)
+def _byte_table(ids: tuple[tuple[int, int], ...]) -> tuple[bytes, int | None]:
+    """The id of each byte, and what stands for bytes without one; None if every byte has one."""
+    known = {value: class_id for value, class_id in ids if 0 <= value <= 255}
+    if len(known) == 256:
+        return bytes(known[value] for value in range(256)), None
+    stray = _unused(set(known.values()))
+    assert stray is not None  # 255 values have at most 255 ids
+    return bytes(known.get(value, stray) for value in range(256)), stray
+
+
+def _unused(ids: set[int]) -> int | None:
+    return next((i for i in range(256) if i not in ids), None)
+
+
+def _translate(band: UInt8[np.ndarray, 'h w'], table: bytes) -> UInt8[np.ndarray, 'h w']:
+    """`table[band]`, six times faster than numpy."""
+    found: UInt8[np.ndarray, 'h w'] = np.frombuffer(
+        bytearray(np.ascontiguousarray(band)).translate(table), np.uint8
+    ).reshape(band.shape)
+    return found
 
 
 def _single_band(raw: RawMask) -> Integer[np.ndarray, 'h w']:

@@ -342,7 +342,7 @@ class SceneDataset(Combinable):
             ids, unknown = (scene.codec or self.codec).decode(raw)
         except LabelError as error:
             raise LabelError(f'{scene.mask}: {error}') from error
-        high = int(ids[ids != IGNORE_INDEX].max(initial=0))
+        high = int((ids + np.uint8(1)).max(initial=0)) - 1  # 255, the ignored label, wraps to 0
         if high >= self.labels.num_classes:
             raise LabelError(
                 f'{scene.mask}: decodes to class {high}, {self.labels.name} has '
