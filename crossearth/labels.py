@@ -148,7 +148,9 @@ class IdCodec:
             if band.min(initial=0) < 0 or band.max(initial=0) > 255:
                 return Decoded(self._decode_wide(band), {})
             band = band.astype(np.uint8)
-        table, stray = _byte_table(tuple(self.ids.items()))
+        table, stray, classes = _byte_table(tuple(self.ids.items()))
+        if int((band + np.uint8(1)).max(initial=0)) <= classes:  # 255 wraps to 0
+            return Decoded(band.copy(), {})
         ids = _translate(band, table)
         if stray is not None and (ids == stray).any():
             raise self._unlisted(np.flatnonzero(np.bincount(band.ravel(), minlength=256)))
@@ -251,14 +253,40 @@ class ColourCodec:
         return Decoded(ids, unknown)
 
 
-class _ColourTable(NamedTuple):
-    """Colours found by one byte computed from each: a pixel is one colour at most."""
+class _ByteTable(NamedTuple):
+    """Ids of all bytes.
 
-    factors: tuple[int, int]
+    Args:
+        ids: The id of each byte.
+        stray: What stands for bytes without an id; None if every byte has one.
+        identical: So many bytes from 0 up, and 255, are their own ids; -1 if 255 is not.
+    """
+
+    ids: bytes
+    stray: int | None
+    identical: int
+
+
+class _ColourTable(NamedTuple):
+    """Colours told apart by one byte, red × first + green × second + blue modulo 256.
+
+    Args:
+        first: Factor of red.
+        second: Factor of green.
+        ids: The id of each byte.
+        reds: Red of the only colour that has this byte.
+        greens: Green of that colour.
+        empty: What stands for bytes that no colour has.
+        corners: Whether all colours are made of 0 and 255; all eight of those are then told apart.
+    """
+
+    first: np.uint8
+    second: np.uint8
     ids: bytes
     reds: bytes
     greens: bytes
     empty: int
+    corners: bool
 
 
 def _match_colours(
@@ -269,13 +297,17 @@ def _match_colours(
     if table is None:
         return _match_in_turn(rgb, colours)
     red, green, blue = (np.ascontiguousarray(band) for band in rgb)
-    first, second = (np.uint8(factor) for factor in table.factors)
-    byte = red * first + green * second + blue
+    byte = red * table.first + green * table.second + blue
     ids = _translate(byte, table.ids)
-    # Blue follows from the byte, red and green.
-    known = (ids != table.empty) & (red == _translate(byte, table.reds))
-    known &= green == _translate(byte, table.greens)
-    ids |= (~known).view(np.uint8) * np.uint8(IGNORE_INDEX)
+    if table.corners:
+        one = np.uint8(1)
+        known = ((red + one) | (green + one) | (blue + one)) <= 1  # 255 wraps to 0
+    else:  # blue follows from the byte, red and green
+        known = red == _translate(byte, table.reds)
+        known &= green == _translate(byte, table.greens)
+    known &= ids != table.empty
+    if not known.all():
+        ids[~known] = IGNORE_INDEX
     return ids, known
 
 
@@ -299,27 +331,34 @@ def _colour_table(colours: tuple[tuple[RGB, int], ...]) -> _ColourTable | None:
     if not colours:
         return None
     empty = _unused({class_id for _, class_id in colours})
+    corners = all(part in (0, 255) for rgb, _ in colours for part in rgb)
+    apart = list(itertools.product((0, 255), repeat=3)) if corners else [rgb for rgb, _ in colours]
     for first, second in itertools.product(range(1, 256, 4), repeat=2):
-        places = {
-            (red * first + green * second + blue) % 256: (class_id, red, green)
-            for (red, green, blue), class_id in colours
-        }
-        if len(places) == len(colours) and empty is not None:
-            entries = [places.get(byte, (empty, 0, 0)) for byte in range(256)]
+
+        def byte(rgb: RGB, first: int = first, second: int = second) -> int:
+            return (rgb[0] * first + rgb[1] * second + rgb[2]) % 256
+
+        if empty is not None and len({byte(rgb) for rgb in apart}) == len(apart):
+            held = {byte(rgb): (class_id, rgb[0], rgb[1]) for rgb, class_id in colours}
+            entries = [held.get(place, (empty, 0, 0)) for place in range(256)]
             ids, reds, greens = (bytes(column) for column in zip(*entries, strict=True))
-            return _ColourTable((first, second), ids, reds, greens, empty)
+            return _ColourTable(
+                np.uint8(first), np.uint8(second), ids, reds, greens, empty, corners
+            )
     return None
 
 
 @functools.lru_cache(maxsize=64)
-def _byte_table(ids: tuple[tuple[int, int], ...]) -> tuple[bytes, int | None]:
-    """The id of each byte, and what stands for bytes without one; None if every byte has one."""
+def _byte_table(ids: tuple[tuple[int, int], ...]) -> _ByteTable:
     known = {value: class_id for value, class_id in ids if 0 <= value <= 255}
-    if len(known) == 256:
-        return bytes(known[value] for value in range(256)), None
-    stray = _unused(set(known.values()))
-    assert stray is not None  # 255 values have at most 255 ids
-    return bytes(known.get(value, stray) for value in range(256)), stray
+    own = (value for value in range(256) if known.get(value) != value)
+    identical = next(own, 255) if known.get(IGNORE_INDEX) == IGNORE_INDEX else -1
+    stray = _unused(set(known.values())) if len(known) < 256 else None
+    return _ByteTable(
+        bytes(known[value] if stray is None else known.get(value, stray) for value in range(256)),
+        stray,
+        identical,
+    )
 
 
 def _unused(ids: set[int]) -> int | None:
