@@ -332,7 +332,9 @@ def _colour_table(colours: tuple[tuple[RGB, int], ...]) -> _ColourTable | None:
         return None
     empty = _unused({class_id for _, class_id in colours})
     corners = all(part in (0, 255) for rgb, _ in colours for part in rgb)
-    apart = list(itertools.product((0, 255), repeat=3)) if corners else [rgb for rgb, _ in colours]
+    ends = (0, 255)
+    eight: list[RGB] = [(red, green, blue) for red in ends for green in ends for blue in ends]
+    apart = eight if corners else [rgb for rgb, _ in colours]
     for first, second in itertools.product(range(1, 256, 4), repeat=2):
 
         def byte(rgb: RGB, first: int = first, second: int = second) -> int:

@@ -24,6 +24,7 @@ from crossearth.datasets.synthetic import (
     SyntheticEarth,
     SyntheticScene,
 )
+from crossearth.datasets.timespan import FileTimes
 from crossearth.datasets.vector_labels import VectorLabels
 from crossearth.datasets.whu import WHUBuildingAerial, WHUBuildingSatellite
 
@@ -39,6 +40,7 @@ __all__ = [
     'ArchiveDataset',
     'DeepGlobeRoads',
     'EarthDomain',
+    'FileTimes',
     'Finding',
     'FolderDataset',
     'GridWindowSampler',

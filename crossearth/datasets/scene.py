@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+import shapely
 from affine import Affine
 from pyproj import CRS
 from pyproj.exceptions import CRSError
@@ -54,6 +56,10 @@ class Scene:
         reads_alpha: Whether a mask or alpha band of the file says where there are data; off where
             what is called alpha is infrared.
         native: The scene in the file's own pixels, where this one is a resampled view of it.
+        time: When it was taken; None if that is not known, and it counts as taken at any time.
+        whole: The scene that this one is a part of, see `cut_scene`; None if it is whole.
+        origin_px: Row and column of its first pixel in the whole scene.
+        area: The part, in columns and rows of the whole scene, where it is not the rectangle.
     """
 
     image: str
@@ -72,6 +78,10 @@ class Scene:
     value_range: tuple[float, float] | None = None
     reads_alpha: bool = True
     native: 'Scene | None' = None
+    time: pd.Interval | None = None
+    whole: 'Scene | None' = None
+    origin_px: tuple[int, int] = (0, 0)
+    area: shapely.Geometry | None = None
 
     @property
     def labelled(self) -> bool:

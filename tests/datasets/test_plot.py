@@ -16,7 +16,7 @@ def test_a_sample_is_drawn_in_the_palette_with_its_prediction(write_raster, dtyp
         [read_scene(write_raster('a.tif', pixels), write_raster('m.tif', ids))], ISPRS
     )
     sample = data[Window(0, 0, 0, 30, 40)]
-    figure = data.plot({**sample, 'prediction': (sample['mask'] + 1) % 6}, title='a scene')
+    figure = data.plot({**sample, 'prediction': (sample['mask'] + 1) % 6}, suptitle='a scene')
     image, truth, prediction = (axes.images[0].get_array() for axes in figure.axes)
     assert [axes.get_title() for axes in figure.axes] == ['image', 'truth', 'prediction']
     assert (np.asarray(truth) == ISPRS.colour(ids[0])).all()
