@@ -34,6 +34,8 @@ RawMask = Integer[np.ndarray, 'c h w']
 IGNORE_INDEX = 255
 """Label of pixels that are neither trained on nor scored."""
 
+_FEW = 4
+
 type RGB = tuple[int, int, int]
 
 
@@ -148,10 +150,10 @@ class IdCodec:
             if band.min(initial=0) < 0 or band.max(initial=0) > 255:
                 return Decoded(self._decode_wide(band), {})
             band = band.astype(np.uint8)
-        table, stray, classes = _byte_table(tuple(self.ids.items()))
+        table, stray, classes, few = _byte_table(tuple(self.ids.items()))
         if int((band + np.uint8(1)).max(initial=0)) <= classes:  # 255 wraps to 0
             return Decoded(band.copy(), {})
-        ids = _translate(band, table)
+        ids = _translate(band, table) if not few else _sum_of_few(band, few, stray)
         if stray is not None and (ids == stray).any():
             raise self._unlisted(np.flatnonzero(np.bincount(band.ravel(), minlength=256)))
         return Decoded(ids, {})
@@ -260,11 +262,13 @@ class _ByteTable(NamedTuple):
         ids: The id of each byte.
         stray: What stands for bytes without an id; None if every byte has one.
         identical: So many bytes from 0 up, and 255, are their own ids; -1 if 255 is not.
+        few: Bytes and ids, where only a few bytes have one; empty where more have.
     """
 
     ids: bytes
     stray: int | None
     identical: int
+    few: tuple[tuple[int, int], ...]
 
 
 class _ColourTable(NamedTuple):
@@ -332,16 +336,12 @@ def _colour_table(colours: tuple[tuple[RGB, int], ...]) -> _ColourTable | None:
         return None
     empty = _unused({class_id for _, class_id in colours})
     corners = all(part in (0, 255) for rgb, _ in colours for part in rgb)
-    ends = (0, 255)
-    eight: list[RGB] = [(red, green, blue) for red in ends for green in ends for blue in ends]
-    apart = eight if corners else [rgb for rgb, _ in colours]
+    eight = list(itertools.product((0, 255), repeat=3))
+    apart = np.array(eight if corners else [rgb for rgb, _ in colours])
     for first, second in itertools.product(range(1, 256, 4), repeat=2):
-
-        def byte(rgb: RGB, first: int = first, second: int = second) -> int:
-            return (rgb[0] * first + rgb[1] * second + rgb[2]) % 256
-
-        if empty is not None and len({byte(rgb) for rgb in apart}) == len(apart):
-            held = {byte(rgb): (class_id, rgb[0], rgb[1]) for rgb, class_id in colours}
+        factors = np.array([first, second, 1])
+        if empty is not None and len(np.unique(apart @ factors % 256)) == len(apart):
+            held = {int(np.array(rgb) @ factors % 256): (i, rgb[0], rgb[1]) for rgb, i in colours}
             entries = [held.get(place, (empty, 0, 0)) for place in range(256)]
             ids, reds, greens = (bytes(column) for column in zip(*entries, strict=True))
             return _ColourTable(
@@ -360,11 +360,23 @@ def _byte_table(ids: tuple[tuple[int, int], ...]) -> _ByteTable:
         bytes(known[value] if stray is None else known.get(value, stray) for value in range(256)),
         stray,
         identical,
+        tuple(known.items()) if len(known) <= _FEW else (),
     )
 
 
 def _unused(ids: set[int]) -> int | None:
     return next((i for i in range(256) if i not in ids), None)
+
+
+def _sum_of_few(
+    band: UInt8[np.ndarray, 'h w'], few: tuple[tuple[int, int], ...], stray: int | None
+) -> UInt8[np.ndarray, 'h w']:
+    """The id of each byte as `_translate` finds it, faster for up to four bytes that have one."""
+    assert stray is not None  # not every byte has an id
+    ids = np.full(band.shape, stray, np.uint8)
+    for value, class_id in few:
+        ids += (band == value).view(np.uint8) * np.uint8((class_id - stray) % 256)
+    return ids
 
 
 def _translate(band: UInt8[np.ndarray, 'h w'], table: bytes) -> UInt8[np.ndarray, 'h w']:

@@ -2,7 +2,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -95,6 +95,7 @@ def test_label_spaces_that_contradict_themselves_are_refused(arguments, message)
         LabelSpace(name='x', **arguments)
 
 
+@settings(deadline=None)  # the first of a table builds it
 @given(
     ids=st.one_of(
         st.dictionaries(BYTES, BYTES, min_size=1),
@@ -123,6 +124,7 @@ def test_id_tables_are_looked_up_as_they_are_written(ids, dtype, data):
         assert decoded.ids.flags.writeable
 
 
+@settings(deadline=None)  # the first of a table builds it
 @given(
     colours=st.one_of(
         st.dictionaries(COLOUR, IDS, min_size=1, max_size=40),

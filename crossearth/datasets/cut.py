@@ -7,6 +7,7 @@ lie outside of the geometry are hidden: 0 in images and 255 in masks, as if the 
 """
 
 import dataclasses
+import functools
 import math
 
 import numpy as np
@@ -122,12 +123,12 @@ def footprint_of(scene: Scene, crs: CRS | None) -> shapely.Geometry:
     else:
         assert scene.whole is not None  # only parts have an area
         outline, transform = scene.area, scene.whole.transform
-    if crs is None or scene.crs == crs:
+    if crs is None or scene.crs is None or scene.crs == crs:
         return shapely.transform(outline, lambda points: _apply(transform, points))
     # Straight edges bend in other CRSs.
     outline = shapely.segmentize(outline, max(scene.width, scene.height) / (_EDGE_POINTS - 1))
     try:
-        transformer = Transformer.from_crs(scene.crs, crs, always_xy=True)
+        transformer = _transformer(scene.crs.srs, crs.srs)
     except ProjError as error:
         raise ConfigError(
             f'{scene.image}: nothing leads from its CRS to that of the dataset, {crs.name} '
@@ -147,7 +148,7 @@ def to_pixels(
 ) -> Float64[np.ndarray, 'n 2']:
     """Columns and rows of places in a CRS, of the corner of pixels; None for the scene's own."""
     if scene.crs is not None and crs is not None and scene.crs != crs:
-        transformer = Transformer.from_crs(crs, scene.crs, always_xy=True)
+        transformer = _transformer(crs.srs, scene.crs.srs)
         xs, ys = transformer.transform(*points_xy.T)
         middle, _ = scene.transform @ (scene.width / 2, scene.height / 2)
         points_xy = np.stack([nearest_turn(xs, middle, turn=turn_of(scene.crs)), ys], axis=1)
@@ -205,3 +206,8 @@ def _apply(transform: Affine, points: Float64[np.ndarray, 'n 2']) -> Float64[np.
     a, b, c, d, e, f, *_ = transform
     x, y = points.T
     return np.stack([a * x + b * y + c, d * x + e * y + f], axis=1)
+
+
+@functools.lru_cache(maxsize=256)
+def _transformer(source: str, target: str) -> Transformer:
+    return Transformer.from_crs(source, target, always_xy=True)

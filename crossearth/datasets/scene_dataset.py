@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float64, Integer, Shaped, UInt8
 from pyproj import CRS, Transformer
 from torch import Tensor
 
-from crossearth.datasets.combine import Combinable
+from crossearth.datasets.combine import Combinable, Meaning
 from crossearth.datasets.cut import hidden_pixels, in_whole, to_pixels
 from crossearth.datasets.reader import SceneReader
 from crossearth.datasets.resample import resampled_scene
@@ -473,6 +473,8 @@ class SceneDataset(Combinable):
                 if name in sample and name in other:
                     sample[name] = torch.where(torch.from_numpy(covered), other[name], sample[name])
             free = None if hidden is None else free & hidden
+        for name in ('domain', 'index', 'transform'):
+            sample[name] = sample[name].as_subclass(Meaning)
         return sample
 
 
