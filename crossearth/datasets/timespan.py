@@ -20,6 +20,7 @@ ALWAYS = pd.Interval(pd.Timestamp.min, pd.Timestamp.max, closed='both')
 """The interval of scenes that nobody has dated."""
 
 _TICK = pd.Timedelta(1, 'us')
+_WHOLE_DAYS = ('Y-DEC', 'Q-DEC', 'M', 'D')
 
 type Span = str | date | pd.Timestamp | pd.Interval | tuple[str | date, str | date]
 
@@ -166,8 +167,9 @@ def _ends(moment: str | date | pd.Timestamp) -> tuple[pd.Timestamp, pd.Timestamp
     try:
         period = pd.Period(moment)
     except ValueError:
-        at = _moment(moment)  # with a time zone
-        return at, at
+        return _moment(moment), _moment(moment)  # which says what is wrong
+    if period.freqstr not in _WHOLE_DAYS and pd.Timestamp(moment).tzinfo is not None:
+        return _moment(moment), _moment(moment)  # a period forgets its zone
     return period.start_time, (period + 1).start_time - _TICK
 
 

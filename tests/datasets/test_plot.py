@@ -27,6 +27,9 @@ def test_a_sample_is_drawn_in_the_palette_with_its_prediction(write_raster, dtyp
     if dtype is not np.uint8:
         assert (shown.min(), shown.max()) == (0, 255)
     assert figure.get_suptitle() == 'a scene'
+    bare = data.plot(sample, show_titles=False)
+    assert [axes.get_title() for axes in bare.axes] == ['', '']
+    assert bare.get_suptitle() == ''
 
 
 def test_images_without_labels_are_drawn_alone_and_sizes_must_agree(write_raster, unchecked):
