@@ -26,7 +26,9 @@ from crossearth.globe import nearest_turn, turn_of
 __all__ = ['cut_scene', 'footprint_of', 'hidden_pixels', 'in_whole', 'to_pixels']
 
 _MARGIN_PX = 1e-3  # of a border that belongs to neither side: far above the noise of coordinates
-_TIE_PX = 1 / 1361  # borders on whole and half pixels never run through what stands for a pixel
+_TIE_PX = (
+    1 / 361
+)  # borders on whole and half pixels stay clear of what stands for a pixel: centre + this
 _SAME_PX = 1e-6
 _BEND_PX = 0.05  # how far a border may be from where it is in another CRS
 _EDGE_POINTS = 21

@@ -44,6 +44,7 @@ type Sample = dict[str, Tensor]
 type GeoSlice = slice | tuple[slice, ...]
 PixelType = Literal['native', 'float32', 'unit']
 
+_ALWAYS_S = ALWAYS.left.timestamp(), ALWAYS.right.timestamp()
 _EDGE_POINTS = 21
 _GRID_TOLERANCE_PX = 0.01
 _MOST_PIXELS = 1 << 31
@@ -332,8 +333,8 @@ class SceneDataset(Combinable):
             valid = ~hidden if valid is None else valid & ~hidden
         sample: Sample = {
             'image': self._typed(pixels, valid, scene),
-            'domain': torch.tensor(self._numbers[scene.domain]),
-            'index': torch.tensor(window.scene),
+            'domain': torch.from_numpy(np.array(self._numbers[scene.domain])),
+            'index': torch.from_numpy(np.array(window.scene)),
             'transform': _matrix(whole.transform, there),
         }
         if self._placed:
@@ -496,12 +497,14 @@ def _matrix(transform: Affine, window: Window) -> Float64[Tensor, '9']:
     """`window_transform` as a tensor, without the objects in between."""
     a, b, c, d, e, f, *_ = transform
     x, y = a * window.col + b * window.row + c, d * window.col + e * window.row + f
-    return torch.tensor((a, b, x, d, e, y, 0.0, 0.0, 1.0), dtype=torch.float64)
+    return torch.from_numpy(np.array((a, b, x, d, e, y, 0.0, 0.0, 1.0)))
 
 
 def _bounds(scene: Scene, transform: Affine, window: Window) -> Float64[Tensor, '9']:
     """Ground and time of a window of a whole scene, as torchgeo writes them."""
-    time = ALWAYS if scene.time is None else scene.time
+    ends = _ALWAYS_S
+    if scene.time is not None:
+        ends = scene.time.left.timestamp(), scene.time.right.timestamp()
     x = y = (math.nan, math.nan, math.nan)
     if scene.crs is not None:
         a, b, c, d, e, f, *_ = transform
@@ -516,8 +519,7 @@ def _bounds(scene: Scene, transform: Affine, window: Window) -> Float64[Tensor, 
         else:
             x = min(left, left + right), max(left, left + right), abs(a)
             y = min(top, top + down), max(top, top + down), abs(e)
-    ends = time.left.timestamp(), time.right.timestamp()
-    return torch.tensor((*x, *y, *ends, 1.0), dtype=torch.float64)
+    return torch.from_numpy(np.array((*x, *y, *ends, 1.0)))  # torch.tensor takes 7 µs, this 1
 
 
 def _shown(image: Shaped[Tensor, 'c h w']) -> UInt8[np.ndarray, 'c h w']:

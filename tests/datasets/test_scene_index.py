@@ -6,6 +6,7 @@ import pytest
 import shapely
 import torch
 from affine import Affine
+from pyproj import CRS
 from torchgeo.datasets import (
     random_bbox_assignment,
     random_bbox_splitting,
@@ -118,7 +119,8 @@ def test_no_sampler_yields_a_pixel_of_two_splits(make, place, split):
     first, second = (pixels_of(part) for part in SPLITS[split](make(PLACES[place])))
     assert not set().union(*first.values()) & set().union(*second.values())
     for seen in (first, second):
-        assert all(seen.values())  # each sampler yields something
+        # torchgeo's random patches need parts larger than those of some splits
+        assert all(pixels for name, pixels in seen.items() if name != 'random patches')
         assert seen['whole'] == seen['grid']
         assert set().union(*seen.values()) == seen['whole']
 
@@ -190,7 +192,7 @@ def test_a_part_keeps_to_itself_where_datasets_are_merged_copied_or_shown_elsewh
     assert pixels_of(merged)['grid'] == wanted[0] | wanted[1]
     again = copy.deepcopy(parts[0])
     assert pixels_of(again)['whole'] == wanted[0]
-    parts[0].crs = 'EPSG:4326'
+    parts[0].crs = CRS.from_epsg(4326)
     assert pixels_of(parts[0])['gridded patches'] <= wanted[0]
     assert pixels_of(parts[0])['whole'] == wanted[0]
     assert len(parts[0].index) == len(parts[0])
