@@ -1,6 +1,6 @@
 """How fast windows are read, against bare rasterio and torchgeo on the same windows.
 
-    python benchmarks/datasets.py [--windows 200] [--only read|resample|workers|memory|index]
+    python benchmarks/datasets.py [--windows 200] [--only read|masks|resample|workers|memory|index]
 
 Every comparison alternates the contenders in rounds, so that all of them meet the same machine, and
 prints the median and the quartiles of the rounds' ratios. Files lie in the page cache.
@@ -27,7 +27,7 @@ from torchgeo.datasets import RasterDataset
 
 from crossearth.datasets import FolderDataset, RandomWindowSampler, SceneDataset, read_scene
 from crossearth.geometry import Window
-from crossearth.labels import ISPRS
+from crossearth.labels import BUILDING, ISPRS, ColourCodec, IdCodec
 
 SIZE = 10_000
 PX = 512
@@ -110,6 +110,47 @@ def read(folder: Path, count: int) -> None:
         print(f'{title}: {len(windows)} random windows of {PX} from one scene of {SIZE}')
         compare({'crossearth': ours, 'rasterio': bare, 'torchgeo': torchgeo}, base='crossearth')
         handle.close()
+
+
+def masks(folder: Path, count: int) -> None:
+    rows, cols = np.mgrid[:SIZE, :SIZE]
+    ids = ((rows // 70 * 5 + cols // 90 * 3 + rows * cols // 400_000) % 6).astype(np.uint8)
+    colours = {colour: i for i, colour in enumerate(ISPRS.palette)}
+    kinds = (
+        ('ids', ids[None], ISPRS, None),
+        ('{0, 255}', ids[None] % 2 * np.uint8(255), BUILDING, IdCodec({0: 0, 255: 1})),
+        ('colours', ISPRS.colour(ids).transpose(2, 0, 1), ISPRS, ColourCodec(colours)),
+    )
+    for title, profile in (('uncompressed', {}), ('deflate', {'compress': 'deflate'})):
+        inner = folder / f'masks_{title}'
+        inner.mkdir()
+        image = write_scene(inner / 'a.tif', SIZE, seed=0, **profile)
+        for kind, pixels, labels, codec in kinds:
+            mask = inner / 'm.tif'
+            shape = {'count': len(pixels), 'height': SIZE, 'width': SIZE, 'dtype': 'uint8'}
+            with rasterio.open(image) as placed:
+                place = {'crs': placed.crs, 'transform': placed.transform}
+            with rasterio.open(mask, 'w', tiled=True, **shape, **place, **profile) as target:
+                target.write(pixels)
+            data = SceneDataset([read_scene(image, mask)], labels, codec=codec)
+            windows = windows_of(data, count if title == 'uncompressed' else count // 4)
+            handles = rasterio.open(image), rasterio.open(mask)
+
+            def ours(windows=windows, data=data) -> int:
+                for window in windows:
+                    data[window]
+                return len(windows)
+
+            def bare(windows=windows, handles=handles) -> int:
+                for window in windows:
+                    for handle in handles:
+                        handle.read(window=RasterWindow(window.col, window.row, PX, PX))
+                return len(windows)
+
+            print(f'{title}: images and masks of {kind}, {len(windows)} windows of {PX}')
+            compare({'crossearth': ours, 'rasterio': bare}, base='crossearth')
+            for handle in handles:
+                handle.close()
 
 
 def resample(folder: Path, count: int) -> None:
@@ -204,7 +245,9 @@ def main() -> None:
     parser.add_argument('--scenes', type=int, default=2000)
     parser.add_argument('--many', type=int, default=100_000)
     parser.add_argument('--chips', type=int, default=20_000)
-    parser.add_argument('--only', choices=('read', 'resample', 'workers', 'memory', 'index'))
+    parser.add_argument(
+        '--only', choices=('read', 'masks', 'resample', 'workers', 'memory', 'index')
+    )
     arguments = parser.parse_args()
     warnings.simplefilter('ignore')
     torch.set_num_threads(1)
@@ -214,6 +257,7 @@ def main() -> None:
         folder = Path(name)
         for part, run in (
             ('read', lambda: read(folder, arguments.windows)),
+            ('masks', lambda: masks(folder, arguments.windows)),
             ('resample', lambda: resample(folder, arguments.windows)),
             ('workers', lambda: workers(folder, arguments.windows)),
             ('memory', lambda: memory(folder, arguments.scenes, arguments.many)),

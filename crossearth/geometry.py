@@ -11,7 +11,14 @@ from affine import Affine
 
 from crossearth.errors import ConfigError, WindowError
 
-__all__ = ['Window', 'axis_starts', 'local_projection', 'window_grid', 'window_transform']
+__all__ = [
+    'Window',
+    'axis_starts',
+    'bounds_of',
+    'local_projection',
+    'window_grid',
+    'window_transform',
+]
 
 _FAIR_SPAN_M = 300_000
 
@@ -159,6 +166,23 @@ def local_projection(lon: float, lat: float, *, span_m: float = 0.0) -> str:
         return 'EPSG:32761'
     zone = int((lon + 180) % 360 // 6) + 1
     return f'EPSG:{(32600 if lat >= 0 else 32700) + zone}'
+
+
+def bounds_of(transform: Affine, *, height: int, width: int) -> tuple[float, float, float, float]:
+    """Least x, least y, greatest x, greatest y of the outer pixel edges of a raster.
+
+    Args:
+        transform: `(col, row)` → `(x, y)`.
+        height: Rows.
+        width: Columns.
+
+    Example:
+        >>> bounds_of(Affine(0.5, 0, 100.0, 0, -0.5, 200.0), height=4, width=6)
+        (100.0, 198.0, 103.0, 200.0)
+    """
+    corners = [transform @ corner for corner in ((0, 0), (width, 0), (0, height), (width, height))]
+    xs, ys = zip(*corners, strict=True)
+    return min(xs), min(ys), max(xs), max(ys)
 
 
 def window_transform(transform: Affine, row: int, col: int) -> Affine:

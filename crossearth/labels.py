@@ -4,12 +4,14 @@ A label space names the classes; a codec says how a mask file writes them down. 
 cannot place (nodata, boundaries, unmapped values) becomes `IGNORE_INDEX`.
 """
 
+import functools
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Integer, UInt8
+from jaxtyping import Bool, Integer, UInt8
 
 from crossearth.errors import LabelError
 
@@ -31,6 +33,8 @@ RawMask = Integer[np.ndarray, 'c h w']
 
 IGNORE_INDEX = 255
 """Label of pixels that are neither trained on nor scored."""
+
+_FEW = 4
 
 type RGB = tuple[int, int, int]
 
@@ -142,23 +146,34 @@ class IdCodec:
             LabelError: If the mask has several bands, or a value that is not listed.
         """
         band = _single_band(raw)
-        if band.dtype == np.uint8:  # counting is 20 times faster than the sort inside np.unique
-            values = np.flatnonzero(np.bincount(band.ravel(), minlength=256))
-        else:
-            values = np.unique(band)
-        stray = [int(value) for value in values if int(value) not in self.ids]
-        if stray:
-            known = ', '.join(str(value) for value in sorted(self.ids))
-            raise LabelError(
-                f'mask holds ids {stray[:8]}, expected only {known}: choose the label space and '
-                'encoding that the masks were drawn in'
-            )
-        if band.dtype == np.uint8:
-            lookup = np.full(256, IGNORE_INDEX, np.uint8)
-            lookup[values] = [self.ids[int(value)] for value in values]
-            return Decoded(lookup[band], {})
+        if band.dtype != np.uint8:
+            if band.min(initial=0) < 0 or band.max(initial=0) > 255:
+                return Decoded(self._decode_wide(band), {})
+            band = band.astype(np.uint8)
+        table, stray, classes, few = _byte_table(tuple(self.ids.items()))
+        if int((band + np.uint8(1)).max(initial=0)) <= classes:  # 255 wraps to 0
+            return Decoded(band.copy(), {})
+        ids = _translate(band, table) if not few else _sum_of_few(band, few, stray)
+        if stray is not None and (ids == stray).any():
+            raise self._unlisted(np.flatnonzero(np.bincount(band.ravel(), minlength=256)))
+        return Decoded(ids, {})
+
+    def _decode_wide(self, band: Integer[np.ndarray, 'h w']) -> UInt8[np.ndarray, 'h w']:
+        """The plain definition, for values that do not fit into a byte."""
+        values = np.unique(band)
+        if any(int(value) not in self.ids for value in values):
+            raise self._unlisted(values)
         table = np.array([self.ids[int(value)] for value in values], np.uint8)
-        return Decoded(table[np.searchsorted(values, band)], {})
+        found: UInt8[np.ndarray, 'h w'] = table[np.searchsorted(values, band)]
+        return found
+
+    def _unlisted(self, values: Integer[np.ndarray, ' n']) -> LabelError:
+        stray = [int(value) for value in values if int(value) not in self.ids]
+        known = ', '.join(str(value) for value in sorted(self.ids))
+        return LabelError(
+            f'mask holds ids {stray[:8]}, expected only {known}: choose the label space and '
+            'encoding that the masks were drawn in'
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +191,7 @@ class ThresholdCodec:
 
     def decode(self, raw: RawMask) -> Decoded:
         """Class ids, 0 or 1."""
-        return Decoded((raw[0] >= self.threshold).astype(np.uint8), {})
+        return Decoded((raw[0] >= self.threshold).view(np.uint8), {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,21 +242,149 @@ class ColourCodec:
             )
         rgb = raw[:3]
         if self.match == 'threshold':
-            rgb = np.where(rgb >= 128, 255, 0)
-        red, green, blue = rgb.astype(np.uint32)
-        packed = red << 16 | green << 8 | blue
-        ids = np.full(packed.shape, IGNORE_INDEX, np.uint8)
-        known = np.zeros(packed.shape, bool)
-        for (r, g, b), class_id in self.colours.items():
-            here = packed == (r << 16 | g << 8 | b)
-            ids[here] = class_id
-            known |= here
-        values, counts = np.unique(packed[~known], return_counts=True)
+            rgb = (rgb >= 128).view(np.uint8) * np.uint8(255)
+        ids, known = _match_colours(rgb, tuple(self.colours.items()))
+        if known.all():
+            return Decoded(ids, {})
+        red, green, blue = rgb[:, ~known].astype(np.uint32)
+        values, counts = np.unique(red << 16 | green << 8 | blue, return_counts=True)
         unknown: dict[int | RGB, int] = {
             (int(value) >> 16, int(value) >> 8 & 255, int(value) & 255): int(count)
             for value, count in zip(values, counts, strict=True)
         }
         return Decoded(ids, unknown)
+
+
+class _ByteTable(NamedTuple):
+    """Ids of all bytes.
+
+    Args:
+        ids: The id of each byte.
+        stray: What stands for bytes without an id; None if every byte has one.
+        identical: So many bytes from 0 up, and 255, are their own ids; -1 if 255 is not.
+        few: Bytes and ids, where only a few bytes have one; empty where more have.
+    """
+
+    ids: bytes
+    stray: int | None
+    identical: int
+    few: tuple[tuple[int, int], ...]
+
+
+class _ColourTable(NamedTuple):
+    """Colours told apart by one byte, red × first + green × second + blue modulo 256.
+
+    Args:
+        first: Factor of red.
+        second: Factor of green.
+        ids: The id of each byte.
+        reds: Red of the only colour that has this byte.
+        greens: Green of that colour.
+        empty: What stands for bytes that no colour has.
+        corners: Whether all colours are made of 0 and 255; all eight of those are then told apart.
+    """
+
+    first: np.uint8
+    second: np.uint8
+    ids: bytes
+    reds: bytes
+    greens: bytes
+    empty: int
+    corners: bool
+
+
+def _match_colours(
+    rgb: Integer[np.ndarray, '3 h w'], colours: tuple[tuple[RGB, int], ...]
+) -> tuple[UInt8[np.ndarray, 'h w'], Bool[np.ndarray, 'h w']]:
+    """The class of each pixel, 255 where none has its colour, and whether one has."""
+    table = _colour_table(colours) if rgb.dtype == np.uint8 else None
+    if table is None:
+        return _match_in_turn(rgb, colours)
+    red, green, blue = (np.ascontiguousarray(band) for band in rgb)
+    byte = red * table.first + green * table.second + blue
+    ids = _translate(byte, table.ids)
+    if table.corners:
+        one = np.uint8(1)
+        known = ((red + one) | (green + one) | (blue + one)) <= 1  # 255 wraps to 0
+    else:  # blue follows from the byte, red and green
+        known = red == _translate(byte, table.reds)
+        known &= green == _translate(byte, table.greens)
+    known &= ids != table.empty
+    if not known.all():
+        ids[~known] = IGNORE_INDEX
+    return ids, known
+
+
+def _match_in_turn(
+    rgb: Integer[np.ndarray, '3 h w'], colours: tuple[tuple[RGB, int], ...]
+) -> tuple[UInt8[np.ndarray, 'h w'], Bool[np.ndarray, 'h w']]:
+    """The plain definition of `_match_colours`, for wider types and very many colours."""
+    ids = np.full(rgb.shape[1:], IGNORE_INDEX, np.uint8)
+    known = np.zeros(rgb.shape[1:], bool)
+    for colour, class_id in colours:
+        here = (rgb == np.array(colour)[:, None, None]).all(axis=0)
+        ids[here] = class_id
+        known |= here
+    return ids, known
+
+
+@functools.lru_cache(maxsize=64)
+def _colour_table(colours: tuple[tuple[RGB, int], ...]) -> _ColourTable | None:
+    """Factors that give each colour a byte of its own; None if there are none among the first."""
+    colours = tuple((rgb, i) for rgb, i in colours if all(0 <= part <= 255 for part in rgb))
+    if not colours:
+        return None
+    empty = _unused({class_id for _, class_id in colours})
+    corners = all(part in (0, 255) for rgb, _ in colours for part in rgb)
+    eight = list(itertools.product((0, 255), repeat=3))
+    apart = np.array(eight if corners else [rgb for rgb, _ in colours])
+    for first, second in itertools.product(range(1, 256, 4), repeat=2):
+        factors = np.array([first, second, 1])
+        if empty is not None and len(np.unique(apart @ factors % 256)) == len(apart):
+            held = {int(np.array(rgb) @ factors % 256): (i, rgb[0], rgb[1]) for rgb, i in colours}
+            entries = [held.get(place, (empty, 0, 0)) for place in range(256)]
+            ids, reds, greens = (bytes(column) for column in zip(*entries, strict=True))
+            return _ColourTable(
+                np.uint8(first), np.uint8(second), ids, reds, greens, empty, corners
+            )
+    return None
+
+
+@functools.lru_cache(maxsize=64)
+def _byte_table(ids: tuple[tuple[int, int], ...]) -> _ByteTable:
+    known = {value: class_id for value, class_id in ids if 0 <= value <= 255}
+    own = (value for value in range(256) if known.get(value) != value)
+    identical = next(own, 255) if known.get(IGNORE_INDEX) == IGNORE_INDEX else -1
+    stray = _unused(set(known.values())) if len(known) < 256 else None
+    return _ByteTable(
+        bytes(known[value] if stray is None else known.get(value, stray) for value in range(256)),
+        stray,
+        identical,
+        tuple(known.items()) if len(known) <= _FEW else (),
+    )
+
+
+def _unused(ids: set[int]) -> int | None:
+    return next((i for i in range(256) if i not in ids), None)
+
+
+def _sum_of_few(
+    band: UInt8[np.ndarray, 'h w'], few: tuple[tuple[int, int], ...], stray: int | None
+) -> UInt8[np.ndarray, 'h w']:
+    """The id of each byte as `_translate` finds it, faster for up to four bytes that have one."""
+    assert stray is not None  # not every byte has an id
+    ids = np.full(band.shape, stray, np.uint8)
+    for value, class_id in few:
+        ids += (band == value).view(np.uint8) * np.uint8((class_id - stray) % 256)
+    return ids
+
+
+def _translate(band: UInt8[np.ndarray, 'h w'], table: bytes) -> UInt8[np.ndarray, 'h w']:
+    """`table[band]`, six times faster than numpy."""
+    found: UInt8[np.ndarray, 'h w'] = np.frombuffer(
+        bytearray(np.ascontiguousarray(band)).translate(table), np.uint8
+    ).reshape(band.shape)
+    return found
 
 
 def _single_band(raw: RawMask) -> Integer[np.ndarray, 'h w']:

@@ -1,6 +1,8 @@
+from collections import Counter
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -13,6 +15,10 @@ from crossearth.labels import (
     LabelSpace,
     ThresholdCodec,
 )
+
+BYTES = st.integers(0, 255)
+IDS = st.sampled_from([0, 1, 2, 7, 254, IGNORE_INDEX])
+COLOUR = st.tuples(BYTES, BYTES, BYTES)
 
 COLOURS = {colour: i for i, colour in enumerate(ISPRS.palette)}
 
@@ -87,3 +93,79 @@ def test_threshold_matching_needs_corner_colours():
 def test_label_spaces_that_contradict_themselves_are_refused(arguments, message):
     with pytest.raises(LabelError, match=message):
         LabelSpace(name='x', **arguments)
+
+
+@settings(deadline=None)  # the first of a table builds it
+@given(
+    ids=st.one_of(
+        st.dictionaries(BYTES, BYTES, min_size=1),
+        st.dictionaries(st.integers(-3, 400), IDS, min_size=1),
+        st.just({value: 255 - value for value in range(256)}),
+    ),
+    dtype=st.sampled_from(['uint8', 'int16', 'uint16', 'int32', 'int64']),
+    data=st.data(),
+)
+def test_id_tables_are_looked_up_as_they_are_written(ids, dtype, data):
+    info = np.iinfo(dtype)
+    listed = [value for value in ids if info.min <= value <= info.max]
+    values = st.sampled_from(listed) if listed else st.integers(0, 9)
+    stray = data.draw(st.booleans())
+    elements = st.one_of(values, st.integers(0, 255)) if stray else values
+    raw = data.draw(arrays(dtype, (1, 3, 4), elements=elements))
+    unlisted = sorted({int(value) for value in raw.ravel()} - set(ids))
+    if unlisted:
+        with pytest.raises(LabelError) as caught:
+            IdCodec(ids).decode(raw)
+        assert f'mask holds ids {unlisted[:8]}, expected only' in str(caught.value)
+    else:
+        decoded = IdCodec(ids).decode(raw)
+        assert decoded.ids.tolist() == [[ids[int(value)] for value in row] for row in raw[0]]
+        assert decoded.ids.dtype == np.uint8
+        assert decoded.ids.flags.writeable
+
+
+@settings(deadline=None)  # the first of a table builds it
+@given(
+    colours=st.one_of(
+        st.dictionaries(COLOUR, IDS, min_size=1, max_size=40),
+        st.dictionaries(st.tuples(*[st.sampled_from([0, 255])] * 3), IDS, min_size=1),
+    ),
+    match=st.sampled_from(['exact', 'threshold']),
+    dtype=st.sampled_from(['uint8', 'uint16']),
+    data=st.data(),
+)
+def test_colours_are_matched_as_they_are_written(colours, match, dtype, data):
+    corners = all(part in (0, 255) for colour in colours for part in colour)
+    near = [(red, green, (blue + 1) % 256) for red, green, blue in colours]  # differ in blue alone
+    pixel = st.one_of(st.sampled_from(list(colours)), st.sampled_from(near), COLOUR)
+    pixels = data.draw(st.lists(pixel, min_size=12, max_size=12))
+    raw = np.array(pixels, dtype).reshape(3, 4, 3).transpose(2, 0, 1)
+    codec = ColourCodec(colours, match=match if corners else 'exact')
+    decoded = codec.decode(raw)
+    expected, unknown = [], Counter()
+    for pixel in pixels:
+        if codec.match == 'threshold':
+            pixel = tuple(255 * (part >= 128) for part in pixel)
+        expected.append(colours.get(pixel, IGNORE_INDEX))
+        unknown[pixel] += pixel not in colours
+    assert decoded.ids.ravel().tolist() == expected
+    assert decoded.unknown == dict(+unknown)
+
+
+def test_every_corner_and_two_hundred_colours_are_told_apart():
+    rng = np.random.default_rng(0)
+    for colours in (
+        [(r, g, b) for r in (0, 255) for g in (0, 255) for b in (0, 255)],
+        list({tuple(colour) for colour in rng.integers(0, 256, (200, 3)).tolist()}),
+    ):
+        codec = ColourCodec({colour: i for i, colour in enumerate(colours)})
+        assert codec.decode(np.array(colours, np.uint8).T[:, None]).ids[0].tolist() == list(
+            range(len(colours))
+        )
+
+
+@given(arrays(np.uint8, (1, 3, 4)), st.integers(0, 255))
+def test_thresholds_compare_every_value(raw, threshold):
+    decoded = ThresholdCodec(threshold).decode(raw).ids
+    assert decoded.tolist() == [[int(value >= threshold) for value in row] for row in raw[0]]
+    assert decoded.dtype == np.uint8

@@ -22,6 +22,7 @@ from crossearth.datasets.synthetic import (
     SyntheticEarth,
     SyntheticScene,
 )
+from crossearth.datasets.timespan import FileTimes
 from crossearth.datasets.whu import WHUBuildingAerial, WHUBuildingSatellite
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     'ArchiveDataset',
     'DeepGlobeRoads',
     'EarthDomain',
+    'FileTimes',
     'Finding',
     'FolderDataset',
     'GridWindowSampler',

@@ -4,13 +4,16 @@ torchgeo concatenates every value of a sample (its transform too, and fails on n
 the larger one, by which an ignored label always wins. Here each value is joined by what it means.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
+import numpy as np
+import shapely
 import torch
 from torch import Tensor
 from torchgeo.datasets import GeoDataset, IntersectionDataset, UnionDataset
 
-from crossearth.errors import ShapeError
+from crossearth.errors import ConfigError, ShapeError
 from crossearth.labels import IGNORE_INDEX
 
 __all__ = ['Combinable', 'SceneIntersection', 'SceneUnion', 'fill_samples', 'overlay_samples']
@@ -94,7 +97,8 @@ def fill_samples(samples: Iterable[Sample]) -> Sample:
 class Combinable(GeoDataset):
     """A dataset whose `&` and `|` join samples by what their values mean.
 
-    Where a dataset of torchgeo comes first, its own rules hold: write ours first, or
+    Where a dataset of torchgeo comes first, its own rules would hold, which do not know what the
+    values mean; reading from such a pair raises a `ConfigError`. Write ours first, or
     `IntersectionDataset(theirs, ours, collate_fn=overlay_samples)`.
     """
 
@@ -108,11 +112,66 @@ class Combinable(GeoDataset):
 
 
 class SceneIntersection(Combinable, IntersectionDataset):
-    """Two datasets where both are."""
+    """Two datasets where and when both are.
+
+    A slice that names no time is read at the time of the pair of scenes that covers most of it.
+    """
+
+    def __getitem__(self, index: slice | tuple[slice, ...]) -> Sample:
+        """The sample of a geographic slice.
+
+        Raises:
+            WindowError: If the slice touches no scene.
+            ShapeError: If images differ in size.
+        """
+        parts = index if isinstance(index, tuple) else (index,)
+        if len(parts) == 3 and parts[2] != slice(None):
+            return super().__getitem__((parts[0], parts[1], parts[2]))
+        x, y, _ = (*parts, slice(None), slice(None))[:3]
+        whole_x, whole_y, _ = self.bounds
+        box = shapely.box(
+            whole_x.start if x.start is None else x.start,
+            whole_y.start if y.start is None else y.start,
+            whole_x.stop if x.stop is None else x.stop,
+            whole_y.stop if y.stop is None else y.stop,
+        )
+        shared = shapely.area(shapely.intersection(self.index.geometry.to_numpy(), box))
+        time = self.index.index[int(np.argmax(shared))]
+        return super().__getitem__((x, y, slice(time.left, time.right)))
 
 
 class SceneUnion(Combinable, UnionDataset):
     """Two datasets where one of them is."""
+
+
+class Meaning(Tensor):
+    """A value that joins only by what it means: the rules of torchgeo for samples refuse it.
+
+    torchgeo puts `theirs & ours` together by concatenating and `theirs | ours` by taking the larger
+    of all values, and asks neither dataset. This is the only place where ours can object.
+    """
+
+    @classmethod
+    def __torch_function__(
+        cls,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """What torch does with plain tensors, but for concatenation and the larger of two."""
+        for rule, sign, theirs in (
+            (torch.cat, '&', 'IntersectionDataset(theirs, ours, collate_fn=overlay_samples)'),
+            (torch.maximum, '|', 'UnionDataset(theirs, ours, collate_fn=fill_samples)'),
+        ):
+            if func is rule:
+                raise ConfigError(
+                    f'theirs {sign} ours: a dataset of torchgeo that comes first joins samples by '
+                    'its own rule, by which ignored labels and transforms lose their meaning: '
+                    f'write ours {sign} theirs, or {theirs}'
+                )
+        with torch._C.DisableTorchFunctionSubclass():
+            return func(*args, **(kwargs or {}))
 
 
 def _check_sizes(samples: list[Sample]) -> None:

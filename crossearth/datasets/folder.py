@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from crossearth.datasets.scene import ValueRange, read_scenes
 from crossearth.datasets.scene_dataset import PixelType, SceneDataset
+from crossearth.datasets.timespan import Times
 from crossearth.errors import LabelError, SceneNotFoundError
 from crossearth.labels import LabelCodec, LabelSpace
 from crossearth.rasters import Alpha, VectorLabels
@@ -46,13 +47,16 @@ class FolderDataset(SceneDataset):
         value_range: Values of black and white for `'unit'`, for all images or by pixel type
             (`{'uint16': (0, 3000)}`); None for those of the type.
         gsd_m: Side of a pixel in metres on the ground; None for the files' own pixels.
+        time: When the images were taken: one span for all (`'2021'`, `('2021-06', '2021-08')`),
+            spans by patterns of image names, or `FileTimes`, which finds it in them. Images that
+            nobody has dated count as taken at any time.
 
     Raises:
         SceneNotFoundError: If a folder is missing or empty, or an image has no mask.
         SceneError: If a file is no raster.
         LabelError: If a mask is of another size than its image.
         BandError: If images lack a band, or differ in their number.
-        ConfigError: If an image cannot be resampled, or `crs` is no CRS.
+        ConfigError: If an image cannot be resampled or dated, or `crs` is no CRS.
     """
 
     def __init__(
@@ -73,6 +77,7 @@ class FolderDataset(SceneDataset):
         dtype: PixelType = 'native',
         value_range: ValueRange | Mapping[str, ValueRange] | None = None,
         gsd_m: float | None = None,
+        time: Times | None = None,
     ) -> None:
         folder = Path(images)
         files = [file for file in _rasters_below(folder) if file.stem.endswith(image_suffix)]
@@ -102,6 +107,7 @@ class FolderDataset(SceneDataset):
             ignore_nodata=ignore_nodata,
             dtype=dtype,
             gsd_m=gsd_m,
+            time=time,
         )
 
 

@@ -1,4 +1,7 @@
-"""Orders in which the windows of a dataset are read."""
+"""Orders in which the windows of a dataset are read.
+
+Samplers take the scenes as they are when they are built: split a dataset first, then sample.
+"""
 
 from collections.abc import Iterator
 from typing import Literal
@@ -96,7 +99,8 @@ class RandomWindowSampler(Sampler[Window]):
 
     Raises:
         WindowError: If a scene is smaller than a window and `pad` is off.
-        ConfigError: If the length or the shard has no meaning.
+        ConfigError: If the length or the shard has no meaning, or the domains of all scenes that a
+            split has left have a weight of 0.
     """
 
     def __init__(
@@ -185,6 +189,11 @@ class RandomWindowSampler(Sampler[Window]):
             return even
         share: Float64[np.ndarray, ' n'] = places / np.bincount(self._domain, places)[self._domain]
         share = share * np.asarray(self._weights, np.float64)[self._domain]
+        if not share.any():
+            raise ConfigError(
+                'domain_weights choose none of the scenes that a split has left: give a share to '
+                'one of their domains'
+            )
         share /= share.sum()
         return share
 
@@ -195,7 +204,8 @@ def _check_sizes(dataset: SceneDataset, size_px: int, *, pad: bool) -> None:
     for scene in dataset.scenes:
         if not pad and min(scene.height, scene.width) < size_px:
             raise WindowError(
-                f'{scene.image}: the scene has {scene.height}x{scene.width} pixels, smaller than '
+                f'{scene.image}: the {"scene" if scene.part is None else "part of the scene"} has '
+                f'{scene.height}x{scene.width} pixels, smaller than '
                 f'a window of {size_px}: choose size_px up to '
                 f'{min(scene.height, scene.width)}, or pad=True'
             )

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+import shapely
 from affine import Affine
 from pyproj import CRS
 
@@ -17,6 +19,7 @@ from crossearth.errors import (
     SceneError,
     SceneNotFoundError,
 )
+from crossearth.geometry import bounds_of, window_transform
 from crossearth.labels import LabelCodec
 from crossearth.rasters import (
     Alpha,
@@ -30,12 +33,31 @@ from crossearth.rasters import (
     resampled,
 )
 
-__all__ = ['Scene', 'read_scene', 'read_scenes']
+__all__ = ['Part', 'Scene', 'read_scene', 'read_scenes']
 
 _NAMED = 20  # in one message
 
 type Pair = tuple[str | os.PathLike[str], str | os.PathLike[str] | VectorLabels | None]
 type ValueRange = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The rectangle of an image that a split has left, see `crossearth.datasets.cut`.
+
+    Args:
+        row: First row, counted in the image.
+        col: First column.
+        height: Rows.
+        width: Columns.
+        area: What is left within it, in columns and rows of the image; None for all of it.
+    """
+
+    row: int
+    col: int
+    height: int
+    width: int
+    area: shapely.Geometry | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +70,8 @@ class Scene:
         domain: Name of the domain that the scene belongs to.
         split: `'train'`, `'val'`, `'test'`, or empty.
         codec: How its mask encodes the classes; None for the way of its dataset.
+        time: When it was taken; None if that is not known, and it counts as taken at any time.
+        part: The part of the image that the scene is; None for all of it.
     """
 
     raster: Raster
@@ -55,6 +79,8 @@ class Scene:
     domain: str = ''
     split: str = ''
     codec: LabelCodec | None = None
+    time: pd.Interval | None = None
+    part: Part | None = None
 
     @property
     def image(self) -> str:
@@ -74,12 +100,12 @@ class Scene:
     @property
     def height(self) -> int:
         """Rows."""
-        return self.raster.height
+        return self.raster.height if self.part is None else self.part.height
 
     @property
     def width(self) -> int:
         """Columns."""
-        return self.raster.width
+        return self.raster.width if self.part is None else self.part.width
 
     @property
     def crs(self) -> CRS | None:
@@ -89,12 +115,14 @@ class Scene:
     @property
     def transform(self) -> Affine:
         """`(col, row)` → `(x, y)` in the CRS, float64; the identity without georeferencing."""
-        return self.raster.transform
+        if self.part is None:
+            return self.raster.transform
+        return window_transform(self.raster.transform, self.part.row, self.part.col)
 
     @property
     def bounds_xy(self) -> tuple[float, float, float, float]:
         """Least x, least y, greatest x, greatest y of the outer pixel edges, in the CRS's units."""
-        return self.raster.bounds_xy
+        return bounds_of(self.transform, height=self.height, width=self.width)
 
     def at(self, crs: CRS, transform: Affine) -> 'Scene':
         """The scene with a place that its files do not name; its mask lies pixel on pixel."""

@@ -55,16 +55,6 @@ class Raster:
     native: 'Raster | None' = None
 
     @property
-    def bounds_xy(self) -> tuple[float, float, float, float]:
-        """Least x, least y, greatest x, greatest y of the outer pixel edges, in the CRS's units."""
-        corners = [
-            self.transform @ corner
-            for corner in ((0, 0), (self.width, 0), (0, self.height), (self.width, self.height))
-        ]
-        xs, ys = zip(*corners, strict=True)
-        return min(xs), min(ys), max(xs), max(ys)
-
-    @property
     def black(self) -> float:
         """The value that pixels without data are given: the one that becomes 0, or the nearest."""
         if self.value_range is None:

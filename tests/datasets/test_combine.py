@@ -8,7 +8,7 @@ from torchgeo.datasets import IntersectionDataset, RasterDataset, UnionDataset, 
 from torchgeo.samplers import GriddedPatchSampler
 
 from crossearth.datasets import SceneDataset, fill_samples, overlay_samples, read_scene
-from crossearth.errors import ConfigError, ShapeError
+from crossearth.errors import ConfigError, ShapeError, WindowError
 from crossearth.labels import ISPRS
 
 # torchgeo drops columns in place, which a later pandas will refuse.
@@ -139,3 +139,53 @@ def test_a_sample_without_labels_leaves_what_it_shows_unlabelled():
     there = {'image': torch.tensor([[[7, 7]]]), 'mask': torch.tensor([[1, 2]])}
     assert fill_samples([here, there])['mask'].tolist() == [[255, 2]]
     assert fill_samples([there, here])['mask'].tolist() == [[1, 2]]
+
+
+@pytest.mark.filterwarnings('ignore::DeprecationWarning')
+def test_datasets_of_torchgeo_that_come_first_are_told_what_to_write(scene, tmp_path):
+    ours = SceneDataset([scene('a', class_id=2)], ISPRS)
+
+    class Raster(RasterDataset):
+        filename_glob = 'a.tif'
+
+    with pytest.raises(ConfigError, match=r'theirs & ours.*write ours & theirs, or Intersection'):
+        (Raster(tmp_path) & ours)[BOX]
+    with pytest.raises(ConfigError, match=r'theirs \| ours.*write ours \| theirs, or UnionDataset'):
+        (Raster(tmp_path) | ours)[BOX]
+    either = UnionDataset(Raster(tmp_path), ours, collate_fn=fill_samples)
+    assert either[BOX]['image'].shape == (3, 20, 20)
+
+
+@pytest.mark.parametrize('num_workers', [0, 1])
+def test_samples_of_slices_make_batches_of_plain_tensors(scene, num_workers):
+    data = SceneDataset([scene('a')], ISPRS)
+    sampler = GriddedPatchSampler(data, size=16)
+    for collate in (stack_samples, None):
+        batches = list(
+            DataLoader(
+                data, sampler=sampler, batch_size=9, num_workers=num_workers, collate_fn=collate
+            )
+        )
+        assert batches[0]['index'].tolist() == [0] * 9
+        assert type(batches[0]['index'] + 1) is torch.Tensor
+        assert batches[0]['bounds'].shape == (9, 9)
+        assert batches[0]['bounds'].dtype == torch.float64
+
+
+def test_an_intersection_pairs_scenes_of_one_time(scene):
+    images = SceneDataset(
+        [scene('a', offset=0), scene('b', offset=100)], ISPRS, time={'a*': '2020', 'b*': '2021'}
+    )
+    labels = SceneDataset([scene('c', bands=1, class_id=4)], ISPRS, time='2021-07')
+    both = images & labels
+    assert len(both.index) == 1
+    sample = both[BOX]
+    assert (sample['image'][:3, :, :16].numpy() == picture(3, 100)[:, 10:30, 24:]).all()
+    assert torch.equal(both[(*BOX, slice('2021-07-03', '2021-07-04'))]['image'], sample['image'])
+    with pytest.raises(WindowError, match='touches no scene'):
+        both[(*BOX, slice('2020-03', '2020-04'))]
+    early = SceneDataset([scene('d')], ISPRS, time='2019')
+    with pytest.raises(RuntimeError, match='no temporal intersection'):
+        early & labels
+    either = images | early
+    assert torch.equal(either[(*BOX, slice('2019-03', '2019-04'))]['image'], early[BOX]['image'])

@@ -16,7 +16,7 @@ def test_a_sample_is_drawn_in_the_palette_with_its_prediction(write_raster, dtyp
         [read_scene(write_raster('a.tif', pixels), write_raster('m.tif', ids))], ISPRS
     )
     sample = data[Window(0, 0, 0, 30, 40)]
-    figure = data.plot({**sample, 'prediction': (sample['mask'] + 1) % 6}, title='a scene')
+    figure = data.plot({**sample, 'prediction': (sample['mask'] + 1) % 6}, suptitle='a scene')
     image, truth, prediction = (axes.images[0].get_array() for axes in figure.axes)
     assert [axes.get_title() for axes in figure.axes] == ['image', 'truth', 'prediction']
     assert (np.asarray(truth) == ISPRS.colour(ids[0])).all()
@@ -27,6 +27,9 @@ def test_a_sample_is_drawn_in_the_palette_with_its_prediction(write_raster, dtyp
     if dtype is not np.uint8:
         assert (shown.min(), shown.max()) == (0, 255)
     assert figure.get_suptitle() == 'a scene'
+    bare = data.plot(sample, show_titles=False)
+    assert [axes.get_title() for axes in bare.axes] == ['', '']
+    assert bare.get_suptitle() == ''
 
 
 def test_images_without_labels_are_drawn_alone_and_sizes_must_agree(write_raster, unchecked):

@@ -5,15 +5,17 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import rasterio
 import torch
 from affine import Affine
+from kornia.augmentation import AugmentationSequential, RandomVerticalFlip
 from PIL import Image
 from pyproj import Transformer
 from rasterio.windows import Window as RasterWindow
 from torch.utils.data import DataLoader
-from torchgeo.datasets import stack_samples
+from torchgeo.datasets import RasterDataset, stack_samples
 from torchgeo.samplers import GriddedPatchSampler
 
 import crossearth
@@ -466,3 +468,50 @@ def test_labels_outside_every_scene_are_refused(scene):
     for window in (Window(0, 100, 0, 4, 4), Window(9, 0, 0, 4, 4)):
         with pytest.raises(WindowError, match=r'lies outside|only 1 scenes'):
             dataset.read_labels(window)
+
+
+@pytest.mark.parametrize(
+    'place',
+    [
+        Affine(0.5, 0, 400_000, 0, -0.5, 5_800_000),
+        Affine(0.5, 0, 400_000, 0, 0.5, 5_800_000),
+        Affine(0.5, 0, 400_000, 0, -0.5, 5_800_000) @ Affine.rotation(27),
+    ],
+)
+def test_bounds_are_those_of_the_corners_of_a_window(write_raster, place):
+    data = SceneDataset([read_scene(write_raster('a.tif', picture(), transform=place))], ISPRS)
+    bounds = data[Window(0, 3, 5, 10, 20)]['bounds']
+    corners = [place @ corner for corner in ((5, 3), (25, 3), (5, 13), (25, 13))]
+    xs, ys = zip(*corners, strict=True)
+    expected = [min(xs), max(xs), 0.5, min(ys), max(ys), 0.5]
+    assert bounds[:6].tolist() == pytest.approx(expected, abs=1e-6, rel=0)
+    assert bounds.dtype == torch.float64
+    always = [pd.Timestamp.min.timestamp(), pd.Timestamp.max.timestamp(), 1]
+    assert bounds[6:].tolist() == always
+
+
+def test_bounds_are_laid_out_as_those_of_torchgeo(write_raster, tmp_path):
+    data = SceneDataset([read_scene(write_raster('a.tif', picture()))], ISPRS)
+    box = slice(400_001, 400_009), slice(5_799_990, 5_799_998)
+    theirs = RasterDataset(tmp_path)[box]['bounds']
+    assert data[box]['bounds'].tolist() == pytest.approx(theirs.tolist(), rel=1e-7)
+
+
+def test_bounds_are_in_every_sample_or_in_none(write_raster, scene):
+    nowhere = read_scene(write_raster('p.png', picture(), crs=None))
+    mixed = SceneDataset([scene, nowhere], ISPRS)
+    assert mixed[1]['bounds'][:6].isnan().all()
+    assert not mixed[0]['bounds'].isnan().any()
+    assert 'bounds' not in SceneDataset([nowhere], ISPRS)[0]
+
+
+@pytest.mark.filterwarnings('ignore::DeprecationWarning')
+def test_batches_pass_through_kornia(scene):
+    data = SceneDataset([scene], ISPRS, dtype='unit')
+    batch = stack_samples([data[Window(0, row, 0, 16, 16)] for row in (0, 4)])
+    turn = AugmentationSequential(RandomVerticalFlip(p=1.0), data_keys=None)
+    turned = turn({**batch, 'mask': batch['mask'][:, None].float()})
+    assert torch.equal(turned['image'], batch['image'].flip(2))
+    assert torch.equal(turned['mask'][:, 0].long(), batch['mask'].flip(1))
+    for name in ('bounds', 'transform', 'domain', 'index'):
+        assert torch.equal(turned[name], batch[name])
