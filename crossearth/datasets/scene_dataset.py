@@ -73,9 +73,9 @@ class SceneDataset(Combinable):
     `(col, row)` of the window to `(x, y)`. Nodata pixels, padding and labels without a class are
     255 in `mask`, and black in `image`: 0, or the value that `value_range` makes 0.
 
-    Samples of a dataset with a georeferenced scene have `bounds`, float64 (9): xmin, xmax, xres, ymin, ymax, yres of the window in the scene's own CRS, tmin, tmax
-    of the scene in seconds since 1970, and 1, as torchgeo's; what is not known of a scene without
-    georeferencing is NaN.
+    Samples of a dataset with a georeferenced scene have `bounds`, float64 (9): xmin, xmax, xres,
+    ymin, ymax, yres of the window in the scene's own CRS, tmin, tmax of the scene in seconds since
+    1970, and 1, as torchgeo's; what is not known of a scene without georeferencing is NaN.
 
     `index` is the truth: once torchgeo's splits have changed it, `scenes`, `len`, samplers and
     every key keep to it. A scene is then the rectangle of its pixels around the part that is
