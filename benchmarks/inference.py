@@ -4,6 +4,7 @@
     python benchmarks/inference.py --threads 2 --repeats 5
     python benchmarks/inference.py --light --width 131072 --contenders import map --repeats 1
     python benchmarks/inference.py --contenders floor map cog
+    python benchmarks/inference.py --contenders import floor map --gsd-m 0.2   # seen at half its size
     pip install monai && python benchmarks/inference.py --contenders import floor map monai
 
 Every measurement is a process of its own, the contenders take turns, and medians are given with
@@ -124,11 +125,11 @@ def floor(scene: Path, former_map: Path, folder: Path) -> dict[str, float]:
 
 
 def crossearth_map(
-    scene: Path, folder: Path, memory_mb: int | None, *, cog: bool
+    scene: Path, folder: Path, memory_mb: int | None, *, cog: bool, gsd_m: float | None
 ) -> dict[str, float]:
     made = predict_scene(
         three_convolutions(), scene, folder / ('cog.tif' if cog else 'map.tif'), tile_px=TILE_PX,
-        stride_px=STRIDE_PX, batch_size=BATCH, memory_mb=memory_mb, cog=cog,
+        stride_px=STRIDE_PX, batch_size=BATCH, memory_mb=memory_mb, cog=cog, gsd_m=gsd_m,
     )  # fmt: skip
     return {'seconds': made.seconds, 'windows': made.windows_run, 'units': made.units}
 
@@ -215,7 +216,7 @@ def measure(options: argparse.Namespace) -> None:
         result = monai_map(scene, folder)
     elif options.measure in ('map', 'cog'):
         cog = options.measure == 'cog'
-        result = crossearth_map(scene, folder, options.memory_mb, cog=cog)
+        result = crossearth_map(scene, folder, options.memory_mb, cog=cog, gsd_m=options.gsd_m)
     elif options.measure == 'floor':
         result = floor(scene, folder / 'map.tif', folder)
     elif options.measure == 'stitching':
@@ -233,6 +234,7 @@ def main() -> None:
     parser.add_argument('--threads', type=int, default=1)
     parser.add_argument('--repeats', type=int, default=3)
     parser.add_argument('--memory-mb', type=int)
+    parser.add_argument('--gsd-m', type=float, help='of the model; the scene has 0.1')
     parser.add_argument(
         '--light', action='store_true', help='black scene, one small convolution: memory alone'
     )
@@ -262,6 +264,8 @@ def main() -> None:
         ]  # fmt: skip
         if options.light:
             command.append('--light')
+        if options.gsd_m:
+            command += ['--gsd-m', str(options.gsd_m)]
         if options.memory_mb:
             command += ['--memory-mb', str(options.memory_mb)]
         environment = os.environ | {

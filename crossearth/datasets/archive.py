@@ -211,6 +211,12 @@ class ArchiveDataset(SceneDataset):
         )
         self.root = folder
 
+    @property
+    def gsd_range_m(self) -> tuple[float, float] | None:
+        """As of `SceneDataset`; the archive's nominal one where its files are not georeferenced."""
+        found, nominal = super().gsd_range_m, self.archive.gsd_m
+        return found if found is not None or nominal is None else (nominal, nominal)
+
     def _place(self, scene: Scene) -> Scene:
         """The scene, with what a family knows of its place."""
         return scene

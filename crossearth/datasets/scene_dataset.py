@@ -164,6 +164,18 @@ class SceneDataset(Combinable):
         return len(self.scenes[0].raster.bands)
 
     @property
+    def gsd_range_m(self) -> tuple[float, float] | None:
+        """Least and greatest size of the pixels on the ground, in metres, that scenes are read at.
+
+        That of a pixel is the root of its area. None where a scene is not tied to the ground.
+        """
+        sides = [scene.raster.gsd_m() for scene in self.scenes]
+        if not all(sides):
+            return None
+        sizes = [math.sqrt(across * down) for across, down in filter(None, sides)]
+        return min(sizes), max(sizes)
+
+    @property
     def scenes(self) -> tuple[Scene, ...]:
         """The scenes, or the parts of them that the index has left."""
         return self._index.scenes
