@@ -25,8 +25,8 @@ Alpha = Literal['auto', 'mask', 'image']
 _BLOCKS = 16  # that are looked at, spread over the file
 _BLOCK_PX = 1024
 _MOST_BLOCKS = 256
-_FEW_BETWEEN = 0.02  # of values above 0: the smoothed borders of a mask
-_MANY_BETWEEN = 0.2  # a measured band, much of it saturated
+_FEW_BETWEEN = 0.1  # of values above 0: the smoothed borders of a mask
+_MANY_BETWEEN = 0.5  # a measured band, much of it saturated
 
 
 def hides_pixels(path: str | os.PathLike[str], band: int, alpha: Alpha) -> bool:

@@ -85,7 +85,7 @@ def test_folders_are_mapped_scene_by_scene(write_scene: Write, tmp_path: Path) -
         predict(tmp_path / 'in', tmp_path / 'out', '--weights', 1)
     text = str(told.value)
     assert '2 done, 0 present, 0 failed, 1 quarantined; 2 windows' in text
-    assert 'z.tif is not a raster' in text
+    assert 'z.tif: not a readable raster' in text
     assert labels_of(tmp_path / 'out' / '1.tif').shape == (50, 60)
     (tmp_path / 'in' / 'z.tif').unlink()
     shares = [

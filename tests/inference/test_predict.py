@@ -119,6 +119,34 @@ def test_model_that_gives_back_its_image_is_stitched_into_the_scene(
     np.testing.assert_array_equal(labels_of(made.path), ids[0])
 
 
+class Integers(nn.Module):
+    """Images in [0, 1] as the bytes that they were read from."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return (images * 255).round()
+
+
+@pytest.fixture
+def exact_convolutions() -> nn.Module:
+    """A net whose logits depend on a neighbourhood and are the same bits in whatever batch.
+
+    Its numbers are integers below 2²⁴ and, at the end, a power of two times such: float32 holds
+    all of them, so that no sum is rounded.
+    """
+    generator = torch.Generator().manual_seed(0)
+    net = nn.Sequential(
+        Integers(),
+        nn.Conv2d(3, 8, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(8, 5, 3, padding=1),
+    ).eval()
+    for layer, scale in ((net[1], 1.0), (net[3], 2.0**-13)):
+        for parameter in layer.parameters():
+            whole = torch.randint(-4, 5, parameter.shape, generator=generator)
+            parameter.data = whole * scale
+    return net
+
+
 @HAS_ONE_HOT
 @given(
     height=st.integers(1, 70),
@@ -131,7 +159,7 @@ def test_model_that_gives_back_its_image_is_stitched_into_the_scene(
 )
 def test_map_equals_brute_force_in_float64(
     write_scene: Write,
-    convolutions: nn.Module,
+    exact_convolutions: nn.Module,
     tmp_path: Path,
     height: int,
     width: int,
@@ -144,7 +172,7 @@ def test_map_equals_brute_force_in_float64(
     stride = min(max(stride, tile // 4), tile)
     image = random_image(height, width, seed=seed)
     made = predict_scene(
-        convolutions,
+        exact_convolutions,
         write_scene(image),
         tmp_path / 'map.tif',
         tile_px=tile,
@@ -154,7 +182,7 @@ def test_map_equals_brute_force_in_float64(
     )
     grid = Grid(height, width, tile_px=tile, stride_px=stride, blend=blend)
     with torch.inference_mode():
-        expected, lead, lost = brute_force(convolutions, image, grid, combine)
+        expected, lead, lost = brute_force(exact_convolutions, image, grid, combine)
     differs = labels_of(made.path) != expected
     assert not (differs & (lead > lost)).any()
 
@@ -432,7 +460,7 @@ def test_values_are_scaled_by_data_type_or_by_the_range_given(
     # as in training
     values = np.array([-100, 0, 8192, 32767], np.int16)
     assert first_values(values.tolist(), 'int16') == to_unit(torch.from_numpy(values)).tolist()
-    with pytest.raises(ConfigError, match='values from 0 to 3000, expected 0 to 1'):
+    with pytest.raises(ConfigError, match=r'values from 0 to 3000, expected \[0, 1\]'):
         first_values([0, 3000], 'float32')
     with pytest.raises(ConfigError, match=r'value_range is \(5, 5\)'):
         first_values([0, 1], 'uint8', value_range=(5, 5))
@@ -472,7 +500,7 @@ def test_bands_are_found_by_their_descriptions_or_colours(
     assert given(('blue', 'green', 'red'), (), 3) == [3, 2, 1]
     assert given(('IR', 'R', 'G'), (), 3) == [1, 2, 3]  # none is known, and they are as many
     with pytest.raises(
-        BandError, match='has the bands red, green, blue, asked for nir, red, green'
+        BandError, match='has the bands red, green, blue, but nir, red, green were asked for'
     ):
         given(('nir', 'red', 'green'), (), 3)
 
@@ -492,9 +520,9 @@ def test_wrong_bands_name_the_file_and_the_remedy(
     with rasterio.open(one, 'r+') as dataset:
         dataset.colorinterp = [ColorInterp.palette]
         dataset.write_colormap(1, {0: (9, 9, 9, 255)})
-    with pytest.raises(SceneError, match='numbers of a palette, no colours: expand it'):
+    with pytest.raises(SceneError, match='numbers of a palette, not colours: expand it'):
         predict_scene(lambda x: x, one, tmp_path / 'map.tif')
-    with pytest.raises(BandError, match=r'scene.tif has bands 1 to 4, asked for \[0, 1, 2\]'):
+    with pytest.raises(BandError, match=r'scene.tif: has 4 band\(s\), but bands \(0, 1, 2\) were asked for'):
         predict_scene(convolutions, scene, tmp_path / 'map.tif', bands=(0, 1, 2))
 
 
@@ -525,7 +553,7 @@ def test_classes_must_be_those_of_the_label_space(
 def test_files_that_are_no_scenes_are_named(
     write_scene: Write, convolutions: nn.Module, tmp_path: Path
 ) -> None:
-    with pytest.raises(SceneNotFoundError, match=r'none.tif is not there'):
+    with pytest.raises(SceneNotFoundError, match=r'none.tif: no such file'):
         predict_scene(convolutions, tmp_path / 'none.tif', tmp_path / 'map.tif')
     text = tmp_path / 'text.tif'
     text.write_text('no raster')
@@ -549,7 +577,7 @@ def test_damaged_blocks_are_named_and_leave_nothing(
         random_image(300, 1200), tiled=True, blockxsize=128, blockysize=128, compress='deflate'
     )
     scene.write_bytes(scene.read_bytes()[: scene.stat().st_size // 2])
-    with pytest.raises(SceneError, match=r'scene.tif: rows 128 to 255, columns \d+ to \d+ cannot'):
+    with pytest.raises(SceneError, match=r'scene.tif: rows 128-255, columns \d+-\d+ cannot'):
         predict_scene(
             convolutions, scene, tmp_path / 'map.tif', tile_px=64, memory_mb=memory_mb, batch_size=1
         )

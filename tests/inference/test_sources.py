@@ -119,7 +119,7 @@ def test_scenes_of_web_servers_are_read_by_ranges(remote_scene: Path, tmp_path: 
             made = predict_scene(two, name, tmp_path / 'map.tif')
             assert made.path.read_bytes() == (tmp_path / 'local.tif').read_bytes()
         requests = server.requests()
-        with pytest.raises(SceneNotFoundError, match=r'nothing\.tif is not there'):
+        with pytest.raises(SceneNotFoundError, match=r'nothing\.tif: not found'):
             predict_scene(two, f'/vsicurl/{server.url}/nothing.tif', tmp_path / 'map.tif')
     assert not any(line.startswith('200 GET') for line in requests)  # never all of the file
     ends = [line.split('bytes=')[1].split('-') for line in requests if line.startswith('206')]
@@ -165,7 +165,7 @@ def test_server_that_dies_is_an_error_or_blocks_without_data(
     (tmp_path / 'map.tif').unlink()
     with serve(tmp_path, tmp_path / 'log2', dies_after=before) as server:
         name = f'/vsicurl/{server.url}/bucket/{remote_scene.name}'
-        with pytest.raises(SceneError, match=r'rows \d+ to \d+, columns 0 to 1299 .* broke off'):
+        with pytest.raises(SceneError, match=r'rows \d+-\d+, columns 0-1299 .* failed'):
             predict_scene(two, name, tmp_path / 'map.tif')
     assert not (tmp_path / 'map.tif').exists()
     with serve(tmp_path, tmp_path / 'log3', dies_after=before) as server:

@@ -68,7 +68,7 @@ def test_what_cannot_be_told_is_an_error_that_names_the_argument(
     fourth = np.zeros((SIDE, SIDE), np.uint8)
     if kind == 'some between':
         fourth[: SIDE // 2] = 255
-        fourth[: SIDE // 20] = 99
+        fourth[: SIDE // 6] = 99
     path = with_fourth(write_raster, fourth)
     with pytest.raises(ConfigError, match=r"a\.tif: .*band 4 alpha.*alpha='mask'.*alpha='image'"):
         describe_raster(path)
