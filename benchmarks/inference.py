@@ -4,7 +4,7 @@
     python benchmarks/inference.py --threads 2 --repeats 5
     python benchmarks/inference.py --light --width 131072 --contenders import map --repeats 1
     python benchmarks/inference.py --contenders floor map cog
-    python benchmarks/inference.py --contenders import floor map --gsd-m 0.2   # seen at half its size
+    python benchmarks/inference.py --contenders import floor map --gsd-m 0.2   # at half size
     pip install monai && python benchmarks/inference.py --contenders import floor map monai
 
 Every measurement is a process of its own, the contenders take turns, and medians are given with

@@ -6,6 +6,7 @@ smoothed; a measured band holds many.
 """
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from typing import Literal
 
@@ -25,8 +26,8 @@ Alpha = Literal['auto', 'mask', 'image']
 _BLOCKS = 16  # that are looked at, spread over the file
 _BLOCK_PX = 1024
 _MOST_BLOCKS = 256
-_FEW_BETWEEN = 0.1  # of values above 0: the smoothed borders of a mask
-_MANY_BETWEEN = 0.5  # a measured band, much of it saturated
+_ALIKE_IN_MASKS = 0.9  # of the values above 0, the rest being smoothed borders
+_ALIKE_IN_IMAGES = 0.5  # at most, of a band of which much is saturated
 
 
 def hides_pixels(path: str | os.PathLike[str], band: int, alpha: Alpha) -> bool:
@@ -50,19 +51,19 @@ def hides_pixels(path: str | os.PathLike[str], band: int, alpha: Alpha) -> bool:
         return alpha == 'mask'
     with open_raster(path) as source:
         try:
-            between, others_hold_data = _look(source, band)
+            alike, others_hold_data = _look(source, band)
         except RasterioError as error:
             raise damaged(os.fspath(path), f'band {band}', error) from error
-    if between is None:
+    if alike is None:
         if not others_hold_data:
             return True
         seen = 'all 0 in what was looked at, while other bands hold data'
-    elif between <= _FEW_BETWEEN:
+    elif alike >= _ALIKE_IN_MASKS:
         return True
-    elif between >= _MANY_BETWEEN:
+    elif alike <= _ALIKE_IN_IMAGES:
         return False
     else:
-        seen = f'{100 * between:.0f} % of those above 0 are below the largest'
+        seen = f'{100 * alike:.0f} % of those above 0 are the same'
     raise ConfigError(
         f'{os.fspath(path)}: the file calls band {band} alpha, and its values do not tell whether '
         f"it is ({seen}): pass alpha='mask' if it says where there are data, or alpha='image' if "
@@ -71,24 +72,21 @@ def hides_pixels(path: str | os.PathLike[str], band: int, alpha: Alpha) -> bool:
 
 
 def _look(source: DatasetReader, band: int) -> tuple[float | None, bool]:
-    """Share of values below the largest among those above 0, if any; whether others hold data."""
-    largest = (
-        1.0
-        if source.dtypes[band - 1].startswith('float')
-        else np.iinfo(source.dtypes[band - 1]).max
-    )
-    above = between = 0
+    """Share of the commonest among the values above 0, if any; whether other bands hold data."""
+    counts: Counter[float] = Counter()
     others_hold_data = False
     others = [i for i in source.indexes if i != band]
     for number, window in enumerate(_spread_blocks(source, band)):
-        if number >= (_BLOCKS if above else _MOST_BLOCKS):
+        if number >= (_BLOCKS if counts else _MOST_BLOCKS):
             break
         values = source.read(band, window=window)
-        above += int(np.count_nonzero(values))
-        between += int(np.count_nonzero((values > 0) & (values < largest)))
-        if not above and not others_hold_data:
+        found, times = np.unique(values[values > 0], return_counts=True)
+        counts.update(dict(zip(found.tolist(), times.tolist(), strict=True)))
+        if not counts and not others_hold_data:
             others_hold_data = bool(source.read(others, window=window).any())
-    return (between / above if above else None), others_hold_data
+    if not counts:
+        return None, others_hold_data
+    return max(counts.values()) / counts.total(), others_hold_data
 
 
 def _spread_blocks(source: DatasetReader, band: int) -> Iterator[RasterWindow]:
