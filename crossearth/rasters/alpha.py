@@ -1,8 +1,8 @@
 """Alpha bands that say where there are data, told apart from infrared bands that files call alpha.
 
 GDAL takes the fourth band of a plain 8-bit file for an alpha band, whatever it holds. A true alpha
-band holds 0 and the largest value of its type, and few values between them where borders are
-smoothed; a measured band holds many.
+band holds 0 and one other value nearly everywhere, with some between them where borders are
+smoothed. A measured band holds many values.
 """
 
 import os
