@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from crossearth.errors import BandError, ConfigError, ShapeError
 from crossearth.labels import IGNORE_INDEX
-from crossearth.models.features import Backbone
+from crossearth.models.features import Backbone, Features
 from crossearth.models.padding import crop_to, pad_to_multiple
 from crossearth.models.recording import Recipe
 
@@ -43,8 +43,8 @@ class Segmenter(nn.Module):
             together by hand.
 
     Raises:
-        ConfigError: If mean and std differ in number or are no finite numbers, or a std is not
-            positive.
+        ConfigError: If mean and std differ in number or are no finite numbers, a std is not
+            positive, or the decoder lacks `num_classes`.
 
     Example:
         >>> import timm
@@ -76,10 +76,16 @@ class Segmenter(nn.Module):
                 f'mean {tuple(mean)} and std {tuple(std)} must have one number a band, and each '
                 'std be positive'
             )
+        num_classes = getattr(decoder, 'num_classes', None)
+        if not isinstance(num_classes, int):
+            raise ConfigError(
+                f'{type(decoder).__name__} has no num_classes: a decoder is a module with '
+                '`num_classes` and `forward(features)`, which gives logits (b, num_classes, h, w)'
+            )
         self.backbone = backbone
         self.decoder = decoder
         self.multiple_px = multiple_px
-        self.num_classes = int(decoder.num_classes)  # type: ignore[arg-type]  # an int, not a module
+        self.num_classes = num_classes
         self.in_channels = len(mean)
         self.recipe: Recipe | None = None
         self.register_buffer('mean', torch.tensor(mean, dtype=torch.float32))
@@ -102,10 +108,11 @@ class Segmenter(nn.Module):
         Raises:
             BandError: If the number of bands is not the model's.
             ShapeError: If the image is empty, of integers, or no batch.
+            ConfigError: If the backbone does not return `Features`.
         """
         height, width = image.shape[-2:]
         padded = self._pad(image)
-        logits = self.decoder(self.backbone(padded))
+        logits = self.decoder(self._features(padded))
         if logits.shape[-2:] != padded.shape[-2:]:
             logits = F.interpolate(logits, padded.shape[-2:], mode='bilinear', align_corners=False)
         return crop_to(logits, height, width)
@@ -131,14 +138,30 @@ class Segmenter(nn.Module):
             BandError: If the number of bands is not the model's.
             ShapeError: If the image is empty, of integers, or no batch, or the mask of another
                 shape or type.
+            ConfigError: If the decoder has no losses.
         """
         padded = self._pad(image)
         labels = self._padded_labels(mask, image, padded)
         decoder: Any = self.decoder  # a Decoder
+        if not hasattr(decoder, 'losses'):
+            raise ConfigError(
+                f'{type(decoder).__name__} has no losses: train it by a loss of its logits, or '
+                'give it `losses(features, mask, *, generator)`, see Decoder'
+            )
         terms: dict[str, Tensor] = decoder.losses(
-            self.backbone(padded), labels, generator=generator
+            self._features(padded), labels, generator=generator
         )
         return terms
+
+    def _features(self, padded: Tensor) -> Features:
+        features = self.backbone(padded)
+        if not isinstance(features, Features):
+            raise ConfigError(
+                f'{type(self.backbone).__name__} returned {type(features).__name__}, expected '
+                'Features: a backbone is a module with `channels` and `forward(image)`, which '
+                'gives Features of four maps at strides 4, 8, 16 and 32'
+            )
+        return features
 
     def _padded_labels(self, mask: Tensor, image: Tensor, padded: Tensor) -> Tensor:
         """Class ids at the padded size; what is padded is ignored."""

@@ -153,3 +153,17 @@ def test_nothing_but_ignored_pixels_costs_nothing():
     model = fpn_timm('resnet10t', num_classes=2, width=16)
     mask = torch.full((2, 32, 32), 255)
     assert model.losses(torch.rand(2, 3, 32, 32), mask)['loss_ce'] == 0
+
+
+def test_parts_that_lack_the_contract_are_told_it(unchecked):
+    statistics = {'mean': [0.5], 'std': [0.5]}
+    with pytest.raises(ConfigError, match=r'Identity has no num_classes: a decoder is a module'):
+        Segmenter(Average(), nn.Identity(), **statistics)
+    model = Segmenter(nn.Identity(), First(), **statistics)
+    with pytest.raises(
+        ConfigError, match='Identity returned Tensor, expected Features: a backbone'
+    ):
+        model(torch.rand(1, 1, 32, 32))
+    model = Segmenter(Average(), First(), **statistics)
+    with pytest.raises(ConfigError, match='First has no losses: train it by a loss of its logits'):
+        model.losses(torch.rand(1, 1, 32, 32), torch.zeros(1, 32, 32, dtype=torch.long))
