@@ -10,12 +10,6 @@ from crossearth.models.builders import (
     rein_vit_fpn,
     rein_vit_large,
 )
-from crossearth.models.checkpoint import (
-    ModelInfo,
-    load_model,
-    read_model_info,
-    save_model,
-)
 from crossearth.models.crossearth import CrossEarth
 from crossearth.models.deformable import MultiScaleDeformableAttention, deformable_attention
 from crossearth.models.dinov2 import convert_dinov2, dinov2_vit
@@ -36,11 +30,9 @@ from crossearth.models.pixel_decoder import (
     PixelFeatures,
     sine_positions,
 )
-from crossearth.models.pretrained import create_timm, load_weights, read_weights
 from crossearth.models.pyramid import TimmPyramid
 from crossearth.models.rein import Adapter, LoRARein, Rein
 from crossearth.models.rein_vit import ReinViT
-from crossearth.models.released import CrossEarth_Weights, ReleasedFile
 from crossearth.models.restorer import LinearRestorer, MultiStageASPP, SharedASPP
 from crossearth.models.rvsa import RVSA, load_mtp, resize_mtp, rvsa_vit_base, rvsa_vit_large
 from crossearth.models.segmenter import IMAGENET_MEAN, IMAGENET_STD, Recipe, Segmenter
@@ -51,6 +43,15 @@ from crossearth.models.style import (
     load_style_predictor,
     load_style_transformer,
 )
+from crossearth.models.weights.checkpoint import (
+    ModelInfo,
+    load_model,
+    read_model_info,
+    save_model,
+)
+from crossearth.models.weights.pretrained import create_timm, load_weights
+from crossearth.models.weights.reading import read_weights
+from crossearth.models.weights.released import CrossEarth_Weights, ReleasedFile
 
 __all__ = [
     'IMAGENET_MEAN',

@@ -15,14 +15,14 @@ from crossearth.models.dinov2 import dinov2_vit
 from crossearth.models.fpn import FPNDecoder
 from crossearth.models.geospatial import GeospatialSemanticExtractor, Injector
 from crossearth.models.mask2former import Mask2FormerDecoder
-from crossearth.models.pretrained import check_pretrained, create_timm
 from crossearth.models.pyramid import TimmPyramid
 from crossearth.models.rein import LoRARein
 from crossearth.models.rein_vit import ReinViT
-from crossearth.models.released import CrossEarth_Weights, load_released
 from crossearth.models.restorer import LinearRestorer, MultiStageASPP, SharedASPP
 from crossearth.models.rvsa import load_mtp, rvsa_vit_large
 from crossearth.models.segmenter import IMAGENET_MEAN, IMAGENET_STD, Recipe, Segmenter
+from crossearth.models.weights.pretrained import check_pretrained, create_timm
+from crossearth.models.weights.released import CrossEarth_Weights, load_released
 
 __all__ = [
     'crossearth_rvsa_large',

@@ -13,7 +13,8 @@ from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor, nn
 
 from crossearth.errors import CheckpointError, ConfigError
-from crossearth.models.pretrained import adapt_bands, check_pretrained, create_timm, read_weights
+from crossearth.models.weights.pretrained import adapt_bands, check_pretrained, create_timm
+from crossearth.models.weights.reading import read_weights
 
 __all__ = ['convert_dinov2', 'dinov2_vit']
 

@@ -21,7 +21,8 @@ from torch.utils.checkpoint import checkpoint
 from crossearth.errors import CheckpointError, ConfigError, ShapeError
 from crossearth.models.features import Features
 from crossearth.models.padding import ceil_div, crop_to, pad_to_multiple
-from crossearth.models.pretrained import adapt_bands, read_weights
+from crossearth.models.weights.pretrained import adapt_bands
+from crossearth.models.weights.reading import read_weights
 
 __all__ = ['RVSA', 'load_mtp', 'resize_mtp', 'rvsa_vit_base', 'rvsa_vit_large']
 

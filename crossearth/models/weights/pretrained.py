@@ -1,20 +1,20 @@
 """Weights of backbones: from timm's hub, from a local file, or none."""
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import timm
-import torch
 from jaxtyping import Float
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
 from crossearth.errors import CheckpointError, ConfigError
+from crossearth.models.weights.fitting import fit_weights, misfit
+from crossearth.models.weights.reading import read_entries, strip_prefix
 
-__all__ = ['adapt_bands', 'check_pretrained', 'create_timm', 'load_weights', 'read_weights']
+__all__ = ['adapt_bands', 'check_pretrained', 'create_timm', 'load_weights']
 
 
 def create_timm(
@@ -89,52 +89,6 @@ def _unreachable(name: str) -> str:
     )
 
 
-def read_weights(path: str | Path) -> dict[str, Tensor]:
-    """Tensors of a weights file, without running any code that it may hold.
-
-    Args:
-        path: `.safetensors` file, or a torch file of tensors alone; a dictionary of them under
-            `state_dict` or `model` is unwrapped.
-
-    Returns:
-        Name → tensor, in the order of the file.
-
-    Raises:
-        CheckpointError: If there is no such file, or it is neither.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     torch.save({'state_dict': {'weight': torch.ones(2)}}, f'{folder}/weights.pth')
-        ...     read_weights(f'{folder}/weights.pth')
-        {'weight': tensor([1., 1.])}
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f'no weights file at {path}: expected a .safetensors or torch file')
-    if path.suffix == '.safetensors':
-        try:
-            return load_file(path)
-        except SafetensorError as error:
-            raise CheckpointError(
-                f'{path} is no whole safetensors file ({error}): fetch it again'
-            ) from error
-    try:
-        content = torch.load(path, map_location='cpu', weights_only=True)
-    except Exception as error:  # damaged bytes fail in every way that an unpickler can
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(
-            f'{path} is no torch file of tensors alone ({reason}): it is damaged, or holds objects '
-            'that could run code; save its state_dict as .safetensors'
-        ) from error
-    for key in ('state_dict', 'model'):
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    if not isinstance(content, Mapping) or not all(isinstance(t, Tensor) for t in content.values()):
-        raise CheckpointError(f'{path} holds no dictionary of tensors: save a state_dict')
-    return dict(content)
-
-
 def adapt_bands(kernel: Float[Tensor, 'd c h w'], in_channels: int) -> Float[Tensor, 'd bands h w']:
     """A first convolution of red, green and blue for images of other bands.
 
@@ -147,6 +101,7 @@ def adapt_bands(kernel: Float[Tensor, 'd c h w'], in_channels: int) -> Float[Ten
         kernel of other than three bands as it is, for nothing says which they are.
 
     Example:
+        >>> import torch
         >>> adapt_bands(torch.ones(8, 3, 4, 4), 6).sum(1)[0, 0, 0].item()
         3.0
     """
@@ -156,62 +111,95 @@ def adapt_bands(kernel: Float[Tensor, 'd c h w'], in_channels: int) -> Float[Ten
     return adapted
 
 
-def load_weights(model: nn.Module, path: str | Path) -> None:
-    """Put the weights of a file into a timm model, in place.
+def load_weights(model: nn.Module, path: str | Path, *, strict: bool = True) -> list[str]:
+    """Put the weights of a file into a model, in place.
 
-    By name where the names agree; otherwise by order, if both have the same number of tensors and
-    every pair agrees in shape (files of other libraries that rebuilt the same network). A
-    classifier of another size is left out. The first convolution is adapted to the model's bands.
+    By name where names agree, as they are or as timm renames and resizes published files of the
+    model's family; otherwise by order, if both have the same number of tensors and every pair
+    agrees in shape (files of other libraries that rebuilt the same network). A classifier of
+    another size is left out. The first convolution is adapted to the model's bands.
 
     Args:
         model: Built by timm.
-        path: `.safetensors` or torch file.
+        path: File that `read_weights` takes.
+        strict: False allows that tensors are missing or left over, such as those of the blocks of
+            a deeper model. Without a name in common, or with another shape, nothing is loaded.
+
+    Returns:
+        Names in the file that were not used.
 
     Raises:
-        CheckpointError: If neither fits; the message names the first difference.
+        CheckpointError: If the file cannot be read or does not fit; the message lists what is
+            missing, unknown and of another shape.
 
     Example:
-        >>> import tempfile
+        >>> import tempfile, torch
         >>> from safetensors.torch import save_file
         >>> source, target = create_timm('resnet10t'), create_timm('resnet10t')
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     save_file(source.state_dict(), f'{folder}/weights.safetensors')
         ...     load_weights(target, f'{folder}/weights.safetensors')
+        []
         >>> torch.equal(target.layer1[0].conv1.weight, source.layer1[0].conv1.weight)
         True
     """
-    given = read_weights(path)
     wanted = model.state_dict()
-    config: Mapping[str, Any] = getattr(model, 'pretrained_cfg', None) or {}
-    heads = config.get('classifier') or ()
-    heads = (heads,) if isinstance(heads, str) else tuple(heads)
-    stems = config.get('first_conv') or ()
-    stems = (stems,) if isinstance(stems, str) else tuple(stems)
+    heads = tuple(f'{head}.' for head in _configured(model, 'classifier'))
+    stems = [f'{stem}.weight' for stem in _configured(model, 'first_conv')]
 
     def is_head(name: str) -> bool:
-        return any(name.startswith(f'{head}.') for head in heads)
+        return name.startswith(heads)
 
-    body = [name for name in wanted if not is_head(name)]
-    by_name = sum(name in given for name in body)
-    if by_name == 0 and len(given) == len(wanted):
+    def fitted(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Less classifiers of another size, and for the model's bands."""
+        kept = {
+            name: tensor
+            for name, tensor in given.items()
+            if not is_head(name) or (name in wanted and wanted[name].shape == tensor.shape)
+        }
+        for stem in stems:
+            if stem in kept and stem in wanted and kept[stem].ndim == wanted[stem].ndim == 4:
+                kept[stem] = adapt_bands(kept[stem], wanted[stem].shape[1])
+        return kept
+
+    entries = read_entries(path)[0]
+    given = strip_prefix(entries, wanted, source=path)
+    if len(given) == len(wanted) and not any(name in given for name in wanted):
         given = dict(zip(wanted, given.values(), strict=True))
-    fitting = dict(wanted)
-    for name in body:
-        if name not in given:
-            raise CheckpointError(
-                f'{path} lacks {name!r} {tuple(wanted[name].shape)}: it holds {by_name} of the '
-                f'{len(body)} tensors of {type(model).__name__}; choose the weights of this model'
-            )
-        tensor, shape = given[name], wanted[name].shape
-        if name.removesuffix('.weight') in stems and tensor.ndim == 4 and len(shape) == 4:
-            tensor = adapt_bands(tensor, shape[1])
-        if tensor.shape != shape:
-            raise CheckpointError(
-                f'{path} has {name!r} of shape {tuple(tensor.shape)}, {type(model).__name__} '
-                f'expects {tuple(shape)}: choose the weights of this model and size'
-            )
-        fitting[name] = tensor
-    for name in wanted:
-        if is_head(name) and name in given and given[name].shape == wanted[name].shape:
-            fitting[name] = given[name]
-    model.load_state_dict(fitting)
+    ready = fitted(given)
+    if misfit(ready, wanted, optional=is_head):
+        ready = fitted(_as_timm_reads(model, given, path))
+    unused = fit_weights(
+        model,
+        ready,
+        source=path,
+        optional=is_head,
+        strict=strict,
+        advice='Choose the weights of this model and size, or load_weights(…, strict=False) for '
+        'those that it shares with another',
+    )
+    return unused + [name for name in given if is_head(name) and name not in ready]
+
+
+def _configured(model: nn.Module, part: str) -> tuple[str, ...]:
+    """Names of modules that timm's configuration of a model gives for a part."""
+    config: Mapping[str, Any] = getattr(model, 'pretrained_cfg', None) or {}
+    names = config.get(part) or ()
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+def _as_timm_reads(
+    model: nn.Module, given: dict[str, Tensor], path: str | Path
+) -> dict[str, Tensor]:
+    """Published weights as timm renames and resizes them for a family of models, if it does."""
+    convert = getattr(sys.modules[type(model).__module__], 'checkpoint_filter_fn', None)
+    if convert is None:
+        return given
+    try:
+        converted: dict[str, Tensor] = convert(dict(given), model)
+    except Exception as error:  # it takes the names and shapes of a file for granted
+        raise CheckpointError(
+            f'{path} does not fit {type(model).__name__}: timm cannot convert it '
+            f'({type(error).__name__}: {error}). Choose the weights of this model'
+        ) from error
+    return converted
