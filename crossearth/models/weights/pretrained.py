@@ -1,7 +1,7 @@
 """Weights of backbones: from timm's hub, from a local file, or none."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -162,13 +162,11 @@ def load_weights(model: nn.Module, path: str | Path, *, strict: bool = True) -> 
                 kept[stem] = adapt_bands(kept[stem], wanted[stem].shape[1])
         return kept
 
-    entries = read_entries(path)[0]
-    given = strip_prefix(entries, wanted, source=path)
-    if len(given) == len(wanted) and not any(name in given for name in wanted):
-        given = dict(zip(wanted, given.values(), strict=True))
-    ready = fitted(given)
-    if misfit(ready, wanted, optional=is_head):
-        ready = fitted(_as_timm_reads(model, given, path))
+    given = strip_prefix(read_entries(path)[0], wanted, source=path)
+    for reading in _readings(model, given, wanted):
+        ready = fitted(reading)
+        if not misfit(ready, wanted, optional=is_head):
+            break
     unused = fit_weights(
         model,
         ready,
@@ -188,18 +186,15 @@ def _configured(model: nn.Module, part: str) -> tuple[str, ...]:
     return (names,) if isinstance(names, str) else tuple(names)
 
 
-def _as_timm_reads(
-    model: nn.Module, given: dict[str, Tensor], path: str | Path
-) -> dict[str, Tensor]:
-    """Published weights as timm renames and resizes them for a family of models, if it does."""
-    convert = getattr(sys.modules[type(model).__module__], 'checkpoint_filter_fn', None)
-    if convert is None:
-        return given
+def _readings(
+    model: nn.Module, given: dict[str, Tensor], wanted: Mapping[str, Tensor]
+) -> Iterator[dict[str, Tensor]]:
+    """Ways to read a file: by name, by order, and as timm reads what it publishes."""
+    yield given
+    if len(given) == len(wanted) and not any(name in given for name in wanted):
+        yield dict(zip(wanted, given.values(), strict=True))
+    convert = getattr(sys.modules.get(type(model).__module__), 'checkpoint_filter_fn', None)
     try:
-        converted: dict[str, Tensor] = convert(dict(given), model)
-    except Exception as error:  # it takes the names and shapes of a file for granted
-        raise CheckpointError(
-            f'{path} does not fit {type(model).__name__}: timm cannot convert it '
-            f'({type(error).__name__}: {error}). Choose the weights of this model'
-        ) from error
-    return converted
+        yield given if convert is None else convert(dict(given), model)
+    except Exception:  # noqa: BLE001 - it takes names and shapes for granted
+        yield given

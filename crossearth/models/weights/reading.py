@@ -73,7 +73,7 @@ def read_entries(
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f'no weights file at {path}: expected a .safetensors or torch file')
-    others: list[str] = []
+    names: list[object] = []
     if path.suffix == '.safetensors':
         tensors = _read_safetensors(path)
     elif path.suffix == '.npz':
@@ -84,17 +84,12 @@ def read_entries(
 
         def choose(content: object) -> dict[str, Record]:
             place = _place(content, (*under, *_WRAPPERS), path) or {}
-            records = {
+            names.extend(place)
+            return {
                 name: entry
                 for name, entry in place.items()
                 if isinstance(name, str) and isinstance(entry, Record)
             }
-            others.extend(
-                name if isinstance(name, str) else f'an entry named by {type(name).__name__}'
-                for name in place
-                if name not in records
-            )
-            return records
 
         tensors = read_torch_file(path, choose)
     if not tensors:
@@ -102,7 +97,11 @@ def read_entries(
             f'{path} holds no tensors by name: expected a state_dict, as it is or under one of '
             f'{", ".join((*under, *_WRAPPERS))}'
         )
-    return tensors, others
+    return tensors, [
+        name if isinstance(name, str) else f'an entry named by {type(name).__name__}'
+        for name in names
+        if name not in tensors
+    ]
 
 
 def _place(

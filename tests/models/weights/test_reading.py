@@ -78,10 +78,11 @@ def test_a_container_that_holds_itself_ends(tmp_path):
 
 def test_entries_that_are_not_tensors_are_listed(tmp_path):
     content = {'w': torch.ones(1), 'n': 3, 4: 'x', 'sparse': torch.eye(2).to_sparse()}
+    content['objects'] = np.array([None])
     torch.save(content, tmp_path / 'x.pth')
     tensors, others = read_entries(tmp_path / 'x.pth')
     assert list(tensors) == ['w']
-    assert others == ['n', 'an entry named by int', 'sparse']
+    assert others == ['n', 'an entry named by int', 'sparse', 'objects']
 
 
 @pytest.mark.parametrize('bad', [float('nan'), float('inf'), -float('inf')])

@@ -154,13 +154,3 @@ def test_weights_of_another_depth_and_damaged_ones_are_refused(files):
     with pytest.raises(CheckpointError, match=r'14 missing \(backbone\.vit\.blocks\.11\.norm1'):
         convert_release(checkpoint, files / 'out.safetensors', backbone=backbone)
     assert not (files / 'out.safetensors').exists()
-
-
-def test_names_from_a_file_cannot_command_the_terminal(tmp_path, capsys):
-    torch.save({'a\x1b[31mb\nc': torch.ones(2), '\u202ed': torch.ones(1)}, tmp_path / 'x.pth')
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    run(parser.parse_args(['info', str(tmp_path / 'x.pth')]))
-    assert capsys.readouterr().out == (
-        '2 tensors, 3 numbers\n  a\\x1b[31mb\\nc  (2,)  float32\n  \\u202ed  (1,)  float32\n'
-    )
