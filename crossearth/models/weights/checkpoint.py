@@ -1,4 +1,4 @@
-"""Weights files: safetensors with all that rebuilds the model beside the weights.
+"""Weights files: safetensors with the weights and all that rebuilds the model.
 
 A file holds what was trained, and no code: reading one never runs anything that it contains.
 """
@@ -40,7 +40,7 @@ class ModelInfo:
         bands: Names of the bands in order, or None.
         gsd_m: Ground sampling distance in metres that scenes are mapped at, or None.
         complete: Whether the file holds every weight. Otherwise frozen weights are missing, and
-            the builder gets them anew.
+            the builder gets them again.
         frozen_marks: Name → mark of each frozen tensor that is not in the file, to
             tell when the builder gets others.
         value_range: Values of the training imagery that became 0 and 1, or None for the range of
@@ -92,7 +92,7 @@ def save_model(
 ) -> Path:
     """Write the trained weights of a model, and what rebuilds it, to a file.
 
-    The file appears under its name whole or not at all.
+    The file appears under its name only when complete.
 
     Args:
         model: Built by a builder of this library, or `builder` and `arguments` say how to.
@@ -105,7 +105,7 @@ def save_model(
         gsd_range_m: Finest and coarsest one of the training imagery, if there were several.
         value_range: Values of the training imagery that became 0 and 1; None for the range of its
             data type.
-        trainable_only: True leaves frozen weights out; the builder gets them anew on loading. By
+        trainable_only: True leaves frozen weights out; the builder gets them again on loading. By
             default they are left out if the builder has a source for them (its argument
             `pretrained`), and kept if they are random.
         write: Whether this process writes the file. Of a model that is sharded over processes all
@@ -170,12 +170,12 @@ def save_model(
         return path
     metadata = {'format': _FORMAT, 'version': str(_VERSION), 'model': text}
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f'.{path.name}.{uuid.uuid4().hex}')
+    unfinished = path.with_name(f'.{path.name}.{uuid.uuid4().hex}')
     try:
-        save_file(kept, beside, metadata)
-        beside.replace(path)
+        save_file(kept, unfinished, metadata)
+        unfinished.replace(path)
     finally:
-        beside.unlink(missing_ok=True)
+        unfinished.unlink(missing_ok=True)
     return path
 
 
@@ -320,7 +320,7 @@ def _recipe(model: nn.Module, builder: str | None, arguments: Mapping[str, Any] 
         )
     if recipe.builder not in builders.__all__:
         raise ConfigError(
-            f'{recipe.builder!r} is no builder of crossearth.models: expected one of '
+            f'{recipe.builder!r} is not a builder of crossearth.models: expected one of '
             f'{", ".join(builders.__all__)}'
         )
     return recipe

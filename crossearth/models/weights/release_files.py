@@ -125,7 +125,7 @@ def convert_release(
 def _with_backbone(
     used: dict[str, Tensor], state: dict[str, Tensor], path: Path
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Weights with those of a backbone file, and what the file holds besides."""
+    """Weights with those of a backbone file, and what else the file holds."""
     state = strip_prefix(state, ('patch_embed.proj.weight', 'pos_embed'), source=path)
     kernel, positions = state.get('patch_embed.proj.weight'), state.get('pos_embed')
     if kernel is not None and positions is not None:

@@ -233,7 +233,7 @@ def test_model_put_together_by_hand_names_its_builder(small, tmp_path):
 
 @pytest.mark.parametrize('builder', ['load_model', 'os.system', 'create_timm'])
 def test_only_builders_build(small, tmp_path, builder):
-    with pytest.raises(ConfigError, match='is no builder of crossearth'):
+    with pytest.raises(ConfigError, match='is not a builder of crossearth'):
         save_model(small, tmp_path / 'm.safetensors', builder=builder, arguments={})
     save_model(small, tmp_path / 'm.safetensors')
     header = json.dumps(
@@ -263,7 +263,7 @@ def test_arguments_that_are_no_json_are_refused(small, tmp_path):
         )
 
 
-def test_nothing_is_left_behind_when_writing_fails(small, tmp_path, monkeypatch):
+def test_nothing_is_left_over_when_writing_fails(small, tmp_path, monkeypatch):
     path = save_model(small, tmp_path / 'm.safetensors')
     before = path.read_bytes()
 

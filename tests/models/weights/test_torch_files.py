@@ -90,7 +90,7 @@ def test_types_that_only_newer_files_have_are_read(tmp_path, dtype):
 
 
 @pytest.mark.parametrize('zipped', [True, False])
-def test_what_training_keeps_beside_the_weights_is_read_past(tmp_path, zipped):
+def test_what_training_keeps_next_to_the_weights_is_read_past(tmp_path, zipped):
     content = {
         'args': argparse.Namespace(lr=1e-3, nested=argparse.Namespace(data=[1, 2])),
         'epoch': np.int64(3),
@@ -186,7 +186,7 @@ def test_programs_and_tar_files_are_not_opened(tmp_path, monkeypatch):
         read_weights(tmp_path / 'old.pth')
 
 
-def test_chains_of_calls_give_stand_ins_and_the_weights_beside_them_are_read(tmp_path):
+def test_chains_of_calls_give_stand_ins_and_the_weights_next_to_them_are_read(tmp_path):
     chain = functools.partial(getattr, 'x', '__class__')
     torch.save({'model': {'w': torch.ones(2)}, 'a': chain, 'b': {Gadget()}}, tmp_path / 'x.pth')
     assert read_weights(tmp_path / 'x.pth')['w'].tolist() == [1, 1]
