@@ -49,9 +49,9 @@ from crossearth.metrics import iou_per_class, mean_iou
 from crossearth.models import CrossEarth
 from crossearth.models.backbones import TimmPyramid
 from crossearth.models.decoders import FPNDecoder, MultiStageASPP
-from crossearth.models.pretrained import create_timm
 from crossearth.models.segmenter import IMAGENET_MEAN, IMAGENET_STD
 from crossearth.models.style import light_style_networks
+from crossearth.models.weights.pretrained import create_timm
 from crossearth.trainers import DomainGeneralizationTask, fourier_style
 from crossearth.transforms import (
     EarthStyle,

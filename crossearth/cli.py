@@ -45,7 +45,7 @@ _COMMANDS = {
         'published archives: what they hold, what a copy lacks', 'crossearth.commands.data'
     ),
     'benchmark': _Command('the settings of the RSDG benchmark', 'crossearth.commands.benchmark'),
-    'weights': _Command('convert and inspect weights files', 'crossearth.models.weights_cli'),
+    'weights': _Command('convert weights files, or show them', 'crossearth.models.weights_cli'),
 }
 _LIGHTNING = {
     'fit': 'train a model from a recipe',

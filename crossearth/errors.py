@@ -16,7 +16,28 @@ __all__ = [
     'UnknownLabelWarning',
     'WindowError',
     'WriteError',
+    'printable',
 ]
+
+_LONGEST = 1000  # a name in a file can fill a terminal
+
+
+def printable(text: str) -> str:
+    r"""Text from a file, made safe to print: control characters are shown as their codes.
+
+    Args:
+        text: Such as the name of a tensor, which can hold commands to a terminal.
+
+    Returns:
+        It in one line, cut in the middle to about 1,000 characters.
+
+    Example:
+        >>> printable('a\x1b[2Jb')
+        'a\\x1b[2Jb'
+    """
+    if len(text) > _LONGEST:
+        text = f'{text[: _LONGEST * 2 // 3]} … {text[-_LONGEST // 3 :]}'
+    return ''.join(c if c.isprintable() else c.encode('unicode_escape').decode() for c in text)
 
 
 class CrossEarthError(Exception):
@@ -48,7 +69,13 @@ class WindowError(CrossEarthError, IndexError):
 
 
 class CheckpointError(CrossEarthError, ValueError):
-    """A weights file is damaged, of another format, or belongs to another model."""
+    """A weights file is damaged, of another format, or belongs to another model.
+
+    The message can quote the file, which is not trusted: it is made `printable`.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
 
 
 class WriteError(CrossEarthError, OSError):

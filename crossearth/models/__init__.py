@@ -16,18 +16,18 @@ from crossearth.models.builders import (
     rein_vit_fpn,
     rein_vit_large,
 )
-from crossearth.models.checkpoint import (
+from crossearth.models.crossearth import CrossEarth
+from crossearth.models.features import Features
+from crossearth.models.listing import ModelSummary, list_models
+from crossearth.models.recording import builder
+from crossearth.models.segmenter import Segmenter
+from crossearth.models.weights.checkpoint import (
     ModelInfo,
     load_model,
     read_model_info,
     save_model,
 )
-from crossearth.models.crossearth import CrossEarth
-from crossearth.models.features import Features
-from crossearth.models.listing import ModelSummary, list_models
-from crossearth.models.recording import builder
-from crossearth.models.released import CrossEarth_Weights
-from crossearth.models.segmenter import Segmenter
+from crossearth.models.weights.released import CrossEarth_Weights
 
 __all__ = [
     'CrossEarth',

@@ -21,10 +21,10 @@ from crossearth.models.decoders.fpn import FPNDecoder
 from crossearth.models.decoders.mask2former import Mask2FormerDecoder
 from crossearth.models.decoders.restorer import LinearRestorer, MultiStageASPP, SharedASPP
 from crossearth.models.padding import ceil_div
-from crossearth.models.pretrained import check_pretrained, create_timm
 from crossearth.models.recording import builder
-from crossearth.models.released import CrossEarth_Weights, load_released
 from crossearth.models.segmenter import IMAGENET_MEAN, IMAGENET_STD, Segmenter
+from crossearth.models.weights.pretrained import check_pretrained, create_timm
+from crossearth.models.weights.released import CrossEarth_Weights, load_released
 
 __all__ = [
     'crossearth_rvsa_large',

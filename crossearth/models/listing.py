@@ -10,8 +10,8 @@ from torch import nn
 from crossearth.errors import ConfigError
 from crossearth.models import builders
 from crossearth.models.backbones import ReinViT
-from crossearth.models.released import CrossEarth_Weights
 from crossearth.models.segmenter import Segmenter
+from crossearth.models.weights.released import CrossEarth_Weights
 
 __all__ = ['ModelSummary', 'list_models']
 

@@ -63,7 +63,7 @@ def builder(
         >>> from crossearth.models import Segmenter
         >>> from crossearth.models.backbones import TimmPyramid
         >>> from crossearth.models.decoders import FPNDecoder
-        >>> from crossearth.models.pretrained import create_timm
+        >>> from crossearth.models.weights.pretrained import create_timm
         >>> @builder
         ... def narrow(num_classes: int, *, width: int = 8) -> Segmenter:
         ...     backbone = TimmPyramid(create_timm('resnet10t'))

@@ -1,4 +1,4 @@
-"""`crossearth weights convert` and `crossearth weights inspect`."""
+"""`crossearth weights convert` and `crossearth weights info`."""
 
 import argparse
 import sys
@@ -6,10 +6,10 @@ from pathlib import Path
 
 from safetensors import safe_open
 
-from crossearth.errors import CheckpointError
-from crossearth.models.checkpoint import read_model_info
-from crossearth.models.pretrained import read_weights
-from crossearth.models.release_files import convert_release, read_pickle
+from crossearth.errors import CheckpointError, printable
+from crossearth.models.weights.checkpoint import ModelInfo, read_model_info
+from crossearth.models.weights.reading import read_entries
+from crossearth.models.weights.release_files import convert_release
 
 __all__ = ['add_arguments', 'run']
 
@@ -31,8 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     convert.add_argument(
         '--output', type=Path, help='file to write; by default FILE with .safetensors'
     )
-    inspect = commands.add_parser('inspect', help='say what a weights file holds')
-    inspect.add_argument('file', type=Path, help='.safetensors or .pth')
+    info = commands.add_parser('info', help='show what a weights file holds')
+    info.add_argument('file', type=Path, help='.safetensors or .pth')
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -47,42 +47,47 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         CheckpointError: If a file is damaged or does not fit.
     """
-    if arguments.weights_command == 'inspect':
-        _inspect(arguments.file)
+    if arguments.weights_command == 'info':
+        _show(arguments.file)
         return 0
     output = arguments.output or arguments.file.with_suffix('.safetensors')
     conversion = convert_release(arguments.file, output, backbone=arguments.backbone)
-    sys.stdout.write(f'{conversion.path}: {conversion.used} tensors\n')
-    sys.stdout.write(f'{len(conversion.unused)} not used\n')
+    _say(f'{conversion.path}: {conversion.used} tensors')
+    _say(f'{len(conversion.unused)} not used')
     for name, shape in sorted(conversion.unused.items()):
-        sys.stdout.write(f'  {name}  {"no tensor" if shape is None else shape}\n')
+        _say(f'  {name}  {"not a tensor" if shape is None else shape}')
     return 0
 
 
-def _inspect(path: Path) -> None:
+def _show(path: Path) -> None:
+    tensors = read_entries(path)[0]
     if path.suffix == '.safetensors':
-        tensors = read_weights(path)
         with safe_open(path, framework='pt') as file:
             ours = (file.metadata() or {}).get('format') is not None
         if ours:
             try:
-                info = read_model_info(path)
+                _show_model(read_model_info(path))
             except CheckpointError as error:
-                sys.stdout.write(f'{error}\n')
-            else:
-                arguments = ', '.join(f'{k}={v!r}' for k, v in info.recipe.arguments.items())
-                sys.stdout.write(f'model    {info.recipe.builder}({arguments})\n')
-                names = None if info.labels is None else ', '.join(info.labels.classes)
-                sys.stdout.write(f'classes  {names or "not given"}\n')
-                sys.stdout.write(f'bands    {", ".join(info.bands or ()) or "not given"}\n')
-                sys.stdout.write(f'gsd      {info.gsd_m or "not given"}\n')
-                whole = 'yes' if info.complete else 'no: frozen weights are not in it'
-                sys.stdout.write(f'complete {whole}\n')
-    else:
-        tensors = read_pickle(path)
+                _say(str(error))
     total = sum(tensor.numel() for tensor in tensors.values())
-    sys.stdout.write(f'{len(tensors)} tensors, {total} numbers\n')
+    _say(f'{len(tensors)} tensors, {total} numbers')
     for name, tensor in tensors.items():
-        sys.stdout.write(
-            f'  {name}  {tuple(tensor.shape)}  {str(tensor.dtype).removeprefix("torch.")}\n'
-        )
+        _say(f'  {name}  {tuple(tensor.shape)}  {str(tensor.dtype).removeprefix("torch.")}')
+
+
+def _show_model(info: ModelInfo) -> None:
+    arguments = ', '.join(f'{k}={v!r}' for k, v in info.recipe.arguments.items())
+    gsd = '' if info.gsd_m is None else f'{info.gsd_m:g} m'
+    if info.gsd_range_m is not None:
+        low, high = info.gsd_range_m
+        gsd = f'{gsd}, trained from {low:g} to {high:g} m'.removeprefix(', ')
+    _say(f'model    {info.recipe.builder}({arguments})')
+    _say(f'classes  {", ".join(info.labels.classes) if info.labels else "not given"}')
+    _say(f'bands    {", ".join(info.bands or ()) or "not given"}')
+    _say(f'gsd      {gsd or "not given"}')
+    _say(f'complete {"yes" if info.complete else "no: frozen weights are not in it"}')
+
+
+def _say(line: str) -> None:
+    """Print a line of which parts come from a file."""
+    sys.stdout.write(f'{printable(line)}\n')

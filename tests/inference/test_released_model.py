@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from crossearth.inference import predict_scene
 from crossearth.models import crossearth_vit_small, load_model, read_model_info
 from crossearth.models.weights_cli import add_arguments, run
-from tests.models.test_release_files import released_state
+from tests.models.weights.test_release_files import released_state
 
 TILE, STRIDE = 512, 341
 

@@ -4,7 +4,7 @@ from torch import nn
 
 from crossearth.errors import BandError, ConfigError, ShapeError
 from crossearth.models import Features, Segmenter, fpn_timm, rein_vit_fpn
-from crossearth.models.pretrained import create_timm
+from crossearth.models.weights.pretrained import create_timm
 
 
 class Average(nn.Module):

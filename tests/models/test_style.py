@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from crossearth.errors import CheckpointError, ConfigError, ShapeError
+from crossearth.errors import CheckpointError, ShapeError
 from crossearth.models.style import (
     GhiasiTransformer,
     GhiasiTransformer_Weights,
@@ -26,7 +26,7 @@ from crossearth.models.style import (
     load_style_transformer,
     released_style_networks,
 )
-from crossearth.models.style.weights import read_convolutions
+from crossearth.models.weights.reading import read_weights
 from crossearth.transforms.earth_style import module_fingerprint
 
 DATA = Path(os.environ.get('CROSSEARTH_TEST_DATA', '../shared/data'))
@@ -68,6 +68,9 @@ def test_tensors_of_a_released_file_give_the_recorded_outputs(
     save_file(released, tmp_path / 'released.safetensors')
     converted = load_style_transformer(tmp_path / 'released.safetensors')
     assert module_fingerprint(converted) == module_fingerprint(transformer)
+    torch.save({'state_dict': released, 'meta': Harmful()}, tmp_path / 'released.pth')
+    unconverted = load_style_transformer(tmp_path / 'released.pth')
+    assert module_fingerprint(unconverted) == module_fingerprint(transformer)
     base = predictor(reference['image'])
     assert (base - reference['128x128/base']).abs().max() < 1e-6
     for alpha in (0.0, 0.1, 0.5, 1.0):
@@ -209,31 +212,38 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
         load_style_transformer(tmp_path / 't.pth')
 
 
-def test_weights_that_cannot_be_downloaded_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_that_cannot_be_downloaded_are_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     def offline(*args: object, **kwargs: object) -> None:
         raise URLError('no network')
 
-    monkeypatch.setattr('torchvision.models._api.load_state_dict_from_url', offline)
-    with pytest.raises(CheckpointError, match=r'predictor\.pth cannot be had .*by hand and give'):
+    monkeypatch.setattr('torch.hub.get_dir', lambda: str(tmp_path))
+    monkeypatch.setattr('torch.hub.download_url_to_file', offline)
+    with pytest.raises(
+        CheckpointError, match=r'predictor\.pth cannot be downloaded .*by hand and give'
+    ):
         load_style_predictor()
 
 
-def test_published_weights_are_loaded_without_running_code(
-    monkeypatch: pytest.MonkeyPatch,
+def test_published_weights_are_downloaded_once_and_read_without_running_code(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    published = {'state_dict_stylepredictor': StylePredictor().state_dict()}
-    asked: dict[str, object] = {}
+    state = StylePredictor().state_dict()
+    asked: list[str] = []
 
-    def download(url: str, **kwargs: object) -> dict[str, object]:
-        asked.update(kwargs, url=url)
-        return published
+    def download(url: str, path: str, *, progress: bool) -> None:
+        asked.append(url)
+        torch.save({'state_dict_stylepredictor': state, 'extra': Harmful()}, path)
 
-    monkeypatch.setattr('torchvision.models._api.load_state_dict_from_url', download)
-    predictor = load_style_predictor(progress=False)
-    assert asked['weights_only'] is True
-    assert asked['url'].endswith('/checkpoint_stylepredictor.pth')
-    expected = published['state_dict_stylepredictor']['fc.weight']
-    assert torch.equal(predictor.state_dict()['fc.weight'], expected)
+    monkeypatch.setattr('torch.hub.get_dir', lambda: str(tmp_path))
+    monkeypatch.setattr('torch.hub.download_url_to_file', download)
+    for _ in range(2):
+        predictor = load_style_predictor(progress=False)
+        assert torch.equal(predictor.state_dict()['fc.weight'], state['fc.weight'])
+    assert asked == [StylePredictor_Weights.STYLE_AUGMENTATION.url]
+    assert asked[0].endswith('/checkpoint_stylepredictor.pth')
+    assert capsys.readouterr().out == ''
 
 
 class Harmful:
@@ -245,49 +255,28 @@ def test_files_that_run_code_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     torch.save({'state_dict_stylepredictor': Harmful()}, tmp_path / 'p.pth')
-    with pytest.raises(
-        CheckpointError, match=r'p\.pth is no weights file that can be read without'
-    ):
+    with pytest.raises(CheckpointError, match=r'p\.pth holds no tensors by name'):
         load_style_predictor(tmp_path / 'p.pth')
     assert capsys.readouterr().out == ''
 
 
 def test_missing_and_damaged_files_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r'none\.pth is not there'):
-        load_style_predictor(tmp_path / 'none.pth')
-    with pytest.raises(CheckpointError, match=r'none\.safetensors is not there'):
-        load_style_transformer(tmp_path / 'none.safetensors')
-    with pytest.raises(CheckpointError, match=r'none\.npz is no file'):
-        read_convolutions(tmp_path / 'none.npz')
-    (tmp_path / 'bad.npz').write_bytes(b'PK\x03\x04 not an archive')
-    with pytest.raises(CheckpointError, match=r'bad\.npz is no npz archive'):
-        read_convolutions(tmp_path / 'bad.npz')
-
-
-def test_without_the_package_the_error_says_how_to_read_onnx(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / 'x.onnx').write_bytes(b'')
-    monkeypatch.setitem(sys.modules, 'onnx', None)
-    with pytest.raises(ConfigError, match='install the package onnx to read it, or give its'):
-        read_convolutions(tmp_path / 'x.onnx')
-
-
-def test_a_damaged_onnx_file_is_refused(tmp_path: Path) -> None:
-    pytest.importorskip('onnx', reason='the package onnx is not installed')
-    (tmp_path / 'x.onnx').write_bytes(b'\xff\xff\xff not a protocol buffer')
-    with pytest.raises(CheckpointError, match=r'x\.onnx is damaged or no ONNX file'):
-        read_convolutions(tmp_path / 'x.onnx')
+    for suffix in ('pth', 'safetensors', 'npz'):
+        with pytest.raises(CheckpointError, match=rf'no weights file at .*none\.{suffix}'):
+            load_style_predictor(tmp_path / f'none.{suffix}')
+    np.savez(tmp_path / 'other.npz', a=np.zeros(2), **{'b|weight': np.zeros(3)})
+    with pytest.raises(CheckpointError, match=r'does not fit MobileStylePredictor: 106 missing'):
+        load_style_predictor(tmp_path / 'other.npz')
 
 
 @needs_light
 def test_convolutions_survive_a_round_trip_through_npz(tmp_path: Path) -> None:
     pytest.importorskip('onnx', reason='the package onnx is not installed')
-    convolutions = read_convolutions(LIGHT / 'arbitrary_transform.onnx')
-    recorded = read_convolutions(LIGHT / 'arbitrary_transform_fp32.npz')
+    convolutions = read_weights(LIGHT / 'arbitrary_transform.onnx')
+    recorded = read_weights(LIGHT / 'arbitrary_transform_fp32.npz')
     assert convolutions.keys() == recorded.keys()
     assert all(torch.equal(convolutions[key], recorded[key]) for key in recorded)
-    predictor = read_convolutions(LIGHT / 'arbitrary_predict.onnx')
+    predictor = read_weights(LIGHT / 'arbitrary_predict.onnx')
     np.savez(tmp_path / 'p.npz', **{key: value.numpy() for key, value in predictor.items()})
     networks = light_style_networks(tmp_path / 'p.npz', LIGHT / 'arbitrary_transform_fp32.npz')
     expected = light_style_networks(

@@ -13,7 +13,9 @@ from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor, nn
 
 from crossearth.errors import CheckpointError, ConfigError
-from crossearth.models.pretrained import adapt_bands, check_pretrained, create_timm, read_weights
+from crossearth.models.weights.fitting import fit_weights
+from crossearth.models.weights.pretrained import adapt_bands, check_pretrained, create_timm
+from crossearth.models.weights.reading import read_weights
 
 __all__ = ['convert_dinov2', 'dinov2_vit']
 
@@ -185,18 +187,5 @@ def dinov2_vit(
     state = convert_dinov2(source, img_size=size, patch_px=patch_px, rule=rule)
     kernel = state['patch_embed.proj.weight']
     state['patch_embed.proj.weight'] = adapt_bands(kernel, in_channels)
-    wanted = vit.state_dict()
-    for key in sorted(set(state) ^ set(wanted)):
-        raise CheckpointError(
-            f'weights of {name!r} from {pretrained} {"lack" if key in wanted else "have"} {key!r}: '
-            'choose the weights of this model'
-        )
-    for key, tensor in state.items():
-        if tensor.shape != wanted[key].shape:
-            raise CheckpointError(
-                f'weights of {name!r} from {pretrained} have {key!r} of shape '
-                f'{tuple(tensor.shape)}, expected {tuple(wanted[key].shape)}: choose the weights '
-                'of this model'
-            )
-    vit.load_state_dict(state)
+    fit_weights(vit, state, source=f'{name!r} from {pretrained}')
     return vit

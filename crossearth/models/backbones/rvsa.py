@@ -18,10 +18,12 @@ from timm.layers.drop import DropPath
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from crossearth.errors import CheckpointError, ConfigError, ShapeError
+from crossearth.errors import ConfigError, ShapeError
 from crossearth.models.features import Features
 from crossearth.models.padding import ceil_div, crop_to, pad_to_multiple
-from crossearth.models.pretrained import adapt_bands, read_weights
+from crossearth.models.weights.fitting import fit_weights
+from crossearth.models.weights.pretrained import adapt_bands
+from crossearth.models.weights.reading import read_weights, strip_prefix
 
 __all__ = ['RVSA', 'load_mtp', 'resize_mtp', 'rvsa_vit_base', 'rvsa_vit_large']
 
@@ -438,30 +440,19 @@ def load_mtp(model: RVSA, path: str | Path) -> list[str]:
         ...     load_mtp(larger, f'{folder}/mtp.pth')
         ['norm.weight']
     """
-    given = read_weights(path)
-    if any(name.startswith('encoder.') for name in given):
-        encoder = {n.removeprefix('encoder.'): t for n, t in given.items() if n.startswith('enc')}
-        unused = [name for name in given if not name.startswith('encoder.')]
-    else:
-        encoder, unused = given, []
+    encoder = strip_prefix(read_weights(path), model.state_dict(), source=path)
     img_size = 16 * math.isqrt(model.pos_embed.shape[1])
     encoder = resize_mtp(encoder, img_size=img_size)
     stem = 'patch_embed.proj.weight'
     if stem in encoder:
         encoder[stem] = adapt_bands(encoder[stem], model.patch_embed.proj.in_channels)  # type: ignore[arg-type,union-attr]  # a Conv2d
-    wanted = model.state_dict()
-    for name, tensor in wanted.items():
-        if name not in encoder and not name.startswith('fpn'):
-            raise CheckpointError(
-                f'{path} lacks {name!r} {tuple(tensor.shape)}: expected the encoder of MTP'
-            )
-        if name in encoder and encoder[name].shape != tensor.shape:
-            raise CheckpointError(
-                f'{path} has {name!r} of shape {tuple(encoder[name].shape)}, the backbone expects '
-                f'{tuple(tensor.shape)}: choose the weights of its width and depth'
-            )
-    model.load_state_dict({n: t for n, t in encoder.items() if n in wanted}, strict=False)
-    return unused + [name for name in encoder if name not in wanted]
+    return fit_weights(
+        model,
+        encoder,
+        source=path,
+        optional=lambda name: not name.startswith(('pos_embed', 'patch_embed.', 'blocks.')),
+        advice='Choose the encoder of MTP, of this width and depth',
+    )
 
 
 def rvsa_vit_base(

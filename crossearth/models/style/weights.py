@@ -1,26 +1,19 @@
-"""Weights of the style networks, from the places where they are published.
+"""Weights of the style networks, from the places where they are published."""
 
-Nothing is unpickled: PyTorch files are read with `weights_only=True`, numpy archives without
-pickles, and ONNX files as what they are, protocol buffers of tensors.
-"""
-
-import pickle
 import re
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision.models import Weights, WeightsEnum
 
-from crossearth.errors import CheckpointError, ConfigError
+from crossearth.errors import CheckpointError
 from crossearth.models.style.predictor import MobileStylePredictor, StylePredictor
 from crossearth.models.style.transformer import GhiasiTransformer
+from crossearth.models.weights.fitting import fit_weights
+from crossearth.models.weights.reading import read_entries
 
 __all__ = [
     'GhiasiTransformer_Weights',
@@ -29,7 +22,6 @@ __all__ = [
     'light_style_networks',
     'load_style_predictor',
     'load_style_transformer',
-    'read_convolutions',
     'released_style_networks',
     'style_augmentation_networks',
 ]
@@ -79,26 +71,22 @@ def load_style_predictor(
 
     Args:
         origin: Published weights, which are downloaded into PyTorch's hub folder once; or a file.
-            `.pth`: `checkpoint_stylepredictor.pth` of style-augmentation. `.safetensors`: a
-            released CrossEarth file, converted, that holds `augmentor.*`. `.onnx` or `.npz`:
-            `arbitrary_predict` of the light model, or its dequantised convolutions.
+            `checkpoint_stylepredictor.pth` of style-augmentation, a released CrossEarth file that
+            holds `augmentor.*`, or, ending in `.onnx` or `.npz`, `arbitrary_predict` of the light
+            model or its dequantised convolutions.
         progress: Whether a download shows its progress.
 
     Returns:
         A frozen network on the CPU.
 
     Raises:
-        CheckpointError: If a file is not there, cannot be read safely, or does not fit.
+        CheckpointError: If a file is not there or damaged, or does not fit.
         ConfigError: If an ONNX file is given and the package `onnx` is not installed.
     """
-    if isinstance(origin, WeightsEnum):
-        return _published(StylePredictor(), origin, 'state_dict_stylepredictor', progress)
-    path = Path(origin)
+    path = _fetched(origin, progress=progress)
     if path.suffix in _LIGHT:
         return _light(MobileStylePredictor(), path, _mobile_name)
-    if path.suffix == '.safetensors':
-        return _released(StylePredictor(), _safetensors_file(path), 'stylePredictor', str(path))
-    return _published(StylePredictor(), path, 'state_dict_stylepredictor', progress)
+    return _full_width(StylePredictor(), path, 'stylePredictor')
 
 
 def load_style_transformer(
@@ -109,28 +97,24 @@ def load_style_transformer(
     """A style transformer from any of the places where weights are published.
 
     Args:
-        origin: Published weights; or a file. `.pth`: `checkpoint_transformer.pth` of
-            style-augmentation. `.safetensors`: a released CrossEarth file, converted, that holds
-            `augmentor.*`. `.onnx` or `.npz`: `arbitrary_transform` of the light model, or its
-            dequantised convolutions. Take it from where its predictor comes from.
+        origin: Published weights; or a file: `checkpoint_transformer.pth` of style-augmentation, a
+            released CrossEarth file that holds `augmentor.*`, or, ending in `.onnx` or `.npz`,
+            `arbitrary_transform` of the light model or its dequantised convolutions. Take it from
+            where its predictor comes from.
         progress: Whether a download shows its progress.
 
     Returns:
         A frozen network on the CPU.
 
     Raises:
-        CheckpointError: If a file is not there, cannot be read safely, or does not fit.
+        CheckpointError: If a file is not there or damaged, or does not fit.
         ConfigError: If an ONNX file is given and the package `onnx` is not installed.
     """
-    if isinstance(origin, WeightsEnum):
-        return _published(GhiasiTransformer(), origin, 'state_dict_ghiasi', progress)
-    path = Path(origin)
+    path = _fetched(origin, progress=progress)
     if path.suffix in _LIGHT:
         network = GhiasiTransformer(widths=(8, 16, 32), contract_norm=False)
         return _light(network, path, _light_name)
-    if path.suffix == '.safetensors':
-        return _released(GhiasiTransformer(), _safetensors_file(path), 'ghiasi', str(path))
-    return _published(GhiasiTransformer(), path, 'state_dict_ghiasi', progress)
+    return _full_width(GhiasiTransformer(), path, 'ghiasi')
 
 
 def style_augmentation_networks() -> StyleNetworks:
@@ -191,88 +175,29 @@ def light_style_networks(predictor: Path | str, transformer: Path | str) -> Styl
     )
 
 
-def read_convolutions(path: Path) -> dict[str, Tensor]:
-    """Weights and biases of all convolutions of a quantised ONNX file, in float32.
-
-    Args:
-        path: ONNX file, or an npz archive that holds what this function returns.
-
-    Returns:
-        `'<name of the output>|weight'` and `'…|bias'`, by the order of the graph.
-
-    Raises:
-        CheckpointError: If the file is not there, damaged, or has weights this cannot read.
-        ConfigError: If an ONNX file is given and the package `onnx` is not installed.
-    """
+def _fetched(origin: Path | str | WeightsEnum, *, progress: bool) -> Path:
+    """The file itself, or published weights in PyTorch's hub folder, downloaded if need be."""
+    if not isinstance(origin, WeightsEnum):
+        return Path(origin)
+    path = Path(torch.hub.get_dir(), 'checkpoints', Path(origin.url).name)
     if not path.is_file():
-        raise CheckpointError(f'{path} is no file: give the path of an ONNX file or npz archive')
-    if path.suffix == '.npz':
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with path.open('rb') as file, np.load(file, allow_pickle=False) as archive:
-                return {key: torch.from_numpy(archive[key]) for key in archive.files}
-        except (ValueError, OSError, zipfile.BadZipFile) as error:
-            raise CheckpointError(f'{path} is no npz archive of arrays: {error}') from error
-    try:
-        import onnx
-    except ImportError as error:
-        raise ConfigError(
-            f'{path} is an ONNX file: install the package onnx to read it, or give its '
-            'convolutions as npz'
-        ) from error
-    try:
-        graph = onnx.load(path).graph
-    except Exception as error:  # protobuf's errors have no common base
-        raise CheckpointError(f'{path} is damaged or no ONNX file: {error}') from error
-    constants = {
-        tensor.name: torch.from_numpy(onnx.numpy_helper.to_array(tensor).copy())
-        for tensor in graph.initializer
-    }
-    makers = {node.output[0]: node for node in graph.node if node.op_type == 'DequantizeLinear'}
-
-    def dequantised(name: str) -> Tensor:
-        if name in constants:
-            return constants[name].float()
-        if name not in makers:
-            raise CheckpointError(f'{path}: {name} is computed, expected a stored weight')
-        node = makers[name]
-        value, scale = constants[node.input[0]].double(), constants[node.input[1]].double()
-        zero = constants[node.input[2]].double() if len(node.input) > 2 else torch.zeros(())
-        if scale.ndim:
-            axis = next((item.i for item in node.attribute if item.name == 'axis'), 1)
-            shape = [-1 if dim == axis else 1 for dim in range(value.ndim)]
-            scale = scale.reshape(shape)
-            zero = zero.reshape(shape) if zero.ndim else zero
-        return ((value - zero) * scale).float()
-
-    convolutions = {}
-    for node in graph.node:
-        if node.op_type == 'Conv':
-            name = node.output[0].removesuffix('_prequant')
-            convolutions[f'{name}|weight'] = dequantised(node.input[1])
-            convolutions[f'{name}|bias'] = dequantised(node.input[2])
-    return convolutions
-
-
-def _published[N: nn.Module](network: N, origin: Path | WeightsEnum, key: str, progress: bool) -> N:
-    """A network with a file of style-augmentation, whose tensors lie under `key`."""
-    if isinstance(origin, WeightsEnum):
-        name = origin.url
-        try:
-            content = origin.get_state_dict(
-                progress=progress, weights_only=True, map_location='cpu'
-            )
-        except (OSError, RuntimeError, pickle.UnpicklingError) as error:
+            torch.hub.download_url_to_file(origin.url, str(path), progress=progress)
+        except OSError as error:
             raise CheckpointError(
-                f'{name} cannot be had or is damaged ({error}): download it by hand and give the '
-                'path of the file'
+                f'{origin.url} cannot be downloaded ({error}): fetch it by hand and give the path '
+                'of the file'
             ) from error
-    else:
-        name = str(origin)
-        content = _torch_file(origin)
-    state = content.get(key, content)
-    if not isinstance(state, Mapping):
-        raise CheckpointError(f'{name}: expected a mapping of tensors under {key!r}')
-    return _load(network, state, name)
+    return path
+
+
+def _full_width[N: nn.Module](network: N, path: Path, part: str) -> N:
+    """A network with a file of style-augmentation, or with its part of a released file."""
+    state = read_entries(path, under=('state_dict_stylepredictor', 'state_dict_ghiasi'))[0]
+    if any('augmentor.' in name for name in state):
+        return _released(network, state, part, str(path))
+    return _load(network, state, str(path))
 
 
 def _released[N: nn.Module](network: N, state: Mapping[str, Tensor], part: str, name: str) -> N:
@@ -292,8 +217,8 @@ def _light[N: nn.Module](network: N, path: Path, rename: Callable[[str], str]) -
     """A network with the convolutions of a file of the light model."""
     wanted = network.state_dict()
     state: dict[str, Tensor] = {}
-    for key, value in read_convolutions(path).items():
-        layer, kind = key.rsplit('|', 1)
+    for key, value in read_entries(path)[0].items():
+        layer, _, kind = key.rpartition('|')
         renamed = f'{rename(layer)}.{kind}'
         shape = wanted.get(renamed, value).shape
         # 1×1 convolutions of a vector are linear layers here
@@ -341,57 +266,10 @@ def _reference_name(key: str) -> str:
 
 
 def _load[N: nn.Module](network: N, state: Mapping[str, Tensor], name: str) -> N:
-    """Fill a network completely, or say what does not fit.
-
-    Raises:
-        CheckpointError: If tensors are missing, left over or of another shape.
-    """
+    """Fill a network completely, or say what does not fit."""
     rename: Callable[[str], str] = (
         _reference_name if isinstance(network, GhiasiTransformer) else str
     )
     given = {rename(key): value for key, value in state.items() if not _OBSOLETE.search(key)}
-    wanted = network.state_dict()
-    counters = {key for key in wanted if key.endswith('num_batches_tracked')}
-    missing = sorted(wanted.keys() - given.keys() - counters)
-    surplus = sorted(f'{key} {tuple(given[key].shape)}' for key in given.keys() - wanted.keys())
-    shapes = sorted(
-        f'{key} {tuple(given[key].shape)} for {tuple(wanted[key].shape)}'
-        for key in given.keys() & wanted.keys()
-        if given[key].shape != wanted[key].shape
-    )
-    problems = [
-        f'{len(keys)} {what} ({", ".join(keys[:3])}{", …" if len(keys) > 3 else ""})'
-        for what, keys in (('missing', missing), ('unknown', surplus), ('of another shape', shapes))
-        if keys
-    ]
-    if problems:
-        raise CheckpointError(
-            f'{name} does not fit {type(network).__name__}: {"; ".join(problems)}. Give the file '
-            'of this network'
-        )
-    network.load_state_dict(given, strict=False)
+    fit_weights(network, given, source=name)
     return network
-
-
-def _torch_file(path: Path) -> Mapping[str, Any]:
-    try:
-        content = torch.load(path, map_location='cpu', weights_only=True)
-    except FileNotFoundError as error:
-        raise CheckpointError(f'{path} is not there: give the path of the weights') from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        raise CheckpointError(
-            f'{path} is no weights file that can be read without running code: '
-            f'{str(error).splitlines()[0]}'
-        ) from error
-    if not isinstance(content, Mapping):
-        raise CheckpointError(f'{path} holds a {type(content).__name__}, expected tensors by name')
-    return content
-
-
-def _safetensors_file(path: Path) -> Mapping[str, Tensor]:
-    try:
-        return load_file(path)
-    except FileNotFoundError as error:
-        raise CheckpointError(f'{path} is not there: give the path of the weights') from error
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f'{path} is damaged or no safetensors file: {error}') from error

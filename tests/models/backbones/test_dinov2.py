@@ -103,7 +103,7 @@ def test_file_of_other_bands_loads_into_a_model_of_as_many(tmp_path):
     arguments = {'img_size': 32, 'pretrained': tmp_path / 'four.pth'}
     vit = dinov2_vit('vit_small_patch14_dinov2', in_channels=4, **arguments)
     assert torch.equal(vit.blocks[3].attn.qkv.weight, source.blocks[3].attn.qkv.weight)
-    with pytest.raises(CheckpointError, match=r'shape \(384, 4, 16, 16\), expected \(384, 3,'):
+    with pytest.raises(CheckpointError, match=r'weight \(384, 4, 16, 16\) for \(384, 3,'):
         dinov2_vit('vit_small_patch14_dinov2', **arguments)
 
 
@@ -117,7 +117,7 @@ def test_official_backbone_weights_are_converted_on_the_way(tmp_path):
     )
     assert vit.patch_embed.proj.weight.shape[-1] == 16
     assert torch.equal(vit.blocks[3].attn.qkv.weight, official.blocks[3].attn.qkv.weight)
-    with pytest.raises(CheckpointError, match=r"'vit_base_patch14_dinov2' from .* of shape"):
+    with pytest.raises(CheckpointError, match=r"'vit_base_.*' from .* of another shape"):
         dinov2_vit('vit_base_patch14_dinov2', pretrained=tmp_path / 'dinov2_vits14.pth')
-    with pytest.raises(CheckpointError, match="lack 'reg_token'"):
+    with pytest.raises(CheckpointError, match=r'1 missing \(reg_token\)\'):
         dinov2_vit('vit_small_patch14_reg4_dinov2', pretrained=tmp_path / 'dinov2_vits14.pth')

@@ -1,10 +1,11 @@
-"""Weights files: safetensors with all that rebuilds the model beside the weights.
+"""Weights files: safetensors with the weights and all that rebuilds the model.
 
 A file holds what was trained, and no code: reading one never runs anything that it contains.
 """
 
 import inspect
 import json
+import math
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -19,6 +20,8 @@ from crossearth.errors import CheckpointError, ConfigError, LabelError
 from crossearth.labels import LabelSpace
 from crossearth.models.freezing import frozen_marks, frozen_names, other_marks, whole
 from crossearth.models.recording import Recipe, builder_name, find_builder, own_builders, recipe_of
+from crossearth.models.weights.fitting import fit_weights
+from crossearth.models.weights.reading import read_entries, require_finite
 
 __all__ = ['ModelInfo', 'load_model', 'read_model_info', 'save_model']
 
@@ -34,13 +37,18 @@ class ModelInfo:
         recipe: Builder function and its arguments.
         labels: Classes of the logits, or None if they were not given.
         bands: Names of the bands in order, or None.
-        gsd_m: Ground sampling distance of the training imagery in metres, or None.
+        gsd_m: Ground sampling distance in metres that scenes are mapped at, or None.
         complete: Whether the file holds every weight. Otherwise frozen weights are missing, and
-            the builder gets them anew.
+            the builder gets them again.
         frozen_marks: Name → mark of each frozen tensor that is not in the file, to
             tell when the builder gets others.
         value_range: Values of the training imagery that became 0 and 1, or None for the range of
             its data type.
+        gsd_range_m: Finest and coarsest ground sampling distance of the training imagery, in
+            metres, of a model that was trained across several; or None.
+
+    Raises:
+        ConfigError: If a distance is not finite and positive, or `gsd_m` is outside of the range.
     """
 
     recipe: Recipe
@@ -50,6 +58,21 @@ class ModelInfo:
     complete: bool = True
     frozen_marks: Mapping[str, float] | None = None
     value_range: tuple[float, float] | None = None
+    gsd_range_m: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        given = [g for g in (self.gsd_m, *(self.gsd_range_m or ())) if g is not None]
+        low, high = self.gsd_range_m or (0, math.inf)
+        if not all(math.isfinite(gsd) and gsd > 0 for gsd in given):
+            raise ConfigError(
+                f'gsd_m is {self.gsd_m} and gsd_range_m {self.gsd_range_m}: expected finite '
+                'metres, more than 0'
+            )
+        if not low <= (low if self.gsd_m is None else self.gsd_m) <= high:
+            raise ConfigError(
+                f'gsd_m is {self.gsd_m} and gsd_range_m {self.gsd_range_m}: expected the finest '
+                'first, and gsd_m between the two'
+            )
 
 
 def save_model(
@@ -61,13 +84,14 @@ def save_model(
     labels: LabelSpace | None = None,
     bands: Sequence[str] | None = None,
     gsd_m: float | None = None,
+    gsd_range_m: tuple[float, float] | None = None,
     value_range: tuple[float, float] | None = None,
     trainable_only: bool | None = None,
     write: bool = True,
 ) -> Path:
     """Write the trained weights of a model, and what rebuilds it, to a file.
 
-    The file appears under its name whole or not at all.
+    The file appears under its name only when complete.
 
     Args:
         model: Built by a function with `@builder`, or `builder` and `arguments` say how to.
@@ -77,10 +101,11 @@ def save_model(
         arguments: Its arguments; by default the model's own.
         labels: Classes of the logits.
         bands: Names of the bands, in the order that the model takes them.
-        gsd_m: Ground sampling distance of the training imagery in metres.
+        gsd_m: Ground sampling distance in metres that scenes are to be mapped at.
+        gsd_range_m: Finest and coarsest one of the training imagery, if there were several.
         value_range: Values of the training imagery that became 0 and 1; None for the range of its
             data type.
-        trainable_only: True leaves frozen weights out; the builder gets them anew on loading. By
+        trainable_only: True leaves frozen weights out; the builder gets them again on loading. By
             default they are left out if the builder has a source for them (its argument
             `pretrained`), and kept if they are random.
         write: Whether this process writes the file. Of a model that is sharded over processes all
@@ -126,29 +151,31 @@ def save_model(
         for name, t in state.items()
         if name not in left_out
     }
-    header = {
-        'recipe': asdict(recipe),
-        'labels': None if labels is None else asdict(labels),
-        'bands': None if bands is None else list(bands),
-        'gsd_m': gsd_m,
-        'value_range': None if value_range is None else list(value_range),
-        'complete': not left_out,
-        'frozen_marks': frozen_marks(state, left_out),
-    }
+    require_finite(kept, source=f'the model for {path}')
+    info = ModelInfo(
+        recipe=recipe,
+        labels=labels,
+        bands=None if bands is None else tuple(bands),
+        gsd_m=gsd_m,
+        complete=not left_out,
+        frozen_marks=frozen_marks(state, left_out),
+        value_range=value_range,
+        gsd_range_m=gsd_range_m,
+    )
     try:
-        text = json.dumps(header)
+        text = json.dumps(asdict(info))
     except TypeError as error:
-        raise ConfigError(f'arguments of the model are no JSON values ({error})') from error
+        raise ConfigError(f'arguments of the model are not JSON values ({error})') from error
     if not write:
         return path
     metadata = {'format': _FORMAT, 'version': str(_VERSION), 'model': text}
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f'.{path.name}.{uuid.uuid4().hex}')
+    unfinished = path.with_name(f'.{path.name}.{uuid.uuid4().hex}')
     try:
-        save_file(kept, beside, metadata)
-        beside.replace(path)
+        save_file(kept, unfinished, metadata)
+        unfinished.replace(path)
     finally:
-        beside.unlink(missing_ok=True)
+        unfinished.unlink(missing_ok=True)
     return path
 
 
@@ -162,7 +189,7 @@ def read_model_info(path: str | Path) -> ModelInfo:
         Builder, arguments, label space, bands and GSD.
 
     Raises:
-        CheckpointError: If there is no such file, it is no weights file of this library, or of a
+        CheckpointError: If there is no such file, it is not a weights file of this library, or of a
             newer version of it.
 
     Example:
@@ -182,8 +209,8 @@ def read_model_info(path: str | Path) -> ModelInfo:
             metadata = file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
-            f'{path} is no whole safetensors file ({error}): expected one written by save_model; '
-            'convert other formats with `crossearth weights convert`'
+            f'{path} is not a whole safetensors file ({error}): expected one written by '
+            'save_model; convert other formats with `crossearth weights convert`'
         ) from error
     if metadata.get('format') != _FORMAT:
         raise CheckpointError(
@@ -197,21 +224,21 @@ def read_model_info(path: str | Path) -> ModelInfo:
         )
     try:
         header = json.loads(metadata['model'])
-        labels, bands = header['labels'], header['bands']
-        value_range = header.get('value_range')  # older files have none
-        if value_range is not None:
-            low, high = value_range
-            value_range = float(low), float(high)
+        recipe, labels, bands = header['recipe'], header['labels'], header['bands']
+        marks = {str(name): float(mark) for name, mark in header['frozen_marks'].items()}
+        if not all(math.isfinite(mark) for mark in marks.values()):
+            raise ValueError('frozen_marks are not finite')
         return ModelInfo(
-            recipe=Recipe(str(header['recipe']['builder']), dict(header['recipe']['arguments'])),
+            recipe=Recipe(str(recipe['builder']), dict(recipe['arguments'])),
             labels=None if labels is None else _label_space(labels),
             bands=None if bands is None else tuple(bands),
             gsd_m=header['gsd_m'],
             complete=bool(header['complete']),
-            frozen_marks=dict(header['frozen_marks']),
-            value_range=value_range,
+            frozen_marks=marks,
+            value_range=_pair(header, 'value_range'),
+            gsd_range_m=_pair(header, 'gsd_range_m'),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(
             f'{path} has a damaged header ({type(error).__name__}: {error}): write it again with '
             'save_model'
@@ -280,29 +307,9 @@ def load_model(
         raise CheckpointError(
             f'{path} names a model that cannot be built ({type(error).__name__}: {reason})'
         ) from error
-    wanted = model.state_dict()
     frozen = set(info.frozen_marks or {})
-    with safe_open(path, framework='pt') as file:
-        names = set(file.keys())
-        for kind, stray in (
-            ('lacks', set(wanted) - frozen - names),
-            ('has unknown', names - set(wanted)),
-        ):
-            if stray:
-                raise CheckpointError(
-                    f'{path} {kind} {len(stray)} of the weights of {name}, first {min(stray)!r}: '
-                    'expected the weights of the model that it names'
-                )
-        for key in names:
-            shape = tuple(file.get_slice(key).get_shape())
-            if shape != tuple(wanted[key].shape):
-                raise CheckpointError(
-                    f'{path} has {key!r} of shape {shape}, {name} expects '
-                    f'{tuple(wanted[key].shape)}: its weights belong to another model'
-                )
-        given = {key: file.get_tensor(key) for key in names}
-    model.load_state_dict(given, strict=False)
-    _check_frozen(path, info, wanted)
+    fit_weights(model, read_entries(path)[0], source=path, optional=lambda name: name in frozen)
+    _check_frozen(path, info, model.state_dict())
     # setattr, as torch's types admit tensors and modules only
     setattr(model, 'recipe', info.recipe)  # noqa: B010
     return model.eval()
@@ -340,6 +347,14 @@ def _check_frozen(path: Path, info: ModelInfo, state: Mapping[str, Tensor]) -> N
             f'{path} was trained over other frozen weights than the builder got (first '
             f'difference {others[0]!r}): give those it was trained over as pretrained=…'
         )
+
+
+def _pair(header: Mapping[str, Any], name: str) -> tuple[float, float] | None:
+    """Two numbers of a header; None if it has none, as older ones do."""
+    if header.get(name) is None:
+        return None
+    low, high = header[name]
+    return float(low), float(high)
 
 
 def _label_space(header: Mapping[str, Any]) -> LabelSpace:

@@ -1,4 +1,5 @@
 import json
+import math
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from torch import nn
 from crossearth.errors import CheckpointError, ConfigError, LabelError
 from crossearth.labels import ISPRS, ROAD
 from crossearth.models import fpn_timm, load_model, read_model_info, rein_vit_fpn, save_model
-from crossearth.models.pretrained import create_timm
+from crossearth.models.weights.pretrained import create_timm
 
 
 @pytest.fixture
@@ -41,6 +42,12 @@ def edit_header(path, **changes):
     save_file(load_file(path), path, {**metadata, **changes})
 
 
+def edit_model(path, **changes):
+    with safe_open(path, framework='pt') as file:
+        header = json.loads(file.metadata()['model'])
+    edit_header(path, model=json.dumps({**header, **changes}))
+
+
 def test_loaded_model_gives_the_same_logits(small, tmp_path):
     image = torch.rand(2, 3, 40, 50)
     small(image)  # moves the statistics of the batch norms
@@ -60,16 +67,107 @@ def test_loaded_model_gives_the_same_logits(small, tmp_path):
     assert info.complete
 
 
-def test_files_without_a_value_range_are_read(small, tmp_path):
-    path = save_model(small, tmp_path / 'm.safetensors')
+def test_files_of_before_there_were_ranges_are_read(small, tmp_path):
+    path = save_model(small, tmp_path / 'm.safetensors', gsd_m=0.3)
     with safe_open(path, framework='pt') as file:
         header = json.loads(file.metadata()['model'])
     assert header.pop('value_range') is None
+    assert header.pop('gsd_range_m') is None
     edit_header(path, model=json.dumps(header))
-    assert read_model_info(path).value_range is None
+    info = read_model_info(path)
+    assert (info.gsd_m, info.gsd_range_m, info.value_range) == (0.3, None, None)
     edit_header(path, model=json.dumps({**header, 'value_range': [1]}))
     with pytest.raises(CheckpointError, match='damaged header'):
         read_model_info(path)
+
+
+def test_a_model_of_several_ground_sampling_distances_says_so(small, tmp_path):
+    path = save_model(small, tmp_path / 'm.safetensors', gsd_m=0.3, gsd_range_m=(0.2, 1))
+    assert read_model_info(path).gsd_m == 0.3
+    assert read_model_info(path).gsd_range_m == (0.2, 1.0)
+    save_model(small, path, gsd_range_m=(0.5, 0.5))
+    assert read_model_info(path).gsd_m is None
+    assert read_model_info(path).gsd_range_m == (0.5, 0.5)
+
+
+@pytest.mark.parametrize(
+    ('given', 'message'),
+    [
+        ({'gsd_m': 0.0}, 'finite metres, more than 0'),
+        ({'gsd_m': -0.3}, 'finite metres, more than 0'),
+        ({'gsd_m': math.nan}, 'finite metres, more than 0'),
+        ({'gsd_m': math.inf}, 'finite metres, more than 0'),
+        ({'gsd_range_m': (0.1, math.inf)}, 'finite metres, more than 0'),
+        ({'gsd_range_m': (0.0, 1.0)}, 'finite metres, more than 0'),
+        ({'gsd_range_m': (1.0, 0.5)}, 'the finest first'),
+        ({'gsd_m': 0.1, 'gsd_range_m': (0.2, 1.0)}, 'gsd_m between the two'),
+        ({'gsd_m': 1.1, 'gsd_range_m': (0.2, 1.0)}, 'gsd_m between the two'),
+    ],
+)
+def test_ground_sampling_distances_that_cannot_be_are_refused(small, tmp_path, given, message):
+    path = tmp_path / 'm.safetensors'
+    with pytest.raises(ConfigError, match=message):
+        save_model(small, path, **given)
+    assert not path.exists()
+    save_model(small, path)
+    edit_model(path, **given)
+    with pytest.raises(CheckpointError, match=rf'damaged header .*{message}'):
+        read_model_info(path)
+
+
+@pytest.mark.parametrize('given', [{'gsd_m': '0.3'}, {'gsd_range_m': 3}, {'gsd_range_m': [1]}])
+def test_ground_sampling_distances_that_are_not_numbers_are_refused(small, tmp_path, given):
+    path = save_model(small, tmp_path / 'm.safetensors')
+    edit_model(path, **given)
+    with pytest.raises(CheckpointError, match='damaged header'):
+        read_model_info(path)
+
+
+def test_a_model_that_diverged_is_not_written(small, tmp_path):
+    small.decoder.classify.bias.data[2] = math.nan
+    with pytest.raises(CheckpointError, match=r"NaN or infinite .* 'decoder\.classify\.bias'"):
+        save_model(small, tmp_path / 'm.safetensors')
+    assert not (tmp_path / 'm.safetensors').exists()
+
+
+def test_weights_in_a_file_that_are_not_finite_are_refused(small, tmp_path):
+    path = save_model(small, tmp_path / 'm.safetensors')
+    with safe_open(path, framework='pt') as file:
+        metadata = file.metadata()
+    tensors = load_file(path)
+    tensors['decoder.classify.bias'][0] = -math.inf
+    save_file(tensors, path, metadata)
+    with pytest.raises(CheckpointError, match=r"NaN or infinite .* 'decoder\.classify\.bias'"):
+        load_model(path)
+
+
+def test_a_header_cannot_wave_other_frozen_weights_through(vit_weights, tmp_path):
+    """A mark that is NaN agrees with any weights, as comparisons with NaN are all false."""
+    path = save_model(rein(vit_weights), tmp_path / 'm.safetensors')
+    marks = read_model_info(path).frozen_marks
+    edit_model(path, frozen_marks=dict.fromkeys(marks, math.nan))
+    with pytest.raises(CheckpointError, match=r'damaged header .*frozen_marks are not finite'):
+        load_model(path)
+    edit_model(path, frozen_marks={**marks, 'decoder.stray': 1.0})
+    with pytest.raises(CheckpointError, match=r"other frozen weights .* 'decoder\.stray'"):
+        load_model(path)
+
+
+@pytest.mark.parametrize('header', ['[' * 100_000, '[]', '{}', '3', 'null', '{"recipe": 3}', ''])
+def test_headers_of_another_build_are_refused(small, tmp_path, header):
+    path = save_model(small, tmp_path / 'm.safetensors')
+    edit_header(path, model=header)
+    with pytest.raises(CheckpointError, match='damaged header'):
+        read_model_info(path)
+
+
+def test_names_in_a_header_cannot_command_the_terminal(small, tmp_path):
+    path = save_model(small, tmp_path / 'm.safetensors')
+    edit_model(path, recipe={'builder': 'x\x1b[2J\x07\nok', 'arguments': {}})
+    with pytest.raises(CheckpointError) as caught:
+        load_model(path)
+    assert str(caught.value).isprintable()
+    assert r'\x1b[2J' in str(caught.value)
 
 
 def test_file_holds_the_trainable_part_only(vit_weights, tmp_path):
@@ -129,7 +227,7 @@ def test_model_put_together_by_hand_names_its_builder(small, tmp_path):
 
 @pytest.mark.parametrize('builder', ['load_model', 'os.system', 'create_timm'])
 def test_only_builders_build(small, tmp_path, builder):
-    with pytest.raises(ConfigError, match='is no builder of crossearth'):
+    with pytest.raises(ConfigError, match='is not a builder of crossearth'):
         save_model(small, tmp_path / 'm.safetensors', builder=builder, arguments={})
     save_model(small, tmp_path / 'm.safetensors')
     header = json.dumps(
@@ -153,20 +251,20 @@ def test_label_space_of_another_size_is_refused(small, tmp_path):
 
 
 def test_arguments_that_are_no_json_are_refused(small, tmp_path):
-    with pytest.raises(ConfigError, match='no JSON values'):
+    with pytest.raises(ConfigError, match='not JSON values'):
         save_model(
             small, tmp_path / 'm.safetensors', builder='fpn_timm', arguments={'name': object()}
         )
 
 
-def test_nothing_is_left_behind_when_writing_fails(small, tmp_path, monkeypatch):
+def test_nothing_is_left_over_when_writing_fails(small, tmp_path, monkeypatch):
     path = save_model(small, tmp_path / 'm.safetensors')
     before = path.read_bytes()
 
     def fail(*_):
         raise OSError('disk full')
 
-    monkeypatch.setattr('crossearth.models.checkpoint.save_file', fail)
+    monkeypatch.setattr('crossearth.models.weights.checkpoint.save_file', fail)
     with pytest.raises(OSError, match='disk full'):
         save_model(small, path)
     assert path.read_bytes() == before
@@ -175,7 +273,7 @@ def test_nothing_is_left_behind_when_writing_fails(small, tmp_path, monkeypatch)
 
 def test_file_that_is_no_safetensors_is_refused(tmp_path):
     torch.save(nn.Linear(1, 1).state_dict(), tmp_path / 'm.pth')
-    with pytest.raises(CheckpointError, match=r'm.pth is no whole safetensors file'):
+    with pytest.raises(CheckpointError, match=r'm.pth is not a whole safetensors file'):
         load_model(tmp_path / 'm.pth')
 
 
@@ -184,7 +282,7 @@ def test_missing_and_truncated_files_are_named(small, tmp_path):
         load_model(tmp_path / 'gone.safetensors')
     path = save_model(small, tmp_path / 'm.safetensors')
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(CheckpointError, match=r'm.safetensors is no whole safetensors file'):
+    with pytest.raises(CheckpointError, match=r'm.safetensors is not a whole safetensors file'):
         load_model(path)
 
 
@@ -211,11 +309,16 @@ def test_damaged_header_is_refused(small, tmp_path):
 def test_weights_of_another_shape_name_both(small, tmp_path):
     arguments = {**small.recipe.arguments, 'num_classes': 3}
     path = save_model(small, tmp_path / 'm.safetensors', builder='fpn_timm', arguments=arguments)
-    with pytest.raises(CheckpointError, match=r'of shape \(6.*, fpn_timm expects \(3'):
+    with pytest.raises(
+        CheckpointError, match=r'does not fit Segmenter: 2 of another shape .*weight \(6.* for \(3'
+    ):
         load_model(path)
 
 
-@pytest.mark.parametrize(('change', 'message'), [('drop', 'lacks 1'), ('add', 'has unknown 1')])
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [('drop', r'1 missing \(decoder.classify.weight\)'), ('add', r'1 unknown \(stray \(1,\)\)')],
+)
 def test_missing_and_unknown_weights_are_named(small, tmp_path, change, message):
     path = save_model(small, tmp_path / 'm.safetensors')
     with safe_open(path, framework='pt') as file:

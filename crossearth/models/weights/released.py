@@ -10,8 +10,10 @@ from torch import nn
 
 from crossearth.errors import CheckpointError
 from crossearth.labels import BUILDING, ISPRS, ROAD, LabelSpace
-from crossearth.models.pretrained import adapt_bands, read_weights
 from crossearth.models.segmenter import IMAGENET_MEAN, IMAGENET_STD
+from crossearth.models.weights.fitting import fit_weights
+from crossearth.models.weights.pretrained import adapt_bands
+from crossearth.models.weights.reading import read_entries
 
 __all__ = ['CrossEarth_Weights', 'ReleasedFile', 'load_released']
 
@@ -166,20 +168,10 @@ def load_released(model: nn.Module, weights: CrossEarth_Weights | str | Path) ->
             f'{path} is not converted: run `crossearth weights convert {path} --backbone …` first, '
             'and give the file that it writes'
         )
-    given, wanted = read_weights(path), model.state_dict()
+    given, wanted = read_entries(path)[0], model.state_dict()
     stem = 'backbone.vit.patch_embed.proj.weight'
     if stem in given and given[stem].shape[1] != len(wanted['mean']):
         given[stem] = adapt_bands(given[stem], len(wanted['mean']))
         given |= {name: wanted[name] for name in ('mean', 'std')}  # the model's, for its bands
-    for name in sorted(set(given) | set(wanted)):
-        own = name.startswith(('backbone.extractor.', 'backbone.injector.', 'restorer.'))
-        if name not in given and not own:
-            raise CheckpointError(f'{path} lacks {name!r}: it belongs to another model')
-        if name not in wanted and not own:
-            raise CheckpointError(f'{path} has {name!r}, which this model does not have')
-        if name in given and name in wanted and given[name].shape != wanted[name].shape:
-            raise CheckpointError(
-                f'{path} has {name!r} of shape {tuple(given[name].shape)}, this model expects '
-                f'{tuple(wanted[name].shape)}: check num_classes and img_size'
-            )
-    model.load_state_dict(given, strict=False)
+    own = ('backbone.extractor.', 'backbone.injector.', 'restorer.')
+    fit_weights(model, given, source=path, optional=lambda name: name.startswith(own))

@@ -1,0 +1,114 @@
+"""Tensors by name into a module: all of them and nothing else, unless the caller allows it."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from crossearth.errors import CheckpointError
+from crossearth.models.weights.reading import require_finite, strip_prefix
+
+__all__ = ['fit_weights', 'misfit']
+
+
+def fit_weights(
+    model: nn.Module,
+    given: Mapping[str, Tensor],
+    *,
+    source: str | Path,
+    optional: Callable[[str], bool] = lambda _: False,
+    strict: bool = True,
+    advice: str = 'Choose the weights of this model and size',
+) -> list[str]:
+    """Put tensors into a module, in place, if they are those of this module.
+
+    Args:
+        model: Any module. Only what is given changes.
+        given: Name → tensor. A prefix such as `module.` is removed where names agree without it.
+        source: What to call the file in errors.
+        optional: Says of a name whether it can be missing, or be left over.
+        strict: False allows that any are missing or left over, as long as one is used.
+        advice: What to do where they do not fit.
+
+    Returns:
+        Names that were given and not used.
+
+    Raises:
+        CheckpointError: If tensors are missing, left over, of another shape or kind, or not finite.
+
+    Example:
+        >>> import torch
+        >>> state = {'module.weight': torch.ones(1, 2), 'module.bias': torch.zeros(1)}
+        >>> fit_weights(nn.Linear(2, 1), state, source='x.pth')
+        []
+        >>> fit_weights(nn.Linear(2, 1, bias=False), state, source='x.pth')
+        Traceback (most recent call last):
+            ...
+        crossearth.errors.CheckpointError: x.pth does not fit Linear: 1 unknown (bias (1,)). ...
+    """
+    wanted = model.state_dict()
+    given = strip_prefix(given, wanted, source=source)
+    used = {name: tensor for name, tensor in given.items() if name in wanted}
+    reason = misfit(given, wanted, optional=optional, strict=strict)
+    if reason or not used:
+        raise CheckpointError(
+            f'{source} does not fit {type(model).__name__}: {reason or "no name agrees"}. {advice}'
+        )
+    require_finite(used, source=source)
+    model.load_state_dict(used, strict=False)
+    return [name for name in given if name not in used]
+
+
+def misfit(
+    given: Mapping[str, Tensor],
+    wanted: Mapping[str, Tensor],
+    *,
+    optional: Callable[[str], bool] = lambda _: False,
+    strict: bool = True,
+) -> str:
+    """What keeps tensors from fitting a state, in words; empty if nothing does.
+
+    Args:
+        given: Name → tensor.
+        wanted: State of the module.
+        optional: See `fit_weights`. Counts of batches, which old files lack, always are.
+        strict: See `fit_weights`.
+    """
+    missing, unknown = [], []
+    if strict:
+        missing = [
+            name
+            for name in wanted
+            if name not in given and not optional(name) and not name.endswith('num_batches_tracked')
+        ]
+        unknown = [
+            f'{name} {tuple(tensor.shape)}'
+            for name, tensor in given.items()
+            if name not in wanted and not optional(name)
+        ]
+    both = [name for name in wanted if name in given]
+    shapes = [
+        f'{name} {tuple(given[name].shape)} for {tuple(wanted[name].shape)}'
+        for name in both
+        if given[name].shape != wanted[name].shape
+    ]
+    kinds = [
+        f'{name} {given[name].dtype} for {wanted[name].dtype}'
+        for name in both
+        if _kind(given[name]) != _kind(wanted[name])
+    ]
+    return '; '.join(
+        f'{len(names)} {what} ({", ".join(names[:3])}{", …" if len(names) > 3 else ""})'
+        for what, names in (
+            ('missing', missing),
+            ('unknown', unknown),
+            ('of another shape', shapes),
+            ('of another kind of number', kinds),
+        )
+        if names
+    )
+
+
+def _kind(tensor: Tensor) -> tuple[bool, bool]:
+    """Whether it holds fractions, and complex ones: casting others to them makes no weights."""
+    return tensor.is_floating_point(), tensor.is_complex()

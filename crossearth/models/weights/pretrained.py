@@ -1,0 +1,200 @@
+"""Weights of backbones: from timm's hub, from a local file, or none."""
+
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import timm
+from jaxtyping import Float
+from timm.models import adapt_input_conv
+from torch import Tensor, nn
+
+from crossearth.errors import CheckpointError, ConfigError
+from crossearth.models.weights.fitting import fit_weights, misfit
+from crossearth.models.weights.reading import read_entries, strip_prefix
+
+__all__ = ['adapt_bands', 'check_pretrained', 'create_timm', 'load_weights']
+
+
+def create_timm(
+    name: str,
+    *,
+    pretrained: bool | str | Path = False,
+    in_channels: int = 3,
+    **arguments: Any,
+) -> nn.Module:
+    """A timm model, with weights from the hub, from a file, or with random ones.
+
+    Args:
+        name: Name of a timm model, with or without a tag of its weights.
+        pretrained: True for timm's own weights, which are downloaded once and kept in its cache;
+            a path to a `.safetensors` or torch file; False for none.
+        in_channels: Bands of the images. Other counts than 3 keep pretrained weights: those of the
+            first convolution are repeated over the bands and scaled to the same response.
+        **arguments: Arguments of timm's model, such as `img_size`.
+
+    Returns:
+        The model, its classifier included.
+
+    Raises:
+        ConfigError: If timm knows no model of this name, or `pretrained` is none of the three.
+        CheckpointError: If the weights cannot be had, or do not fit.
+
+    Example:
+        >>> create_timm('resnet18', in_channels=4).conv1.in_channels
+        4
+    """
+    check_pretrained(pretrained)
+    if not timm.is_model(name):
+        near = timm.list_models(f'*{name.split(".")[0][:6]}*')[:5]
+        raise ConfigError(
+            f'timm {timm.__version__} has no model {name!r}; near it: {", ".join(near) or "none"}'
+        )
+    if pretrained is True:
+        try:
+            model: nn.Module = timm.create_model(
+                name, pretrained=True, in_chans=in_channels, **arguments
+            )
+        except OSError as error:  # huggingface_hub's errors of connection and cache are OSErrors
+            raise CheckpointError(_unreachable(name)) from error
+        return model
+    model = timm.create_model(name, pretrained=False, in_chans=in_channels, **arguments)
+    if pretrained is not False:
+        load_weights(model, pretrained)
+    return model
+
+
+def check_pretrained(pretrained: object) -> None:
+    """Refuse what says nothing of weights, such as None.
+
+    Raises:
+        ConfigError: If it is neither True nor False nor a path.
+    """
+    if not isinstance(pretrained, (bool, str, Path)):
+        raise ConfigError(
+            f'pretrained={pretrained!r}: expected True for published weights, a path to a file, or '
+            'False for random ones'
+        )
+
+
+def _unreachable(name: str) -> str:
+    config = timm.get_pretrained_cfg(name)
+    hub = getattr(config, 'hf_hub_id', None)
+    where = f'https://huggingface.co/{hub}' if hub else str(getattr(config, 'url', ''))
+    return (
+        f'the weights of {name!r} are not in the local cache and cannot be downloaded: fetch '
+        f'model.safetensors from {where} on a machine with a network, and pass its path as '
+        f"pretrained='…/model.safetensors'"
+    )
+
+
+def adapt_bands(kernel: Float[Tensor, 'd c h w'], in_channels: int) -> Float[Tensor, 'd bands h w']:
+    """A first convolution of red, green and blue for images of other bands.
+
+    Args:
+        kernel: Its weights.
+        in_channels: Bands of the images.
+
+    Returns:
+        For one band the sum over the three; for n others the three in turn, each times 3 / n. A
+        kernel of other than three bands as it is, for nothing says which they are.
+
+    Example:
+        >>> import torch
+        >>> adapt_bands(torch.ones(8, 3, 4, 4), 6).sum(1)[0, 0, 0].item()
+        3.0
+    """
+    if kernel.shape[1] != 3 or in_channels == 3:
+        return kernel
+    adapted: Tensor = adapt_input_conv(in_channels, kernel)
+    return adapted
+
+
+def load_weights(model: nn.Module, path: str | Path, *, strict: bool = True) -> list[str]:
+    """Put the weights of a file into a model, in place.
+
+    By name where names agree, as they are or as timm renames and resizes published files of the
+    model's family; otherwise by order, if both have the same number of tensors and every pair
+    agrees in shape (files of other libraries that rebuilt the same network). A classifier of
+    another size is left out. The first convolution is adapted to the model's bands.
+
+    Args:
+        model: Built by timm.
+        path: File that `read_weights` takes.
+        strict: False allows that tensors are missing or left over, such as those of the blocks of
+            a deeper model. Without a name in common, or with another shape, nothing is loaded.
+
+    Returns:
+        Names in the file that were not used.
+
+    Raises:
+        CheckpointError: If the file cannot be read or does not fit; the message lists what is
+            missing, unknown and of another shape.
+
+    Example:
+        >>> import tempfile, torch
+        >>> from safetensors.torch import save_file
+        >>> source, target = create_timm('resnet10t'), create_timm('resnet10t')
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_file(source.state_dict(), f'{folder}/weights.safetensors')
+        ...     load_weights(target, f'{folder}/weights.safetensors')
+        []
+        >>> torch.equal(target.layer1[0].conv1.weight, source.layer1[0].conv1.weight)
+        True
+    """
+    wanted = model.state_dict()
+    heads = tuple(f'{head}.' for head in _configured(model, 'classifier'))
+    stems = [f'{stem}.weight' for stem in _configured(model, 'first_conv')]
+
+    def is_head(name: str) -> bool:
+        return name.startswith(heads)
+
+    def fitted(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Less classifiers of another size, and for the model's bands."""
+        kept = {
+            name: tensor
+            for name, tensor in given.items()
+            if not is_head(name) or (name in wanted and wanted[name].shape == tensor.shape)
+        }
+        for stem in stems:
+            if stem in kept and stem in wanted and kept[stem].ndim == wanted[stem].ndim == 4:
+                kept[stem] = adapt_bands(kept[stem], wanted[stem].shape[1])
+        return kept
+
+    given = strip_prefix(read_entries(path)[0], wanted, source=path)
+    for reading in _readings(model, given, wanted):
+        ready = fitted(reading)
+        if not misfit(ready, wanted, optional=is_head):
+            break
+    unused = fit_weights(
+        model,
+        ready,
+        source=path,
+        optional=is_head,
+        strict=strict,
+        advice='Choose the weights of this model and size, or load_weights(…, strict=False) for '
+        'those that it shares with another',
+    )
+    return unused + [name for name in given if is_head(name) and name not in ready]
+
+
+def _configured(model: nn.Module, part: str) -> tuple[str, ...]:
+    """Names of modules that timm's configuration of a model gives for a part."""
+    config: Mapping[str, Any] = getattr(model, 'pretrained_cfg', None) or {}
+    names = config.get(part) or ()
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+def _readings(
+    model: nn.Module, given: dict[str, Tensor], wanted: Mapping[str, Tensor]
+) -> Iterator[dict[str, Tensor]]:
+    """Ways to read a file: by name, by order, and as timm reads what it publishes."""
+    yield given
+    if len(given) == len(wanted) and not any(name in given for name in wanted):
+        yield dict(zip(wanted, given.values(), strict=True))
+    convert = getattr(sys.modules.get(type(model).__module__), 'checkpoint_filter_fn', None)
+    try:
+        yield given if convert is None else convert(dict(given), model)
+    except Exception:  # noqa: BLE001 - it takes names and shapes for granted
+        yield given
