@@ -119,5 +119,5 @@ def test_official_backbone_weights_are_converted_on_the_way(tmp_path):
     assert torch.equal(vit.blocks[3].attn.qkv.weight, official.blocks[3].attn.qkv.weight)
     with pytest.raises(CheckpointError, match=r"'vit_base_.*' from .* of another shape"):
         dinov2_vit('vit_base_patch14_dinov2', pretrained=tmp_path / 'dinov2_vits14.pth')
-    with pytest.raises(CheckpointError, match=r'1 missing \(reg_token\)\'):
+    with pytest.raises(CheckpointError, match=r'1 missing \(reg_token\)'):
         dinov2_vit('vit_small_patch14_reg4_dinov2', pretrained=tmp_path / 'dinov2_vits14.pth')
