@@ -115,7 +115,14 @@ def train(job: Job, training: Training, folder: Path, options: RunOptions) -> di
     }
     if recipe_of(task.model) is not None:
         path = folder / 'model.safetensors'
-        save_model(task.model, path, labels=task.labels, value_range=data.unit_range)
+        save_model(
+            task.model,
+            path,
+            labels=task.labels,
+            value_range=data.unit_range,
+            gsd_m=data.gsd_m,
+            gsd_range_m=data.gsd_range_m,
+        )
     write_whole(folder / _RECORD, json.dumps(record, indent=1))
     return record
 

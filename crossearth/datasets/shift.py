@@ -1,5 +1,6 @@
 """One source domain to train on, many unseen ones to test on."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -20,6 +21,8 @@ from crossearth.radiometry import to_unit
 __all__ = ['ShiftDataModule']
 
 type Sample = dict[str, Tensor]
+
+_ONE_GSD = 1.05  # scenes of one campaign differ by so much with latitude and height
 
 
 class ShiftDataModule(pl.LightningDataModule):
@@ -112,6 +115,20 @@ class ShiftDataModule(pl.LightningDataModule):
             return self.value_range
         ranges = {scene.raster.value_range for scene in self.train.scenes}
         return ranges.pop() if len(ranges) == 1 else None  # several types, each by its own
+
+    @property
+    def gsd_m(self) -> float | None:
+        """Ground sampling distance that the source is seen at, in metres; None if not known."""
+        if self.train.gsd_m is not None:
+            return self.train.gsd_m
+        known = self.train.gsd_range_m
+        return None if known is None else math.sqrt(known[0] * known[1])
+
+    @property
+    def gsd_range_m(self) -> tuple[float, float] | None:
+        """Finest and coarsest distance of a source that is seen at several; None for one alone."""
+        known = None if self.train.gsd_m is not None else self.train.gsd_range_m
+        return None if known is None or known[1] <= known[0] * _ONE_GSD else known
 
     def setup(self, stage: str) -> None:
         """Begin with the first window of the sequence, unless a checkpoint is loaded next."""

@@ -53,7 +53,18 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
         metavar=('LOW', 'HIGH'),
         help='become 0 and 1 (default: those of the weights)',
     )
-    seeing.add_argument('--gsd-m', type=float, help='ground sampling distance of training, metres')
+    seeing.add_argument(
+        '--alpha',
+        choices=['auto', 'mask', 'image'],
+        default='auto',
+        help='what a band that the file calls alpha is (default: by its values)',
+    )
+    seeing.add_argument(
+        '--gsd-m',
+        type=_gsd,
+        help='ground sampling distance that the model sees, metres, or native for the own pixels '
+        'of the scene (default: that of the weights)',
+    )
     seeing.add_argument(
         '--return-by',
         choices=['nearest', 'bilinear'],
@@ -211,6 +222,15 @@ def run_vectorize(arguments: argparse.Namespace) -> str:
     )
 
 
+def _gsd(text: str) -> float | str:
+    if text == 'native':
+        return text
+    try:
+        return float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f'{text!r}: expected metres, or native') from error
+
+
 def _shard(text: str) -> tuple[int, int]:
     index, _, count = text.partition('/')
     if not (index.isdigit() and count.isdigit()):
@@ -242,9 +262,8 @@ def _models() -> Any:
 def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
     """Arguments of `predict_scene` that hold for one scene and for many.
 
-    What is not said is as the weights file says.
+    What is not given is as the weights file says.
     """
-    info = _models().read_model_info(arguments.weights)
     value_range = arguments.value_range
     return {
         'tile_px': arguments.tile_px,
@@ -252,9 +271,10 @@ def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
         'stride_px': arguments.stride_px,
         'blend': arguments.blend,
         'combine': arguments.combine,
-        'bands': info.bands if arguments.bands is None else tuple(arguments.bands),
-        'value_range': info.value_range if value_range is None else tuple(value_range),
-        'labels': info.labels if arguments.labels is None else _LABELS[arguments.labels],
+        'bands': None if arguments.bands is None else tuple(arguments.bands),
+        'alpha': arguments.alpha,
+        'value_range': None if value_range is None else tuple(value_range),
+        'labels': None if arguments.labels is None else _LABELS[arguments.labels],
         'nodata': arguments.nodata,
         'augment': arguments.augment,
         'cog': arguments.cog,
@@ -283,6 +303,7 @@ def _estimate(model: nn.Module, scenes: list[str], arguments: argparse.Namespace
             overlap=settings['overlap'],
             stride_px=settings['stride_px'],
             bands=settings['bands'],
+            alpha=settings['alpha'],
             value_range=settings['value_range'],
             labels=settings['labels'],
             augment=settings['augment'],

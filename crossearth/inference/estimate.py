@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from crossearth.inference.network import Augment
-from crossearth.inference.opening import ReturnBy, open_job, stride_in_px
+from crossearth.inference.opening import GsdChoice, ReturnBy, open_job, stride_in_px
 from crossearth.labels import LabelSpace
 from crossearth.rasters import Alpha
 
@@ -61,7 +61,7 @@ def estimate_scene(
     batch_size: int | None = None,
     device: torch.device | str | None = None,
     autocast: torch.dtype | None = None,
-    gsd_m: float | int | None = None,
+    gsd_m: GsdChoice | None = None,
     return_by: ReturnBy = 'nearest',
     memory_mb: int | None = None,
     shard_px: int | None = None,

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from crossearth.errors import ConfigError
+from crossearth.imagery import Imagery, imagery_of
 from crossearth.inference.grid import Blend, Grid
 from crossearth.inference.job import Job
 from crossearth.inference.network import Augment, Combine, Network, evaluating, model_device
@@ -17,11 +18,20 @@ from crossearth.inference.products import Product, probability_layer, score_laye
 from crossearth.inference.scene import OnReadError, OpenScene, describe_scene
 from crossearth.inference.writer import BLOCK_PX, Layer, check_destination, label_layer
 from crossearth.labels import LabelSpace
-from crossearth.rasters import Alpha, gdal_environment, resampled
+from crossearth.rasters import Alpha, Raster, gdal_environment, resampled
 
-__all__ = ['Opened', 'ReturnBy', 'check_shards', 'open_job', 'output_paths', 'stride_in_px']
+__all__ = [
+    'GsdChoice',
+    'Opened',
+    'ReturnBy',
+    'check_shards',
+    'open_job',
+    'output_paths',
+    'stride_in_px',
+]
 
 type ReturnBy = Literal['nearest', 'bilinear']
+type GsdChoice = float | int | Literal['native']
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +43,13 @@ class Opened:
         native: The scene on its own grid; that of the job if the model sees it so.
         layers: Rasters that are asked for. The job makes others where these come of a step
             between two grids.
+        labels: The classes, if they are known.
     """
 
     job: Job
     native: OpenScene
     layers: dict[Product, Layer]
+    labels: LabelSpace | None
 
     @property
     def is_resampled(self) -> bool:
@@ -64,7 +76,7 @@ def open_job(
     batch_size: int | None,
     device: torch.device | str | None,
     autocast: torch.dtype | None,
-    gsd_m: float | int | None,
+    gsd_m: GsdChoice | None,
     return_by: ReturnBy,
     on_read_error: OnReadError,
 ) -> Opened:
@@ -80,8 +92,15 @@ def open_job(
     stack.enter_context(evaluating(model))
     stack.enter_context(gdal_environment())
 
-    raster = describe_scene(source, bands=bands, alpha=alpha, value_range=value_range)
-    view = raster if gsd_m is None else resampled(raster, gsd_m)
+    known = imagery_of(model)
+    raster = describe_scene(
+        source,
+        bands=known.bands if bands is None else bands,
+        alpha=alpha,
+        value_range=known.value_range if value_range is None else value_range,
+    )
+    view = _seen(raster, known, gsd_m)
+    labels = known.labels if labels is None else labels
     native = stack.enter_context(OpenScene(raster, on_read_error=on_read_error))
     scene = native
     if view is not raster:
@@ -105,7 +124,21 @@ def open_job(
     if scene is not native and return_by == 'bilinear':
         made = {'scores': score_layer(num_classes)}
     job = Job(scene, grid, network, min(batch_size, len(grid)), made)
-    return Opened(job, native, layers)
+    return Opened(job, native, layers, labels)
+
+
+def _seen(raster: Raster, known: Imagery, gsd_m: GsdChoice | None) -> Raster:
+    """The scene on the grid that the model is to see it on."""
+    if isinstance(gsd_m, str):
+        if gsd_m != 'native':
+            raise ConfigError(f"gsd_m is {gsd_m!r}: expected metres, or 'native'")
+        return raster
+    if gsd_m is None and (known.gsd_m is not None or known.gsd_range_m is not None):
+        try:
+            gsd_m = known.gsd_for(raster.gsd_m())
+        except ConfigError as error:
+            raise ConfigError(f'{raster.path}: {error}') from error
+    return raster if gsd_m is None else resampled(raster, gsd_m)
 
 
 def output_paths(

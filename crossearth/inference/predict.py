@@ -12,9 +12,11 @@ from torch import Tensor, nn
 
 from crossearth.errors import ConfigError
 from crossearth.geometry import Window
+from crossearth.imagery import imagery_of
 from crossearth.inference.grid import Blend, by_rows
 from crossearth.inference.network import Augment, Combine
 from crossearth.inference.opening import (
+    GsdChoice,
     ReturnBy,
     check_shards,
     open_job,
@@ -95,7 +97,7 @@ def predict_scene(
     batch_size: int | None = None,
     device: torch.device | str | None = None,
     autocast: torch.dtype | None = None,
-    gsd_m: float | int | None = None,
+    gsd_m: GsdChoice | None = None,
     return_by: ReturnBy = 'nearest',
     memory_mb: int | None = None,
     on_read_error: OnReadError = 'raise',
@@ -127,14 +129,15 @@ def predict_scene(
         combine: What is averaged: `'softmax'` probabilities, or `'logits'`.
         bands: Bands that the model takes, counted from 1, or their names: the descriptions or the
             colours of the scene's bands. A scene whose bands have none of these names, and are as
-            many, is taken as it is. None for all but an alpha band.
+            many, is taken as it is. None for those of the model's file, or all but an alpha band.
         alpha: What a band that the file calls alpha is, as GDAL calls the fourth band of any plain
             8-bit file: `'mask'` says where there are data, `'image'` is a band like others, such
             as near infrared; `'auto'` tells by its values.
         value_range: Values of the scene that become 0 and 1; values outside are clipped. None for
-            the rule of training: integers are divided by the largest of their type (255, 65535,
-            32767), negative ones become 0, and floats must lie in [0, 1].
-        labels: Class names and colours; None leaves them out.
+            those of the model's file, or the rule of training: integers are divided by the largest
+            of their type (255, 65535, 32767), negative ones become 0, and floats must lie in
+            [0, 1].
+        labels: Class names and colours; None for those of the model's file, if it has any.
         nodata: Label of pixels without data: all bands hold the scene's nodata value, a mask or
             an alpha band excludes them, or a band is not finite. Models see 0 there.
         augment: `'d4'` averages over the eight flips and quarter turns of every window, at eight
@@ -155,7 +158,9 @@ def predict_scene(
         gsd_m: Ground sampling distance that the model was trained at, in metres. The scene is
             resampled to square pixels of that size on the ground, in a local projection, while it
             is read, and the map is brought back to the scene's own grid. A scene that is within
-            2 % of it along both axes, or None, is mapped on its own grid.
+            2 % of it along both axes is mapped on its own grid, as it is with `'native'`. None for
+            what the model's file says (for a model trained across a range, the scene's own if it
+            lies in it, else the nearer end), and the scene's own where it says nothing.
         return_by: How it is brought back: `'nearest'` gives a pixel the label of the nearest pixel
             that the model saw; `'bilinear'` interpolates the averaged scores, probabilities or
             logits as `combine` says, and then chooses, which takes 4 bytes a class for each pixel
@@ -202,7 +207,7 @@ def predict_scene(
     """
     start = time.perf_counter()
     outputs = output_paths(source, destination, probabilities, confidence, entropy)
-    if qgis_style and labels is None:
+    if qgis_style and (labels or imagery_of(model).labels) is None:
         raise ConfigError('qgis_style draws the classes of a label space: pass labels')
     check_shards(shard, shard_px)
     kept = resume or shard is not None
@@ -239,10 +244,11 @@ def predict_scene(
         advance = stack.enter_context(counting(progress, total, Path(destination).name))
         parts: Parts | None = None
         if kept:
+            seen = scene.raster
             settings = {
-                'alpha': alpha,
-                'value_range': value_range,
-                'gsd_m': gsd_m,
+                'alpha': seen.alpha,
+                'value_range': seen.value_range,
+                'gsd_m': None if seen.native is None else seen.transform.a,
                 'on_read_error': on_read_error,
             }
             parts = Parts(parts_folder(outputs['labels']), job.plan(units, model) | settings)
@@ -298,8 +304,8 @@ def predict_scene(
             if cog:
                 for product, path in paths.items():
                     optimise_for_cloud(path, overviews='mode' if product == 'labels' else 'average')
-            if qgis_style and labels is not None:
-                write_qgis_style(outputs['labels'], labels)
+            if qgis_style and opened.labels is not None:
+                write_qgis_style(outputs['labels'], opened.labels)
     if resume and shard is None and parts is not None:
         parts.remove()
     return SceneMap(

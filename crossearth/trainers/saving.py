@@ -18,7 +18,8 @@ __all__ = ['SaveModel']
 class SaveModel(pl.Callback):
     """Writes the model when training ends, for `load_model` and `predict`.
 
-    With it go its label space and the pixel values that the data module took for 0 and 1. Where
+    With it go its label space, the pixel values that the data module took for 0 and 1, and the
+    ground sampling distance that it was trained at. Where
     `AverageWeights` is at work, the file holds the average.
 
     Args:
@@ -54,10 +55,13 @@ class SaveModel(pl.Callback):
                 if isinstance(callback, AverageWeights):  # whichever of the two is called first
                     callback.on_fit_end(trainer, pl_module)
             data = getattr(trainer, 'datamodule', None)
+            shift = data if isinstance(data, ShiftDataModule) else None
             save_model(
                 model,
                 self.path,
                 labels=pl_module.labels,
-                value_range=data.unit_range if isinstance(data, ShiftDataModule) else None,
+                value_range=None if shift is None else shift.unit_range,
+                gsd_m=None if shift is None else shift.gsd_m,
+                gsd_range_m=None if shift is None else shift.gsd_range_m,
                 write=trainer.is_global_zero,
             )

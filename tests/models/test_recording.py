@@ -191,7 +191,7 @@ def test_arguments_that_are_not_json_are_refused_on_saving_only(tmp_path):
         return nn.Sequential(part)
 
     model = build(nn.Linear(1, 1))
-    with pytest.raises(ConfigError, match='no JSON values'):
+    with pytest.raises(ConfigError, match='not JSON values'):
         save_model(model, tmp_path / 'm.safetensors')
 
 

@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from crossearth.errors import CheckpointError, ConfigError, LabelError
+from crossearth.imagery import Imagery
 from crossearth.labels import LabelSpace
 from crossearth.models.freezing import frozen_marks, frozen_names, other_marks, whole
 from crossearth.models.recording import Recipe, builder_name, find_builder, own_builders, recipe_of
@@ -46,9 +47,6 @@ class ModelInfo:
             its data type.
         gsd_range_m: Finest and coarsest ground sampling distance of the training imagery, in
             metres, of a model that was trained across several; or None.
-
-    Raises:
-        ConfigError: If a distance is not finite and positive, or `gsd_m` is outside of the range.
     """
 
     recipe: Recipe
@@ -61,18 +59,18 @@ class ModelInfo:
     gsd_range_m: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
-        given = [g for g in (self.gsd_m, *(self.gsd_range_m or ())) if g is not None]
-        low, high = self.gsd_range_m or (0, math.inf)
-        if not all(math.isfinite(gsd) and gsd > 0 for gsd in given):
-            raise ConfigError(
-                f'gsd_m is {self.gsd_m} and gsd_range_m {self.gsd_range_m}: expected finite '
-                'metres, more than 0'
-            )
-        if not low <= (low if self.gsd_m is None else self.gsd_m) <= high:
-            raise ConfigError(
-                f'gsd_m is {self.gsd_m} and gsd_range_m {self.gsd_range_m}: expected the finest '
-                'first, and gsd_m between the two'
-            )
+        _ = self.imagery  # which checks the distances
+
+    @property
+    def imagery(self) -> Imagery:
+        """What of it says how scenes are to be shown to the model."""
+        return Imagery(
+            labels=self.labels,
+            bands=self.bands,
+            value_range=self.value_range,
+            gsd_m=self.gsd_m,
+            gsd_range_m=self.gsd_range_m,
+        )
 
 
 def save_model(
@@ -262,7 +260,8 @@ def load_model(
             name, and imports nothing.
 
     Returns:
-        The model, with its `recipe`.
+        The model, with its `recipe`, and its `imagery`, by which `predict_scene` shows it scenes as
+        it was trained.
 
     Raises:
         CheckpointError: If the file is damaged, of another format, names no builder, or its
@@ -312,6 +311,7 @@ def load_model(
     _check_frozen(path, info, model.state_dict())
     # setattr, as torch's types admit tensors and modules only
     setattr(model, 'recipe', info.recipe)  # noqa: B010
+    setattr(model, 'imagery', info.imagery)  # noqa: B010
     return model.eval()
 
 
@@ -325,7 +325,7 @@ def _recipe(
     if builder is not None:
         if builder not in own_builders():
             raise ConfigError(
-                f'{builder!r} is no builder of crossearth.models: expected one of '
+                f'{builder!r} is not a builder of crossearth.models: expected one of '
                 f'{", ".join(own_builders())}, or the function itself'
             )
         return Recipe(builder, dict(arguments or {}))

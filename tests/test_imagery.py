@@ -1,0 +1,89 @@
+"""What a model was trained on goes with it, and decides how it is shown a scene."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+from affine import Affine
+
+from crossearth.datasets import FolderDataset, ShiftDataModule
+from crossearth.errors import ConfigError
+from crossearth.imagery import Imagery, imagery_of
+from crossearth.inference import estimate_scene, predict_scene
+from crossearth.labels import ROAD
+from crossearth.models import fpn_timm, load_model, save_model
+
+type Write = Callable[..., Path]
+COARSE = Affine(1.0, 0, 400_000, 0, -1.0, 5_800_000)
+
+
+def test_a_model_of_one_distance_sees_every_scene_at_it() -> None:
+    known = Imagery(gsd_m=1.0)
+    assert known.gsd_for((0.21, 0.21)) == 1.0
+    assert known.gsd_for((3.0, 3.0)) == 1.0
+    with pytest.raises(ConfigError, match=r"trained at 1\.0 m .*gsd_m='native'"):
+        known.gsd_for(None)
+    assert Imagery().gsd_for(None) is None
+
+
+def test_a_model_of_a_range_sees_scenes_within_it_as_they_are() -> None:
+    known = Imagery(gsd_m=0.6, gsd_range_m=(0.3, 1.2))
+    assert known.gsd_for((0.4, 0.9)) is None  # a pixel of 0.6 m
+    assert known.gsd_for((0.1, 0.1)) == 0.3
+    assert known.gsd_for((2.0, 2.0)) == 1.2
+
+
+def test_the_distance_travels_from_the_dataset_through_the_file_into_the_map(
+    write_raster: Write, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    for i in range(2):
+        write_raster(f'i/{i}.tif', rng.integers(0, 255, (3, 70, 70), np.uint8), transform=COARSE)
+        write_raster(f'm/{i}.tif', rng.integers(0, 2, (1, 70, 70), np.uint8), transform=COARSE)
+    data = ShiftDataModule(
+        FolderDataset(tmp_path / 'i', tmp_path / 'm', labels=ROAD), size_px=32, windows_per_epoch=4
+    )
+    assert data.gsd_m == pytest.approx(1.0, rel=1e-3)
+    assert data.gsd_range_m is None
+    path = save_model(
+        fpn_timm('resnet10t', num_classes=2, width=8), tmp_path / 'm.safetensors', labels=ROAD,
+        gsd_m=data.gsd_m, gsd_range_m=data.gsd_range_m,
+    )  # fmt: skip
+    model = load_model(path)
+    assert imagery_of(model).gsd_m == data.gsd_m
+    assert imagery_of(model).labels == ROAD
+
+    fine = write_raster('fine.tif', rng.integers(0, 255, (3, 300, 300), np.uint8))  # 0.5 m
+    told = predict_scene(model, fine, tmp_path / 'told.tif', gsd_m=1.0, tile_px=64, labels=ROAD)
+    made = predict_scene(model, fine, tmp_path / 'made.tif', tile_px=64)
+    native = predict_scene(model, fine, tmp_path / 'native.tif', tile_px=64, gsd_m='native')
+    assert made.windows == told.windows < native.windows
+    with rasterio.open(made.path) as ours, rasterio.open(told.path) as theirs:
+        np.testing.assert_array_equal(ours.read(), theirs.read())
+        assert ours.tags()['CLASS_1'] == 'road'
+    assert estimate_scene(model, fine, tile_px=64).model_height == 151
+    assert estimate_scene(model, fine, tile_px=64, gsd_m='native').model_height == 300
+
+    nowhere = write_raster('n.tif', rng.integers(0, 255, (3, 70, 70), np.uint8), crs=None)
+    with pytest.raises(ConfigError, match=r"n\.tif: the model was trained at .*gsd_m='native'"):
+        predict_scene(model, nowhere, tmp_path / 'no.tif')
+    assert predict_scene(model, nowhere, tmp_path / 'no.tif', gsd_m='native').complete
+
+
+def test_a_source_of_several_distances_gives_a_range(write_raster: Write, tmp_path: Path) -> None:
+    for i, size in enumerate((0.3, 0.5, 1.2)):
+        place = Affine(size, 0, 400_000, 0, -size, 5_800_000)
+        pixels = np.ones((3, 40, 40), np.uint8)
+        write_raster(f'i/{i}.tif', pixels, transform=place)
+        write_raster(f'm/{i}.tif', pixels[:1], transform=place)
+    data = FolderDataset(tmp_path / 'i', tmp_path / 'm', labels=ROAD)
+    module = ShiftDataModule(data, size_px=32, windows_per_epoch=4)
+    assert module.gsd_range_m == pytest.approx((0.3, 1.2), rel=1e-3)
+    assert module.gsd_m == pytest.approx(0.6, rel=1e-3)
+    alike = FolderDataset(tmp_path / 'i', tmp_path / 'm', labels=ROAD, gsd_m=0.5)
+    module = ShiftDataModule(alike, size_px=16, windows_per_epoch=4, pad=True)
+    assert (module.gsd_m, module.gsd_range_m) == (0.5, None)
+    assert torch.is_tensor(alike[0]['image'])
