@@ -13,7 +13,7 @@ from rasterio.warp import reproject
 
 from crossearth.datasets import FolderDataset, SceneDataset, read_scene
 from crossearth.errors import ConfigError
-from crossearth.geometry import Window
+from crossearth.geometry import Window, bounds_of
 from crossearth.labels import ISPRS
 from crossearth.rasters import RasterReader, describe_raster, resampled
 from crossearth.rasters.positions import FRACTIONS, Positions
@@ -64,7 +64,8 @@ def exact_positions(view, window):
     x, y = to_native.transform(a * cols + b * rows + c, d * cols + e * rows + f)
     turn = {4326: 360.0, 3857: 2 * np.pi * 6_378_137}.get(view.native.crs.to_epsg())
     if turn is not None:  # PROJ counts from -180 to 180, rasters run on
-        left, _, right, _ = view.native.bounds_xy
+        native = view.native
+        left, _, right, _ = bounds_of(native.transform, height=native.height, width=native.width)
         x = x - turn * np.round((x - (left + right) / 2) / turn)
     a, b, c, d, e, f = tuple(~view.native.transform)[:6]
     return np.stack([a * x + b * y + c, d * x + e * y + f])
