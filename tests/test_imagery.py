@@ -57,7 +57,9 @@ def test_the_distance_travels_from_the_dataset_through_the_file_into_the_map(
     assert imagery_of(model).labels == ROAD
 
     fine = write_raster('fine.tif', rng.integers(0, 255, (3, 300, 300), np.uint8))  # 0.5 m
-    told = predict_scene(model, fine, tmp_path / 'told.tif', gsd_m=1.0, tile_px=64, labels=ROAD)
+    told = predict_scene(
+        model, fine, tmp_path / 'told.tif', gsd_m=data.gsd_m, tile_px=64, labels=ROAD
+    )
     made = predict_scene(model, fine, tmp_path / 'made.tif', tile_px=64)
     native = predict_scene(model, fine, tmp_path / 'native.tif', tile_px=64, gsd_m='native')
     assert made.windows == told.windows < native.windows
