@@ -15,12 +15,9 @@ __all__ = [
     'Window',
     'axis_starts',
     'bounds_of',
-    'local_projection',
     'window_grid',
     'window_transform',
 ]
-
-_FAIR_SPAN_M = 300_000
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -138,34 +135,6 @@ def window_grid(
         for row in axis_starts(height, tile_px, stride_px)
         for col in axis_starts(width, tile_px, stride_px)
     ]
-
-
-def local_projection(lon: float, lat: float, *, span_m: float = 0.0) -> str:
-    """The definition of a projection whose metres are true to a thousandth around a place.
-
-    Args:
-        lon: Longitude of the middle, in degrees.
-        lat: Latitude of the middle, in degrees.
-        span_m: Extent around it, in metres.
-
-    Returns:
-        The EPSG code of the UTM zone, or of UPS near a pole, for up to 300 km; otherwise Lambert's
-        azimuthal equal-area projection around the place, as PROJ writes it.
-
-    Example:
-        >>> local_projection(13.4, 52.5), local_projection(-179.9, -16.5)
-        ('EPSG:32633', 'EPSG:32701')
-        >>> local_projection(0, 87), local_projection(0, -87)
-        ('EPSG:32661', 'EPSG:32761')
-    """
-    if span_m > _FAIR_SPAN_M:
-        return f'+proj=laea +lat_0={lat} +lon_0={lon} +datum=WGS84 +units=m'
-    if lat >= 84:
-        return 'EPSG:32661'
-    if lat <= -80:
-        return 'EPSG:32761'
-    zone = int((lon + 180) % 360 // 6) + 1
-    return f'EPSG:{(32600 if lat >= 0 else 32700) + zone}'
 
 
 def bounds_of(transform: Affine, *, height: int, width: int) -> tuple[float, float, float, float]:

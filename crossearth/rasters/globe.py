@@ -1,7 +1,7 @@
 """Coordinate systems that go once around the globe, and places on both sides of their seam.
 
-Longitudes, and x of Mercator and its like, begin anew somewhere, mostly at 180°. Rasters run on
-across that seam, or count from 0° to 360°, and projections do not.
+Longitudes, and x of Mercator and the like, start again somewhere, mostly at 180°. Rasters continue
+across that seam, or count from 0° to 360°; projections do not.
 """
 
 import functools
@@ -11,10 +11,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 from pyproj import CRS, Transformer
-from pyproj.crs import DerivedGeographicCRS
-from pyproj.crs.coordinate_operation import RotatedLatitudeLongitudeConversion
 
-__all__ = ['centred', 'nearest_turn', 'seam_of', 'turn_of']
+__all__ = ['nearest_turn', 'turn_of']
 
 _LON_OF_ORIGIN = 8802  # EPSG's code of the parameter
 
@@ -28,22 +26,7 @@ def turn_of(crs: CRS) -> float | None:
         >>> round(turn_of(CRS.from_epsg(3857)))
         40075017
     """
-    around = _around(crs.srs)
-    return None if around is None else around[0]
-
-
-def seam_of(crs: CRS) -> tuple[float, float] | None:
-    """The x at which a CRS begins and ends; None where there is no such x.
-
-    Example:
-        >>> seam_of(CRS.from_epsg(4326))
-        (-180.0, 180.0)
-    """
-    around = _around(crs.srs)
-    if around is None:
-        return None
-    turn, middle, _ = around
-    return middle - turn / 2, middle + turn / 2
+    return _turn(crs.srs)
 
 
 def nearest_turn(
@@ -69,52 +52,11 @@ def nearest_turn(
     return x - turn * whole
 
 
-def centred(crs: CRS, x: float) -> tuple[CRS, float]:
-    """The same coordinate system with its seam on the other side of the globe.
-
-    The datum is that of before, so steps to other datums are the same.
-
-    Args:
-        crs: Of which `turn_of` is not None.
-        x: What is to be near its middle.
-
-    Returns:
-        The CRS, and how much less its x are; as it was, and 0, for angles that are no degrees.
-
-    Example:
-        >>> moved, shift = centred(CRS.from_epsg(4326), 230.2)
-        >>> to_moved = Transformer.from_crs(4326, moved, always_xy=True)
-        >>> x, y = to_moved.transform(-129.5, 45)
-        >>> shift, round(x, 6), round(y, 6)
-        (230.0, 0.5, 45.0)
-    """
-    around = _around(crs.srs)
-    assert around is not None
-    turn, middle, lon = around
-    if _horizontal(crs).is_geographic and not math.isclose(turn, 360):
-        return crs, 0.0  # in gon: those of France, far from the seam
-    degrees = round((x - middle) / turn * 360)
-    shift = degrees * turn / 360
-    lon = (lon + degrees + 180) % 360 - 180
-    crs = _horizontal(crs)
-    if crs.is_geographic:
-        return DerivedGeographicCRS(crs, RotatedLatitudeLongitudeConversion(90, 0, lon)), shift
-    content = crs.to_json_dict()
-    content.pop('id', None)
-    content['conversion'].pop('id', None)
-    content['name'] = content['conversion']['name'] = 'moved'
-    origin = _origin(content)
-    assert origin is not None
-    origin['value'] = lon
-    return CRS.from_json_dict(content), shift
-
-
 @functools.lru_cache(maxsize=256)
-def _around(srs: str) -> tuple[float, float, float] | None:
-    """One turn of a CRS, its middle, and the longitude of that in degrees."""
+def _turn(srs: str) -> float | None:
     crs = _horizontal(CRS.from_user_input(srs))
     if crs.is_geographic:
-        return 2 * math.pi / crs.axis_info[0].unit_conversion_factor, 0.0, 0.0
+        return float(2 * math.pi / crs.axis_info[0].unit_conversion_factor)
     if not crs.is_projected or crs.geodetic_crs is None:
         return None
     origin = _origin(crs.to_json_dict())
@@ -129,7 +71,7 @@ def _around(srs: str) -> tuple[float, float, float] | None:
     expected = low[2] + step * np.arange(-2, 3)
     if not (np.isfinite(step) and step > 0 and np.allclose([low, high], expected, 0, 1e-8 * step)):
         return None
-    return float(6 * step), float(low[2]), float(origin['value'])
+    return float(6 * step)
 
 
 def _horizontal(crs: CRS) -> CRS:

@@ -9,7 +9,6 @@ from jaxtyping import Float64
 from pyproj import CRS
 
 from crossearth.errors import ConfigError
-from crossearth.geometry import local_projection
 from crossearth.rasters.georeference import PixelsToGround, ground_gsd
 from crossearth.rasters.raster import Raster
 
@@ -20,6 +19,7 @@ _SAME_GSD = 0.02  # rasters this close to the asked ground sampling distance are
 _FINEST = 50
 _LARGEST_SPAN_M = 8e6  # beyond, no projection is fair to all of a scene
 _EDGE_POINTS = 65
+_FAIR_SPAN_M = 300_000
 
 
 def resampled(raster: Raster, gsd_m: float | int) -> Raster:
@@ -78,8 +78,28 @@ def resampled(raster: Raster, gsd_m: float | int) -> Raster:
 
 
 def local_metric_crs(lon: float | int, lat: float | int, *, span_m: float | int = 0.0) -> CRS:
-    """`local_projection` as a CRS."""
-    return CRS.from_user_input(local_projection(lon, lat, span_m=span_m))
+    """A projection whose metres are true to a thousandth around a place.
+
+    Args:
+        lon: Longitude of the middle, in degrees.
+        lat: Latitude of the middle, in degrees.
+        span_m: Extent around it, in metres.
+
+    Returns:
+        The UTM zone, or UPS near a pole, for up to 300 km; otherwise Lambert's azimuthal equal-area
+        projection around the place.
+
+    Example:
+        >>> places = (13.4, 52.5), (-179.9, -16.5), (0, 87)
+        >>> [local_metric_crs(*place).to_epsg() for place in places]
+        [32633, 32701, 32661]
+    """
+    if span_m > _FAIR_SPAN_M:
+        return CRS.from_user_input(f'+proj=laea +lat_0={lat} +lon_0={lon} +datum=WGS84 +units=m')
+    if lat >= 84 or lat <= -80:
+        return CRS.from_epsg(32661 if lat > 0 else 32761)
+    zone = int((lon + 180) % 360 // 6) + 1
+    return CRS.from_epsg((32600 if lat >= 0 else 32700) + zone)
 
 
 def _border(height: int, width: int) -> tuple[Float64[np.ndarray, ' n'], Float64[np.ndarray, ' n']]:

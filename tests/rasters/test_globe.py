@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from pyproj import CRS, Transformer
+from pyproj import CRS
 
-from crossearth.rasters.globe import centred, nearest_turn, seam_of, turn_of
+from crossearth.rasters.globe import turn_of
 
 
 @pytest.mark.parametrize(
@@ -24,22 +24,3 @@ def test_cylinders_go_once_around(crs: str, turn: float) -> None:
 @pytest.mark.parametrize('crs', ['EPSG:32633', 'EPSG:3413', 'EPSG:3035', 'EPSG:2056', 'ESRI:54008'])
 def test_other_projections_do_not(crs: str) -> None:
     assert turn_of(CRS(crs)) is None
-    assert seam_of(CRS(crs)) is None
-
-
-@pytest.mark.parametrize('crs', ['EPSG:4326', 'EPSG:4267', 'EPSG:3857', 'EPSG:3832'])
-@pytest.mark.parametrize('lon', [-179.9, -130.0, 0.3, 89.0, 179.9])
-def test_coordinates_in_the_moved_system_differ_by_the_shift_alone(crs: str, lon: float) -> None:
-    own = CRS(crs)
-    x, y = Transformer.from_crs(4326, own, always_xy=True).transform(lon, 40.0)
-    seam, turn = seam_of(own), turn_of(own)
-    assert seam is not None
-    assert turn is not None
-    moved, shift = centred(own, x + turn / 7)
-    new_x, new_y = Transformer.from_crs(4326, moved, always_xy=True).transform(lon, 40.0)
-    assert float(nearest_turn(np.array([new_x + shift]), x, turn=turn)[0]) == pytest.approx(
-        x, abs=1e-9 * turn
-    )
-    assert new_y == pytest.approx(y, abs=1e-9 * turn)
-    middle = (seam[0] + seam[1]) / 2
-    assert abs(x + turn / 7 - shift - middle) <= turn / 720  # to half a degree
