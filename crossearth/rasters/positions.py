@@ -6,6 +6,7 @@ off by less than 0.01 pixel; other cells are split down to single pixels. A posi
 its pixel alone, and not on the window that asks for it.
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -29,7 +30,7 @@ type Points = tuple[Float64[np.ndarray, ' n'], Float64[np.ndarray, ' n']]
 type PixelMap = Callable[[Float64[np.ndarray, ' n'], Float64[np.ndarray, ' n']], Points]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Positions:
     """Where the pixels of a window lie in a source raster; lengths in `FRACTIONS` of its pixels.
 
@@ -46,9 +47,18 @@ class Positions:
     widths: Int32[np.ndarray, 'h w'] | None
     heights: Int32[np.ndarray, 'h w'] | None
 
-    def inside(self, height: int, width: int) -> Bool[np.ndarray, 'h w']:
-        """Which pixel centres lie in a source of that size."""
+    @functools.cached_property
+    def extent(self) -> tuple[int, int, int, int]:
+        """Least row, greatest row, least column, greatest column of the pixel centres."""
+        rows, cols = self.rows, self.cols
+        return int(rows.min()), int(rows.max()), int(cols.min()), int(cols.max())
+
+    def inside(self, height: int, width: int) -> Bool[np.ndarray, 'h w'] | None:
+        """Which pixel centres lie in a source of that size; None if all do."""
+        top, low, left, far = self.extent
         right, bottom = width * FRACTIONS, height * FRACTIONS
+        if top >= 0 and low < bottom and left >= 0 and far < right:
+            return None
         within: Bool[np.ndarray, 'h w'] = (
             (self.cols >= 0) & (self.cols < right) & (self.rows >= 0) & (self.rows < bottom)
         )
@@ -244,7 +254,7 @@ def _exact(
 
 def _whole(values: Float64[np.ndarray, '...']) -> Int32[np.ndarray, '...']:
     np.rint(values, out=values)
-    if not np.abs(values).max() < -_NOWHERE:  # not finite, or far off
+    if not (values.min() > _NOWHERE and values.max() < -_NOWHERE):  # not finite, or far off
         values = np.nan_to_num(values, nan=_NOWHERE, posinf=_NOWHERE, neginf=_NOWHERE)
         values = np.clip(values, _NOWHERE, -_NOWHERE)
     whole: Int32[np.ndarray, ...] = values.astype(np.int32)

@@ -142,7 +142,7 @@ class RasterReader:
             known = positions.inside(labels.height, labels.width)
             raw = self._raw_mask(labels, needed, coloured=coloured)
             found = resample_nearest(decode(raw), positions, top=needed.row, left=needed.col)
-            ids[known] = found[known]
+            ids = found if known is None else np.where(known, found, ids)
         outside = self._outside(raster, window)
         if outside is not None:
             ids[outside] = IGNORE_INDEX
@@ -230,7 +230,7 @@ class RasterReader:
         if raster.native is not None:
             native = raster.native
             inside = self._positions(raster, native, window).inside(native.height, native.width)
-            return None if inside.all() else ~inside
+            return None if inside is None else ~inside
         if window.inside(raster.height, raster.width):
             return None
         outside = np.ones((window.height, window.width), bool)
@@ -369,18 +369,19 @@ def _as_stored(nodata: float, dtype: np.dtype[Any]) -> Any:
 def _needed(positions: Positions, height: int, width: int) -> Window | None:
     """The block of a source that the pixels of a window touch; None for none of it."""
     inside = positions.inside(height, width)
-    whole = bool(inside.all())
-    if not whole and not inside.any():
-        return None
+    extent = positions.extent
+    if inside is not None:
+        if not inside.any():
+            return None
+        rows, cols = positions.rows[inside], positions.cols[inside]
+        extent = int(rows.min()), int(rows.max()), int(cols.min()), int(cols.max())
     bounds = []
-    for places, sides, length in (
-        (positions.rows, positions.heights, height),
-        (positions.cols, positions.widths, width),
+    for (least, greatest), sides, length in (
+        (extent[:2], positions.heights, height),
+        (extent[2:], positions.widths, width),
     ):
-        here = places if whole else places[inside]
         side = 1 if sides is None else -(-int(sides.max()) // FRACTIONS)
-        low = int(here.min()) // FRACTIONS - side // 2 - 1
-        high = int(here.max()) // FRACTIONS + side // 2 + 2
+        low, high = least // FRACTIONS - side // 2 - 1, greatest // FRACTIONS + side // 2 + 2
         bounds.append((max(low, 0), min(high, length)))
     (top, bottom), (left, right) = bounds
     return Window(0, top, left, bottom - top, right - left)

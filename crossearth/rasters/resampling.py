@@ -7,6 +7,9 @@ at multiples of 1/256 pixel: weights of whole numbers are exact, and a value dep
 its own place.
 """
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -18,7 +21,7 @@ __all__ = ['resample_box', 'resample_nearest']
 
 _WIDE = frozenset({'int32', 'uint32', 'int64', 'uint64', 'float64'})  # more digits than float32
 _SHIFT = 8  # FRACTIONS is 2 to the power of it
-_MOST_TAPS = 1 << 22  # source pixels that are weighted at a time
+_TILE_SOURCE_PX = 512  # side of what is averaged at a time
 _EXACT_SIZE = (1 << 11) - 1  # up to here, coordinates of 1/256 pixel are exact in float32
 
 
@@ -48,29 +51,30 @@ def resample_box(
     cols = positions.cols - np.int32(left * FRACTIONS)
     rows = positions.rows - np.int32(top * FRACTIONS)
     finer = positions.widths is None and positions.heights is None
-    everywhere = _all_within(cols, width) and _all_within(rows, height)
+    first_row, last_row, first_col, last_col = positions.extent
+    spans = (
+        (first_row - top * FRACTIONS, last_row - top * FRACTIONS),
+        (first_col - left * FRACTIONS, last_col - left * FRACTIONS),
+    )
+    everywhere = all(
+        low >= 0 and high < length * FRACTIONS
+        for (low, high), length in zip(spans, (height, width), strict=True)
+    )
     if finer and everywhere and valid is None and _is_fast(pixels):
-        return _bilinear(pixels, cols, rows), None
-    sums = _weighted_sums(pixels, valid, cols, rows, positions)
-    weights = sums[..., -1:]
-    if everywhere and valid is None:
-        shown = None
-    elif finer:
-        shown = torch.from_numpy(_within(cols, width) & _within(rows, height))
-        if valid is not None:
-            shown &= torch.from_numpy(_nearest(valid, cols, rows))
-    else:
-        shown = torch.from_numpy(_within(cols, width) & _within(rows, height)) & (
-            weights[..., 0] > 0
+        return _bilinear(pixels, cols, rows, spans), None
+    boxes = _Boxes(cols, rows, positions.widths, positions.heights)
+    image = np.empty((len(pixels), *cols.shape), pixels.dtype)
+    shown = np.empty(cols.shape, bool)
+    for tile in boxes.tiles():
+        part = boxes.part(tile)
+        touched = part.touched(height, width)
+        image[:, *tile], shown[tile] = _averages(
+            pixels[:, *touched],
+            None if valid is None else valid[touched],
+            part.counted_from(touched),
+            finer=finer,
         )
-    averages = sums[..., :-1].div_(weights).permute(2, 0, 1)
-    if shown is not None:
-        averages = torch.where(shown, averages, 0)
-    if pixels.dtype.kind in 'iu':
-        averages = averages.round()
-    image = np.empty(averages.shape, pixels.dtype)
-    np.copyto(image, averages.numpy(), casting='unsafe')
-    return image, None if shown is None or bool(shown.all()) else shown.numpy()
+    return image, None if shown.all() else shown
 
 
 def resample_nearest(
@@ -111,10 +115,6 @@ def _within(places: Int32[np.ndarray, 'h w'], length: int) -> Bool[np.ndarray, '
     return inside
 
 
-def _all_within(places: Int32[np.ndarray, 'h w'], length: int) -> bool:
-    return bool(places.min() >= 0 and places.max() < length * FRACTIONS)
-
-
 def _is_fast(pixels: Shaped[np.ndarray, 'c a b']) -> bool:
     """Whether float32 holds every weighted sum of these pixels exactly."""
     return pixels.dtype == np.uint8 and max(pixels.shape[1:]) <= _EXACT_SIZE
@@ -124,6 +124,7 @@ def _bilinear(
     pixels: Shaped[np.ndarray, 'c a b'],
     cols: Int32[np.ndarray, 'h w'],
     rows: Int32[np.ndarray, 'h w'],
+    spans: tuple[tuple[int, int], tuple[int, int]],
 ) -> Shaped[np.ndarray, 'c h w']:
     """Averages over boxes of one pixel, for whole blocks of bytes, by torch's kernel.
 
@@ -139,9 +140,11 @@ def _bilinear(
     square[0, :, :height, width] = 0
     flow = torch.empty((1, *cols.shape, 2))
     half = FRACTIONS // 2
-    for axis, (places, length) in enumerate(((cols, width), (rows, height))):
+    for axis, (places, span, length) in enumerate(
+        ((cols, spans[1], width), (rows, spans[0], height))
+    ):
         flow[0, ..., axis] = torch.from_numpy(places)
-        if places.min() < half or places.max() > length * FRACTIONS - half:
+        if span[0] < half or span[1] > length * FRACTIONS - half:
             # Beyond the centres of the border pixels, these are the only ones with weight.
             flow[0, ..., axis].clamp_(half, length * FRACTIONS - half)
     flow *= 2 / (FRACTIONS * side)
@@ -151,42 +154,108 @@ def _bilinear(
     return result
 
 
-def _weighted_sums(
+@dataclass(frozen=True, slots=True)
+class _Boxes:
+    """The boxes of pixels in a block of the source, in `FRACTIONS` of its pixels."""
+
+    cols: Int32[np.ndarray, 'h w']
+    rows: Int32[np.ndarray, 'h w']
+    widths: Int32[np.ndarray, 'h w'] | None
+    heights: Int32[np.ndarray, 'h w'] | None
+
+    def tiles(self) -> Iterator[tuple[slice, slice]]:
+        """Parts whose share of the source stays in the processor's cache."""
+        sides = [plane.max() for plane in (self.widths, self.heights) if plane is not None]
+        side = max(_TILE_SOURCE_PX * FRACTIONS // max([FRACTIONS, *sides]), 1)
+        height, width = self.cols.shape
+        for row in range(0, height, side):
+            for col in range(0, width, side):
+                yield slice(row, row + side), slice(col, col + side)
+
+    def part(self, tile: tuple[slice, slice]) -> '_Boxes':
+        """Those of some pixels."""
+        planes = (self.cols, self.rows, self.widths, self.heights)
+        return _Boxes(*(None if plane is None else plane[tile] for plane in planes))  # type: ignore[arg-type]  # the first two are arrays
+
+    def touched(self, height: int, width: int) -> tuple[slice, slice]:
+        """The rows and columns of a block of that size that they touch, at least one of each."""
+        found = []
+        for places, sides, length in (
+            (self.rows, self.heights, height),
+            (self.cols, self.widths, width),
+        ):
+            half = (FRACTIONS if sides is None else int(sides.max())) // 2 + 1
+            low = min(max((int(places.min()) - half) // FRACTIONS, 0), length - 1)
+            high = (int(places.max()) + half) // FRACTIONS + 1
+            found.append(slice(low, min(max(high, low + 1), length)))
+        return found[0], found[1]
+
+    def counted_from(self, block: tuple[slice, slice]) -> '_Boxes':
+        """The same boxes, with places counted from the corner of a part of the block."""
+        return _Boxes(
+            self.cols - np.int32(block[1].start * FRACTIONS),
+            self.rows - np.int32(block[0].start * FRACTIONS),
+            self.widths,
+            self.heights,
+        )
+
+
+def _averages(
     pixels: Shaped[np.ndarray, 'c a b'],
     valid: Bool[np.ndarray, 'a b'] | None,
-    cols: Int32[np.ndarray, 'h w'],
-    rows: Int32[np.ndarray, 'h w'],
-    positions: Positions,
+    boxes: _Boxes,
+    *,
+    finer: bool,
+) -> tuple[Shaped[np.ndarray, 'c h w'], Bool[np.ndarray, 'h w']]:
+    """Averages over boxes, and which of them hold data."""
+    sums = _weighted_sums(pixels, valid, boxes)
+    weights = sums[..., -1:]
+    shown = _within(boxes.cols, pixels.shape[2]) & _within(boxes.rows, pixels.shape[1])
+    if not finer:
+        shown &= weights[..., 0].numpy() > 0
+    elif valid is not None:
+        shown &= _nearest(valid, boxes.cols, boxes.rows)
+    averages = sums[..., :-1].div_(weights)
+    if pixels.dtype.kind in 'iu':
+        averages = averages.round_()
+    if not shown.all():
+        averages[torch.from_numpy(~shown)] = 0
+    return averages.permute(2, 0, 1).numpy().astype(pixels.dtype), shown
+
+
+def _weighted_sums(
+    pixels: Shaped[np.ndarray, 'c a b'], valid: Bool[np.ndarray, 'a b'] | None, boxes: _Boxes
 ) -> Float[torch.Tensor, 'h w d']:
     """Sums over boxes, in source pixels: of each band, and, last, of the pixels with data."""
     channels, height, width = pixels.shape
     kind = torch.float64 if pixels.dtype.name in _WIDE else torch.float32
     # One row per source pixel: its values, and whether it holds data.
-    table = torch.ones((height, width, channels + 1), dtype=kind)
-    table[..., :channels] = torch.from_numpy(
-        pixels.astype(_plain(pixels.dtype), copy=False)
-    ).permute(1, 2, 0)
-    if valid is not None:
+    table = torch.empty((height, width, channels + 1), dtype=kind)
+    plain = _plain(pixels.dtype)
+    for channel, band in enumerate(pixels):
+        table[..., channel] = torch.from_numpy(band.astype(plain, copy=False))
+    if valid is None:
+        table[..., channels] = 1
+    else:
+        table[..., channels] = torch.from_numpy(valid)
         table[torch.from_numpy(~valid)] = 0
-    table = table.reshape(height * width, channels + 1)
-    sums = torch.empty((cols.size, channels + 1), dtype=kind)
     axes = [
-        _Axis(rows.reshape(-1), positions.heights, height),
-        _Axis(cols.reshape(-1), positions.widths, width),
+        _Axis(boxes.rows.reshape(-1), boxes.heights, height),
+        _Axis(boxes.cols.reshape(-1), boxes.widths, width),
     ]
-    step = max(_MOST_TAPS // (axes[0].taps * axes[1].taps), 1)
     inner = torch.arange(axes[0].taps, dtype=torch.int32)[:, None] * width + torch.arange(
         axes[1].taps, dtype=torch.int32
     )
-    for start in range(0, cols.size, step):
-        part = slice(start, start + step)
-        (first_rows, row_weights), (first_cols, col_weights) = (axis.boxes(part) for axis in axes)
-        indexes = (first_rows * width + first_cols)[:, None] + inner.reshape(-1)
-        weights = (row_weights[:, :, None] * col_weights[:, None, :]).reshape(indexes.shape)
-        sums[part] = F.embedding_bag(
-            indexes, table, mode='sum', per_sample_weights=weights.to(kind)
-        )
-    return sums.reshape(*cols.shape, channels + 1)
+    (first_rows, row_weights), (first_cols, col_weights) = (axis.boxes() for axis in axes)
+    indexes = (first_rows * width + first_cols)[:, None] + inner.reshape(-1)
+    weights = (row_weights[:, :, None] * col_weights[:, None, :]).reshape(indexes.shape)
+    sums = F.embedding_bag(
+        indexes,
+        table.reshape(height * width, channels + 1),
+        mode='sum',
+        per_sample_weights=weights.to(kind),
+    )
+    return sums.reshape(*boxes.cols.shape, channels + 1)
 
 
 class _Axis:
@@ -201,11 +270,11 @@ class _Axis:
         widest = FRACTIONS if sides is None else int(sides.max())
         self.taps = min(-(-widest // FRACTIONS) + 1, length)
 
-    def boxes(self, part: slice) -> tuple[Int32[torch.Tensor, ' n'], Float[torch.Tensor, 'n t']]:
+    def boxes(self) -> tuple[Int32[torch.Tensor, ' n'], Float[torch.Tensor, 'n t']]:
         """First source pixels of the boxes, and how much of each pixel from there lies within."""
-        places = self._places[part]
-        sides = FRACTIONS if self._sides is None else self._sides[part]
-        half = FRACTIONS // 2 if self._sides is None else self._sides[part] // 2
+        places = self._places
+        sides = FRACTIONS if self._sides is None else self._sides
+        half = FRACTIONS // 2 if self._sides is None else self._sides // 2
         low = places - half
         first = (low >> _SHIFT).clamp_(0, self._length - self.taps)
         start = (low - (first << _SHIFT)).float().div_(FRACTIONS)
