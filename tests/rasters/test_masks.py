@@ -13,6 +13,7 @@ from crossearth.datasets import SceneDataset, read_scene
 from crossearth.errors import LabelError
 from crossearth.geometry import Window
 from crossearth.labels import ISPRS
+from crossearth.rasters import Mask, RasterReader
 
 type Write = Callable[..., Path]
 HEIGHT, WIDTH = 120, 150
@@ -104,3 +105,26 @@ def test_a_mask_of_the_same_pixels_is_read_pixel_by_pixel(write_raster: Write) -
     scene = read_scene(image, write_raster('m.tif', IDS[None], transform=shifted))
     assert scene.labels is not None
     assert scene.labels.on_image  # type: ignore[union-attr]  # a mask, not vectors
+
+
+def test_a_mask_that_is_far_finer_is_read_in_pieces(
+    write_raster: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coarse = PLACE @ Affine.scale(10)
+    image = write_raster('a.tif', IMAGE[:, ::10, ::10], transform=coarse)
+    mask = write_raster('m.tif', IDS[None])
+    expected = labels_of(image, mask)
+    np.testing.assert_array_equal(expected, IDS[5::10, 5::10])
+
+    read: list[Window] = []
+    real = RasterReader._raw_mask
+
+    def spy(self: RasterReader, labels: Mask, window: Window, *, coloured: bool) -> np.ndarray:
+        read.append(window)
+        return real(self, labels, window, coloured=coloured)
+
+    monkeypatch.setattr(RasterReader, '_raw_mask', spy)
+    monkeypatch.setattr('crossearth.rasters.reading._MOST_MASK_PX', 900)
+    np.testing.assert_array_equal(labels_of(image, mask), expected)
+    assert len(read) > 1
+    assert max(window.height * window.width for window in read) <= 900

@@ -14,7 +14,7 @@ from crossearth.errors import ConfigError
 from crossearth.geometry import Window
 from crossearth.inference import predict_scene
 from crossearth.labels import ISPRS
-from crossearth.rasters import RasterReader, describe_raster, resampled
+from crossearth.rasters import Raster, RasterReader, describe_raster, resampled
 
 type Write = Callable[..., Path]
 HEIGHT, WIDTH = 60, 80
@@ -87,6 +87,29 @@ def test_holes_do_not_spread_when_a_scene_is_resampled(write_raster: Write) -> N
         assert (image[:, ~shown] == 0).all()
         hidden = (~shown[2:-2, 2:-2]).sum() * gsd_m**2
         assert hidden <= 25 * 1.2  # square metres: a larger pixel that touches data holds data
+
+
+def test_pixels_that_become_far_larger_are_read_in_pieces(
+    write_raster: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raster = describe_raster(write_raster('a.tif', noise(3)))
+    view = resampled(raster, 4)  # of 8 by 8 pixels
+    window = Window(0, 0, 0, view.height, view.width)
+    expected, shown = RasterReader().read(view, window)
+
+    read: list[Window] = []
+    real = RasterReader._block
+
+    def spy(self: RasterReader, native: Raster, block: Window) -> object:
+        read.append(block)
+        return real(self, native, block)
+
+    monkeypatch.setattr(RasterReader, '_block', spy)
+    monkeypatch.setattr('crossearth.rasters.reading._MOST_SOURCE_VALUES', 1600)  # 400 of each band
+    pixels, known = RasterReader().read(view, window)
+    np.testing.assert_array_equal(pixels, expected)
+    np.testing.assert_array_equal(known, shown)
+    assert max(block.height * block.width for block in read) < 3 * 400  # and a rim
 
 
 def test_pixels_without_data_have_the_value_that_becomes_black(write_raster: Write) -> None:
