@@ -358,11 +358,12 @@ def _valid(
     if pixels.dtype.kind == 'f':
         shown.append(np.isfinite(pixels).all(axis=0))
     might_measure = []
-    for band, nodata in zip(pixels, raster.nodata, strict=True):
+    for band, nodata, dtype in zip(pixels, raster.nodata, raster.dtypes, strict=True):
         if nodata is None or np.isnan(nodata):  # NaN is looked for anyway
             continue
-        held = band != _as_stored(nodata, band.dtype)
-        if nodata != 0 and band.dtype.kind in 'if':
+        kind = np.dtype(dtype)  # of the band: pixels have a type that holds all bands
+        held = band != _as_stored(nodata, kind)
+        if nodata != 0 and kind.kind in 'if':
             shown.append(held)
         else:
             might_measure.append(held)
@@ -370,8 +371,7 @@ def _valid(
         shown.append(np.logical_or.reduce(might_measure))
     if raster.alpha is not None:
         shown.append(handle.read(raster.alpha, window=place) > 0)
-    if raster.masked:
-        shown.append(handle.read_masks(raster.bands[0], window=place) > 0)
+    shown += [handle.read_masks(band, window=place) > 0 for band in raster.masks]
     if not shown:
         return None
     valid: Bool[np.ndarray, 'h w'] = np.logical_and.reduce(shown)

@@ -75,6 +75,55 @@ def test_each_band_has_its_own_nodata(write_raster: Write, tmp_path: Path) -> No
     np.testing.assert_array_equal(shown_of(vrt), expected)
 
 
+def test_each_band_may_have_its_own_mask(write_raster: Write, tmp_path: Path) -> None:
+    masks = np.full((2, HEIGHT, WIDTH), 255, np.uint8)
+    masks[0, :5], masks[1, :, -5:] = 0, 0
+    write_raster('a.tif', noise(2))
+    write_raster('m.tif', masks)
+    bands = ''.join(
+        f'<VRTRasterBand dataType="Byte" band="{i}">{_source("a.tif", i)}<MaskBand>'
+        f'<VRTRasterBand dataType="Byte">{_source("m.tif", i)}</VRTRasterBand></MaskBand>'
+        '</VRTRasterBand>'
+        for i in (1, 2)
+    )
+    vrt = tmp_path / 'b.vrt'
+    vrt.write_text(f'<VRTDataset rasterXSize="{WIDTH}" rasterYSize="{HEIGHT}">{bands}</VRTDataset>')
+    np.testing.assert_array_equal(shown_of(vrt), (masks > 0).all(axis=0))
+    _, shown = RasterReader().read(describe_raster(vrt, bands=(2,)), WHOLE)
+    np.testing.assert_array_equal(shown, masks[1] > 0)
+
+
+def test_bands_of_several_types_each_keep_their_own_rule(
+    write_raster: Write, tmp_path: Path
+) -> None:
+    floats, counts, bytes_ = noise(1, 'float32'), noise(1, 'int32'), noise(1)
+    floats[0, :5] = -9999.9  # which float32 rounds, and float64 does not
+    bytes_[0, -5:] = 255  # saturated, perhaps
+    for name, pixels in (('f', floats), ('i', counts), ('u', bytes_)):
+        write_raster(f'{name}.tif', pixels)
+    bands = (
+        f'<VRTRasterBand dataType="Float32" band="1"><NoDataValue>-9999.9</NoDataValue>'
+        f'{_source("f.tif", 1)}</VRTRasterBand>'
+        f'<VRTRasterBand dataType="Int32" band="2">{_source("i.tif", 1)}</VRTRasterBand>'
+        f'<VRTRasterBand dataType="Byte" band="3"><NoDataValue>255</NoDataValue>'
+        f'{_source("u.tif", 1)}</VRTRasterBand>'
+    )
+    vrt = tmp_path / 'b.vrt'
+    vrt.write_text(f'<VRTDataset rasterXSize="{WIDTH}" rasterYSize="{HEIGHT}">{bands}</VRTDataset>')
+    pixels, shown = RasterReader().read(describe_raster(vrt), WHOLE)
+    assert pixels.dtype == np.float64
+    assert shown is not None
+    assert not shown[:5].any()
+    assert shown[5:].all()
+
+
+def _source(name: str, band: int) -> str:
+    return (
+        f'<SimpleSource><SourceFilename relativeToVRT="1">{name}</SourceFilename>'
+        f'<SourceBand>{band}</SourceBand></SimpleSource>'
+    )
+
+
 def test_holes_do_not_spread_when_a_scene_is_resampled(write_raster: Write) -> None:
     pixels = noise(3, 'float32') + 1000
     pixels[1, 20:30, 20:30] = -9999
