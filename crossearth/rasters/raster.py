@@ -131,8 +131,8 @@ def describe_raster(
     dtypes = tuple(header.dtypes[band - 1] for band in chosen)
     if any(kind.startswith('complex') for kind in dtypes):
         raise SceneError(
-            f'{name}: expected real values, got {", ".join(sorted(set(dtypes)))}: write the amplitude '
-            'or another real quantity first'
+            f'{name}: expected real values, got {", ".join(sorted(set(dtypes)))}: write the '
+            'amplitude or another real quantity first'
         )
     place = _placed(header.georeference, crs)
     return Raster(

@@ -36,6 +36,42 @@ def test_a_mask_thirty_metres_east_is_read_thirty_metres_east(write_raster: Writ
     np.testing.assert_array_equal(ids[:, 60:], IDS[:, :-60])
 
 
+@pytest.mark.parametrize('crs', [None, 'EPSG:32633'])
+def test_a_transform_without_a_crs_counts_in_that_of_the_image(
+    write_raster: Write, crs: str | None
+) -> None:
+    """World files name no CRS: the image's is in its file, or an argument."""
+    image = write_raster('a.tif', IMAGE) if crs is None else world(write_raster, 'a', IMAGE, PLACE)
+    shifted = world(write_raster, 'm', IDS[None], PLACE @ Affine.translation(60, 0))
+    ids = SceneDataset([read_scene(image, shifted, crs=crs)], ISPRS)[0]['mask'].numpy()
+    assert (ids[:, :60] == 255).all()
+    np.testing.assert_array_equal(ids[:, 60:], IDS[:, :-60])
+
+    half = world(write_raster, 'h', IDS[None], PLACE @ Affine.translation(0.5, 0.5))
+    ids = SceneDataset([read_scene(image, half, crs=crs)], ISPRS)[0]['mask'].numpy()
+    np.testing.assert_array_equal(ids, IDS)
+
+
+def test_masks_that_lie_elsewhere_are_refused_where_nothing_names_a_crs(
+    write_raster: Write,
+) -> None:
+    image = world(write_raster, 'a', IMAGE, PLACE)
+    shifted = world(write_raster, 'm', IDS[None], PLACE @ Affine.translation(60, 0))
+    with pytest.raises(LabelError, match=r'm\.tif: .* 60\.0 pixels from its image .*crs='):
+        read_scene(image, shifted)
+    scene = read_scene(image, world(write_raster, 's', IDS[None], PLACE))
+    np.testing.assert_array_equal(SceneDataset([scene], ISPRS)[0]['mask'].numpy(), IDS)
+
+
+def world(write_raster: Write, stem: str, pixels: np.ndarray, place: Affine) -> Path:
+    """A file that a world file places, without a CRS."""
+    path = write_raster(f'{stem}.tif', pixels, crs=None)
+    centre = place @ Affine.translation(0.5, 0.5)
+    numbers = (getattr(centre, letter) for letter in 'adbecf')
+    path.with_suffix('.tfw').write_text('\n'.join(f'{number:.10f}' for number in numbers))
+    return path
+
+
 def test_a_mask_of_another_resolution_and_extent_falls_on_its_pixels(write_raster: Write) -> None:
     image = write_raster('a.tif', IMAGE)
     coarse = IDS[5::10, 5::10]  # one pixel per patch, 5 m wide
