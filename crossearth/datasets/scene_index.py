@@ -176,6 +176,12 @@ class SceneIndex:
 def _named(table: gpd.GeoDataFrame, before: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
     """A copy of a table with the columns of the index."""
     names = list(before.columns)
+    if not len(before):
+        raise ConfigError(
+            'no scene is georeferenced by a transform, so the index has no rows and cannot be '
+            'split by place or time: split the list of scenes, or, for scenes with ground control '
+            'points or rational polynomials, open the dataset with gsd_m'
+        )
     if list(table.columns) == [*range(len(names)), 'geometry']:
         # torchgeo's random_grid_cell_assignment loses the names of all columns
         table = table.rename(columns=dict(enumerate(names[:-1]))).drop(columns=len(names) - 1)

@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,12 @@ from crossearth.rasters.world_file import find_world_file, read_world_file
 
 __all__ = ['Header', 'HeaderCache', 'cache_folder', 'read_header']
 
-_VERSION = 3
+_VERSION = 4
 _WORTH_KEEPING = 500  # headers; fewer are read again faster than anybody notices
-_ASIDE = ('dtypes', 'nodata', 'colours', 'names')
+_ASIDE = ('dtypes', 'nodata', 'colours', 'names', 'masks')
+# What GDAL reads of a header from files next to it, apart from world files.
+_AFTER_NAME = ('.aux.xml', '.msk')
+_AFTER_STEM = ('.RPB', '.rpb', '_RPC.TXT', '_rpc.txt', '.hdr', '.HDR', '.tab', '.TAB')
 
 type Stamp = list[int]
 
@@ -39,7 +43,7 @@ class Header:
         nodata: Value of pixels without data of each band; None where the file names none.
         colours: What the file calls each band: `'red'`, `'alpha'`, `'palette'`, `'undefined'`, ….
         names: Description of each band, empty without.
-        masked: Whether masks that are stored next to the bands say where there are data.
+        masks: What mask is stored next to each band: `'shared'` by all of them, `'own'`, or none.
         georeference: What ties it to the ground.
     """
 
@@ -49,7 +53,7 @@ class Header:
     nodata: tuple[float | None, ...]
     colours: tuple[str, ...]
     names: tuple[str, ...]
-    masked: bool
+    masks: tuple[str, ...]
     georeference: Georeference
 
     @property
@@ -69,7 +73,7 @@ class Header:
 
         place = self.georeference
         return [
-            self.height, self.width, self.masked, *(getattr(self, name) for name in _ASIDE),
+            self.height, self.width, *(getattr(self, name) for name in _ASIDE),
             number(place.crs_wkt), tuple(place.transform)[:6], place.gcps,
             number(place.gcps_crs_wkt), None if place.rpcs is None else place.rpcs.to_gdal(),
             place.pixel_is_point,
@@ -84,7 +88,7 @@ class Header:
             ValueError: The same.
             IndexError: The same.
         """
-        height, width, masked, *lists, crs, transform, gcps, gcps_crs, rpcs, point = stored
+        height, width, *lists, crs, transform, gcps, gcps_crs, rpcs, point = stored
         place = Georeference(
             crs_wkt=None if crs is None else wkts[crs],
             transform=Affine(*transform),
@@ -94,7 +98,7 @@ class Header:
             pixel_is_point=point,
         )
         aside = {name: tuple(values) for name, values in zip(_ASIDE, lists, strict=True)}
-        return cls(height=height, width=width, masked=masked, georeference=place, **aside)
+        return cls(height=height, width=width, georeference=place, **aside)
 
 
 def read_header(path: str | os.PathLike[str], *, beside: frozenset[str] | None = None) -> Header:
@@ -126,11 +130,6 @@ def read_header(path: str | os.PathLike[str], *, beside: frozenset[str] | None =
 
 def _header_of(source: rasterio.DatasetReader) -> Header:
     colours = tuple(role.name for role in source.colorinterp)
-    flags = [
-        flag
-        for flag, colour in zip(source.mask_flag_enums, colours, strict=True)
-        if colour != 'alpha'
-    ]
     return Header(
         height=source.height,
         width=source.width,
@@ -138,10 +137,18 @@ def _header_of(source: rasterio.DatasetReader) -> Header:
         nodata=tuple(source.nodatavals),
         colours=colours,
         names=tuple(name or '' for name in source.descriptions),
-        # A mask that is neither an alpha band nor a value is stored next to the pixels.
-        masked=any(MaskFlags.per_dataset in flag and MaskFlags.alpha not in flag for flag in flags),
+        masks=tuple(map(_mask_of, source.mask_flag_enums, colours)),
         georeference=Georeference.of(source),
     )
+
+
+def _mask_of(flags: Sequence[MaskFlags], colour: str) -> str:
+    """A mask that is neither an alpha band nor a value is stored next to the pixels."""
+    if colour == 'alpha' or MaskFlags.alpha in flags:
+        return ''
+    if MaskFlags.per_dataset in flags:
+        return 'shared'
+    return '' if flags else 'own'
 
 
 def _names_in(name: str) -> frozenset[str]:
@@ -252,9 +259,10 @@ class HeaderCache:
     def _stamp(self, name: str) -> Stamp | None:
         """What changes with a file, with what GDAL stores next to it, and with its world file."""
         names = self._names_beside(name)
+        stem = os.path.splitext(name)[0]  # noqa: PTH122  # see _names_in
+        beside = [*(name + end for end in _AFTER_NAME), *(stem + end for end in _AFTER_STEM)]
+        files = [name, *(file for file in beside if os.path.basename(file) in names)]  # noqa: PTH119  # see _names_in
         world = find_world_file(name, names)
-        aux = f'{name}.aux.xml'
-        files = [name, *([aux] if os.path.basename(aux) in names else [])]  # noqa: PTH119  # see _names_in
         stamp = []
         try:
             for file in files if world is None else [*files, os.fspath(world)]:

@@ -1,5 +1,6 @@
 """Mask files, and where they lie on their images."""
 
+import dataclasses
 import os
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ from crossearth.rasters.raster import Raster
 __all__ = ['Mask', 'describe_mask']
 
 _SAME_PX = 0.05  # masks this close to their image's pixels are read pixel by pixel
+_ROUGHLY_SAME_PX = 1.0  # world files of one grid differ by half a pixel: corners, or centres
 _EDGE_POINTS = 5
 
 
@@ -65,7 +67,9 @@ def describe_mask(
     """The mask of an image, from its header.
 
     A mask that has a georeference lies where that says, whatever its resolution, offset and CRS.
-    Masks without one lie pixel on pixel, and so do those of images without one.
+    Masks without one lie pixel on pixel, and so do those of images without one. A transform that
+    names no CRS, as that of a world file, counts in the CRS of the image; if it is within a pixel
+    of the image's, the mask lies pixel on pixel.
 
     Args:
         path: Path of the mask.
@@ -81,6 +85,10 @@ def describe_mask(
     header = read_header(name) if cache is None else cache.get(name)
     place, size = header.georeference, (header.height, header.width)
     same_size = size == (raster.height, raster.width)
+    near_px = _SAME_PX
+    if place.tie is None and place.has_transform and raster.georeference.tie == 'transform':
+        place = dataclasses.replace(place, crs_wkt=raster.georeference.crs_wkt)
+        near_px = _ROUGHLY_SAME_PX
     if place.tie is None or raster.georeference.tie is None:
         if not same_size:
             raise LabelError(
@@ -89,6 +97,7 @@ def describe_mask(
                 f'{"the mask" if place.tie is None else "the image"} has no georeference to place '
                 'it by: pair each image with the mask that was drawn on it'
             )
+        _check_offset(name, place, raster)
         return Mask(name, *size, place, on_image=True)
     if same_size and place == raster.georeference:
         return Mask(name, *size, place, on_image=True)
@@ -100,7 +109,7 @@ def describe_mask(
         raise LabelError(
             f'{name}: cannot be placed on its image {raster.path} ({error}): export both in one CRS'
         ) from error
-    if same_size and np.nanmax(np.hypot(at_cols - cols, at_rows - rows)) < _SAME_PX:
+    if same_size and np.nanmax(np.hypot(at_cols - cols, at_rows - rows)) < near_px:
         return Mask(name, *size, place, on_image=True)
     known = np.isfinite(at_cols) & np.isfinite(at_rows)
     if not known.any() or (
@@ -115,6 +124,22 @@ def describe_mask(
             'image with a mask of the same place'
         )
     return mask
+
+
+def _check_offset(name: str, place: Georeference, raster: Raster) -> None:
+    """Refuse a mask whose transform differs from its image's, where a CRS is missing."""
+    image = raster.georeference
+    if not (place.has_transform and image.has_transform):
+        return
+    cols, rows = _grid_of(raster)
+    at_cols, at_rows = apply_affine(~place.transform @ image.transform, cols, rows)
+    off_px = float(np.hypot(at_cols - cols, at_rows - rows).max())
+    if off_px >= _ROUGHLY_SAME_PX:
+        raise LabelError(
+            f'{name}: by its transform, the mask lies up to {off_px:.1f} pixels from its image '
+            f'{raster.path}, and the image has no CRS to place it by: pass the CRS of the images '
+            "(crs='EPSG:...'), or remove the transform of the mask if it is wrong"
+        )
 
 
 def _grid_of(raster: Raster) -> tuple[np.ndarray, np.ndarray]:

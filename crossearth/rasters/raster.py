@@ -31,9 +31,10 @@ class Raster:
         crs: CRS of the transform; None without georeferencing, coordinates are never invented.
         transform: `(col, row)` → `(x, y)` in the CRS, float64; the identity without georeferencing.
         bands: 1-based numbers of the bands to read, in the order in which samples have them.
-        dtype: Type of the pixels, by numpy's name.
+        dtypes: Type of each of `bands`, by numpy's name.
+        dtype: Type of the pixels, which holds those of all bands.
         nodata: Value of pixels without data, for each of `bands`; None where there is none.
-        masked: Whether a mask that is stored next to the bands says where there are data.
+        masks: 1-based bands whose masks, stored next to the bands, say where there are data.
         alpha: 1-based number of a band that says the same; None without.
         value_range: Values of black and white; None for those of the pixels' type.
         georeference: What ties the file to the ground, also where that is not a transform.
@@ -46,9 +47,10 @@ class Raster:
     crs: CRS | None
     transform: Affine
     bands: tuple[int, ...]
+    dtypes: tuple[str, ...]
     dtype: str
     nodata: tuple[float | None, ...]
-    masked: bool
+    masks: tuple[int, ...]
     alpha: int | None
     value_range: tuple[float, float] | None
     georeference: Georeference
@@ -126,11 +128,11 @@ def describe_raster(
         )
         hiding = header.alpha[0] if verdict else None
     chosen = _choose(name, header, bands, hiding)
-    dtypes = {header.dtypes[band - 1] for band in chosen}
+    dtypes = tuple(header.dtypes[band - 1] for band in chosen)
     if any(kind.startswith('complex') for kind in dtypes):
         raise SceneError(
-            f'{name}: expected real values, got {", ".join(sorted(dtypes))}: write the amplitude '
-            'or another real quantity first'
+            f'{name}: expected real values, got {", ".join(sorted(set(dtypes)))}: write the '
+            'amplitude or another real quantity first'
         )
     place = _placed(header.georeference, crs)
     return Raster(
@@ -140,9 +142,10 @@ def describe_raster(
         crs=place.crs,
         transform=place.transform,
         bands=chosen,
-        dtype=np.result_type(*dtypes).name,
+        dtypes=dtypes,
+        dtype=np.result_type(*set(dtypes)).name,
         nodata=tuple(header.nodata[band - 1] for band in chosen),
-        masked=header.masked,
+        masks=_masks_of(header, chosen),
         alpha=None if hiding in chosen else hiding,
         value_range=value_range,
         georeference=place,
@@ -175,6 +178,13 @@ def _choose(name: str, header: Header, bands: Bands | None, hiding: int | None) 
             f'{count}'
         )
     return chosen
+
+
+def _masks_of(header: Header, chosen: tuple[int, ...]) -> tuple[int, ...]:
+    """Bands whose masks count: one of those that share theirs, and the chosen with their own."""
+    own = [band for band in dict.fromkeys(chosen) if header.masks[band - 1] == 'own']
+    shared = [band for band, mask in enumerate(header.masks, start=1) if mask == 'shared'][:1]
+    return (*shared, *own)
 
 
 def _named(

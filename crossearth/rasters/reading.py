@@ -31,7 +31,8 @@ type Read = tuple[Shaped[np.ndarray, 'c h w'], Bool[np.ndarray, 'h w'] | None]
 type Lose = Callable[[Window], None]
 
 _PIECE_PX = 512  # resampled at a time, so that positions and weights stay in the cache
-_MOST_SOURCE_PX = 1 << 23
+_MOST_SOURCE_VALUES = 1 << 25  # read at a time to be resampled, where a pixel needs no more
+_MOST_MASK_PX = 1 << 23
 
 
 class RasterReader:
@@ -133,20 +134,37 @@ class RasterReader:
             padded = np.full((window.height, window.width), IGNORE_INDEX, np.uint8)
             padded[rows, cols] = ids
             return padded
-        ids = np.full((window.height, window.width), IGNORE_INDEX, np.uint8)
-        on_image = None if raster.native is None else self._positions(raster, raster.native, window)
-        positions = on_image if labels.on_image else self._mask_positions(raster, labels, window)
-        assert positions is not None
-        needed = _needed(positions, labels.height, labels.width)
-        if needed is not None:
-            known = positions.inside(labels.height, labels.width)
-            raw = self._raw_mask(labels, needed, coloured=coloured)
-            found = resample_nearest(decode(raw), positions, top=needed.row, left=needed.col)
-            ids = found if known is None else np.where(known, found, ids)
+        ids = self._nearest_labels(raster, labels, window, decode, coloured=coloured)
         outside = self._outside(raster, window)
         if outside is not None:
             ids[outside] = IGNORE_INDEX
         return ids
+
+    def _nearest_labels(
+        self, raster: Raster, mask: Mask, window: Window, decode: Decode, *, coloured: bool
+    ) -> UInt8[np.ndarray, 'h w']:
+        """Class ids of the pixels of a mask that are nearest to those of a window."""
+        if mask.on_image:
+            assert raster.native is not None
+            positions = self._positions(raster, raster.native, window)
+        else:
+            positions = self._mask_positions(raster, mask, window)
+        ids = np.full((window.height, window.width), IGNORE_INDEX, np.uint8)
+        needed = _needed(positions, mask.height, mask.width)
+        if needed is None:
+            return ids
+        if needed.height * needed.width > _MOST_MASK_PX and window.height * window.width > 1:
+            # Of a mask that is far finer, much lies between the pixels that are taken.
+            for rows, cols in _halves(window):
+                part = _part(window, rows, cols)
+                ids[rows, cols] = self._nearest_labels(
+                    raster, mask, part, decode, coloured=coloured
+                )
+            return ids
+        known = positions.inside(mask.height, mask.width)
+        raw = self._raw_mask(mask, needed, coloured=coloured)
+        found = resample_nearest(decode(raw), positions, top=needed.row, left=needed.col)
+        return found if known is None else np.where(known, found, ids)
 
     def block_hw(self, raster: Raster) -> tuple[int, int]:
         """Height and width of the largest block of a raster's file."""
@@ -339,11 +357,12 @@ def _valid(
     if pixels.dtype.kind == 'f':
         shown.append(np.isfinite(pixels).all(axis=0))
     might_measure = []
-    for band, nodata in zip(pixels, raster.nodata, strict=True):
+    for band, nodata, dtype in zip(pixels, raster.nodata, raster.dtypes, strict=True):
         if nodata is None or np.isnan(nodata):  # NaN is looked for anyway
             continue
-        held = band != _as_stored(nodata, band.dtype)
-        if nodata != 0 and band.dtype.kind in 'if':
+        kind = np.dtype(dtype)  # of the band: pixels have a type that holds all bands
+        held = band != _as_stored(nodata, kind)
+        if nodata != 0 and kind.kind in 'if':
             shown.append(held)
         else:
             might_measure.append(held)
@@ -351,8 +370,7 @@ def _valid(
         shown.append(np.logical_or.reduce(might_measure))
     if raster.alpha is not None:
         shown.append(handle.read(raster.alpha, window=place) > 0)
-    if raster.masked:
-        shown.append(handle.read_masks(raster.bands[0], window=place) > 0)
+    shown += [handle.read_masks(band, window=place) > 0 for band in raster.masks]
     if not shown:
         return None
     valid: Bool[np.ndarray, 'h w'] = np.logical_and.reduce(shown)
@@ -390,7 +408,8 @@ def _needed(positions: Positions, height: int, width: int) -> Window | None:
 def _pieces(raster: Raster, native: Raster, window: Window) -> list[Window]:
     """Parts of a window of a resampled raster that take source blocks of a bounded size."""
     source_px = native.height * native.width / (raster.height * raster.width)
-    side = int(min(max((_MOST_SOURCE_PX / max(source_px, 1)) ** 0.5, 16), _PIECE_PX))
+    most_px = _MOST_SOURCE_VALUES / (len(raster.bands) + 1)  # a weight goes with the bands
+    side = int(min(max((most_px / max(source_px, 1)) ** 0.5, 1), _PIECE_PX))
     if max(window.height, window.width) <= side:
         return [window]
     bottom, right = window.stop
@@ -398,6 +417,20 @@ def _pieces(raster: Raster, native: Raster, window: Window) -> list[Window]:
         Window(window.scene, row, col, min(side, bottom - row), min(side, right - col))
         for row in range(window.row, bottom, side)
         for col in range(window.col, right, side)
+    ]
+
+
+def _halves(window: Window) -> list[tuple[slice, slice]]:
+    """Rows and columns of the two parts of a window, cut across its longer side."""
+    height, width = window.height, window.width
+    if height >= width:
+        return [
+            (slice(0, height // 2), slice(0, width)),
+            (slice(height // 2, height), slice(0, width)),
+        ]
+    return [
+        (slice(0, height), slice(0, width // 2)),
+        (slice(0, height), slice(width // 2, width)),
     ]
 
 

@@ -7,6 +7,7 @@ import shapely
 import torch
 from affine import Affine
 from pyproj import CRS
+from rasterio.control import GroundControlPoint
 from torchgeo.datasets import (
     random_bbox_assignment,
     random_bbox_splitting,
@@ -280,3 +281,19 @@ def test_scenes_that_nobody_dated_were_taken_at_any_time(make):
     bounds = data[0]['bounds']
     assert bounds[6] == pd.Timestamp.min.timestamp()
     assert (data[:, :, '1999':'2001']['mask'] != 255).any()
+
+
+def test_scenes_with_control_points_are_split_once_they_are_resampled(write_raster):
+    points = [
+        GroundControlPoint(row=row, col=col, x=4e5 + col, y=58e5 - row)
+        for row in (0, HEIGHT)
+        for col in (0, WIDTH)
+    ]
+    pixels = np.ones((1, HEIGHT, WIDTH), np.uint8)
+    path = write_raster('g.tif', pixels, gcps=points, transform=None)
+    with pytest.raises(ConfigError, match=r'no scene is georeferenced by a transform.*gsd_m'):
+        random_grid_cell_assignment(SceneDataset([read_scene(path)], ISPRS), [0.5, 0.5])
+    parts = random_grid_cell_assignment(
+        SceneDataset([read_scene(path)], ISPRS, gsd_m=2.0), [0.5, 0.5], grid_size=2
+    )
+    assert [len(part) for part in parts] == [2, 2]

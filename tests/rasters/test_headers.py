@@ -109,6 +109,18 @@ def test_the_cache_lies_where_the_user_wants_it(monkeypatch, tmp_path):
     assert HeaderCache('a')._file.is_relative_to(tmp_path / 'own')
 
 
+def test_a_mask_that_comes_later_beside_a_file_is_seen(keep_all, write_raster, tmp_path):
+    write_raster('x/a.tif', PIXELS)
+    seen = FolderDataset(tmp_path / 'x', labels=ISPRS)
+    assert seen.scenes[0].raster.masks == ()
+    shown = np.full(PIXELS.shape[1:], 255, np.uint8)
+    shown[:4] = 0
+    with rasterio.open(write_raster('x/a.tif.msk', shown[None]), 'r+') as mask:
+        mask.update_tags(INTERNAL_MASK_FLAGS_1=2)  # one for all bands
+    seen = FolderDataset(tmp_path / 'x', labels=ISPRS)
+    assert (seen[0]['image'] == 0).all(dim=0).sum() == 4 * 24
+
+
 @pytest.mark.parametrize(
     ('image', 'world', 'found'),
     [

@@ -13,6 +13,7 @@ from crossearth.datasets import SceneDataset, read_scene
 from crossearth.errors import LabelError
 from crossearth.geometry import Window
 from crossearth.labels import ISPRS
+from crossearth.rasters import Mask, RasterReader
 
 type Write = Callable[..., Path]
 HEIGHT, WIDTH = 120, 150
@@ -33,6 +34,42 @@ def test_a_mask_thirty_metres_east_is_read_thirty_metres_east(write_raster: Writ
     ids = labels_of(image, mask)
     assert (ids[:, :60] == 255).all()
     np.testing.assert_array_equal(ids[:, 60:], IDS[:, :-60])
+
+
+@pytest.mark.parametrize('crs', [None, 'EPSG:32633'])
+def test_a_transform_without_a_crs_counts_in_that_of_the_image(
+    write_raster: Write, crs: str | None
+) -> None:
+    """World files name no CRS: the image's is in its file, or an argument."""
+    image = write_raster('a.tif', IMAGE) if crs is None else world(write_raster, 'a', IMAGE, PLACE)
+    shifted = world(write_raster, 'm', IDS[None], PLACE @ Affine.translation(60, 0))
+    ids = SceneDataset([read_scene(image, shifted, crs=crs)], ISPRS)[0]['mask'].numpy()
+    assert (ids[:, :60] == 255).all()
+    np.testing.assert_array_equal(ids[:, 60:], IDS[:, :-60])
+
+    half = world(write_raster, 'h', IDS[None], PLACE @ Affine.translation(0.5, 0.5))
+    ids = SceneDataset([read_scene(image, half, crs=crs)], ISPRS)[0]['mask'].numpy()
+    np.testing.assert_array_equal(ids, IDS)
+
+
+def test_masks_that_lie_elsewhere_are_refused_where_nothing_names_a_crs(
+    write_raster: Write,
+) -> None:
+    image = world(write_raster, 'a', IMAGE, PLACE)
+    shifted = world(write_raster, 'm', IDS[None], PLACE @ Affine.translation(60, 0))
+    with pytest.raises(LabelError, match=r'm\.tif: .* 60\.0 pixels from its image .*crs='):
+        read_scene(image, shifted)
+    scene = read_scene(image, world(write_raster, 's', IDS[None], PLACE))
+    np.testing.assert_array_equal(SceneDataset([scene], ISPRS)[0]['mask'].numpy(), IDS)
+
+
+def world(write_raster: Write, stem: str, pixels: np.ndarray, place: Affine) -> Path:
+    """A file that a world file places, without a CRS."""
+    path = write_raster(f'{stem}.tif', pixels, crs=None)
+    centre = place @ Affine.translation(0.5, 0.5)
+    numbers = (getattr(centre, letter) for letter in 'adbecf')
+    path.with_suffix('.tfw').write_text('\n'.join(f'{number:.10f}' for number in numbers))
+    return path
 
 
 def test_a_mask_of_another_resolution_and_extent_falls_on_its_pixels(write_raster: Write) -> None:
@@ -104,3 +141,26 @@ def test_a_mask_of_the_same_pixels_is_read_pixel_by_pixel(write_raster: Write) -
     scene = read_scene(image, write_raster('m.tif', IDS[None], transform=shifted))
     assert scene.labels is not None
     assert scene.labels.on_image  # type: ignore[union-attr]  # a mask, not vectors
+
+
+def test_a_mask_that_is_far_finer_is_read_in_pieces(
+    write_raster: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coarse = PLACE @ Affine.scale(10)
+    image = write_raster('a.tif', IMAGE[:, ::10, ::10], transform=coarse)
+    mask = write_raster('m.tif', IDS[None])
+    expected = labels_of(image, mask)
+    np.testing.assert_array_equal(expected, IDS[5::10, 5::10])
+
+    read: list[Window] = []
+    real = RasterReader._raw_mask
+
+    def spy(self: RasterReader, labels: Mask, window: Window, *, coloured: bool) -> np.ndarray:
+        read.append(window)
+        return real(self, labels, window, coloured=coloured)
+
+    monkeypatch.setattr(RasterReader, '_raw_mask', spy)
+    monkeypatch.setattr('crossearth.rasters.reading._MOST_MASK_PX', 900)
+    np.testing.assert_array_equal(labels_of(image, mask), expected)
+    assert len(read) > 1
+    assert max(window.height * window.width for window in read) <= 900

@@ -14,7 +14,7 @@ from crossearth.errors import ConfigError
 from crossearth.geometry import Window
 from crossearth.inference import predict_scene
 from crossearth.labels import ISPRS
-from crossearth.rasters import RasterReader, describe_raster, resampled
+from crossearth.rasters import Raster, RasterReader, describe_raster, resampled
 
 type Write = Callable[..., Path]
 HEIGHT, WIDTH = 60, 80
@@ -75,6 +75,55 @@ def test_each_band_has_its_own_nodata(write_raster: Write, tmp_path: Path) -> No
     np.testing.assert_array_equal(shown_of(vrt), expected)
 
 
+def test_each_band_may_have_its_own_mask(write_raster: Write, tmp_path: Path) -> None:
+    masks = np.full((2, HEIGHT, WIDTH), 255, np.uint8)
+    masks[0, :5], masks[1, :, -5:] = 0, 0
+    write_raster('a.tif', noise(2))
+    write_raster('m.tif', masks)
+    bands = ''.join(
+        f'<VRTRasterBand dataType="Byte" band="{i}">{_source("a.tif", i)}<MaskBand>'
+        f'<VRTRasterBand dataType="Byte">{_source("m.tif", i)}</VRTRasterBand></MaskBand>'
+        '</VRTRasterBand>'
+        for i in (1, 2)
+    )
+    vrt = tmp_path / 'b.vrt'
+    vrt.write_text(f'<VRTDataset rasterXSize="{WIDTH}" rasterYSize="{HEIGHT}">{bands}</VRTDataset>')
+    np.testing.assert_array_equal(shown_of(vrt), (masks > 0).all(axis=0))
+    _, shown = RasterReader().read(describe_raster(vrt, bands=(2,)), WHOLE)
+    np.testing.assert_array_equal(shown, masks[1] > 0)
+
+
+def test_bands_of_several_types_each_keep_their_own_rule(
+    write_raster: Write, tmp_path: Path
+) -> None:
+    floats, counts, bytes_ = noise(1, 'float32'), noise(1, 'int32'), noise(1)
+    floats[0, :5] = -9999.9  # which float32 rounds, and float64 does not
+    bytes_[0, -5:] = 255  # saturated, perhaps
+    for name, pixels in (('f', floats), ('i', counts), ('u', bytes_)):
+        write_raster(f'{name}.tif', pixels)
+    bands = (
+        f'<VRTRasterBand dataType="Float32" band="1"><NoDataValue>-9999.9</NoDataValue>'
+        f'{_source("f.tif", 1)}</VRTRasterBand>'
+        f'<VRTRasterBand dataType="Int32" band="2">{_source("i.tif", 1)}</VRTRasterBand>'
+        f'<VRTRasterBand dataType="Byte" band="3"><NoDataValue>255</NoDataValue>'
+        f'{_source("u.tif", 1)}</VRTRasterBand>'
+    )
+    vrt = tmp_path / 'b.vrt'
+    vrt.write_text(f'<VRTDataset rasterXSize="{WIDTH}" rasterYSize="{HEIGHT}">{bands}</VRTDataset>')
+    pixels, shown = RasterReader().read(describe_raster(vrt), WHOLE)
+    assert pixels.dtype == np.float64
+    assert shown is not None
+    assert not shown[:5].any()
+    assert shown[5:].all()
+
+
+def _source(name: str, band: int) -> str:
+    return (
+        f'<SimpleSource><SourceFilename relativeToVRT="1">{name}</SourceFilename>'
+        f'<SourceBand>{band}</SourceBand></SimpleSource>'
+    )
+
+
 def test_holes_do_not_spread_when_a_scene_is_resampled(write_raster: Write) -> None:
     pixels = noise(3, 'float32') + 1000
     pixels[1, 20:30, 20:30] = -9999
@@ -87,6 +136,29 @@ def test_holes_do_not_spread_when_a_scene_is_resampled(write_raster: Write) -> N
         assert (image[:, ~shown] == 0).all()
         hidden = (~shown[2:-2, 2:-2]).sum() * gsd_m**2
         assert hidden <= 25 * 1.2  # square metres: a larger pixel that touches data holds data
+
+
+def test_pixels_that_become_far_larger_are_read_in_pieces(
+    write_raster: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raster = describe_raster(write_raster('a.tif', noise(3)))
+    view = resampled(raster, 4)  # of 8 by 8 pixels
+    window = Window(0, 0, 0, view.height, view.width)
+    expected, shown = RasterReader().read(view, window)
+
+    read: list[Window] = []
+    real = RasterReader._block
+
+    def spy(self: RasterReader, native: Raster, block: Window) -> object:
+        read.append(block)
+        return real(self, native, block)
+
+    monkeypatch.setattr(RasterReader, '_block', spy)
+    monkeypatch.setattr('crossearth.rasters.reading._MOST_SOURCE_VALUES', 1600)  # 400 of each band
+    pixels, known = RasterReader().read(view, window)
+    np.testing.assert_array_equal(pixels, expected)
+    np.testing.assert_array_equal(known, shown)
+    assert max(block.height * block.width for block in read) < 3 * 400  # and a rim
 
 
 def test_pixels_without_data_have_the_value_that_becomes_black(write_raster: Write) -> None:
