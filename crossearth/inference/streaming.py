@@ -16,7 +16,7 @@ from torch import Tensor
 from crossearth.inference.background import Consumer, Producer
 from crossearth.inference.grid import Grid, Unit
 from crossearth.inference.network import Network
-from crossearth.inference.products import Product, render_rows
+from crossearth.inference.rendering import Product, render_rows
 from crossearth.inference.scene import OpenScene, RowBuffer
 from crossearth.inference.stitching import Stitcher
 from crossearth.inference.writer import BLOCK_PX, Layer

@@ -15,7 +15,7 @@ from rasterio.transform import Affine
 from torch import Tensor, nn
 
 from crossearth.errors import BandError, ConfigError, SceneError, SceneNotFoundError, ShapeError
-from crossearth.inference import predict_scene
+from crossearth.inference import Outputs, Running, View, Windows, predict_scene
 from crossearth.inference.grid import Grid
 from crossearth.labels import ISPRS
 from crossearth.radiometry import to_unit
@@ -111,10 +111,7 @@ def test_model_that_gives_back_its_image_is_stitched_into_the_scene(
         one_hot(6),
         write_scene(ids),
         tmp_path / 'map.tif',
-        tile_px=tile,
-        overlap=overlap,
-        blend=blend,
-        combine=combine,
+        windows=Windows(tile_px=tile, overlap=overlap, blend=blend, combine=combine),
     )
     np.testing.assert_array_equal(labels_of(made.path), ids[0])
 
@@ -175,10 +172,7 @@ def test_map_equals_brute_force_in_float64(
         exact_convolutions,
         write_scene(image),
         tmp_path / 'map.tif',
-        tile_px=tile,
-        stride_px=stride,
-        blend=blend,
-        combine=combine,
+        windows=Windows(tile_px=tile, stride_px=stride, blend=blend, combine=combine),
     )
     grid = Grid(height, width, tile_px=tile, stride_px=stride, blend=blend)
     with torch.inference_mode():
@@ -203,7 +197,7 @@ def test_georeferencing_equals_that_of_the_scene(
     ]
     for case in cases:
         scene = write_scene(random_ids(20, 30), **case)
-        made = predict_scene(one_hot(6), scene, tmp_path / 'map.tif', tile_px=16)
+        made = predict_scene(one_hot(6), scene, tmp_path / 'map.tif', windows=Windows(tile_px=16))
         with rasterio.open(scene) as before, rasterio.open(made.path) as after:
             assert after.crs == before.crs
             assert after.transform == before.transform
@@ -215,7 +209,7 @@ def test_custom_geostationary_crs_survives(
 ) -> None:
     crs = '+proj=geos +h=35785831 +lon_0=9.5 +sweep=y +ellps=WGS84'
     scene = write_scene(random_ids(20, 30), crs=crs, transform=Affine(3000, 0, -4e5, 0, -3000, 4e6))
-    made = predict_scene(one_hot(6), scene, tmp_path / 'map.tif', tile_px=16)
+    made = predict_scene(one_hot(6), scene, tmp_path / 'map.tif', windows=Windows(tile_px=16))
     with rasterio.open(scene) as before, rasterio.open(made.path) as after:
         assert after.crs == before.crs
         assert after.transform == before.transform
@@ -230,7 +224,7 @@ def test_ground_control_points_and_rational_polynomials_are_copied(
         for col in (0, 15, 30.5)
     ]
     scene = write_scene(random_ids(20, 30), 'g.tif', transform=None, gcps=gcps, crs='EPSG:4326')
-    made = predict_scene(one_hot(6), scene, tmp_path / 'map.tif', tile_px=16)
+    made = predict_scene(one_hot(6), scene, tmp_path / 'map.tif', windows=Windows(tile_px=16))
     with rasterio.open(scene) as before, rasterio.open(made.path) as after:
         assert [point.asdict() for point in after.gcps[0]] == [
             point.asdict() for point in before.gcps[0]
@@ -246,7 +240,7 @@ def test_ground_control_points_and_rational_polynomials_are_copied(
         err_bias=1.5, err_rand=0.5,
     )  # fmt: skip
     scene = write_scene(random_ids(20, 30), 'r.tif', transform=None, crs=None, rpcs=rpcs)
-    made = predict_scene(one_hot(6), scene, tmp_path / 'map.tif', tile_px=16)
+    made = predict_scene(one_hot(6), scene, tmp_path / 'map.tif', windows=Windows(tile_px=16))
     with rasterio.open(scene) as before, rasterio.open(made.path) as after:
         assert after.rpcs == before.rpcs
         assert after.rpcs.line_off == 10
@@ -258,7 +252,7 @@ def test_area_or_point_is_kept_and_the_transform_does_not_move(
     scene = write_scene(random_ids(20, 30))
     with rasterio.open(scene, 'r+') as dataset:
         dataset.update_tags(AREA_OR_POINT='Point')
-    made = predict_scene(one_hot(6), scene, tmp_path / 'map.tif', tile_px=16)
+    made = predict_scene(one_hot(6), scene, tmp_path / 'map.tif', windows=Windows(tile_px=16))
     with rasterio.open(scene) as before, rasterio.open(made.path) as after:
         assert after.tags()['AREA_OR_POINT'] == before.tags()['AREA_OR_POINT'] == 'Point'
         assert after.transform == before.transform
@@ -280,8 +274,8 @@ def test_every_real_grid_goes_in_and_comes_out(real_data: Path, tmp_path: Path) 
                 brighter_or_darker,
                 file,
                 tmp_path / 'map.tif',
-                tile_px=256,
-                value_range=value_range,
+                windows=Windows(tile_px=256),
+                view=View(value_range=value_range),
             )
             with rasterio.open(made.path) as after:
                 assert after.crs == before.crs, file.name
@@ -318,7 +312,7 @@ def test_more_than_255_classes_are_written_in_16_bits(write_scene: Write, tmp_pa
     scene = write_scene(np.full((1, 5, 5), 9, np.uint8))
     with pytest.raises(ConfigError, match='nodata is 255, but the class ids are 0 to 299'):
         predict_scene(last_class, scene, tmp_path / 'map.tif')
-    made = predict_scene(last_class, scene, tmp_path / 'map.tif', nodata=65535)
+    made = predict_scene(last_class, scene, tmp_path / 'map.tif', outputs=Outputs(nodata=65535))
     assert labels_of(made.path).dtype == np.uint16
     assert (labels_of(made.path) == 299).all()
 
@@ -355,7 +349,7 @@ def test_nodata_of_values_masks_alpha_and_nan_comes_out_as_nodata(
         return torch.stack([images[:, 0], images[:, 1]], 1)
 
     for scene in (by_value, by_alpha, by_mask, by_nan):
-        made = predict_scene(model, scene, tmp_path / 'map.tif', tile_px=64)
+        made = predict_scene(model, scene, tmp_path / 'map.tif', windows=Windows(tile_px=64))
         np.testing.assert_array_equal(labels_of(made.path) == 255, hole, scene.name)
         assert (seen[-1][0][:, torch.from_numpy(hole)] == 0).all()
         assert seen[-1].shape[1] == 3
@@ -367,7 +361,10 @@ def test_windows_without_data_are_not_run(
     ids = np.full((1, 64, 64), 99, np.uint8)
     ids[:, 40:, 40:] = random_ids(24, 24)
     made = predict_scene(
-        one_hot(6), write_scene(ids, nodata=99), tmp_path / 'map.tif', tile_px=16, overlap=0
+        one_hot(6),
+        write_scene(ids, nodata=99),
+        tmp_path / 'map.tif',
+        windows=Windows(tile_px=16, overlap=0),
     )
     assert (made.windows, made.windows_run) == (16, 4)
     expected = np.where(ids[0] == 99, 255, ids[0])
@@ -378,7 +375,7 @@ def test_scene_without_any_data_becomes_a_map_of_nodata(
     write_scene: Write, one_hot: OneHot, tmp_path: Path
 ) -> None:
     scene = write_scene(np.zeros((1, 30, 40), np.uint8), nodata=0)
-    made = predict_scene(one_hot(6), scene, tmp_path / 'map.tif', tile_px=16)
+    made = predict_scene(one_hot(6), scene, tmp_path / 'map.tif', windows=Windows(tile_px=16))
     assert (labels_of(made.path) == 255).all()
     assert (made.num_classes, made.windows_run) == (6, 0)
 
@@ -401,9 +398,11 @@ def test_panels_batches_and_threads_give_the_same_bytes(
                         convolutions,
                         scene,
                         path,
-                        tile_px=128,
-                        batch_size=batch_size,
-                        memory_mb=memory_mb if memory_mb is None else least_memory(batch_size),
+                        windows=Windows(tile_px=128),
+                        running=Running(
+                            batch_size=batch_size,
+                            memory_mb=memory_mb if memory_mb is None else least_memory(batch_size),
+                        ),
                     )
     finally:
         torch.set_num_threads(before)
@@ -421,7 +420,10 @@ def test_memory_that_is_too_little_names_what_is_needed(
 ) -> None:
     with pytest.raises(ConfigError, match=r'memory_mb is 10, but 5 classes .* at least \d+'):
         predict_scene(
-            convolutions, write_scene(random_image(90, 90)), tmp_path / 'map.tif', memory_mb=10
+            convolutions,
+            write_scene(random_image(90, 90)),
+            tmp_path / 'map.tif',
+            running=Running(memory_mb=10),
         )
 
 
@@ -446,7 +448,7 @@ def test_values_are_scaled_by_data_type_or_by_the_range_given(
 
     def first_values(values: list[float], dtype: str, **options: Any) -> list[float]:
         scene = write_scene(np.array(values, dtype).reshape(1, 1, -1))
-        predict_scene(model, scene, tmp_path / 'map.tif', **options)
+        predict_scene(model, scene, tmp_path / 'map.tif', view=View(**options))
         assert seen[-1].dtype == torch.float32
         return seen[-1].flatten().tolist()
 
@@ -474,7 +476,7 @@ def test_bands_are_chosen_in_the_order_asked(write_scene: Write, tmp_path: Path)
         seen.append(images.clone())
         return images
 
-    predict_scene(model, write_scene(image), tmp_path / 'map.tif', bands=(4, 1, 2))
+    predict_scene(model, write_scene(image), tmp_path / 'map.tif', view=View(bands=(4, 1, 2)))
     assert seen[-1][0, :, 0, 0].tolist() == pytest.approx([0.8, 0.2, 0.4])
 
 
@@ -493,7 +495,7 @@ def test_bands_are_found_by_their_descriptions_or_colours(
         with rasterio.open(scene, 'r+') as dataset:
             for band, title in enumerate(titles, start=1):
                 dataset.set_band_description(band, title)
-        predict_scene(model, scene, tmp_path / 'map.tif', bands=bands)
+        predict_scene(model, scene, tmp_path / 'map.tif', view=View(bands=bands))
         return (seen[-1][0, :, 0, 0] * 255 - 50).round().int().tolist()
 
     assert given(('NIR', 'red'), ('', '', '', 'nir'), 4) == [4, 1]
@@ -516,7 +518,7 @@ def test_wrong_bands_name_the_file_and_the_remedy(
     one = write_scene(np.zeros((1, 20, 20), np.uint8), 'one.tif')
     with pytest.raises(BandError, match=r'one.tif: 1 bands are given .* takes 3: map a scene'):
         predict_scene(convolutions, one, tmp_path / 'map.tif')
-    predict_scene(convolutions, one, tmp_path / 'map.tif', bands=(1, 1, 1))
+    predict_scene(convolutions, one, tmp_path / 'map.tif', view=View(bands=(1, 1, 1)))
     with rasterio.open(one, 'r+') as dataset:
         dataset.colorinterp = [ColorInterp.palette]
         dataset.write_colormap(1, {0: (9, 9, 9, 255)})
@@ -525,7 +527,7 @@ def test_wrong_bands_name_the_file_and_the_remedy(
     with pytest.raises(
         BandError, match=r'scene.tif: has 4 band\(s\), but bands \(0, 1, 2\) were asked for'
     ):
-        predict_scene(convolutions, scene, tmp_path / 'map.tif', bands=(0, 1, 2))
+        predict_scene(convolutions, scene, tmp_path / 'map.tif', view=View(bands=(0, 1, 2)))
 
 
 @pytest.mark.parametrize(
@@ -581,7 +583,11 @@ def test_damaged_blocks_are_named_and_leave_nothing(
     scene.write_bytes(scene.read_bytes()[: scene.stat().st_size // 2])
     with pytest.raises(SceneError, match=r'scene.tif: rows 128-255, columns \d+-\d+ cannot'):
         predict_scene(
-            convolutions, scene, tmp_path / 'map.tif', tile_px=64, memory_mb=memory_mb, batch_size=1
+            convolutions,
+            scene,
+            tmp_path / 'map.tif',
+            windows=Windows(tile_px=64),
+            running=Running(memory_mb=memory_mb, batch_size=1),
         )
     assert [path.name for path in tmp_path.iterdir()] == ['scene.tif']
 
@@ -603,7 +609,11 @@ def test_breaking_off_leaves_the_former_map(
 
     with pytest.raises(KeyboardInterrupt):
         predict_scene(
-            breaks, scene, tmp_path / 'map.tif', tile_px=64, memory_mb=memory_mb, batch_size=1
+            breaks,
+            scene,
+            tmp_path / 'map.tif',
+            windows=Windows(tile_px=64),
+            running=Running(memory_mb=memory_mb, batch_size=1),
         )
     assert {path.name for path in tmp_path.iterdir()} == {'scene.tif', 'map.tif'}
     assert (tmp_path / 'map.tif').read_text() == 'former'
@@ -626,7 +636,7 @@ def test_progress_counts_every_window_once(
         one_hot(6),
         write_scene(random_ids(100, 100)),
         tmp_path / 'map.tif',
-        tile_px=32,
+        windows=Windows(tile_px=32),
         progress=lambda done, total: told.append((done, total)),
     )
     assert told[-1] == (made.windows, made.windows)
@@ -639,9 +649,15 @@ def test_bfloat16_autocast_sums_in_float32(
     dtypes = set()
     convolutions.register_forward_hook(lambda _m, _i, output: dtypes.add(output.dtype))
     scene = write_scene(random_image(60, 60))
-    exact = labels_of(predict_scene(convolutions, scene, tmp_path / 'a.tif', tile_px=32).path)
+    exact = labels_of(
+        predict_scene(convolutions, scene, tmp_path / 'a.tif', windows=Windows(tile_px=32)).path
+    )
     half = predict_scene(
-        convolutions, scene, tmp_path / 'b.tif', tile_px=32, autocast=torch.bfloat16
+        convolutions,
+        scene,
+        tmp_path / 'b.tif',
+        windows=Windows(tile_px=32),
+        running=Running(autocast=torch.bfloat16),
     )
     assert dtypes == {torch.float32, torch.bfloat16}
     assert (labels_of(half.path) == exact).mean() > 0.98
@@ -651,8 +667,8 @@ def test_bfloat16_autocast_sums_in_float32(
 def test_scripted_models_run(write_scene: Write, convolutions: nn.Module, tmp_path: Path) -> None:
     scene = write_scene(random_image(60, 60))
     traced = torch.jit.trace(convolutions, torch.zeros(1, 3, 8, 8)).train()
-    one = predict_scene(traced, scene, tmp_path / 'a.tif', tile_px=32)
-    two = predict_scene(convolutions, scene, tmp_path / 'b.tif', tile_px=32)
+    one = predict_scene(traced, scene, tmp_path / 'a.tif', windows=Windows(tile_px=32))
+    two = predict_scene(convolutions, scene, tmp_path / 'b.tif', windows=Windows(tile_px=32))
     assert one.path.read_bytes() == two.path.read_bytes()
     assert traced.training
 
@@ -662,5 +678,10 @@ def test_scores_that_are_no_numbers_end_the_run(write_scene: Write, tmp_path: Pa
         return images * float('nan')
 
     with pytest.raises(ConfigError, match='scores that are not finite'):
-        predict_scene(model, write_scene(random_image(100, 100)), tmp_path / 'map.tif', tile_px=16)
+        predict_scene(
+            model,
+            write_scene(random_image(100, 100)),
+            tmp_path / 'map.tif',
+            windows=Windows(tile_px=16),
+        )
     assert [path.name for path in tmp_path.iterdir()] == ['scene.tif']

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from crossearth.errors import ConfigError, SceneError, SceneNotFoundError
-from crossearth.inference import predict_scene
-from crossearth.inference.sources import find_scenes, tasks_of
+from crossearth.inference import Running, predict_scene
+from crossearth.inference.scene_sources import find_scenes, tasks_of
 from tests.inference.serving import serve
 from tests.inference.test_predict import Write, labels_of
 
@@ -170,7 +170,9 @@ def test_server_that_dies_is_an_error_or_blocks_without_data(
     assert not (tmp_path / 'map.tif').exists()
     with serve(tmp_path, tmp_path / 'log3', dies_after=before) as server:
         name = f'/vsicurl/{server.url}/bucket/{remote_scene.name}'
-        made = predict_scene(two, name, tmp_path / 'map.tif', on_read_error='nodata')
+        made = predict_scene(
+            two, name, tmp_path / 'map.tif', running=Running(on_read_error='nodata')
+        )
     assert 0 < len(made.lost) < 36
     lost = np.zeros((1500, 1300), bool)
     for window in made.lost:

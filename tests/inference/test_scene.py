@@ -17,7 +17,7 @@ from torch import Tensor
 
 from crossearth.datasets import SceneDataset, read_scene
 from crossearth.geometry import Window, window_grid
-from crossearth.inference import predict_scene
+from crossearth.inference import Running, View, Windows, predict_scene
 from crossearth.labels import ISPRS
 from crossearth.rasters import RasterReader
 
@@ -114,9 +114,13 @@ def test_models_are_mapped_on_the_pixels_they_are_trained_on(case: dict[str, Any
             return torch.cat([images[:, :1], 1 - images[:, :1]], dim=1)
 
         predict_scene(
-            model, path, Path(folder) / 'map.tif', tile_px=TILE, overlap=0.25, batch_size=1,
-            gsd_m=case['gsd'], value_range=value_range,
-        )  # fmt: skip
+            model,
+            path,
+            Path(folder) / 'map.tif',
+            windows=Windows(tile_px=TILE, overlap=0.25),
+            running=Running(batch_size=1),
+            view=View(gsd_m=case['gsd'], value_range=value_range),
+        )
         raster, reader = data.scenes[0].raster, RasterReader()
         assert len(raster.bands) == case['bands']
         grid = window_grid(0, raster.height, raster.width, tile_px=TILE, stride_px=24)

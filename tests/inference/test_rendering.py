@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from crossearth.errors import ConfigError
-from crossearth.inference import predict_scene
+from crossearth.inference import Outputs, Running, View, Windows, predict_scene
 from crossearth.labels import ISPRS
 from tests.inference.test_predict import Write, labels_of, random_ids, random_image
 
@@ -26,11 +26,12 @@ def test_probabilities_confidence_and_entropy_are_those_of_the_scores(
         convolutions,
         write_scene(image, nodata=0),
         tmp_path / 'map.tif',
-        tile_px=128,
-        combine=combine,
-        probabilities=tmp_path / 'p.tif',
-        confidence=tmp_path / 'c.tif',
-        entropy=tmp_path / 'e.tif',
+        windows=Windows(tile_px=128, combine=combine),
+        outputs=Outputs(
+            probabilities=tmp_path / 'p.tif',
+            confidence=tmp_path / 'c.tif',
+            entropy=tmp_path / 'e.tif',
+        ),
     )
     hole = np.zeros((60, 70), bool)
     hole[:20, :30] = True
@@ -64,10 +65,11 @@ def test_panels_give_the_same_probabilities(
             convolutions,
             scene,
             tmp_path / f'{name}.tif',
-            tile_px=64,
-            memory_mb=memory,
-            probabilities=tmp_path / f'{name}p.tif',
-            entropy=tmp_path / f'{name}e.tif',
+            windows=Windows(tile_px=64),
+            running=Running(memory_mb=memory),
+            outputs=Outputs(
+                probabilities=tmp_path / f'{name}p.tif', entropy=tmp_path / f'{name}e.tif'
+            ),
         )
         assert (made.units > 1) == (name == 'b')
     for kind in ('', 'p', 'e'):
@@ -83,7 +85,7 @@ def test_outputs_of_the_same_name_are_refused(
             convolutions,
             write_scene(random_image(9, 9)),
             tmp_path / 'map.tif',
-            entropy=tmp_path / 'map.tif',
+            outputs=Outputs(entropy=tmp_path / 'map.tif'),
         )
 
 
@@ -98,8 +100,7 @@ def test_cloud_optimised_maps_are_valid_and_hold_the_same(
         scene,
         tmp_path / 'map.tif',
         labels=ISPRS,
-        cog=True,
-        confidence=tmp_path / 'c.tif',
+        outputs=Outputs(cog=True, confidence=tmp_path / 'c.tif'),
     )
     for path in (made.path, tmp_path / 'c.tif'):
         valid, errors, warnings = cogeo.cog_validate(path, strict=True)
@@ -121,7 +122,9 @@ def test_style_for_qgis_names_and_colours_every_class(
     write_scene: Write, one_hot: Callable[[int], Callable[[Tensor], Tensor]], tmp_path: Path
 ) -> None:
     scene = write_scene(random_ids(9, 9))
-    predict_scene(one_hot(6), scene, tmp_path / 'map.tif', labels=ISPRS, qgis_style=True)
+    predict_scene(
+        one_hot(6), scene, tmp_path / 'map.tif', labels=ISPRS, outputs=Outputs(qgis_style=True)
+    )
     root = ET.fromstring((tmp_path / 'map.qml').read_text().split('\n', 1)[1])
     entries = [
         (entry.get('value'), entry.get('label'), entry.get('color'))
@@ -130,7 +133,7 @@ def test_style_for_qgis_names_and_colours_every_class(
     assert entries[1] == ('1', 'building', '#0000ff')
     assert len(entries) == 6
     with pytest.raises(ConfigError, match='pass labels'):
-        predict_scene(one_hot(6), scene, tmp_path / 'map.tif', qgis_style=True)
+        predict_scene(one_hot(6), scene, tmp_path / 'map.tif', outputs=Outputs(qgis_style=True))
 
 
 def test_d4_makes_the_map_of_a_turned_scene_the_turned_map(
@@ -138,7 +141,10 @@ def test_d4_makes_the_map_of_a_turned_scene_the_turned_map(
 ) -> None:
     image = random_image(40, 48)
     upright = predict_scene(
-        convolutions, write_scene(image, 'a.tif'), tmp_path / 'am.tif', augment='d4'
+        convolutions,
+        write_scene(image, 'a.tif'),
+        tmp_path / 'am.tif',
+        windows=Windows(augment='d4'),
     )
     for index, (turns, flip) in enumerate(itertools.product(range(4), (False, True))):
         moved = np.rot90(image[..., ::-1] if flip else image, turns, (1, 2))
@@ -146,7 +152,7 @@ def test_d4_makes_the_map_of_a_turned_scene_the_turned_map(
             convolutions,
             write_scene(np.ascontiguousarray(moved), f'{index}.tif'),
             tmp_path / f'{index}m.tif',
-            augment='d4',
+            windows=Windows(augment='d4'),
         )
         expected = labels_of(upright.path)
         expected = np.rot90(expected[:, ::-1] if flip else expected, turns)
@@ -161,8 +167,8 @@ def test_d4_averages_the_eight_predictions(
         convolutions,
         write_scene(image),
         tmp_path / 'map.tif',
-        augment='d4',
-        probabilities=tmp_path / 'p.tif',
+        windows=Windows(augment='d4'),
+        outputs=Outputs(probabilities=tmp_path / 'p.tif'),
     )
     x = torch.from_numpy(image)[None].float() / 255
     with torch.inference_mode():
@@ -197,9 +203,9 @@ def test_georeferencing_of_all_kinds_survives_cloud_optimisation(
                 model,
                 file,
                 tmp_path / 'map.tif',
-                value_range=(0, 100) if floats else None,
-                cog=True,
-                overlap=0,
+                view=View(value_range=(0, 100) if floats else None),
+                outputs=Outputs(cog=True),
+                windows=Windows(overlap=0),
             )
             with rasterio.open(made.path) as after:
                 assert after.crs == before.crs, file.name
