@@ -165,7 +165,7 @@ class Network:
             wanted = _first_channels(self._model)
             if wanted is not None and wanted != images.shape[1]:
                 numbers = ', '.join(map(str, range(1, wanted + 1)))
-                remedy = f'choose them with bands=({numbers})'
+                remedy = f'choose them with View(bands=({numbers}))'
                 if images.shape[1] < wanted:
                     remedy = 'map a scene that has them, or name one more than once in bands'
                 raise BandError(

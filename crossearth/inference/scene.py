@@ -125,7 +125,7 @@ class OpenScene:
                 self.raster, Window(0, row0, col0, row1 - row0, col1 - col0)
             )
         except SceneError as error:
-            raise SceneError(f"{error}, or pass on_read_error='nodata' to map the rest") from error
+            raise SceneError(f"{error}, or pass Running(on_read_error='nodata') to map the rest") from error
         return valid
 
     def scale(

@@ -512,7 +512,7 @@ def test_wrong_bands_name_the_file_and_the_remedy(
 ) -> None:
     scene = write_scene(np.zeros((4, 20, 20), np.uint8), photometric='minisblack')
     with pytest.raises(
-        BandError, match=r'scene.tif: 4 bands .* takes 3: choose them with bands=\(1, 2, 3\)'
+        BandError, match=r'scene.tif: 4 bands .* takes 3: choose them with View\(bands=\(1, 2, 3\)\)'
     ):
         predict_scene(convolutions, scene, tmp_path / 'map.tif')
     one = write_scene(np.zeros((1, 20, 20), np.uint8), 'one.tif')
