@@ -125,7 +125,9 @@ class OpenScene:
                 self.raster, Window(0, row0, col0, row1 - row0, col1 - col0)
             )
         except SceneError as error:
-            raise SceneError(f"{error}, or pass Running(on_read_error='nodata') to map the rest") from error
+            raise SceneError(
+                f"{error}, or pass Running(on_read_error='nodata') to map the rest"
+            ) from error
         return valid
 
     def scale(

@@ -13,7 +13,7 @@ from torch import nn
 
 from crossearth.errors import ConfigError, WriteError
 from crossearth.geometry import Window
-from crossearth.inference import Outputs, Running, Windows, predict_scene
+from crossearth.inference import Outputs, Running, View, Windows, predict_scene
 from tests.inference.test_predict import Write, labels_of, random_image
 
 SMALL = Windows(tile_px=128)
@@ -187,6 +187,43 @@ def test_parts_of_another_run_are_refused_and_left(
     os.utime(scene, ns=(0, scene.stat().st_mtime_ns + 1))  # as if it were written again
     with pytest.raises(ConfigError, match=r'another run .files was'):
         predict_scene(convolutions, scene, tmp_path / 'map.tif', windows=SMALL, running=KEPT)
+
+
+def test_parts_of_another_version_are_refused_and_left(
+    scene: Path, convolutions: nn.Module, tmp_path: Path
+) -> None:
+    share = Running(shard=(1, 9), shard_px=512)
+    predict_scene(convolutions, scene, tmp_path / 'map.tif', windows=SMALL, running=share)
+    plan = tmp_path / 'map.tif.parts' / 'plan.json'
+    former = json.loads(plan.read_text()) | {'format': 1}
+    plan.write_text(json.dumps(former))
+    with pytest.raises(ConfigError, match='parts that another version of crossearth made: remove'):
+        predict_scene(convolutions, scene, tmp_path / 'map.tif', windows=SMALL, running=KEPT)
+    assert plan.with_name('00000.json').exists()
+
+
+def test_what_bytes_do_not_depend_on_may_change_between_shards(
+    scene: Path, whole: bytes, convolutions: nn.Module, tmp_path: Path
+) -> None:
+    share = Running(shard=(1, 1), shard_px=512)
+    predict_scene(convolutions, scene, tmp_path / 'map.tif', windows=SMALL, running=share)
+    calls = 0
+
+    def count(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+
+    convolutions.register_forward_hook(count)
+    made = predict_scene(
+        convolutions,
+        scene,
+        tmp_path / 'map.tif',
+        windows=Windows(tile_px=128, overlap=0, stride_px=SMALL.step_px),
+        view=View(bands=(1, 2, 3), gsd_m='native', return_by='bilinear'),
+        running=Running(resume=True, shard_px=512, device='cpu', batch_size=1, memory_mb=400),
+    )
+    assert calls == 1  # to learn the number of classes
+    assert made.path.read_bytes() == whole
 
 
 def test_error_of_the_model_keeps_the_finished_parts(

@@ -15,7 +15,7 @@ from crossearth.errors import ConfigError, SceneError, SceneNotFoundError, Write
 from crossearth.inference import vectorize
 from crossearth.labels import ISPRS
 from tests.inference.test_predict import Write
-from tests.inference.test_regions import blobs
+from tests.inference.test_regions import blobs, components
 
 
 @pytest.mark.parametrize('suffix', ['gpkg', 'geojson', 'fgb'])
