@@ -264,10 +264,10 @@ def _in_one_turn(polygons: NDArray[np.object_]) -> NDArray[np.object_]:
         polygon = polygons[index]
         first = polygon.exterior.coords[0][0]
 
-        def beside(at: NDArray[np.float64], first: float = first) -> NDArray[np.float64]:
+        def next_to_first(at: NDArray[np.float64], first: float = first) -> NDArray[np.float64]:
             return np.stack([nearest_turn(at[:, 0], first, turn=360.0), at[:, 1]], 1)
 
-        whole = shapely.transform(polygon, beside) if wide[index] else polygon
+        whole = shapely.transform(polygon, next_to_first) if wide[index] else polygon
         if not whole.is_valid:
             continue  # around a pole, where degrees have no outline
         world = shapely.box(-180, -90, 180, 90)

@@ -51,7 +51,7 @@ class Workers:
 
 
 class Died(str):
-    """Why a worker is no more."""
+    """Why a worker died."""
 
     __slots__ = ()
 
@@ -62,7 +62,7 @@ def _map_one(
     """The outcome of a scene, or its failure in one line."""
     try:
         made = map_scene(model, task.scene, task.destination, request)
-    except Exception as error:  # noqa: BLE001 - any scene may fail in its own way, others go on
+    except Exception as error:  # noqa: BLE001 - any scene may fail in its own way, others continue
         return f'{type(error).__name__}: {" ".join(str(error).split())}'
     return Outcome(
         task.scene,

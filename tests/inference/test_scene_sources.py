@@ -58,7 +58,7 @@ def test_virtual_mosaics_are_mapped(write_scene: Write, tmp_path: Path) -> None:
     np.testing.assert_array_equal(labels_of(made.path), (values[0] <= 127).astype(np.uint8))
 
 
-def test_lists_name_scenes_beside_them(tmp_path: Path) -> None:
+def test_lists_name_scenes_next_to_them(tmp_path: Path) -> None:
     (tmp_path / 'list.txt').write_text('a.tif\n\n s3://bucket/b.tif \n')
     assert find_scenes(tmp_path / 'list.txt') == [str(tmp_path / 'a.tif'), 's3://bucket/b.tif']
     (tmp_path / 'list.csv').write_text('id,scene\n1,a.tif\n2,/vsicurl/http://x/b.tif\n')
@@ -81,7 +81,7 @@ def test_stac_items_give_their_image(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match='item c has the assets x, y: expected one of visual'):
         find_scenes(path)
     path.write_text('{')
-    with pytest.raises(ConfigError, match='is no JSON'):
+    with pytest.raises(ConfigError, match='is not JSON'):
         find_scenes(path)
     path.write_text('[]')
     with pytest.raises(SceneNotFoundError, match='holds no scenes'):
@@ -104,7 +104,7 @@ def test_two_scenes_never_share_a_map(tmp_path: Path) -> None:
 
 @pytest.fixture
 def remote_scene(write_scene: Write, tmp_path: Path) -> Path:
-    """A scene of 36 blocks in a folder `bucket`, and a map of it beside the folder."""
+    """A scene of 36 blocks in a folder `bucket`, and a map of it next to the folder."""
     (tmp_path / 'bucket').mkdir()
     values = np.random.default_rng(0).integers(0, 255, (1, 1500, 1300), np.uint8)
     scene = write_scene(values, 'bucket/scene.tif', tiled=True, blockxsize=256, blockysize=256)
