@@ -198,8 +198,7 @@ def _finished_files(
 ) -> Iterator[dict[Product, Path]]:
     """Files to write on the model's grid; when the block ends, they become what is asked for.
 
-    Files get their names from the last to the first. The map, which is the sign that all are there,
-    is the first.
+    Files get their names in reverse order, the map last: it is the sign that all are there.
     """
     mapper, request = prepared.mapper, prepared.request
     with ExitStack() as stack:

@@ -95,7 +95,8 @@ def check_destination(destination: str | Path, source: str | Path) -> Path:
     """The path of a map, if it can be written there.
 
     Raises:
-        ConfigError: If its name is not that of a GeoTIFF, its folder is missing, or it is the scene itself.
+        ConfigError: If its name is not that of a GeoTIFF, its folder is missing, or it is the
+            scene itself.
     """
     path = Path(destination)
     if path.suffix.lower() not in {'.tif', '.tiff'}:
