@@ -43,7 +43,7 @@ from crossearth.datasets import (
     SyntheticEarth,
     merge_domains,
 )
-from crossearth.inference import predict_scene
+from crossearth.inference import View, predict_scene
 from crossearth.labels import BUILDING, ISPRS, ROAD, LabelSpace, ThresholdCodec
 from crossearth.metrics import iou_per_class, mean_iou
 from crossearth.models import CrossEarth
@@ -258,7 +258,11 @@ def map_scenes(task: DomainGeneralizationTask, scenes: Path, output: Path) -> No
     for name, file in SCENES.items():
         target = output / file
         made = predict_scene(
-            task.model, scenes / file, target, gsd_m=1.0, bands=(1, 2, 3), labels=task.labels
+            task.model,
+            scenes / file,
+            target,
+            view=View(gsd_m=1.0, bands=(1, 2, 3)),
+            labels=task.labels,
         )
         with rasterio.open(scenes / file) as source, rasterio.open(target) as result:
             for what in ('crs', 'transform', 'shape'):

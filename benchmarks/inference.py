@@ -31,7 +31,7 @@ import torch
 from rasterio.transform import Affine
 from torch import Tensor, nn
 
-from crossearth.inference import predict_scene
+from crossearth.inference import Outputs, Running, View, Windows, predict_scene
 from crossearth.inference.grid import Grid, Unit
 from crossearth.inference.stitching import Stitcher, most_likely
 
@@ -128,9 +128,14 @@ def crossearth_map(
     scene: Path, folder: Path, memory_mb: int | None, *, cog: bool, gsd_m: float | None
 ) -> dict[str, float]:
     made = predict_scene(
-        three_convolutions(), scene, folder / ('cog.tif' if cog else 'map.tif'), tile_px=TILE_PX,
-        stride_px=STRIDE_PX, batch_size=BATCH, memory_mb=memory_mb, cog=cog, gsd_m=gsd_m,
-    )  # fmt: skip
+        three_convolutions(),
+        scene,
+        folder / ('cog.tif' if cog else 'map.tif'),
+        windows=Windows(tile_px=TILE_PX, stride_px=STRIDE_PX),
+        running=Running(batch_size=BATCH, memory_mb=memory_mb),
+        outputs=Outputs(cog=cog),
+        view=View(gsd_m=gsd_m),
+    )
     return {'seconds': made.seconds, 'windows': made.windows_run, 'units': made.units}
 
 

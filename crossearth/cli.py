@@ -26,18 +26,8 @@ class _Command(NamedTuple):
 
 _COMMANDS = {
     'demo': _Command('the whole story on generated data', 'crossearth.demo'),
-    'predict': _Command(
-        'map scenes with a trained model',
-        'crossearth.inference.command',
-        'add_predict_arguments',
-        'run_predict',
-    ),
-    'vectorize': _Command(
-        'turn a map into polygons',
-        'crossearth.inference.command',
-        'add_vectorize_arguments',
-        'run_vectorize',
-    ),
+    'predict': _Command('map scenes with a trained model', 'crossearth.commands.predict'),
+    'vectorize': _Command('turn a map into polygons', 'crossearth.commands.vectorize'),
     'style': _Command(
         'fit styles to a folder of pictures, preview them', 'crossearth.commands.style'
     ),

@@ -27,7 +27,7 @@ from crossearth.datasets import (
     SyntheticEarth,
 )
 from crossearth.errors import ConfigError
-from crossearth.inference import predict_scene
+from crossearth.inference import Running, Windows, predict_scene
 from crossearth.labels import ISPRS
 from crossearth.metrics import mean_iou
 from crossearth.models import Segmenter, fpn_timm, save_model
@@ -159,7 +159,13 @@ def run_demo(
     whole.parent.mkdir(parents=True, exist_ok=True)
     model = tasks['ours'].model
     predict_scene(
-        model, large, whole, tile_px=512, overlap=1 / 8, batch_size=1, labels=ISPRS, progress=True
+        model,
+        large,
+        whole,
+        windows=Windows(tile_px=512, overlap=1 / 8),
+        running=Running(batch_size=1),
+        labels=ISPRS,
+        progress=True,
     )
     picture = root / 'picture.png'
     _draw_picture(root, {name: task.model for name, task in tasks.items()}, picture)
@@ -362,7 +368,14 @@ def _draw_picture(root: Path, models: Mapping[str, nn.Module], path: Path) -> No
     maps = {'truth': _read(scene.mask)[0]}
     for name, model in models.items():
         target = root / 'maps' / f'{Path(scene.image).stem}_{name}.tif'
-        predict_scene(model, scene.image, target, overlap=1 / 8, batch_size=1, labels=ISPRS)
+        predict_scene(
+            model,
+            scene.image,
+            target,
+            windows=Windows(overlap=1 / 8),
+            running=Running(batch_size=1),
+            labels=ISPRS,
+        )
         maps[name] = _read(target)[0]
     title = f'Synthetic scene of the unseen domain {MAPPED}'
     save_figure(draw_panels(_read(scene.image), maps, ISPRS, title=title), path)

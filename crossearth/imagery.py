@@ -72,8 +72,8 @@ class Imagery:
             known = self.gsd_m if self.gsd_range_m is None else self.gsd_range_m
             raise ConfigError(
                 f'the model was trained at {known} m per pixel, and nothing ties the scene to the '
-                "ground: georeference it, or pass gsd_m='native' (--gsd-m native) to map its own "
-                'pixels'
+                "ground: georeference it, or pass View(gsd_m='native') (--gsd-m native) to map its "
+                'own pixels'
             )
         if self.gsd_range_m is None:
             return self.gsd_m

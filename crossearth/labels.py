@@ -19,6 +19,7 @@ __all__ = [
     'BUILDING',
     'IGNORE_INDEX',
     'ISPRS',
+    'LABEL_SPACES',
     'ROAD',
     'ColourCodec',
     'Decoded',
@@ -431,3 +432,6 @@ BUILDING = LabelSpace(
     scored=(1,),
 )
 """Building extraction: the IoU of buildings alone is the score."""
+
+LABEL_SPACES: Mapping[str, LabelSpace] = {space.name: space for space in (BUILDING, ISPRS, ROAD)}
+"""The label spaces above, by name."""

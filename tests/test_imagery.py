@@ -12,7 +12,7 @@ from affine import Affine
 from crossearth.datasets import FolderDataset, ShiftDataModule
 from crossearth.errors import ConfigError
 from crossearth.imagery import Imagery, imagery_of
-from crossearth.inference import estimate_scene, predict_scene
+from crossearth.inference import View, Windows, estimate_scene, predict_scene
 from crossearth.labels import ROAD
 from crossearth.models import fpn_timm, load_model, save_model
 
@@ -58,21 +58,33 @@ def test_the_distance_travels_from_the_dataset_through_the_file_into_the_map(
 
     fine = write_raster('fine.tif', rng.integers(0, 255, (3, 300, 300), np.uint8))  # 0.5 m
     told = predict_scene(
-        model, fine, tmp_path / 'told.tif', gsd_m=data.gsd_m, tile_px=64, labels=ROAD
+        model,
+        fine,
+        tmp_path / 'told.tif',
+        view=View(gsd_m=data.gsd_m),
+        windows=Windows(tile_px=64),
+        labels=ROAD,
     )
-    made = predict_scene(model, fine, tmp_path / 'made.tif', tile_px=64)
-    native = predict_scene(model, fine, tmp_path / 'native.tif', tile_px=64, gsd_m='native')
+    made = predict_scene(model, fine, tmp_path / 'made.tif', windows=Windows(tile_px=64))
+    native = predict_scene(
+        model, fine, tmp_path / 'native.tif', windows=Windows(tile_px=64), view=View(gsd_m='native')
+    )
     assert made.windows == told.windows < native.windows
     with rasterio.open(made.path) as ours, rasterio.open(told.path) as theirs:
         np.testing.assert_array_equal(ours.read(), theirs.read())
         assert ours.tags()['CLASS_1'] == 'road'
-    assert estimate_scene(model, fine, tile_px=64).model_height == 151
-    assert estimate_scene(model, fine, tile_px=64, gsd_m='native').model_height == 300
+    assert estimate_scene(model, fine, windows=Windows(tile_px=64)).model_height == 151
+    assert (
+        estimate_scene(
+            model, fine, windows=Windows(tile_px=64), view=View(gsd_m='native')
+        ).model_height
+        == 300
+    )
 
     nowhere = write_raster('n.tif', rng.integers(0, 255, (3, 70, 70), np.uint8), crs=None)
     with pytest.raises(ConfigError, match=r"n\.tif: the model was trained at .*gsd_m='native'"):
         predict_scene(model, nowhere, tmp_path / 'no.tif')
-    assert predict_scene(model, nowhere, tmp_path / 'no.tif', gsd_m='native').complete
+    assert predict_scene(model, nowhere, tmp_path / 'no.tif', view=View(gsd_m='native')).complete
 
 
 def test_a_source_of_several_distances_gives_a_range(write_raster: Write, tmp_path: Path) -> None:

@@ -1,18 +1,26 @@
 """Scene in, map out: windows, blending, writing, vectors, resuming, many scenes."""
 
 from crossearth.inference.estimate import SceneEstimate, estimate_scene
-from crossearth.inference.many import Outcome, Summary, predict_scenes
+from crossearth.inference.many_scenes import predict_scenes
+from crossearth.inference.outcomes import Outcome, Summary
 from crossearth.inference.predict import SceneMap, predict_scene
-from crossearth.inference.sources import Task, find_scenes, tasks_of
+from crossearth.inference.request import Outputs, Running, View, Windows
+from crossearth.inference.scene_sources import Task, find_scenes, tasks_of
 from crossearth.inference.vectors import VectorMap, vectorize
+from crossearth.inference.workers import Workers
 
 __all__ = [
     'Outcome',
+    'Outputs',
+    'Running',
     'SceneEstimate',
     'SceneMap',
     'Summary',
     'Task',
     'VectorMap',
+    'View',
+    'Windows',
+    'Workers',
     'estimate_scene',
     'find_scenes',
     'predict_scene',

@@ -1,4 +1,4 @@
-"""Work handed to a thread, with errors that come back and never a thread left behind."""
+"""Work handed to a thread, with errors that come back and no thread that outlives it."""
 
 import queue
 import threading

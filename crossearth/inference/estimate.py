@@ -1,7 +1,7 @@
 """What mapping a scene would take."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from crossearth.inference.network import Augment
-from crossearth.inference.opening import GsdChoice, ReturnBy, open_job, stride_in_px
+from crossearth.inference.prepared_map import prepare_map
+from crossearth.inference.request import MapRequest, Outputs, Running, View, Windows
 from crossearth.labels import LabelSpace
-from crossearth.rasters import Alpha
 
 __all__ = ['SceneEstimate', 'estimate_scene']
 
@@ -50,25 +49,15 @@ def estimate_scene(
     model: nn.Module | Callable[[Tensor], Tensor],
     source: str | Path,
     *,
-    tile_px: int = 512,
-    overlap: float | int = 1 / 3,
-    stride_px: int | None = None,
-    bands: Sequence[int] | Sequence[str] | None = None,
-    alpha: Alpha = 'auto',
-    value_range: tuple[float | int, float | int] | None = None,
     labels: LabelSpace | None = None,
-    augment: Augment = 'none',
-    batch_size: int | None = None,
-    device: torch.device | str | None = None,
-    autocast: torch.dtype | None = None,
-    gsd_m: GsdChoice | None = None,
-    return_by: ReturnBy = 'nearest',
-    memory_mb: int | None = None,
-    shard_px: int | None = None,
+    windows: Windows = Windows(),
+    view: View = View(),
+    outputs: Outputs = Outputs(),
+    running: Running = Running(),
 ) -> SceneEstimate:
     """What `predict_scene` would do and take, from three batches of the model and no pixel read.
 
-    Arguments are those of `predict_scene`; `shard_px` is None where nothing is to be resumed.
+    Arguments are those of `predict_scene`.
 
     Returns:
         The windows, the memory, and the time of the model alone.
@@ -89,48 +78,28 @@ def estimate_scene(
         (6, 1)
     """
     with ExitStack() as stack:
-        opened = open_job(
-            stack,
-            model,
-            source,
-            ('labels',),
-            tile_px=tile_px,
-            stride_px=stride_in_px(tile_px, overlap, stride_px),
-            blend='hann',
-            combine='softmax',
-            bands=bands,
-            alpha=alpha,
-            value_range=value_range,
-            labels=labels,
-            nodata=65535,
-            augment=augment,
-            batch_size=batch_size,
-            device=device,
-            autocast=autocast,
-            gsd_m=gsd_m,
-            return_by=return_by,
-            on_read_error='raise',
-        )
-        job, native = opened.job, opened.native
-        units = job.units(memory_mb=memory_mb, shard_px=shard_px)
-        windows_run = sum(job.windows_of(unit) for unit in units)
-        fixed, a_column = job.memory()
-        shape = (job.batch_size, len(job.scene.bands), *job.grid.tile_hw)
-        images = torch.zeros(shape, device=job.network.device)
+        request = MapRequest(labels, windows, view, outputs, running)
+        prepared = prepare_map(stack, model, source, request)
+        mapper, native = prepared.mapper, prepared.native
+        units = mapper.units(running)
+        windows_run = sum(mapper.windows_of(unit) for unit in units)
+        fixed, a_column = mapper.memory()
+        shape = (mapper.batch_size, len(mapper.scene.bands), *mapper.grid.tile_hw)
+        images = torch.zeros(shape, device=mapper.network.device)
         spent = []
         for _ in range(3):
             start = time.perf_counter()
-            job.network.run(images).sum().item()  # waits for a device to be done
+            mapper.network.run(images).sum().item()  # waits for a device to be done
             spent.append(time.perf_counter() - start)
         return SceneEstimate(
             height=native.height,
             width=native.width,
-            model_height=job.scene.height,
-            model_width=job.scene.width,
-            num_classes=job.num_classes,
-            windows=len(job.grid),
+            model_height=mapper.scene.height,
+            model_width=mapper.scene.width,
+            num_classes=mapper.num_classes,
+            windows=len(mapper.grid),
             windows_run=windows_run,
             units=len(units),
             memory_mb=-(-(fixed + a_column * max(unit.width for unit in units)) >> 20),
-            seconds=min(spent) * windows_run / job.batch_size,
+            seconds=min(spent) * windows_run / mapper.batch_size,
         )

@@ -49,7 +49,7 @@ class Grid:
 
     Windows start every `stride_px` from the scene's first pixel, and the last one along each axis
     is moved back to end at the border. A scene that is smaller than a window along an axis has
-    windows of its own size there.
+    windows of the scene's length there.
 
     Args:
         height: Rows of the scene.

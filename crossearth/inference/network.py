@@ -90,13 +90,9 @@ class Network:
         autocast: torch.dtype | None,
         labels: LabelSpace | None,
     ) -> None:
-        if combine not in ('softmax', 'logits'):
-            raise ConfigError(f"combine is {combine!r}: choose 'softmax' or 'logits'")
         self._model = model
         self._name = name
         self.device = device
-        if augment not in ('none', 'd4'):
-            raise ConfigError(f"augment is {augment!r}: choose 'none' or 'd4'")
         self._combine = combine
         self._augment = augment
         self._autocast = autocast
@@ -104,10 +100,6 @@ class Network:
         self._tried = False
         self._scores: Tensor | None = None
         self.num_classes: int | None = None if labels is None else labels.num_classes
-
-    def describe(self) -> list[str]:
-        """What its scores depend on besides the model."""
-        return [self._combine, self._augment, str(self._autocast), self.device.type]
 
     @property
     def gives_logits(self) -> bool:
@@ -173,7 +165,7 @@ class Network:
             wanted = _first_channels(self._model)
             if wanted is not None and wanted != images.shape[1]:
                 numbers = ', '.join(map(str, range(1, wanted + 1)))
-                remedy = f'choose them with bands=({numbers})'
+                remedy = f'choose them with View(bands=({numbers}))'
                 if images.shape[1] < wanted:
                     remedy = 'map a scene that has them, or name one more than once in bands'
                 raise BandError(

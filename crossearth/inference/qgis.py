@@ -1,4 +1,4 @@
-"""Styles that QGIS takes up by itself when it opens a map."""
+"""Styles that QGIS applies when it opens a map."""
 
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -52,7 +52,7 @@ def qgis_style(labels: LabelSpace) -> str:
 
 
 def write_qgis_style(map_path: Path, labels: LabelSpace) -> Path:
-    """Write the style beside a map, under the name that QGIS looks for.
+    """Write the style next to a map, under the name that QGIS looks for.
 
     Args:
         map_path: The map.

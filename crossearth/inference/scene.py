@@ -51,14 +51,9 @@ class OpenScene:
         raster: What is read, on its own grid or resampled.
         on_read_error: Whether a block that cannot be read is an error, or holds no data and is
             listed in `lost`.
-
-    Raises:
-        ConfigError: If `on_read_error` is unknown.
     """
 
     def __init__(self, raster: Raster, *, on_read_error: OnReadError = 'raise') -> None:
-        if on_read_error not in ('raise', 'nodata'):
-            raise ConfigError(f"on_read_error is {on_read_error!r}: choose 'raise' or 'nodata'")
         self.raster = raster
         self.name = raster.path
         self.height, self.width = raster.height, raster.width
@@ -130,7 +125,9 @@ class OpenScene:
                 self.raster, Window(0, row0, col0, row1 - row0, col1 - col0)
             )
         except SceneError as error:
-            raise SceneError(f"{error}, or pass on_read_error='nodata' to map the rest") from error
+            raise SceneError(
+                f"{error}, or pass Running(on_read_error='nodata') to map the rest"
+            ) from error
         return valid
 
     def scale(

@@ -1,6 +1,6 @@
 """One unit of a scene, streamed: reading → model → stitching → finished rows.
 
-Reading and stitching run in threads of their own beside the model, which so never waits.
+Reading and stitching run in their own threads, so that the model never waits.
 """
 
 import queue
@@ -16,7 +16,7 @@ from torch import Tensor
 from crossearth.inference.background import Consumer, Producer
 from crossearth.inference.grid import Grid, Unit
 from crossearth.inference.network import Network
-from crossearth.inference.products import Product, render_rows
+from crossearth.inference.rendering import Product, render_rows
 from crossearth.inference.scene import OpenScene, RowBuffer
 from crossearth.inference.stitching import Stitcher
 from crossearth.inference.writer import BLOCK_PX, Layer
@@ -34,7 +34,7 @@ class _Stage:
 
     images: Float[Tensor, 'b c h w']
     places: list[tuple[int, int]] = field(default_factory=list)
-    done: int = 0  # windows behind the reader, those that it skipped included
+    done: int = 0  # windows that the reader has passed, those that it skipped included
     copied: torch.cuda.Event | None = None
 
     def wait(self) -> None:
@@ -129,7 +129,7 @@ def stream_unit(
         batch_size: Windows in a batch.
         layers: Rasters that are wanted.
         put: Receives the rows of each raster, (bands, rows, unit width).
-        advance: Receives the number of windows behind, after each batch.
+        advance: Receives the number of windows done, after each batch.
 
     Returns:
         Number of windows that the model saw; those without any data are skipped.
@@ -137,7 +137,7 @@ def stream_unit(
     seen = 0
     valid_rows: dict[int, Bool[np.ndarray, 'h w']] = {}
     rows, cols = grid.touching(unit)
-    # here, not in the thread that fills it: threads have heaps of their own, which grow in pieces
+    # here, not in the thread that fills it: each thread has its own heap, which grows in pieces
     buffer = RowBuffer(
         scene,
         tile_height=grid.tile_hw[0],

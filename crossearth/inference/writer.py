@@ -95,7 +95,8 @@ def check_destination(destination: str | Path, source: str | Path) -> Path:
     """The path of a map, if it can be written there.
 
     Raises:
-        ConfigError: If it is no GeoTIFF by name, its folder is missing, or it is the scene itself.
+        ConfigError: If its name is not that of a GeoTIFF, its folder is missing, or it is the
+            scene itself.
     """
     path = Path(destination)
     if path.suffix.lower() not in {'.tif', '.tiff'}:
@@ -111,7 +112,7 @@ def check_destination(destination: str | Path, source: str | Path) -> Path:
 
 @contextmanager
 def whole_file(destination: Path) -> Iterator[Path]:
-    """A path in a hidden folder beside `destination`, moved there when the block ends.
+    """A path in a hidden folder next to `destination`, moved there when the block ends.
 
     If the block fails, or is never ended, nothing appears under the final name. A sidecar
     `….aux.xml` that GDAL wrote goes along.
@@ -144,7 +145,7 @@ def optimise_for_cloud(path: Path, *, overviews: Literal['mode', 'average']) -> 
     """Turn a GeoTIFF into a cloud-optimised one with overviews, in place.
 
     Args:
-        path: GeoTIFF in a folder of its own, for GDAL leaves files beside it while it works.
+        path: GeoTIFF in a folder without others, for GDAL leaves files next to it while it works.
         overviews: How four pixels become one: `'mode'` for classes, `'average'` for amounts.
     """
     optimised = path.with_name(f'cog-{path.name}')

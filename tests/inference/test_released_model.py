@@ -10,7 +10,7 @@ import rasterio
 import torch
 from torch import Tensor, nn
 
-from crossearth.inference import predict_scene
+from crossearth.inference import Outputs, Windows, predict_scene
 from crossearth.models import crossearth_vit_small, load_model, read_model_info
 from crossearth.models.weights_cli import add_arguments, run
 from tests.models.weights.test_release_files import released_state
@@ -59,12 +59,9 @@ def test_a_converted_release_slides_as_the_reference_averages_logits(
         Spread(load_model(converted).eval(), first),
         scene,
         tmp_path / 'map.tif',
-        tile_px=TILE,
-        stride_px=STRIDE,
-        blend='mean',
-        combine='logits',
+        windows=Windows(tile_px=TILE, stride_px=STRIDE, blend='mean', combine='logits'),
         labels=read_model_info(converted).labels,
-        probabilities=tmp_path / 'probabilities.tif',
+        outputs=Outputs(probabilities=tmp_path / 'probabilities.tif'),
     )
     assert made.windows == 4
 

@@ -1,4 +1,4 @@
-"""A model is mapped on the pixels that a dataset trains it on, byte for byte."""
+"""What a model sees of a scene: values, bands and nodata, as a dataset trains it on them."""
 
 import warnings
 from pathlib import Path
@@ -6,6 +6,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import pytest
 import rasterio
 import torch
 from affine import Affine
@@ -16,10 +17,13 @@ from rasterio.errors import NotGeoreferencedWarning
 from torch import Tensor
 
 from crossearth.datasets import SceneDataset, read_scene
+from crossearth.errors import BandError, ConfigError
 from crossearth.geometry import Window, window_grid
-from crossearth.inference import predict_scene
+from crossearth.inference import Running, View, Windows, predict_scene
 from crossearth.labels import ISPRS
+from crossearth.radiometry import to_unit
 from crossearth.rasters import RasterReader
+from tests.inference.test_predict import OneHot, Write, labels_of, random_image
 
 HEIGHT, WIDTH, TILE = 61, 74, 32
 UTM = Affine(0.5, 0, 400_000, 0, -0.5, 5_800_000)
@@ -114,9 +118,13 @@ def test_models_are_mapped_on_the_pixels_they_are_trained_on(case: dict[str, Any
             return torch.cat([images[:, :1], 1 - images[:, :1]], dim=1)
 
         predict_scene(
-            model, path, Path(folder) / 'map.tif', tile_px=TILE, overlap=0.25, batch_size=1,
-            gsd_m=case['gsd'], value_range=value_range,
-        )  # fmt: skip
+            model,
+            path,
+            Path(folder) / 'map.tif',
+            windows=Windows(tile_px=TILE, overlap=0.25),
+            running=Running(batch_size=1),
+            view=View(gsd_m=case['gsd'], value_range=value_range),
+        )
         raster, reader = data.scenes[0].raster, RasterReader()
         assert len(raster.bands) == case['bands']
         grid = window_grid(0, raster.height, raster.width, tile_px=TILE, stride_px=24)
@@ -144,3 +152,111 @@ def test_models_are_mapped_on_the_pixels_they_are_trained_on(case: dict[str, Any
                 whole[:, top:bottom, left:right],
             )
         reader.close()
+
+
+def test_nodata_of_values_masks_alpha_and_nan_comes_out_as_nodata(
+    write_scene: Write, one_hot: OneHot, tmp_path: Path
+) -> None:
+    hole = np.zeros((40, 50), bool)
+    hole[5:30, 10:33] = True
+
+    image = random_image(40, 50) // 2 + 1
+    image[:, hole] = 0
+    image[0, 0, 0] = 0  # one band at its nodata value is still data
+    by_value = write_scene(image, 'value.tif', nodata=0)
+
+    rgba = np.concatenate([image, np.where(hole, 0, 200).astype(np.uint8)[None]])
+    by_alpha = write_scene(rgba, 'alpha.tif', photometric='rgb', alpha='yes')
+
+    by_mask = write_scene(image, 'mask.tif')
+    with (
+        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
+        rasterio.open(by_mask, 'r+') as dataset,
+    ):
+        dataset.write_mask(~hole)
+
+    floats = (image / 255).astype(np.float32)
+    floats[1, hole] = np.nan
+    by_nan = write_scene(floats, 'nan.tif')
+
+    seen: list[Tensor] = []
+
+    def model(images: Tensor) -> Tensor:
+        seen.append(images.clone())
+        return torch.stack([images[:, 0], images[:, 1]], 1)
+
+    for scene in (by_value, by_alpha, by_mask, by_nan):
+        made = predict_scene(model, scene, tmp_path / 'map.tif', windows=Windows(tile_px=64))
+        np.testing.assert_array_equal(labels_of(made.path) == 255, hole, scene.name)
+        assert (seen[-1][0][:, torch.from_numpy(hole)] == 0).all()
+        assert seen[-1].shape[1] == 3
+
+
+def test_values_are_scaled_by_data_type_or_by_the_range_given(
+    write_scene: Write, tmp_path: Path
+) -> None:
+    seen: list[Tensor] = []
+
+    def model(images: Tensor) -> Tensor:
+        seen.append(images.clone())
+        return images
+
+    def first_values(values: list[float], dtype: str, **options: Any) -> list[float]:
+        scene = write_scene(np.array(values, dtype).reshape(1, 1, -1))
+        predict_scene(model, scene, tmp_path / 'map.tif', view=View(**options))
+        assert seen[-1].dtype == torch.float32
+        return seen[-1].flatten().tolist()
+
+    assert first_values([0, 51, 255], 'uint8') == pytest.approx([0, 0.2, 1])
+    assert first_values([0, 13107, 65535], 'uint16') == pytest.approx([0, 0.2, 1])
+    scaled = first_values([-100, 0, 1000, 4000], 'int16', value_range=(0, 2000))
+    assert scaled == pytest.approx([0, 0, 0.5, 1])
+    scaled = first_values([200, 300, 400], 'uint16', value_range=(200, 400))
+    assert scaled == pytest.approx([0, 0.5, 1])
+    assert first_values([0, 0.25, 1], 'float64') == pytest.approx([0, 0.25, 1])
+    # as in training
+    values = np.array([-100, 0, 8192, 32767], np.int16)
+    assert first_values(values.tolist(), 'int16') == to_unit(torch.from_numpy(values)).tolist()
+    with pytest.raises(ConfigError, match=r'values from 0 to 3000, expected \[0, 1\]'):
+        first_values([0, 3000], 'float32')
+    with pytest.raises(ConfigError, match=r'value_range is \(5\.0, 5\.0\)'):
+        first_values([0, 1], 'uint8', value_range=(5, 5))
+
+
+def test_bands_are_chosen_in_the_order_asked(write_scene: Write, tmp_path: Path) -> None:
+    image = np.stack([np.full((4, 4), value, np.uint8) for value in (51, 102, 153, 204)])
+    seen: list[Tensor] = []
+
+    def model(images: Tensor) -> Tensor:
+        seen.append(images.clone())
+        return images
+
+    predict_scene(model, write_scene(image), tmp_path / 'map.tif', view=View(bands=(4, 1, 2)))
+    assert seen[-1][0, :, 0, 0].tolist() == pytest.approx([0.8, 0.2, 0.4])
+
+
+def test_bands_are_found_by_their_descriptions_or_colours(
+    write_scene: Write, tmp_path: Path
+) -> None:
+    seen: list[Tensor] = []
+
+    def model(images: Tensor) -> Tensor:
+        seen.append(images.clone())
+        return images
+
+    def given(bands: tuple[str, ...], titles: tuple[str, ...], count: int) -> list[int]:
+        image = np.stack([np.full((4, 4), 50 + band, np.uint8) for band in range(1, count + 1)])
+        scene = write_scene(image, photometric='rgb')
+        with rasterio.open(scene, 'r+') as dataset:
+            for band, title in enumerate(titles, start=1):
+                dataset.set_band_description(band, title)
+        predict_scene(model, scene, tmp_path / 'map.tif', view=View(bands=bands))
+        return (seen[-1][0, :, 0, 0] * 255 - 50).round().int().tolist()
+
+    assert given(('NIR', 'red'), ('', '', '', 'nir'), 4) == [4, 1]
+    assert given(('blue', 'green', 'red'), (), 3) == [3, 2, 1]
+    assert given(('IR', 'R', 'G'), (), 3) == [1, 2, 3]  # none is known, and they are as many
+    with pytest.raises(
+        BandError, match='has the bands red, green, blue, but nir, red, green were asked for'
+    ):
+        given(('nir', 'red', 'green'), (), 3)

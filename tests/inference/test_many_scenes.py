@@ -8,12 +8,19 @@ import torch
 from torch import Tensor, nn
 
 from crossearth.errors import ConfigError
-from crossearth.inference import predict_scene
-from crossearth.inference.many import Outcome, predict_scenes
-from crossearth.inference.sources import Task, tasks_of
+from crossearth.inference import (
+    Outcome,
+    Running,
+    Task,
+    Windows,
+    Workers,
+    predict_scene,
+    predict_scenes,
+    tasks_of,
+)
 from tests.inference.test_predict import Write, random_image
 
-SETTINGS = {'tile_px': 64}
+SMALL = Windows(tile_px=64)
 
 
 def load() -> nn.Module:
@@ -60,7 +67,7 @@ def expected(tasks: list[Task], tmp_path: Path) -> list[bytes]:
     (tmp_path / 'expected').mkdir()
     return [
         predict_scene(
-            load(), task.scene, tmp_path / 'expected' / task.destination.name, **SETTINGS
+            load(), task.scene, tmp_path / 'expected' / task.destination.name, windows=SMALL
         ).path.read_bytes()
         for task in tasks
     ]
@@ -71,7 +78,9 @@ def test_workers_give_the_bytes_of_one_process(
     tasks: list[Task], expected: list[bytes], workers: int
 ) -> None:
     told: list[Outcome] = []
-    summary = predict_scenes(load, tasks, settings=SETTINGS, workers=workers, progress=told.append)
+    summary = predict_scenes(
+        load, tasks, windows=SMALL, workers=Workers(workers), progress=told.append
+    )
     assert maps(tasks) == expected
     assert [outcome.status for outcome in summary.outcomes] == ['done'] * 4
     assert [outcome.scene for outcome in summary.outcomes] == [task.scene for task in tasks]
@@ -84,7 +93,7 @@ def test_worker_that_is_killed_once_costs_nothing(
     tasks: list[Task], expected: list[bytes], tmp_path: Path
 ) -> None:
     summary = predict_scenes(
-        functools.partial(load_deadly, tmp_path / 'once'), tasks, settings=SETTINGS, workers=2
+        functools.partial(load_deadly, tmp_path / 'once'), tasks, windows=SMALL, workers=Workers(2)
     )
     assert (tmp_path / 'once').exists()
     assert summary.count('done') == 4
@@ -96,7 +105,11 @@ def test_scene_that_always_kills_its_worker_is_quarantined_and_others_are_mapped
     tasks: list[Task], expected: list[bytes]
 ) -> None:
     summary = predict_scenes(
-        functools.partial(load_deadly, None), tasks, settings=SETTINGS, workers=2, max_failures=1
+        functools.partial(load_deadly, None),
+        tasks,
+        windows=SMALL,
+        workers=Workers(2),
+        max_failures=1,
     )
     assert summary.outcomes[2].status == 'quarantined'
     assert 'the worker died' in summary.outcomes[2].error
@@ -115,33 +128,33 @@ def test_receipts_spare_what_is_done_and_quarantine_what_fails(
     damaged = Path(tasks[1].scene)
     whole = damaged.read_bytes()
     damaged.write_bytes(whole[: len(whole) // 2])
-    first = predict_scenes(load, tasks, settings=SETTINGS)
+    first = predict_scenes(load, tasks, windows=SMALL)
     assert [outcome.status for outcome in first.outcomes] == ['done', 'quarantined', 'done', 'done']
     assert f'quarantined: {damaged}: SceneError: {damaged}: rows' in str(first)
 
-    again = predict_scenes(load, tasks, settings=SETTINGS)
+    again = predict_scenes(load, tasks, windows=SMALL)
     assert [outcome.status for outcome in again.outcomes][:2] == ['present', 'quarantined']
     assert again.outcomes[0].windows_run == 0
 
     damaged.write_bytes(whole)
-    retried = predict_scenes(load, tasks, settings=SETTINGS, retry=True)
+    retried = predict_scenes(load, tasks, windows=SMALL, retry=True)
     assert [outcome.status for outcome in retried.outcomes][:2] == ['present', 'done']
 
     tasks[3].destination.write_bytes(b'short')
-    other = predict_scenes(load, tasks, settings=SETTINGS)
+    other = predict_scenes(load, tasks, windows=SMALL)
     assert [outcome.status for outcome in other.outcomes] == ['present'] * 3 + ['done']
-    changed = predict_scenes(load, tasks, settings={'tile_px': 128})
+    changed = predict_scenes(load, tasks, windows=Windows(tile_px=128))
     assert changed.count('done') == 4
 
 
 def test_another_model_or_a_changed_scene_makes_maps_again(tasks: list[Task]) -> None:
-    assert predict_scenes(load, tasks, settings=SETTINGS, model_id='a').count('done') == 4
-    assert predict_scenes(load, tasks, settings=SETTINGS, model_id='a').count('present') == 4
+    assert predict_scenes(load, tasks, windows=SMALL, model_id='a').count('done') == 4
+    assert predict_scenes(load, tasks, windows=SMALL, model_id='a').count('present') == 4
     scene = Path(tasks[1].scene)
     os.utime(scene, ns=(0, scene.stat().st_mtime_ns + 1))
-    again = predict_scenes(load, tasks, settings=SETTINGS, model_id='a')
+    again = predict_scenes(load, tasks, windows=SMALL, model_id='a')
     assert [outcome.status for outcome in again.outcomes] == ['present', 'done'] + ['present'] * 2
-    assert predict_scenes(load, tasks, settings=SETTINGS, model_id='b').count('done') == 4
+    assert predict_scenes(load, tasks, windows=SMALL, model_id='b').count('done') == 4
 
 
 def test_shards_of_a_manifest_map_every_scene_once(
@@ -150,7 +163,9 @@ def test_shards_of_a_manifest_map_every_scene_once(
     done = [
         outcome.scene
         for index in (1, 2, 3)
-        for outcome in predict_scenes(load, tasks, settings=SETTINGS, shard=(index, 3)).outcomes
+        for outcome in predict_scenes(
+            load, tasks, windows=SMALL, running=Running(shard=(index, 3))
+        ).outcomes
     ]
     assert sorted(done) == [task.scene for task in tasks]
     assert maps(tasks) == expected
@@ -164,10 +179,10 @@ def test_ray_gives_the_bytes_of_one_process(
     pytest.importorskip('ray', reason='the extra scale is not installed')
     monkeypatch.setenv('RAY_AUTH_MODE', 'disabled')
     # actors of a cluster import no test modules
-    summary = predict_scenes(nn.Identity, tasks, settings=SETTINGS, workers=2, engine='ray')
+    summary = predict_scenes(nn.Identity, tasks, windows=SMALL, workers=Workers(2, 'ray'))
     assert summary.count('done') == 4
     for task in tasks:
-        made = predict_scene(nn.Identity(), task.scene, tmp_path / 'one.tif', **SETTINGS)
+        made = predict_scene(nn.Identity(), task.scene, tmp_path / 'one.tif', windows=SMALL)
         assert made.path.read_bytes() == task.destination.read_bytes()
 
 
@@ -183,13 +198,13 @@ def test_ray_actor_that_is_killed_costs_nothing_and_a_deadly_scene_is_quarantine
     ray.init(include_dashboard=False, num_cpus=2, runtime_env={'env_vars': variables})
     try:
         once = functools.partial(load_deadly, tmp_path / 'killed')
-        summary = predict_scenes(once, tasks, settings=SETTINGS, workers=2, engine='ray')
+        summary = predict_scenes(once, tasks, windows=SMALL, workers=Workers(2, 'ray'))
         assert (tmp_path / 'killed').exists()
         assert summary.count('done') == 4
         assert maps(tasks) == expected
         always = functools.partial(load_deadly, None)
-        again = {**SETTINGS, 'blend': 'mean'}
-        summary = predict_scenes(always, tasks, settings=again, workers=2, engine='ray')
+        again = Windows(tile_px=64, blend='mean')
+        summary = predict_scenes(always, tasks, windows=again, workers=Workers(2, 'ray'))
         assert ray.is_initialized()  # a cluster that was there is left
     finally:
         ray.shutdown()
@@ -200,7 +215,7 @@ def test_ray_actor_that_is_killed_costs_nothing_and_a_deadly_scene_is_quarantine
 
 
 def test_arguments_without_a_meaning_are_errors(tasks: list[Task]) -> None:
-    with pytest.raises(ConfigError, match='workers is 0'):
-        predict_scenes(load, tasks, settings=SETTINGS, workers=0)
+    with pytest.raises(ConfigError, match='0 workers: expected at least 1'):
+        predict_scenes(load, tasks, windows=SMALL, workers=Workers(0))
     with pytest.raises(ConfigError, match=r'shard is \(3, 2\)'):
-        predict_scenes(load, tasks, settings=SETTINGS, shard=(3, 2))
+        predict_scenes(load, tasks, windows=SMALL, running=Running(shard=(3, 2)))

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from crossearth.errors import ConfigError, SceneError, SceneNotFoundError
-from crossearth.inference import predict_scene
-from crossearth.inference.sources import find_scenes, tasks_of
+from crossearth.inference import Running, predict_scene
+from crossearth.inference.scene_sources import find_scenes, tasks_of
 from tests.inference.serving import serve
 from tests.inference.test_predict import Write, labels_of
 
@@ -58,7 +58,7 @@ def test_virtual_mosaics_are_mapped(write_scene: Write, tmp_path: Path) -> None:
     np.testing.assert_array_equal(labels_of(made.path), (values[0] <= 127).astype(np.uint8))
 
 
-def test_lists_name_scenes_beside_them(tmp_path: Path) -> None:
+def test_lists_name_scenes_next_to_them(tmp_path: Path) -> None:
     (tmp_path / 'list.txt').write_text('a.tif\n\n s3://bucket/b.tif \n')
     assert find_scenes(tmp_path / 'list.txt') == [str(tmp_path / 'a.tif'), 's3://bucket/b.tif']
     (tmp_path / 'list.csv').write_text('id,scene\n1,a.tif\n2,/vsicurl/http://x/b.tif\n')
@@ -81,7 +81,7 @@ def test_stac_items_give_their_image(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match='item c has the assets x, y: expected one of visual'):
         find_scenes(path)
     path.write_text('{')
-    with pytest.raises(ConfigError, match='is no JSON'):
+    with pytest.raises(ConfigError, match='is not JSON'):
         find_scenes(path)
     path.write_text('[]')
     with pytest.raises(SceneNotFoundError, match='holds no scenes'):
@@ -104,7 +104,7 @@ def test_two_scenes_never_share_a_map(tmp_path: Path) -> None:
 
 @pytest.fixture
 def remote_scene(write_scene: Write, tmp_path: Path) -> Path:
-    """A scene of 36 blocks in a folder `bucket`, and a map of it beside the folder."""
+    """A scene of 36 blocks in a folder `bucket`, and a map of it next to the folder."""
     (tmp_path / 'bucket').mkdir()
     values = np.random.default_rng(0).integers(0, 255, (1, 1500, 1300), np.uint8)
     scene = write_scene(values, 'bucket/scene.tif', tiled=True, blockxsize=256, blockysize=256)
@@ -170,7 +170,9 @@ def test_server_that_dies_is_an_error_or_blocks_without_data(
     assert not (tmp_path / 'map.tif').exists()
     with serve(tmp_path, tmp_path / 'log3', dies_after=before) as server:
         name = f'/vsicurl/{server.url}/bucket/{remote_scene.name}'
-        made = predict_scene(two, name, tmp_path / 'map.tif', on_read_error='nodata')
+        made = predict_scene(
+            two, name, tmp_path / 'map.tif', running=Running(on_read_error='nodata')
+        )
     assert 0 < len(made.lost) < 36
     lost = np.zeros((1500, 1300), bool)
     for window in made.lost:

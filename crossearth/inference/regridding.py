@@ -11,20 +11,20 @@ from jaxtyping import Bool, Float32, Float64, Int64, Shaped
 from rasterio.io import DatasetReader
 
 from crossearth.geometry import Window
-from crossearth.inference.products import Product, render_rows
+from crossearth.inference.rendering import Product, render_rows
 from crossearth.inference.scene import OpenScene
 from crossearth.inference.writer import BLOCK_PX, Layer, Piece, RasterWriter
 from crossearth.rasters import Raster
 from crossearth.rasters.georeference import PixelsToGround, Points, apply_affine
 from crossearth.rasters.positions import FRACTIONS, Positions, positions_of
 
-__all__ = ['bring_back']
+__all__ = ['regrid_to_scene']
 
 _STRIP_PX = 8 * BLOCK_PX
 _LEAST_WEIGHT = 1e-3  # of the four pixels around: less says nothing about what is between them
 
 
-def bring_back(
+def regrid_to_scene(
     made: Mapping[Product, Path],
     scene: OpenScene,
     grid: Raster,

@@ -1,4 +1,4 @@
-"""A scene, its windows and a model, put to work unit by unit."""
+"""A scene, its windows and a model, which map it unit by unit."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -10,23 +10,24 @@ from crossearth.errors import ConfigError
 from crossearth.inference.allocator import keeping_freed_memory
 from crossearth.inference.background import Consumer
 from crossearth.inference.grid import Grid, Unit, column_units
+from crossearth.inference.map_parts import MapParts, PartReceipt, fingerprint
 from crossearth.inference.network import Network
-from crossearth.inference.parts import Parts, Receipt, fingerprint
-from crossearth.inference.products import Product
+from crossearth.inference.rendering import Product
+from crossearth.inference.request import Running
 from crossearth.inference.scene import OpenScene
 from crossearth.inference.streaming import Rows, stream_unit, unit_bytes
 from crossearth.inference.writer import BLOCK_PX, Layer, RasterWriter
 from crossearth.rasters import Georeference
 
-__all__ = ['Job']
+__all__ = ['SceneMapper']
 
 _DEFAULT_MEMORY_BYTES = 208 << 20  # 8192 px a row for six classes in windows of 512 px
 _NARROWEST_DEFAULT_PX = 2048
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """What is to be mapped, and how.
+class SceneMapper:
+    """Maps a scene, unit by unit.
 
     Args:
         scene: Open scene.
@@ -58,17 +59,14 @@ class Job:
             layers=self.layers,
         )
 
-    def units(self, *, memory_mb: int | None, shard_px: int | None) -> list[Unit]:
-        """Cut the scene so that a unit fits into memory, and into a shard.
-
-        Args:
-            memory_mb: Memory for everything but the model, in MiB, or None for the default.
-            shard_px: Largest side of a unit, or None for units of the scene's height.
+    def units(self, running: Running) -> list[Unit]:
+        """Cut the scene so that a unit fits into memory and, where parts are kept, into a part.
 
         Raises:
             ConfigError: If the memory is too little for one block.
         """
         fixed, a_column = self.memory()
+        memory_mb = running.memory_mb
         if memory_mb is None:
             allowed = max(_DEFAULT_MEMORY_BYTES, fixed + a_column * _NARROWEST_DEFAULT_PX)
         else:
@@ -81,32 +79,78 @@ class Job:
                     'more, or choose smaller windows or batches'
                 )
         width_px = (allowed - fixed) // a_column
-        if shard_px is not None:
-            width_px = min(width_px, shard_px)
-        return column_units(self.grid, max_width_px=width_px, block_px=BLOCK_PX, height_px=shard_px)
+        if not running.keeps_parts:
+            return column_units(self.grid, max_width_px=width_px, block_px=BLOCK_PX)
+        return column_units(
+            self.grid,
+            max_width_px=min(width_px, running.shard_px),
+            block_px=BLOCK_PX,
+            height_px=running.shard_px,
+        )
 
     def windows_of(self, unit: Unit) -> int:
         """Number of windows that touch a unit."""
         rows, cols = self.grid.touching(unit)
         return len(rows) * len(cols)
 
-    def plan(self, units: Sequence[Unit], model: object) -> dict[str, Any]:
-        """All that the pixels depend on, as values that JSON knows."""
-        scene, grid, network = self.scene, self.grid, self.network
+    def describe(self, units: Sequence[Unit], model: object) -> dict[str, Any]:
+        """The scene, the model, the rasters and the units, as values that JSON knows."""
+        scene = self.scene
         return {
             'scene': [Path(scene.name).name, scene.height, scene.width, str(scene.dtype)],
             'files': scene.files(),
-            'bands': scene.bands,
-            'windows': [grid.tile_px, grid.stride_px, grid.blend, self.batch_size],
             'model': fingerprint(model),
-            'running': network.describe(),
             'layers': {
                 name: [layer.dtype, str(layer.nodata)] for name, layer in self.layers.items()
             },
             'units': [list(astuple(unit)) for unit in units],
         }
 
-    def map_unit(
+    def map_whole(
+        self, paths: Mapping[Product, Path], advance: Callable[[int], None], *, draft: bool
+    ) -> int:
+        """Map the scene in one unit.
+
+        Args:
+            paths: Files to write, one for each layer.
+            advance: Receives numbers of windows.
+            draft: Whether the files are only a step to others.
+
+        Returns:
+            Number of windows that the model saw.
+        """
+        scene = self.scene
+        unit = Unit(0, scene.height, 0, scene.width)
+        return self._map_unit(unit, paths, scene.georeference, advance, draft=draft)
+
+    def map_parts(
+        self,
+        parts: MapParts,
+        units: Sequence[Unit],
+        chosen: Sequence[int],
+        advance: Callable[[int], None],
+    ) -> Iterator[PartReceipt]:
+        """Map the units that are chosen and have no receipt yet.
+
+        Yields:
+            Receipts, also of those that were there.
+        """
+        for index in chosen:
+            unit = units[index]
+            receipt = parts.receipt(index)
+            if receipt is None:
+                with parts.folder_for(index) as folder:
+                    paths = {product: folder / f'{product}.tif' for product in self.layers}
+                    self.scene.lost.clear()
+                    nowhere = Georeference()
+                    run = self._map_unit(unit, paths, nowhere, advance, draft=True)
+                    lost = tuple(sorted(self.scene.lost))
+                    receipt = parts.commit(index, paths, windows_run=run, lost=lost)
+            else:
+                advance(self.windows_of(unit))
+            yield receipt
+
+    def _map_unit(
         self,
         unit: Unit,
         paths: Mapping[Product, Path],
@@ -122,7 +166,7 @@ class Job:
         """
         with ExitStack() as stack:
             if self.network.device.type == 'cpu':
-                # for each unit anew: what one leaves in pieces would add up over many
+                # for each unit again: what one leaves in pieces would add up over many
                 stack.enter_context(keeping_freed_memory())
             writers = {
                 product: stack.enter_context(
@@ -153,30 +197,3 @@ class Job:
                 put=consumer.put,
                 advance=advance,
             )
-
-    def map_parts(
-        self,
-        parts: Parts,
-        units: Sequence[Unit],
-        chosen: Sequence[int],
-        advance: Callable[[int], None],
-    ) -> Iterator[Receipt]:
-        """Map the units that are chosen and have no receipt yet.
-
-        Yields:
-            Receipts, also of those that were there.
-        """
-        for index in chosen:
-            unit = units[index]
-            receipt = parts.receipt(index)
-            if receipt is None:
-                with parts.folder_for(index) as folder:
-                    paths = {product: folder / f'{product}.tif' for product in self.layers}
-                    self.scene.lost.clear()
-                    nowhere = Georeference()
-                    run = self.map_unit(unit, paths, nowhere, advance, draft=True)
-                    lost = tuple(sorted(self.scene.lost))
-                    receipt = parts.commit(index, paths, windows_run=run, lost=lost)
-            else:
-                advance(self.windows_of(unit))
-            yield receipt

@@ -51,7 +51,7 @@ def entropy(probabilities: Float[Tensor, 'k h w']) -> Float[Tensor, 'h w']:
 
 
 def probability_layer(product: Product, num_classes: int, names: tuple[str, ...]) -> Layer:
-    """The raster of `'probabilities'` (a band a class), `'confidence'` or `'entropy'`.
+    """The raster of `'probabilities'` (one band per class), `'confidence'` or `'entropy'`.
 
     Args:
         product: Which of them.

@@ -13,13 +13,16 @@ from torch import nn
 
 from crossearth.errors import ConfigError, WriteError
 from crossearth.geometry import Window
-from crossearth.inference import predict_scene
+from crossearth.inference import Outputs, Running, View, Windows, predict_scene
 from tests.inference.test_predict import Write, labels_of, random_image
+
+SMALL = Windows(tile_px=128)
+KEPT = Running(resume=True, shard_px=512)
 
 CHILD = """
 import os, signal, sys
 import torch
-from crossearth.inference import predict_scene
+from crossearth.inference import Running, Windows, predict_scene
 torch.set_num_threads(1)
 scene, destination, last = sys.argv[1], sys.argv[2], int(sys.argv[3])
 torch.manual_seed(0)
@@ -31,8 +34,8 @@ def progress(done, total):
         os.kill(os.getpid(), signal.SIGKILL)
 shard = tuple(map(int, sys.argv[4].split('/'))) if len(sys.argv) > 4 else None
 predict_scene(
-    model, scene, destination, tile_px=128, shard_px=512, resume=True, shard=shard,
-    progress=progress,
+    model, scene, destination, windows=Windows(tile_px=128),
+    running=Running(shard_px=512, resume=True, shard=shard), progress=progress,
 )
 """
 
@@ -54,15 +57,15 @@ def scene(write_scene: Write) -> Path:
 
 @pytest.fixture
 def whole(scene: Path, convolutions: nn.Module, tmp_path: Path) -> bytes:
-    return predict_scene(convolutions, scene, tmp_path / 'whole.tif', tile_px=128).path.read_bytes()
+    return predict_scene(
+        convolutions, scene, tmp_path / 'whole.tif', windows=SMALL
+    ).path.read_bytes()
 
 
 def test_parts_give_the_same_bytes_and_are_removed(
     scene: Path, whole: bytes, convolutions: nn.Module, tmp_path: Path
 ) -> None:
-    made = predict_scene(
-        convolutions, scene, tmp_path / 'map.tif', tile_px=128, resume=True, shard_px=512
-    )
+    made = predict_scene(convolutions, scene, tmp_path / 'map.tif', windows=SMALL, running=KEPT)
     assert made.units == 9
     assert made.path.read_bytes() == whole
     assert {path.name for path in tmp_path.iterdir()} == {'scene.tif', 'whole.tif', 'map.tif'}
@@ -85,9 +88,7 @@ def test_kill_loses_at_most_one_part_and_no_byte(
         calls += 1
 
     handle = convolutions.register_forward_hook(count)
-    made = predict_scene(
-        convolutions, scene, tmp_path / 'map.tif', tile_px=128, resume=True, shard_px=512
-    )
+    made = predict_scene(convolutions, scene, tmp_path / 'map.tif', windows=SMALL, running=KEPT)
     handle.remove()
     done = sum(json.loads(path.read_text())['windows_run'] for path in receipts if path.exists())
     assert made.path.read_bytes() == whole
@@ -100,7 +101,11 @@ def test_shards_of_several_workers_give_the_same_bytes(
 ) -> None:
     for index in (2, 1, 3):
         made = predict_scene(
-            convolutions, scene, tmp_path / 'map.tif', tile_px=128, shard=(index, 3), shard_px=512
+            convolutions,
+            scene,
+            tmp_path / 'map.tif',
+            windows=SMALL,
+            running=Running(shard=(index, 3), shard_px=512),
         )
         assert not made.complete
         assert not made.path.exists()
@@ -111,9 +116,7 @@ def test_shards_of_several_workers_give_the_same_bytes(
         calls += 1
 
     handle = convolutions.register_forward_hook(count)
-    made = predict_scene(
-        convolutions, scene, tmp_path / 'map.tif', tile_px=128, resume=True, shard_px=512
-    )
+    made = predict_scene(convolutions, scene, tmp_path / 'map.tif', windows=SMALL, running=KEPT)
     handle.remove()
     assert made.complete
     assert calls == 1  # to learn the number of classes
@@ -126,7 +129,7 @@ def test_resuming_removes_what_kills_left(
     for name in ('.map.tif.a1b2c3_4', '.map.tif.mine', '.other.tif.a1b2c3_4'):
         (tmp_path / name).mkdir()
         (tmp_path / name / 'map.tif').touch()
-    predict_scene(convolutions, scene, tmp_path / 'map.tif', tile_px=128, resume=True, shard_px=512)
+    predict_scene(convolutions, scene, tmp_path / 'map.tif', windows=SMALL, running=KEPT)
     assert (tmp_path / 'map.tif').read_bytes() == whole
     hidden = {path.name for path in tmp_path.iterdir() if path.name.startswith('.')}
     assert hidden == {'.map.tif.mine', '.other.tif.a1b2c3_4'}
@@ -136,16 +139,18 @@ def test_damaged_part_is_computed_again(
     scene: Path, whole: bytes, convolutions: nn.Module, tmp_path: Path
 ) -> None:
     predict_scene(
-        convolutions, scene, tmp_path / 'map.tif', tile_px=128, shard=(1, 1), shard_px=512
+        convolutions,
+        scene,
+        tmp_path / 'map.tif',
+        windows=SMALL,
+        running=Running(shard=(1, 1), shard_px=512),
     )
     parts = tmp_path / 'map.tif.parts'
     part = parts / '00004-labels.tif'
     part.write_bytes(part.read_bytes()[:-100])
     (parts / '00005-labels.tif').unlink()
     (parts / '00006.json').write_text('{"windo')
-    made = predict_scene(
-        convolutions, scene, tmp_path / 'map.tif', tile_px=128, resume=True, shard_px=512
-    )
+    made = predict_scene(convolutions, scene, tmp_path / 'map.tif', windows=SMALL, running=KEPT)
     assert made.path.read_bytes() == whole
 
 
@@ -153,21 +158,72 @@ def test_parts_of_another_run_are_refused_and_left(
     scene: Path, convolutions: nn.Module, tmp_path: Path
 ) -> None:
     predict_scene(
-        convolutions, scene, tmp_path / 'map.tif', tile_px=128, shard=(1, 9), shard_px=512
+        convolutions,
+        scene,
+        tmp_path / 'map.tif',
+        windows=SMALL,
+        running=Running(shard=(1, 9), shard_px=512),
     )
-    with pytest.raises(ConfigError, match=r'another run \(windows was \[128, 85, .* is \[256, 171'):
+    with pytest.raises(
+        ConfigError, match=r'another run \(stride_px was 85, is 171; tile_px was 128'
+    ):
         predict_scene(
-            convolutions, scene, tmp_path / 'map.tif', tile_px=256, resume=True, shard_px=512
+            convolutions,
+            scene,
+            tmp_path / 'map.tif',
+            windows=Windows(tile_px=256),
+            running=KEPT,
         )
     other = nn.Conv2d(3, 5, 1)
     with pytest.raises(ConfigError, match=r'another run .model was'):
-        predict_scene(other, scene, tmp_path / 'map.tif', tile_px=128, resume=True, shard_px=512)
+        predict_scene(
+            other,
+            scene,
+            tmp_path / 'map.tif',
+            windows=Windows(tile_px=128),
+            running=KEPT,
+        )
     assert (tmp_path / 'map.tif.parts' / '00000.json').exists()
     os.utime(scene, ns=(0, scene.stat().st_mtime_ns + 1))  # as if it were written again
     with pytest.raises(ConfigError, match=r'another run .files was'):
-        predict_scene(
-            convolutions, scene, tmp_path / 'map.tif', tile_px=128, resume=True, shard_px=512
-        )
+        predict_scene(convolutions, scene, tmp_path / 'map.tif', windows=SMALL, running=KEPT)
+
+
+def test_parts_of_another_version_are_refused_and_left(
+    scene: Path, convolutions: nn.Module, tmp_path: Path
+) -> None:
+    share = Running(shard=(1, 9), shard_px=512)
+    predict_scene(convolutions, scene, tmp_path / 'map.tif', windows=SMALL, running=share)
+    plan = tmp_path / 'map.tif.parts' / 'plan.json'
+    former = json.loads(plan.read_text()) | {'format': 1}
+    plan.write_text(json.dumps(former))
+    with pytest.raises(ConfigError, match='parts that another version of crossearth made: remove'):
+        predict_scene(convolutions, scene, tmp_path / 'map.tif', windows=SMALL, running=KEPT)
+    assert plan.with_name('00000.json').exists()
+
+
+def test_what_bytes_do_not_depend_on_may_change_between_shards(
+    scene: Path, whole: bytes, convolutions: nn.Module, tmp_path: Path
+) -> None:
+    share = Running(shard=(1, 1), shard_px=512)
+    predict_scene(convolutions, scene, tmp_path / 'map.tif', windows=SMALL, running=share)
+    calls = 0
+
+    def count(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+
+    convolutions.register_forward_hook(count)
+    made = predict_scene(
+        convolutions,
+        scene,
+        tmp_path / 'map.tif',
+        windows=Windows(tile_px=128, overlap=0, stride_px=SMALL.step_px),
+        view=View(bands=(1, 2, 3), gsd_m='native', return_by='bilinear'),
+        running=Running(resume=True, shard_px=512, device='cpu', batch_size=1, memory_mb=400),
+    )
+    assert calls == 1  # to learn the number of classes
+    assert made.path.read_bytes() == whole
 
 
 def test_error_of_the_model_keeps_the_finished_parts(
@@ -183,15 +239,11 @@ def test_error_of_the_model_keeps_the_finished_parts(
 
     handle = convolutions.register_forward_hook(stumble)
     with pytest.raises(RuntimeError, match='out of memory'):
-        predict_scene(
-            convolutions, scene, tmp_path / 'map.tif', tile_px=128, resume=True, shard_px=512
-        )
+        predict_scene(convolutions, scene, tmp_path / 'map.tif', windows=SMALL, running=KEPT)
     handle.remove()
     assert not (tmp_path / 'map.tif').exists()
     assert (tmp_path / 'map.tif.parts' / '00000.json').exists()
-    made = predict_scene(
-        convolutions, scene, tmp_path / 'map.tif', tile_px=128, resume=True, shard_px=512
-    )
+    made = predict_scene(convolutions, scene, tmp_path / 'map.tif', windows=SMALL, running=KEPT)
     assert made.path.read_bytes() == whole
 
 
@@ -216,8 +268,7 @@ def test_shards_out_of_range_are_errors(
             convolutions,
             write_scene(random_image(9, 9)),
             tmp_path / 'map.tif',
-            shard=shard,
-            shard_px=shard_px,
+            running=Running(shard=shard, shard_px=shard_px),
         )
 
 
@@ -236,9 +287,7 @@ def test_damaged_blocks_become_nodata_and_are_listed(
         convolutions,
         path,
         tmp_path / 'map.tif',
-        on_read_error='nodata',
-        resume=resume,
-        shard_px=512,
+        running=Running(on_read_error='nodata', resume=resume, shard_px=512),
     )
     assert len(made.lost) == 1
     (window,) = made.lost
@@ -263,7 +312,7 @@ def test_full_disk_is_an_error_whenever_it_fills_and_leaves_the_former_map(
     def noise(images: torch.Tensor) -> torch.Tensor:
         return images * 50
 
-    predict_scene(noise, scene, tmp_path / 'whole.tif', cog=cog)
+    predict_scene(noise, scene, tmp_path / 'whole.tif', outputs=Outputs(cog=cog))
     expected = labels_of(tmp_path / 'whole.tif')
     size = (tmp_path / 'whole.tif').stat().st_size
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -274,7 +323,7 @@ def test_full_disk_is_an_error_whenever_it_fills_and_leaves_the_former_map(
             destination.write_text('former')
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
             try:
-                predict_scene(noise, scene, destination, cog=cog)
+                predict_scene(noise, scene, destination, outputs=Outputs(cog=cog))
             except WriteError as error:
                 failed += 1
                 assert 'map.tif' in str(error)

@@ -13,7 +13,7 @@ from rasterio.transform import Affine
 from torch import Tensor
 
 from crossearth.errors import ConfigError
-from crossearth.inference import predict_scene
+from crossearth.inference import Outputs, Running, View, Windows, predict_scene
 from crossearth.rasters import Georeference, ground_gsd
 from tests.inference.test_predict import Write, labels_of
 
@@ -62,7 +62,11 @@ def test_labels_come_back_to_where_they_were_on_the_scenes_own_grid(
     with rasterio.open(scene) as dataset:
         own = ground_gsd(Georeference.of(dataset), height=320, width=350, name=name)
     made = predict_scene(
-        nearest_class, scene, tmp_path / 'map.tif', tile_px=128, gsd_m=factor * max(own)
+        nearest_class,
+        scene,
+        tmp_path / 'map.tif',
+        windows=Windows(tile_px=128),
+        view=View(gsd_m=factor * max(own)),
     )
     with rasterio.open(scene) as before, rasterio.open(made.path) as after:
         assert (after.crs, after.transform) == (before.crs, before.transform)
@@ -95,7 +99,13 @@ def test_ground_control_points_run_on_across_the_antimeridian(
         if wrapped and point.x > 180:
             point.x -= 360
     scene = write_scene(20 + 40 * ids, crs='EPSG:4326', transform=None, gcps=points)
-    made = predict_scene(nearest_class, scene, tmp_path / 'map.tif', tile_px=128, gsd_m=0.6)
+    made = predict_scene(
+        nearest_class,
+        scene,
+        tmp_path / 'map.tif',
+        windows=Windows(tile_px=128),
+        view=View(gsd_m=0.6),
+    )
     with rasterio.open(scene) as before, rasterio.open(made.path) as after:
         assert [(p.x, p.y) for p in after.gcps[0]] == [(p.x, p.y) for p in before.gcps[0]]
     assert (labels_of(made.path) == ids[0]).mean() > 0.9
@@ -108,9 +118,9 @@ def test_nodata_comes_back_exactly(write_scene: Write, tmp_path: Path) -> None:
         lambda x: torch.cat([x, 1 - x], 1),
         write_scene(image, nodata=0),
         tmp_path / 'map.tif',
-        tile_px=64,
-        gsd_m=0.9,
-        confidence=tmp_path / 'c.tif',
+        windows=Windows(tile_px=64),
+        view=View(gsd_m=0.9),
+        outputs=Outputs(confidence=tmp_path / 'c.tif'),
     )
     # the single pixels of a hole's border may lie next to no model pixel with data
     np.testing.assert_array_equal(labels_of(made.path) == 255, image[0] == 0)
@@ -124,7 +134,12 @@ def test_parts_of_the_model_grid_give_the_same_bytes(
     scene = write_scene(image)
     for name, memory in (('a', None), ('b', 27)):
         made = predict_scene(
-            convolutions, scene, tmp_path / f'{name}.tif', tile_px=200, gsd_m=0.7, memory_mb=memory
+            convolutions,
+            scene,
+            tmp_path / f'{name}.tif',
+            windows=Windows(tile_px=200),
+            view=View(gsd_m=0.7),
+            running=Running(memory_mb=memory),
         )
         assert (made.units > 1) == (name == 'b')
     assert (tmp_path / 'a.tif').read_bytes() == (tmp_path / 'b.tif').read_bytes()
@@ -136,14 +151,18 @@ def test_scene_that_lies_nowhere_has_no_ground_size(
 ) -> None:
     scene = write_scene(patches(20, 20, 4), crs=None, transform=None)
     with pytest.raises(ConfigError, match='its pixels have no size on the ground'):
-        predict_scene(one_hot(6), scene, tmp_path / 'map.tif', gsd_m=0.5)
+        predict_scene(one_hot(6), scene, tmp_path / 'map.tif', view=View(gsd_m=0.5))
     with pytest.raises(ConfigError, match='gsd_m is -1'):
-        predict_scene(one_hot(6), write_scene(patches(9, 9, 3)), tmp_path / 'map.tif', gsd_m=-1)
+        predict_scene(
+            one_hot(6), write_scene(patches(9, 9, 3)), tmp_path / 'map.tif', view=View(gsd_m=-1)
+        )
     with pytest.raises(ConfigError, match=r'pixels of .* are 0.5\d* by 0.5\d* m: .* in metres'):
-        predict_scene(one_hot(6), write_scene(patches(9, 9, 3)), tmp_path / 'map.tif', gsd_m=1e-3)
+        predict_scene(
+            one_hot(6), write_scene(patches(9, 9, 3)), tmp_path / 'map.tif', view=View(gsd_m=1e-3)
+        )
     scene = write_scene(patches(9, 9, 3), crs='LOCAL_CS["site",UNIT["metre",1]]')
     with pytest.raises(ConfigError, match='its CRS, site, is not tied to the globe'):
-        predict_scene(one_hot(6), scene, tmp_path / 'map.tif', gsd_m=1)
+        predict_scene(one_hot(6), scene, tmp_path / 'map.tif', view=View(gsd_m=1))
 
 
 @pytest.mark.filterwarnings('ignore::rasterio.errors.NotGeoreferencedWarning')
@@ -170,8 +189,8 @@ def test_ground_control_points_on_a_transform_give_the_map_of_the_transform(
                 lambda x: torch.cat([x, x.mean(1, keepdim=True)], 1),
                 write_scene(image, name, crs='EPSG:32633', **(options | tie)),
                 tmp_path / f'map_{name}',
-                tile_px=128,
-                gsd_m=0.8,
+                windows=Windows(tile_px=128),
+                view=View(gsd_m=0.8),
             ).path
         )
         for name, tie in (
@@ -212,7 +231,13 @@ def test_labels_of_scenes_with_rational_polynomials_come_back_to_where_they_were
     # 2.2 m along the lines, and 0.004° of longitude over 300 columns across
     assert across == pytest.approx(0.004 / 300 * 111_320 * math.cos(math.radians(50)), rel=0.02)
     assert down == pytest.approx(0.002 / 200 * 111_230, rel=0.02)
-    made = predict_scene(nearest_class, scene, tmp_path / 'map.tif', tile_px=128, gsd_m=0.7)
+    made = predict_scene(
+        nearest_class,
+        scene,
+        tmp_path / 'map.tif',
+        windows=Windows(tile_px=128),
+        view=View(gsd_m=0.7),
+    )
     labels = labels_of(made.path)
     inside = np.zeros((200, 300), bool)
     for row in range(0, 200, 20):
@@ -240,12 +265,15 @@ def test_interpolated_scores_put_borders_between_the_pixels_that_the_model_saw(
     maps = {
         by: labels_of(
             predict_scene(
-                brighter_than_half, scene, tmp_path / f'{by}.tif', tile_px=32, gsd_m=2.6,
-                return_by=by, combine='logits',
+                brighter_than_half,
+                scene,
+                tmp_path / f'{by}.tif',
+                windows=Windows(tile_px=32, combine='logits'),
+                view=View(gsd_m=2.6, return_by=by),
             ).path
         )
         for by in ('nearest', 'bilinear')
-    }  # fmt: skip
+    }
     np.testing.assert_array_equal(maps['bilinear'], expected)
     assert (maps['nearest'] != expected).any()
 
@@ -261,12 +289,9 @@ def test_interpolated_maps_have_the_nodata_and_the_rasters_of_the_scene(
         convolutions,
         write_scene(image, nodata=0),
         tmp_path / 'map.tif',
-        tile_px=64,
-        gsd_m=0.9,
-        return_by='bilinear',
-        probabilities=tmp_path / 'p.tif',
-        confidence=tmp_path / 'c.tif',
-        cog=True,
+        windows=Windows(tile_px=64),
+        view=View(gsd_m=0.9, return_by='bilinear'),
+        outputs=Outputs(probabilities=tmp_path / 'p.tif', confidence=tmp_path / 'c.tif', cog=True),
     )
     with rasterio.open(tmp_path / 'p.tif') as file:
         probabilities = file.read()
@@ -285,14 +310,15 @@ def test_interpolated_parts_give_the_same_bytes(
 ) -> None:
     image = np.random.default_rng(0).integers(0, 255, (3, 700, 800), np.uint8)
     scene = write_scene(image)
-    options: dict[str, Any] = {'tile_px': 200, 'gsd_m': 0.4, 'return_by': 'bilinear'}
-    whole = predict_scene(convolutions, scene, tmp_path / 'a.tif', **options)
+    seen: dict[str, Any] = {
+        'windows': Windows(tile_px=200),
+        'view': View(gsd_m=0.4, return_by='bilinear'),
+    }
+    whole = predict_scene(convolutions, scene, tmp_path / 'a.tif', **seen)
     for index in (1, 2):
-        predict_scene(
-            convolutions, scene, tmp_path / 'b.tif', **options, shard_px=512, shard=(index, 2)
-        )
-    parts = predict_scene(
-        convolutions, scene, tmp_path / 'b.tif', **options, shard_px=512, resume=True
-    )
+        share = Running(shard_px=512, shard=(index, 2))
+        predict_scene(convolutions, scene, tmp_path / 'b.tif', **seen, running=share)
+    kept = Running(shard_px=512, resume=True)
+    parts = predict_scene(convolutions, scene, tmp_path / 'b.tif', **seen, running=kept)
     assert parts.units == 4
     assert whole.path.read_bytes() == parts.path.read_bytes()

@@ -1,7 +1,7 @@
-"""Finished parts of a map, kept beside it until all are there.
+"""Finished parts of a map, kept next to it until all are there.
 
-A part is a set of files of its own, written under other names and renamed, and a receipt that is
-renamed last. What a kill leaves behind has no receipt, and is computed again.
+A part is a set of files, written under other names and renamed, and a receipt that is renamed last.
+What an interrupted run leaves has no receipt, and is computed again.
 """
 
 import hashlib
@@ -20,16 +20,16 @@ from torch import nn
 
 from crossearth.errors import ConfigError
 from crossearth.geometry import Window
-from crossearth.inference.products import Product
+from crossearth.inference.rendering import Product
 from crossearth.inference.writer import whole_file
 
-__all__ = ['Parts', 'Receipt', 'fingerprint', 'parts_folder']
+__all__ = ['MapParts', 'PartReceipt', 'fingerprint', 'parts_folder']
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Receipt:
+class PartReceipt:
     """That a part is done.
 
     Args:
@@ -65,7 +65,7 @@ def fingerprint(model: object) -> str:
     return digest.hexdigest()
 
 
-class Parts:
+class MapParts:
     """The parts of one map.
 
     Args:
@@ -83,6 +83,11 @@ class Parts:
         path = folder / 'plan.json'
         if path.exists():
             former = json.loads(path.read_text(encoding='utf-8'))
+            if former.get('format') != _FORMAT:
+                raise ConfigError(
+                    f'{folder} holds parts that another version of crossearth made: remove the '
+                    'folder, and map the scene again'
+                )
             differs = sorted(
                 name for name in plan.keys() | former.keys() if plan.get(name) != former.get(name)
             )
@@ -103,7 +108,7 @@ class Parts:
         """Where a file of a part lies when it is done."""
         return self._folder / f'{index:05d}-{product}.tif'
 
-    def receipt(self, index: int) -> Receipt | None:
+    def receipt(self, index: int) -> PartReceipt | None:
         """That of a part, if it is done and its files are what was written."""
         try:
             stored = json.loads(self._receipt_path(index).read_text(encoding='utf-8'))
@@ -113,7 +118,7 @@ class Parts:
         except (FileNotFoundError, json.JSONDecodeError):
             return None
         lost = tuple(Window(**window) for window in stored['lost'])
-        return Receipt(stored['windows_run'], lost, checksums)
+        return PartReceipt(stored['windows_run'], lost, checksums)
 
     @contextmanager
     def folder_for(self, index: int) -> Iterator[Path]:
@@ -128,12 +133,12 @@ class Parts:
         *,
         windows_run: int,
         lost: tuple[Window, ...],
-    ) -> Receipt:
+    ) -> PartReceipt:
         """Move the files of a part to their names, and write its receipt."""
         checksums = {product: _checksum(path) for product, path in written.items()}
         for product, path in written.items():
             path.replace(self.path(index, product))
-        receipt = Receipt(windows_run, lost, checksums)
+        receipt = PartReceipt(windows_run, lost, checksums)
         with whole_file(self._receipt_path(index)) as temporary:
             temporary.write_text(json.dumps(asdict(receipt)), encoding='utf-8')
         return receipt

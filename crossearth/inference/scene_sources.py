@@ -29,7 +29,7 @@ class Task:
 
 
 def tasks_of(sources: Sequence[str | Path], folder: str | Path) -> list[Task]:
-    """Scenes of some sources, each with a map of its own name in a folder.
+    """Scenes of some sources, each with a map of the same name in a folder.
 
     Args:
         sources: Each as in `find_scenes`.
@@ -38,7 +38,7 @@ def tasks_of(sources: Sequence[str | Path], folder: str | Path) -> list[Task]:
     Returns:
         One task a scene, also if it is listed twice, `folder/<name of the scene>.tif`, or
         `folder/<id of the item>.tif` of STAC items whose images share a name. What lies in the
-        folder for the maps is no scene of a folder around it.
+        folder for the maps does not count as a scene of a folder around it.
 
     Raises:
         ConfigError: If two scenes would have the same map.
@@ -104,12 +104,14 @@ def find_scenes(source: str | Path) -> list[str]:
                     if inner.lower().endswith(_RASTERS)
                 ]
         except zipfile.BadZipFile as error:
-            raise SceneError(f'{path} is no whole zip archive ({error}): fetch it again') from error
+            raise SceneError(
+                f'{path} is not a complete zip archive ({error}): fetch it again'
+            ) from error
     elif suffix == '.txt':
         try:
             lines = path.read_text(encoding='utf-8-sig').splitlines()
         except UnicodeDecodeError as error:
-            raise ConfigError(f'{path} is no list of scenes in UTF-8 ({error})') from error
+            raise ConfigError(f'{path} is not a list of scenes in UTF-8 ({error})') from error
         scenes = [_beside(path, line.strip()) for line in lines if line.strip()]
     elif suffix == '.csv':
         with path.open(newline='', encoding='utf-8-sig') as file:
@@ -157,13 +159,15 @@ def _stac_scenes(path: Path) -> list[tuple[str, str]]:
     try:
         content = json.loads(path.read_text(encoding='utf-8'))
     except json.JSONDecodeError as error:
-        raise ConfigError(f'{path} is no JSON ({error})') from error
+        raise ConfigError(f'{path} is not JSON ({error})') from error
     items = content.get('features', [content]) if isinstance(content, dict) else []
     scenes = []
     for item in items:
         assets = item.get('assets') if isinstance(item, dict) else None
         if not isinstance(assets, dict):
-            raise ConfigError(f'{path} holds something that is no STAC item: expected assets in it')
+            raise ConfigError(
+                f'{path} holds something that is not a STAC item: expected assets in it'
+            )
         tiffs = [key for key, asset in assets.items() if 'tiff' in (asset.get('type') or '')]
         key = next((key for key in _STAC_ASSETS if key in assets), None)
         if key is None and len(tiffs) == 1:

@@ -1,0 +1,336 @@
+"""The command line of `predict_scene` and `predict_scenes`: `crossearth predict`.
+
+Heavy imports happen inside the functions, so that asking for help is instant. Options have the
+names of the values that they set; what is not given is left to the defaults of those values.
+"""
+
+import argparse
+import functools
+import hashlib
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from crossearth.errors import ConfigError, SceneError
+from crossearth.labels import LABEL_SPACES
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from crossearth.inference import Outcome, SceneEstimate
+
+__all__ = ['add_arguments', 'run']
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the arguments to the parser of this command."""
+    parser.description = 'Map scenes: GeoTIFFs of class ids on the grids of the scenes.'
+    parser.add_argument(
+        'scene', help='raster, folder, .zip, list (.txt, .csv) or STAC items (.json)'
+    )
+    parser.add_argument('map', help='GeoTIFF to write, or a folder for many scenes')
+    parser.add_argument('--weights', required=True, help='model, a safetensors file')
+    parser.add_argument(
+        '--builder',
+        dest='builders',
+        action='append',
+        default=[],
+        metavar='MODULE:FUNCTION',
+        help='function of yours that you trust to build the model, from a module in the working '
+        'folder or installed; may be repeated. A weights file imports nothing.',
+    )
+    parser.add_argument('--device', default='cpu', help='cpu, cuda, cuda:1 (default: %(default)s)')
+    parser.add_argument('--threads', type=int, help='of the CPU (default: all)')
+    _add_view(parser.add_argument_group('what the model sees'))
+    _add_outputs(parser.add_argument_group('what is written'))
+    _add_running(parser.add_argument_group('how it runs'))
+
+    many = parser.add_argument_group('many scenes')
+    many.add_argument('--workers', type=int, default=1, help='processes (default: %(default)s)')
+    many.add_argument('--engine', choices=['processes', 'ray'], default='processes')
+    many.add_argument('--address', help='of a Ray cluster')
+    many.add_argument('--max-failures', type=int, default=2, help='then a scene is left alone')
+    many.add_argument('--retry', action='store_true', help='scenes that were left alone too')
+
+
+def _add_view(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        '--bands', type=int, nargs='+', help='counted from 1 (default: those of the weights)'
+    )
+    group.add_argument(
+        '--value-range',
+        type=float,
+        nargs=2,
+        metavar=('LOW', 'HIGH'),
+        help='become 0 and 1 (default: those of the weights)',
+    )
+    group.add_argument(
+        '--alpha',
+        choices=['auto', 'mask', 'image'],
+        help='what a band that the file calls alpha is (default: by its values)',
+    )
+    group.add_argument(
+        '--gsd-m',
+        type=_gsd,
+        help="ground sampling distance that the model sees, metres, or native for the scene's own "
+        'pixels (default: that of the weights)',
+    )
+    group.add_argument(
+        '--return-by',
+        choices=['nearest', 'bilinear'],
+        help='how the map comes back to the grid of the scene (default: nearest)',
+    )
+    group.add_argument('--tile-px', type=int, help='side of a window (default: 512)')
+    overlap = group.add_mutually_exclusive_group()
+    overlap.add_argument('--overlap', type=float, help='part of a window (default: 1/3)')
+    overlap.add_argument('--stride-px', type=int, help='from one window to the next')
+    group.add_argument(
+        '--blend', choices=['hann', 'gaussian', 'mean', 'crop'], help='(default: hann)'
+    )
+    group.add_argument('--combine', choices=['softmax', 'logits'], help='(default: softmax)')
+    group.add_argument('--augment', choices=['none', 'd4'], help='(default: none)')
+
+
+def _add_outputs(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        '--labels',
+        choices=sorted(LABEL_SPACES),
+        help='names and colours of classes (default: those of the weights)',
+    )
+    group.add_argument('--nodata', type=int, help='label of pixels without data (default: 255)')
+    group.add_argument('--probabilities', metavar='TIF', help='one band per class')
+    group.add_argument('--confidence', metavar='TIF')
+    group.add_argument('--entropy', metavar='TIF')
+    group.add_argument('--cog', action='store_true', help='cloud-optimised, with overviews')
+    group.add_argument('--qgis-style', action='store_true', help='a .qml next to the map')
+
+
+def _add_running(group: argparse._ArgumentGroup) -> None:
+    group.add_argument('--batch-size', type=int)
+    group.add_argument('--autocast', choices=['bfloat16', 'float16'], help='half precision')
+    group.add_argument('--memory-mb', type=int, help='besides the model')
+    group.add_argument(
+        '--on-read-error',
+        choices=['raise', 'nodata'],
+        help='what a block is that cannot be read (default: raise)',
+    )
+    group.add_argument(
+        '--resume', action='store_true', help='keep finished parts, and continue where they end'
+    )
+    group.add_argument(
+        '--shard', type=_shard, metavar='I/N', help='the I-th of N shares: of the parts, or scenes'
+    )
+    group.add_argument('--shard-px', type=int, help='side of the parts (default: 8192)')
+    group.add_argument('--dry-run', action='store_true', help='print what it would take, and stop')
+    group.add_argument('--quiet', action='store_true', help='no progress')
+
+
+def run(arguments: argparse.Namespace) -> str:
+    """Do what the arguments ask for.
+
+    Args:
+        arguments: As parsed.
+
+    Returns:
+        What to print.
+
+    Raises:
+        CrossEarthError: To be printed as one line.
+    """
+    import torch
+
+    from crossearth.inference import find_scenes
+
+    if arguments.threads is not None:
+        if arguments.threads < 1:
+            raise ConfigError(f'--threads {arguments.threads}: expected at least 1')
+        torch.set_num_threads(arguments.threads)
+    values = _values(arguments)
+    load = functools.partial(
+        _load, arguments.weights, arguments.device, tuple(arguments.builders), str(Path.cwd())
+    )
+    scenes = find_scenes(arguments.scene)
+    suffix = Path(arguments.map).suffix.lower()
+    single = scenes == [arguments.scene] and suffix in {'.tif', '.tiff'}
+    if suffix and not single and not Path(arguments.map).is_dir():
+        raise ConfigError(
+            f'{arguments.map}: expected a name that ends in .tif for one scene, or a folder for '
+            f'{len(scenes)}'
+        )
+    if arguments.dry_run:
+        return _estimate(load(), scenes, values, workers=arguments.workers)
+    if single:
+        return _map_one(load(), arguments, values)
+    return _map_many(load, arguments, values)
+
+
+def _values(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What `predict_scene`, `predict_scenes` and `estimate_scene` take in common."""
+    import torch
+
+    from crossearth.inference import Outputs, Running, View, Windows
+
+    if arguments.autocast is not None:
+        arguments.autocast = getattr(torch, arguments.autocast)
+
+    def given(kind: Any) -> Any:
+        told = {field.name: getattr(arguments, field.name) for field in fields(kind)}
+        return kind(
+            **{
+                name: tuple(value) if isinstance(value, list) else value
+                for name, value in told.items()
+                if value is not None
+            }
+        )
+
+    return {
+        'labels': None if arguments.labels is None else LABEL_SPACES[arguments.labels],
+        'windows': given(Windows),
+        'view': given(View),
+        'outputs': given(Outputs),
+        'running': given(Running),
+    }
+
+
+def _map_one(model: 'nn.Module', arguments: argparse.Namespace, values: dict[str, Any]) -> str:
+    from crossearth.inference import predict_scene
+
+    made = predict_scene(
+        model, arguments.scene, arguments.map, **values, progress=not arguments.quiet
+    )
+    lines = [
+        f'{made.path if made.complete else "parts"}: {made.width} × {made.height} px, '
+        f'{made.windows_run} windows in {made.seconds:.1f} s'
+    ]
+    lines += [
+        f'could not be read, left without data: rows {window.row} to {window.stop[0] - 1}, '
+        f'columns {window.col} to {window.stop[1] - 1}'
+        for window in made.lost
+    ]
+    return '\n'.join(lines)
+
+
+def _map_many(
+    load: Callable[[], 'nn.Module'], arguments: argparse.Namespace, values: dict[str, Any]
+) -> str:
+    from tqdm import tqdm
+
+    from crossearth.inference import Workers, predict_scenes, tasks_of
+
+    tasks = tasks_of([arguments.scene], arguments.map)
+    share = len(values['running'].share_of(tasks))
+    with tqdm(total=share, unit='scene', disable=arguments.quiet) as bar:
+
+        def tell(_outcome: 'Outcome') -> None:
+            bar.update()
+
+        summary = predict_scenes(
+            load,
+            tasks,
+            **values,
+            workers=Workers(arguments.workers, arguments.engine, arguments.address),
+            model_id=_model_id(arguments.weights, arguments.builders),
+            max_failures=arguments.max_failures,
+            retry=arguments.retry,
+            progress=tell,
+        )
+    missing = summary.count('failed') + summary.count('quarantined')
+    if missing:
+        raise SceneError(f'{missing} of {share} scenes have no map\n{summary}')
+    return str(summary)
+
+
+def _estimate(
+    model: 'nn.Module', scenes: Sequence[str], values: dict[str, Any], *, workers: int
+) -> str:
+    from crossearth.inference import estimate_scene
+
+    estimates = [estimate_scene(model, scene, **values) for scene in scenes]
+    lines = [
+        f'{scene}: {_size(estimate)}, {estimate.windows} windows, '
+        f'{estimate.windows_run - estimate.windows} of them twice, in {estimate.units} part(s), '
+        f'{estimate.memory_mb} MiB besides the model, about {estimate.seconds:.0f} s'
+        for scene, estimate in zip(scenes, estimates, strict=True)
+    ]
+    total = sum(estimate.seconds for estimate in estimates)
+    if len(scenes) > 1:
+        lines.append(f'{len(scenes)} scenes, about {total / workers:.0f} s')
+    return '\n'.join(lines)
+
+
+def _size(estimate: 'SceneEstimate') -> str:
+    size = f'{estimate.width} × {estimate.height} px'
+    if (estimate.model_width, estimate.model_height) == (estimate.width, estimate.height):
+        return size
+    return f'{size} seen as {estimate.model_width} × {estimate.model_height} px'
+
+
+def _gsd(text: str) -> float | str:
+    if text == 'native':
+        return text
+    try:
+        return float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f'{text!r}: expected metres, or native') from error
+
+
+def _shard(text: str) -> tuple[int, int]:
+    index, _, count = text.partition('/')
+    if not (index.isdigit() and count.isdigit()):
+        raise argparse.ArgumentTypeError(f'{text!r} is not of the form I/N, as 3/16')
+    if not 1 <= int(index) <= int(count):
+        raise argparse.ArgumentTypeError(f'{text!r}: the share must be from 1 to {count}')
+    return int(index), int(count)
+
+
+def _load(weights: str, device: str, builders: Sequence[str], folder: str) -> 'nn.Module':
+    """The model, in this process or in a worker; only names are sent there."""
+    from crossearth.models import load_model
+
+    trusted = [_builder(name, folder) for name in builders]
+    model = load_model(weights, builders=trusted)
+    try:
+        return model.to(device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f'device {device!r} cannot be used ({reason}): try cpu') from error
+
+
+def _builder(name: str, folder: str) -> Callable[..., 'nn.Module']:
+    """A function that the user named on the command line, in `folder` or installed."""
+    module_name, _, function_name = name.partition(':')
+    is_name = all(part.isidentifier() for part in module_name.split('.'))
+    if not (is_name and function_name.isidentifier()):
+        raise ConfigError(
+            f'--builder {name}: expected MODULE:FUNCTION, such as mine:build for the function '
+            'build in mine.py'
+        )
+    if folder not in sys.path:
+        sys.path.insert(0, folder)  # as `python -m` does; for what the module imports later, too
+    try:
+        module = import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and f'{module_name}.'.startswith(f'{error.name}.'):
+            raise ConfigError(
+                f'--builder {name}: there is no module {error.name} in {folder}, nor installed: '
+                'check its name, or change to its folder'
+            ) from error
+        raise ConfigError(f'--builder {name}: {module_name} needs {error.name}') from error
+    except (ImportError, SyntaxError) as error:
+        raise ConfigError(f'--builder {name}: cannot be imported ({error})') from error
+    function = getattr(module, function_name, None)
+    if not callable(function):
+        raise ConfigError(
+            f'--builder {name}: {function_name} is not a function of {module.__file__}: expected '
+            'one that returns the model'
+        )
+    built: Callable[..., nn.Module] = function
+    return built
+
+
+def _model_id(weights: str, builders: Sequence[str]) -> str:
+    with Path(weights).open('rb') as file:
+        return ' '.join([hashlib.file_digest(file, 'sha256').hexdigest(), *builders])

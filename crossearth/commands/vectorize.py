@@ -1,0 +1,46 @@
+"""The command line of `vectorize`: `crossearth vectorize`."""
+
+import argparse
+
+from crossearth.labels import LABEL_SPACES
+
+__all__ = ['add_arguments', 'run']
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the arguments to the parser of this command."""
+    parser.description = 'Write the regions of a map as polygons with class names and areas.'
+    parser.add_argument('map', help='GeoTIFF of class ids')
+    parser.add_argument('polygons', help='.gpkg, .geojson (EPSG:4326) or .fgb')
+    parser.add_argument('--labels', choices=sorted(LABEL_SPACES), help='names, if the map has none')
+    parser.add_argument('--min-area-m2', type=float, default=0.0)
+    parser.add_argument('--simplify-px', type=float, default=0.0)
+    parser.add_argument('--classes', type=int, nargs='+', help='ids to write (default: all)')
+
+
+def run(arguments: argparse.Namespace) -> str:
+    """Do what the arguments ask for.
+
+    Args:
+        arguments: As parsed.
+
+    Returns:
+        What to print.
+
+    Raises:
+        CrossEarthError: If the map cannot be read, or the polygons cannot be written.
+    """
+    from crossearth.inference import vectorize
+
+    made = vectorize(
+        arguments.map,
+        arguments.polygons,
+        labels=None if arguments.labels is None else LABEL_SPACES[arguments.labels],
+        min_area_m2=arguments.min_area_m2,
+        simplify_px=arguments.simplify_px,
+        classes=arguments.classes,
+    )
+    return (
+        f'{made.path}: {made.polygons} polygons, {made.dropped} smaller ones left out, '
+        f'{made.seconds:.1f} s'
+    )

@@ -1,0 +1,361 @@
+"""What can be asked of a map, as values: checked once, compared, described, sent to workers.
+
+`Windows`, `View`, `Outputs` and `Running` are what `predict_scene`, `predict_scenes`,
+`estimate_scene` and the command line take. A `MapRequest` holds all of them, with the classes.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+
+from crossearth.errors import ConfigError
+from crossearth.inference.grid import Blend
+from crossearth.inference.network import Augment, Combine
+from crossearth.inference.rendering import Product
+from crossearth.inference.scene import OnReadError
+from crossearth.inference.writer import BLOCK_PX
+from crossearth.labels import LabelSpace
+from crossearth.rasters import Alpha
+
+__all__ = ['GsdChoice', 'MapRequest', 'Outputs', 'ReturnBy', 'Running', 'View', 'Windows']
+
+type ReturnBy = Literal['nearest', 'bilinear']
+type GsdChoice = float | int | Literal['native']
+
+_HALF_TYPES = (torch.bfloat16, torch.float16)
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """The windows that a scene is cut into, and how their predictions become one map.
+
+    Windows start every `step_px` from the scene's first pixel and are never padded. The last one
+    along each axis ends at the border; along an axis that is shorter than `tile_px` windows have
+    its length. A model that needs multiples of a number pads its input itself.
+
+    Args:
+        tile_px: Side of a window, in pixels.
+        overlap: Part of a window that the next one repeats, from 0 to below 1.
+        stride_px: Pixels from one window to the next; takes precedence over `overlap`.
+        blend: Weight of a window's pixels where windows overlap, see `window_profile`.
+        combine: What is averaged: `'softmax'` probabilities, or `'logits'`.
+        augment: `'d4'` averages over the eight flips and quarter turns of every window, at eight
+            times the cost.
+
+    Raises:
+        ConfigError: If a value is out of range, or the stride would leave gaps.
+
+    Example:
+        >>> Windows().step_px, Windows(tile_px=256, overlap=0.5).step_px
+        (341, 128)
+    """
+
+    tile_px: int = 512
+    overlap: float | int = 1 / 3
+    stride_px: int | None = None
+    blend: Blend = 'hann'
+    combine: Combine = 'softmax'
+    augment: Augment = 'none'
+
+    def __post_init__(self) -> None:
+        _check_at_least_one('tile_px', self.tile_px)
+        if not 0 <= self.overlap < 1:
+            raise ConfigError(
+                f'overlap is {self.overlap}: expected a part of the window, from 0 to below 1; '
+                'pass stride_px for pixels'
+            )
+        if not 1 <= self.step_px <= self.tile_px:
+            raise ConfigError(
+                f'stride_px is {self.stride_px}: expected 1 to tile_px, which is {self.tile_px}; '
+                'a longer stride would leave gaps'
+            )
+        _check_choice('blend', self.blend, get_args(Blend.__value__))
+        _check_choice('combine', self.combine, get_args(Combine.__value__))
+        _check_choice('augment', self.augment, get_args(Augment.__value__))
+
+    @property
+    def step_px(self) -> int:
+        """Pixels from one window to the next, as `stride_px` or `overlap` says."""
+        if self.stride_px is not None:
+            return self.stride_px
+        return max(round(self.tile_px * (1 - self.overlap)), 1)
+
+    def describe(self) -> dict[str, Any]:
+        """What the pixels of a map depend on, by name, as JSON values."""
+        return {
+            'tile_px': self.tile_px,
+            'stride_px': self.step_px,
+            'blend': self.blend,
+            'combine': self.combine,
+            'augment': self.augment,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """How a model views a scene: which bands, which values, at which ground sampling distance.
+
+    Args:
+        bands: Bands that the model takes, counted from 1, or their names: the descriptions or the
+            colours of the scene's bands. A scene that has as many bands, none with one of these
+            names, is taken as it is. None for the bands in the model's file, or all but an alpha
+            band.
+        alpha: What a band that the file calls alpha is, as GDAL calls the fourth band of any plain
+            8-bit file: `'mask'` says where there are data, `'image'` is a band like others, such
+            as near infrared; `'auto'` tells by its values.
+        value_range: Values of the scene that become 0 and 1; values outside are clipped. None for
+            the range in the model's file, or the rule of training: integers are divided by the
+            largest of their type (255, 65535, 32767), negative ones become 0, and floats must lie
+            in [0, 1].
+        gsd_m: Ground sampling distance that the model was trained at, in metres. The scene is
+            resampled to square pixels of that size on the ground, in a local projection, while it
+            is read, and the map is brought back to the scene's own grid. A scene that is within
+            2 % of it along both axes is mapped on its own grid, as it is with `'native'`. None for
+            what the model's file says (for a model trained across a range, the scene's own if it
+            lies in it, else the nearer end), and the scene's own where it says nothing.
+        return_by: How the map comes back to the scene's grid: `'nearest'` gives a pixel the label
+            of the nearest pixel that the model saw; `'bilinear'` interpolates the averaged scores,
+            probabilities or logits as `combine` says, and then chooses. It needs 4 bytes per class
+            and pixel of the model's grid on disk meanwhile.
+
+    Raises:
+        ConfigError: If a value is out of range or none of the choices, or `bands` is a single name.
+    """
+
+    bands: Sequence[int] | Sequence[str] | None = None
+    alpha: Alpha = 'auto'
+    value_range: tuple[float | int, float | int] | None = None
+    gsd_m: GsdChoice | None = None
+    return_by: ReturnBy = 'nearest'
+
+    def __post_init__(self) -> None:
+        if isinstance(self.bands, str):
+            raise ConfigError(f'bands is {self.bands!r}: expected a sequence, ({self.bands!r},)')
+        if self.bands is not None:
+            object.__setattr__(self, 'bands', tuple(self.bands))
+            if not self.bands:
+                raise ConfigError('bands is (): expected at least one, or None')
+        if self.value_range is not None:
+            low, high = map(float, self.value_range)
+            object.__setattr__(self, 'value_range', (low, high))
+            if not (math.isfinite(low) and math.isfinite(high) and low < high):
+                raise ConfigError(
+                    f'value_range is {self.value_range}: expected finite values, the lower first'
+                )
+        if isinstance(self.gsd_m, str):
+            if self.gsd_m != 'native':
+                raise ConfigError(f"gsd_m is {self.gsd_m!r}: expected metres, or 'native'")
+        elif self.gsd_m is not None and not (math.isfinite(self.gsd_m) and self.gsd_m > 0):
+            raise ConfigError(f'gsd_m is {self.gsd_m}: expected metres, more than 0')
+        _check_choice('alpha', self.alpha, get_args(Alpha))
+        _check_choice('return_by', self.return_by, get_args(ReturnBy.__value__))
+
+    def describe(self) -> dict[str, Any]:
+        """What the pixels of a map depend on, by name, as JSON values."""
+        return {
+            'bands': None if self.bands is None else list(self.bands),
+            'alpha': self.alpha,
+            'value_range': None if self.value_range is None else list(self.value_range),
+            'gsd_m': self.gsd_m,
+            'return_by': self.return_by,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What is written: the map, and further rasters alongside it.
+
+    Args:
+        nodata: Label of pixels without data: all bands hold the scene's nodata value, a mask or
+            an alpha band excludes them, or a band is not finite. Models see 0 there.
+        probabilities: GeoTIFF to write with the probability of each class, one band of bytes per
+            class: 254 means 1 (the file's scale says so), 255 no data.
+        confidence: GeoTIFF to write with the probability of the class that was chosen.
+        entropy: GeoTIFF to write with the entropy, from 0 where the model is sure of one class to
+            254 where all classes are equally likely.
+        cog: Whether the files are made cloud-optimised, with overviews.
+        qgis_style: Whether a `.qml` is written next to the map, from which QGIS takes names and
+            colours. Needs a label space.
+
+    Raises:
+        ConfigError: If nodata does not fit 16 bits.
+    """
+
+    nodata: int = 255
+    probabilities: str | Path | None = None
+    confidence: str | Path | None = None
+    entropy: str | Path | None = None
+    cog: bool = False
+    qgis_style: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.nodata <= 65535:
+            raise ConfigError(f'nodata is {self.nodata}: expected 0 to 65535')
+
+    @property
+    def further(self) -> dict[Product, Path]:
+        """Rasters asked for besides the map, and where they go."""
+        asked: dict[Product, str | Path | None] = {
+            'probabilities': self.probabilities,
+            'confidence': self.confidence,
+            'entropy': self.entropy,
+        }
+        return {product: Path(path) for product, path in asked.items() if path is not None}
+
+    def describe(self) -> dict[str, Any]:
+        """What the files depend on, by name, as JSON values; where they go is not part of it."""
+        return {
+            'nodata': self.nodata,
+            'further': list(self.further),
+            'cog': self.cog,
+            'qgis_style': self.qgis_style,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """How a mapping runs: on what, within which memory, and what happens when it breaks off.
+
+    Args:
+        batch_size: Windows in a batch; None for 1 on the CPU, where larger batches are slower
+            because their memory is mapped again every time, and 4 elsewhere.
+        device: Where windows are sent; None for where the model lies.
+        autocast: Half type that the model computes in, `torch.bfloat16` or `torch.float16`.
+            Windows are summed in float32 either way.
+        memory_mb: Memory in MiB for everything but the model. A scene that is too wide is mapped
+            in full-height parts, and the result is the same. None for 208, or what parts of
+            2048 px take if that is more.
+        on_read_error: What a block that cannot be read is: an error (`'raise'`), or `'nodata'`, and
+            listed in the result.
+        resume: Whether finished parts are kept next to the map, in a folder `….parts`, until it is
+            complete. After a kill the same call continues with the parts that are missing.
+        shard: `(i, n)` makes every n-th part, from the i-th, counted from 1, and no map: for
+            machines that share a file system. When all have ended, the same call with
+            `resume=True` and without `shard` puts the map together. Of many scenes, it maps every
+            n-th scene.
+        shard_px: Side of the parts that are kept, a multiple of 512.
+
+    Raises:
+        ConfigError: If a value is out of range, or torch knows no such device.
+    """
+
+    batch_size: int | None = None
+    device: torch.device | str | None = None
+    autocast: torch.dtype | None = None
+    memory_mb: int | None = None
+    on_read_error: OnReadError = 'raise'
+    resume: bool = False
+    shard: tuple[int, int] | None = None
+    shard_px: int = 8192
+
+    def __post_init__(self) -> None:
+        if self.batch_size is not None:
+            _check_at_least_one('batch_size', self.batch_size)
+        if self.memory_mb is not None:
+            _check_at_least_one('memory_mb', self.memory_mb)
+        if self.autocast is not None and self.autocast not in _HALF_TYPES:
+            raise ConfigError(
+                f'autocast is {self.autocast}: expected torch.bfloat16 or torch.float16'
+            )
+        if self.device is not None:
+            try:
+                object.__setattr__(self, 'device', torch.device(self.device))
+            except RuntimeError as error:
+                raise ConfigError(
+                    f"device is {self.device!r}: expected a device of torch, such as 'cuda:0'"
+                ) from error
+        _check_choice('on_read_error', self.on_read_error, get_args(OnReadError.__value__))
+        if self.shard is not None:
+            if len(self.shard) != 2 or not 1 <= self.shard[0] <= self.shard[1]:
+                raise ConfigError(
+                    f'shard is {self.shard}: expected (i, n), the i-th of n, counted from 1'
+                )
+            object.__setattr__(self, 'shard', tuple(self.shard))
+        if self.shard_px < BLOCK_PX or self.shard_px % BLOCK_PX:
+            raise ConfigError(
+                f'shard_px is {self.shard_px}: parts are cut between blocks of the file, choose a '
+                f'multiple of {BLOCK_PX}'
+            )
+
+    @property
+    def keeps_parts(self) -> bool:
+        """Whether finished parts outlive the call."""
+        return self.resume or self.shard is not None
+
+    def share_of[T](self, items: Sequence[T]) -> list[T]:
+        """The items that this shard has to do: all without a shard.
+
+        Example:
+            >>> Running(shard=(2, 3)).share_of('abcdefg')
+            ['b', 'e']
+        """
+        first, step = (1, 1) if self.shard is None else self.shard
+        return list(items[first - 1 :: step])
+
+    def describe(self) -> dict[str, Any]:
+        """What the pixels of a map depend on, by name, as JSON values.
+
+        Memory and parts leave the bytes of a map as they are.
+        """
+        device = None if self.device is None else torch.device(self.device).type
+        return {
+            'batch_size': self.batch_size,
+            'device': device,
+            'autocast': None if self.autocast is None else str(self.autocast),
+            'on_read_error': self.on_read_error,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class MapRequest:
+    """All that is asked of a map, besides the model, the scene and where the map goes.
+
+    Args:
+        labels: Class names and colours; None for those of the model's file, if it has any.
+        windows: Windows and how they are blended.
+        view: How the model views the scene.
+        outputs: What is written.
+        running: How it runs.
+    """
+
+    labels: LabelSpace | None = None
+    windows: Windows = field(default_factory=Windows)
+    view: View = field(default_factory=View)
+    outputs: Outputs = field(default_factory=Outputs)
+    running: Running = field(default_factory=Running)
+
+    def describe_pixels(self) -> dict[str, Any]:
+        """What the classes and scores of pixels depend on: windows, view and running."""
+        return self.windows.describe() | self.view.describe() | self.running.describe()
+
+    def digest(self) -> str:
+        """A digest of all that the files of a map depend on, for receipts.
+
+        Example:
+            >>> MapRequest().digest() == MapRequest(running=Running(memory_mb=99)).digest()
+            True
+            >>> MapRequest().digest() == MapRequest(windows=Windows(tile_px=64)).digest()
+            False
+        """
+        labels = self.labels
+        described = self.describe_pixels() | self.outputs.describe()
+        if labels is not None:
+            described['labels'] = [labels.name, labels.classes, labels.palette]
+        return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        first = ', '.join(repr(choice) for choice in choices[:-1])
+        raise ConfigError(f'{name} is {value!r}: choose {first} or {choices[-1]!r}')
+
+
+def _check_at_least_one(name: str, value: int) -> None:
+    if value < 1:
+        raise ConfigError(f'{name} is {value}: expected at least 1')

@@ -1,0 +1,88 @@
+"""Receipts next to maps, by which the next run of many scenes knows what is left to do."""
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from crossearth.inference.outcomes import Outcome
+from crossearth.inference.request import MapRequest
+from crossearth.inference.scene_sources import Task
+from crossearth.inference.writer import whole_file
+
+__all__ = ['SceneReceipt']
+
+
+class SceneReceipt:
+    """What earlier runs left next to a map: a receipt, or a list of failures.
+
+    Args:
+        task: The scene and its map.
+        request: What is asked for: maps of another request do not count.
+        model_id: What tells the model from others, likewise.
+    """
+
+    def __init__(self, task: Task, request: MapRequest, model_id: str) -> None:
+        self._task = task
+        scene = Path(task.scene)
+        state = scene.stat() if scene.is_file() else None
+        described = json.dumps(
+            [
+                task.scene,
+                None if state is None else [state.st_size, state.st_mtime_ns],
+                model_id,
+                request.digest(),
+            ]
+        )
+        self._key = hashlib.sha256(described.encode()).hexdigest()
+        name = task.destination.name
+        self._receipt = task.destination.with_name(f'{name}.receipt.json')
+        self._failures = task.destination.with_name(f'{name}.failures.json')
+
+    def settled(self, *, max_failures: int, retry: bool) -> Outcome | None:
+        """The outcome of an earlier run, if there is nothing left to do."""
+        task = self._task
+        receipt = _read_json(self._receipt)
+        if (
+            receipt is not None
+            and receipt['key'] == self._key
+            and task.destination.exists()
+            and task.destination.stat().st_size == receipt['bytes']
+        ):
+            return Outcome(
+                task.scene, str(task.destination), 'present', lost=receipt['outcome']['lost']
+            )
+        failures = _read_json(self._failures)
+        if failures is None or failures['key'] != self._key or retry:
+            self._failures.unlink(missing_ok=True)
+            return None
+        if len(failures['errors']) < max_failures:
+            return None
+        return Outcome(
+            task.scene, str(task.destination), 'quarantined', error=failures['errors'][-1]
+        )
+
+    def write_done(self, outcome: Outcome) -> None:
+        """Note that the map is there, and forget the failures."""
+        size = self._task.destination.stat().st_size
+        with whole_file(self._receipt) as path:
+            content = {'key': self._key, 'bytes': size, 'outcome': asdict(outcome)}
+            path.write_text(json.dumps(content), encoding='utf-8')
+        self._failures.unlink(missing_ok=True)
+
+    def write_failure(self, error: str) -> int:
+        """Note a failure; how many there are now."""
+        failures = _read_json(self._failures) or {'errors': []}
+        errors = [*failures['errors'], error]
+        with whole_file(self._failures) as path:
+            path.write_text(json.dumps({'key': self._key, 'errors': errors}), encoding='utf-8')
+        return len(errors)
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding='utf-8'))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+    return content

@@ -1,0 +1,223 @@
+import argparse
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+from torch import nn
+
+from crossearth.commands.predict import add_arguments, run
+from crossearth.errors import CheckpointError, ConfigError, CrossEarthError, SceneError
+from crossearth.inference import Outputs, Running, View, Windows, predict_scene
+from crossearth.inference.grid import Blend
+from crossearth.inference.network import Augment, Combine
+from crossearth.inference.request import ReturnBy
+from crossearth.inference.scene import OnReadError
+from crossearth.labels import ISPRS
+from crossearth.models import fpn_timm, load_model, save_model
+from crossearth.rasters import Alpha
+
+type Write = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def _weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_model(_model(), 'model.safetensors')
+
+
+def _model() -> nn.Module:
+    torch.manual_seed(0)
+    return fpn_timm('resnet10t', num_classes=6, width=8)
+
+
+def predict(*words: object, weights: str = 'model.safetensors') -> str:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    every = (*words, '--weights', weights, '--quiet')
+    return run(parser.parse_args([str(word) for word in every]))
+
+
+def random_image(height: int, width: int, *, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (3, height, width), np.uint8)
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    with rasterio.open(path) as dataset:
+        return dataset.shape
+
+
+def test_command_does_what_the_function_does(write_raster: Write, tmp_path: Path) -> None:
+    scene = write_raster('scene.tif', random_image(200, 300))
+    text = predict(
+        scene, tmp_path / 'a.tif', '--tile-px', 96, '--labels', 'isprs', '--blend', 'gaussian',
+        '--value-range', 0, 200, '--confidence', tmp_path / 'c.tif',
+    )  # fmt: skip
+    made = predict_scene(
+        load_model('model.safetensors'),
+        scene,
+        tmp_path / 'b.tif',
+        labels=ISPRS,
+        windows=Windows(tile_px=96, blend='gaussian'),
+        view=View(value_range=(0, 200)),
+    )
+    assert (tmp_path / 'a.tif').read_bytes() == made.path.read_bytes()
+    assert text.startswith(f'{tmp_path / "a.tif"}: 300 × 200 px, {made.windows} windows in ')
+    assert size_of(tmp_path / 'c.tif') == (200, 300)
+
+
+def test_every_value_can_be_set_with_the_choices_that_it_has() -> None:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    options = {action.dest: action for action in parser._actions}
+    names = {field.name for kind in (Windows, View, Outputs, Running) for field in fields(kind)}
+    assert names <= options.keys()
+    for name, choices in {
+        'blend': Blend.__value__,
+        'combine': Combine.__value__,
+        'augment': Augment.__value__,
+        'return_by': ReturnBy.__value__,
+        'on_read_error': OnReadError.__value__,
+        'alpha': Alpha,
+    }.items():
+        assert tuple(options[name].choices or ()) == get_args(choices)
+    for kind in (Windows, View, Outputs, Running):
+        for field in fields(kind):
+            if field.name != 'device':  # cpu: the model is moved there
+                told = options[field.name].default
+                assert told is None or told == field.default
+
+
+def test_bands_and_values_are_those_of_the_weights_unless_they_are_said(
+    write_raster: Write, tmp_path: Path
+) -> None:
+    bands, value_range = ('blue', 'green', 'red'), (20.0, 200.0)
+    save_model(_model(), 'known.safetensors', labels=ISPRS, bands=bands, value_range=value_range)
+    scene = write_raster('scene.tif', random_image(60, 70), photometric='rgb')
+    cases: list[tuple[list[Any], View]] = [
+        ([], View(bands=(3, 2, 1), value_range=value_range)),
+        (['--bands', 1, 2, 3], View(bands=(1, 2, 3), value_range=value_range)),
+        (['--value-range', 0, 255], View(bands=(3, 2, 1), value_range=(0, 255))),
+    ]
+    for words, view in cases:
+        predict(scene, tmp_path / 'a.tif', *words, weights='known.safetensors')
+        made = predict_scene(_model(), scene, tmp_path / 'b.tif', labels=ISPRS, view=view)
+        assert (tmp_path / 'a.tif').read_bytes() == made.path.read_bytes()
+
+
+def test_folders_are_mapped_scene_by_scene(write_raster: Write, tmp_path: Path) -> None:
+    for index in range(2):
+        write_raster(f'in/{index}.tif', random_image(50, 60, seed=index))
+    (tmp_path / 'in' / 'z.tif').write_text('no raster')
+    with pytest.raises(SceneError, match='1 of 3 scenes have no map') as told:
+        predict(tmp_path / 'in', tmp_path / 'out')
+    text = str(told.value)
+    assert '2 done, 0 present, 0 failed, 1 quarantined; 2 windows' in text
+    assert 'z.tif: not a readable raster' in text
+    assert size_of(tmp_path / 'out' / '1.tif') == (50, 60)
+    (tmp_path / 'in' / 'z.tif').unlink()
+    shares = [
+        predict(tmp_path / 'in', tmp_path / 'out2', '--shard', share) for share in ('1/2', '2/2')
+    ]
+    assert [text.split(',')[0] for text in shares] == ['1 done', '1 done']
+    with pytest.raises(ConfigError, match=r'out\.tif: expected a name that ends in \.tif for one'):
+        predict(tmp_path / 'in', tmp_path / 'out.tif')
+    with pytest.raises(ConfigError, match='entropy: further rasters are written for one scene'):
+        predict(tmp_path / 'in', tmp_path / 'out', '--entropy', 'e.tif')
+
+
+def test_shards_and_resume_make_one_map(write_raster: Write, tmp_path: Path) -> None:
+    scene = write_raster('scene.tif', random_image(600, 700))
+    common = (scene, tmp_path / 'map.tif', '--shard-px', 512)
+    assert predict(*common, '--shard', '1/2').startswith('parts: ')
+    predict(*common, '--shard', '2/2')
+    predict(*common, '--resume', '--cog')
+    predict(scene, tmp_path / 'whole.tif', '--cog')
+    assert (tmp_path / 'map.tif').read_bytes() == (tmp_path / 'whole.tif').read_bytes()
+
+
+def test_dry_run_tells_and_writes_nothing(write_raster: Write, tmp_path: Path) -> None:
+    scene = write_raster('scene.tif', random_image(700, 900))
+    text = predict(scene, tmp_path / 'map.tif', '--dry-run', '--gsd-m', 1)
+    assert re.search(
+        r'900 × 700 px seen as 45\d × 35\d px, 1 windows, 0 of them twice, in 1 part.s., \d+ MiB',
+        text,
+    )
+    native = predict(scene, tmp_path / 'map.tif', '--dry-run', '--gsd-m', 'native')
+    assert '900 × 700 px, 6 windows' in native
+    assert {path.name for path in tmp_path.iterdir()} == {'scene.tif', 'model.safetensors'}
+
+
+BUILDER = """
+from torch import nn
+from crossearth.models import builder
+
+@builder
+def build(num_classes: int) -> nn.Module:
+    return nn.Conv2d(3, num_classes, 1)
+
+SIZE = 3
+"""
+
+
+def test_models_of_a_named_builder_are_mapped(
+    write_raster: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path('my_builder.py').write_text(BUILDER)
+    script = 'import my_builder, crossearth.models as m; m.save_model(my_builder.build(4), "m.st")'
+    script = script.replace('m.st', 'mine.safetensors')
+    subprocess.run([sys.executable, '-c', script], check=True)
+    scene = write_raster('scene.tif', random_image(40, 50))
+    monkeypatch.setattr(sys, 'path', list(sys.path))  # the folder is added to it
+    with pytest.raises(CheckpointError, match="names the builder 'my_builder:build'"):
+        predict(scene, 'map.tif', weights='mine.safetensors')
+    assert 'my_builder' not in sys.modules  # the file's word imports nothing
+    named = ('--builder', 'my_builder:build')
+    assert '50 × 40 px' in predict(scene, 'map.tif', *named, weights='mine.safetensors')
+    with rasterio.open('map.tif') as made:
+        assert made.tags()['NUM_CLASSES'] == '4'
+    write_raster('in/0.tif', random_image(40, 50))
+    many = predict('in', 'out', *named, '--workers', 2, weights='mine.safetensors')
+    assert many.startswith('1 done')
+    for words, message in (
+        ('my_builder', r'expected MODULE:FUNCTION, such as mine:build'),
+        ('my builder:build', r'expected MODULE:FUNCTION'),
+        ('your_builder:build', r'there is no module your_builder in .*, nor installed'),
+        ('my_builder:other', r'other is not a function of .*my_builder\.py'),
+        ('my_builder:SIZE', r'SIZE is not a function of .*my_builder\.py'),
+        ('broken_builder:build', r'broken_builder:build: cannot be imported \(.*syntax'),
+        ('needy_builder:build', r'needy_builder needs no_such_package'),
+    ):
+        Path('broken_builder.py').write_text('def build(:')
+        Path('needy_builder.py').write_text('import no_such_package')
+        with pytest.raises(ConfigError, match=message):
+            predict(scene, 'map.tif', '--builder', words, weights='mine.safetensors')
+
+
+def test_errors_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(CrossEarthError) as caught:
+        predict(tmp_path / 'no.tif', tmp_path / 'map.tif')
+    assert '\n' not in str(caught.value)
+    with pytest.raises(SystemExit):
+        predict('a.tif', 'b.tif', '--shard', '3of4')
+    assert "'3of4' is not of the form I/N" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match="device is 'vacuum': expected a device of torch"):
+        predict('a.tif', 'b.tif', '--device', 'vacuum')
+
+
+def test_help_imports_neither_torch_nor_rasterio() -> None:
+    code = (
+        'import sys, contextlib, io\nfrom crossearth.cli import main\n'
+        'with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):\n'
+        '    main(["predict", "--help"])\n'
+        'print(sorted({"torch", "rasterio"} & set(sys.modules)))'
+    )
+    done = subprocess.run([sys.executable, '-c', code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == '[]'

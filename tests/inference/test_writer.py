@@ -1,0 +1,99 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+from torch import Tensor
+
+from crossearth.errors import ConfigError
+from crossearth.inference import Outputs, View, Windows, predict_scene
+from crossearth.labels import ISPRS
+from tests.inference.test_predict import OneHot, Write, labels_of, random_ids
+
+
+def test_cloud_optimised_maps_are_valid_and_hold_the_same(
+    write_scene: Write, one_hot: Callable[[int], Callable[[Tensor], Tensor]], tmp_path: Path
+) -> None:
+    cogeo = pytest.importorskip('rio_cogeo.cogeo', reason='rio-cogeo is not installed')
+    ids = np.repeat(np.repeat(random_ids(140, 150), 8, 1), 8, 2)
+    scene = write_scene(ids)
+    made = predict_scene(
+        one_hot(6),
+        scene,
+        tmp_path / 'map.tif',
+        labels=ISPRS,
+        outputs=Outputs(cog=True, confidence=tmp_path / 'c.tif'),
+    )
+    for path in (made.path, tmp_path / 'c.tif'):
+        valid, errors, warnings = cogeo.cog_validate(path, strict=True)
+        assert (valid, errors, warnings) == (True, [], [])
+    with rasterio.open(made.path) as dataset:
+        np.testing.assert_array_equal(dataset.read(1), ids[0])
+        assert dataset.overviews(1) == [2, 4]
+        np.testing.assert_array_equal(
+            dataset.read(1, out_shape=(280, 300)), ids[0][::4, ::4]
+        )  # fmt: skip
+        assert dataset.colormap(1)[1] == (0, 0, 255, 255)
+        assert dataset.tags()['CLASS_3'] == 'tree'
+        assert dataset.nodata == 255
+        assert dataset.transform == rasterio.open(scene).transform
+    assert {path.name for path in tmp_path.iterdir()} == {'scene.tif', 'map.tif', 'c.tif'}
+
+
+def test_georeferencing_of_all_kinds_survives_cloud_optimisation(
+    write_scene: Write, real_data: Path, tmp_path: Path
+) -> None:
+    cogeo = pytest.importorskip('rio_cogeo.cogeo', reason='rio-cogeo is not installed')
+
+    def model(images: Tensor) -> Tensor:
+        return torch.stack([images.mean(1), 1 - images.mean(1)], 1)
+
+    for file in sorted((real_data / 'georef').glob('*.tif')):
+        with rasterio.open(file) as before:
+            floats = before.dtypes[0].startswith('float')
+            made = predict_scene(
+                model,
+                file,
+                tmp_path / 'map.tif',
+                view=View(value_range=(0, 100) if floats else None),
+                outputs=Outputs(cog=True),
+                windows=Windows(overlap=0),
+            )
+            with rasterio.open(made.path) as after:
+                assert after.crs == before.crs, file.name
+                assert after.transform == before.transform, file.name
+                assert after.gcps == before.gcps, file.name
+            assert cogeo.cog_validate(made.path, strict=True)[0], file.name
+
+
+def test_map_has_colours_names_nodata_and_512_blocks(
+    write_scene: Write, one_hot: OneHot, tmp_path: Path
+) -> None:
+    made = predict_scene(
+        one_hot(6), write_scene(random_ids(600, 700)), tmp_path / 'map.tif', labels=ISPRS
+    )
+    with rasterio.open(made.path) as dataset:
+        assert dataset.colormap(1)[1] == (0, 0, 255, 255)
+        assert dataset.colormap(1)[255] == (0, 0, 0, 0)
+        assert dataset.tags()['CLASS_3'] == 'tree'
+        assert dataset.nodata == 255
+        assert dataset.dtypes == ('uint8',)
+        assert dataset.block_shapes == [(512, 512)]
+        assert dataset.compression.value == 'DEFLATE'
+    assert (made.height, made.width, made.num_classes, made.windows) == (600, 700, 6, 4)
+
+
+def test_more_than_255_classes_are_written_in_16_bits(write_scene: Write, tmp_path: Path) -> None:
+    def last_class(images: Tensor) -> Tensor:
+        logits = torch.zeros((images.shape[0], 300, *images.shape[2:]))
+        logits[:, 299] = images[:, 0]
+        return logits
+
+    scene = write_scene(np.full((1, 5, 5), 9, np.uint8))
+    with pytest.raises(ConfigError, match='nodata is 255, but the class ids are 0 to 299'):
+        predict_scene(last_class, scene, tmp_path / 'map.tif')
+    made = predict_scene(last_class, scene, tmp_path / 'map.tif', outputs=Outputs(nodata=65535))
+    assert labels_of(made.path).dtype == np.uint16
+    assert (labels_of(made.path) == 299).all()
