@@ -124,7 +124,7 @@ def footprint_of(scene: Scene, crs: CRS | None) -> shapely.Geometry:
     except ProjError as error:
         raise ConfigError(
             f'{scene.image}: nothing leads from its CRS to that of the dataset, {crs.name} '
-            f'({error}): read it in a dataset of its own'
+            f'({error}): read it in another dataset'
         ) from error
 
     def move(points: Float64[np.ndarray, 'n 2']) -> Float64[np.ndarray, 'n 2']:

@@ -40,7 +40,8 @@ class FolderDataset(SceneDataset):
         mask_suffix: Ending of mask names that images do not have (`'_mask'`).
         domain: Name of the domain.
         split: Name of the split.
-        crs: CRS of images that have a transform, in the file or beside it, and name none.
+        crs: CRS of images that have a transform, in the file or in a world file, or
+            ground control points, and name none.
         ignore_nodata: Whether pixels without image data are ignored in the mask too.
         dtype: `'native'` keeps the file's pixel type, `'float32'` converts the values, `'unit'`
             scales them to [0, 1].
@@ -53,10 +54,10 @@ class FolderDataset(SceneDataset):
 
     Raises:
         SceneNotFoundError: If a folder is missing or empty, or an image has no mask.
-        SceneError: If a file is no raster.
-        LabelError: If a mask is of another size than its image.
+        SceneError: If a file is not a raster.
+        LabelError: If a mask lies elsewhere than its image, or has another size and no place.
         BandError: If images lack a band, or differ in their number.
-        ConfigError: If an image cannot be resampled or dated, or `crs` is no CRS.
+        ConfigError: If an image cannot be resampled or dated, or `crs` is not a CRS.
     """
 
     def __init__(

@@ -262,7 +262,7 @@ class SceneDataset(Combinable):
             scene = operator.index(key)  # numpy's integers too
         except TypeError as error:
             raise WindowError(
-                f'{key!r} is no index: expected a Window, an int, or [x0:x1, y0:y1]'
+                f'{key!r} is not an index: expected a Window, an int, or [x0:x1, y0:y1]'
             ) from error
         if not 0 <= scene < len(self):
             raise WindowError(f'scene {scene} of {len(self)}: expected 0 to {len(self) - 1}')
@@ -434,7 +434,9 @@ class SceneDataset(Combinable):
             )
         parts = key if isinstance(key, tuple) else (key,)
         if not 1 <= len(parts) <= 3 or not all(isinstance(part, slice) for part in parts):
-            raise WindowError(f'{key!r} is no index: expected a Window, an int, or [x0:x1, y0:y1]')
+            raise WindowError(
+                f'{key!r} is not an index: expected a Window, an int, or [x0:x1, y0:y1]'
+            )
         (least_x, least_y, most_x, most_y), taken = self._index.extent()
         x = parts[0]
         y = parts[1] if len(parts) > 1 else slice(None)

@@ -19,12 +19,12 @@ class WindowLoader(DataLoader[Sample]):
     """Random windows in batches, one endless sequence of them: batch n is always the same one.
 
     Each pass takes the next `len` batches, wherever the last one ended: at the end of an epoch, in
-    its middle because it was cut short, or in a process that is no more and left its `state_dict`.
+    its middle because it was cut short, or in a process that has ended and left its `state_dict`.
     That counts the batches that were handed out, not the windows that worker processes have asked
     the sampler for ahead of time.
 
     Nothing is drawn from torch's global generator: what the training draws does not depend on how
-    often it was begun anew.
+    often it was restarted.
 
     Args:
         dataset: The scenes.
@@ -60,7 +60,7 @@ class WindowLoader(DataLoader[Sample]):
         return {'batches': self.batches}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on behind so many batches."""
+        """Continue after this many batches."""
         self.batches = state['batches']
 
     # Not typed as torch's iterator, which is one of two private classes.

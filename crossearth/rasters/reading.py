@@ -232,7 +232,7 @@ class RasterReader:
         return positions
 
     def _mask_positions(self, raster: Raster, mask: Mask, window: Window) -> Positions:
-        """Where the pixels of an image lie in a mask with a georeference of its own."""
+        """Where the pixels of an image lie in a mask that has its own georeference."""
         key = (mask.path, raster.path, raster.transform)
         if key not in self._maps:
             self._remember(key, mask.map_from(raster))

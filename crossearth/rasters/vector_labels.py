@@ -48,8 +48,8 @@ class VectorLabels:
 
     Raises:
         ConfigError: If only one of `attribute` and `classes` is given, the width is not positive,
-            or `crs` is no CRS.
-        LabelError: If a class is no whole number from 0 to 255.
+            or `crs` is not a CRS.
+        LabelError: If a class is not a whole number from 0 to 255.
 
     Example:
         >>> VectorLabels('roads.gpkg', line_width_m=7.0).background
@@ -81,7 +81,7 @@ class VectorLabels:
                 CRS.from_user_input(self.crs)
             except CRSError as error:
                 raise ConfigError(
-                    f"crs={self.crs!r} is no CRS: expected one such as 'EPSG:4326'"
+                    f"crs={self.crs!r} is not a CRS: expected one such as 'EPSG:4326'"
                 ) from error
 
     @property
@@ -104,7 +104,7 @@ class VectorLabels:
         Raises:
             ConfigError: If the grid or the file has no CRS.
             SceneNotFoundError: If the file is missing.
-            SceneError: If it is no vector file, or has no such layer.
+            SceneError: If it is not a vector file, or has no such layer.
             LabelError: If a feature is a point, a line without a width, or of an unknown class, or
                 the file has no such field.
         """
@@ -157,7 +157,7 @@ class _Features:
 
 
 def _stamp(name: str) -> tuple[int, ...]:
-    """What changes with a file, and with the attributes beside a Shapefile."""
+    """What changes with a file, and with the attributes next to a Shapefile."""
     parts = []
     for path in (name, f'{name.removesuffix(".shp")}.dbf'):
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""World files: six numbers beside an image that say where its pixels lie."""
+"""World files: six numbers next to an image that say where its pixels lie."""
 
 import math
 import os
@@ -20,7 +20,7 @@ def read_world_file(path: str | os.PathLike[str]) -> Affine:
     the first pixel; the transform counts from its corner. Numbers are taken as float64.
 
     Args:
-        path: Text of six numbers, one a line: A, D, B, E, C, F of the ESRI convention.
+        path: Text of six numbers, one per line: A, D, B, E, C, F of the ESRI convention.
 
     Raises:
         SceneError: If the file does not hold six numbers, or they span no area.

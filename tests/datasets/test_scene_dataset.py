@@ -139,7 +139,7 @@ def test_slices_need_coordinates_and_the_native_pixel_size(write_raster, scene, 
         dataset[0:10, 0:10]
     with pytest.raises(ConfigError, match='leave the step out'):
         dataset[400_000:400_010:1.0]
-    with pytest.raises(WindowError, match='is no index'):
+    with pytest.raises(WindowError, match='is not an index'):
         dataset['a']
     placeless = read_scene(write_raster('p.png', picture(), crs=None, driver='PNG'))
     with pytest.raises(WindowError, match='no coordinates to slice by'):

@@ -220,7 +220,7 @@ def test_a_field_that_is_not_there_is_named_with_those_that_are(write_vectors):
         VectorLabels(path, attribute='Kind', classes={'house': 1}).burn(
             UTM, PLACE, height=4, width=4
         )
-    with pytest.raises(ConfigError, match="crs='EPSG:nope' is no CRS"):
+    with pytest.raises(ConfigError, match="crs='EPSG:nope' is not a CRS"):
         VectorLabels(path, crs='EPSG:nope')
 
 
