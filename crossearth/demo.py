@@ -20,18 +20,14 @@ from jaxtyping import UInt8
 from torch import nn
 from tqdm import tqdm
 
-from crossearth.datasets import (
-    EARTH_DOMAINS,
-    FolderDataset,
-    ShiftDataModule,
-    SyntheticEarth,
-)
+from crossearth.datasets import FolderDataset, ShiftDataModule
 from crossearth.errors import ConfigError
 from crossearth.inference import predict_scene
 from crossearth.labels import ISPRS
 from crossearth.metrics import mean_iou
 from crossearth.models import Segmenter, fpn_timm, save_model
 from crossearth.rasters import open_raster
+from crossearth.synthetic import EARTH_DOMAINS, SyntheticEarth
 from crossearth.trainers import DomainGeneralizationTask, align_columns, fourier_style
 from crossearth.transforms import FourierStyle
 from crossearth.visualization import draw_panels, save_figure

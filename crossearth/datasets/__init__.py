@@ -16,12 +16,6 @@ from crossearth.datasets.scene import Scene, read_scene, read_scenes
 from crossearth.datasets.scene_dataset import SceneDataset
 from crossearth.datasets.shift import ShiftDataModule
 from crossearth.datasets.styles import read_style_images
-from crossearth.datasets.synthetic import (
-    EARTH_DOMAINS,
-    EarthDomain,
-    SyntheticEarth,
-    SyntheticScene,
-)
 from crossearth.datasets.timespan import FileTimes
 from crossearth.datasets.whu import WHUBuildingAerial, WHUBuildingSatellite
 
@@ -29,14 +23,12 @@ __all__ = [
     'ARCHIVES',
     'CASID',
     'CASID_CLASSES',
-    'EARTH_DOMAINS',
     'LOVEDA',
     'RESCUE',
     'RESCUENET',
     'Archive',
     'ArchiveDataset',
     'DeepGlobeRoads',
-    'EarthDomain',
     'FileTimes',
     'Finding',
     'FolderDataset',
@@ -52,8 +44,6 @@ __all__ = [
     'Scene',
     'SceneDataset',
     'ShiftDataModule',
-    'SyntheticEarth',
-    'SyntheticScene',
     'Vaihingen',
     'WHUBuildingAerial',
     'WHUBuildingSatellite',

@@ -76,12 +76,12 @@ def _show(path: Path) -> None:
 
 
 def _show_model(info: ModelInfo) -> None:
-    arguments = ', '.join(f'{k}={v!r}' for k, v in info.recipe.arguments.items())
+    arguments = ', '.join(f'{k}={v!r}' for k, v in info.blueprint.arguments.items())
     gsd = '' if info.gsd_m is None else f'{info.gsd_m:g} m'
     if info.gsd_range_m is not None:
         low, high = info.gsd_range_m
         gsd = f'{gsd}, trained from {low:g} to {high:g} m'.removeprefix(', ')
-    _say(f'model    {info.recipe.builder}({arguments})')
+    _say(f'model    {info.blueprint.builder}({arguments})')
     _say(f'classes  {", ".join(info.labels.classes) if info.labels else "not given"}')
     _say(f'bands    {", ".join(info.bands or ()) or "not given"}')
     _say(f'gsd      {gsd or "not given"}')

@@ -9,7 +9,7 @@ ones (foreground IoU; mIoU on the synthetic Earth), at equal steps, on the same 
 - `full`: both, with L_Δ: the paper's recipe;
 - `fourier`: with `FourierStyle` in the place of the style networks, and no masks.
 
-    python benchmarks/evidence.py roads --data ../shared/data --seeds 0 1 2
+    python performance/evidence.py roads --data ../shared/data --seeds 0 1 2
 
 Tasks: `roads` (Massachusetts to ETH), `roads-back` (ETH to Massachusetts), `buildings` (each of six
 sets left out in turn) and `synthetic` (the source of the synthetic Earth to its five gaps).
@@ -35,14 +35,7 @@ import rasterio
 import torch
 from torch import nn
 
-from crossearth.datasets import (
-    EARTH_DOMAINS,
-    FolderDataset,
-    SceneDataset,
-    ShiftDataModule,
-    SyntheticEarth,
-    merge_domains,
-)
+from crossearth.datasets import FolderDataset, SceneDataset, ShiftDataModule, merge_domains
 from crossearth.inference import predict_scene
 from crossearth.labels import BUILDING, ISPRS, ROAD, LabelSpace, ThresholdCodec
 from crossearth.metrics import iou_per_class, mean_iou
@@ -52,6 +45,7 @@ from crossearth.models.decoders import FPNDecoder, MultiStageASPP
 from crossearth.models.segmenter import IMAGENET_MEAN, IMAGENET_STD
 from crossearth.models.style import light_style_networks
 from crossearth.models.weights.pretrained import create_timm
+from crossearth.synthetic import EARTH_DOMAINS, SyntheticEarth
 from crossearth.trainers import DomainGeneralizationTask, fourier_style
 from crossearth.transforms import (
     EarthStyle,

@@ -1,6 +1,6 @@
 """Memory and time of `vectorize` on maps of several sizes: memory should not follow the height.
 
-python benchmarks/vectors.py
+python performance/vectors.py
 """
 
 import argparse

@@ -7,10 +7,10 @@ from typing import Final, Literal
 
 import numpy as np
 
-from crossearth.datasets.synthetic.built import building_site, square
-from crossearth.datasets.synthetic.details import M, Taste, park_car, tree_row
-from crossearth.datasets.synthetic.plan import Dice, Lot, Number, pack
-from crossearth.datasets.synthetic.regions import RegionStyle
+from crossearth.synthetic.built import building_site, square
+from crossearth.synthetic.details import M, Taste, park_car, tree_row
+from crossearth.synthetic.plan import Dice, Lot, Number, pack
+from crossearth.synthetic.regions import RegionStyle
 
 __all__ = ['build_town', 'largest_lot_m']
 

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crossearth.datasets.synthetic.plan import Dice, Lot, Site, Sun, pack, stamp_trees
-from crossearth.datasets.synthetic.spectra import CLASS_OF, Material
+from crossearth.synthetic.plan import Dice, Lot, Site, Sun, pack, stamp_trees
+from crossearth.synthetic.spectra import CLASS_OF, Material
 
 
 def make_lot(rows=60, cols=80, px_per_m=2.0, sun=None) -> Lot:

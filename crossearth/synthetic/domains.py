@@ -8,10 +8,10 @@ from typing import Final, Literal, get_args
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
-from crossearth.datasets.synthetic.regions import Region
-from crossearth.datasets.synthetic.sensors import Platform
-from crossearth.datasets.synthetic.spectra import Climate
 from crossearth.errors import ConfigError
+from crossearth.synthetic.regions import Region
+from crossearth.synthetic.sensors import Platform
+from crossearth.synthetic.spectra import Climate
 
 __all__ = ['EARTH_DOMAINS', 'EarthDomain']
 

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from crossearth.datasets.synthetic.details import (
+from crossearth.synthetic.details import (
     M,
     Taste,
     courts,
@@ -16,7 +16,7 @@ from crossearth.datasets.synthetic.details import (
     scatter,
     tree_row,
 )
-from crossearth.datasets.synthetic.plan import Lot, pack
+from crossearth.synthetic.plan import Lot, pack
 
 __all__ = ['farm', 'field', 'forest', 'meadow', 'orchard', 'park']
 

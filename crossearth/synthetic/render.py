@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8, UInt32
 from scipy import fft
 
-from crossearth.datasets.synthetic.spectra import CLASS_OF, Spectra
+from crossearth.synthetic.spectra import CLASS_OF, Spectra
 
 __all__ = ['Bend', 'Light', 'Noise', 'Optics', 'Placement', 'lay_out', 'render', 'shadows']
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from crossearth.datasets.synthetic.plan import Lot, Number, pack
-from crossearth.datasets.synthetic.spectra import Material
+from crossearth.synthetic.plan import Lot, Number, pack
+from crossearth.synthetic.spectra import Material
 
 __all__ = [
     'BOXES',

@@ -5,10 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crossearth.datasets import EARTH_DOMAINS, SyntheticEarth
-from crossearth.datasets.synthetic import render
-from crossearth.datasets.synthetic.render import Bend, Light, Placement, lay_out, shadows
-from crossearth.datasets.synthetic.sensors import draw_light
+from crossearth.synthetic import EARTH_DOMAINS, SyntheticEarth, render
+from crossearth.synthetic.render import Bend, Light, Placement, lay_out, shadows
+from crossearth.synthetic.sensors import draw_light
 
 NO_LIGHT = (0.0, 0.0, 0.0, 0.0)
 

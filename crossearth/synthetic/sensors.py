@@ -8,9 +8,9 @@ from typing import Final, Literal
 import numpy as np
 from rasterio.warp import transform as transform_points
 
-from crossearth.datasets.synthetic.regions import RegionStyle
-from crossearth.datasets.synthetic.render import Bend, Light, Optics
-from crossearth.datasets.synthetic.spectra import Climate
+from crossearth.synthetic.regions import RegionStyle
+from crossearth.synthetic.render import Bend, Light, Optics
+from crossearth.synthetic.spectra import Climate
 
 __all__ = ['SENSORS', 'Platform', 'Sensor', 'draw_bends', 'draw_light', 'draw_optics']
 

@@ -1,6 +1,6 @@
 """How fast windows are read, against bare rasterio and torchgeo on the same windows.
 
-    python benchmarks/datasets.py [--windows 200] [--only read|masks|resample|workers|memory|index]
+    python performance/datasets.py [--windows 200] [--only read|masks|resample|workers|memory|index]
 
 Every comparison alternates the contenders in rounds, so that all of them meet the same machine, and
 prints the median and the quartiles of the rounds' ratios. Files lie in the page cache.

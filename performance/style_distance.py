@@ -3,7 +3,7 @@
 Fréchet distance between the style embeddings of real Massachusetts images, with and without
 injected copies, and those of AID scenes that the styles were not fitted to.
 
-    python benchmarks/style_distance.py [--alpha 0 0.1 0.5 1] [--images 113]
+    python performance/style_distance.py [--alpha 0 0.1 0.5 1] [--images 113]
 
 Reads the real images and the light style networks below CROSSEARTH_TEST_DATA (../shared/data).
 """

@@ -1,6 +1,6 @@
 """Throughput of Earth-Style Injection, FourierStyle and the style predictors.
 
-    python benchmarks/style.py [--device cuda] [--batch 8] [--side 256] [--repeats 7]
+    python performance/style.py [--device cuda] [--batch 8] [--side 256] [--repeats 7]
 
 Compares batched injection with the way of the reference implementation: one image at a time,
 default memory layout, `InstanceNorm2d`. Both styles all images (p = 1). Medians and interquartile

@@ -12,10 +12,9 @@ import pytest
 import rasterio
 from rasterio.enums import ColorInterp
 
-from crossearth.datasets import EARTH_DOMAINS, EarthDomain, SyntheticEarth
-from crossearth.datasets.synthetic import writer
 from crossearth.errors import ConfigError
 from crossearth.labels import ISPRS
+from crossearth.synthetic import EARTH_DOMAINS, EarthDomain, SyntheticEarth, writer
 
 SOURCE = EARTH_DOMAINS['source']
 
@@ -256,7 +255,7 @@ def test_a_failure_while_writing_leaves_nothing_behind(tmp_path, monkeypatch):
 def test_a_scene_for_mapping_fits_into_memory():
     program = """
         from pathlib import Path
-        from crossearth.datasets import EARTH_DOMAINS, SyntheticEarth
+        from crossearth.synthetic import EARTH_DOMAINS, SyntheticEarth
         domain = EARTH_DOMAINS['region_band']
         scene = SyntheticEarth(0).draw(domain, index=0, height=4200, width=4500)
         assert scene.image.shape == (3, 4200, 4500) and scene.mask.shape == (4200, 4500)

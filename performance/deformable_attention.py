@@ -1,6 +1,6 @@
 """Deformable attention on the CPU against `grid_sample`: time, memory and difference.
 
-    python benchmarks/deformable_attention.py --sides 512 1024 --threads 2
+    python performance/deformable_attention.py --sides 512 1024 --threads 2
 
 Both run on the same inputs in the same process, in turn; memory is the growth of a process of its
 own (Linux). Levels are those of Mask2Former's pixel decoder: strides 32, 16 and 8, 8

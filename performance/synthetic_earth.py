@@ -1,6 +1,6 @@
 """How fast the synthetic Earth is drawn: megapixels a second of `SyntheticEarth.draw`, by domain.
 
-    OMP_NUM_THREADS=1 taskset -c 0 python benchmarks/synthetic_earth.py --height 4200 --width 4500
+    OMP_NUM_THREADS=1 taskset -c 0 python performance/synthetic_earth.py --height 4200 --width 4500
 
 Prints the median and the interquartile range over scenes of different index, by the clock and by
 the time that the processor gave (which a busy machine does not change much), and the largest memory
@@ -13,7 +13,7 @@ import time
 
 import numpy as np
 
-from crossearth.datasets import EARTH_DOMAINS, SyntheticEarth
+from crossearth.synthetic import EARTH_DOMAINS, SyntheticEarth
 
 
 def main() -> None:

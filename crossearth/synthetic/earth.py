@@ -10,23 +10,23 @@ import numpy as np
 from affine import Affine
 from jaxtyping import UInt8, UInt32
 
-from crossearth.datasets.synthetic import writer
-from crossearth.datasets.synthetic.domains import Bands, EarthDomain
-from crossearth.datasets.synthetic.plan import Dice, Lot, Site, Sun, stamp_trees
-from crossearth.datasets.synthetic.regions import REGIONS, Region, taste_of
-from crossearth.datasets.synthetic.render import Light, Noise, Placement, lay_out, render
-from crossearth.datasets.synthetic.sensors import (
+from crossearth.errors import ConfigError
+from crossearth.synthetic import writer
+from crossearth.synthetic.domains import Bands, EarthDomain
+from crossearth.synthetic.plan import Dice, Lot, Site, Sun, stamp_trees
+from crossearth.synthetic.regions import REGIONS, Region, taste_of
+from crossearth.synthetic.render import Light, Noise, Placement, lay_out, render
+from crossearth.synthetic.sensors import (
     SENSORS,
     Platform,
     draw_bends,
     draw_light,
     draw_optics,
 )
-from crossearth.datasets.synthetic.spectra import BANDS, Climate, draw_spectra
-from crossearth.datasets.synthetic.town import build_town, largest_lot_m
-from crossearth.errors import ConfigError
+from crossearth.synthetic.spectra import BANDS, Climate, draw_spectra
+from crossearth.synthetic.town import build_town, largest_lot_m
 
-__all__ = ['SyntheticEarth', 'SyntheticScene']
+__all__ = ['Drawing', 'SyntheticEarth']
 
 PITCH_M: Final = 5_000.0
 """Distance of neighbouring scenes of a domain, and the largest side of a scene."""
@@ -42,7 +42,7 @@ BLUR_PX: Final = 4
 LARGEST_TREE_M: Final = 9.0
 
 
-class SyntheticScene(NamedTuple):
+class Drawing(NamedTuple):
     """A drawn scene.
 
     Args:
@@ -70,7 +70,7 @@ class SyntheticEarth:
         ConfigError: If the seed is negative or no integer.
 
     Example:
-        >>> from crossearth.datasets.synthetic import EARTH_DOMAINS
+        >>> from crossearth.synthetic import EARTH_DOMAINS
         >>> scene = SyntheticEarth(seed=0).draw(
         ...     EARTH_DOMAINS['source'], index=0, height=64, width=96
         ... )
@@ -82,7 +82,7 @@ class SyntheticEarth:
         self.seed = _whole('seed', seed, low=0)
         self._noise: Noise | None = None
 
-    def draw(self, domain: EarthDomain, *, index: int, height: int, width: int) -> SyntheticScene:
+    def draw(self, domain: EarthDomain, *, index: int, height: int, width: int) -> Drawing:
         """One scene of a domain, in memory.
 
         Args:
@@ -118,7 +118,7 @@ class SyntheticEarth:
             ConfigError: If the index is negative.
 
         Example:
-            >>> from crossearth.datasets.synthetic import EARTH_DOMAINS
+            >>> from crossearth.synthetic import EARTH_DOMAINS
             >>> transform = SyntheticEarth().transform(EARTH_DOMAINS['region'], 21)
             >>> transform.a, transform.c, transform.f
             (0.25, 501000.0, 5419000.0)
@@ -243,7 +243,7 @@ class SyntheticEarth:
         width: int,
         *,
         spread: float = 1.0,
-    ) -> SyntheticScene:
+    ) -> Drawing:
         look = self._rng(*stream, 'look')
         sensor = SENSORS[domain.platform]
         light = draw_light(domain.climate, domain.crs, domain.origin_xy, look)
@@ -262,7 +262,7 @@ class SyntheticEarth:
             gsd_m=sensor.gsd_m,
             margins=margins,
         )
-        return SyntheticScene(image, mask)
+        return Drawing(image, mask)
 
     def _lay_town(
         self,

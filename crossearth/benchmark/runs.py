@@ -1,4 +1,4 @@
-"""What there is to train: one job for each source, method and seed."""
+"""What there is to train: one run for each source, method and seed."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -16,11 +16,11 @@ from crossearth.datasets import ArchiveDataset
 from crossearth.errors import CheckpointError, ConfigError
 from crossearth.trainers import read_recipe
 
-__all__ = ['Job', 'check_files', 'find_settings', 'open_targets', 'plan_jobs']
+__all__ = ['Run', 'check_files', 'find_settings', 'open_targets', 'plan_runs']
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class Run:
     """One training, and the settings that its model is scored on.
 
     Args:
@@ -86,15 +86,15 @@ def find_settings(names: Sequence[str]) -> list[Setting]:
     return [SETTINGS[name] for name in dict.fromkeys(names)]
 
 
-def plan_jobs(
+def plan_runs(
     settings: Sequence[Setting],
     files: Files,
     methods: Sequence[str],
     seeds: Sequence[int],
     variation: Variation,
     recipe: Path | None,
-) -> list[Job]:
-    """A job for each source of the settings, method and seed.
+) -> list[Run]:
+    """A run for each source of the settings, method and seed.
 
     Raises:
         ConfigError: If there is no such method, it is an ablation on another source, or a recipe
@@ -109,7 +109,7 @@ def plan_jobs(
     for setting in settings:
         by_source.setdefault(setting.source.name, []).append(setting)
     own = None if recipe is None else read_recipe(recipe)
-    jobs = []
+    runs = []
     for source, shared in by_source.items():
         for name in dict.fromkeys(methods) if recipe is None else (recipe.stem,):
             for seed in dict.fromkeys(seeds):
@@ -125,8 +125,8 @@ def plan_jobs(
                     )
                 else:
                     values = _seeded(own, seed)
-                jobs.append(Job(name, seed, tuple(shared), values, fingerprint(values)))
-    return jobs
+                runs.append(Run(name, seed, tuple(shared), values, fingerprint(values)))
+    return runs
 
 
 def _seeded(recipe: Mapping[str, Any], seed: int) -> dict[str, Any]:
@@ -144,18 +144,18 @@ def open_targets(settings: Sequence[Setting], files: Files) -> dict[str, Archive
     }
 
 
-def check_files(job: Job, files: Files | None) -> None:
+def check_files(run: Run, files: Files | None) -> None:
     """Whether the source of a method, and the weights that its recipe names, are there."""
     if files is not None:
-        source = job.settings[0].source
+        source = run.settings[0].source
         source.open(files.root(source), 'train', **files.options(source))
-    task = job.recipe['model'].get('init_args', {})
+    task = run.recipe['model'].get('init_args', {})
     for part in ('model', 'style'):
         arguments = (task.get(part) or {}).get('init_args', {})
         for name in ('pretrained', 'style', 'predictor', 'transformer'):
             value = arguments.get(name)
             if isinstance(value, str) and not Path(value).exists():
                 raise CheckpointError(
-                    f'{value}: no such file; the {part} of {job.name} names it as {name}: give '
+                    f'{value}: no such file; the {part} of {run.name} names it as {name}: give '
                     'the path of yours'
                 )

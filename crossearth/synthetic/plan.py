@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import UInt32
 from scipy import ndimage
 
-from crossearth.datasets.synthetic.spectra import CLASS_OF, Material
+from crossearth.synthetic.spectra import CLASS_OF, Material
 
 __all__ = ['Dice', 'Lot', 'Number', 'Site', 'Sun', 'pack', 'stamp_trees']
 

@@ -5,7 +5,7 @@ Every painter takes a lot with a street on all sides, and the taste of its regio
 
 import numpy as np
 
-from crossearth.datasets.synthetic.details import (
+from crossearth.synthetic.details import (
     BOXES,
     M,
     Taste,
@@ -19,7 +19,7 @@ from crossearth.datasets.synthetic.details import (
     scatter,
     tree_row,
 )
-from crossearth.datasets.synthetic.plan import Lot, Number, pack
+from crossearth.synthetic.plan import Lot, Number, pack
 
 __all__ = [
     'building_site',

@@ -3,10 +3,10 @@
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from crossearth.datasets.synthetic import built, details, open_land
-from crossearth.datasets.synthetic.details import M, Painter, Taste, Weighted
-from crossearth.datasets.synthetic.plan import Number
-from crossearth.datasets.synthetic.spectra import Climate
+from crossearth.synthetic import built, details, open_land
+from crossearth.synthetic.details import M, Painter, Taste, Weighted
+from crossearth.synthetic.plan import Number
+from crossearth.synthetic.spectra import Climate
 
 __all__ = ['REGIONS', 'Region', 'RegionStyle', 'taste_of']
 
