@@ -13,6 +13,7 @@ __all__ = ['REGIONS', 'Region', 'RegionStyle', 'taste_of']
 type Region = Literal['grid_city', 'old_town', 'suburb', 'village']
 
 
+# many arguments: knobs of a region's look, set in the tables below
 @dataclass(frozen=True, slots=True)
 class RegionStyle:
     """The plan of a region; lengths in metres, ranges are drawn from evenly.

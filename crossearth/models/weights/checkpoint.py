@@ -172,15 +172,19 @@ def save_model(
         raise ConfigError(f'arguments of the model are not JSON values ({error})') from error
     if not write:
         return path
-    metadata = {'format': _FORMAT, 'version': str(_VERSION), 'model': text}
+    _write_whole(path, kept, {'format': _FORMAT, 'version': str(_VERSION), 'model': text})
+    return path
+
+
+def _write_whole(path: Path, state: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write a file that appears under its name only when it is complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f'.{path.name}.{uuid.uuid4().hex}')
     try:
-        save_file(kept, unfinished, metadata)
+        save_file(state, unfinished, metadata)
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
-    return path
 
 
 def read_model_info(path: str | Path) -> ModelInfo:
