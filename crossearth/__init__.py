@@ -1,5 +1,88 @@
-"""Segment remote-sensing images where no label was ever drawn."""
+"""Segment remote-sensing images where no label was ever drawn.
+
+The names to start with are here; all others are in the packages. Importing `crossearth` imports
+none of them: each comes when it is first used.
+"""
+
+from typing import TYPE_CHECKING
+
+from crossearth.lazy import lazy_names
 
 __version__ = '0.1.0'
 
-__all__ = ['__version__']
+if TYPE_CHECKING:
+    from crossearth import (
+        archives,
+        benchmark,
+        datasets,
+        errors,
+        geometry,
+        inference,
+        labels,
+        metrics,
+        models,
+        rasters,
+        synthetic,
+        trainers,
+        transforms,
+        visualization,
+    )
+    from crossearth.datasets import FolderDataset, ShiftDataModule
+    from crossearth.inference import predict_scene, predict_scenes, vectorize
+    from crossearth.labels import LabelSpace
+    from crossearth.models import load_model, save_model
+    from crossearth.trainers import DomainGeneralizationTask
+else:
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            'crossearth.datasets': ['FolderDataset', 'ShiftDataModule'],
+            'crossearth.inference': ['predict_scene', 'predict_scenes', 'vectorize'],
+            'crossearth.labels': ['LabelSpace'],
+            'crossearth.models': ['load_model', 'save_model'],
+            'crossearth.trainers': ['DomainGeneralizationTask'],
+        },
+        subpackages=[
+            'archives',
+            'benchmark',
+            'datasets',
+            'errors',
+            'geometry',
+            'inference',
+            'labels',
+            'metrics',
+            'models',
+            'rasters',
+            'synthetic',
+            'trainers',
+            'transforms',
+            'visualization',
+        ],
+    )
+
+__all__ = [
+    'DomainGeneralizationTask',
+    'FolderDataset',
+    'LabelSpace',
+    'ShiftDataModule',
+    '__version__',
+    'archives',
+    'benchmark',
+    'datasets',
+    'errors',
+    'geometry',
+    'inference',
+    'labels',
+    'load_model',
+    'metrics',
+    'models',
+    'predict_scene',
+    'predict_scenes',
+    'rasters',
+    'save_model',
+    'synthetic',
+    'trainers',
+    'transforms',
+    'vectorize',
+    'visualization',
+]

@@ -1,6 +1,5 @@
 """The whole story on generated data: draw, train, compare on unseen domains, map a scene."""
 
-import argparse
 import csv
 import logging
 import os
@@ -20,19 +19,16 @@ from jaxtyping import UInt8
 from torch import nn
 from tqdm import tqdm
 
-from crossearth.datasets import (
-    EARTH_DOMAINS,
-    FolderDataset,
-    ShiftDataModule,
-    SyntheticEarth,
-)
+from crossearth.columns import align_columns
+from crossearth.datasets import FolderDataset, ShiftDataModule
 from crossearth.errors import ConfigError
 from crossearth.inference import Running, Windows, predict_scene
 from crossearth.labels import ISPRS
 from crossearth.metrics import mean_iou
 from crossearth.models import Segmenter, fpn_timm, save_model
 from crossearth.rasters import open_raster
-from crossearth.trainers import DomainGeneralizationTask, align_columns, fourier_style
+from crossearth.synthetic import EARTH_DOMAINS, SyntheticEarth
+from crossearth.trainers import DomainGeneralizationTask, fourier_style
 from crossearth.transforms import FourierStyle
 from crossearth.visualization import draw_panels, save_figure
 
@@ -82,23 +78,6 @@ class DemoResult:
     map: Path
     picture: Path
     table: Path
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `crossearth demo`."""
-    parser.add_argument('--output', default='crossearth-demo', help='folder for everything')
-    parser.add_argument('--quick', action='store_true', help='a minute, with weaker models')
-    parser.add_argument('--seed', type=int, default=0, help='same seed, same numbers')
-
-
-def run(arguments: argparse.Namespace) -> None:
-    """Carry out `crossearth demo`."""
-    run_demo(
-        arguments.output,
-        quick=arguments.quick,
-        seed=arguments.seed,
-        say=lambda line: tqdm.write(line),
-    )
 
 
 def run_demo(

@@ -34,8 +34,8 @@ napoleon_custom_sections = [('Source', 'notes_style')]
 
 def draw_pictures(app):
     """Pictures of the pages, drawn anew: none is kept in the repository."""
-    from crossearth.datasets import EARTH_DOMAINS, SyntheticEarth
     from crossearth.labels import ISPRS
+    from crossearth.synthetic import EARTH_DOMAINS, SyntheticEarth
     from crossearth.visualization import draw_panels, save_figure
 
     folder = Path(app.srcdir) / 'generated'

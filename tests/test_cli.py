@@ -1,14 +1,17 @@
+import re
 import subprocess
 import sys
+from importlib import import_module
 
 import numpy as np
 import pytest
 import rasterio
 
 from crossearth.cli import main
-from crossearth.datasets import ShiftDataModule
 from crossearth.labels import LabelSpace
 from crossearth.models import fpn_timm, save_model
+
+COMMANDS = ('demo', 'style', 'data', 'models', 'weights', 'benchmark', 'info')
 
 
 @pytest.fixture
@@ -66,15 +69,36 @@ def test_help_names_every_command(capsys):
     with pytest.raises(SystemExit, match='0'):
         main(['--help'])
     text = capsys.readouterr().out
-    for command in ('demo', 'fit', 'validate', 'test', 'predict', 'vectorize', 'style', 'weights'):
-        assert f'\n    {command}' in text
+    for command in (*COMMANDS, 'fit', 'validate', 'test', 'predict', 'vectorize'):
+        assert re.search(rf'\n    {command}\s', text)
+
+
+def loaded(code: str, heavy: set[str]) -> str:
+    """Which modules a program of one line has loaded."""
+    code = f'import sys; {code}; print(sorted({heavy} & set(sys.modules)))'
+    done = subprocess.run([sys.executable, '-c', code], check=True, capture_output=True, text=True)
+    return done.stdout.splitlines()[-1]
 
 
 def test_importing_the_command_line_loads_nothing_heavy():
-    heavy = '{"torch", "rasterio", "numpy"}'
-    code = f'import sys, crossearth.cli; print(sorted({heavy} & set(sys.modules)))'
-    done = subprocess.run([sys.executable, '-c', code], check=True, capture_output=True, text=True)
-    assert done.stdout.strip() == '[]'
+    assert loaded('import crossearth.cli', {'torch', 'rasterio', 'numpy'}) == '[]'
+
+
+@pytest.mark.parametrize('command', COMMANDS)
+def test_every_command_declares_its_arguments_without_pytorch(command):
+    module = import_module(f'crossearth.commands.{command}')
+    assert module.__all__ == ['add_arguments', 'run']
+    code = (
+        f'import argparse, crossearth.commands.{command} as c; '
+        'c.add_arguments(argparse.ArgumentParser())'
+    )
+    assert loaded(code, {'torch', 'rasterio', 'lightning'}) == '[]'
+
+
+@pytest.mark.parametrize('words', [['data', 'info', 'Potsdam'], ['benchmark', 'list']])
+def test_tables_of_values_are_printed_without_pytorch(words):
+    code = f'from crossearth.cli import main; main({words})'
+    assert loaded(code, {'torch', 'rasterio', 'lightning', 'pandas'}) == '[]'
 
 
 @pytest.mark.parametrize('package', ['crossearth.models', 'crossearth.transforms'])
@@ -83,94 +107,3 @@ def test_models_and_transforms_need_neither_rasters_nor_lightning(package):
     code = f'import sys, {package}; print([name for name in {heavy} if name in sys.modules])'
     done = subprocess.run([sys.executable, '-c', code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == '[]'
-
-
-RECIPE = """
-model:
-  class_path: crossearth.trainers.DomainGeneralizationTask
-  init_args:
-    model: {class_path: crossearth.models.fpn_timm, init_args: {name: resnet10t, num_classes: 1}}
-    labels: &labels {name: one, classes: [a], palette: [[0, 0, 0]]}
-data:
-  class_path: crossearth.datasets.ShiftDataModule
-  init_args:
-    train:
-      class_path: crossearth.datasets.FolderDataset
-      init_args: {images: nowhere, labels: *labels}
-"""
-
-
-@pytest.mark.filterwarnings('ignore')  # lightning's notice that arguments are not the process's
-def test_a_mistake_in_a_recipe_is_one_line(tmp_path, capsys):
-    recipe = tmp_path / 'recipe.yaml'
-    recipe.write_text(RECIPE)
-    assert main(['fit', '--config', str(recipe)]) == 2
-    assert 'crossearth: nowhere: no such folder; check the path\n' in capsys.readouterr().err
-    recipe.write_text(RECIPE.replace('FolderDataset', 'NoDataset'))
-    assert main(['fit', '--config', str(recipe)]) == 2
-    last = capsys.readouterr().err.splitlines()[-1]
-    assert last.startswith('crossearth: ')
-    assert 'NoDataset' in last
-    recipe.write_text(RECIPE)
-    assert main(['test', '--config', str(recipe), '--ckpt_path', str(recipe)]) == 2
-    assert 'recipe.yaml: damaged or no checkpoint' in capsys.readouterr().err
-
-
-TRAINING = """
-seed_everything: 0
-model:
-  class_path: crossearth.trainers.DomainGeneralizationTask
-  init_args:
-    model:
-      class_path: crossearth.models.fpn_timm
-      init_args: {name: resnet10t, num_classes: 2, width: 8}
-    labels: &labels {name: two, classes: [a, b], palette: [[0, 0, 0], [255, 0, 0]]}
-data:
-  class_path: crossearth.datasets.ShiftDataModule
-  init_args:
-    train:
-      class_path: crossearth.datasets.FolderDataset
-      init_args: {images: images, masks: masks, labels: *labels}
-    size_px: 64
-    windows_per_epoch: 4
-    batch_size: 2
-    augment:
-    - {class_path: crossearth.transforms.RandomScaleCrop, init_args: {size_px: 32}}
-    - {class_path: kornia.augmentation.RandomHorizontalFlip}
-    - {class_path: crossearth.transforms.PhotometricDistortion}
-trainer: {accelerator: cpu, max_steps: 1, logger: false, enable_progress_bar: false}
-"""
-
-
-@pytest.mark.filterwarnings('ignore')  # lightning's notices about short trainings without loggers
-def test_a_recipe_names_the_augmentations_of_the_paper(write_raster, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    rng = np.random.default_rng(0)
-    write_raster('images/a.tif', rng.integers(0, 255, (3, 80, 80), np.uint8))
-    write_raster('masks/a.tif', rng.integers(0, 2, (1, 80, 80), np.uint8))
-    (tmp_path / 'recipe.yaml').write_text(TRAINING)
-    seen = []
-    keep = ShiftDataModule.on_after_batch_transfer
-
-    def look(self, batch, dataloader_idx):
-        seen.append(([type(step).__name__ for step in self.augment], keep(self, batch, 0)))
-        return seen[-1][1]
-
-    monkeypatch.setattr(ShiftDataModule, 'on_after_batch_transfer', look)
-    assert main(['fit', '--config', 'recipe.yaml']) == 0
-    ((steps, batch),) = seen
-    assert steps == ['RandomScaleCrop', 'AugmentationSequential']
-    assert batch['image'].shape == (2, 3, 32, 32)
-    assert batch['mask'].shape == (2, 32, 32)
-
-
-@pytest.mark.filterwarnings('ignore')  # lightning's notices about short trainings without loggers
-def test_a_trainer_that_cannot_be_is_one_line(write_raster, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    write_raster('images/a.tif', np.zeros((3, 80, 80), np.uint8))
-    write_raster('masks/a.tif', np.zeros((1, 80, 80), np.uint8))
-    (tmp_path / 'recipe.yaml').write_text(TRAINING)
-    assert main(['fit', '--config', 'recipe.yaml', '--trainer.devices', '0']) == 2
-    last = capsys.readouterr().err.splitlines()[-1]
-    assert last.startswith('crossearth: ')
-    assert 'devices' in last

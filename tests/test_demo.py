@@ -3,9 +3,9 @@ import csv
 import pytest
 import rasterio
 
-from crossearth.datasets import EARTH_DOMAINS
 from crossearth.demo import run_demo
 from crossearth.errors import ConfigError
+from crossearth.synthetic import EARTH_DOMAINS
 
 
 @pytest.fixture(scope='module')

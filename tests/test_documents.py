@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from crossearth.datasets import EARTH_DOMAINS, SyntheticEarth
+from crossearth.synthetic import EARTH_DOMAINS, SyntheticEarth
 
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r'^```(\w+)\n(.*?)^```$', re.MULTILINE | re.DOTALL)

@@ -1,36 +1,83 @@
 """The RSDG benchmark: its settings as values, its recipes, its runner and its report."""
 
-from crossearth.benchmark.domains import DOMAINS, Domain
-from crossearth.benchmark.evaluation import Protocol, evaluate
-from crossearth.benchmark.methods import METHODS, Method, find_method
-from crossearth.benchmark.options import RunOptions
-from crossearth.benchmark.predictions import PredictionFiles, encode_labels
-from crossearth.benchmark.recipes import (
-    Files,
-    Variation,
-    fingerprint,
-    format_recipe,
-    recipe_files,
-    settings_of,
-    training_recipe,
-)
-from crossearth.benchmark.report import format_csv, format_html, format_markdown
-from crossearth.benchmark.results import RunResult, load_results, write_whole
-from crossearth.benchmark.runner import run_benchmark
-from crossearth.benchmark.scoring import score_model
-from crossearth.benchmark.settings import (
-    ABLATIONS,
-    OTHER_PAPERS,
-    SETTINGS,
-    SWEEPS,
-    Masking,
-    Result,
-    Setting,
-    Sweep,
-    Table,
-)
-from crossearth.benchmark.summary import Row, published_score, summarise
-from crossearth.benchmark.sweep import PATCHES_PX, TAUS, sweep_scores, sweep_variations
+from typing import TYPE_CHECKING
+
+from crossearth.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from crossearth.benchmark.domains import DOMAINS, Domain
+    from crossearth.benchmark.evaluation import Protocol, evaluate
+    from crossearth.benchmark.methods import METHODS, Method, find_method
+    from crossearth.benchmark.options import RunOptions
+    from crossearth.benchmark.predictions import PredictionFiles, encode_labels
+    from crossearth.benchmark.recipes import (
+        Files,
+        Variation,
+        fingerprint,
+        format_recipe,
+        recipe_files,
+        settings_of,
+        training_recipe,
+    )
+    from crossearth.benchmark.report import format_csv, format_html, format_markdown
+    from crossearth.benchmark.results import RunResult, load_results, write_whole
+    from crossearth.benchmark.runner import run_benchmark
+    from crossearth.benchmark.scoring import score_model
+    from crossearth.benchmark.settings import (
+        ABLATIONS,
+        OTHER_PAPERS,
+        SETTINGS,
+        SWEEPS,
+        Masking,
+        Result,
+        Setting,
+        Sweep,
+        Table,
+    )
+    from crossearth.benchmark.summary import Row, published_score, summarise
+    from crossearth.benchmark.sweep import PATCHES_PX, TAUS, sweep_scores, sweep_variations
+else:  # settings are read without PyTorch
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            'crossearth.benchmark.domains': ['DOMAINS', 'Domain'],
+            'crossearth.benchmark.evaluation': ['Protocol', 'evaluate'],
+            'crossearth.benchmark.methods': ['METHODS', 'Method', 'find_method'],
+            'crossearth.benchmark.options': ['RunOptions'],
+            'crossearth.benchmark.predictions': ['PredictionFiles', 'encode_labels'],
+            'crossearth.benchmark.recipes': [
+                'Files',
+                'Variation',
+                'fingerprint',
+                'format_recipe',
+                'recipe_files',
+                'settings_of',
+                'training_recipe',
+            ],
+            'crossearth.benchmark.report': ['format_csv', 'format_html', 'format_markdown'],
+            'crossearth.benchmark.results': ['RunResult', 'load_results', 'write_whole'],
+            'crossearth.benchmark.runner': ['run_benchmark'],
+            'crossearth.benchmark.scoring': ['score_model'],
+            'crossearth.benchmark.settings': [
+                'ABLATIONS',
+                'OTHER_PAPERS',
+                'SETTINGS',
+                'SWEEPS',
+                'Masking',
+                'Result',
+                'Setting',
+                'Sweep',
+                'Table',
+            ],
+            'crossearth.benchmark.summary': ['Row', 'published_score', 'summarise'],
+            'crossearth.benchmark.sweep': [
+                'PATCHES_PX',
+                'TAUS',
+                'sweep_scores',
+                'sweep_variations',
+            ],
+        },
+    )
 
 __all__ = [
     'ABLATIONS',

@@ -5,26 +5,21 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from crossearth.datasets import (
-    CASID,
+from crossearth.archives import (
+    ARCHIVES,
     CASID_CLASSES,
-    LOVEDA,
-    RESCUE,
-    ArchiveDataset,
-    DeepGlobeRoads,
-    LoveDA,
-    MassachusettsRoads,
+    LOVEDA_CLASSES,
+    RESCUE_CLASSES,
+    Archive,
     Part,
-    Potsdam,
-    RescueNet,
-    Vaihingen,
-    WHUBuildingAerial,
-    WHUBuildingSatellite,
 )
 from crossearth.errors import ConfigError
 from crossearth.labels import BUILDING, ISPRS, ROAD, LabelSpace
+
+if TYPE_CHECKING:
+    from crossearth.datasets import ArchiveDataset
 
 __all__ = ['DOMAINS', 'Domain']
 
@@ -37,9 +32,9 @@ class Domain:
 
     Args:
         name: Short name.
-        dataset: Class that reads its archive.
+        archive: What was published.
         labels: The classes.
-        options: Arguments of the class.
+        options: Arguments of the class that reads it.
         folder: Name of the archive's folder, below one folder for all archives.
         test_split: Official split that the benchmark tests on.
         tested_whole: Whether images are tested whole, not cut into chips.
@@ -48,7 +43,7 @@ class Domain:
     """
 
     name: str
-    dataset: type[ArchiveDataset]
+    archive: Archive
     labels: LabelSpace
     options: Mapping[str, str]
     folder: str
@@ -56,7 +51,14 @@ class Domain:
     tested_whole: bool = False
     fitted: bool = False
 
-    def open(self, root: str | os.PathLike[str], role: Role, **options: Any) -> ArchiveDataset:
+    @property
+    def dataset(self) -> 'type[ArchiveDataset]':
+        """The class that reads the archive; imported when it is needed, and PyTorch with it."""
+        from crossearth.datasets import ARCHIVE_DATASETS
+
+        return ARCHIVE_DATASETS[self.archive.name]
+
+    def open(self, root: str | os.PathLike[str], role: Role, **options: Any) -> 'ArchiveDataset':
         """Its scenes to train or to test on.
 
         Args:
@@ -80,7 +82,7 @@ class Domain:
 
     def part(self, role: Role) -> Part:
         """What a complete archive has of it."""
-        return self.dataset.archive.part(**self.arguments(role))
+        return self.archive.part(**self.arguments(role))
 
     def count(self, role: Role, *, chip_px: int) -> int:
         """Number of images that the benchmark trains or tests on, chips or whole."""
@@ -90,29 +92,38 @@ class Domain:
 
 def _domains() -> list[Domain]:
     potsdam = [
-        Domain(f'potsdam_{bands}', Potsdam, ISPRS, {'bands': bands}, 'potsdam', 'test')
+        Domain(f'potsdam_{bands}', ARCHIVES['Potsdam'], ISPRS, {'bands': bands}, 'potsdam', 'test')
         for bands in ('rgb', 'irrg')
     ]
     five = [
         dataclasses.replace(
             domain,
             name=f'{domain.name}_5c',
-            labels=RESCUE,
+            labels=RESCUE_CLASSES,
             options={**domain.options, 'label_space': 'rescue'},
         )
         for domain in potsdam
     ]
     loveda = [
-        Domain(f'loveda_{domain}', LoveDA, LOVEDA, {'domain': domain}, 'loveda', 'val')
-        for domain in ('urban', 'rural')
+        Domain(
+            f'loveda_{area}', ARCHIVES['LoveDA'], LOVEDA_CLASSES, {'domain': area}, 'loveda', 'val'
+        )
+        for area in ('urban', 'rural')
     ]
     casid = [
-        Domain(f'casid_{climate}', CASID, CASID_CLASSES, {'climate': climate}, 'casid', 'test')
+        Domain(
+            f'casid_{climate}',
+            ARCHIVES['CASID'],
+            CASID_CLASSES,
+            {'climate': climate},
+            'casid',
+            'test',
+        )
         for climate in ('subms', 'temms', 'troms', 'trorf')
     ]
     massachusetts = Domain(
         'massachusetts_road',
-        MassachusettsRoads,
+        ARCHIVES['MassachusettsRoads'],
         ROAD,
         {},
         'massachusetts',
@@ -121,8 +132,8 @@ def _domains() -> list[Domain]:
     )
     rescuenet = Domain(
         'rescuenet_5c',
-        RescueNet,
-        RESCUE,
+        ARCHIVES['RescueNet'],
+        RESCUE_CLASSES,
         {'label_space': 'rescue'},
         'rescuenet',
         'test',
@@ -132,13 +143,20 @@ def _domains() -> list[Domain]:
     return [
         *potsdam,
         *five,
-        Domain('vaihingen_irrg', Vaihingen, ISPRS, {}, 'vaihingen', 'test'),
+        Domain('vaihingen_irrg', ARCHIVES['Vaihingen'], ISPRS, {}, 'vaihingen', 'test'),
         *loveda,
-        Domain('deepglobe_road', DeepGlobeRoads, ROAD, {}, 'deepglobe', 'test'),
+        Domain('deepglobe_road', ARCHIVES['DeepGlobeRoads'], ROAD, {}, 'deepglobe', 'test'),
         massachusetts,
         rescuenet,
-        Domain('whu_aerial', WHUBuildingAerial, BUILDING, {}, 'whu_aerial', 'val'),
-        Domain('whu_satellite2', WHUBuildingSatellite, BUILDING, {}, 'whu_satellite', 'test'),
+        Domain('whu_aerial', ARCHIVES['WHUBuildingAerial'], BUILDING, {}, 'whu_aerial', 'val'),
+        Domain(
+            'whu_satellite2',
+            ARCHIVES['WHUBuildingSatellite'],
+            BUILDING,
+            {},
+            'whu_satellite',
+            'test',
+        ),
         *casid,
     ]
 

@@ -38,6 +38,7 @@ _VERSION = 1
 _PACKAGES = ('torch', 'torchgeo', 'lightning', 'timm', 'kornia', 'rasterio', 'numpy')
 
 
+# many arguments: a result file, which has to tell all that a comparison may depend on
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
     """The score of one trained model on one setting.

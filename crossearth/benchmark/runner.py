@@ -11,7 +11,6 @@ from torch import nn
 from tqdm import tqdm
 
 from crossearth.benchmark.evaluation import evaluate
-from crossearth.benchmark.jobs import Job, check_files, find_settings, open_targets, plan_jobs
 from crossearth.benchmark.options import RunOptions
 from crossearth.benchmark.predictions import PredictionFiles
 from crossearth.benchmark.recipes import Files, Variation
@@ -22,10 +21,11 @@ from crossearth.benchmark.results import (
     source_commit,
     versions,
 )
+from crossearth.benchmark.runs import Run, check_files, find_settings, open_targets, plan_runs
 from crossearth.benchmark.settings import Setting
 from crossearth.benchmark.training import (
     alone,
-    build_job,
+    build_run,
     candidates,
     check_oracle,
     hushed,
@@ -76,63 +76,63 @@ def run_benchmark(
         CheckpointError: If what a stopped training left is damaged.
     """
     chosen = find_settings(settings)
-    jobs = plan_jobs(chosen, files, methods, seeds, variation, recipe)
+    runs = plan_runs(chosen, files, methods, seeds, variation, recipe)
     selections: tuple[Selection, ...] = (
         ('last',) if options.oracle_every is None else ('last', 'oracle')
     )
     waiting = {
-        id(job): [
+        id(run): [
             setting
-            for setting in job.settings
-            if not all(job.result_path(setting, s, options).is_file() for s in selections)
+            for setting in run.settings
+            if not all(run.result_path(setting, s, options).is_file() for s in selections)
             or (
                 options.save_predictions is not None
-                and not job.maps_folder(setting, options.save_predictions).exists()
+                and not run.maps_folder(setting, options.save_predictions).exists()
             )
         ]
-        for job in jobs
+        for run in runs
     }
     targets = open_targets([s for missing in waiting.values() for s in missing], files)
-    for job in jobs:
-        if waiting[id(job)]:
-            check_files(job, files if recipe is None else None)
-    for job in jobs:
-        missing = waiting[id(job)]
+    for run in runs:
+        if waiting[id(run)]:
+            check_files(run, files if recipe is None else None)
+    for run in runs:
+        missing = waiting[id(run)]
         if not missing:
-            check_oracle(job.folder(options.output), options)
-            options.say(f'{job}: finished before')
+            check_oracle(run.folder(options.output), options)
+            options.say(f'{run}: finished before')
             continue
-        _run(job, missing, targets, options)
+        _run(run, missing, targets, options)
     found = []
     for setting in chosen:
-        for job in jobs:
-            if setting in job.settings:
-                found += [_load(job, setting, s, options) for s in selections]
+        for run in runs:
+            if setting in run.settings:
+                found += [_load(run, setting, s, options) for s in selections]
     return found
 
 
 def _run(
-    job: Job,
+    run: Run,
     settings: Sequence[Setting],
     targets: Mapping[str, ArchiveDataset],
     options: RunOptions,
 ) -> None:
-    folder = job.folder(options.output)
+    folder = run.folder(options.output)
     with alone(folder), hushed():
-        training = build_job(job, folder, options)
+        training = build_run(run, folder, options)
         for setting in settings:
             if training.task.labels != setting.target.labels:
                 raise LabelError(
-                    f'{job.name}: its classes are {training.task.labels.classes}, {setting.name} '
+                    f'{run.name}: its classes are {training.task.labels.classes}, {setting.name} '
                     f'has {setting.target.labels.classes}: train on the classes of the setting'
                 )
-        record = train(job, training, folder, options)
+        record = train(run, training, folder, options)
         training.task.to(options.torch_device)
-        _score(job, training.task, settings, targets, folder, record, options)
+        _score(run, training.task, settings, targets, folder, record, options)
 
 
 def _score(
-    job: Job,
+    run: Run,
     task: DomainGeneralizationTask,
     settings: Sequence[Setting],
     targets: Mapping[str, ArchiveDataset],
@@ -142,13 +142,13 @@ def _score(
 ) -> None:
     """Results of the last model, and of the best candidate for each setting."""
     last = {
-        setting.name: _result(job, task, setting, targets, 'last', record['steps'], record, options)
+        setting.name: _result(run, task, setting, targets, 'last', record['steps'], record, options)
         for setting in settings
     }
     for setting in settings:
         result = last[setting.name]
-        result.save(job.result_path(setting, 'last', options))
-        options.say(f'{job}: {setting.name} {result.score:.1f} {result.metric}')
+        result.save(run.result_path(setting, 'last', options))
+        options.say(f'{run}: {setting.name} {result.score:.1f} {result.metric}')
     if options.oracle_every is None:
         return
     best = {name: replace(result, selection='oracle') for name, result in last.items()}
@@ -164,20 +164,20 @@ def _score(
             continue
         load_weights(task, path)
         for setting in settings:
-            result = _result(job, task, setting, targets, 'oracle', step, record, options)
+            result = _result(run, task, setting, targets, 'oracle', step, record, options)
             if not result.score <= best[setting.name].score:
                 best[setting.name] = result
     for setting in settings:
         result = best[setting.name]
-        result.save(job.result_path(setting, 'oracle', options))
+        result.save(run.result_path(setting, 'oracle', options))
         options.say(
-            f'{job}: {setting.name} {result.score:.1f} {result.metric} at step '
+            f'{run}: {setting.name} {result.score:.1f} {result.metric} at step '
             f'{result.step}, the best on the unseen domain'
         )
 
 
 def _result(
-    job: Job,
+    run: Run,
     task: DomainGeneralizationTask,
     setting: Setting,
     targets: Mapping[str, ArchiveDataset],
@@ -188,24 +188,24 @@ def _result(
 ) -> RunResult:
     maps = None
     if options.save_predictions is not None and selection == 'last':
-        maps = job.maps_folder(setting, options.save_predictions)
+        maps = run.maps_folder(setting, options.save_predictions)
     start = time.perf_counter()
     confusion, images = score_setting(
         task.model, setting, targets[setting.target.name], options, maps=maps
     )
     return RunResult(
         setting=setting.name,
-        method=job.name,
-        seed=job.seed,
+        method=run.name,
+        seed=run.seed,
         selection=selection,
         step=step,
-        fingerprint=job.fingerprint,
+        fingerprint=run.fingerprint,
         classes=setting.target.labels.classes,
         scored=setting.target.labels.scored,
         confusion=confusion,
         images=images,
         protocol=options.protocol(setting),
-        recipe=job.recipe,
+        recipe=run.recipe,
         versions=versions(),
         hardware={
             'training': record['hardware'],
@@ -262,10 +262,10 @@ def score_setting(
     return tuple(tuple(row) for row in confusion.tolist()), images
 
 
-def _load(job: Job, setting: Setting, selection: Selection, options: RunOptions) -> RunResult:
-    path = job.result_path(setting, selection, options)
+def _load(run: Run, setting: Setting, selection: Selection, options: RunOptions) -> RunResult:
+    path = run.result_path(setting, selection, options)
     result = RunResult.load(path)
-    wanted = (setting.name, job.name, job.seed, selection, job.fingerprint)
+    wanted = (setting.name, run.name, run.seed, selection, run.fingerprint)
     got = (result.setting, result.method, result.seed, result.selection, result.fingerprint)
     protocol = options.protocol(setting)
     if got != wanted or result.protocol != protocol:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from crossearth.benchmark.jobs import find_settings, open_targets
 from crossearth.benchmark.options import RunOptions
 from crossearth.benchmark.recipes import Files
 from crossearth.benchmark.results import RunResult, hardware, source_commit, versions
 from crossearth.benchmark.runner import score_setting
+from crossearth.benchmark.runs import find_settings, open_targets
 from crossearth.benchmark.training import alone, hushed
 from crossearth.errors import LabelError
 from crossearth.models import load_model, read_model_info
@@ -97,7 +97,7 @@ def score_model(
                 confusion=confusion,
                 images=images,
                 protocol=protocol,
-                recipe={'model': {'file': path.name, 'builder': info.recipe.builder}},
+                recipe={'model': {'file': path.name, 'builder': info.blueprint.builder}},
                 versions=versions(),
                 hardware={'evaluation': hardware(options.torch_device)},
                 commit=source_commit(),

@@ -12,6 +12,7 @@ from crossearth.benchmark.settings import ABLATIONS, SETTINGS
 __all__ = ['Row', 'published_score', 'summarise']
 
 
+# many arguments: the columns of a report
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """One method on one setting, over its seeds; numbers in percent, NaN where there is none.

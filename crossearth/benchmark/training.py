@@ -15,12 +15,12 @@ import lightning.pytorch as pl
 import torch
 import yaml
 
-from crossearth.benchmark.jobs import Job
 from crossearth.benchmark.options import RunOptions
 from crossearth.benchmark.results import hardware, source_commit, versions, write_whole
+from crossearth.benchmark.runs import Run
 from crossearth.errors import CheckpointError, ConfigError
 from crossearth.models import save_model
-from crossearth.models.recording import recipe_of
+from crossearth.models.recording import blueprint_of
 from crossearth.trainers import (
     DomainGeneralizationTask,
     Training,
@@ -28,7 +28,7 @@ from crossearth.trainers import (
     check_checkpoint,
 )
 
-__all__ = ['alone', 'build_job', 'candidates', 'check_oracle', 'hushed', 'load_weights', 'train']
+__all__ = ['alone', 'build_run', 'candidates', 'check_oracle', 'hushed', 'load_weights', 'train']
 
 # The runner keeps checkpoints and the model by itself, in its own folder.
 _OWN_CALLBACKS = ('ModelCheckpoint', 'SaveModel')
@@ -65,26 +65,26 @@ class _KeepCandidates(pl.Callback):
         beside.replace(path)
 
 
-def build_job(job: Job, folder: Path, options: RunOptions) -> Training:
-    """Task, data and trainer of a job, with checkpoints in its folder."""
-    training = build_training(_for_runner(job.recipe, folder, options))
+def build_run(run: Run, folder: Path, options: RunOptions) -> Training:
+    """Task, data and trainer of a run, with checkpoints in its folder."""
+    training = build_training(_for_runner(run.recipe, folder, options))
     if options.oracle_every is not None:
         keep = _KeepCandidates(folder / 'candidates', options.oracle_every)
         training.trainer.callbacks.append(keep)  # type: ignore[attr-defined]  # set by lightning
     return training
 
 
-def train(job: Job, training: Training, folder: Path, options: RunOptions) -> dict[str, Any]:
+def train(run: Run, training: Training, folder: Path, options: RunOptions) -> dict[str, Any]:
     """Train, or go on, or load what was trained; returns the record of the training."""
     task, data, trainer = training
     last = folder / 'last.ckpt'
     record = check_oracle(folder, options)
     if record is not None:
         load_weights(task, last)
-        options.say(f'{job}: trained before, {record["steps"]} steps')
+        options.say(f'{run}: trained before, {record["steps"]} steps')
         return record
     folder.mkdir(parents=True, exist_ok=True)
-    text = yaml.safe_dump(json.loads(json.dumps(job.recipe)), sort_keys=False)
+    text = yaml.safe_dump(json.loads(json.dumps(run.recipe)), sort_keys=False)
     write_whole(folder / 'recipe.yaml', text)
     begun = 0
     if last.is_file():
@@ -92,7 +92,7 @@ def train(job: Job, training: Training, folder: Path, options: RunOptions) -> di
         begun = _step_of(last)
     start = time.perf_counter()
     options.say(
-        f'{job}: trains for {trainer.max_steps} steps'
+        f'{run}: trains for {trainer.max_steps} steps'
         + (f', goes on at step {begun}' if begun else '')
     )
     trainer.fit(
@@ -113,7 +113,7 @@ def train(job: Job, training: Training, folder: Path, options: RunOptions) -> di
         'versions': versions(),
         'commit': source_commit(),
     }
-    if recipe_of(task.model) is not None:
+    if blueprint_of(task.model) is not None:
         path = folder / 'model.safetensors'
         save_model(
             task.model,

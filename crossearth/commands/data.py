@@ -1,19 +1,15 @@
-"""The command line of the archives: `crossearth data list | info | check`."""
+"""`crossearth data list | info | check`: published archives, and copies of them."""
 
 import argparse
-from collections.abc import Callable
-from typing import TYPE_CHECKING
 
+from crossearth.archives import ARCHIVES, Archive
 from crossearth.errors import ConfigError, SceneError
-
-if TYPE_CHECKING:
-    from crossearth.datasets.archive import Archive
 
 __all__ = ['add_arguments', 'run']
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Describe the arguments to a parser of their own."""
+    """Declare what the command takes."""
     actions = parser.add_subparsers(dest='action', metavar='ACTION', required=True)
     actions.add_parser('list', help='every archive that can be read')
     info = actions.add_parser('info', help='what one holds, its terms, and how to get it')
@@ -32,63 +28,62 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     check.add_argument('--no-masks', action='store_true', help='do not read the labels: seconds')
 
 
-def run(arguments: argparse.Namespace, *, say: Callable[[str], None] = print) -> None:
-    """Do what the arguments ask for.
-
-    Args:
-        arguments: As parsed.
-        say: Where lines go.
+def run(arguments: argparse.Namespace) -> str | None:
+    """List archives, describe one, or check a copy.
 
     Raises:
-        ConfigError: If there is no such archive, or an option is none of it.
-        SceneError: If a copy needs mending; after every finding was told.
+        ConfigError: If there is no such archive, or its class takes no such option.
+        SceneError: If a copy has errors; after every finding was printed.
     """
-    from crossearth.datasets.check import ARCHIVES, check_archive
-
-    by_name = {dataset.archive.name: dataset for dataset in ARCHIVES}
     if arguments.action == 'list':
-        for archive in (dataset.archive for dataset in ARCHIVES):
-            say(f'{archive.name:21} {archive.title}')
-        return
-    if arguments.name not in by_name:
+        return '\n'.join(f'{archive.name:21} {archive.title}' for archive in ARCHIVES.values())
+    if arguments.name not in ARCHIVES:
         raise ConfigError(
-            f'{arguments.name}: no such archive; expected one of {", ".join(by_name)}'
+            f'{arguments.name}: no such archive; expected one of {", ".join(ARCHIVES)}'
         )
-    dataset = by_name[arguments.name]
     if arguments.action == 'info':
-        _tell(dataset.archive, say)
-        return
+        return _describe(ARCHIVES[arguments.name])
+    _check(arguments)
+    return None
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    from crossearth.datasets import ARCHIVE_DATASETS, check_archive
+
     findings = check_archive(
-        dataset,
+        ARCHIVE_DATASETS[arguments.name],
         arguments.root,
         options=dict(_option(word) for word in arguments.options),
         read_masks=not arguments.no_masks,
         progress=True,
     )
     for finding in findings:
-        say(f'{"!" if finding.wrong else " "} {finding.part}: {finding.text}')
+        print(f'{"!" if finding.wrong else " "} {finding.part}: {finding.text}')
     wrong = sum(finding.wrong for finding in findings)
     if wrong:
         raise SceneError(f'{arguments.root}: {wrong} finding(s) to mend, marked !')
 
 
-def _tell(archive: 'Archive', say: Callable[[str], None]) -> None:
-    say(f'{archive.name}: {archive.title}')
+def _describe(archive: Archive) -> str:
+    lines = [f'{archive.name}: {archive.title}']
     for part in archive.parts:
         options = ', '.join(f'{name}={value}' for name, value in part.options.items())
         count = f'{part.images} images' if part.images else 'images'
         chips = f', {part.chips(archive.chip_px)} chips of {archive.chip_px}' if part.images else ''
-        say(f'  {options}: {count}{chips}{"" if part.labelled else ", no labels"}')
+        lines.append(f'  {options}: {count}{chips}{"" if part.labelled else ", no labels"}')
     pixel = 'varies' if archive.gsd_m is None else f'{archive.gsd_m} m'
-    for name, text in (
-        ('pixel', pixel),
-        ('georeferencing', archive.georeferencing),
-        ('licence', archive.licence),
-        ('cite', archive.citation),
-        ('page', archive.url),
-        ('to get it', archive.how_to_get),
-    ):
-        say(f'{name}: {text}')
+    lines += [
+        f'{name}: {text}'
+        for name, text in (
+            ('pixel', pixel),
+            ('georeferencing', archive.georeferencing),
+            ('licence', archive.licence),
+            ('cite', archive.citation),
+            ('page', archive.url),
+            ('to get it', archive.how_to_get),
+        )
+    ]
+    return '\n'.join(lines)
 
 
 def _option(word: str) -> tuple[str, str]:

@@ -1,7 +1,4 @@
-"""The commands `crossearth style fit` and `crossearth style preview`.
-
-Heavy imports happen inside the commands, so that asking for help is instant.
-"""
+"""`crossearth style fit | preview`: fit styles to a folder of pictures, and look at them."""
 
 import argparse
 from pathlib import Path
@@ -12,12 +9,14 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch import device as device_type
 
+    from crossearth.models.style import MobileStylePredictor, StylePredictor
+
 __all__ = ['add_arguments', 'run']
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare both commands and their options on the parser of `crossearth style`."""
-    commands = parser.add_subparsers(dest='style_command', required=True, metavar='COMMAND')
+    """Declare what the command takes."""
+    actions = parser.add_subparsers(dest='action', metavar='ACTION', required=True)
     predictor = argparse.ArgumentParser(add_help=False)
     predictor.add_argument(
         '--predictor',
@@ -28,12 +27,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     predictor.add_argument('--device', default='cpu', help='where the networks run (cpu)')
 
-    fit = commands.add_parser(
+    fit = actions.add_parser(
         'fit',
         parents=[predictor],
         help='fit the distribution of styles to a folder of pictures',
         description='Fit mean and covariance of the style embeddings of all pictures under a '
-        'folder, in one pass. If it is interrupted, the same command goes on where it was.',
+        'folder, in one pass. If it is interrupted, the same command continues where it was.',
     )
     fit.add_argument('folder', type=Path, help='folder, searched with its subfolders')
     fit.add_argument(
@@ -45,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--side-px', type=int, default=256, help='pictures are resized and cut to this side (256)'
     )
 
-    preview = commands.add_parser(
+    preview = actions.add_parser(
         'preview',
         parents=[predictor],
         help='draw a contact sheet of a picture in sampled styles',
@@ -76,88 +75,88 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace) -> None:
-    """Carry out the command that was parsed.
+def run(arguments: argparse.Namespace) -> str:
+    """Fit styles, or draw a contact sheet; say what was written.
 
     Raises:
         CrossEarthError: If a file or an option is wrong; the message says what to do.
     """
-    if args.style_command == 'fit':
-        _fit(args)
-    else:
-        _preview(args)
+    return _fit(arguments) if arguments.action == 'fit' else _preview(arguments)
 
 
-def _fit(args: argparse.Namespace) -> None:
-    from crossearth.models.style import load_style_predictor
+def _fit(arguments: argparse.Namespace) -> str:
     from crossearth.transforms import EarthStyle, StyleImageFolder
 
-    images = StyleImageFolder(args.folder, side_px=args.side_px)
-    predictor = load_style_predictor(args.predictor) if args.predictor else load_style_predictor()
-    args.output.parent.mkdir(parents=True, exist_ok=True)
-    seen = args.output.with_name(f'{args.output.name}.partial')
+    images = StyleImageFolder(arguments.folder, side_px=arguments.side_px)
+    predictor = _predictor(arguments.predictor)
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    seen = arguments.output.with_name(f'{arguments.output.name}.partial')
     style = EarthStyle.fit(
         images,
         predictor,
-        batch_size=args.batch_size,
-        workers=args.workers,
-        device=_usable(args.device),
+        batch_size=arguments.batch_size,
+        workers=arguments.workers,
+        device=_usable(arguments.device),
         checkpoint=seen,
         progress=True,
     )
-    style.save(args.output)
+    style.save(arguments.output)
     seen.unlink(missing_ok=True)
-    print(  # noqa: T201 -- a command's answer
-        f'{args.output}: styles of {style.provenance["num_images"]} pictures of {args.folder}'
-    )
+    count = style.provenance['num_images']
+    return f'{arguments.output}: styles of {count} pictures of {arguments.folder}'
 
 
-def _preview(args: argparse.Namespace) -> None:
+def _preview(arguments: argparse.Namespace) -> str:
     import torch
 
     from crossearth.errors import ConfigError
-    from crossearth.models.style import load_style_predictor, load_style_transformer
+    from crossearth.models.style import load_style_transformer
     from crossearth.radiometry import to_unit
     from crossearth.transforms import EarthStyle, EarthStyleInjection
     from crossearth.transforms.style_images import read_picture
 
-    if args.samples < 1 or args.output.suffix.lower() != '.png':
+    if arguments.samples < 1 or arguments.output.suffix.lower() != '.png':
         raise ConfigError(
-            f'--samples {args.samples} --output {args.output}: expected at least one sample, and a '
-            'name that ends in .png'
+            f'--samples {arguments.samples} --output {arguments.output}: expected at least one '
+            'sample, and a name that ends in .png'
         )
-    style = EarthStyle.load(args.style)
-    predictor = load_style_predictor(args.predictor) if args.predictor else load_style_predictor()
-    transformer = (
-        load_style_transformer(args.transformer) if args.transformer else load_style_transformer()
-    )
-    device = _usable(args.device)
-    image = to_unit(read_picture(args.image, side_px=args.side_px))
+    style = EarthStyle.load(arguments.style)
+    predictor = _predictor(arguments.predictor)
+    given = arguments.transformer
+    transformer = load_style_transformer(given) if given else load_style_transformer()
+    device = _usable(arguments.device)
+    image = to_unit(read_picture(arguments.image, side_px=arguments.side_px))
     rows = []
-    for alpha in args.alpha:
+    for alpha in arguments.alpha:
         inject = EarthStyleInjection(
             style,
             predictor,
             transformer,
-            patch_size=args.patch_size,
-            ratio=args.ratio,
+            patch_size=arguments.patch_size,
+            ratio=arguments.ratio,
             alpha=alpha,
             p=1.0,
-            covariance=args.covariance,
+            covariance=arguments.covariance,
             # the same seed in each row: a column is one style
-            generator=torch.Generator().manual_seed(args.seed),
+            generator=torch.Generator().manual_seed(arguments.seed),
         ).to(device)
-        styled = inject(image.to(device).expand(args.samples, -1, -1, -1)).cpu()
+        styled = inject(image.to(device).expand(arguments.samples, -1, -1, -1)).cpu()
         rows.append([image, *styled])
-    sheet = _contact_sheet(rows, [f'alpha {alpha:g}' for alpha in args.alpha])
-    args.output.parent.mkdir(parents=True, exist_ok=True)
-    beside = args.output.with_name(f'.{args.output.name}')
+    sheet = _contact_sheet(rows, [f'alpha {alpha:g}' for alpha in arguments.alpha])
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    beside = arguments.output.with_name(f'.{arguments.output.name}')
     try:
         sheet.save(beside, format='PNG')
-        beside.replace(args.output)
+        beside.replace(arguments.output)
     finally:
         beside.unlink(missing_ok=True)
-    print(f'{args.output}: {len(rows)} weights × {args.samples} styles')  # noqa: T201 -- an answer
+    return f'{arguments.output}: {len(rows)} weights × {arguments.samples} styles'
+
+
+def _predictor(file: str | None) -> 'StylePredictor | MobileStylePredictor':
+    from crossearth.models.style import load_style_predictor
+
+    return load_style_predictor(file) if file else load_style_predictor()
 
 
 def _usable(device: str) -> 'device_type':

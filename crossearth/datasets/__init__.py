@@ -1,42 +1,29 @@
 """Scenes on disk → windows → samples."""
 
-from crossearth.datasets.archive import Archive, ArchiveDataset, Layout, Part
-from crossearth.datasets.casid import CASID, CASID_CLASSES
-from crossearth.datasets.check import ARCHIVES, Finding, check_archive
+from crossearth.datasets.archive import ArchiveDataset, Layout
+from crossearth.datasets.casid import CASID
+from crossearth.datasets.check import ARCHIVE_DATASETS, Finding, check_archive
 from crossearth.datasets.combine import fill_samples, overlay_samples
 from crossearth.datasets.folder import FolderDataset, list_rasters
 from crossearth.datasets.isprs import Potsdam, Vaihingen
-from crossearth.datasets.loveda import LOVEDA, LoveDA
+from crossearth.datasets.loveda import LoveDA
 from crossearth.datasets.merge import merge_domains
 from crossearth.datasets.millionaid import MillionAID
-from crossearth.datasets.rescue import RESCUE, RESCUENET, RescueNet
+from crossearth.datasets.rescue import RescueNet
 from crossearth.datasets.roads import DeepGlobeRoads, MassachusettsRoads
 from crossearth.datasets.samplers import GridWindowSampler, RandomWindowSampler
 from crossearth.datasets.scene import Scene, read_scene, read_scenes
 from crossearth.datasets.scene_dataset import SceneDataset
 from crossearth.datasets.shift import ShiftDataModule
 from crossearth.datasets.styles import read_style_images
-from crossearth.datasets.synthetic import (
-    EARTH_DOMAINS,
-    EarthDomain,
-    SyntheticEarth,
-    SyntheticScene,
-)
 from crossearth.datasets.timespan import FileTimes
 from crossearth.datasets.whu import WHUBuildingAerial, WHUBuildingSatellite
 
 __all__ = [
-    'ARCHIVES',
+    'ARCHIVE_DATASETS',
     'CASID',
-    'CASID_CLASSES',
-    'EARTH_DOMAINS',
-    'LOVEDA',
-    'RESCUE',
-    'RESCUENET',
-    'Archive',
     'ArchiveDataset',
     'DeepGlobeRoads',
-    'EarthDomain',
     'FileTimes',
     'Finding',
     'FolderDataset',
@@ -45,15 +32,12 @@ __all__ = [
     'LoveDA',
     'MassachusettsRoads',
     'MillionAID',
-    'Part',
     'Potsdam',
     'RandomWindowSampler',
     'RescueNet',
     'Scene',
     'SceneDataset',
     'ShiftDataModule',
-    'SyntheticEarth',
-    'SyntheticScene',
     'Vaihingen',
     'WHUBuildingAerial',
     'WHUBuildingSatellite',

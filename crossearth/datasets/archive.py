@@ -1,19 +1,19 @@
-"""Published archives: what one holds, how its files lie, and how to get it."""
+"""Scenes of published archives, found by how their files lie."""
 
 import dataclasses
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from crossearth.datasets.download import Download, fetch_all
+from crossearth.archives import Archive
+from crossearth.datasets.download import fetch_all
 from crossearth.datasets.folder import walk
 from crossearth.datasets.scene import Scene, read_scenes
 from crossearth.datasets.scene_dataset import PixelType, SceneDataset
 from crossearth.errors import ConfigError, SceneNotFoundError
-from crossearth.geometry import axis_starts
 from crossearth.labels import IGNORE_INDEX, IdCodec, LabelCodec, LabelSpace
 from crossearth.rasters import Alpha
 
@@ -24,94 +24,11 @@ _NAMED = 20  # in one message
 
 __all__ = [
     'EITHER_BINARY',
-    'Archive',
     'ArchiveDataset',
     'Layout',
-    'Part',
     'chip_layouts',
     'ids_after_zero',
 ]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """One domain and split of a complete archive.
-
-    Args:
-        options: Arguments of the dataset class that open it.
-        sizes: Rows, columns and number of the images of each size; empty where they are not known.
-        ids: Names of its images, where the archive fixes them.
-        labelled: Whether it has masks.
-    """
-
-    options: Mapping[str, str]
-    sizes: tuple[tuple[int, int, int], ...] = ()
-    ids: frozenset[str] | None = None
-    labelled: bool = True
-
-    @property
-    def images(self) -> int:
-        """Number of images."""
-        return sum(count for _, _, count in self.sizes)
-
-    def chips(self, size_px: int) -> int:
-        """Number of chips by "floor step, shift last", as the benchmark counts them.
-
-        Example:
-            >>> Part(options={}, sizes=((6000, 6000, 24),)).chips(512)
-            3456
-        """
-        return sum(
-            count
-            * len(axis_starts(height, min(size_px, height), min(size_px, height)))
-            * len(axis_starts(width, min(size_px, width), min(size_px, width)))
-            for height, width, count in self.sizes
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Archive:
-    """A dataset as it was published.
-
-    Args:
-        name: Name of its class.
-        title: One line on what it shows.
-        parts: Its domains and splits.
-        gsd_m: Side of a pixel on the ground, in metres.
-        chip_px: Side of the chips that the benchmark cuts it into.
-        crs: CRS of files that have a transform and name none.
-        georeferencing: What ties it to the ground, in words.
-        licence: Terms of use.
-        citation: The publication to cite.
-        url: Its page.
-        how_to_get: What to do to have it, and where its files go.
-        downloads: Files with a public link; empty where one has to register.
-    """
-
-    name: str
-    title: str
-    parts: tuple[Part, ...]
-    gsd_m: float | None
-    chip_px: int
-    crs: str | None = None
-    georeferencing: str
-    licence: str
-    citation: str
-    url: str
-    how_to_get: str
-    downloads: tuple[Download, ...] = ()
-
-    def part(self, **options: str) -> Part:
-        """The part that some options open, whatever else they choose.
-
-        Raises:
-            ConfigError: If the archive has no such part.
-        """
-        for part in self.parts:
-            if all(options.get(name) == value for name, value in part.options.items()):
-                return part
-        known = ' | '.join(', '.join(f'{k}={v}' for k, v in p.options.items()) for p in self.parts)
-        raise ConfigError(f'{self.name}: has no part {options}; expected one of {known}')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,27 +3,15 @@
 import os
 from typing import Literal
 
-from crossearth.datasets.archive import (
-    Archive,
-    ArchiveDataset,
-    Layout,
-    Part,
-    chip_layouts,
-    ids_after_zero,
-)
+from crossearth.archives import casid
+from crossearth.archives.casid import CASID_CLASSES
+from crossearth.datasets.archive import ArchiveDataset, Layout, chip_layouts, ids_after_zero
 from crossearth.datasets.scene_dataset import PixelType
 from crossearth.errors import LabelError
-from crossearth.labels import ColourCodec, IdCodec, LabelCodec, LabelSpace
+from crossearth.labels import ColourCodec, IdCodec, LabelCodec
 from crossearth.rasters import colours_of, open_raster
 
-__all__ = ['CASID', 'CASID_CLASSES']
-
-CASID_CLASSES = LabelSpace(
-    name='casid',
-    classes=('background', 'building', 'forest', 'road', 'water'),
-    palette=((0, 0, 0), (255, 255, 0), (85, 255, 0), (255, 0, 0), (0, 112, 255)),
-)
-"""The five classes of CASID, in its colours."""
+__all__ = ['CASID']
 
 Climate = Literal['subms', 'temms', 'troms', 'trorf']
 LabelEncoding = Literal['colour', 'zero_based', 'one_based']
@@ -35,32 +23,7 @@ _LONG = {
     'troms': 'tropical.?monsoon',
     'trorf': 'tropical.?rain.?forest',
 }
-_IMAGES = {'subms': (196, 88), 'temms': (201, 83), 'troms': (136, 66), 'trorf': (148, 62)}
 _PROBES = 8
-
-_ARCHIVE = Archive(
-    name='CASID',
-    title='Four climates of Asia from space: 980 images of 5000 x 5000, five classes',
-    parts=tuple(
-        Part(options={'climate': climate, 'split': split}, sizes=((5000, 5000, count),))
-        for climate, counts in _IMAGES.items()
-        for split, count in zip(('train', 'test'), counts, strict=True)
-    ),
-    gsd_m=1.0,
-    chip_px=1024,
-    georeferencing='none',
-    licence='terms of its authors: research only',
-    citation=(
-        'Liu et al., A large-scale climate-aware satellite image dataset for domain adaptive '
-        'land-cover semantic segmentation, ISPRS Journal 205, 2023'
-    ),
-    url='https://github.com/Linwei-Chen/CASID',
-    how_to_get=(
-        'Ask its authors for CASID and unpack it below one folder, so that images id.png and masks '
-        'id-label.png lie in folders named after the climate (subms, temms, troms, trorf, or their '
-        'long names) and in train or test above or below these.'
-    ),
-)
 
 
 class CASID(ArchiveDataset):
@@ -85,7 +48,7 @@ class CASID(ArchiveDataset):
         LabelError: If masks are encoded in another way.
     """
 
-    archive = _ARCHIVE
+    archive = casid.CASID
 
     def __init__(
         self,

@@ -2,14 +2,16 @@
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from crossearth.datasets.archive import Archive, ArchiveDataset, Part
+from crossearth.archives import Archive, Part
+from crossearth.datasets.archive import ArchiveDataset
 from crossearth.datasets.casid import CASID
 from crossearth.datasets.isprs import Potsdam, Vaihingen
 from crossearth.datasets.loveda import LoveDA
@@ -24,21 +26,26 @@ from crossearth.errors import (
     UnknownLabelWarning,
 )
 
-__all__ = ['ARCHIVES', 'Finding', 'check_archive']
+__all__ = ['ARCHIVE_DATASETS', 'Finding', 'check_archive']
 
-ARCHIVES: tuple[type[ArchiveDataset], ...] = (
-    Potsdam,
-    Vaihingen,
-    LoveDA,
-    DeepGlobeRoads,
-    MassachusettsRoads,
-    RescueNet,
-    WHUBuildingAerial,
-    WHUBuildingSatellite,
-    CASID,
-    MillionAID,
+ARCHIVE_DATASETS: Mapping[str, type[ArchiveDataset]] = MappingProxyType(
+    {
+        dataset.archive.name: dataset
+        for dataset in (
+            Potsdam,
+            Vaihingen,
+            LoveDA,
+            DeepGlobeRoads,
+            MassachusettsRoads,
+            RescueNet,
+            WHUBuildingAerial,
+            WHUBuildingSatellite,
+            CASID,
+            MillionAID,
+        )
+    }
 )
-"""Every published archive that has a class."""
+"""The class that reads each archive of `crossearth.archives.ARCHIVES`, by the archive's name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,37 +10,17 @@ import urllib.request
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
+from crossearth.archives import Download
 from crossearth.errors import SceneError, WriteError
 
-__all__ = ['Download', 'extract_zip', 'fetch', 'fetch_all']
+__all__ = ['extract_zip', 'fetch', 'fetch_all']
 
 _CHUNK = 1 << 20
 _TIMEOUT_S = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Download:
-    """A zip file with a public link.
-
-    Args:
-        url: Its address.
-        name: Name that it is kept under.
-        md5: Its checksum; None where none is published, then only its inner CRCs are checked.
-        makes: A folder that unpacking makes; where it is there and the zip file is not, all was
-            unpacked and the file removed: nothing is fetched.
-        split: The split that it holds; empty for all of them.
-    """
-
-    url: str
-    name: str
-    md5: str | None
-    makes: str
-    split: str = ''
 
 
 def fetch_all(downloads: Sequence[Download], root: str | os.PathLike[str]) -> None:

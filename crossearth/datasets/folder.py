@@ -60,6 +60,7 @@ class FolderDataset(SceneDataset):
         ConfigError: If an image cannot be resampled or dated, or `crs` is not a CRS.
     """
 
+    # many arguments: one for each thing that files may leave unsaid; recipes name them one by one
     def __init__(
         self,
         images: str | os.PathLike[str],

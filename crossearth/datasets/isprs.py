@@ -4,15 +4,10 @@ import os
 from collections.abc import Callable
 from typing import Literal
 
-from crossearth.datasets.archive import (
-    Archive,
-    ArchiveDataset,
-    Layout,
-    Part,
-    chip_layouts,
-    ids_after_zero,
-)
-from crossearth.datasets.rescue import RESCUE, LowVegetation, isprs_to_rescue
+from crossearth.archives.isprs import POTSDAM, VAIHINGEN
+from crossearth.archives.rescue import RESCUE_CLASSES
+from crossearth.datasets.archive import ArchiveDataset, Layout, chip_layouts, ids_after_zero
+from crossearth.datasets.rescue import LowVegetation, isprs_to_rescue
 from crossearth.datasets.scene_dataset import PixelType
 from crossearth.labels import IGNORE_INDEX, ISPRS, ColourCodec
 
@@ -21,89 +16,6 @@ __all__ = ['Potsdam', 'Vaihingen']
 LabelVariant = Literal['no_boundary', 'full']
 LabelDecode = Literal['threshold', 'exact']
 LabelSpaceName = Literal['isprs', 'rescue']
-
-_CITATION = (
-    'Rottensteiner et al., The ISPRS Benchmark on Urban Object Classification and 3D Building '
-    'Reconstruction, ISPRS Annals I-3, 2012'
-)
-_LICENCE = 'free for research after registration; no redistribution'
-
-
-def _tiles(rows: dict[int, range]) -> frozenset[str]:
-    return frozenset(f'{row}_{col}' for row, cols in rows.items() for col in cols)
-
-
-_POTSDAM_TILES = {
-    'train': _tiles(
-        {**dict.fromkeys((2, 3, 4, 5), range(10, 13)), 6: range(7, 13), 7: range(7, 13)}
-    ),
-    'test': _tiles(
-        {
-            **dict.fromkeys((2, 3), range(13, 15)),
-            **dict.fromkeys((4, 5, 6), range(13, 16)),
-            7: range(13, 14),
-        }
-    ),
-}
-# Rows and columns of each area. The published counts of chips, 344 and 398, follow from them.
-_VAIHINGEN_AREAS = {
-    1: (2569, 1919), 2: (2767, 2428), 3: (3007, 2006), 4: (2557, 1887), 5: (2557, 1887),
-    6: (2557, 1887), 7: (2557, 1887), 8: (2557, 1887), 10: (2557, 1887), 11: (2566, 1893),
-    12: (2575, 1922), 13: (2558, 2818), 14: (2565, 1919), 15: (2565, 1919), 16: (2565, 1919),
-    17: (1281, 2336), 20: (2315, 1866), 21: (2546, 1903), 22: (2546, 1903), 23: (2546, 1903),
-    24: (2546, 1903), 26: (1783, 2995), 27: (3313, 1917), 28: (2567, 1917), 29: (2563, 1917),
-    30: (2563, 1934), 31: (2555, 1980), 32: (2555, 1980), 33: (2555, 1581), 34: (2555, 1388),
-    35: (1884, 2805), 37: (1995, 1996), 38: (2550, 3816),
-}  # fmt: skip
-_VAIHINGEN_SPLITS = {
-    'train': (1, 3, 5, 7, 11, 13, 15, 17, 21, 23, 26, 28, 30, 32, 34, 37),
-    'test': (2, 4, 6, 8, 10, 12, 14, 16, 20, 22, 24, 27, 29, 31, 33, 35, 38),
-}
-
-_POTSDAM = Archive(
-    name='Potsdam',
-    title='Potsdam, Germany, from the air: 38 tiles of 6000 x 6000, RGB and infrared, six classes',
-    parts=tuple(
-        Part(options={'split': split}, sizes=((6000, 6000, len(tiles)),), ids=tiles)
-        for split, tiles in _POTSDAM_TILES.items()
-    ),
-    gsd_m=0.05,
-    chip_px=512,
-    crs='EPSG:32633',
-    georeferencing='world files (.tfw) beside the images; UTM zone 33N is assigned',
-    licence=_LICENCE,
-    citation=_CITATION,
-    url='https://www.isprs.org/education/benchmarks/UrbanSemLab/2d-sem-label-potsdam.aspx',
-    how_to_get=(
-        'Register with the ISPRS benchmark, unpack 2_Ortho_RGB.zip, 3_Ortho_IRRG.zip or '
-        '4_Ortho_RGBIR.zip and 5_Labels_all_noBoundary.zip (or 5_Labels_all.zip) anywhere below '
-        'one folder.'
-    ),
-)
-_VAIHINGEN = Archive(
-    name='Vaihingen',
-    title='Vaihingen, Germany, from the air: 33 areas of IR-R-G, six classes',
-    parts=tuple(
-        Part(
-            options={'split': split},
-            sizes=tuple((*_VAIHINGEN_AREAS[area], 1) for area in areas),
-            ids=frozenset(map(str, areas)),
-        )
-        for split, areas in _VAIHINGEN_SPLITS.items()
-    ),
-    gsd_m=0.09,
-    chip_px=512,
-    crs='EPSG:32632',
-    georeferencing='world files (.tfw) beside the images; UTM zone 32N is assigned',
-    licence=_LICENCE,
-    citation=_CITATION,
-    url='https://www.isprs.org/education/benchmarks/UrbanSemLab/2d-sem-label-vaihingen.aspx',
-    how_to_get=(
-        'Register with the ISPRS benchmark, unpack ISPRS_semantic_labeling_Vaihingen.zip and '
-        'ISPRS_semantic_labeling_Vaihingen_ground_truth_eroded_COMPLETE.zip (or '
-        '..._ground_truth_COMPLETE.zip) below one folder.'
-    ),
-)
 
 
 class Potsdam(ArchiveDataset):
@@ -134,7 +46,7 @@ class Potsdam(ArchiveDataset):
         CrossEarth, section 4 and appendix C; low vegetation has no counterpart in its Table 2.
     """
 
-    archive = _POTSDAM
+    archive = POTSDAM
 
     def __init__(
         self,
@@ -180,7 +92,7 @@ class Potsdam(ArchiveDataset):
         super().__init__(
             root,
             layouts,
-            labels=ISPRS if label_space == 'isprs' else RESCUE,
+            labels=ISPRS if label_space == 'isprs' else RESCUE_CLASSES,
             domain=f'potsdam_{bands}',
             split=split,
             dtype=dtype,
@@ -206,7 +118,7 @@ class Vaihingen(ArchiveDataset):
         download: There is no public link: True raises an error that says how to get the archive.
     """
 
-    archive = _VAIHINGEN
+    archive = VAIHINGEN
 
     def __init__(
         self,

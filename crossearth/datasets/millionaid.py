@@ -3,30 +3,14 @@
 import os
 from typing import Literal
 
-from crossearth.datasets.archive import Archive, ArchiveDataset, Layout, Part
+from crossearth.archives.millionaid import MILLION_AID
+from crossearth.datasets.archive import ArchiveDataset, Layout
 from crossearth.datasets.scene_dataset import PixelType
 from crossearth.labels import LabelSpace
 
 __all__ = ['MillionAID']
 
 _UNLABELLED = LabelSpace(name='unlabelled', classes=('background',), palette=((0, 0, 0),))
-
-_ARCHIVE = Archive(
-    name='MillionAID',
-    title='A million scenes of the Earth from Google Earth, without pixel labels: a style source',
-    parts=tuple(Part(options={'split': split}, labelled=False) for split in ('train', 'test')),
-    gsd_m=None,
-    chip_px=512,
-    georeferencing='none',
-    licence='terms of its authors: research only',
-    citation='Long et al., On Creating Benchmark Dataset for Aerial Image Interpretation, 2021',
-    url='https://captain-whu.github.io/DiRS/',
-    how_to_get=(
-        'Fetch train.zip (MD5 1b40503cafa9b0601653ca36cd788852) or test.zip (MD5 '
-        '51a63ee3eeb1351889eacff349a983d8) from its page and unpack it below one folder, so that '
-        'train or test lies there.'
-    ),
-)
 
 
 class MillionAID(ArchiveDataset):
@@ -42,7 +26,7 @@ class MillionAID(ArchiveDataset):
         download: There is no public link: True raises an error that says how to get the archive.
     """
 
-    archive = _ARCHIVE
+    archive = MILLION_AID
 
     def __init__(
         self,

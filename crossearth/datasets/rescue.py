@@ -4,52 +4,14 @@ import os
 from collections.abc import Callable
 from typing import Literal
 
-from crossearth.datasets.archive import Archive, ArchiveDataset, Layout, Part, chip_layouts
+from crossearth.archives.rescue import RESCUE_CLASSES, RESCUENET, RESCUENET_CLASSES
+from crossearth.datasets.archive import ArchiveDataset, Layout, chip_layouts
 from crossearth.datasets.scene_dataset import PixelType
-from crossearth.labels import IGNORE_INDEX, ISPRS, IdCodec, LabelSpace
+from crossearth.labels import IGNORE_INDEX, ISPRS, IdCodec
 
-__all__ = ['RESCUE', 'RESCUENET', 'LowVegetation', 'RescueNet', 'isprs_to_rescue']
+__all__ = ['LowVegetation', 'RescueNet', 'isprs_to_rescue']
 
 LowVegetation = Literal['clutter', 'ignore', 'tree']
-
-RESCUENET = LabelSpace(
-    name='rescuenet',
-    classes=(
-        'background',
-        'water',
-        'building_no_damage',
-        'building_medium_damage',
-        'building_major_damage',
-        'building_total_destruction',
-        'vehicle',
-        'road_clear',
-        'road_blocked',
-        'tree',
-        'pool',
-    ),
-    palette=(
-        (0, 0, 0),
-        (61, 230, 250),
-        (180, 120, 120),
-        (235, 255, 7),
-        (255, 184, 6),
-        (255, 0, 0),
-        (255, 0, 245),
-        (140, 140, 140),
-        (160, 150, 20),
-        (4, 250, 7),
-        (255, 235, 0),
-    ),
-)
-"""The eleven classes of RescueNet."""
-
-_SHARED = ('impervious_surface', 'building', 'tree', 'car', 'clutter')
-RESCUE = LabelSpace(
-    name='rescue',
-    classes=_SHARED,
-    palette=tuple(ISPRS.palette[ISPRS.classes.index(name)] for name in _SHARED),
-)
-"""The five classes of Potsdam and RescueNet in the benchmark's disaster settings."""
 
 _RESCUENET_TO_RESCUE = {
     'water': 'clutter',
@@ -60,25 +22,6 @@ _RESCUENET_TO_RESCUE = {
     'road_blocked': 'impervious_surface',
     'tree': 'tree',
 }
-
-_ARCHIVE = Archive(
-    name='RescueNet',
-    title='Hurricane Michael, USA, from a drone: 4494 images of about 3000 x 4000, eleven classes',
-    parts=tuple(
-        Part(options={'split': split}, sizes=((3000, 4000, count),))
-        for split, count in (('train', 3595), ('val', 449), ('test', 450))
-    ),
-    gsd_m=None,
-    chip_px=512,
-    georeferencing='none',
-    licence='CC BY-NC-ND 4.0',
-    citation='Rahnemoonfar et al., RescueNet, Scientific Data 10, 913, 2023',
-    url='https://doi.org/10.6084/m9.figshare.c.6647354',
-    how_to_get=(
-        'Fetch RescueNet from its page and unpack it below one folder, so that test-org-img and '
-        'test-label-img lie somewhere below it, and those of train and val.'
-    ),
-)
 
 
 class RescueNet(ArchiveDataset):
@@ -100,7 +43,7 @@ class RescueNet(ArchiveDataset):
         CrossEarth, Table 2 and appendix C.
     """
 
-    archive = _ARCHIVE
+    archive = RESCUENET
 
     def __init__(
         self,
@@ -112,9 +55,9 @@ class RescueNet(ArchiveDataset):
         download: bool = False,
     ) -> None:
         self.archive.part(split=split)
-        codec = IdCodec.identity(RESCUENET.num_classes)
+        codec = IdCodec.identity(RESCUENET_CLASSES.num_classes)
         if label_space == 'rescue':
-            shared = {i: _shared(name) for i, name in enumerate(RESCUENET.classes)}
+            shared = {i: _shared(name) for i, name in enumerate(RESCUENET_CLASSES.classes)}
             codec = IdCodec({**shared, IGNORE_INDEX: IGNORE_INDEX})
         layouts = [
             Layout(
@@ -128,7 +71,7 @@ class RescueNet(ArchiveDataset):
         super().__init__(
             root,
             layouts,
-            labels=RESCUENET if label_space == 'rescuenet' else RESCUE,
+            labels=RESCUENET_CLASSES if label_space == 'rescuenet' else RESCUE_CLASSES,
             domain='rescuenet',
             split=split,
             dtype=dtype,
@@ -146,11 +89,17 @@ def isprs_to_rescue(low_vegetation: LowVegetation) -> Callable[[int], int]:
         >>> [isprs_to_rescue('ignore')(i) for i in range(6)]
         [0, 1, 255, 2, 3, 4]
     """
-    ids = {i: RESCUE.classes.index(n) for i, n in enumerate(ISPRS.classes) if n in RESCUE.classes}
-    low = IGNORE_INDEX if low_vegetation == 'ignore' else RESCUE.classes.index(low_vegetation)
+    ids = {
+        i: RESCUE_CLASSES.classes.index(n)
+        for i, n in enumerate(ISPRS.classes)
+        if n in RESCUE_CLASSES.classes
+    }
+    low = (
+        IGNORE_INDEX if low_vegetation == 'ignore' else RESCUE_CLASSES.classes.index(low_vegetation)
+    )
     return {ISPRS.classes.index('low_vegetation'): low, **ids}.__getitem__
 
 
 def _shared(name: str) -> int:
     kind = 'building' if name.startswith('building') else _RESCUENET_TO_RESCUE[name]
-    return RESCUE.classes.index(kind)
+    return RESCUE_CLASSES.classes.index(kind)

@@ -60,6 +60,7 @@ class ShiftDataModule(pl.LightningDataModule):
             container in `augment` has other data keys.
     """
 
+    # many arguments: sets, windows and loaders of a data module; recipes name them one by one
     def __init__(
         self,
         train: SceneDataset,

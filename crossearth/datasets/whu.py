@@ -9,15 +9,8 @@ from typing import Literal
 from affine import Affine
 from pyproj import CRS
 
-from crossearth.datasets.archive import (
-    EITHER_BINARY,
-    Archive,
-    ArchiveDataset,
-    Layout,
-    Part,
-    chip_layouts,
-)
-from crossearth.datasets.download import Download
+from crossearth.archives.whu import WHU_BUILDING_AERIAL, WHU_BUILDING_SATELLITE, WHU_TILE_PX
+from crossearth.datasets.archive import EITHER_BINARY, ArchiveDataset, Layout, chip_layouts
 from crossearth.datasets.scene import Scene
 from crossearth.datasets.scene_dataset import PixelType
 from crossearth.errors import ConfigError
@@ -25,69 +18,12 @@ from crossearth.labels import BUILDING
 
 __all__ = ['WHUBuildingAerial', 'WHUBuildingSatellite']
 
-_TILE_PX = 512
 # Columns and rows of each whole image, in tiles. Their sum, 17388, is that of the archive, and the
 # counts of its splits say which is which: 186 x 54 + 67 x 54 train, 69 x 54 = 3726 test. That names
 # are image_number, row by row, is taken from them; from what number they count is an argument.
 _GRIDS = {1: (186, 54), 2: (67, 54), 3: (69, 54)}
 _WHOLE_CRS = 'EPSG:3395'
 _WHOLE_PIXEL = 0.33957  # units of EPSG:3395, which are 1.2 times a metre there
-_FOLDER = '3. The cropped image tiles and raster labels'
-
-_CITATION = (
-    'Ji, Wei, Lu, Fully Convolutional Networks for Multisource Building Extraction from an Open '
-    'Aerial and Satellite Imagery Data Set, IEEE TGRS 57(1), 2019'
-)
-_URL = 'http://gpcv.whu.edu.cn/data/building_dataset.html'
-
-_AERIAL = Archive(
-    name='WHUBuildingAerial',
-    title='Roofs of Christchurch, New Zealand, from the air: 8188 images of 512 x 512',
-    parts=tuple(
-        Part(options={'split': split}, sizes=((_TILE_PX, _TILE_PX, count),))
-        for split, count in (('train', 4736), ('val', 1036), ('test', 2416))
-    ),
-    gsd_m=0.3,
-    chip_px=_TILE_PX,
-    georeferencing='none',
-    licence='free for research',
-    citation=_CITATION,
-    url=_URL,
-    how_to_get=(
-        'Open it with download=True, or fetch "The cropped aerial image tiles and raster labels" '
-        'from its page and unpack it below one folder.'
-    ),
-    downloads=(
-        Download(
-            'http://gpcv.whu.edu.cn/data/'
-            '3.%20The%20cropped%20aerial%20image%20tiles%20and%20raster%20labels.zip',
-            'whu_building_aerial.zip',
-            md5=None,  # none is published; the CRC of each file in it is checked
-            makes=_FOLDER,
-        ),
-    ),
-)
-_SATELLITE = Archive(
-    name='WHUBuildingSatellite',
-    title='Roofs of East Asia from space (Satellite dataset II): 17388 images of 512 x 512',
-    parts=tuple(
-        Part(options={'split': split}, sizes=((_TILE_PX, _TILE_PX, count),))
-        for split, count in (('train', 3135 + 10527), ('test', 903 + 2823))
-    ),
-    gsd_m=0.45,
-    chip_px=_TILE_PX,
-    georeferencing=(
-        'none in the tiles; their place in the whole images follows from their names, and '
-        'coordinates from the corners of those, given as corners_xy'
-    ),
-    licence='free for research',
-    citation=_CITATION,
-    url=_URL,
-    how_to_get=(
-        'Fetch "Satellite dataset II (East Asia)" from its page and unpack its cropped tiles below '
-        'one folder, so that train, train_no, test and test_no lie there.'
-    ),
-)
 
 
 class WHUBuildingAerial(ArchiveDataset):
@@ -103,7 +39,7 @@ class WHUBuildingAerial(ArchiveDataset):
             of each file in the archive is checked instead.
     """
 
-    archive = _AERIAL
+    archive = WHU_BUILDING_AERIAL
 
     def __init__(
         self,
@@ -157,7 +93,7 @@ class WHUBuildingSatellite(ArchiveDataset):
         ConfigError: If `corners_xy` lacks an image, or a tile's number is outside of its image.
     """
 
-    archive = _SATELLITE
+    archive = WHU_BUILDING_SATELLITE
 
     def __init__(
         self,
@@ -202,7 +138,7 @@ class WHUBuildingSatellite(ArchiveDataset):
         corner = Affine(_WHOLE_PIXEL, 0, x, 0, -_WHOLE_PIXEL, y)
         return scene.at(
             CRS.from_user_input(_WHOLE_CRS),
-            corner @ Affine.translation(col * _TILE_PX, row * _TILE_PX),
+            corner @ Affine.translation(col * WHU_TILE_PX, row * WHU_TILE_PX),
         )
 
 

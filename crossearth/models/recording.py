@@ -16,14 +16,14 @@ from torch import nn
 
 from crossearth.errors import ConfigError
 
-__all__ = ['Recipe', 'builder', 'builder_name', 'find_builder', 'own_builders', 'recipe_of']
+__all__ = ['Blueprint', 'blueprint_of', 'builder', 'builder_name', 'find_builder', 'own_builders']
 
 _OWN_MODULE = 'crossearth.models.builders'
 _OWN: dict[str, Callable[..., nn.Module]] = {}  # filled once, when that module is imported
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class Blueprint:
     """How a model was built: enough to build it again.
 
     Args:
@@ -69,7 +69,7 @@ def builder(
         ...     backbone = TimmPyramid(create_timm('resnet10t'))
         ...     decoder = FPNDecoder(backbone.channels, num_classes, width=width)
         ...     return Segmenter(backbone, decoder, mean=[0.5] * 3, std=[0.25] * 3)
-        >>> narrow(2).recipe.arguments
+        >>> narrow(2).blueprint.arguments
         {'num_classes': 2, 'width': 8}
     """
     if function is None:
@@ -95,7 +95,7 @@ def builder(
             elif parameter not in forget:
                 arguments[parameter] = _plain(value)
         # any module takes attributes; setattr, as torch's types admit tensors and modules only
-        setattr(model, 'recipe', Recipe(name, arguments))  # noqa: B010
+        setattr(model, 'blueprint', Blueprint(name, arguments))  # noqa: B010
         return model
 
     if function.__module__ == _OWN_MODULE:
@@ -121,10 +121,10 @@ def own_builders() -> Mapping[str, Callable[..., nn.Module]]:
     return _OWN
 
 
-def recipe_of(model: object) -> Recipe | None:
+def blueprint_of(model: object) -> Blueprint | None:
     """How a model was built, or None if nothing recorded it."""
-    recipe = getattr(model, 'recipe', None)
-    return recipe if isinstance(recipe, Recipe) else None
+    blueprint = getattr(model, 'blueprint', None)
+    return blueprint if isinstance(blueprint, Blueprint) else None
 
 
 def find_builder(

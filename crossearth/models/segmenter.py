@@ -13,7 +13,7 @@ from crossearth.errors import BandError, ConfigError, ShapeError
 from crossearth.labels import IGNORE_INDEX
 from crossearth.models.features import Backbone, Features
 from crossearth.models.padding import crop_to, pad_to_multiple
-from crossearth.models.recording import Recipe
+from crossearth.models.recording import Blueprint
 
 __all__ = ['IMAGENET_MEAN', 'IMAGENET_STD', 'Segmenter']
 
@@ -39,7 +39,7 @@ class Segmenter(nn.Module):
     Attributes:
         num_classes: Classes of the logits.
         in_channels: Bands of the images.
-        recipe: How a builder built the model, for `save_model`; None for models that were put
+        blueprint: How a builder built the model, for `save_model`; None for models that were put
             together by hand.
 
     Raises:
@@ -87,7 +87,7 @@ class Segmenter(nn.Module):
         self.multiple_px = multiple_px
         self.num_classes = num_classes
         self.in_channels = len(mean)
-        self.recipe: Recipe | None = None
+        self.blueprint: Blueprint | None = None
         self.register_buffer('mean', torch.tensor(mean, dtype=torch.float32))
         self.register_buffer('std', torch.tensor(std, dtype=torch.float32))
 

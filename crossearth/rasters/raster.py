@@ -20,6 +20,7 @@ __all__ = ['Raster', 'describe_raster']
 type Bands = Sequence[int] | Sequence[str]
 
 
+# many arguments: all that reading depends on, so that equal values read equal pixels
 @dataclass(frozen=True, slots=True)
 class Raster:
     """Bands of a file, on the file's own grid or resampled to another.

@@ -7,7 +7,7 @@ from crossearth.trainers.optimizer import check_schedule, parameter_groups, poly
 from crossearth.trainers.paper_parts import earth_style, patch_mask
 from crossearth.trainers.pictures import LogPictures
 from crossearth.trainers.recipe import Training, build_training, read_recipe
-from crossearth.trainers.report import align_columns, score_table
+from crossearth.trainers.report import score_table
 from crossearth.trainers.restoration import restoration_losses
 from crossearth.trainers.saving import SaveModel
 from crossearth.trainers.sharding import shard_frozen
@@ -19,7 +19,6 @@ __all__ = [
     'LogPictures',
     'SaveModel',
     'Training',
-    'align_columns',
     'build_training',
     'check_checkpoint',
     'check_schedule',

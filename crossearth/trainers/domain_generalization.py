@@ -95,6 +95,7 @@ class DomainGeneralizationTask(BaseTask):
     monitor = 'val/mIoU'
     mode = 'max'
 
+    # many arguments: each loss of eq. 10 can be switched, so that rows of tables are recipes
     def __init__(
         self,
         model: nn.Module,

@@ -1,15 +1,16 @@
 """Scores of many domains as one table."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from jaxtyping import Int64
 from torch import Tensor
 
+from crossearth.columns import align_columns
 from crossearth.labels import LabelSpace
 from crossearth.metrics import iou_per_class, mean_iou
 
-__all__ = ['align_columns', 'score_table']
+__all__ = ['score_table']
 
 
 def score_table(confusion: Mapping[str, Int64[Tensor, 'k k']], labels: LabelSpace) -> str:
@@ -36,24 +37,6 @@ def score_table(confusion: Mapping[str, Int64[Tensor, 'k k']], labels: LabelSpac
         for domain, matrix in confusion.items()
     ]
     return align_columns([head, *rows])
-
-
-def align_columns(rows: Sequence[Sequence[str]]) -> str:
-    """Rows of cells as lines: the first column to the left, the others to the right.
-
-    Example:
-        >>> print(align_columns([['method', 'IoU'], ['ours', '7.5']]))
-        method  IoU
-        ours    7.5
-    """
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return '\n'.join(
-        '  '.join(
-            cell.rjust(width) if i else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    )
 
 
 def _percent(share: float) -> str:

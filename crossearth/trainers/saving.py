@@ -8,7 +8,7 @@ import lightning.pytorch as pl
 from crossearth.datasets import ShiftDataModule
 from crossearth.errors import ConfigError, WriteError
 from crossearth.models import save_model
-from crossearth.models.recording import recipe_of
+from crossearth.models.recording import blueprint_of
 from crossearth.trainers.averaging import AverageWeights
 from crossearth.trainers.domain_generalization import DomainGeneralizationTask
 
@@ -37,7 +37,7 @@ class SaveModel(pl.Callback):
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002  # lightning's signature
         """Refuse models that cannot be saved before any step is made."""
         model = getattr(pl_module, 'model', None)
-        if recipe_of(model) is None:
+        if blueprint_of(model) is None:
             raise ConfigError(
                 f'SaveModel cannot write {type(model).__name__}: expected a model made by a '
                 'builder of crossearth.models or by your own function under @builder; use a '

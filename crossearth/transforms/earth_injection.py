@@ -74,6 +74,7 @@ class EarthStyleInjection(StyleInjection):
         tensor([0.7000, 0.7000, 0.7000])
     """
 
+    # many arguments: parts, patches and draws of the paper's injection, each one varied in a table
     def __init__(
         self,
         style: EarthStyle,

@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import pytest
 
-import crossearth.commands.benchmark as commands
 from crossearth import visualization
 from crossearth.benchmark import (
     PATCHES_PX,
@@ -26,6 +25,7 @@ from crossearth.benchmark import (
     training_recipe,
 )
 from crossearth.cli import main
+from crossearth.commands.benchmark import report as report_command
 from crossearth.errors import ConfigError
 from crossearth.labels import BUILDING, ISPRS
 
@@ -237,7 +237,7 @@ def test_the_radar_joins_no_scores_of_different_trainings(tmp_path, monkeypatch)
         result(setting, 'own', 0, eye, fingerprint=mark)
         for setting, mark in (('P(i)2V', 'b'), ('P(i)2P(r)', 'a'), ('P(i)2P(r)', 'b'))
     ] + [result('V2P(i)', 'own', 0, eye, fingerprint='c')]
-    commands._radar(summarise(runs), tmp_path / 'radar.png')
+    report_command.draw_radar_of(summarise(runs), tmp_path / 'radar.png')
     own = {name: sorted(scores) for name, scores in drawn.items() if name.startswith('own')}
     assert own == {'own': ['P(i)2P(r)', 'P(i)2V', 'V2P(i)'], 'own [a]': ['P(i)2P(r)']}
 

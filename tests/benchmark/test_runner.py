@@ -21,9 +21,9 @@ from crossearth.benchmark import (
     RunOptions,
     RunResult,
     Variation,
-    jobs,
     load_results,
     run_benchmark,
+    runs,
     score_model,
 )
 from crossearth.cli import main
@@ -260,11 +260,11 @@ def test_two_processes_do_not_train_in_one_folder(archives, recipe, options, tmp
 
 
 def test_whole_images_where_they_are_the_protocol_anyway_are_the_same_result(options):
-    job = jobs.Job('own', 0, (), {}, 'mark')
+    run = runs.Run('own', 0, (), {}, 'mark')
     whole = replace(options, whole=True)
     roads, rescue = SETTINGS['D2M'], SETTINGS['P(i)2Res']
-    assert job.result_path(roads, 'last', whole) == job.result_path(roads, 'last', options)
-    assert job.result_path(rescue, 'last', whole) != job.result_path(rescue, 'last', options)
+    assert run.result_path(roads, 'last', whole) == run.result_path(roads, 'last', options)
+    assert run.result_path(rescue, 'last', whole) != run.result_path(rescue, 'last', options)
 
 
 def test_label_maps_are_written_on_request(archives, recipe, options, tmp_path):
@@ -318,11 +318,11 @@ def test_a_model_that_is_there_is_scored_like_one_that_was_trained(
 def test_a_method_of_the_benchmark_runs_from_end_to_end(archives, options, monkeypatch):
     """`cnn` with a ResNet-18 in place of the ResNet-50, one step, on D2M: foreground IoU."""
     small = replace(
-        jobs.find_method('cnn'), arguments={'name': 'resnet18', 'width': 16}, builder='fpn_timm'
+        runs.find_method('cnn'), arguments={'name': 'resnet18', 'width': 16}, builder='fpn_timm'
     )
-    monkeypatch.setattr(jobs, 'find_method', {'cnn': small}.__getitem__)
+    monkeypatch.setattr(runs, 'find_method', {'cnn': small}.__getitem__)
     monkeypatch.setattr(
-        jobs,
+        runs,
         'training_recipe',
         lambda *args, **kwargs: shrink(original(*args, **kwargs)),
     )
@@ -340,7 +340,7 @@ def test_a_method_of_the_benchmark_runs_from_end_to_end(archives, options, monke
     assert result.step == 1
 
 
-original = jobs.training_recipe
+original = runs.training_recipe
 
 
 def shrink(recipe):
@@ -389,7 +389,7 @@ def test_what_a_recipe_of_ones_own_says_itself_is_refused_beside_it(
         )
     words = ['benchmark', 'run', 'V2P(i)', '--root', str(archives), '--recipe', str(recipe)]
     assert main([*words, '--method', 'rein', '--steps', '3', '--train-batch-size', '2']) == 2
-    assert '--method, --steps, --train-batch-size beside --recipe' in capsys.readouterr().err
+    assert '--method, --steps, --train-batch-size with --recipe' in capsys.readouterr().err
 
 
 def test_scores_in_half_precision_stand_apart(archives, recipe, options):
@@ -429,7 +429,7 @@ def test_the_command_line_sweeps_and_draws(archives, tmp_path, capsys, monkeypat
         }
         return recipe
 
-    monkeypatch.setattr(jobs, 'training_recipe', small)
+    monkeypatch.setattr(runs, 'training_recipe', small)
     words = ['benchmark', 'sweep', 'V2P(i)', '--root', str(archives), '--of', 'styled']
     words += ['--tau', '0.1', '0.9', '--patch', '16', '--workers', '0', '--quiet']
     assert main([*words, '--device', 'cpu', '--output', str(tmp_path)]) == 0

@@ -49,7 +49,7 @@ def test_counts_of_table_1_follow_from_the_archives():
         assert (setting.n_train, setting.n_test) == (n_train, printed_wrongly.get(name, n_test))
         if name in printed_wrongly:
             assert any(str(n_test) in note for note in setting.notes)
-    assert DOMAINS['rescuenet_5c'].dataset.archive.part(split='val').images == 449
+    assert DOMAINS['rescuenet_5c'].archive.part(split='val').images == 449
 
 
 def test_source_and_target_have_the_same_classes_and_results_name_them():

@@ -15,10 +15,10 @@ from crossearth.transforms import EarthStyle
 DATA = Path(os.environ.get('CROSSEARTH_TEST_DATA', '../shared/data'))
 
 
-def crossearth_style(*arguments: object) -> None:
+def crossearth_style(*arguments: object) -> str:
     parser = argparse.ArgumentParser()
     style_command.add_arguments(parser)
-    style_command.run(parser.parse_args([str(argument) for argument in arguments]))
+    return style_command.run(parser.parse_args([str(argument) for argument in arguments]))
 
 
 @pytest.fixture(scope='module')
@@ -49,21 +49,20 @@ def test_fit_and_preview_make_their_files_and_nothing_else(
     field: Path,
     weights: tuple[Path, Path],
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
     predictor, transformer = weights
     out = tmp_path / 'out'
     style_file, sheet_file = out / 'style.safetensors', out / 'sheet.png'
-    crossearth_style(
+    answer = crossearth_style(
         'fit', field, '--output', style_file, '--predictor', predictor, '--side-px', 64
     )
-    assert 'styles of 5 pictures' in capsys.readouterr().out
+    assert 'styles of 5 pictures' in answer
     style = EarthStyle.load(style_file)
     assert style.provenance['source'] == 'field'
     assert style.mean.shape == (100,)
     # random weights hardly tell pictures apart; make the styles differ
     EarthStyle(style.mean, torch.eye(100), style.provenance).save(style_file)
-    crossearth_style(
+    answer = crossearth_style(
         *('preview', field / '0.png', '--style', style_file, '--output', sheet_file),
         *('--predictor', predictor, '--transformer', transformer),
         *('--alpha', 0, 1, '--samples', 2, '--side-px', 48, '--patch-size', 16, '--ratio', 1),
@@ -78,7 +77,7 @@ def test_fit_and_preview_make_their_files_and_nothing_else(
     assert np.array_equal(tiles[0][0], tiles[1][0])  # the picture itself
     assert np.array_equal(tiles[0][1], tiles[0][2])  # at α = 0 all styles are its own
     assert np.abs(tiles[1][1] - tiles[1][2]).max() > 0  # at α = 1 they are not
-    assert 'sheet.png: 2 weights × 2 styles' in capsys.readouterr().out
+    assert 'sheet.png: 2 weights × 2 styles' in answer
 
 
 def test_an_interrupted_fit_goes_on_and_clears_up(

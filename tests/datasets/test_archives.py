@@ -7,12 +7,11 @@ import rasterio
 import torch
 from PIL import Image
 
+from crossearth.archives import CASID_CLASSES, LOVEDA_CLASSES, RESCUE_CLASSES
+from crossearth.archives.isprs import VAIHINGEN_AREAS
 from crossearth.datasets import (
-    ARCHIVES,
+    ARCHIVE_DATASETS,
     CASID,
-    CASID_CLASSES,
-    LOVEDA,
-    RESCUE,
     DeepGlobeRoads,
     LoveDA,
     MassachusettsRoads,
@@ -23,7 +22,6 @@ from crossearth.datasets import (
     WHUBuildingAerial,
     WHUBuildingSatellite,
 )
-from crossearth.datasets.isprs import _VAIHINGEN_AREAS
 from crossearth.datasets.whu import _GRIDS
 from crossearth.errors import ConfigError, LabelError, SceneNotFoundError, UnknownLabelWarning
 from crossearth.labels import ISPRS
@@ -128,12 +126,12 @@ def test_damaged_labels_are_recovered_by_threshold_and_ignored_by_exact(tmp_path
 def test_potsdam_and_rescuenet_share_five_classes(tmp_path, low, expected):
     trees.potsdam(tmp_path, ['2_10'])
     data = Potsdam(tmp_path, label_space='rescue', low_vegetation=low)
-    assert data.labels == RESCUE
+    assert data.labels == RESCUE_CLASSES
     table = np.array([0, 1, expected, 2, 3, 4])
     assert (data[0]['mask'][1:].numpy() == table[trees.classes(6)[1:]]).all()
     trees.rescuenet(tmp_path)
     five = RescueNet(tmp_path, label_space='rescue')
-    assert five.labels == RESCUE
+    assert five.labels == RESCUE_CLASSES
     table = np.array([4, 4, 1, 1, 1, 1, 3, 0, 0, 2, 4])
     assert (five[0]['mask'].numpy() == table[trees.classes(11)]).all()
 
@@ -218,7 +216,7 @@ def test_loveda_ignores_its_zero(tmp_path):
     assert names(data) == ['1366', '1400']
     expected = np.where(trees.classes(8) == 0, 255, trees.classes(8).astype(int) - 1)
     assert (data[0]['mask'].numpy() == expected).all()
-    assert data.labels == LOVEDA
+    assert data.labels == LOVEDA_CLASSES
     assert names(LoveDA(tmp_path, domain='rural', split='val')) == ['2522', '2523']
     assert 'mask' not in LoveDA(tmp_path, domain='urban', split='test')[0]
 
@@ -331,7 +329,7 @@ def test_millionaid_has_images_only(tmp_path):
 # ---- every archive
 
 
-@pytest.mark.parametrize('dataset', ARCHIVES, ids=lambda d: d.archive.name)
+@pytest.mark.parametrize('dataset', ARCHIVE_DATASETS.values(), ids=lambda d: d.archive.name)
 def test_an_empty_root_says_where_the_archive_is_to_be_had(dataset, tmp_path):
     options = {'climate': 'subms', 'label_encoding': 'colour'} if dataset is CASID else {}
     with pytest.raises(SceneNotFoundError) as caught:
@@ -348,7 +346,7 @@ def test_an_empty_root_says_where_the_archive_is_to_be_had(dataset, tmp_path):
 def test_counts_of_chips_follow_from_the_true_sizes():
     counts = {
         (dataset.archive.name, *part.options.values()): part.chips(dataset.archive.chip_px)
-        for dataset in ARCHIVES
+        for dataset in ARCHIVE_DATASETS.values()
         for part in dataset.archive.parts
     }
     assert counts['Potsdam', 'train'] == 3456
@@ -367,7 +365,7 @@ def test_counts_of_chips_follow_from_the_true_sizes():
     climates = ('subms', 'temms', 'troms', 'trorf')
     assert [counts['CASID', c, 'train'] for c in climates] == [4900, 5025, 3400, 3700]
     assert [counts['CASID', c, 'test'] for c in climates] == [2200, 2075, 1650, 1550]
-    assert len(_VAIHINGEN_AREAS) == 33
+    assert len(VAIHINGEN_AREAS) == 33
 
 
 @pytest.mark.slow
@@ -380,7 +378,7 @@ def test_samplers_cut_full_size_trees_into_the_chips_of_table_1(tmp_path):
         for name in (f'i/top_potsdam_{tile}_RGB.tif', f'm/top_potsdam_{tile}_label_noBoundary.tif'):
             _sparse(tmp_path / 'p' / name, 6000, 6000)
     cases.append((Potsdam(tmp_path / 'p'), 512, 3456))
-    for area, (height, width) in _VAIHINGEN_AREAS.items():
+    for area, (height, width) in VAIHINGEN_AREAS.items():
         _sparse(tmp_path / 'v' / 'top' / f'top_mosaic_09cm_area{area}.tif', height, width)
         _sparse(tmp_path / 'v' / 'm' / f'top_mosaic_09cm_area{area}_noBoundary.tif', height, width)
     cases.append((Vaihingen(tmp_path / 'v'), 512, 344))

@@ -7,8 +7,9 @@ import archive_trees as trees
 import numpy as np
 import pytest
 
+from crossearth.archives import Download
 from crossearth.datasets import LoveDA
-from crossearth.datasets.download import Download, extract_zip, fetch, fetch_all
+from crossearth.datasets.download import extract_zip, fetch, fetch_all
 from crossearth.errors import SceneError, WriteError
 
 BODY = np.random.default_rng(0).integers(0, 255, 3_000_000, np.uint8).tobytes()

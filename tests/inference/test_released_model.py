@@ -10,9 +10,9 @@ import rasterio
 import torch
 from torch import Tensor, nn
 
+from crossearth.commands.weights import add_arguments, run
 from crossearth.inference import Outputs, Windows, predict_scene
 from crossearth.models import crossearth_vit_small, load_model, read_model_info
-from crossearth.models.weights_cli import add_arguments, run
 from tests.models.weights.test_release_files import released_state
 
 TILE, STRIDE = 512, 341

@@ -21,7 +21,13 @@ from crossearth.models import (
     read_model_info,
     save_model,
 )
-from crossearth.models.recording import Recipe, builder_name, find_builder, own_builders, recipe_of
+from crossearth.models.recording import (
+    Blueprint,
+    blueprint_of,
+    builder_name,
+    find_builder,
+    own_builders,
+)
 
 
 class Pooled(nn.Module):
@@ -98,13 +104,13 @@ def build_plain(num_classes: int) -> nn.Module:
 
 def test_a_builder_records_defaults_and_leaves_the_function_as_it_is():
     model = build_mine(2, in_channels=3)
-    assert model.recipe == Recipe(
+    assert model.blueprint == Blueprint(
         f'{__name__}:build_mine', {'num_classes': 2, 'in_channels': 3, 'mean': [0.5, 0.5, 0.5]}
     )
     assert build_mine.__name__ == 'build_mine'
-    assert recipe_of(model) is model.recipe
-    assert recipe_of(nn.Identity()) is None
-    assert build_shifted(2, multiple_px=16).recipe.arguments == {
+    assert blueprint_of(model) is model.blueprint
+    assert blueprint_of(nn.Identity()) is None
+    assert build_shifted(2, multiple_px=16).blueprint.arguments == {
         'num_classes': 2,
         'multiple_px': 16,
     }
@@ -117,7 +123,7 @@ def test_models_of_other_parts_come_back_to_who_trusts_their_builder(build, tmp_
     path = save_model(model, tmp_path / 'm.safetensors')
     image = torch.rand(1, 3, 32, 32)
     assert torch.equal(load_model(path, builders=[build])(image), model(image))
-    assert read_model_info(path).recipe == model.recipe
+    assert read_model_info(path).blueprint == model.blueprint
 
 
 def test_a_function_that_records_nothing_is_named_on_saving(tmp_path):
@@ -129,7 +135,7 @@ def test_a_function_that_records_nothing_is_named_on_saving(tmp_path):
     )
     again = load_model(path, builders=[build_plain])
     assert torch.equal(again.weight, model.weight)
-    assert recipe_of(again) == Recipe(f'{__name__}:build_plain', {'num_classes': 3})
+    assert blueprint_of(again) == Blueprint(f'{__name__}:build_plain', {'num_classes': 3})
     assert save_model(again, tmp_path / 'again.safetensors').is_file()
 
 
@@ -146,7 +152,7 @@ def test_a_file_imports_nothing_and_says_whom_to_trust(tmp_path):
         metadata = file.metadata()
     header = json.loads(metadata['model'])
     for name in ('stranger:build', 'os:system', 'builtins:exec', 'crossearth.models:load_model'):
-        header['recipe']['builder'] = name
+        header['blueprint']['builder'] = name
         save_file(load_file(path), path, {**metadata, 'model': json.dumps(header)})
         with pytest.raises(CheckpointError, match=f"'{name}', which is not part of crossearth"):
             load_model(path)
@@ -172,9 +178,9 @@ def test_the_outer_builder_is_recorded():
     def wider(num_classes: int) -> Segmenter:
         return fpn_timm('resnet10t', num_classes=num_classes, width=24)
 
-    assert fpn_timm('resnet10t', num_classes=2, width=8).recipe.builder == 'fpn_timm'
-    assert wider(2).recipe.arguments == {'num_classes': 2}
-    assert wider(2).recipe.builder.endswith('wider')
+    assert fpn_timm('resnet10t', num_classes=2, width=8).blueprint.builder == 'fpn_timm'
+    assert wider(2).blueprint.arguments == {'num_classes': 2}
+    assert wider(2).blueprint.builder.endswith('wider')
 
 
 def test_paths_are_recorded_as_text_and_forgotten_arguments_not_at_all():
@@ -182,7 +188,7 @@ def test_paths_are_recorded_as_text_and_forgotten_arguments_not_at_all():
     def build(pretrained: Path | bool = False, device: str = 'cpu') -> nn.Module:
         return nn.Identity()
 
-    assert build(Path('a/b'), device='cuda').recipe.arguments == {'pretrained': 'a/b'}
+    assert build(Path('a/b'), device='cuda').blueprint.arguments == {'pretrained': 'a/b'}
 
 
 def test_arguments_that_are_not_json_are_refused_on_saving_only(tmp_path):

@@ -20,7 +20,13 @@ from crossearth.errors import CheckpointError, ConfigError, LabelError
 from crossearth.imagery import Imagery
 from crossearth.labels import LabelSpace
 from crossearth.models.freezing import frozen_marks, frozen_names, other_marks, whole
-from crossearth.models.recording import Recipe, builder_name, find_builder, own_builders, recipe_of
+from crossearth.models.recording import (
+    Blueprint,
+    blueprint_of,
+    builder_name,
+    find_builder,
+    own_builders,
+)
 from crossearth.models.weights.fitting import fit_weights
 from crossearth.models.weights.reading import read_entries, require_finite
 
@@ -35,7 +41,7 @@ class ModelInfo:
     """What a weights file says about its model.
 
     Args:
-        recipe: Builder function and its arguments.
+        blueprint: Builder function and its arguments.
         labels: Classes of the logits, or None if they were not given.
         bands: Names of the bands in order, or None.
         gsd_m: Ground sampling distance in metres that scenes are mapped at, or None.
@@ -49,7 +55,7 @@ class ModelInfo:
             metres, of a model that was trained across several; or None.
     """
 
-    recipe: Recipe
+    blueprint: Blueprint
     labels: LabelSpace | None = None
     bands: tuple[str, ...] | None = None
     gsd_m: float | None = None
@@ -127,7 +133,7 @@ def save_model(
         True
     """
     path = Path(path)
-    recipe = _recipe(model, builder, arguments)
+    blueprint = _blueprint(model, builder, arguments)
     if labels is not None and labels.num_classes != getattr(model, 'num_classes', None):
         raise LabelError(
             f'label space {labels.name!r} has {labels.num_classes} classes, the model '
@@ -135,7 +141,7 @@ def save_model(
         )
     state = model.state_dict()
     frozen = frozen_names(model)
-    has_source = bool(recipe.arguments.get('pretrained'))
+    has_source = bool(blueprint.arguments.get('pretrained'))
     if trainable_only is None:
         trainable_only = has_source
     elif trainable_only and frozen and not has_source:
@@ -151,7 +157,7 @@ def save_model(
     }
     require_finite(kept, source=f'the model for {path}')
     info = ModelInfo(
-        recipe=recipe,
+        blueprint=blueprint,
         labels=labels,
         bands=None if bands is None else tuple(bands),
         gsd_m=gsd_m,
@@ -166,15 +172,19 @@ def save_model(
         raise ConfigError(f'arguments of the model are not JSON values ({error})') from error
     if not write:
         return path
-    metadata = {'format': _FORMAT, 'version': str(_VERSION), 'model': text}
+    _write_whole(path, kept, {'format': _FORMAT, 'version': str(_VERSION), 'model': text})
+    return path
+
+
+def _write_whole(path: Path, state: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write a file that appears under its name only when it is complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f'.{path.name}.{uuid.uuid4().hex}')
     try:
-        save_file(kept, unfinished, metadata)
+        save_file(state, unfinished, metadata)
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
-    return path
 
 
 def read_model_info(path: str | Path) -> ModelInfo:
@@ -222,12 +232,14 @@ def read_model_info(path: str | Path) -> ModelInfo:
         )
     try:
         header = json.loads(metadata['model'])
-        recipe, labels, bands = header['recipe'], header['labels'], header['bands']
+        if 'blueprint' not in header and 'recipe' in header:  # its name before training had recipes
+            header['blueprint'] = header['recipe']
+        blueprint, labels, bands = header['blueprint'], header['labels'], header['bands']
         marks = {str(name): float(mark) for name, mark in header['frozen_marks'].items()}
         if not all(math.isfinite(mark) for mark in marks.values()):
             raise ValueError('frozen_marks are not finite')
         return ModelInfo(
-            recipe=Recipe(str(recipe['builder']), dict(recipe['arguments'])),
+            blueprint=Blueprint(str(blueprint['builder']), dict(blueprint['arguments'])),
             labels=None if labels is None else _label_space(labels),
             bands=None if bands is None else tuple(bands),
             gsd_m=header['gsd_m'],
@@ -260,8 +272,8 @@ def load_model(
             name, and imports nothing.
 
     Returns:
-        The model, with its `recipe`, and its `imagery`, by which `predict_scene` shows it scenes as
-        it was trained.
+        The model, with its `blueprint`, and its `imagery`, by which `predict_scene` shows it
+        scenes as it was trained.
 
     Raises:
         CheckpointError: If the file is damaged, of another format, names no builder, or its
@@ -278,12 +290,12 @@ def load_model(
     """
     path = Path(path)
     info = read_model_info(path)
-    name = info.recipe.builder
+    name = info.blueprint.builder
     try:
         build = find_builder(name, builders)
     except ConfigError as error:
         raise CheckpointError(f'{path} {error}') from error
-    arguments = dict(info.recipe.arguments)
+    arguments = dict(info.blueprint.arguments)
     if 'pretrained' in arguments:
         if info.complete:
             arguments['pretrained'] = False  # every weight is in the file
@@ -310,34 +322,34 @@ def load_model(
     fit_weights(model, read_entries(path)[0], source=path, optional=lambda name: name in frozen)
     _check_frozen(path, info, model.state_dict())
     # setattr, as torch's types admit tensors and modules only
-    setattr(model, 'recipe', info.recipe)  # noqa: B010
+    setattr(model, 'blueprint', info.blueprint)  # noqa: B010
     setattr(model, 'imagery', info.imagery)  # noqa: B010
     return model.eval()
 
 
-def _recipe(
+def _blueprint(
     model: nn.Module,
     builder: str | Callable[..., nn.Module] | None,
     arguments: Mapping[str, Any] | None,
-) -> Recipe:
+) -> Blueprint:
     if callable(builder):
-        return Recipe(builder_name(builder), dict(arguments or {}))
+        return Blueprint(builder_name(builder), dict(arguments or {}))
     if builder is not None:
         if builder not in own_builders():
             raise ConfigError(
                 f'{builder!r} is not a builder of crossearth.models: expected one of '
                 f'{", ".join(own_builders())}, or the function itself'
             )
-        return Recipe(builder, dict(arguments or {}))
+        return Blueprint(builder, dict(arguments or {}))
     if arguments is not None:
         raise ConfigError('arguments were given without their builder: name it too')
-    recipe = recipe_of(model)
-    if recipe is None:
+    blueprint = blueprint_of(model)
+    if blueprint is None:
         raise ConfigError(
             'nothing says how this model was built: build it with a function of crossearth.models '
             'or with your own under @builder, or give builder and arguments'
         )
-    return recipe
+    return blueprint
 
 
 def _check_frozen(path: Path, info: ModelInfo, state: Mapping[str, Tensor]) -> None:

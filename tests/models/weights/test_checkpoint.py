@@ -63,7 +63,7 @@ def test_loaded_model_gives_the_same_logits(small, tmp_path):
     assert info.bands == ('r', 'g', 'b')
     assert info.gsd_m == 0.05
     assert info.value_range == (0.0, 3000.0)
-    assert info.recipe == small.recipe == again.recipe
+    assert info.blueprint == small.blueprint == again.blueprint
     assert info.complete
 
 
@@ -153,7 +153,7 @@ def test_a_header_cannot_wave_other_frozen_weights_through(vit_weights, tmp_path
         load_model(path)
 
 
-@pytest.mark.parametrize('header', ['[' * 100_000, '[]', '{}', '3', 'null', '{"recipe": 3}', ''])
+@pytest.mark.parametrize('header', ['[' * 100_000, '[]', '{}', '3', 'null', '{"blueprint": 3}', ''])
 def test_headers_of_another_build_are_refused(small, tmp_path, header):
     path = save_model(small, tmp_path / 'm.safetensors')
     edit_header(path, model=header)
@@ -163,7 +163,7 @@ def test_headers_of_another_build_are_refused(small, tmp_path, header):
 
 def test_names_in_a_header_cannot_command_the_terminal(small, tmp_path):
     path = save_model(small, tmp_path / 'm.safetensors')
-    edit_model(path, recipe={'builder': 'x\x1b[2J\x07\nok', 'arguments': {}})
+    edit_model(path, blueprint={'builder': 'x\x1b[2J\x07\nok', 'arguments': {}})
     with pytest.raises(CheckpointError) as caught:
         load_model(path)
     assert str(caught.value).isprintable()
@@ -217,12 +217,21 @@ def test_complete_file_needs_no_pretrained_weights(small, tmp_path):
 
 
 def test_model_put_together_by_hand_names_its_builder(small, tmp_path):
-    arguments = dict(small.recipe.arguments)
-    small.recipe = None
+    arguments = dict(small.blueprint.arguments)
+    small.blueprint = None
     with pytest.raises(ConfigError, match='nothing says how this model was built'):
         save_model(small, tmp_path / 'm.safetensors')
     save_model(small, tmp_path / 'm.safetensors', builder='fpn_timm', arguments=arguments)
     assert load_model(tmp_path / 'm.safetensors').num_classes == 6
+
+
+def test_files_that_call_the_blueprint_a_recipe_still_load(small, tmp_path):
+    path = save_model(small, tmp_path / 'm.safetensors')
+    with safe_open(path, framework='pt') as file:
+        header = json.loads(file.metadata()['model'])
+    header['recipe'] = header.pop('blueprint')
+    edit_header(path, model=json.dumps(header))
+    assert load_model(path).blueprint == small.blueprint
 
 
 @pytest.mark.parametrize('builder', ['load_model', 'os.system', 'create_timm'])
@@ -232,7 +241,7 @@ def test_only_builders_build(small, tmp_path, builder):
     save_model(small, tmp_path / 'm.safetensors')
     header = json.dumps(
         {
-            'recipe': {'builder': builder, 'arguments': {}},
+            'blueprint': {'builder': builder, 'arguments': {}},
             'labels': None,
             'bands': None,
             'gsd_m': None,
@@ -301,13 +310,13 @@ def test_file_of_a_newer_version_is_refused(small, tmp_path):
 
 def test_damaged_header_is_refused(small, tmp_path):
     path = save_model(small, tmp_path / 'm.safetensors')
-    edit_header(path, model='{"recipe": {}}')
+    edit_header(path, model='{"blueprint": {}}')
     with pytest.raises(CheckpointError, match='damaged header'):
         load_model(path)
 
 
 def test_weights_of_another_shape_name_both(small, tmp_path):
-    arguments = {**small.recipe.arguments, 'num_classes': 3}
+    arguments = {**small.blueprint.arguments, 'num_classes': 3}
     path = save_model(small, tmp_path / 'm.safetensors', builder='fpn_timm', arguments=arguments)
     with pytest.raises(
         CheckpointError, match=r'does not fit Segmenter: 2 of another shape .*weight \(6.* for \(3'
@@ -347,7 +356,7 @@ def test_header_of_a_model_that_cannot_be_built_is_named(small, tmp_path, wrong)
     path = save_model(small, tmp_path / 'm.safetensors')
     with safe_open(path, framework='pt') as file:
         header = json.loads(file.metadata()['model'])
-    header['recipe']['arguments'] |= wrong
+    header['blueprint']['arguments'] |= wrong
     edit_header(path, model=json.dumps(header))
     with pytest.raises(CheckpointError, match=r'm\.safetensors names a model that cannot be built'):
         load_model(path)

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from crossearth.commands.weights import add_arguments, run
 from crossearth.errors import CheckpointError, ConfigError
 from crossearth.labels import ISPRS
 from crossearth.models import crossearth_vit_small, load_model, read_model_info, rein_vit_large
 from crossearth.models.weights.release_files import convert_release, match_release
-from crossearth.models.weights_cli import add_arguments, run
 from tests.models.conftest import PARITY
 
 from .test_torch_files import Bomb
@@ -89,13 +89,12 @@ def test_converted_release_gives_the_same_logits(model, files):
     assert not (files / 'ran').exists()
 
 
-def test_convert_prints_every_key_that_it_did_not_use(files, capsys):
+def test_convert_prints_every_key_that_it_did_not_use(files):
     parser = argparse.ArgumentParser()
     add_arguments(parser)
 
     def printed(*words):
-        assert run(parser.parse_args([str(word) for word in words])) == 0
-        return capsys.readouterr().out
+        return f'{run(parser.parse_args([str(word) for word in words]))}\n'
 
     checkpoint, backbone = files / 'Potsdam(i)-source.pth', files / 'dinov2_converted.pth'
     assert printed('convert', checkpoint, '--backbone', backbone).splitlines()[1:] == [

@@ -1,0 +1,184 @@
+"""Arguments that several actions of `crossearth benchmark` share, and what they stand for."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from crossearth.errors import ConfigError
+
+if TYPE_CHECKING:
+    from crossearth.benchmark import Files, RunOptions
+
+__all__ = [
+    'OUTPUT',
+    'PARTS',
+    'SETTINGS_HELP',
+    'add_casid',
+    'add_files',
+    'add_predictions',
+    'add_root',
+    'add_running',
+    'add_scoring',
+    'chosen_settings',
+    'files_of',
+    'options_of',
+    'seeds_of',
+    'tell_or_write',
+    'train_batch',
+]
+
+OUTPUT = Path('benchmark')
+PARTS = ('style', 'predictor', 'transformer', 'dinov2', 'mtp', 'imagenet')
+"""Files of weights and styles that a training run can start from."""
+SETTINGS_HELP = "abbreviations, such as 'P(i)2V'; all for every setting"
+
+
+def add_files(parser: argparse.ArgumentParser) -> None:
+    """Files that a training run starts from."""
+    parser.add_argument('--style', metavar='FILE', help='fitted styles, from crossearth style fit')
+    parser.add_argument(
+        '--predictor', metavar='FILE', help='style predictor (published weights, fetched once)'
+    )
+    parser.add_argument('--transformer', metavar='FILE', help='style transformer (likewise)')
+    parser.add_argument('--dinov2', metavar='FILE', help="DINOv2's weights (timm's, fetched once)")
+    parser.add_argument('--mtp', metavar='FILE', help="MTP's RVSA ViT-L")
+    parser.add_argument('--imagenet', metavar='FILE', help="a CNN's weights (timm's, fetched once)")
+
+
+def add_casid(parser: argparse.ArgumentParser) -> None:
+    """How a copy of CASID encodes its labels, which cannot be told from the files."""
+    parser.add_argument(
+        '--casid-labels',
+        choices=['colour', 'zero_based', 'one_based'],
+        default='colour',
+        help='how your copy of CASID encodes its labels (colour)',
+    )
+
+
+def add_root(parser: argparse.ArgumentParser) -> None:
+    """Where the archives are."""
+    parser.add_argument(
+        '--root',
+        type=Path,
+        required=True,
+        help='folder that holds one folder for each archive: potsdam, vaihingen, loveda, '
+        'deepglobe, massachusetts, rescuenet, whu_aerial, whu_satellite, casid',
+    )
+    add_casid(parser)
+
+
+def add_scoring(parser: argparse.ArgumentParser) -> None:
+    """How models are scored, and where results go."""
+    parser.add_argument(
+        '--output', type=Path, default=OUTPUT, metavar='DIR', help='training runs and results'
+    )
+    parser.add_argument('--device', default='auto', help='auto, cpu, cuda, … (auto)')
+    parser.add_argument('--batch-size', type=int, default=1, help='windows at a time, scoring (1)')
+    parser.add_argument('--workers', type=int, default=4, help='reading processes (4)')
+    parser.add_argument('--flip-tta', action='store_true', help='average with the mirror image')
+    parser.add_argument(
+        '--whole',
+        action='store_true',
+        help='score whole images, each pixel once, not the chips of the published numbers',
+    )
+    parser.add_argument(
+        '--autocast', choices=['bfloat16', 'float16'], help='half type to score in (none)'
+    )
+    parser.add_argument('--quiet', action='store_true', help='no progress')
+
+
+def add_running(parser: argparse.ArgumentParser) -> None:
+    """How models are trained and scored."""
+    add_root(parser)
+    add_files(parser)
+    add_scoring(parser)
+    parser.add_argument('--seeds', type=int, default=1, help='training runs, seeds 0 to N-1 (1)')
+    parser.add_argument('--steps', type=int, help='steps, with the schedule in proportion')
+    parser.add_argument('--train-batch-size', type=int, metavar='N', help='windows per step (1)')
+    parser.add_argument(
+        '--checkpoint-every', type=int, default=1000, metavar='STEPS', help='(1000)'
+    )
+
+
+def add_predictions(parser: argparse.ArgumentParser) -> None:
+    """Where label maps go."""
+    parser.add_argument(
+        '--save-predictions', type=Path, metavar='DIR', help='write label maps below this folder'
+    )
+
+
+def chosen_settings(arguments: argparse.Namespace) -> list[str]:
+    """Names of the settings that were asked for."""
+    from crossearth.benchmark import SETTINGS
+
+    names: list[str] = arguments.settings
+    return list(SETTINGS) if names == ['all'] else names
+
+
+def files_of(arguments: argparse.Namespace) -> 'Files':
+    """Where archives and weights are."""
+    from crossearth.benchmark import Files
+
+    given = {name: getattr(arguments, name) for name in PARTS}
+    return Files(
+        data=arguments.root,
+        casid_labels=arguments.casid_labels,
+        **{name: value for name, value in given.items() if value is not None},
+    )
+
+
+def options_of(
+    arguments: argparse.Namespace,
+    *,
+    checkpoint_every: int = 1000,
+    oracle_every: int | None = None,
+    save_predictions: Path | None = None,
+) -> 'RunOptions':
+    """How to train and score."""
+    from crossearth.benchmark import RunOptions
+
+    return RunOptions(
+        output=arguments.output,
+        device=arguments.device,
+        batch_size=arguments.batch_size,
+        num_workers=arguments.workers,
+        checkpoint_every=checkpoint_every,
+        oracle_every=oracle_every,
+        flip=arguments.flip_tta,
+        whole=arguments.whole,
+        autocast=arguments.autocast,
+        save_predictions=save_predictions,
+        progress=not arguments.quiet,
+        say=_quiet if arguments.quiet else print,
+    )
+
+
+def train_batch(arguments: argparse.Namespace) -> int:
+    """Windows per training step."""
+    given: int | None = arguments.train_batch_size
+    return 1 if given is None else given
+
+
+def seeds_of(arguments: argparse.Namespace) -> range:
+    """Seeds of the training runs.
+
+    Raises:
+        ConfigError: If there are none.
+    """
+    if arguments.seeds < 1:
+        raise ConfigError(f'--seeds {arguments.seeds}: expected at least 1')
+    return range(arguments.seeds)
+
+
+def _quiet(line: str) -> None:
+    """Print nothing."""
+
+
+def tell_or_write(text: str, path: Path | None) -> str:
+    """What to print: the text, or that it was written to a file."""
+    from crossearth.benchmark import write_whole
+
+    if path is None:
+        return text.rstrip('\n')
+    write_whole(path, text)
+    return f'{path}: written'

@@ -1,0 +1,158 @@
+"""`crossearth fit | validate | test`: train and score from a recipe, with lightning's own parser.
+
+`class_path` in a recipe may name a module next to the recipe, or in the working folder.
+"""
+
+import argparse
+import itertools
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+
+from crossearth.errors import ConfigError, CrossEarthError
+
+__all__ = ['HELP', 'run']
+
+HELP = {
+    'fit': 'train a model from a recipe',
+    'validate': 'score a checkpoint on validation scenes',
+    'test': 'score a checkpoint on the source and every unseen domain',
+}
+"""Line of help of each command."""
+
+_LOGGERS = [
+    {
+        'class_path': f'lightning.pytorch.loggers.{kind}Logger',
+        'init_args': {'save_dir': folder, 'name': name},
+    }
+    for kind, folder, name in (('CSV', '.', 'logs'), ('TensorBoard', 'logs', 'tensorboard'))
+]
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Do what the words ask for, and report while it runs.
+
+    Args:
+        arguments: `words`: those of the command line, the command's name first.
+
+    Raises:
+        CrossEarthError: If the recipe, a checkpoint or a scene is wrong; says what to do.
+    """
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+    words: list[str] = arguments.words
+    with warnings.catch_warnings(), _importable(_recipe_folders(words)) as folders:
+        warnings.filterwarnings('ignore', message='LightningCLI.s args parameter')
+        warnings.filterwarnings('ignore', message='.*does not have many workers')
+        warnings.filterwarnings('ignore', message='Found .* in eval mode')  # frozen on purpose
+        warnings.filterwarnings('ignore', message='Total length of .list. across ranks')
+        warnings.filterwarnings('ignore', message='.*LeafSpec')  # lightning's use of torch
+        try:
+            _run_lightning(words)
+        except (argparse.ArgumentError, TypeError, ValueError, MisconfigurationException) as error:
+            raise (_plain_error(error, folders) or error) from error
+
+
+def _run_lightning(words: list[str]) -> None:
+    from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+
+    from crossearth.datasets import ShiftDataModule
+    from crossearth.trainers import (
+        DomainGeneralizationTask,
+        LogPictures,
+        check_checkpoint,
+        score_table,
+    )
+
+    class Line(LightningCLI):
+        def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+            parser.add_lightning_class_args(LogPictures, 'pictures')
+
+        def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+            super().parse_arguments(parser, args)
+            # A checkpoint may come from anywhere: it holds tensors and numbers, and no code is run.
+            given = self.config[self.config.subcommand]
+            given['weights_only'] = True
+            if self.config.subcommand == 'test':
+                given['verbose'] = False  # one table for all domains is printed instead
+            if given.get('ckpt_path') not in {None, 'best', 'last', 'hpc'}:
+                check_checkpoint(given['ckpt_path'])
+
+        def _parse_ckpt_path(self) -> None:
+            """The recipe builds the model; lightning would rebuild it from the checkpoint."""
+
+        def after_test(self) -> None:
+            if self.trainer.is_global_zero:
+                print(score_table(self.model.confusion, self.model.labels))
+
+    Line(
+        DomainGeneralizationTask,
+        ShiftDataModule,
+        subclass_mode_model=True,
+        subclass_mode_data=True,
+        trainer_defaults={'use_distributed_sampler': False, 'logger': _LOGGERS},
+        save_config_kwargs={'overwrite': True},
+        parser_kwargs={
+            'exit_on_error': False,
+            **{name: {'exit_on_error': False} for name in HELP},
+        },
+        args=words,
+    )
+
+
+def _plain_error(error: BaseException, folders: Sequence[str]) -> CrossEarthError | None:
+    """What the parser of recipes, or what it called, complains about, in one line; None if other.
+
+    The parser wraps the first cause many times, each time with the whole recipe.
+    """
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+    causes = [error]
+    while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None:
+        causes.append(cause)
+    first = causes[-1]
+    ours = next((cause for cause in causes if isinstance(cause, CrossEarthError)), None)
+    if ours is not None:
+        return ours
+    if isinstance(first, ModuleNotFoundError):
+        return ConfigError(
+            f'the recipe needs the module {first.name!r}, which is neither in '
+            f'{" nor in ".join(folders)} (folder of the recipe, working folder) nor installed: '
+            'put it into one of them, or correct the class_path'
+        )
+    if isinstance(first, AttributeError) and isinstance(first.obj, ModuleType):
+        place = getattr(first.obj, '__file__', None) or first.obj.__name__
+        return ConfigError(f'{place} has no {first.name!r}: correct the class_path in the recipe')
+    if 'does not correspond to a subclass' in str(first):
+        return ConfigError(
+            f'{first}: a function needs a return annotation that says so, such as '
+            'def build(...) -> nn.Module'
+        )
+    if isinstance(error, argparse.ArgumentError | UnicodeDecodeError | MisconfigurationException):
+        return ConfigError(' '.join(str(error).split()))
+    return None
+
+
+def _recipe_folders(words: Sequence[str]) -> list[str]:
+    """Where modules of the user's own may lie: next to each recipe, and the working folder."""
+    recipes = [
+        following for word, following in itertools.pairwise(words) if word in ('--config', '-c')
+    ]
+    recipes += [word.partition('=')[2] for word in words if word.startswith('--config=')]
+    folders = [str(Path(recipe).resolve().parent) for recipe in recipes]
+    return list(dict.fromkeys([*folders, str(Path.cwd())]))
+
+
+@contextmanager
+def _importable(folders: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Modules in the folders can be imported; installed packages of the same name come first."""
+    added = [folder for folder in folders if folder not in sys.path]
+    sys.path.extend(added)
+    try:
+        yield folders
+    finally:
+        for folder in added:
+            sys.path.remove(folder)

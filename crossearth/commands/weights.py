@@ -1,0 +1,95 @@
+"""`crossearth weights convert | info`: released checkpoints, and what weights files hold."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from crossearth.models import ModelInfo
+
+__all__ = ['add_arguments', 'run']
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    actions = parser.add_subparsers(dest='action', metavar='ACTION', required=True)
+    convert = actions.add_parser(
+        'convert', help='turn a released checkpoint into safetensors, without running its code'
+    )
+    convert.add_argument('file', type=Path, help='released .pth')
+    convert.add_argument(
+        '--backbone', type=Path, help='the backbone that goes with it (dinov2_converted.pth)'
+    )
+    convert.add_argument(
+        '--output', type=Path, help='file to write; by default FILE with .safetensors'
+    )
+    info = actions.add_parser('info', help='show what a weights file holds')
+    info.add_argument('file', type=Path, help='.safetensors or .pth')
+
+
+def run(arguments: argparse.Namespace) -> str:
+    """Convert a file, or list what it holds.
+
+    Raises:
+        CheckpointError: If a file is damaged or does not fit.
+    """
+    from crossearth.errors import printable
+
+    lines = _describe(arguments.file) if arguments.action == 'info' else _convert(arguments)
+    return '\n'.join(printable(line) for line in lines)  # names in a file may hold anything
+
+
+def _convert(arguments: argparse.Namespace) -> list[str]:
+    from crossearth.models.weights.release_files import convert_release
+
+    output = arguments.output or arguments.file.with_suffix('.safetensors')
+    conversion = convert_release(arguments.file, output, backbone=arguments.backbone)
+    return [
+        f'{conversion.path}: {conversion.used} tensors',
+        f'{len(conversion.unused)} not used',
+        *(
+            f'  {name}  {"not a tensor" if shape is None else shape}'
+            for name, shape in sorted(conversion.unused.items())
+        ),
+    ]
+
+
+def _describe(path: Path) -> list[str]:
+    from safetensors import safe_open
+
+    from crossearth.errors import CheckpointError
+    from crossearth.models import read_model_info
+    from crossearth.models.weights.reading import read_entries
+
+    tensors = read_entries(path)[0]
+    lines: list[str] = []
+    if path.suffix == '.safetensors':
+        with safe_open(path, framework='pt') as file:
+            ours = (file.metadata() or {}).get('format') is not None
+        if ours:
+            try:
+                lines += _describe_model(read_model_info(path))
+            except CheckpointError as error:
+                lines.append(str(error))
+    total = sum(tensor.numel() for tensor in tensors.values())
+    lines.append(f'{len(tensors)} tensors, {total} numbers')
+    lines += [
+        f'  {name}  {tuple(tensor.shape)}  {str(tensor.dtype).removeprefix("torch.")}'
+        for name, tensor in tensors.items()
+    ]
+    return lines
+
+
+def _describe_model(info: 'ModelInfo') -> list[str]:
+    arguments = ', '.join(f'{k}={v!r}' for k, v in info.blueprint.arguments.items())
+    gsd = '' if info.gsd_m is None else f'{info.gsd_m:g} m'
+    if info.gsd_range_m is not None:
+        low, high = info.gsd_range_m
+        gsd = f'{gsd}, trained from {low:g} to {high:g} m'.removeprefix(', ')
+    return [
+        f'model    {info.blueprint.builder}({arguments})',
+        f'classes  {", ".join(info.labels.classes) if info.labels else "not given"}',
+        f'bands    {", ".join(info.bands or ()) or "not given"}',
+        f'gsd      {gsd or "not given"}',
+        f'complete {"yes" if info.complete else "no: frozen weights are not in it"}',
+    ]

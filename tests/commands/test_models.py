@@ -1,0 +1,32 @@
+import argparse
+
+import pytest
+
+from crossearth.commands.models import add_arguments, run
+from crossearth.errors import ConfigError
+from crossearth.models import list_models
+
+
+def listed(*words: str) -> str:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return run(parser.parse_args(['list', *words]))
+
+
+def test_the_table_has_every_model_with_its_parts_and_its_size():
+    table, details = listed('--classes', '5').split('\n\n')
+    lines = table.splitlines()
+    models = list_models(5)
+    assert lines[0].split() == ['model', 'backbone', 'adapter', 'decoder', 'parameters', 'trained']
+    assert [line.split()[0] for line in lines[1:]] == [model.name for model in models]
+    rein = next(line for line in lines if line.startswith('rein_vit_large'))
+    assert 'LoRARein' in rein
+    assert rein.endswith(' 23.6 M')  # 23,566,279 trained
+    for model in models:
+        assert all(f'  weights {name}\n' in f'{details}\n' for name in model.weights)
+        assert f'  paper {model.paper}\n' in details
+
+
+def test_a_model_without_classes_is_refused():
+    with pytest.raises(ConfigError, match='at least one class'):
+        listed('--classes', '0')

@@ -1,0 +1,182 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from crossearth.cli import main
+from crossearth.datasets import ShiftDataModule
+
+RECIPE = """
+model:
+  class_path: crossearth.trainers.DomainGeneralizationTask
+  init_args:
+    model: {class_path: crossearth.models.fpn_timm, init_args: {name: resnet10t, num_classes: 1}}
+    labels: &labels {name: one, classes: [a], palette: [[0, 0, 0]]}
+data:
+  class_path: crossearth.datasets.ShiftDataModule
+  init_args:
+    train:
+      class_path: crossearth.datasets.FolderDataset
+      init_args: {images: nowhere, labels: *labels}
+"""
+
+
+@pytest.mark.filterwarnings('ignore')  # lightning's notice that arguments are not the process's
+def test_a_mistake_in_a_recipe_is_one_line(tmp_path, capsys):
+    recipe = tmp_path / 'recipe.yaml'
+    recipe.write_text(RECIPE)
+    assert main(['fit', '--config', str(recipe)]) == 2
+    assert 'crossearth: nowhere: no such folder; check the path\n' in capsys.readouterr().err
+    recipe.write_text(RECIPE.replace('FolderDataset', 'NoDataset'))
+    assert main(['fit', '--config', str(recipe)]) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith('crossearth: ')
+    assert 'NoDataset' in last
+    recipe.write_text(RECIPE)
+    assert main(['test', '--config', str(recipe), '--ckpt_path', str(recipe)]) == 2
+    assert 'recipe.yaml: damaged or no checkpoint' in capsys.readouterr().err
+
+
+TRAINING = """
+seed_everything: 0
+model:
+  class_path: crossearth.trainers.DomainGeneralizationTask
+  init_args:
+    model:
+      class_path: crossearth.models.fpn_timm
+      init_args: {name: resnet10t, num_classes: 2, width: 8}
+    labels: &labels {name: two, classes: [a, b], palette: [[0, 0, 0], [255, 0, 0]]}
+data:
+  class_path: crossearth.datasets.ShiftDataModule
+  init_args:
+    train:
+      class_path: crossearth.datasets.FolderDataset
+      init_args: {images: images, masks: masks, labels: *labels}
+    size_px: 64
+    windows_per_epoch: 4
+    batch_size: 2
+    augment:
+    - {class_path: crossearth.transforms.RandomScaleCrop, init_args: {size_px: 32}}
+    - {class_path: kornia.augmentation.RandomHorizontalFlip}
+    - {class_path: crossearth.transforms.PhotometricDistortion}
+trainer: {accelerator: cpu, max_steps: 1, logger: false, enable_progress_bar: false}
+"""
+
+
+@pytest.mark.filterwarnings('ignore')  # lightning's notices about short trainings without loggers
+def test_a_recipe_names_the_augmentations_of_the_paper(write_raster, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    write_raster('images/a.tif', rng.integers(0, 255, (3, 80, 80), np.uint8))
+    write_raster('masks/a.tif', rng.integers(0, 2, (1, 80, 80), np.uint8))
+    (tmp_path / 'recipe.yaml').write_text(TRAINING)
+    seen = []
+    keep = ShiftDataModule.on_after_batch_transfer
+
+    def look(self, batch, dataloader_idx):
+        seen.append(([type(step).__name__ for step in self.augment], keep(self, batch, 0)))
+        return seen[-1][1]
+
+    monkeypatch.setattr(ShiftDataModule, 'on_after_batch_transfer', look)
+    assert main(['fit', '--config', 'recipe.yaml']) == 0
+    ((steps, batch),) = seen
+    assert steps == ['RandomScaleCrop', 'AugmentationSequential']
+    assert batch['image'].shape == (2, 3, 32, 32)
+    assert batch['mask'].shape == (2, 32, 32)
+
+
+@pytest.mark.filterwarnings('ignore')  # lightning's notices about short trainings without loggers
+def test_a_trainer_that_cannot_be_is_one_line(write_raster, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_raster('images/a.tif', np.zeros((3, 80, 80), np.uint8))
+    write_raster('masks/a.tif', np.zeros((1, 80, 80), np.uint8))
+    (tmp_path / 'recipe.yaml').write_text(TRAINING)
+    assert main(['fit', '--config', 'recipe.yaml', '--trainer.devices', '0']) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith('crossearth: ')
+    assert 'devices' in last
+
+
+OWN = """
+from torch import nn
+
+from crossearth.models import fpn_timm
+
+
+def build(num_classes: int) -> nn.Module:
+    print('built here')
+    return fpn_timm('resnet10t', num_classes=num_classes, width=8)
+
+
+def bare(num_classes):
+    return build(num_classes)
+"""
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def project(write_raster, tmp_path):
+    """A folder with scenes, and one with a recipe that builds its model with `mine.build`."""
+    rng = np.random.default_rng(0)
+    write_raster('work/images/a.tif', rng.integers(0, 255, (3, 80, 80), np.uint8))
+    write_raster('work/masks/a.tif', rng.integers(0, 2, (1, 80, 80), np.uint8))
+    (tmp_path / 'recipes').mkdir()
+    own = TRAINING.replace('crossearth.models.fpn_timm', 'mine.build')
+    own = own.replace('{name: resnet10t, num_classes: 2, width: 8}', '{num_classes: 2}')
+    assert own.count('mine.build') == 1
+    (tmp_path / 'recipes' / 'recipe.yaml').write_text(own)
+    return tmp_path
+
+
+def fit(project: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """`crossearth fit` as installed: the working folder is not where Python looks for modules."""
+    code = 'import sys; sys.path.remove(""); from crossearth.cli import main; sys.exit(main())'
+    return subprocess.run(
+        [sys.executable, '-c', code, 'fit', *(words or ('--config', '../recipes/recipe.yaml'))],
+        env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'},
+        cwd=project / 'work',
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize('folder', ['recipes', 'work'])
+def test_a_recipe_builds_its_model_with_a_module_that_lies_next_to_it(project, folder):
+    (project / folder / 'mine.py').write_text(OWN)
+    done = fit(project)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert 'built here' in done.stdout
+    assert '`Trainer.fit` stopped: `max_steps=1` reached' in done.stdout + done.stderr
+
+
+def test_a_module_that_is_in_neither_folder_is_an_error_that_names_both(project):
+    done = fit(project, '--config=../recipes/recipe.yaml')
+    assert done.returncode == 2
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("crossearth: the recipe needs the module 'mine', which is neither in ")
+    assert f'{project / "recipes"} nor in {project / "work"} (' in last
+
+
+@pytest.mark.filterwarnings('ignore')  # lightning's notice that arguments are not the process's
+@pytest.mark.parametrize(
+    ('name', 'message'),
+    [
+        ('biuld', "mine.py has no 'biuld': correct the class_path"),
+        ('bare', 'Import path mine.bare does not correspond to a subclass of Module: a function '),
+    ],
+)
+def test_a_builder_that_cannot_serve_is_one_line(project, monkeypatch, capsys, name, message):
+    (project / 'recipes' / 'mine.py').write_text(OWN)
+    recipe = project / 'recipes' / 'recipe.yaml'
+    recipe.write_text(recipe.read_text().replace('mine.build', f'mine.{name}'))
+    monkeypatch.chdir(project / 'work')
+    monkeypatch.delitem(sys.modules, 'mine', raising=False)
+    before = list(sys.path)
+    assert main(['fit', '--config', str(recipe)]) == 2
+    monkeypatch.delitem(sys.modules, 'mine', raising=False)
+    assert message in capsys.readouterr().err.splitlines()[-1]
+    assert sys.path == before
