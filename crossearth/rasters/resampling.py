@@ -279,10 +279,10 @@ class _Axis:
         first = (low >> _SHIFT).clamp_(0, self._length - self.taps)
         start = (low - (first << _SHIFT)).float().div_(FRACTIONS)
         stop = (low + sides - (first << _SHIFT)).float().div_(FRACTIONS)
-        weights = torch.empty((len(places), self.taps))
-        for tap in range(self.taps):
-            # The part of [start, stop] within [tap, tap + 1]: nothing lies outside of the block.
-            torch.sub((stop - tap).clamp_(0, 1), (start - tap).clamp_(0, 1), out=weights[:, tap])
+        # The part of [start, stop] within [tap, tap + 1]: nothing lies outside of the block.
+        taps = torch.arange(self.taps, dtype=torch.float32)
+        weights = (stop[:, None] - taps).clamp_(0, 1)
+        weights -= (start[:, None] - taps).clamp_(0, 1)
         return first, weights
 
 
