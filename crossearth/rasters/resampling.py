@@ -60,8 +60,13 @@ def resample_box(
         low >= 0 and high < length * FRACTIONS
         for (low, high), length in zip(spans, (height, width), strict=True)
     )
-    if finer and everywhere and valid is None and _is_fast(pixels):
-        return _bilinear(pixels, cols, rows, spans), None
+    if finer and valid is None and _is_fast(pixels):
+        sampled = _bilinear(pixels, cols, rows, spans)
+        if everywhere:
+            return sampled, None
+        within = _within(cols, width) & _within(rows, height)
+        sampled[:, ~within] = 0
+        return sampled, within
     boxes = _Boxes(cols, rows, positions.widths, positions.heights)
     image = np.empty((len(pixels), *cols.shape), pixels.dtype)
     shown = np.empty(cols.shape, bool)

@@ -349,17 +349,20 @@ def test_the_fast_path_for_bytes_gives_the_same_bytes(seed, side, top, left):
     rng = np.random.default_rng(seed)
     pixels = rng.integers(0, 256, (3, 40, 50), np.uint8)
     positions_ = boxes(seed, side)
+    # a block that begins further in, away from which all boxes lie that its first pixels miss
+    away = (positions_.rows < (top + 1) * FRACTIONS) | (positions_.cols < (left + 1) * FRACTIONS)
     inside = positions_.inside(40, 50)
+    away &= True if inside is None else inside
     rows, cols = (
-        np.where(inside, plane, FRACTIONS * 20) for plane in (positions_.rows, positions_.cols)
+        np.where(away, FRACTIONS * 20, plane) for plane in (positions_.rows, positions_.cols)
     )
-    positions_ = Positions(cols, rows, None, None)
-    block = pixels[:, top:, left:]
-    near = (rows >= (top + 1) * FRACTIONS) & (cols >= (left + 1) * FRACTIONS)
-    positions_ = Positions(
-        np.where(near, cols, FRACTIONS * 20), np.where(near, rows, FRACTIONS * 20), None, None
-    )
-    fast, _ = resample_box(block, None, positions_, top=top, left=left)
+    positions_ = Positions(cols.astype(np.int32), rows.astype(np.int32), None, None)
+    fast, shown = resample_box(pixels[:, top:, left:], None, positions_, top=top, left=left)
     # told that every pixel holds data, instead of knowing it, the general way is taken
-    plain, _ = resample_box(pixels, np.ones((40, 50), bool), positions_, top=0, left=0)
+    plain, known = resample_box(pixels, np.ones((40, 50), bool), positions_, top=0, left=0)
     np.testing.assert_array_equal(fast, plain)
+    inside = positions_.inside(40, 50)
+    for found in (shown, known):
+        assert (found is None) == (inside is None)
+        if inside is not None:
+            np.testing.assert_array_equal(found, inside)
