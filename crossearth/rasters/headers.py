@@ -259,9 +259,10 @@ class HeaderCache:
     def _stamp(self, name: str) -> Stamp | None:
         """What changes with a file, with what GDAL stores next to it, and with its world file."""
         names = self._names_beside(name)
-        stem = os.path.splitext(name)[0]  # noqa: PTH122  # see _names_in
-        beside = [*(name + end for end in _AFTER_NAME), *(stem + end for end in _AFTER_STEM)]
-        files = [name, *(file for file in beside if os.path.basename(file) in names)]  # noqa: PTH119  # see _names_in
+        base = os.path.basename(name)  # noqa: PTH119  # see _names_in
+        folder, stem = name[: len(name) - len(base)], base.rpartition('.')[0]
+        near = [*(base + end for end in _AFTER_NAME), *(stem + end for end in _AFTER_STEM)]
+        files = [name, *(folder + other for other in near if other in names)]
         world = find_world_file(name, names)
         stamp = []
         try:
