@@ -21,6 +21,7 @@ from crossearth.datasets.scene import Part, Scene
 from crossearth.errors import ConfigError
 from crossearth.geometry import Window
 from crossearth.rasters import nearest_turn, transformer_between, turn_of
+from crossearth.rasters.georeference import apply_affine
 
 __all__ = ['cut_scene', 'footprint_of', 'hidden_pixels', 'in_image', 'to_pixels']
 
@@ -195,6 +196,4 @@ def _pixels_between(low: float, high: float, margin: float) -> tuple[int, int]:
 
 
 def _apply(transform: Affine, points: Float64[np.ndarray, 'n 2']) -> Float64[np.ndarray, 'n 2']:
-    a, b, c, d, e, f, *_ = transform
-    x, y = points.T
-    return np.stack([a * x + b * y + c, d * x + e * y + f], axis=1)
+    return np.stack(apply_affine(transform, *points.T), axis=1)

@@ -13,7 +13,6 @@ from pyproj import CRS
 
 from crossearth.errors import (
     BandError,
-    ConfigError,
     CrossEarthError,
     LabelError,
     SceneError,
@@ -253,6 +252,4 @@ def _ranged(raster: Raster, value_range: ValueRange | Mapping[str, ValueRange] |
     chosen = value_range.get(raster.dtype) if isinstance(value_range, Mapping) else value_range
     if chosen is None:
         return raster
-    if not chosen[0] < chosen[1]:
-        raise ConfigError(f'value_range is {chosen}: expected (low, high), low < high')
     return dataclasses.replace(raster, value_range=(float(chosen[0]), float(chosen[1])))

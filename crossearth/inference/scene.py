@@ -13,12 +13,12 @@ from crossearth.errors import ConfigError, SceneError
 from crossearth.geometry import Window
 from crossearth.radiometry import to_unit
 from crossearth.rasters import Alpha, Georeference, Raster, RasterReader, describe_raster
+from crossearth.rasters.opening import CACHE_BYTES
 
 __all__ = ['OnReadError', 'OpenScene', 'RowBuffer', 'describe_scene']
 
 type OnReadError = Literal['raise', 'nodata']
 
-_CACHE_BYTES = 16 << 20  # blocks are read once, in the order in which they are stored
 _DEEPEST_ALIGNMENT_PX = 1024
 _STRIP_PX = 256  # rows of a resampled scene that are read at a time
 
@@ -100,7 +100,7 @@ class OpenScene:
     def cache_bytes(self) -> int:
         """Block cache that keeps the blocks being read from being decoded twice."""
         height, width = self._file_block_hw
-        return int(max(_CACHE_BYTES, height * width * self.dtype.itemsize * (len(self.bands) + 2)))
+        return int(max(CACHE_BYTES, height * width * self.dtype.itemsize * (len(self.bands) + 2)))
 
     def read(
         self, row0: int, row1: int, col0: int, col1: int, *, out: Shaped[np.ndarray, 'c h w']

@@ -1,6 +1,7 @@
 """Mask files, and where they lie on their images."""
 
 import dataclasses
+import functools
 import os
 from dataclasses import dataclass
 
@@ -46,15 +47,13 @@ class Mask:
 
     def map_from(self, raster: Raster) -> PixelMap:
         """The way from pixels of an image to pixels of the mask, over the ground."""
-        meeting = self.georeference.require_tie(self.path)
         to_ground: PixelMap
         if raster.native is not None and raster.crs is not None:
-            own, transform = raster.crs, raster.transform
-            back = GroundToPixels(
-                self.georeference, own, height=self.height, width=self.width, name=self.path
-            )
-            return lambda cols, rows: back(*apply_affine(transform, cols, rows))
-        to_ground = PixelsToGround(raster.georeference, meeting, name=raster.path)
+            meeting = raster.crs
+            to_ground = functools.partial(apply_affine, raster.transform)
+        else:
+            meeting = self.georeference.require_tie(self.path)
+            to_ground = PixelsToGround(raster.georeference, meeting, name=raster.path)
         to_mask = GroundToPixels(
             self.georeference, meeting, height=self.height, width=self.width, name=self.path
         )

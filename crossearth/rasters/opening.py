@@ -11,19 +11,29 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from crossearth.errors import SceneError, SceneNotFoundError
 
-__all__ = ['WHOLE_PNG', 'damaged', 'gdal_environment', 'is_remote', 'open_raster', 'reason_of']
+__all__ = [
+    'CACHE_BYTES',
+    'WHOLE_PNG',
+    'damaged',
+    'gdal_environment',
+    'is_remote',
+    'open_raster',
+    'reason_of',
+]
 
 WHOLE_PNG = {'GDAL_PNG_WHOLE_IMAGE_OPTIM': 'NO'}
 """GDAL's shortcut returns a truncated PNG as if it were complete; for opening and reading."""
 
-_CACHE_BYTES = 16 << 20  # blocks are read once, in the order in which they are stored
+CACHE_BYTES = 16 << 20
+"""Block cache for a scene whose blocks are read once, in the order in which they are stored."""
+
 _OVER_THE_NETWORK = (
     '/vsicurl', '/vsis3', '/vsigs', '/vsiaz', '/vsiadls', '/vsioss', '/vsiswift',
 )  # fmt: skip
 
 
 @contextmanager
-def gdal_environment(cache_bytes: int = _CACHE_BYTES) -> Iterator[None]:
+def gdal_environment(cache_bytes: int = CACHE_BYTES) -> Iterator[None]:
     """A GDAL environment with a small block cache, for reading a scene from top to bottom.
 
     GDAL's default is a twentieth of the machine's memory, and a scene that is read once fills all

@@ -57,6 +57,14 @@ class Raster:
     georeference: Georeference
     native: 'Raster | None' = None
 
+    def __post_init__(self) -> None:
+        if self.value_range is not None:
+            low, high = self.value_range
+            if not (np.isfinite(low) and np.isfinite(high) and low < high):
+                raise ConfigError(
+                    f'value_range is {self.value_range}: expected (low, high), low < high'
+                )
+
     @property
     def black(self) -> float:
         """The value that pixels without data are given: the one that becomes 0, or the nearest."""
@@ -115,11 +123,6 @@ def describe_raster(
     """
     name = os.fspath(path)
     header = read_header(name) if cache is None else cache.get(name)
-    if value_range is not None:
-        low, high = value_range
-        if not (np.isfinite(low) and np.isfinite(high) and low < high):
-            raise ConfigError(f'value_range is {value_range}: expected (low, high), low < high')
-        value_range = float(low), float(high)
     hiding = None
     if header.alpha and not _all_numbers_hold(bands, header.alpha):
         verdict = (
@@ -148,7 +151,7 @@ def describe_raster(
         nodata=tuple(header.nodata[band - 1] for band in chosen),
         masks=_masks_of(header, chosen),
         alpha=None if hiding in chosen else hiding,
-        value_range=value_range,
+        value_range=None if value_range is None else (float(value_range[0]), float(value_range[1])),
         georeference=place,
     )
 
