@@ -17,7 +17,8 @@ __all__ = ['Batch', 'Method', 'Role', 'check_classes', 'logits_of', 'roles', 'se
 
 type Batch = Mapping[str, Tensor]
 """`image` (b,c,h,w) in [0, 1], `mask` int64 (b,h,w) with 255 = ignore, `domain` int64 (b,), and,
-where the data module has a target, `target_image` (t,c,h,w) in [0, 1]."""
+where the data module has a target, `target_image` (t,c,h,w) in [0, 1] and `target_valid` (t,h,w),
+true where it holds data."""
 
 type Role = Literal['trains', 'kept', 'pretrained']
 """What training does with a part: gradients change it (`trains`), the method changes it without
