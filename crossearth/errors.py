@@ -9,7 +9,9 @@ __all__ = [
     'CheckpointError',
     'ConfigError',
     'CrossEarthError',
+    'DamagedCheckpointWarning',
     'LabelError',
+    'MissingClassWarning',
     'SceneError',
     'SceneNotFoundError',
     'ShapeError',
@@ -88,3 +90,11 @@ class ConfigError(CrossEarthError, ValueError):
 
 class UnknownLabelWarning(UserWarning):
     """A mask holds colours that no class has; their pixels are ignored, and counted."""
+
+
+class MissingClassWarning(UserWarning):
+    """A class has no pixel in what was trained on or validated: it is not learnt, or not scored."""
+
+
+class DamagedCheckpointWarning(UserWarning):
+    """A checkpoint is damaged or missing; training resumes from the one before it."""

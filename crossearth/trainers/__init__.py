@@ -1,8 +1,16 @@
 """Training tasks."""
 
 from crossearth.trainers.averaging import AverageWeights
-from crossearth.trainers.checkpoint import check_checkpoint
+from crossearth.trainers.batch_norms import CheckBatchNorms
+from crossearth.trainers.checkpoint import (
+    SealCheckpoints,
+    check_checkpoint,
+    intact_checkpoint,
+    previous_checkpoint,
+    seal_checkpoint,
+)
 from crossearth.trainers.domain_generalization import DomainGeneralizationTask
+from crossearth.trainers.label_counts import CheckLabels
 from crossearth.trainers.optimizer import check_schedule, parameter_groups, poly_factor
 from crossearth.trainers.paper_parts import earth_style, patch_mask
 from crossearth.trainers.pictures import LogPictures
@@ -15,20 +23,26 @@ from crossearth.trainers.styles import fourier_style
 
 __all__ = [
     'AverageWeights',
+    'CheckBatchNorms',
+    'CheckLabels',
     'DomainGeneralizationTask',
     'LogPictures',
     'SaveModel',
+    'SealCheckpoints',
     'Training',
     'build_training',
     'check_checkpoint',
     'check_schedule',
     'earth_style',
     'fourier_style',
+    'intact_checkpoint',
     'parameter_groups',
     'patch_mask',
     'poly_factor',
+    'previous_checkpoint',
     'read_recipe',
     'restoration_losses',
     'score_table',
+    'seal_checkpoint',
     'shard_frozen',
 ]
