@@ -156,14 +156,14 @@ class ShiftDataModule(pl.LightningDataModule):
         )
 
     @property
-    def augmentations(self) -> nn.ModuleList:
-        """All that draws while batches are augmented, of the source and of the target."""
-        return nn.ModuleList([self.augment, self.target_augment])
-
-    @property
     def domains(self) -> tuple[str, ...]:
         """Names of the tested domains, in the order of the test loaders."""
         return tuple(self.tests)
+
+    @property
+    def augmentations(self) -> list[nn.Module]:
+        """Modules that draw at random while training, always in the same order."""
+        return [self.augment, self.target_augment]
 
     @property
     def unit_range(self) -> tuple[float, float] | None:

@@ -9,8 +9,9 @@ from crossearth.trainers.checkpoint import (
     previous_checkpoint,
     seal_checkpoint,
 )
-from crossearth.trainers.domain_generalization import DomainGeneralizationTask
+from crossearth.trainers.engine import TrainingTask
 from crossearth.trainers.label_counts import CheckLabels
+from crossearth.trainers.methods import CrossEarthTraining, Method, SourceOnly
 from crossearth.trainers.optimizer import check_schedule, parameter_groups, poly_factor
 from crossearth.trainers.paper_parts import earth_style, patch_mask
 from crossearth.trainers.pictures import LogPictures
@@ -25,11 +26,14 @@ __all__ = [
     'AverageWeights',
     'CheckBatchNorms',
     'CheckLabels',
-    'DomainGeneralizationTask',
+    'CrossEarthTraining',
     'LogPictures',
+    'Method',
     'SaveModel',
     'SealCheckpoints',
+    'SourceOnly',
     'Training',
+    'TrainingTask',
     'build_training',
     'check_checkpoint',
     'check_schedule',

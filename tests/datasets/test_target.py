@@ -117,7 +117,7 @@ def test_the_target_has_its_own_augmentations_and_no_mask(make):
     assert moved['target_valid'].shape == (2, 8, 8)
     assert moved['image'].shape[-1] == 16
     assert torch.equal(moved['mask'], batch['mask'])
-    assert list(data.augmentations.children()) == [data.augment, data.target_augment]
+    assert data.augmentations == [data.augment, data.target_augment]
 
 
 @pytest.fixture
