@@ -10,8 +10,8 @@ __all__ = [
     'ConfigError',
     'CrossEarthError',
     'DamagedCheckpointWarning',
+    'DataWarning',
     'LabelError',
-    'MissingClassWarning',
     'SceneError',
     'SceneNotFoundError',
     'ShapeError',
@@ -92,8 +92,8 @@ class UnknownLabelWarning(UserWarning):
     """A mask holds colours that no class has; their pixels are ignored, and counted."""
 
 
-class MissingClassWarning(UserWarning):
-    """A class has no pixel in what was trained on or validated: it is not learnt, or not scored."""
+class DataWarning(UserWarning):
+    """Training or validation data show less than they seem to, such as no pixel of a class."""
 
 
 class DamagedCheckpointWarning(UserWarning):

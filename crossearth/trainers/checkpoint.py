@@ -35,9 +35,9 @@ _MARK = b'crossearth sha256 '
 _DIGITS = 64
 _SEAL = len(_MARK) + _DIGITS
 _LONGEST_COMMENT = 65535
-_END = (
-    b'PK\x05\x06'  # the record that a zip file ends in, 22 bytes; the last 2: length of a comment
-)
+_BEGIN = b'PK\x03\x04'
+# the record that a zip file ends in, of 22 bytes; its last two are the length of a comment
+_END = b'PK\x05\x06'
 _END_SIZE = 22
 _CHUNK = 1 << 22
 

@@ -20,7 +20,7 @@ from crossearth.labels import LabelSpace
 from crossearth.metrics import iou_per_class, mean_iou
 from crossearth.models import Segmenter
 from crossearth.models.freezing import rest_frozen
-from crossearth.trainers.batch_norms import CheckBatchNorms
+from crossearth.trainers.norms import CheckNorms
 from crossearth.trainers.checkpoint import SealCheckpoints
 from crossearth.trainers.label_counts import CheckLabels
 from crossearth.trainers.methods.method import Method, Role, logits_of, roles
@@ -145,7 +145,9 @@ class TrainingTask(BaseTask):
 
     def configure_callbacks(self) -> list[Callback]:
         """What every run has: sealed checkpoints, and a look at what it learns from."""
-        return [SealCheckpoints(), CheckLabels(), CheckBatchNorms()]
+        there = {type(callback) for callback in self.trainer.callbacks}  # of an earlier run
+        kinds = (SealCheckpoints, CheckLabels, CheckNorms)
+        return [kind() for kind in kinds if kind not in there]
 
     def on_fit_start(self) -> None:
         """Train what was built or loaded in eval mode, and nothing that is frozen.

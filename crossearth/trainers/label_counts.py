@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from crossearth.errors import ConfigError, LabelError, MissingClassWarning
+from crossearth.errors import ConfigError, DataWarning, LabelError
 from crossearth.labels import IGNORE_INDEX, LabelSpace
 
 __all__ = ['CheckLabels', 'Seen', 'check_seen', 'count_seen']
@@ -34,14 +34,15 @@ def count_seen(batch: Mapping[str, Tensor], num_classes: int) -> Int64[Tensor, '
         num_classes: Number of classes k.
 
     Returns:
-        Pixels of each class, ignored pixels, images that are not constant, and target pixels that
-        hold data: k + 3 counts.
+        Pixels of each class, ignored pixels, images that are not black, images that are not
+        constant, and target pixels that hold data: k + 4 counts.
     """
     image, mask = batch['image'], batch['mask']
     ids = [*range(num_classes), IGNORE_INDEX]
     counts = [(mask == number).sum() for number in ids]
-    flat = image.flatten(2)
-    counts.append((flat.amax(2) != flat.amin(2)).any(1).sum())
+    pixels = image.flatten(2)
+    low, high = pixels.amin(2), pixels.amax(2)
+    counts += [(high > 0).any(1).sum(), (low != high).any(1).sum()]
     valid = batch.get('target_valid')
     counts.append(torch.zeros_like(counts[0]) if valid is None else valid.sum())
     return torch.stack(counts)
@@ -55,6 +56,7 @@ class Seen:
         labels: The classes.
         of_class: Pixels of each.
         ignored: Pixels of the ignored label.
+        lit: Images that are not black.
         varied: Images that are not constant.
         target: Target pixels that hold data; None without a target.
     """
@@ -62,14 +64,15 @@ class Seen:
     labels: LabelSpace
     of_class: tuple[int, ...]
     ignored: int
+    lit: int
     varied: int
     target: int | None = None
 
     @classmethod
     def of(cls, counts: Int64[Tensor, ' n'], labels: LabelSpace, *, target: bool) -> 'Seen':
         """From the sum of `count_seen`."""
-        *classes, ignored, varied, valid = counts.tolist()
-        return cls(labels, tuple(classes), ignored, varied, valid if target else None)
+        *classes, ignored, lit, varied, valid = counts.tolist()
+        return cls(labels, tuple(classes), ignored, lit, varied, valid if target else None)
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -84,7 +87,7 @@ class Seen:
 
 
 def check_seen(seen: Seen, where: str, *, enough: bool, scored: str = '') -> None:
-    """Refuse what nothing can be learnt or scored from, and warn of classes without a pixel.
+    """Refuse what nothing can be learnt or scored from, and warn of what is missing.
 
     Args:
         seen: The counts.
@@ -94,13 +97,13 @@ def check_seen(seen: Seen, where: str, *, enough: bool, scored: str = '') -> Non
             one class alone are refused.
 
     Raises:
-        ConfigError: If all images are constant, or no target pixel holds data.
+        ConfigError: If all images are black, or no target pixel holds data.
         LabelError: If all labels are ignored, or training saw one class of several.
     """
-    if not seen.varied:
+    if not seen.lit:
         raise ConfigError(
-            f'{where}: every image is constant, one value per band: all pixels are NaN or hold no '
-            'data, or value_range turns them black or white; look at the files and at value_range'
+            f'{where}: every image is black: its pixels are NaN or hold no data, or value_range '
+            'begins above their values; look at the files and at value_range'
         )
     if seen.target == 0:
         raise ConfigError(
@@ -112,6 +115,13 @@ def check_seen(seen: Seen, where: str, *, enough: bool, scored: str = '') -> Non
             f'{where}: all {seen.ignored} labels are {IGNORE_INDEX}, which is ignored, so nothing '
             'can be learnt or scored: check that masks lie on their images and that codec says '
             'what their values mean, or cut the scenes to where labels are'
+        )
+    if not seen.varied:
+        warnings.warn(
+            f'{where}: every image has one colour throughout: look at the files, and whether '
+            'value_range turns all their values into one',
+            DataWarning,
+            stacklevel=2,
         )
     if not enough or not seen.missing:
         return
@@ -125,7 +135,7 @@ def check_seen(seen: Seen, where: str, *, enough: bool, scored: str = '') -> Non
     )
     if len(seen.missing) == len(seen.of_class) - 1 and not scored:
         raise LabelError(f'{message}: one class alone teaches nothing{hint}')
-    warnings.warn(f'{message}{scored}{hint}', MissingClassWarning, stacklevel=2)
+    warnings.warn(f'{message}{scored}{hint}', DataWarning, stacklevel=2)
 
 
 class CheckLabels(pl.Callback):
@@ -135,7 +145,7 @@ class CheckLabels(pl.Callback):
     after the first whole validation. `TrainingTask` adds it.
 
     Raises:
-        ConfigError: If all images are constant, or no target pixel holds data.
+        ConfigError: If all images are black, or no target pixel holds data.
         LabelError: If all labels are ignored, or training saw one class of several.
     """
 
@@ -150,6 +160,7 @@ class CheckLabels(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002  # lightning's signature
         """Begin to count."""
         self._counts, self._batches, self._done = None, 0, False
+        self._validated = False
 
     def on_train_batch_start(
         self,
@@ -188,7 +199,7 @@ class CheckLabels(pl.Callback):
         if not self._validated and not trainer.sanity_checking:
             num_classes = _labels_of(pl_module).num_classes
             self._val_counts = torch.zeros(
-                num_classes + 3, dtype=torch.int64, device=pl_module.device
+                num_classes + 4, dtype=torch.int64, device=pl_module.device
             )
 
     def on_validation_batch_start(

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from crossearth.datasets import FolderDataset, ShiftDataModule
-from crossearth.errors import ConfigError, LabelError, MissingClassWarning
+from crossearth.errors import ConfigError, DataWarning, LabelError
 from crossearth.labels import LabelSpace
 from crossearth.trainers.label_counts import CheckLabels, Seen, check_seen, count_seen
 
@@ -80,9 +80,9 @@ def test_counts_are_those_of_the_pixels():
     image = torch.zeros(2, 3, 2, 2)
     image[1, 2, 0, 0] = 0.1  # one value of one band
     batch = {'image': image, 'mask': mask}
-    assert count_seen(batch, 3).tolist() == [1, 2, 3, 2, 1, 0]
+    assert count_seen(batch, 3).tolist() == [1, 2, 3, 2, 1, 1, 0]
     valid = torch.tensor([[[True, False, True]]])
-    assert count_seen({**batch, 'target_valid': valid}, 3).tolist() == [1, 2, 3, 2, 1, 2]
+    assert count_seen({**batch, 'target_valid': valid}, 3).tolist() == [1, 2, 3, 2, 1, 1, 2]
     seen = Seen.of(count_seen(batch, 3), THREE, target=False)
     assert str(seen) == 'pixels: a 1, b 2, c 3, ignored 2'
     assert seen.target is None
@@ -115,32 +115,32 @@ def test_masks_of_0_and_255_that_are_read_as_ids_are_refused_with_the_codec_that
 
 def test_a_score_of_one_class_is_not_silent(tmp_path, write):
     data = module(write('x', mixed()), val=write('val', mixed() * np.uint8(255)))
-    with pytest.warns(
-        MissingClassWarning, match="validation: no pixel of 'road' .*only about ground"
-    ):
+    with pytest.warns(DataWarning, match="validation: no pixel of 'road' .*only about ground"):
         fit(tmp_path, data)
 
 
 def test_a_class_that_never_occurs_is_named_with_the_counts_once(tmp_path, write):
     data = module(write('x', mixed(2), labels=THREE), val=write('val', mixed(3), labels=THREE))
-    with pytest.warns(MissingClassWarning) as caught:
+    with pytest.warns(DataWarning) as caught:
         fit(tmp_path, data, THREE, max_steps=-1, max_epochs=3)
-    (warning,) = [w for w in caught if issubclass(w.category, MissingClassWarning)]
+    (warning,) = [w for w in caught if issubclass(w.category, DataWarning)]
     assert "first 3 training batches: no pixel of 'c' (pixels: a " in str(warning.message)
     assert 'c 0, ignored 0' in str(warning.message)
 
 
 @pytest.mark.parametrize(
-    'pixels',
-    [
-        np.full((3, 32, 32), np.nan, np.float32),
-        np.full((3, 32, 32), 7, np.uint8),
-    ],
+    'pixels', [np.full((3, 32, 32), np.nan, np.float32), np.zeros((3, 32, 32), np.uint16)]
 )
-def test_images_without_content_stop_training(tmp_path, write, pixels):
+def test_images_without_data_stop_training(tmp_path, write, pixels):
     train = write('x', mixed(), pixels)
     train.ignore_nodata = False  # labels are there
-    with pytest.raises(ConfigError, match='training batches: every image is constant'):
+    with pytest.raises(ConfigError, match='first 3 training batches: every image is black'):
+        fit(tmp_path, module(train))
+
+
+def test_images_of_one_colour_are_warned_of(tmp_path, write):
+    train = write('x', mixed(), np.full((3, 32, 32), 7, np.uint8))
+    with pytest.warns(DataWarning, match='training batches: every image has one colour'):
         fit(tmp_path, module(train))
 
 
@@ -153,7 +153,7 @@ def test_a_target_without_data_stops_training(tmp_path, write, write_raster):
 
 def test_nothing_is_said_of_data_that_show_all_and_of_runs_too_short_to_tell(tmp_path, write):
     with warnings.catch_warnings():
-        warnings.simplefilter('error', MissingClassWarning)
+        warnings.simplefilter('error', DataWarning)
         fit(tmp_path, module(write('x', mixed()), val=write('val', mixed())))
         fit(tmp_path, module(write('y', np.zeros((32, 32), np.uint8))), max_steps=2)
 
@@ -169,7 +169,7 @@ def test_the_first_look_is_after_a_hundred_batches(tmp_path, write):
 
 
 def test_what_is_enough_to_tell_classes_is_for_the_caller_to_say():
-    seen = Seen(THREE, (5, 0, 0), 3, 1)
+    seen = Seen(THREE, (5, 0, 0), 3, lit=1, varied=1)
     check_seen(seen, 'here', enough=False)
     with pytest.raises(LabelError, match="here: no pixel of 'b', 'c' "):
         check_seen(seen, 'here', enough=True)

@@ -34,7 +34,8 @@ class Method(nn.Module, ABC):
 
     - Parameters with `requires_grad` *train*: they are in the optimiser and in checkpoints.
     - Submodules named in `kept` change without gradients, such as the teacher of a mean teacher:
-      they are in eval mode, outside the optimiser, and in checkpoints.
+      they are in eval mode, outside the optimiser, and in checkpoints; frozen parameters that
+      they share with the rest of the method are pretrained.
     - All other frozen parameters are *pretrained*: in eval mode, outside the optimiser and not in
       checkpoints, which hold a mark of them instead, checked when training resumes.
 
@@ -115,13 +116,19 @@ def roles(method: Method) -> dict[str, Role]:
                 f'trained by the optimiser: call {name}.requires_grad_(False)'
             )
     frozen = frozen_names(method)
+    parameters = dict(method.named_parameters(remove_duplicate=False))
+    state = method.state_dict()
+    kept = {key for key in state if any(key.startswith(f'{name}.') for name in method.kept)}
+    rests = {id(p) for key, p in parameters.items() if key in frozen - kept}
 
     def role(key: str) -> Role:
-        if any(key.startswith(f'{name}.') for name in method.kept):
+        if id(parameters.get(key)) in rests:
+            return 'pretrained'
+        if key in kept:
             return 'kept'
         return 'pretrained' if key in frozen else 'trains'
 
-    return {key: role(key) for key in method.state_dict()}
+    return {key: role(key) for key in state}
 
 
 def segmentation_losses(

@@ -5,7 +5,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from crossearth.errors import ConfigError
-from crossearth.trainers.batch_norms import CheckBatchNorms
+from crossearth.trainers.norms import CheckNorms
 
 
 class Pooled(pl.LightningModule):
@@ -30,7 +30,7 @@ def fit(model, batch_size):
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        callbacks=[CheckBatchNorms()],
+        callbacks=[CheckNorms()],
     ).fit(model, loader)
 
 

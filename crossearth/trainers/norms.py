@@ -1,4 +1,4 @@
-"""Batch norms that get a single value per channel: which one, and what to do."""
+"""Norms that get a single value to take statistics of: which one, and what to do."""
 
 from functools import partial
 from typing import Any
@@ -10,15 +10,15 @@ from torch.utils.hooks import RemovableHandle
 
 from crossearth.errors import ConfigError
 
-__all__ = ['CheckBatchNorms']
+__all__ = ['CheckNorms']
 
 
-class CheckBatchNorms(pl.Callback):
-    """Names the batch norm of a model that has nothing to take statistics of.
+class CheckNorms(pl.Callback):
+    """Names the norm of a model that has nothing to take statistics of.
 
-    In training mode a batch norm needs several values of each channel. One image whose map has
-    shrunk to 1×1 px has a single one: torch refuses it without a word on where. `TrainingTask` adds
-    this callback.
+    In training mode a batch norm needs several values of each channel, and a group norm of each
+    group. One image whose map has shrunk to 1×1 px may have a single one: torch refuses it without
+    a word on where. `TrainingTask` adds this callback.
 
     Raises:
         ConfigError: During training, if that happens.
@@ -33,7 +33,8 @@ class CheckBatchNorms(pl.Callback):
             module.register_forward_pre_hook(partial(_check_values, name))
             for name, module in pl_module.named_modules()
             # those that are synchronised take the statistics of all processes
-            if isinstance(module, _BatchNorm) and not isinstance(module, nn.SyncBatchNorm)
+            if isinstance(module, _BatchNorm | nn.GroupNorm)
+            and not isinstance(module, nn.SyncBatchNorm)
         ]
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002  # lightning's signature
@@ -54,12 +55,17 @@ class CheckBatchNorms(pl.Callback):
 
 def _check_values(name: str, module: nn.Module, given: tuple[Any, ...]) -> None:
     values = given[0]
-    if not module.training or not isinstance(values, Tensor) or values.ndim < 2:
+    if not isinstance(values, Tensor) or values.ndim < 2:
         return
-    if values.numel() == values.shape[1]:
+    if isinstance(module, nn.GroupNorm):
+        of_what, number = 'group', module.num_groups
+    elif module.training:
+        of_what, number = 'channel', values.shape[1]
+    else:
+        return  # takes the statistics that it has kept
+    if values.numel() == number:
         raise ConfigError(
-            f'{name}: {type(module).__name__} in training mode got one value per channel, of shape '
+            f'{name}: {type(module).__name__} got one value per {of_what}, of shape '
             f'{tuple(values.shape)}, and cannot take their variance: raise batch_size to 2 or '
-            'more, train on larger windows, or build the model with a norm that does not need a '
-            'batch (GroupNorm), or freeze it'
+            'more, train on larger windows, or build the model with another norm'
         )
