@@ -1,7 +1,6 @@
 """Training tasks."""
 
 from crossearth.trainers.averaging import AverageWeights
-from crossearth.trainers.norms import CheckNorms
 from crossearth.trainers.checkpoint import (
     SealCheckpoints,
     check_checkpoint,
@@ -12,6 +11,7 @@ from crossearth.trainers.checkpoint import (
 from crossearth.trainers.engine import TrainingTask
 from crossearth.trainers.label_counts import CheckLabels
 from crossearth.trainers.methods import CrossEarthTraining, Method, SelfTraining, SourceOnly
+from crossearth.trainers.norms import CheckNorms
 from crossearth.trainers.optimizer import check_schedule, parameter_groups, poly_factor
 from crossearth.trainers.paper_parts import earth_style, patch_mask
 from crossearth.trainers.pictures import LogPictures
@@ -24,8 +24,8 @@ from crossearth.trainers.styles import fourier_style
 
 __all__ = [
     'AverageWeights',
-    'CheckNorms',
     'CheckLabels',
+    'CheckNorms',
     'CrossEarthTraining',
     'LogPictures',
     'Method',

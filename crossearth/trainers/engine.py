@@ -20,10 +20,10 @@ from crossearth.labels import LabelSpace
 from crossearth.metrics import iou_per_class, mean_iou
 from crossearth.models import Segmenter
 from crossearth.models.freezing import rest_frozen
-from crossearth.trainers.norms import CheckNorms
 from crossearth.trainers.checkpoint import SealCheckpoints
 from crossearth.trainers.label_counts import CheckLabels
 from crossearth.trainers.methods.method import Method, Role, logits_of, roles
+from crossearth.trainers.norms import CheckNorms
 from crossearth.trainers.optimizer import check_schedule, parameter_groups, poly_factor
 from crossearth.trainers.random_state import (
     generators_of,

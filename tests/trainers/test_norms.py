@@ -37,10 +37,16 @@ def fit(model, batch_size):
 def test_a_batch_norm_with_one_value_per_channel_is_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     model = Pooled(nn.BatchNorm2d(3))
-    message = r'head\.pool\.1: BatchNorm2d in training mode got one value .*\(1, 3, 1, 1\).*raise'
+    message = r'head\.pool\.1: BatchNorm2d got one value per channel.*\(1, 3, 1, 1\).*raise'
     with pytest.raises(ConfigError, match=message):
         fit(model, 1)
     assert not any(module._forward_pre_hooks for module in model.modules())
+
+
+def test_a_group_norm_with_one_value_per_group_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r'head\.pool\.1: GroupNorm got one value per group'):
+        fit(Pooled(nn.GroupNorm(3, 3)), 1)
 
 
 def test_other_norms_and_batches_train_and_keep_no_hook(tmp_path, monkeypatch):
