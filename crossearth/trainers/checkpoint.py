@@ -161,7 +161,7 @@ class SealedFiles(CheckpointIO):
         self._whole: set[Path] = set()  # written by this process
 
     def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: _Path, storage_options: Any | None = None
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
     ) -> None:
         """Write a checkpoint beside its place, seal it, and put it there."""
         if not _is_local(path):
@@ -179,7 +179,7 @@ class SealedFiles(CheckpointIO):
             beside.unlink(missing_ok=True)
         self._whole.add(file)
 
-    def load_checkpoint(self, path: _Path, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    def load_checkpoint(self, path: str | Path, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Read a checkpoint that is whole.
 
         Raises:
@@ -192,7 +192,7 @@ class SealedFiles(CheckpointIO):
                 check_checkpoint(path)
         return self.inner.load_checkpoint(path, *args, **kwargs)
 
-    def remove_checkpoint(self, path: _Path) -> None:
+    def remove_checkpoint(self, path: str | Path) -> None:
         """Remove a checkpoint, and the one before it."""
         self.inner.remove_checkpoint(path)
         if _is_local(path):

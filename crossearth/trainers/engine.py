@@ -145,7 +145,8 @@ class TrainingTask(BaseTask):
 
     def configure_callbacks(self) -> list[Callback]:
         """What every run has: sealed checkpoints, and a look at what it learns from."""
-        there = {type(callback) for callback in self.trainer.callbacks}  # of an earlier run
+        callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]  # set by lightning
+        there = {type(callback) for callback in callbacks}  # of an earlier run
         kinds = (SealCheckpoints, CheckLabels, CheckNorms)
         return [kind() for kind in kinds if kind not in there]
 

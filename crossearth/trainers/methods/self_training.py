@@ -155,8 +155,9 @@ class SelfTraining(Method):
         for average, weight in pairs:
             if weight.requires_grad:
                 average.lerp_(weight, share.to(weight.dtype))
-        for average, value in zip(self.teacher.buffers(), self.model.buffers(), strict=True):
-            average.copy_(value)
+        buffers = zip(self.teacher.buffers(), self.model.buffers(), strict=True)
+        for copied, value in buffers:
+            copied.copy_(value)
 
     def _mix(
         self, image: Tensor, mask: Tensor, target: Tensor, ids: Tensor, weights: Tensor
