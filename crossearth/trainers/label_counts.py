@@ -22,6 +22,7 @@ __all__ = ['CheckLabels', 'Seen', 'check_seen', 'count_seen']
 
 _FIRST_LOOK = 100  # training batches
 _LAST_LOOK = 500
+_FEW = 20  # fewer may show one class by chance, such as those of a trial run
 
 
 def count_seen(batch: Mapping[str, Tensor], num_classes: int) -> Int64[Tensor, ' n']:
@@ -86,19 +87,21 @@ class Seen:
         return f'pixels: {", ".join(parts)}, ignored {self.ignored}'
 
 
-def check_seen(seen: Seen, where: str, *, enough: bool, scored: str = '') -> None:
+def check_seen(
+    seen: Seen, where: str, *, enough: bool, refuse: bool = False, scored: str = ''
+) -> None:
     """Refuse what nothing can be learnt or scored from, and warn of what is missing.
 
     Args:
         seen: The counts.
         where: What was counted, for messages.
         enough: Whether it shows what classes there are; if not, they are not looked at.
-        scored: What a score counts where classes are missing; empty for training, where labels of
-            one class alone are refused.
+        refuse: Whether labels of one class alone are an error rather than a warning.
+        scored: What a score counts where classes are missing, for messages.
 
     Raises:
         ConfigError: If all images are black, or no target pixel holds data.
-        LabelError: If all labels are ignored, or training saw one class of several.
+        LabelError: If all labels are ignored, or all others are of one class and that is refused.
     """
     if not seen.lit:
         raise ConfigError(
@@ -133,7 +136,7 @@ def check_seen(seen: Seen, where: str, *, enough: bool, scored: str = '') -> Non
         if seen.ignored
         else '; check masks and codec, or choose scenes and windows that show it'
     )
-    if len(seen.missing) == len(seen.of_class) - 1 and not scored:
+    if refuse and len(seen.missing) == len(seen.of_class) - 1:
         raise LabelError(f'{message}: one class alone teaches nothing{hint}')
     warnings.warn(f'{message}{scored}{hint}', DataWarning, stacklevel=2)
 
@@ -232,7 +235,8 @@ class CheckLabels(pl.Callback):
         self._done = last
         counts = _summed(trainer, self._counts)
         seen = Seen.of(counts, _labels_of(pl_module), target=self._target)
-        check_seen(seen, f'the first {self._batches} training batches', enough=last)
+        where = f'the first {self._batches} training batches'
+        check_seen(seen, where, enough=last, refuse=self._batches >= _FEW)
 
 
 def _labels_of(pl_module: pl.LightningModule) -> LabelSpace:

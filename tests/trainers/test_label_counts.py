@@ -104,13 +104,20 @@ def test_labels_that_are_all_ignored_in_validation_stop_it(tmp_path, write):
 def test_masks_of_0_and_255_that_are_read_as_ids_are_refused_with_the_codec_that_they_need(
     tmp_path, write
 ):
-    ids = mixed() * np.uint8(255)
+    data = ShiftDataModule(
+        write('x', mixed() * np.uint8(255)), size_px=16, windows_per_epoch=40, batch_size=2
+    )
     message = (
-        r"first 3 training batches: no pixel of 'road' \(pixels: ground \d+, road 0, ignored "
+        r"first 20 training batches: no pixel of 'road' \(pixels: ground \d+, road 0, ignored "
         r'\d+\): one class alone teaches nothing; .*IdCodec\(\{0: 0, 255: 1\}\)'
     )
     with pytest.raises(LabelError, match=message):
-        fit(tmp_path, module(write('x', ids)))
+        fit(tmp_path, data, max_steps=20)
+
+
+def test_one_class_in_a_trial_run_of_a_few_batches_is_a_warning(tmp_path, write):
+    with pytest.warns(DataWarning, match="first 3 training batches: no pixel of 'road' "):
+        fit(tmp_path, module(write('x', np.zeros((32, 32), np.uint8))))
 
 
 def test_a_score_of_one_class_is_not_silent(tmp_path, write):
@@ -170,6 +177,8 @@ def test_the_first_look_is_after_a_hundred_batches(tmp_path, write):
 
 def test_what_is_enough_to_tell_classes_is_for_the_caller_to_say():
     seen = Seen(THREE, (5, 0, 0), 3, lit=1, varied=1)
-    check_seen(seen, 'here', enough=False)
+    check_seen(seen, 'here', enough=False, refuse=True)
     with pytest.raises(LabelError, match="here: no pixel of 'b', 'c' "):
+        check_seen(seen, 'here', enough=True, refuse=True)
+    with pytest.warns(DataWarning, match="here: no pixel of 'b', 'c' "):
         check_seen(seen, 'here', enough=True)

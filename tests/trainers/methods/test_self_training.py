@@ -15,7 +15,7 @@ from crossearth.models import Segmenter
 from crossearth.models.backbones import TimmPyramid
 from crossearth.models.decoders import Mask2FormerDecoder
 from crossearth.models.decoders.mask_classification import MaskLosses
-from crossearth.trainers import SelfTraining, SourceOnly, TrainingTask
+from crossearth.trainers import SelfTraining, SourceOnly, TrainingTask, build_training
 from crossearth.trainers.methods import roles
 from crossearth.trainers.methods.mixing import pixels_of
 from crossearth.trainers.methods.self_training import pseudo_labels, weighted_losses
@@ -337,3 +337,51 @@ def test_it_resumes_bit_for_bit(tmp_path, shifted):
     )
     assert [name for name in expected if not torch.equal(expected[name], found[name])] == []
     assert int(found['method.steps']) == 20
+
+
+@pytest.mark.filterwarnings('ignore')  # lightning's notices about programs that build recipes
+@pytest.mark.parametrize('names', [(), ('near', 'far')])
+def test_a_recipe_names_method_and_target(tmp_path, shifted, names):
+    def folder(name):
+        place = str(tmp_path / name / 'images')
+        masks = {'masks': str(tmp_path / name / 'masks')} if name == 'source0' else {}
+        return {
+            'class_path': 'crossearth.datasets.FolderDataset',
+            'init_args': {'images': place, 'labels': labels, **masks},
+        }
+
+    labels = {'name': 'two', 'classes': ['dark', 'bright'], 'palette': [[0, 0, 0], [255, 255, 255]]}
+    target = {name: folder('target0') for name in names} or folder('target0')
+    hide = {
+        'class_path': 'crossearth.transforms.PatchMask',
+        'init_args': {'patch_size': 8, 'ratio': 0.5},
+    }
+    method = {
+        'class_path': 'crossearth.trainers.SelfTraining',
+        'init_args': {
+            'model': {
+                'class_path': 'crossearth.models.fpn_timm',
+                'init_args': {'name': 'resnet10t', 'num_classes': 2, 'width': 8, 'in_channels': 2},
+            },
+            'labels': labels,
+            'decay': 0.9,
+            'mask': hide,
+        },
+    }
+    built = build_training(
+        {
+            'model': {
+                'class_path': 'crossearth.trainers.TrainingTask',
+                'init_args': {'method': method},
+            },
+            'data': {
+                'class_path': 'crossearth.datasets.ShiftDataModule',
+                'init_args': {'train': folder('source0'), 'target': target, 'size_px': 32},
+            },
+            'trainer': {'accelerator': 'cpu', 'logger': False},
+        }
+    )
+    assert built.data.adaptation
+    assert built.data.target.domains == (names or ('',))
+    assert built.task.method.decay == 0.9
+    assert built.task.model is built.task.method.teacher
