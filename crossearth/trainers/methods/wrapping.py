@@ -1,0 +1,155 @@
+"""What methods share that add something to another method."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from crossearth.errors import ConfigError
+from crossearth.labels import LabelSpace
+from crossearth.models import Features
+from crossearth.trainers.methods.method import Batch, Method
+
+__all__ = ['Pass', 'Wrapping', 'backbone_of', 'domains_of', 'first_pass', 'recorded_passes']
+
+
+class Wrapping(Method):
+    """A method around another one, whose model, labels and saved parts are its own.
+
+    The model is registered once, below `method`, so that its weights have one name.
+
+    Args:
+        method: What the batch is learnt from otherwise.
+    """
+
+    def __init__(self, method: Method) -> None:
+        nn.Module.__init__(self)  # model and labels are those of the method inside
+        self.method = method
+
+    @property
+    def model(self) -> nn.Module:  # type: ignore[override]  # never assigned
+        """The model of the method inside."""
+        return self.method.model
+
+    @property
+    def labels(self) -> LabelSpace:  # type: ignore[override]  # never assigned
+        """The classes of the method inside."""
+        return self.method.labels
+
+    @property
+    def kept(self) -> tuple[str, ...]:  # type: ignore[override]  # depends on the method inside
+        """What the method inside keeps, by its name in this one."""
+        return tuple(f'method.{name}' for name in self.method.kept)
+
+    @property
+    def scored(self) -> nn.Module:
+        """What the method inside scores."""
+        return self.method.scored
+
+    def after_step(self) -> None:
+        """What the method inside does."""
+        self.method.after_step()
+
+
+class Pass(NamedTuple):
+    """One use of a backbone while learning.
+
+    Args:
+        image: What it was given: normalised and padded.
+        features: What it returned.
+    """
+
+    image: Float[Tensor, 'b c h w']
+    features: Features
+
+
+def backbone_of(model: nn.Module) -> nn.Module:
+    """The backbone of a segmentation model.
+
+    Raises:
+        ConfigError: If the model has no module of that name with four channels.
+    """
+    backbone = getattr(model, 'backbone', None)
+    if not isinstance(backbone, nn.Module) or not hasattr(backbone, 'channels'):
+        raise ConfigError(
+            f'{type(model).__name__} has no backbone that gives Features: expected a Segmenter, '
+            'such as one from a builder of crossearth.models'
+        )
+    return backbone
+
+
+@contextmanager
+def recorded_passes(model: nn.Module) -> Iterator[list[Pass]]:
+    """The passes through the backbone that are made, with gradients, inside a `with` block.
+
+    A term of the features thus needs no pass of its own.
+
+    Args:
+        model: With a `backbone`.
+
+    Raises:
+        ConfigError: If it has none.
+
+    Example:
+        >>> from crossearth.models import fpn_timm
+        >>> model = fpn_timm('resnet18', num_classes=2, width=8)
+        >>> with recorded_passes(model) as passes:
+        ...     logits = model(torch.rand(2, 3, 32, 32))
+        >>> [tuple(part.features.maps[-1].shape) for part in passes]
+        [(2, 512, 1, 1)]
+    """
+    passes: list[Pass] = []
+
+    def record(_: nn.Module, given: tuple[Any, ...], returned: Any) -> None:
+        if torch.is_grad_enabled():  # a teacher's pass teaches nothing
+            passes.append(Pass(given[0], returned))
+
+    handle = backbone_of(model).register_forward_hook(record)
+    try:
+        yield passes
+    finally:
+        handle.remove()
+
+
+def first_pass(passes: list[Pass], num_images: int) -> Pass:
+    """The first pass, checked to be over the images of the batch.
+
+    Raises:
+        ConfigError: If there was none, or over another number of images.
+    """
+    if not passes:
+        raise ConfigError(
+            'the method inside made no pass through model.backbone whose features could be used: '
+            "the paper's training with a mask calls a faster way through both of its flows; "
+            'leave the mask out'
+        )
+    if len(passes[0].image) != num_images:
+        raise ConfigError(
+            f'the method inside showed the backbone {len(passes[0].image)} images first, the batch '
+            f'has {num_images}: wrap a method that shows it the whole batch; GroupDRO belongs '
+            'outside of all others'
+        )
+    return passes[0]
+
+
+def domains_of(batch: Batch, num_domains: int) -> Int64[Tensor, ' b']:
+    """The domain of each image.
+
+    Raises:
+        ConfigError: If the batch does not have it, or it is none of so many.
+    """
+    if 'domain' not in batch:
+        raise ConfigError(
+            f"the batch has {sorted(batch)}, but no 'domain': expected the number of each image's "
+            'domain, as merge_domains and ShiftDataModule give it'
+        )
+    domain = batch['domain']
+    if domain.numel() and not 0 <= int(domain.min()) <= int(domain.max()) < num_domains:
+        raise ConfigError(
+            f'the batch has images of domain {int(domain.max())}, expected 0 to '
+            f'{num_domains - 1}: set num_domains to the number of domains in the training data'
+        )
+    return domain
