@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from crossearth.datasets.rare_classes import RareClassSampler
 from crossearth.datasets.samplers import GridWindowSampler, RandomWindowSampler
 from crossearth.datasets.scene_dataset import SceneDataset
 from crossearth.datasets.window_loader import WindowLoader
@@ -52,6 +53,8 @@ class ShiftDataModule(pl.LightningDataModule):
         pad: Whether scenes smaller than a window are padded, with label 255.
         num_workers: Reading processes a loader.
         seed: Seed of the training windows.
+        rare_class_temperature: Draw training windows by class, rare ones more often, with this
+            temperature (0.01 in DAFormer), see `RareClassSampler`; None draws every place alike.
 
     Raises:
         LabelError: If a dataset has other classes than the source, or no masks.
@@ -78,6 +81,7 @@ class ShiftDataModule(pl.LightningDataModule):
         pad: bool = False,
         num_workers: int = 0,
         seed: int = 0,
+        rare_class_temperature: float | None = None,
     ) -> None:
         super().__init__()
         self.train = train
@@ -92,7 +96,9 @@ class ShiftDataModule(pl.LightningDataModule):
         self.pad = pad
         self.num_workers = num_workers
         self.seed = seed
+        self.rare_class_temperature = rare_class_temperature
         self._windows: WindowLoader | None = None
+        self._rare_classes: RareClassSampler | None = None
         self._resumed = 0  # batches before the checkpoint that is resumed from
         self.tests = _test_domains(val if source_test is None else source_test, unseen or {})
         validation = {} if val is None else {'val': val}
@@ -158,16 +164,7 @@ class ShiftDataModule(pl.LightningDataModule):
                 f'processes, no batch of {self.batch_size}: raise windows_per_epoch or lower '
                 'batch_size'
             )
-        sampler = RandomWindowSampler(
-            self.train,
-            self.size_px,
-            length=self.windows_per_epoch // num_shards * num_shards,
-            seed=self.seed,
-            border=self.border,
-            pad=self.pad,
-            shard=shard,
-            num_shards=num_shards,
-        )
+        sampler = self._sampler(shard, num_shards)
         ongoing = self._windows if self.trainer is not None and self.trainer.training else None
         self._windows = WindowLoader(
             self.train,
@@ -177,6 +174,33 @@ class ShiftDataModule(pl.LightningDataModule):
             batches=self._resumed if ongoing is None else ongoing.batches,
         )
         return self._windows
+
+    def _sampler(self, shard: int, num_shards: int) -> RandomWindowSampler:
+        length = self.windows_per_epoch // num_shards * num_shards
+        if self.rare_class_temperature is None:
+            return RandomWindowSampler(
+                self.train,
+                self.size_px,
+                length=length,
+                seed=self.seed,
+                border=self.border,
+                pad=self.pad,
+                shard=shard,
+                num_shards=num_shards,
+            )
+        if self._rare_classes is None:  # it reads all masks
+            self._rare_classes = RareClassSampler(
+                self.train,
+                self.size_px,
+                length=length,
+                temperature=self.rare_class_temperature,
+                seed=self.seed,
+                border=self.border,
+                pad=self.pad,
+                shard=shard,
+                num_shards=num_shards,
+            )
+        return self._rare_classes
 
     def val_dataloader(self) -> list[DataLoader[Sample]]:
         """Every window of the validation scenes; no loader without them."""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from crossearth.errors import CheckpointError, ConfigError
 
-__all__ = ['AverageWeights']
+__all__ = ['AverageWeights', 'trainable']
 
 
 class AverageWeights(pl.Callback):
@@ -51,7 +51,7 @@ class AverageWeights(pl.Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002  # lightning's signature
         """Begin with the weights as they are, unless a checkpoint was loaded."""
-        weights = _trainable(pl_module)
+        weights = trainable(pl_module)
         if any(type(weight.data) is not Tensor for weight in weights.values()):
             raise ConfigError('AverageWeights cannot average sharded weights: leave it out')
         if not self._other:
@@ -74,7 +74,7 @@ class AverageWeights(pl.Callback):
         self._last_step = trainer.global_step
         share = 1 - self.decay if trainer.global_step > self.start_step else 1.0
         with torch.no_grad():
-            for name, weight in _trainable(pl_module).items():
+            for name, weight in trainable(pl_module).items():
                 self._other[name].lerp_(weight.detach().float(), share)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002  # lightning's signature
@@ -123,7 +123,7 @@ class AverageWeights(pl.Callback):
         """Put the average into the state, and the weights beside it."""
         if not self._other:
             return
-        weights = {name: weight.detach() for name, weight in _trainable(pl_module).items()}
+        weights = {name: weight.detach() for name, weight in trainable(pl_module).items()}
         average, online = (weights, self._other) if self._averaged else (self._other, weights)
         checkpoint['state_dict'] = {**checkpoint['state_dict'], **average}
         checkpoint['online_weights'] = online
@@ -135,7 +135,7 @@ class AverageWeights(pl.Callback):
         online = checkpoint.get('online_weights')
         if trainer.state.fn != 'fit' or online is None:
             return
-        weights = _trainable(pl_module)
+        weights = trainable(pl_module)
         if {name: value.shape for name, value in online.items()} != {
             name: value.shape for name, value in weights.items()
         }:
@@ -152,12 +152,13 @@ class AverageWeights(pl.Callback):
     def _swap(self, pl_module: pl.LightningModule) -> None:
         """Exchange the weights of the model and those kept here."""
         with torch.no_grad():
-            for name, weight in _trainable(pl_module).items():
+            for name, weight in trainable(pl_module).items():
                 here = self._other[name]
                 self._other[name] = weight.detach().float().clone()
                 weight.copy_(here)
         self._averaged = not self._averaged
 
 
-def _trainable(module: pl.LightningModule) -> dict[str, torch.nn.Parameter]:
+def trainable(module: pl.LightningModule) -> dict[str, torch.nn.Parameter]:
+    """The weights that the optimiser changes, by name."""
     return {name: p for name, p in module.named_parameters() if p.requires_grad}
