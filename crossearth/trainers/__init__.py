@@ -2,7 +2,16 @@
 
 from crossearth.trainers.averaging import AverageWeights
 from crossearth.trainers.checkpoint import check_checkpoint
-from crossearth.trainers.domain_generalization import DomainGeneralizationTask
+from crossearth.trainers.engine import TrainingTask
+from crossearth.trainers.methods import (
+    Attached,
+    CrossEarthTraining,
+    DomainAdversarial,
+    FeatureDistance,
+    GroupDRO,
+    Method,
+    SourceOnly,
+)
 from crossearth.trainers.optimizer import check_schedule, parameter_groups, poly_factor
 from crossearth.trainers.paper_parts import earth_style, patch_mask
 from crossearth.trainers.pictures import LogPictures
@@ -12,13 +21,22 @@ from crossearth.trainers.restoration import restoration_losses
 from crossearth.trainers.saving import SaveModel
 from crossearth.trainers.sharding import shard_frozen
 from crossearth.trainers.styles import fourier_style
+from crossearth.trainers.swad import SWAD
 
 __all__ = [
+    'SWAD',
+    'Attached',
     'AverageWeights',
-    'DomainGeneralizationTask',
+    'CrossEarthTraining',
+    'DomainAdversarial',
+    'FeatureDistance',
+    'GroupDRO',
     'LogPictures',
+    'Method',
     'SaveModel',
+    'SourceOnly',
     'Training',
+    'TrainingTask',
     'build_training',
     'check_checkpoint',
     'check_schedule',

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from crossearth.errors import CheckpointError, ConfigError
 
-__all__ = ['AverageWeights', 'trainable']
+__all__ = ['AverageWeights', 'averaged_weights', 'trainable']
 
 
 class AverageWeights(pl.Callback):
@@ -29,7 +29,8 @@ class AverageWeights(pl.Callback):
 
     Raises:
         ConfigError: If a number is out of range, or, at the start of training, if weights are
-            sharded over processes.
+            sharded over processes, or if the method scores a model that the optimiser does not
+            train.
         CheckpointError: If a checkpoint averages other weights.
 
     Source:
@@ -51,9 +52,7 @@ class AverageWeights(pl.Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002  # lightning's signature
         """Begin with the weights as they are, unless a checkpoint was loaded."""
-        weights = trainable(pl_module)
-        if any(type(weight.data) is not Tensor for weight in weights.values()):
-            raise ConfigError('AverageWeights cannot average sharded weights: leave it out')
+        weights = averaged_weights(pl_module, 'AverageWeights')
         if not self._other:
             self._other = {
                 name: weight.detach().float().clone() for name, weight in weights.items()
@@ -157,6 +156,28 @@ class AverageWeights(pl.Callback):
                 self._other[name] = weight.detach().float().clone()
                 weight.copy_(here)
         self._averaged = not self._averaged
+
+
+def averaged_weights(module: pl.LightningModule, callback: str) -> dict[str, torch.nn.Parameter]:
+    """The weights that the optimiser changes, by name, checked to be worth an average.
+
+    Raises:
+        ConfigError: If they are sharded over processes, or the method scores a model that the
+            optimiser does not train.
+    """
+    weights = trainable(module)
+    if any(type(weight.data) is not Tensor for weight in weights.values()):
+        raise ConfigError(f'{callback} cannot average sharded weights: leave it out')
+    scored = getattr(module, 'model', None)
+    if isinstance(scored, torch.nn.Module) and not any(
+        weight.requires_grad for weight in scored.parameters()
+    ):
+        raise ConfigError(
+            f'{callback} averages what the optimiser trains, but the model that is tested and '
+            f'saved is another one, such as a teacher: leave {callback} out, or let the method '
+            'score the model that trains'
+        )
+    return weights
 
 
 def trainable(module: pl.LightningModule) -> dict[str, torch.nn.Parameter]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from crossearth.errors import CheckpointError, ConfigError
-from crossearth.trainers.averaging import AverageWeights, trainable
+from crossearth.trainers.averaging import AverageWeights, averaged_weights, trainable
 
 __all__ = ['SWAD', 'LossValley', 'Segment']
 
@@ -91,14 +91,20 @@ class LossValley:
                 del self._open[0]
                 return
             self.started, self.threshold = True, self.ratio * sum(losses) / len(losses)
-        while len(self._open) > self.tolerance:
-            self._settled = _joined(self._settled, self._open.pop(0))
+            self._settle()
+            return
+        self._settle()
         # with fewer than that open, the beginning is among them, which is below the threshold
         self.ended = self._settled is not None and all(
             candidate.loss > self.threshold for candidate in self._open
         )
         if self.ended:
             self._open.clear()
+
+    def _settle(self) -> None:
+        """Leave open just what may still be left out at the end."""
+        while len(self._open) > self.tolerance:
+            self._settled = _joined(self._settled, self._open.pop(0))
 
     def average(self) -> dict[str, Tensor] | None:
         """The mean over all steps of the window as far as it is known; None before it begins."""
@@ -148,6 +154,9 @@ class SWAD(pl.Callback):
     Validate often, some hundred times in a training: `val_check_interval` of the trainer. Memory
     holds `max(patience, tolerance) + 2` copies of what trains, and checkpoints do. Buffers, such
     as statistics of batch norms, are not averaged: freeze batch norms, as the paper does.
+    Training resumes exactly from checkpoints that are written after a validation or between two. A
+    checkpoint of the very step that a validation follows does not hold that validation, which is
+    not repeated: its steps then count for the next one.
 
     Args:
         patience: N_s, validations without improvement before the window begins.
@@ -158,7 +167,8 @@ class SWAD(pl.Callback):
 
     Raises:
         ConfigError: If a number is out of range; at the start of training, if `AverageWeights` is
-            at work too or weights are sharded; after a validation, if it logged no such value.
+            at work too, weights are sharded, or the model that is scored does not train; after a
+            validation, if it logged no such value.
         CheckpointError: If a checkpoint averages other weights.
 
     Source:
@@ -190,9 +200,7 @@ class SWAD(pl.Callback):
         """Refuse what cannot be averaged, and begin or continue."""
         if any(isinstance(other, AverageWeights) for other in trainer.callbacks):  # type: ignore[attr-defined]  # set by lightning
             raise ConfigError('SWAD and AverageWeights both average the weights: leave one out')
-        weights = trainable(pl_module)
-        if any(type(weight.data) is not Tensor for weight in weights.values()):
-            raise ConfigError('SWAD cannot average sharded weights: leave it out')
+        weights = averaged_weights(pl_module, 'SWAD')
         shapes = {name: weight.shape for name, weight in weights.items()}
         kept = [self._mean, *(fields[0] for fields in self.valley.state_dict()['segments'])]
         for means in filter(None, kept):
@@ -253,8 +261,8 @@ class SWAD(pl.Callback):
         average = self.valley.average()
         if average is None:
             warnings.warn(
-                f'SWAD found no window: {self.monitor} got better until the end, so the model keeps '
-                'its last weights; train for longer, or validate more often',
+                f'SWAD found no window: {self.monitor} got better until the end, so the model '
+                'keeps its last weights; train for longer, or validate more often',
                 stacklevel=2,
             )
             return

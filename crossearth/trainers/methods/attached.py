@@ -30,13 +30,9 @@ class Attached(Wrapping):
         >>> import torch
         >>> from crossearth.labels import ROAD
         >>> from crossearth.models import MixStyle, fpn_timm
-        >>> from crossearth.trainers.methods import segmentation_losses
-        >>> class Plain(Method):
-        ...     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        ...         return segmentation_losses(
-        ...             self.model, batch['image'], batch['mask'], self.labels)
-        >>> plain = Plain(fpn_timm('resnet18', num_classes=2, width=8), ROAD)
-        >>> mixed = Attached(plain, 'backbone.model.layer1', MixStyle(p=1.0))
+        >>> from crossearth.trainers.methods import SourceOnly
+        >>> source = SourceOnly(fpn_timm('resnet18', num_classes=2, width=8), ROAD)
+        >>> mixed = Attached(source, 'backbone.model.layer1', MixStyle(p=1.0))
         >>> batch = {'image': torch.rand(2, 3, 32, 32), 'mask': torch.zeros(2, 32, 32).long()}
         >>> list(mixed.losses(batch))
         ['loss_ce', 'loss_dice']

@@ -123,8 +123,8 @@ def first_pass(passes: list[Pass], num_images: int) -> Pass:
     if not passes:
         raise ConfigError(
             'the method inside made no pass through model.backbone whose features could be used: '
-            "the paper's training with a mask calls a faster way through both of its flows; "
-            'leave the mask out'
+            'CrossEarthTraining takes both of its flows through a ReinViT another way; wrap '
+            'SourceOnly, or a method that calls the model'
         )
     if len(passes[0].image) != num_images:
         raise ConfigError(

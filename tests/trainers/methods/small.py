@@ -1,4 +1,4 @@
-"""A segmentation model of a few hundred weights, and a method that adds nothing."""
+"""A segmentation model of a few hundred weights, trained by the source alone."""
 
 import torch
 import torch.nn.functional as F
@@ -7,7 +7,7 @@ from torch import nn
 from crossearth.labels import LabelSpace
 from crossearth.models import Features, Segmenter
 from crossearth.models.decoders import FPNDecoder
-from crossearth.trainers.methods import Method, segmentation_losses
+from crossearth.trainers import SourceOnly
 
 THREE = LabelSpace('three', ('ground', 'house', 'tree'), ((0, 0, 0), (255, 0, 0), (0, 255, 0)))
 
@@ -25,17 +25,12 @@ class SmallBackbone(nn.Module):
         return Features((c4, c8, c16, c32))
 
 
-class Plain(Method):
-    def losses(self, batch):
-        return segmentation_losses(self.model, batch['image'], batch['mask'], self.labels)
-
-
-def plain(seed: int = 0) -> Plain:
+def plain(seed: int = 0) -> SourceOnly:
     torch.manual_seed(seed)
     backbone = SmallBackbone()
     decoder = FPNDecoder(backbone.channels, 3, width=4)
     model = Segmenter(backbone, decoder, mean=(0.5,) * 3, std=(0.25,) * 3)
-    return Plain(model, THREE)
+    return SourceOnly(model, THREE)
 
 
 def make_batch(images: int = 4, side: int = 64, *, domains: int = 2) -> dict[str, torch.Tensor]:
