@@ -10,6 +10,7 @@ from crossearth.trainers.methods import (
     FeatureDistance,
     GroupDRO,
     Method,
+    SelectiveWhitening,
     SourceOnly,
 )
 from crossearth.trainers.optimizer import check_schedule, parameter_groups, poly_factor
@@ -34,6 +35,7 @@ __all__ = [
     'LogPictures',
     'Method',
     'SaveModel',
+    'SelectiveWhitening',
     'SourceOnly',
     'Training',
     'TrainingTask',

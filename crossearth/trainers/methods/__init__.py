@@ -6,6 +6,7 @@ from crossearth.trainers.methods.domain_adversarial import DomainAdversarial
 from crossearth.trainers.methods.feature_distance import FeatureDistance
 from crossearth.trainers.methods.group_dro import GroupDRO
 from crossearth.trainers.methods.method import Batch, Method, Role, roles, segmentation_losses
+from crossearth.trainers.methods.selective_whitening import SelectiveWhitening
 from crossearth.trainers.methods.source_only import SourceOnly
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     'GroupDRO',
     'Method',
     'Role',
+    'SelectiveWhitening',
     'SourceOnly',
     'roles',
     'segmentation_losses',
