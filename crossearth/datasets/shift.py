@@ -54,7 +54,8 @@ class ShiftDataModule(pl.LightningDataModule):
         num_workers: Reading processes a loader.
         seed: Seed of the training windows.
         rare_class_temperature: Draw training windows by class, rare ones more often, with this
-            temperature (0.01 in DAFormer), see `RareClassSampler`; None draws every place alike.
+            temperature (0.01 in DAFormer), see `RareClassSampler`, for which all masks are read
+            when training begins; None draws every place alike.
 
     Raises:
         LabelError: If a dataset has other classes than the source, or no masks.
@@ -98,7 +99,6 @@ class ShiftDataModule(pl.LightningDataModule):
         self.seed = seed
         self.rare_class_temperature = rare_class_temperature
         self._windows: WindowLoader | None = None
-        self._rare_classes: RareClassSampler | None = None
         self._resumed = 0  # batches before the checkpoint that is resumed from
         self.tests = _test_domains(val if source_test is None else source_test, unseen or {})
         validation = {} if val is None else {'val': val}
@@ -193,19 +193,17 @@ class ShiftDataModule(pl.LightningDataModule):
                 shard=shard,
                 num_shards=num_shards,
             )
-        if self._rare_classes is None:  # it reads all masks
-            self._rare_classes = RareClassSampler(
-                self.train,
-                self.size_px,
-                length=length,
-                temperature=self.rare_class_temperature,
-                seed=self.seed,
-                border=self.border,
-                pad=self.pad,
-                shard=shard,
-                num_shards=num_shards,
-            )
-        return self._rare_classes
+        return RareClassSampler(
+            self.train,
+            self.size_px,
+            length=length,
+            temperature=self.rare_class_temperature,
+            seed=self.seed,
+            border=self.border,
+            pad=self.pad,
+            shard=shard,
+            num_shards=num_shards,
+        )
 
     def val_dataloader(self) -> list[DataLoader[Sample]]:
         """Every window of the validation scenes; no loader without them."""

@@ -242,12 +242,14 @@ class SWAD(pl.Callback):
         """
         if trainer.sanity_checking or trainer.state.fn != 'fit' or not self._steps:
             return
-        if self.monitor not in trainer.callback_metrics:
+        logged = trainer.callback_metrics.get(self.monitor)
+        # scores are logged by the first process alone, and all have to choose the same window
+        value = trainer.strategy.broadcast(None if logged is None else float(logged))
+        if value is None:
             raise ConfigError(
                 f'SWAD looks at {self.monitor!r}, but validation logged '
                 f'{sorted(trainer.callback_metrics)}: give the data module val=, or choose monitor'
             )
-        value = float(trainer.callback_metrics[self.monitor])
         loss = value if self.mode == 'min' else 1 - value
         if math.isfinite(loss):  # else there was nothing to score
             self.valley.add(Segment(self._mean, self._steps, self._last_step, loss))
