@@ -11,16 +11,14 @@ from torch import Tensor, nn
 from crossearth.errors import ConfigError
 from crossearth.trainers.methods.method import Batch, Method
 from crossearth.trainers.methods.wrapping import (
+    SeenDomains,
     Wrapping,
     backbone_of,
-    domains_of,
     first_pass,
     recorded_passes,
 )
 
 __all__ = ['DomainAdversarial', 'reversal_strength', 'reverse_gradient']
-
-_PATIENCE = 100  # batches in which at least two domains have to occur
 
 
 class DomainAdversarial(Wrapping):
@@ -53,7 +51,6 @@ class DomainAdversarial(Wrapping):
     """
 
     step: Tensor
-    seen: Tensor
 
     def __init__(
         self,
@@ -80,23 +77,15 @@ class DomainAdversarial(Wrapping):
         self.classifier = nn.Sequential(
             nn.Conv2d(channels[-1], width, 1), nn.ReLU(), nn.Conv2d(width, num_domains, 1)
         )
-        self.num_domains = num_domains
+        self.seen = SeenDomains(num_domains, 'DomainAdversarial')
         self.total_steps = total_steps
         self.weight = weight
         self.gamma = gamma
         self.register_buffer('step', torch.zeros((), dtype=torch.int64))
-        self.register_buffer('seen', torch.zeros(num_domains, dtype=torch.int64))
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """The terms of the method inside, and `loss_domain`."""
-        domain = domains_of(batch, self.num_domains)
-        self.seen += domain.bincount(minlength=self.num_domains)
-        if self.step >= _PATIENCE and (self.seen > 0).sum() < 2:
-            raise ConfigError(
-                f'{int(self.seen.sum())} images of {_PATIENCE} steps are all of domain '
-                f'{int(self.seen.argmax())}: DomainAdversarial needs several source domains, see '
-                'crossearth.datasets.merge_domains'
-            )
+        domain: Tensor = self.seen(batch)
         with recorded_passes(self.model) as passes:
             terms = self.method.losses(batch)
         coarse = first_pass(passes, len(domain)).features.maps[-1]

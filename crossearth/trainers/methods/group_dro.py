@@ -6,7 +6,7 @@ from torch import Tensor, distributed
 
 from crossearth.errors import ConfigError
 from crossearth.trainers.methods.method import Batch, Method
-from crossearth.trainers.methods.wrapping import Wrapping, domains_of
+from crossearth.trainers.methods.wrapping import SeenDomains, Wrapping
 
 __all__ = ['GroupDRO', 'raised_weights']
 
@@ -30,8 +30,8 @@ class GroupDRO(Wrapping):
 
     Raises:
         ConfigError: If an argument is out of range; when called, if the batch has no `domain` or
-            has unlabelled target images, or in distributed training, where the domains of a batch
-            differ between the processes.
+            has unlabelled target images, if 100 batches showed one of several domains, or in
+            distributed training, where the domains of a batch differ between the processes.
 
     Source:
         Sagawa et al., Distributionally Robust Neural Networks for Group Shifts, ICLR 2020, arXiv
@@ -47,7 +47,7 @@ class GroupDRO(Wrapping):
                 f'num_domains={num_domains}, step_size={step_size}: expected at least 1 domain, '
                 'and a step from 0 up'
             )
-        self.num_domains = num_domains
+        self.seen = SeenDomains(num_domains, 'GroupDRO')
         self.step_size = step_size
         self.register_buffer('q', torch.full((num_domains,), 1 / num_domains, dtype=torch.float64))
 
@@ -60,7 +60,7 @@ class GroupDRO(Wrapping):
                 'GroupDRO weighs labelled domains, but the batch has target images: leave the '
                 'target out'
             )
-        domain = domains_of(batch, self.num_domains)
+        domain: Tensor = self.seen(batch)
         groups: dict[int, dict[str, Tensor]] = {}
         for group in sorted(set(domain.tolist())):
             rows = (domain == group).nonzero().flatten()

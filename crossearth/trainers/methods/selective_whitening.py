@@ -34,7 +34,7 @@ class SelectiveWhitening(Wrapping):
       between images and their copies under `transform` is averaged;
     - the entries are then put into `clusters` groups by their variance (k-means), of which the
       `kept` lowest are left alone: the others are the mask M, above the diagonal;
-    - from there on the term is `weight`·Σ_ij M_ij·|Σ_ij| / Σ_ij M_ij, averaged over the images.
+    - from there on the term is `weight`·Σ_ij M_ij·abs(Σ_ij) / Σ_ij M_ij, averaged over the images.
 
     It is named `loss_whitening`; a weight of 0 trains as without it. Measuring takes two more
     passes of the encoder, without gradients and in eval mode. Variances and mask are saved in

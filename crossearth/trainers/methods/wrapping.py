@@ -13,7 +13,9 @@ from crossearth.labels import LabelSpace
 from crossearth.models import Features
 from crossearth.trainers.methods.method import Batch, Method
 
-__all__ = ['Pass', 'Wrapping', 'backbone_of', 'domains_of', 'first_pass', 'recorded_passes']
+__all__ = ['Pass', 'SeenDomains', 'Wrapping', 'backbone_of', 'first_pass', 'recorded_passes']
+
+_PATIENCE = 100  # batches in which a second domain has to occur
 
 
 class Wrapping(Method):
@@ -135,21 +137,50 @@ def first_pass(passes: list[Pass], num_images: int) -> Pass:
     return passes[0]
 
 
-def domains_of(batch: Batch, num_domains: int) -> Int64[Tensor, ' b']:
-    """The domain of each image.
+class SeenDomains(nn.Module):
+    """The domain of each image, checked, and counted in buffers that checkpoints hold.
 
-    Raises:
-        ConfigError: If the batch does not have it, or it is none of so many.
+    Args:
+        num_domains: Domains in the training data.
+        user: Who needs several of them, for the message.
     """
-    if 'domain' not in batch:
-        raise ConfigError(
-            f"the batch has {sorted(batch)}, but no 'domain': expected the number of each image's "
-            'domain, as merge_domains and ShiftDataModule give it'
-        )
-    domain = batch['domain']
-    if domain.numel() and not 0 <= int(domain.min()) <= int(domain.max()) < num_domains:
-        raise ConfigError(
-            f'the batch has images of domain {int(domain.max())}, expected 0 to '
-            f'{num_domains - 1}: set num_domains to the number of domains in the training data'
-        )
-    return domain
+
+    images: Tensor
+    batches: Tensor
+
+    def __init__(self, num_domains: int, user: str) -> None:
+        super().__init__()
+        self.num_domains = num_domains
+        self.user = user
+        self.register_buffer('images', torch.zeros(num_domains, dtype=torch.int64))
+        self.register_buffer('batches', torch.zeros((), dtype=torch.int64))
+
+    def forward(self, batch: Batch) -> Int64[Tensor, ' b']:
+        """The domain of each image of a batch.
+
+        Raises:
+            ConfigError: If the batch does not have it, it is not one of the domains, or so many
+                batches were all of one domain that there are hardly any others.
+        """
+        if 'domain' not in batch:
+            raise ConfigError(
+                f"the batch has {sorted(batch)}, but no 'domain': expected the number of each "
+                "image's domain, as merge_domains and ShiftDataModule give it"
+            )
+        domain = batch['domain']
+        if domain.numel() and not 0 <= int(domain.min()) <= int(domain.max()) < self.num_domains:
+            raise ConfigError(
+                f'the batch has images of domain {int(domain.max())}, expected 0 to '
+                f'{self.num_domains - 1}: set num_domains to the number of domains in the training '
+                'data'
+            )
+        if self.training:
+            self.images += domain.bincount(minlength=self.num_domains)
+            self.batches += 1
+        if self.num_domains > 1 and self.batches > _PATIENCE and (self.images > 0).sum() < 2:
+            raise ConfigError(
+                f'{int(self.images.sum())} images in {int(self.batches)} batches are all of domain '
+                f'{int(self.images.argmax())}: {self.user} needs several source domains, see '
+                'crossearth.datasets.merge_domains'
+            )
+        return domain

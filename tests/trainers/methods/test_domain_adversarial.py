@@ -95,8 +95,10 @@ def test_the_step_and_the_domains_seen_are_saved():
     method.after_step()
     state = method.state_dict()
     assert int(state['step']) == 1
-    assert state['seen'].tolist() == [2, 1]
-    assert {roles(method)[name] for name in ('step', 'seen', 'classifier.0.weight')} == {'trains'}
+    assert state['seen.images'].tolist() == [2, 1]
+    assert {roles(method)[name] for name in ('step', 'seen.images', 'classifier.0.weight')} == {
+        'trains'
+    }
 
 
 def test_a_single_domain_is_refused():
@@ -106,8 +108,7 @@ def test_a_single_domain_is_refused():
     batch = make_batch(1, 32, domains=1)
     for _ in range(100):
         method.losses(batch)
-        method.after_step()
-    with pytest.raises(ConfigError, match='101 images of 100 steps are all of domain 0'):
+    with pytest.raises(ConfigError, match='all of domain 0: DomainAdversarial needs several'):
         method.losses(batch)
     with pytest.raises(ConfigError, match='total_steps=0'):
         DomainAdversarial(plain(), num_domains=2, total_steps=0)

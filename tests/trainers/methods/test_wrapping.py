@@ -6,7 +6,7 @@ from torch import nn
 
 from crossearth.errors import ConfigError
 from crossearth.trainers.methods import Method, roles
-from crossearth.trainers.methods.wrapping import Wrapping, domains_of, first_pass, recorded_passes
+from crossearth.trainers.methods.wrapping import SeenDomains, Wrapping, first_pass, recorded_passes
 from tests.trainers.methods.small import make_batch, plain
 
 
@@ -83,6 +83,21 @@ def test_models_without_a_backbone_and_batches_without_domains_are_refused():
     with pytest.raises(ConfigError, match='Conv2d has no backbone'):
         method.losses(make_batch())
     with pytest.raises(ConfigError, match=r"has \['image'\], but no 'domain'"):
-        domains_of({'image': torch.zeros(1)}, 2)
+        SeenDomains(2, 'DRO')({'image': torch.zeros(1)})
     with pytest.raises(ConfigError, match='domain 2, expected 0 to 1'):
-        domains_of({'domain': torch.tensor([0, 2])}, 2)
+        SeenDomains(2, 'DRO')({'domain': torch.tensor([0, 2])})
+
+
+def test_a_source_of_one_domain_is_noticed_and_one_of_two_is_not():
+    seen, single = SeenDomains(2, 'DRO'), SeenDomains(1, 'DRO')
+    for _ in range(100):
+        assert seen({'domain': torch.tensor([1, 1])}).tolist() == [1, 1]
+        single({'domain': torch.tensor([0])})
+    with pytest.raises(ConfigError, match='202 images in 101 batches are all of domain 1: DRO'):
+        seen({'domain': torch.tensor([1, 1])})
+    again = SeenDomains(2, 'DRO')
+    again.load_state_dict(seen.state_dict())
+    assert again({'domain': torch.tensor([0])}).tolist() == [0]
+    again.eval()({'domain': torch.tensor([0])})
+    assert again.images.tolist() == [1, 202]
+    single({'domain': torch.tensor([0])})
