@@ -1,8 +1,8 @@
 """How accurate a map is, estimated without labels from what the model says of itself.
 
-An `AccuracyMeter` takes the averaged scores of a map strip by strip, as they are finished, and keeps
-a few sums for each of about a thousand blocks of the scene. From these come three estimates of the
-accuracy and of the IoU of each class, with intervals over the blocks.
+An `AccuracyMeter` takes the averaged scores of a map strip by strip, as they are finished, and
+keeps a few sums for each of about a thousand blocks of the scene. From these come three estimates
+of the accuracy and of the IoU of each class, with intervals over the blocks.
 """
 
 import math
@@ -175,9 +175,9 @@ class AccuracyMeter:
             values, spread = self._estimates(whole[None], index), self._estimates(drawn, index)
             made: dict[EstimateBy, Interval] = {}
             for name, value in values.items():
-                low, high = np.quantile(spread[name], (0.025, 0.975))
+                low, high = map(float, np.quantile(spread[name], (0.025, 0.975)))
                 made[name] = Interval(
-                    float(value[0]), float(low) if several else None, float(high) if several else None
+                    float(value[0]), low if several else None, high if several else None
                 )
             return made
 
@@ -224,4 +224,6 @@ class AccuracyMeter:
 def _ratio(
     part: Float[np.ndarray, ' n'], whole: Float[np.ndarray, ' n']
 ) -> Float[np.ndarray, ' n']:
-    return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
+    ratio: Float[np.ndarray, ' n'] = np.zeros_like(part)
+    np.divide(part, whole, out=ratio, where=whole > 0)
+    return ratio

@@ -90,9 +90,7 @@ class AppearanceMeter:
         self._sharpness: list[float] = []
         self._windows = 0
 
-    def add(
-        self, image: Float[Tensor, 'c h w'], valid: Bool[Tensor, 'h w'] | None = None
-    ) -> None:
+    def add(self, image: Float[Tensor, 'c h w'], valid: Bool[Tensor, 'h w'] | None = None) -> None:
         """Count one window.
 
         Args:

@@ -186,9 +186,7 @@ def calibrated(
     return (logits / temperature).softmax(0)
 
 
-def expected_iou(
-    probability: Float[Tensor, '*shape'], chosen: Tensor
-) -> float:
+def expected_iou(probability: Float[Tensor, '*shape'], chosen: Tensor) -> float:
     """The IoU of a class that its probabilities let expect.
 
     Where the class was chosen, its probability is the expected share of right pixels; elsewhere, of
@@ -235,9 +233,7 @@ def fit_temperature(logits: Float[Tensor, 'n k'], labels: Int64[Tensor, ' n']) -
     return math.exp((low + high) / 2)
 
 
-def _of_class(
-    probability: Float[Tensor, ' n'], chosen: Tensor, true: Tensor
-) -> ClassCalibration:
+def _of_class(probability: Float[Tensor, ' n'], chosen: Tensor, true: Tensor) -> ClassCalibration:
     hits, union = int((chosen & true).sum()), int((chosen | true).sum())
     return ClassCalibration(
         iou=hits / union if union else None,

@@ -1,11 +1,14 @@
-"""Models in eval mode for a while."""
+"""Models in eval mode for a while, and on another device."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import Tensor, nn
 
-__all__ = ['evaluating']
+from crossearth.errors import ConfigError
+
+__all__ = ['evaluating', 'moved_to']
 
 
 @contextmanager
@@ -31,3 +34,21 @@ def evaluating(model: nn.Module | Callable[[Tensor], Tensor]) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
+
+
+def moved_to[M: nn.Module](model: M, device: torch.device | str) -> M:
+    """The model, on a device.
+
+    Raises:
+        ConfigError: If there is no such device.
+
+    Example:
+        >>> moved_to(nn.Identity(), 'gpu')
+        Traceback (most recent call last):
+        crossearth.errors.ConfigError: device 'gpu' cannot be used (...): try cpu
+    """
+    try:
+        return model.to(device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f'device {str(device)!r} cannot be used ({reason}): try cpu') from error

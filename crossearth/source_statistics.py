@@ -82,9 +82,8 @@ def feature_distances(
         ConfigError: If the maps are not the same.
 
     Example:
-        >>> feature_distances(
-        ...     [FeatureStatistics((0.0, 1.0), (2.0, 0.0))], [FeatureStatistics((3.0, 9.0), (6.0, 1.0))]
-        ... )
+        >>> source = FeatureStatistics((0.0, 1.0), (2.0, 0.0))
+        >>> feature_distances([source], [FeatureStatistics((3.0, 9.0), (6.0, 1.0))])
         [2.5]
     """
     if [len(one.mean) for one in source] != [len(one.mean) for one in scenes]:

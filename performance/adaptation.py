@@ -27,9 +27,11 @@ import rasterio
 import torch
 import torch.nn.functional as F
 from rasterio.errors import NotGeoreferencedWarning
+from scipy.stats import spearmanr
 from torch import Tensor, nn
 
 from crossearth.accuracy import AccuracyMeter
+from crossearth.adaptation.advice import SMALL_GAP, evenness
 from crossearth.adaptation.change import Change, measure_change
 from crossearth.adaptation.entropy import Tent
 from crossearth.adaptation.gap import measure_gap
@@ -45,6 +47,8 @@ from crossearth.models.decoders import pixel_losses
 from crossearth.models.source import SourceMeter
 
 CROP_PX, BATCH, STEPS, CHIPS = 256, 4, 250, 12
+CHOSEN_ON = ('massachusetts', 'tianjin_google')  # sources of the rule of the advice
+SAID = ('value', 'low', 'high')
 KEY = ('source', 'norms', 'seed', 'target', 'factor')
 METHODS = {
     'norms .5': Norms(0.5),
@@ -108,9 +112,7 @@ def train(args: argparse.Namespace) -> None:
                     'tf_efficientnet_lite0', num_classes=2, width=64, pretrained=str(weights)
                 )
                 loss = learn(model, read_chips(args.data, source, 'train'), norms, seed)
-                save_model(
-                    model, path, labels=ROAD, gsd_m=GSD_M.get(source), trainable_only=False
-                )
+                save_model(model, path, labels=ROAD, gsd_m=GSD_M.get(source), trainable_only=False)
                 print(f'{path.name}: loss of the last 20 steps {loss:.3f}', flush=True)
 
 
@@ -209,11 +211,17 @@ def measure_model(
         }
         with known.open('a') as file:
             file.write(json.dumps(row) + '\n')
-        print(*key, seen, f'{100 * iou:.1f}', {k: round(100 * m['iou'], 1) for k, m in methods.items()}, flush=True)
+        print(
+            *key,
+            seen,
+            f'{100 * iou:.1f}',
+            {k: round(100 * m['iou'], 1) for k, m in methods.items()},
+            flush=True,
+        )
 
 
 def views_of(source: str) -> list[tuple[str, float, str]]:
-    """Domains to map, the factors that their images are resized by, and what the pixels are then."""
+    """Domains to map, factors that their images are resized by, and how that is called."""
     views = []
     for target in (*SOURCES, 'ottawa'):
         views.append((target, 1.0, 'own'))
@@ -260,7 +268,7 @@ class Given(nn.Module):
         super().__init__()
         self.outputs = outputs
 
-    def forward(self, image: Tensor) -> Tensor:  # noqa: ARG002
+    def forward(self, image: Tensor) -> Tensor:  # noqa: ARG002, D102
         return next(self.outputs)[None]
 
 
@@ -283,7 +291,74 @@ def resize(image: Tensor, factor: float) -> Tensor:
     )[0].clamp(0, 1)
 
 
-TASKS = {'train': train, 'measure': measure}
+def report(args: argparse.Namespace) -> None:
+    lines = (args.output / 'measures.jsonl').read_text().splitlines()
+    rows = [row for line in lines if (row := json.loads(line))['norms'] in args.norms]
+    report_norms(rows)
+    report_estimates(rows)
+
+
+def report_norms(rows: list[dict]) -> None:
+    """Each pair, and how often the advice was right, for α = 0.5."""
+    label = 'norms .5'
+    print('| source | scenes | seen at | as it is | α = 0.5 | α = 1 | norm distance | advice |')
+    print('|---' * 8 + '|')
+    for row in rows:
+        cells = [row['iou'], *(row['methods'][name]['iou'] for name in ('norms .5', 'norms 1'))]
+        numbers = ' | '.join(f'{100 * iou:.1f}' for iou in cells)
+        said = 'use' if advised(row, label) else 'against'
+        mark = '' if advised(row, label) == (gain(row, label) > 0) else ' ✗'
+        print(
+            f'| {row["source"]} | {row["target"]} | × {row["factor"]:.2g} ({row["seen"]}) | '
+            f'{numbers} | {row["norm_distance"]:.2f} | {said}{mark} |'
+        )
+    print('\n| sources | maps | advice right | never | always | as advised | best of both |')
+    print('|---' * 7 + '|')
+    chosen = [row for row in rows if row['source'] in CHOSEN_ON]
+    judged = [row for row in rows if row['source'] not in CHOSEN_ON]
+    for name, part in (('chosen on', chosen), ('judged on', judged), ('all', rows)):
+        if not part:
+            continue
+        right = sum(advised(row, label) == (gain(row, label) > 0) for row in part)
+        gains = np.array([gain(row, label) for row in part])
+        uses = np.array([advised(row, label) for row in part])
+        never = np.array([row['iou'] for row in part])
+        means = (never, never + gains, never + gains * uses, never + gains.clip(min=0))
+        cells = ' | '.join(f'{100 * value.mean():.1f}' for value in means)
+        print(f'| {name} | {len(part)} | {right} | {cells} |')
+
+
+def advised(row: dict, label: str) -> bool:
+    change = row['methods'][label]['change']
+    grows = evenness(change['after']['areas']) > evenness(change['before']['areas'])
+    return grows and row['norm_distance'] >= SMALL_GAP
+
+
+def gain(row: dict, label: str) -> float:
+    return row['methods'][label]['iou'] - row['iou']
+
+
+def report_estimates(rows: list[dict]) -> None:
+    """How far estimates of the IoU of roads were from the truth, in points."""
+    print('\n| of | maps | estimate | mean error | bias | 90 % are within | rank | in interval |')
+    print('|---' * 8 + '|')
+    own = [row for row in rows if row['source'] == row['target']]
+    other = [row for row in rows if row['source'] != row['target']]
+    for name, part in (('the source', own), ('other places', other)):
+        true = np.array([row['iou'] for row in part])
+        for by in ('confidence', 'atc', 'doc'):
+            said = [row['estimate']['iou'][1][by] for row in part]
+            value, low, high = (np.array([one[key] for one in said]) for key in SAID)
+            wrong = 100 * np.abs(value - true)
+            inside = ((low <= true) & (true <= high)).mean()
+            print(
+                f'| IoU, {name} | {len(part)} | {by} | {wrong.mean():.1f} | '
+                f'{100 * (value - true).mean():+.1f} | {np.quantile(wrong, 0.9):.1f} | '
+                f'{spearmanr(value, true)[0]:.2f} | {100 * inside:.0f} % |'
+            )
+
+
+TASKS = {'train': train, 'measure': measure, 'report': report}
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ from crossearth.inference.request import View
 from crossearth.models import load_model, read_model_info, save_model
 from crossearth.models.freezing import frozen_names
 from crossearth.models.weights.adaptation_record import AdaptationRecord
-from crossearth.modes import evaluating
+from crossearth.modes import evaluating, moved_to
 
 __all__ = ['Adaptation', 'adapt_file', 'adapt_model']
 
@@ -105,8 +105,8 @@ def adapt_to_windows(
     for name, tensor in adapted.state_dict().items():
         if not bool(torch.isfinite(tensor).all()):
             raise ConfigError(
-                f'{method.name} made {name} not finite: choose a lower lr, fewer steps, or --method '
-                'norms'
+                f'{method.name} made {name} not finite: choose a lower lr, fewer steps, or '
+                '--method norms'
             )
     change = measure_change(model, adapted, windows)
     return Adaptation(
@@ -162,7 +162,7 @@ def adapt_file(
     info = read_model_info(weights)
     with Path(weights).open('rb') as file:
         digest = hashlib.file_digest(file, 'sha256').hexdigest()
-    model = load_model(weights, builders=builders).to(device)
+    model = moved_to(load_model(weights, builders=builders), device)
     made = adapt_model(
         model, scenes, method, view=view, tile_px=tile_px, max_windows=max_windows, seed=seed
     )

@@ -65,7 +65,8 @@ class Tent:
         """A copy with other statistics and weights of norms."""
         if not scaling_norms(model):
             raise ConfigError(
-                'no norm of the model has weights, which tent changes: choose --method self-training'
+                'no norm of the model has weights, which tent would change: choose --method '
+                'self-training'
             )
         has_averages = bool(averaging_norms(model))
         adapted = Norms(self.alpha).adapt(model, windows) if has_averages else copy.deepcopy(model)
@@ -83,7 +84,7 @@ class Tent:
                     image, valid = windows[next(draws)]
                     logits = adapted(image[None].to(device_of(adapted)))
                     loss = pixel_entropy(logits, valid.to(logits.device)) / _WINDOWS_A_STEP
-                    loss.backward()  # type: ignore[no-untyped-call]  # untyped in torch
+                    torch.autograd.backward(loss)
                 optimizer.step()
         return adapted
 

@@ -92,9 +92,7 @@ def measure_gap(model: nn.Module, windows: SceneWindows, known: Imagery) -> Gap:
     )
 
 
-def _norm_distances(
-    model: nn.Module, moments: Mapping[str, ChannelMoments]
-) -> dict[str, float]:
+def _norm_distances(model: nn.Module, moments: Mapping[str, ChannelMoments]) -> dict[str, float]:
     norms = averaging_norms(model)
     distances = {}
     for name, one in moments.items():

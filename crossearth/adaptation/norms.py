@@ -137,7 +137,9 @@ def watching_norms(
 
         return count
 
-    handles = [norm.register_forward_pre_hook(watch(name)) for name, norm in averaging_norms(model).items()]
+    handles = [
+        norm.register_forward_pre_hook(watch(name)) for name, norm in averaging_norms(model).items()
+    ]
     try:
         yield
     finally:

@@ -75,17 +75,19 @@ class Report:
                 '' if ratio is None else f'× {ratio:.2f}',
             )
         )
-        for index, distance in enumerate(gap.features or ()):
-            lines.append(_row(f'features, stride {4 << index}', '', '', f'{distance:.2f}'))
+        lines += [
+            _row(f'features, stride {4 << index}', '', '', f'{apart:.2f}')
+            for index, apart in enumerate(gap.features or ())
+        ]
         if gap.norm_distance is not None:
             lines.append(_row('batch norms, mean', '', '', f'{gap.norm_distance:.2f}'))
         farthest = sorted(gap.norms.items(), key=lambda item: -item[1])[:_FARTHEST]
-        lines += [f'  farthest: {name} {distance:.2f}' for name, distance in farthest]
+        lines += [f'  farthest: {name} {apart:.2f}' for name, apart in farthest]
         return lines
 
     def _change_lines(self) -> list[str]:
         before, after = self.change.before, self.change.after
-        lines = [
+        return [
             f'{"":<22} {"before":>14} {"after":>14}',
             *(
                 _row(name[:22], f'{100 * old:.2f} %', f'{100 * new:.2f} %')
@@ -95,7 +97,6 @@ class Report:
             _row('mean entropy', f'{before.entropy:.3f}', f'{after.entropy:.3f}'),
             f'{100 * self.change.changed:.2f} % of the pixels get another class',
         ]
-        return lines
 
 
 def _row(name: str, source: object, scenes: object, distance: str = '') -> str:

@@ -106,7 +106,7 @@ class PseudoLabels:
                     loss = F.cross_entropy(
                         student(seen[None]).float(), labels[None], ignore_index=IGNORE_INDEX
                     )
-                    (loss / _WINDOWS_A_STEP).backward()
+                    torch.autograd.backward(loss / _WINDOWS_A_STEP)
                 optimizer.step()
                 _follow(teacher, student, self.decay)
         return teacher
@@ -132,9 +132,11 @@ def confident_labels(
     """
     confidence, chosen = logits.float().softmax(0).max(0)
     labels = torch.full_like(chosen, IGNORE_INDEX)
-    for index in chosen[valid].unique().tolist():
+    for index in range(len(logits)):
         own = (chosen == index) & valid
         values = confidence[own]
+        if not len(values):
+            continue
         kept = -int(-share * len(values) // 1)
         least = values.sort(descending=True).values[kept - 1]
         labels[own & (confidence >= least)] = index

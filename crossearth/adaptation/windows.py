@@ -57,7 +57,7 @@ class SceneWindows:
     def __init__(
         self,
         scenes: Sequence[SeenScene],
-        windows: Sequence[tuple[Float[Tensor, 'c h w'], Bool[Tensor, 'h w']]],
+        windows: Sequence[tuple[Float[Tensor, 'c _ _'], Bool[Tensor, '_ _']]],
     ) -> None:
         self.scenes = tuple(scenes)
         self._windows = tuple(windows)

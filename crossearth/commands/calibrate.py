@@ -1,6 +1,8 @@
 """The command line of `crossearth calibrate`: what a model's file remembers of its source."""
 
 import argparse
+import functools
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,17 +64,19 @@ def run(arguments: argparse.Namespace) -> str:
             'save_model(…, labels=…) first'
         )
     threshold = arguments.threshold
-    scenes = FolderDataset(
+    read = functools.partial(
+        FolderDataset,
         arguments.images,
         arguments.masks,
         labels=info.labels,
         codec=None if threshold is None else ThresholdCodec(threshold),
         bands=arguments.bands,
-        gsd_m=info.gsd_m if _is_tied(arguments.images) else None,
     )
-    model = load_trusted(
-        arguments.weights, arguments.device, arguments.builders, str(Path.cwd())
-    )
+    scenes = read()
+    if scenes.gsd_range_m is not None:  # images that nothing ties to the ground keep their pixels
+        gsd_m = info.imagery.gsd_for(scenes.gsd_range_m)
+        scenes = scenes if gsd_m is None else read(gsd_m=gsd_m)
+    model = load_trusted(arguments.weights, arguments.device, arguments.builders, str(Path.cwd()))
     measured = measure_source(
         model,
         scenes,
@@ -85,6 +89,9 @@ def run(arguments: argparse.Namespace) -> str:
         raise ConfigError(
             f'{arguments.masks}: no pixel of the windows has a label: give labelled scenes'
         )
+    if info.source is not None:  # training data say more of the source than what is left of it
+        measured = replace(info.source, calibration=measured.calibration)
+    assert measured.calibration is not None
     save_model(
         model,
         arguments.output,

@@ -21,14 +21,10 @@ BUILDER_HELP = (
 def load_trusted(weights: str, device: str, builders: Sequence[str], folder: str) -> 'nn.Module':
     """The model, in this process or in a worker; only names are sent there."""
     from crossearth.models import load_model
+    from crossearth.modes import moved_to
 
     trusted = [trusted_builder(name, folder) for name in builders]
-    model = load_model(weights, builders=trusted)
-    try:
-        return model.to(device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f'device {device!r} cannot be used ({reason}): try cpu') from error
+    return moved_to(load_model(weights, builders=trusted), device)
 
 
 def trusted_builder(name: str, folder: str) -> Callable[..., 'nn.Module']:

@@ -104,6 +104,12 @@ def _add_outputs(group: argparse._ArgumentGroup) -> None:
     group.add_argument('--entropy', metavar='TIF')
     group.add_argument('--cog', action='store_true', help='cloud-optimised, with overviews')
     group.add_argument('--qgis-style', action='store_true', help='a .qml next to the map')
+    group.add_argument(
+        '--estimate-accuracy',
+        action='store_true',
+        help="print what the model's confidence says of the accuracy of the map; needs a model "
+        'file with a calibration, see crossearth calibrate',
+    )
 
 
 def _add_running(group: argparse._ArgumentGroup) -> None:
@@ -148,7 +154,11 @@ def run(arguments: argparse.Namespace) -> str:
         torch.set_num_threads(arguments.threads)
     values = _values(arguments)
     load = functools.partial(
-        load_trusted, arguments.weights, arguments.device, tuple(arguments.builders), str(Path.cwd())
+        load_trusted,
+        arguments.weights,
+        arguments.device,
+        tuple(arguments.builders),
+        str(Path.cwd()),
     )
     scenes = find_scenes(arguments.scene)
     suffix = Path(arguments.map).suffix.lower()
@@ -194,7 +204,10 @@ def _values(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _map_one(model: 'nn.Module', arguments: argparse.Namespace, values: dict[str, Any]) -> str:
+    from crossearth.commands.accuracy import describe_accuracy
+    from crossearth.imagery import imagery_of
     from crossearth.inference import predict_scene
+    from crossearth.models import read_model_info
 
     made = predict_scene(
         model, arguments.scene, arguments.map, **values, progress=not arguments.quiet
@@ -208,6 +221,10 @@ def _map_one(model: 'nn.Module', arguments: argparse.Namespace, values: dict[str
         f'columns {window.col} to {window.stop[1] - 1}'
         for window in made.lost
     ]
+    if made.accuracy is not None:
+        labels = values['labels'] or imagery_of(model).labels
+        adapted = read_model_info(arguments.weights).adaptation is not None
+        lines.append(describe_accuracy(made.accuracy, labels, adapted=adapted))
     return '\n'.join(lines)
 
 

@@ -162,8 +162,8 @@ def _accuracy_meter(known: Imagery, scene: OpenScene, running: Running) -> Accur
     calibration = None if known.source is None else known.source.calibration
     if calibration is None:
         raise ConfigError(
-            'the model has no calibration, so its confidence says nothing of accuracy: add one from '
-            'labelled scenes of its source with crossearth calibrate'
+            'the model has no calibration, so its confidence says nothing of accuracy: add one '
+            'from labelled scenes of its source with crossearth calibrate'
         )
     if running.keeps_parts:
         raise ConfigError(

@@ -64,5 +64,7 @@ def on_grid_of(
         >>> on_grid_of(valid, torch.zeros(1, 7, 1, 2)).tolist()
         [[[True, True]]]
     """
-    share = F.adaptive_avg_pool2d(valid[:, None].float().to(values.device), values.shape[-2:])
+    share = F.adaptive_avg_pool2d(
+        valid[:, None].float().to(values.device), (values.shape[-2], values.shape[-1])
+    )
     return share[:, 0] >= 0.5

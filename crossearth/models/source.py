@@ -30,11 +30,13 @@ class SourceMeter:
 
     def __init__(self, model: nn.Module, *, seed: int = 0) -> None:
         self._model = model
+        parameter = next(model.parameters(), None)
+        self._device = torch.device('cpu') if parameter is None else parameter.device
         self._appearance = AppearanceMeter()
         self._features = FeatureMeter(model)
         self._calibration = CalibrationMeter(seed=seed)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def add_image(
         self, image: Float[Tensor, 'c h w'], valid: Bool[Tensor, 'h w'] | None = None
     ) -> None:
@@ -42,15 +44,13 @@ class SourceMeter:
         self._appearance.add(image, valid)
         batch_valid = None if valid is None else valid[None]
         with evaluating(self._model), self._features.watching(batch_valid):
-            self._model(image[None])
+            self._model(image[None].to(self._device))
 
-    @torch.inference_mode()
-    def add_labelled(
-        self, image: Float[Tensor, 'c h w'], mask: Int64[Tensor, 'h w']
-    ) -> None:
+    @torch.no_grad()
+    def add_labelled(self, image: Float[Tensor, 'c h w'], mask: Int64[Tensor, 'h w']) -> None:
         """A labelled image that was not trained on; 255 in the mask is ignored."""
         with evaluating(self._model):
-            logits = self._model(image[None])
+            logits = self._model(image[None].to(self._device))
         self._calibration.add(logits[0], mask)
 
     def statistics(self) -> SourceStatistics:
