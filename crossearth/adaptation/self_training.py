@@ -47,7 +47,7 @@ class PseudoLabels:
 
     Source:
         Mean teacher, Tarvainen and Valpola 2017, arXiv 1703.01780; labels balanced by class, Zou et
-        al. 2018, arXiv 1810.07911. `crossearth.trainers` trains with source and target together.
+        al. 2018, arXiv 1810.07911. Unlike there, images of the source are not used.
     """
 
     alpha: float = 0.5
