@@ -124,7 +124,7 @@ class CalibrationMeter:
         self._logits: list[Float[Tensor, 'n k']] = []
         self._labels: list[Int64[Tensor, ' n']] = []
 
-    def add(self, logits: Float[Tensor, 'k h w'], mask: Int64[Tensor, 'h w']) -> None:
+    def add(self, logits: Float[Tensor, 'k h w'], mask: Int64[Tensor, 'mask_h mask_w']) -> None:
         """Count some pixels of a window; those that the mask ignores are left out.
 
         Raises:

@@ -28,7 +28,10 @@ def run(command, *words):
     return command.run(parser.parse_args([str(word) for word in words]))
 
 
-CALIBRATE = 'model.safetensors', 'images', 'masks', '-o', 'known.safetensors', '--threshold', 128
+CALIBRATE = (
+    'model.safetensors', 'images', 'masks', '-o', 'known.safetensors', '--threshold', 128,
+    '--max-windows', 4,
+)  # fmt: skip
 PREDICT = 'images/a.tif', 'map.tif', '--quiet', '--estimate-accuracy', '--weights'
 
 
