@@ -11,7 +11,7 @@ from crossearth.cli import main
 from crossearth.labels import LabelSpace
 from crossearth.models import fpn_timm, save_model
 
-COMMANDS = ('demo', 'style', 'data', 'models', 'weights', 'benchmark', 'info')
+COMMANDS = ('demo', 'assess', 'style', 'data', 'models', 'weights', 'benchmark', 'info')
 
 
 @pytest.fixture

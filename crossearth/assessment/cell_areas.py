@@ -34,7 +34,7 @@ class CellAreas:
         >>> from affine import Affine
         >>> degrees = Georeference(CRS.from_epsg(4326).to_wkt(), Affine(1, 0, 10, 0, -1, 61))
         >>> (CellAreas(degrees, width=2, name='a.tif').rows(0, 2) / 1e6).round(1).tolist()
-        [[6122.3, 6122.3], [6308.3, 6308.3]]
+        [[6123.1, 6123.1], [6309.8, 6309.8]]
     """
 
     def __init__(self, georeference: Georeference, *, width: int, name: str) -> None:

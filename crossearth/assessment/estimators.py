@@ -314,10 +314,10 @@ class _Weights:
         return np.bincount(cell, self._units, minlength=int(np.prod(shape))).reshape(shape)
 
     def ratio(self, y: Float64[np.ndarray, 'n q'], x: Float64[np.ndarray, 'n q']) -> _Ratios:
-        """Area of `y` over area of `x`, for many of both; NaN where `x` has none."""
+        """Area of `y` over area of `x`, which includes it; NaN where `x` has none."""
         above, below = self._of_unit @ y, self._of_unit @ x
         with np.errstate(invalid='ignore', divide='ignore'):
-            values = above / below
+            values = np.minimum(above, below) / below  # no more than 1, in spite of rounding
             residuals = (y - values * x) / below
         means = (self._member * self._of_unit[:, None]).T @ residuals / self._areas[:, None]
         influences = self._of_unit[:, None] * (residuals - means[self._strata])

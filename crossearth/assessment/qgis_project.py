@@ -77,7 +77,7 @@ def _add_layer(
     ET.SubElement(layer, 'id').text = name
     ET.SubElement(layer, 'datasource').text = source
     ET.SubElement(layer, 'layername').text = title
-    provider = ET.SubElement(layer, 'provider')
+    provider = ET.SubElement(layer, 'provider', {} if kind == 'raster' else {'encoding': 'UTF-8'})
     provider.text = 'gdal' if kind == 'raster' else 'ogr'
     return layer
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 import rasterio
-from jaxtyping import Float64, Int64, Integer
+from jaxtyping import Float64, Int64, Integer, Shaped
 from rasterio.errors import RasterioIOError
 
 from crossearth.assessment.cell_areas import CellAreas
@@ -173,8 +173,8 @@ class StratifiedMap:
             self._key_of[index]: np.sort(generator.choice(stratum.pixels, size, replace=False))
             for index, (stratum, size) in enumerate(zip(self.strata, sizes, strict=True))
         }
-        rows: dict[int, list[Int64[np.ndarray, ' n']]] = {key: [] for key in wanted}
-        cols: dict[int, list[Int64[np.ndarray, ' n']]] = {key: [] for key in wanted}
+        rows: dict[int, list[Int64[np.ndarray, ' _']]] = {key: [] for key in wanted}
+        cols: dict[int, list[Int64[np.ndarray, ' _']]] = {key: [] for key in wanted}
         chosen = self._numbers_by_strip(wanted)
         for first, stop in self._steps():
             if not any(first <= row < stop for row in chosen):
@@ -196,10 +196,10 @@ class StratifiedMap:
         return self._areas.cells(pixels.rows.astype(np.float64), pixels.cols.astype(np.float64))
 
     def _numbers_by_strip(
-        self, wanted: Mapping[int, Int64[np.ndarray, ' n']]
-    ) -> dict[int, dict[int, Int64[np.ndarray, ' n']]]:
+        self, wanted: Mapping[int, Int64[np.ndarray, ' _']]
+    ) -> dict[int, dict[int, Int64[np.ndarray, ' _']]]:
         """First row of a strip → stratum → which of its pixels of this stratum were drawn."""
-        chosen: dict[int, dict[int, Int64[np.ndarray, ' n']]] = {}
+        chosen: dict[int, dict[int, Int64[np.ndarray, ' _']]] = {}
         before = dict.fromkeys(wanted, 0)
         for row, here in self._counted:
             for key, number in here.items():
@@ -232,7 +232,7 @@ class StratifiedMap:
     def _keys(
         self,
         classes: Integer[np.ndarray, 'h w'],
-        sure: Integer[np.ndarray, 'h w'] | Float64[np.ndarray, 'h w'] | None,
+        sure: Shaped[np.ndarray, 'h w'] | None,
         row: int,
     ) -> Int64[np.ndarray, 'h w']:
         ids = classes.astype(np.int64)
@@ -243,7 +243,7 @@ class StratifiedMap:
         valid = np.ones(ids.shape, bool) if self._nodata is None else ids != self._nodata
         if sure is not None and self._confidence is not None:
             scale, none = self._confidence.scales[0], self._confidence.nodata
-            missing = valid & ((sure == none) if none is not None else ~np.isfinite(sure))
+            missing = valid & (~np.isfinite(sure) | (False if none is None else sure == none))
             if missing.any():
                 raise ConfigError(
                     f'{self._confidence.name}: {int(missing.sum())} pixels of rows {row} to '
@@ -256,9 +256,9 @@ class StratifiedMap:
 
     def _read(
         self, dataset: rasterio.DatasetReader, row: int, stop: int
-    ) -> Integer[np.ndarray, 'h w']:
+    ) -> Shaped[np.ndarray, 'h w']:
         try:
-            values: Integer[np.ndarray, 'h w'] = dataset.read(
+            values: Shaped[np.ndarray, 'h w'] = dataset.read(
                 1, window=((row, stop), (0, self.width))
             )
         except RasterioIOError as error:
