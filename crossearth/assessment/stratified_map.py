@@ -17,11 +17,10 @@ import rasterio
 from jaxtyping import Float64, Int64, Integer, Shaped
 from rasterio.errors import RasterioIOError
 
-from crossearth.assessment.cell_areas import CellAreas
 from crossearth.errors import ConfigError, SceneError
 from crossearth.inference.writer import class_names
 from crossearth.labels import LabelSpace
-from crossearth.rasters import Georeference, open_raster
+from crossearth.rasters import CellAreas, Georeference, open_raster
 
 __all__ = ['Pixels', 'StratifiedMap', 'Stratum']
 

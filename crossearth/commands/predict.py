@@ -105,7 +105,13 @@ def _add_outputs(group: argparse._ArgumentGroup) -> None:
     group.add_argument('--confidence', metavar='TIF')
     group.add_argument('--entropy', metavar='TIF')
     group.add_argument('--cog', action='store_true', help='cloud-optimised, with overviews')
-    group.add_argument('--qgis-style', action='store_true', help='a .qml next to the map')
+    group.add_argument(
+        '--no-qgis-style',
+        dest='qgis_style',
+        action='store_false',
+        default=None,
+        help='no .qml and no attribute table with names and colours for QGIS',
+    )
 
 
 def _add_running(group: argparse._ArgumentGroup) -> None:
@@ -196,7 +202,7 @@ def _values(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _map_one(model: 'nn.Module', arguments: argparse.Namespace, values: dict[str, Any]) -> str:
-    from crossearth.inference import predict_scene
+    from crossearth.inference import predict_scene, summarise_map
 
     made = predict_scene(
         model, arguments.scene, arguments.map, **values, progress=not arguments.quiet
@@ -210,6 +216,8 @@ def _map_one(model: 'nn.Module', arguments: argparse.Namespace, values: dict[str
         f'columns {window.col} to {window.stop[1] - 1}'
         for window in made.lost
     ]
+    if made.complete:
+        lines.append(str(summarise_map(made.path, confidence=values['outputs'].confidence)))
     return '\n'.join(lines)
 
 

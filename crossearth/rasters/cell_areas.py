@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import Float64
 from pyproj import CRS
 
-from crossearth.rasters import Georeference, PixelsToGround, nearest_turn, turn_of
+from crossearth.rasters.georeference import Georeference, PixelsToGround
+from crossearth.rasters.globe import nearest_turn, turn_of
 
 __all__ = ['CellAreas']
 

@@ -3,8 +3,8 @@ import pytest
 from affine import Affine
 from pyproj import CRS, Geod
 
-from crossearth.assessment.cell_areas import CellAreas
 from crossearth.rasters import Georeference, PixelsToGround
+from crossearth.rasters.cell_areas import CellAreas
 
 
 def areas_of(crs: str, place: Affine, width: int) -> tuple[CellAreas, Georeference]:
