@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Int64
 
 from crossearth.assessment.chips import write_chips
 from crossearth.assessment.design import MIN_PER_STRATUM, allocate, sample_size
@@ -14,6 +15,7 @@ from crossearth.assessment.stratified_map import Pixels, StratifiedMap, Stratum
 from crossearth.errors import ConfigError
 from crossearth.labels import LabelSpace
 from crossearth.rasters import gdal_environment
+from crossearth.rasters.opening import is_remote
 
 __all__ = ['SampleSize', 'draw_sample']
 
@@ -97,8 +99,8 @@ def draw_sample(
         order = generator.permutation(len(pixels.rows))
         pixels = Pixels(*(values[order] for values in pixels))
         design = Design(
-            map=str(Path(source).resolve()),
-            scene=None if scene is None else str(Path(scene).resolve()),
+            map=_absolute(source),
+            scene=None if scene is None else _absolute(scene),
             classes=of_map.classes,
             strata=strata,
             units=tuple(
@@ -124,9 +126,13 @@ def draw_sample(
     return design
 
 
+def _absolute(name: str | Path) -> str:
+    return str(name) if is_remote(str(name)) else str(Path(name).resolve())
+
+
 def _sizes(
     strata: Sequence[Stratum], classes: Mapping[int, str], size: SampleSize
-) -> 'np.ndarray[tuple[int], np.dtype[np.int64]]':
+) -> Int64[np.ndarray, ' s']:
     areas = np.array([stratum.area_m2 for stratum in strata])
     unknown = sorted(size.expected_of.keys() - set(classes.values()))
     if unknown:

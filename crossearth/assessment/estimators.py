@@ -265,7 +265,8 @@ def _estimates(
     found: _Ratios, possible: Float64[np.ndarray, 'd q'], *, scale: float = 1.0
 ) -> list[Estimate]:
     ends = interval_of(found.values, possible) * scale
-    errors = np.sqrt(found.variances) * scale
+    errors = np.sqrt(found.variances)
+    errors = np.where(errors <= 1e-12 * found.values, 0, errors) * scale  # what rounding leaves
     return [
         Estimate(float(value) * scale, float(error), Interval(float(low), float(high)))
         for value, error, (low, high) in zip(found.values, errors, ends, strict=True)

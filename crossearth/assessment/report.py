@@ -108,6 +108,7 @@ def _page(assessment: Assessment) -> str:
     text = resources.files('crossearth.assessment').joinpath('report.html.jinja').read_text('utf-8')
     content: dict[str, Any] = {
         'title': Path(assessment.map).name,
+        'sampled': Path(assessment.design.map).name,
         'assessment': assessment,
         'accuracy': accuracy,
         'measures': _MEASURES,

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crossearth.errors import ConfigError
@@ -91,6 +92,11 @@ def _sample(arguments: argparse.Namespace) -> str:
         for name in ('n', 'standard_error', 'least')
         if getattr(arguments, name) is not None
     } | _expected(arguments.expected_accuracy or [])
+    if arguments.n is not None and arguments.expected_accuracy is not None:
+        raise ConfigError(
+            '--expected-accuracy decides how many pixels a standard error takes, but --n says how '
+            'many: pass one of them'
+        )
     if arguments.edges is not None and arguments.confidence is None:
         raise ConfigError('--edges divide a confidence: pass --confidence with them')
     edges = arguments.edges or [0.8]
@@ -106,7 +112,7 @@ def _sample(arguments: argparse.Namespace) -> str:
         seed=arguments.seed,
         **({} if arguments.chip_px is None else {'chip_px': arguments.chip_px}),
     )
-    return '\n'.join([*_table(design), *_next_steps(arguments.output)])
+    return '\n'.join([*_table(design), *_next_steps(Path(arguments.output))])
 
 
 def _expected(words: Sequence[str]) -> dict[str, Any]:
@@ -138,13 +144,15 @@ def _table(design: 'Design') -> list[str]:
             f'{stratum.area_m2 / total:7.2%}  {drawn:6}'
             for stratum, drawn in zip(design.strata, design.drawn(), strict=True)
         ),
+        f'{"all":{width}}  {sum(stratum.pixels for stratum in design.strata):15,}  '
+        f'{total / 1e6:12,.4f}  {1:7.2%}  {len(design.units):6}',
     ]
 
 
-def _next_steps(folder: str) -> list[str]:
+def _next_steps(folder: Path) -> list[str]:
     return [
-        f'open {folder}/labelling.qgz in QGIS and label the points, or fill in the column label of '
-        f'{folder}/points.gpkg',
+        f'open {folder / "labelling.qgz"} in QGIS and label the points, or fill in the column '
+        f'label of {folder / "points.gpkg"}',
         f'then: crossearth assess report {folder} -o report',
     ]
 

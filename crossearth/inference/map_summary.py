@@ -97,8 +97,8 @@ def summarise_map(path: str | Path, *, confidence: str | Path | None = None) -> 
             )
         if of_map.count != 1 or of_map.dtypes[0] not in {'uint8', 'uint16'}:
             raise SceneError(
-                f'{path} has {of_map.count} band(s) of {of_map.dtypes[0]}: expected a map, one band '
-                'of class ids in uint8 or uint16'
+                f'{path} has {of_map.count} band(s) of {of_map.dtypes[0]}: expected a map, one '
+                'band of class ids in uint8 or uint16'
             )
         nodata = None if of_map.nodata is None else int(of_map.nodata)
         names = class_names(of_map.tags())

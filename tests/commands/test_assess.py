@@ -20,6 +20,7 @@ def test_from_a_map_to_a_report(halves, tmp_path, capsys, monkeypatch):
     assert main([*words, '--scene', str(halves), '--chip-px', '32', '--seed', '4']) == 0
     told = capsys.readouterr().out
     assert 'road                  1,800        0.0005   50.00%      60' in told
+    assert 'all                   3,600        0.0009  100.00%     120' in told
     assert 'then: crossearth assess report sample -o report' in told
 
     design = read_design(Path('sample'))
@@ -53,6 +54,12 @@ def test_expected_accuracies_are_parts_of_one(halves, tmp_path, capsys):
     assert main([*words, '--least', '2']) == 0
     # (0.5 × 0.3 + 0.5 × 0.5) / 0.06, squared
     assert len(read_design(tmp_path / 'sample').units) == 45
+
+
+def test_a_number_leaves_nothing_to_expectations(halves, tmp_path, capsys):
+    words = ['assess', 'sample', str(halves), '-o', str(tmp_path / 'sample'), '--n', '90']
+    assert main([*words, '--expected-accuracy', '0.9']) == 2
+    assert 'pass one of them' in capsys.readouterr().err
 
 
 def test_edges_need_a_confidence(halves, tmp_path, capsys):
