@@ -17,7 +17,7 @@ __all__ = ['add_arguments', 'run']
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the arguments to the parser of this command."""
     parser.description = (
-        'Accuracy and areas of a map with 95 %% intervals: draw pixels at random, label them, '
+        'Accuracy and areas of a map with 95 % intervals: draw pixels at random, label them, '
         'and estimate.'
     )
     actions = parser.add_subparsers(dest='action', metavar='ACTION', required=True)
