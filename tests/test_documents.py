@@ -84,6 +84,11 @@ def test_the_page_of_adaptation_runs(empty_folder):
     assert (empty_folder / 'map.tif').is_file()
 
 
+def test_the_page_of_assessments_runs(empty_folder):
+    follow('docs/assess.md')
+    assert 'Accuracy of map.tif' in (empty_folder / 'report' / 'report.html').read_text()
+
+
 @pytest.mark.filterwarnings('ignore')  # lightning's notices about short trainings without loggers
 @pytest.mark.slow
 def test_the_page_of_training_runs(empty_folder):

@@ -24,11 +24,10 @@ class SaveModel(pl.Callback):
     """Writes the model when training ends, for `load_model` and `predict`.
 
     With it go its label space, the pixel values that the data module took for 0 and 1, and the
-    ground sampling distance that it was trained at. Where
-    `AverageWeights` or `SWAD` is active, the file holds the average. Of training with a `ShiftDataModule`
-    it also remembers how the source looks and, where there are validation scenes, how far the
-    model's confidence can be believed; `crossearth adapt` and `predict --estimate-accuracy` need
-    both.
+    ground sampling distance that it was trained at. Where `AverageWeights` or `SWAD` is active,
+    the file holds the average. After training with a `ShiftDataModule` it also holds how the
+    source looks and, where there are validation scenes, how far the model's confidence can be
+    believed; `crossearth adapt` and `predict --estimate-accuracy` need both.
 
     Args:
         path: The `.safetensors` file.
