@@ -4,7 +4,9 @@ from crossearth.datasets.archive import ArchiveDataset, Layout
 from crossearth.datasets.casid import CASID
 from crossearth.datasets.check import ARCHIVE_DATASETS, Finding, check_archive
 from crossearth.datasets.combine import fill_samples, overlay_samples
-from crossearth.datasets.folder import FolderDataset, list_rasters
+from crossearth.datasets.files import list_rasters
+from crossearth.datasets.folder import FolderDataset
+from crossearth.datasets.holdout import HoldOut
 from crossearth.datasets.isprs import Potsdam, Vaihingen
 from crossearth.datasets.loveda import LoveDA
 from crossearth.datasets.merge import merge_domains
@@ -15,7 +17,7 @@ from crossearth.datasets.samplers import GridWindowSampler, RandomWindowSampler
 from crossearth.datasets.scene import Scene, read_scene, read_scenes
 from crossearth.datasets.scene_dataset import SceneDataset
 from crossearth.datasets.shift import ShiftDataModule
-from crossearth.datasets.styles import read_style_images
+from crossearth.datasets.styles import read_scene_styles, read_style_images
 from crossearth.datasets.timespan import FileTimes
 from crossearth.datasets.whu import WHUBuildingAerial, WHUBuildingSatellite
 
@@ -28,6 +30,7 @@ __all__ = [
     'Finding',
     'FolderDataset',
     'GridWindowSampler',
+    'HoldOut',
     'Layout',
     'LoveDA',
     'MassachusettsRoads',
@@ -47,6 +50,7 @@ __all__ = [
     'merge_domains',
     'overlay_samples',
     'read_scene',
+    'read_scene_styles',
     'read_scenes',
     'read_style_images',
 ]

@@ -11,7 +11,7 @@ from crossearth.trainers.report import score_table
 from crossearth.trainers.restoration import restoration_losses
 from crossearth.trainers.saving import SaveModel
 from crossearth.trainers.sharding import shard_frozen
-from crossearth.trainers.styles import fourier_style
+from crossearth.trainers.styles import fourier_style, fourier_style_of
 
 __all__ = [
     'AverageWeights',
@@ -24,6 +24,7 @@ __all__ = [
     'check_schedule',
     'earth_style',
     'fourier_style',
+    'fourier_style_of',
     'parameter_groups',
     'patch_mask',
     'poly_factor',

@@ -18,8 +18,8 @@ __all__ = ['SaveModel']
 class SaveModel(pl.Callback):
     """Writes the model when training ends, for `load_model` and `predict`.
 
-    With it go its label space, the pixel values that the data module took for 0 and 1, and the
-    ground sampling distance that it was trained at. Where
+    With it go its label space, the bands of the training images, the pixel values that the data
+    module took for 0 and 1, and the ground sampling distance that it was trained at. Where
     `AverageWeights` is at work, the file holds the average.
 
     Args:
@@ -60,6 +60,7 @@ class SaveModel(pl.Callback):
                 model,
                 self.path,
                 labels=pl_module.labels,
+                bands=None if shift is None else shift.bands,
                 value_range=None if shift is None else shift.unit_range,
                 gsd_m=None if shift is None else shift.gsd_m,
                 gsd_range_m=None if shift is None else shift.gsd_range_m,
