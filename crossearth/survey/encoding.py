@@ -114,7 +114,7 @@ def with_vectors(path: str, *, hint: str = '') -> Encoding:
 
 def _from_numbers(counts: Counter[int], masks: Sequence[MaskValues], hint: str) -> Encoding:
     values = sorted(counts)
-    if _is_blurred(counts):
+    if _is_blurred(counts, most=2 if any(mask.lossy for mask in masks) else 4):
         share = sum(n for v, n in counts.items() if min(v, 255 - v) >= _NEAR) / counts.total()
         return Encoding(
             {'class_path': 'crossearth.labels.ThresholdCodec', 'init_args': {'threshold': 128}},
@@ -177,10 +177,11 @@ def _ignored(values: Sequence[int], masks: Sequence[MaskValues]) -> tuple[list[i
     return list(ignored), ', '.join(ignored.values())
 
 
-def _is_blurred(counts: Counter[int]) -> bool:
+def _is_blurred(counts: Counter[int], *, most: int) -> bool:
+    """Whether values lie around 0 and 255, more of them than classes would explain."""
     near = sum(n for v, n in counts.items() if 0 <= v < _NEAR or 255 - _NEAR < v <= 255)
     ends = any(v < _NEAR for v in counts) and any(v > 255 - _NEAR for v in counts)
-    return len(counts) > 3 and ends and max(counts) <= 255 and near >= _CLEAN * counts.total()
+    return len(counts) >= most and ends and max(counts) <= 255 and near >= _CLEAN * counts.total()
 
 
 def _from_colours(counts: Counter[Value], masks: Sequence[MaskValues], hint: str) -> Encoding:
@@ -193,7 +194,7 @@ def _from_colours(counts: Counter[Value], masks: Sequence[MaskValues], hint: str
     source = 'the colours of their palettes' if palette else 'their colours'
     if set(colours) <= {(0, 0, 0), (255, 255, 255)} | set(ISPRS.palette) and len(colours) > 3:
         return _colour_encoding(ISPRS, {}, colours, f'the colours of the ISPRS classes, {source}')
-    blurred = len(colours) > _MOST_CLASSES
+    blurred = len(colours) > _MOST_CLASSES or any(mask.lossy for mask in masks)
     if blurred:
         corners: Counter[RGB] = Counter()
         near = 0

@@ -88,8 +88,8 @@ class MaskValues:
 def read_mask_values(path: str, *, most_px: int) -> MaskValues:
     """Count the values of a mask, in all of it or in tiles spread over it.
 
-    Three equal bands count as one. Values of masks with a palette are its colours, as long as no two
-    numbers that occur have the same.
+    Three equal bands count as one. Values of masks with a palette are its colours, as long as no
+    two numbers that occur have the same.
 
     Args:
         path: The file.

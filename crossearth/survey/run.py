@@ -2,14 +2,13 @@
 
 import os
 import shlex
+import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import shapely
-import timm
-import torch
 from pyproj import CRS
 
 from crossearth.datasets.cut import footprint_of
@@ -26,6 +25,7 @@ from crossearth.survey.view import choose_view
 __all__ = ['Domain', 'start']
 
 BACKBONE = 'tf_efficientnet_lite0'
+_PLACE = 'timm/tf_efficientnet_lite0.in1k'  # of its weights on the hub
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ def start(
     split = split_by_place(first.looks, encoding, window_px=view.window_px)
     say(f'\n{report.class_table(first, encoding, split)}')
     tested, untested = _tested(sets[1:], encoding)
-    workers = min(os.cpu_count() or 1, 8) if torch.cuda.is_available() else 0
+    workers = min(os.cpu_count() or 1, 8) if shutil.which('nvidia-smi') else 0
     plan = Plan(first, tested, encoding, view, split, backbone, workers)
     text = write_recipe(plan, recipe=str(target))
     notes = [*_missing_classes(plan), *_shared_ground(first, sets[1:])]
@@ -128,7 +128,7 @@ def _backbone(pretrained: str | None) -> Backbone:
         if not Path(pretrained).is_file():
             raise ConfigError(f'{pretrained}: no such file; expected weights of {BACKBONE}')
         return Backbone(BACKBONE, pretrained, f'{BACKBONE}, with the weights of {pretrained}')
-    if _is_cached(BACKBONE):
+    if _is_cached(_PLACE):
         return Backbone(
             BACKBONE, True, f"{BACKBONE}, with timm's weights of ImageNet from the local cache"
         )
@@ -140,13 +140,10 @@ def _backbone(pretrained: str | None) -> Backbone:
     )
 
 
-def _is_cached(name: str) -> bool:
-    from huggingface_hub import try_to_load_from_cache  # half a second, only needed here
+def _is_cached(place: str) -> bool:
+    """Whether weights were downloaded before; nothing is asked of the network."""
+    from huggingface_hub import try_to_load_from_cache  # takes long to import
 
-    config = timm.get_pretrained_cfg(name)
-    place = None if config is None else config.hf_hub_id
-    if not place:
-        return False
     return isinstance(try_to_load_from_cache(place, 'model.safetensors'), str)
 
 
