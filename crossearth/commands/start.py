@@ -38,6 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--bands', type=int, nargs='+', help='counted from 1 (default: all but alpha)'
     )
     parser.add_argument(
+        '--ignore', type=int, nargs='+', default=[], help='values of masks that are no class'
+    )
+    parser.add_argument(
         '--pretrained',
         metavar='FILE',
         help='weights of the backbone (default: those in the local cache, else random)',
@@ -59,6 +62,7 @@ def run(arguments: argparse.Namespace) -> None:
         recipe=arguments.output,
         bands=arguments.bands,
         pretrained=arguments.pretrained,
+        ignore=arguments.ignore,
         say=lambda text: print(text, flush=True),
         progress=not arguments.quiet,
     )

@@ -82,7 +82,7 @@ class FolderDataset(SceneDataset):
     def __init__(
         self,
         images: str | os.PathLike[str],
-        masks: str | os.PathLike[str] | VectorLabels | None = None,
+        masks: VectorLabels | str | os.PathLike[str] | None = None,  # in this order for recipes
         *,
         labels: LabelSpace,
         codec: LabelCodec | None = None,

@@ -115,6 +115,9 @@ def _candidates(files: Sequence[RasterFile], others: Sequence[RasterFile]) -> li
     if min(map(len, stems)) < len(start) + len(end):  # one name, or nearly
         end = ''
     folders = ['']
+    below = {file.below for file in files}
+    if len(below) == 1 and files[0].below:
+        folders.append('/'.join(files[0].below) + '/')
     shared = set.intersection(*(set(file.below) for file in files))
     own = shared - {folder for file in others for folder in file.below}
     if len(own) == 1:

@@ -78,13 +78,16 @@ class Encoding:
         return int(value >= self.threshold)
 
 
-def guess_encoding(masks: Sequence[MaskValues], *, hint: str = '') -> Encoding:
+def guess_encoding(
+    masks: Sequence[MaskValues], *, hint: str = '', ignore: Sequence[int] = ()
+) -> Encoding:
     """The classes of masks, from all values that occur in them.
 
     Args:
         masks: The masks of one set of images.
         hint: Path of the images and masks: a word such as `roads` names the one class of masks
             that have one.
+        ignore: Numbers that stand for no class.
 
     Raises:
         LabelError: If the values cannot be classes, or are of one class alone.
@@ -102,7 +105,7 @@ def guess_encoding(masks: Sequence[MaskValues], *, hint: str = '') -> Encoding:
             f'{plain.path} holds numbers, {other.path} colours: expected one way for all masks; '
             'write them alike, or keep them in folders of their own'
         )
-    return _from_numbers(numbers, masks, hint)
+    return _from_numbers(numbers, masks, hint, ignore)
 
 
 def with_vectors(path: str, *, hint: str = '') -> Encoding:
@@ -112,7 +115,9 @@ def with_vectors(path: str, *, hint: str = '') -> Encoding:
     return Encoding(None, space, {0: 0, 1: 1, IGNORE_INDEX: IGNORE_INDEX}, why)
 
 
-def _from_numbers(counts: Counter[int], masks: Sequence[MaskValues], hint: str) -> Encoding:
+def _from_numbers(
+    counts: Counter[int], masks: Sequence[MaskValues], hint: str, ignore: Sequence[int]
+) -> Encoding:
     values = sorted(counts)
     if _is_blurred(counts, most=2 if any(mask.lossy for mask in masks) else 4):
         share = sum(n for v, n in counts.items() if min(v, 255 - v) >= _NEAR) / counts.total()
@@ -130,7 +135,7 @@ def _from_numbers(counts: Counter[int], masks: Sequence[MaskValues], hint: str) 
             'expected a few classes; are these images, or numbers of objects? Give the folder of '
             'the masks, or masks of classes'
         )
-    ignored, why_ignored = _ignored(values, masks)
+    ignored, why_ignored = _ignored(values, masks, ignore)
     kept = [value for value in values if value not in ignored]
     if not kept:
         raise LabelError(f'{masks[0].path}: every pixel of the masks is ignored ({why_ignored})')
@@ -146,7 +151,7 @@ def _from_numbers(counts: Counter[int], masks: Sequence[MaskValues], hint: str) 
         ids[0] = IGNORE_INDEX
         why_ignored = '0, which does not occur, would be ignored'
     elif kept == list(range(len(kept))):
-        why = f'ids from 0 to {kept[-1]}'
+        why = f'ids from 0 to {kept[-1]}; if 0 means unlabelled, run start with --ignore 0'
     elif kept == [0, 255]:
         why = '0 is background, 255 the one class'
     else:
@@ -162,13 +167,17 @@ def _from_numbers(counts: Counter[int], masks: Sequence[MaskValues], hint: str) 
     return Encoding(codec, space, ids, why + (f'; {why_ignored}' if why_ignored else ''))
 
 
-def _ignored(values: Sequence[int], masks: Sequence[MaskValues]) -> tuple[list[int], str]:
+def _ignored(
+    values: Sequence[int], masks: Sequence[MaskValues], ignore: Sequence[int]
+) -> tuple[list[int], str]:
     """Values that stand for no class, and why."""
     ignored: dict[int, str] = {}
     nodata = {int(mask.nodata) for mask in masks if mask.nodata is not None}
     for value in values:
         others = [other for other in values if other not in ignored and other != value]
-        if value < 0:
+        if value in ignore:
+            ignored[value] = f'{value} is ignored, as asked for'
+        elif value < 0:
             ignored[value] = f'{value}, below 0, is ignored'
         elif value in nodata and len(others) >= 2:
             ignored[value] = f'{value}, which the files call nodata, is ignored'

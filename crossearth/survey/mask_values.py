@@ -22,7 +22,7 @@ __all__ = ['MaskValues', 'Tile', 'Value', 'read_mask_values']
 type RGB = tuple[int, int, int]
 type Value = int | RGB
 
-_TILE_PX = 1024
+_TILE_PX = 256
 _LOSSY = ('.jpg', '.jpeg')
 
 
@@ -86,14 +86,14 @@ class MaskValues:
 
 
 def read_mask_values(path: str, *, most_px: int) -> MaskValues:
-    """Count the values of a mask, in all of it or in tiles spread over it.
+    """Count the values of a mask, in all of it or in strips spread over it.
 
     Three equal bands count as one. Values of masks with a palette are its colours, as long as no
     two numbers that occur have the same.
 
     Args:
         path: The file.
-        most_px: Pixels to read at most, but at least one tile.
+        most_px: Pixels to read at most, but at least one strip of tiles.
 
     Raises:
         SceneError: If the file cannot be read.
@@ -112,16 +112,16 @@ def read_mask_values(path: str, *, most_px: int) -> MaskValues:
                 f"gdal_translate -b 1 '{path}' out.tif keeps the first"
             )
         bands = [1] if source.count == 1 else [1, 2, 3]
-        tiles = []
-        for row, col in _corners(source, most_px):
-            place = RasterWindow(
-                col, row, min(_TILE_PX, source.width - col), min(_TILE_PX, source.height - row)
-            )
+        tiles: list[Tile] = []
+        for row in _strips(source, most_px):
+            height = min(_TILE_PX, source.height - row)
             try:
-                raw = source.read(bands, window=place)
+                raw = source.read(bands, window=RasterWindow(0, row, source.width, height))
             except RasterioError as error:
-                raise damaged(path, f'row {row}, column {col}', error) from error
-            tiles.append(Tile(row, col, place.height, place.width, _count(raw)))
+                raise damaged(path, f'rows {row}-{row + height - 1}', error) from error
+            for col in range(0, source.width, _TILE_PX):
+                part = raw[:, :, col : col + _TILE_PX]
+                tiles.append(Tile(row, col, height, part.shape[2], _count(part)))
         palette = None
         if source.colorinterp[0] == ColorInterp.palette:
             palette = {number: rgba[:3] for number, rgba in source.colormap(1).items()}
@@ -140,13 +140,13 @@ def read_mask_values(path: str, *, most_px: int) -> MaskValues:
         )
 
 
-def _corners(source: rasterio.DatasetReader, most_px: int) -> list[tuple[int, int]]:
-    rows, cols = range(0, source.height, _TILE_PX), range(0, source.width, _TILE_PX)
-    corners = [(row, col) for row in rows for col in cols]
-    most = max(most_px // _TILE_PX**2, 1)
-    if len(corners) <= most:
-        return corners
-    return [corners[i] for i in np.linspace(0, len(corners) - 1, most).round().astype(int)]
+def _strips(source: rasterio.DatasetReader, most_px: int) -> list[int]:
+    """First rows of strips of tiles, all of them or some spread over the file."""
+    rows = list(range(0, source.height, _TILE_PX))
+    most = max(-(-most_px // (_TILE_PX * source.width)), 1)
+    if len(rows) <= most:
+        return rows
+    return [rows[i] for i in np.linspace(0, len(rows) - 1, most).round().astype(int)]
 
 
 def _count(raw: Shaped[np.ndarray, 'c h w']) -> dict[Value, int]:

@@ -184,10 +184,7 @@ def _folder(found: SceneSet, encoding: Encoding, view: View, *, resample: bool) 
         vectors: dict[str, Any] = {'path': str(found.vectors.path), 'class_id': 1}
         if found.vectors.line_width_m is not None:
             vectors['line_width_m'] = found.vectors.line_width_m
-        values['masks'] = {
-            'class_path': 'crossearth.rasters.VectorLabels',
-            'init_args': vectors,
-        }
+        values['masks'] = vectors
     else:
         values['masks'] = found.masks
     if found.image_names != '*':

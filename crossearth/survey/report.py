@@ -208,7 +208,7 @@ def _about_pixels(plan: Plan) -> list[tuple[str, str]]:
             )
         ]
     how = 'resampled to' if view.resample else 'read in their own pixels of'
-    text = f'source: {known[0]:.3g} to {known[1]:.3g} m, {how} {view.gsd_m:g} m'
+    text = f'source: pixels of {_span(known)}, {how} {view.gsd_m:g} m'
     said = [('gsd_m:' if view.resample else 'images:', text)]
     for found, _ in plan.unseen:
         there = gsd_range(found.looks)
@@ -224,11 +224,16 @@ def _about_pixels(plan: Plan) -> list[tuple[str, str]]:
             said.append(
                 (
                     f'{found.name}:',
-                    f'{found.name}: {there[0]:.3g} to {there[1]:.3g} m, seen at {view.gsd_m:g} m '
+                    f'{found.name}: pixels of {_span(there)}, seen at {view.gsd_m:g} m '
                     'in tests and maps',
                 )
             )
     return said
+
+
+def _span(sizes: tuple[float, float]) -> str:
+    low, high = (f'{size:.3g}' for size in sizes)
+    return f'{low} m' if low == high else f'{low} to {high} m'
 
 
 def commands(recipe: str, example: str) -> str:

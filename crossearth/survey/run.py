@@ -50,6 +50,7 @@ def start(
     recipe: str | os.PathLike[str] = 'recipe.yaml',
     bands: Sequence[int] | None = None,
     pretrained: str | None = None,
+    ignore: Sequence[int] = (),
     say: Callable[[str], None] = lambda _: None,
     progress: bool = True,
 ) -> Path:
@@ -62,6 +63,7 @@ def start(
         bands: 1-based bands to read; None for all but alpha.
         pretrained: File with weights of the backbone; None for timm's where they are in the local
             cache, else random ones.
+        ignore: Values of masks that stand for no class.
         say: Is given each part of the report.
         progress: Whether to show bars.
 
@@ -99,7 +101,7 @@ def start(
             'file'
         )
     chosen = same_bands(sets)
-    encoding = _encoding(first)
+    encoding = _encoding(first, ignore)
     say(f'\n{report.value_table(first, encoding)}')
     view = choose_view(first, sets[1:], chosen)
     split = split_by_place(first.looks, encoding, window_px=view.window_px)
@@ -147,7 +149,7 @@ def _is_cached(place: str) -> bool:
     return isinstance(try_to_load_from_cache(place, 'model.safetensors'), str)
 
 
-def _encoding(found: SceneSet) -> Encoding:
+def _encoding(found: SceneSet, ignore: Sequence[int]) -> Encoding:
     """The classes of labelled images, of which there are two at least.
 
     Raises:
@@ -156,7 +158,7 @@ def _encoding(found: SceneSet) -> Encoding:
     hint = f'{found.images} {found.masks or ""}'
     if found.vectors is None:
         masks = [look.mask for look in found.looks if look.mask is not None]
-        return guess_encoding(masks, hint=hint)
+        return guess_encoding(masks, hint=hint, ignore=ignore)
     encoding = with_vectors(os.fspath(found.vectors.path), hint=hint)
     counts = _counts(found, encoding)
     if len(counts) < 2:

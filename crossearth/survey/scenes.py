@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ import fiona
 import numpy as np
 from fiona.errors import FionaError
 from jaxtyping import Shaped
+from rasterio.errors import NotGeoreferencedWarning
 from tqdm import tqdm
 
 from crossearth.datasets.files import RasterFile, rasters_below
@@ -150,7 +152,9 @@ def gather(
     cache = HeaderCache(images)
     jobs: list[tuple[str, Raster, Mask | VectorLabels | None]] = []
     total_px = 0
-    for image, mask in pairs:
+    for image, mask in tqdm(
+        pairs, desc=f'{name}: headers', unit='image', leave=False, disable=not progress
+    ):
         try:
             raster = describe_raster(image.path, bands=bands, cache=cache)
             own: Mask | VectorLabels | None = found.vectors
@@ -196,6 +200,8 @@ def _pairs(found: SceneSet, labels: str | None) -> list[tuple[RasterFile, Raster
     else:
         masks = rasters_below(labels)
         found.masks = labels
+        inside = {os.path.realpath(mask.path) for mask in masks}
+        files = [file for file in files if os.path.realpath(file.path) not in inside] or files
     found.image_names, found.mask_names = guess_patterns(files, masks)
     pairs = pair_files(files, masks, image_names=found.image_names, mask_names=found.mask_names)
     found.unpaired = [image.name for image, mask in pairs if mask is None]
@@ -308,6 +314,8 @@ def _each[T, R](
 ) -> Iterable[R]:
     """Results in order, from as many threads as there are cores: GDAL reads without the GIL."""
     with (
+        # threads that restore warnings in turn would show each other's: none of these is for users
+        warnings.catch_warnings(action='ignore', category=NotGeoreferencedWarning),
         ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, 8)) as threads,
         tqdm(total=len(jobs), desc=title, unit='image', leave=False, disable=not progress) as bar,
     ):

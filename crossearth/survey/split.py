@@ -21,7 +21,7 @@ from crossearth.datasets.cut import footprint_of
 from crossearth.datasets.files import natural_key
 from crossearth.datasets.holdout import HoldOut
 from crossearth.datasets.scene import Scene
-from crossearth.errors import ConfigError
+from crossearth.errors import ConfigError, SceneNotFoundError
 from crossearth.labels import IGNORE_INDEX
 from crossearth.rasters import transformer_between
 from crossearth.survey.encoding import Encoding
@@ -132,9 +132,14 @@ def _on_the_ground(looks: Sequence[Look], encoding: Encoding, *, window_px: int)
     left_out = 0
     if not cut:
         scenes = [Scene(look.raster) for look in looks]
-        kept = [
-            len(hold_out.portion(scenes, portion, folder='.')) for portion in ('rest', 'held_out')
-        ]
+        try:
+            rest = hold_out.portion(scenes, 'rest', folder='.')
+        except SceneNotFoundError as error:
+            raise ConfigError(
+                f'{looks[0].raster.path}: images overlap so much that none is left to train on '
+                'apart from those held out: expected images side by side'
+            ) from error
+        kept = [len(rest), len(hold_out.portion(scenes, 'held_out', folder='.'))]
         left_out = len(looks) - sum(kept)
     return _split(hold_out, text, chosen, list(units.values()), left_out)
 

@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -7,7 +5,7 @@ from PIL import Image
 from crossearth.errors import LabelError
 from crossearth.labels import IGNORE_INDEX, ISPRS
 from crossearth.survey.encoding import guess_encoding
-from crossearth.survey.mask_values import read_mask_values
+from crossearth.survey.mask_values import Tile, read_mask_values
 
 
 @pytest.fixture
@@ -57,6 +55,14 @@ def test_a_value_that_files_call_nodata_is_ignored_where_two_classes_remain(mask
     assert '0, which the files call nodata, is ignored' in found.why
     kept = guess_encoding([mask(ids(0, 1), nodata=0)])
     assert kept.ids == {0: 0, 1: 1}
+
+
+def test_values_that_are_to_be_ignored_have_no_class(mask):
+    found = guess_encoding([mask(ids(0, 1, 2))], ignore=(0,))
+    assert found.ids == {0: IGNORE_INDEX, 1: 0, 2: 1}
+    assert found.labels.classes == ('class_1', 'class_2')
+    with pytest.raises(LabelError, match=r'every pixel of the masks is ignored \(0 is ignored'):
+        guess_encoding([mask(ids(0))], ignore=(0,))
 
 
 def test_a_word_of_the_path_names_the_one_class(mask):
@@ -153,7 +159,7 @@ def test_a_large_mask_is_read_in_tiles_spread_over_it(write_raster):
     path = str(write_raster('m.tif', pixels))
     whole = read_mask_values(path, most_px=pixels.size)
     assert whole.counts() == {0: 2048 * 2100, 1: 952 * 2100}
-    assert (whole.read_px, len(whole.tiles)) == (pixels.size, 9)
-    some = read_mask_values(path, most_px=2 << 20)
-    assert [(tile.row, tile.col) for tile in some.tiles] == [(0, 0), (2048, 2048)]
-    assert Path(some.path).name == 'm.tif'
+    assert (whole.read_px, len(whole.tiles)) == (pixels.size, 12 * 9)
+    assert whole.tiles[-1] == Tile(2816, 2048, 184, 52, {1: 184 * 52})
+    some = read_mask_values(path, most_px=3 * 256 * 2100)
+    assert sorted({tile.row for tile in some.tiles}) == [0, 1536, 2816]
