@@ -3,6 +3,7 @@
 Each guess says what it took the values for, so that a reader can disagree with it.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ _COLOURS = (
 _THINGS = (
     'road', 'building', 'roof', 'house', 'water', 'river', 'lake', 'flood', 'tree', 'forest',
     'field', 'crop', 'parcel', 'vineyard', 'solar', 'car', 'ship', 'burn', 'fire', 'cloud', 'snow',
-    'ice', 'landslide', 'glacier', 'shadow', 'mine',
+    'ice', 'landslide', 'glacier', 'shadow',
 )  # fmt: skip
 
 
@@ -62,9 +63,11 @@ class Encoding:
     def reads(self, counts: Iterable[Value]) -> bool:
         """Whether every value has a class."""
         try:
-            return all(self._class_of(value) is not None for value in counts)
+            for value in counts:
+                self._class_of(value)
         except LabelError:
             return False
+        return True
 
     def _class_of(self, value: Value) -> int:
         if value in self.ids:
@@ -111,7 +114,7 @@ def guess_encoding(
 def with_vectors(path: str, *, hint: str = '') -> Encoding:
     """Two classes, for features of one kind."""
     space = _two_classes(f'{path} {hint}')
-    why = f'features of {path} are {space.classes[1]}, what lies between them is background'
+    why = f'features of {path} are {space.classes[1]}, what lies between them is background (classes of several kinds: attribute and classes)'
     return Encoding(None, space, {0: 0, 1: 1, IGNORE_INDEX: IGNORE_INDEX}, why)
 
 
@@ -253,13 +256,12 @@ def _colour_encoding(
     if blurred:
         arguments['match'] = 'threshold'
     codec = {'class_path': 'crossearth.labels.colour_codec', 'init_args': arguments}
-    values: dict[Value, int] = {}
-    values.update(by_colour)
+    values: dict[Value, int] = {colour: i for colour, i in by_colour.items()}  # noqa: C416  # wider keys
     return Encoding(codec, space, values, why, threshold=128 if blurred else None)
 
 
 def _two_classes(hint: str, colour: RGB = (255, 255, 255)) -> LabelSpace:
-    words = hint.lower()
+    words = {word.removesuffix('s') for word in re.findall('[a-z]+', hint.lower())}
     name = next((thing for thing in _THINGS if thing in words), 'foreground')
     return LabelSpace(name, ('background', name), ((0, 0, 0), colour), scored=(1,))
 

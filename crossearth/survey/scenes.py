@@ -37,7 +37,7 @@ from crossearth.rasters import (
 )
 from crossearth.survey.mask_values import MaskValues, Tile, read_mask_values
 
-__all__ = ['Fault', 'Look', 'SceneSet', 'gather']
+__all__ = ['Fault', 'Look', 'SceneSet', 'gather', 'same_bands']
 
 _VECTORS = ('.gpkg', '.geojson', '.json', '.shp', '.fgb', '.kml', '.gml')
 _LINE_WIDTH_M = 6.0

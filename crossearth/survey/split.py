@@ -102,22 +102,22 @@ def split_by_place(looks: Sequence[Look], encoding: Encoding, *, window_px: int)
 def _on_the_ground(looks: Sequence[Look], encoding: Encoding, *, window_px: int) -> Split:
     crs = _common_crs(looks)
     bounds = shapely.bounds(np.array([footprint_of(Scene(look.raster), crs) for look in looks]))
-    least = bounds[:, :2].min(axis=0)
     sides = (bounds[:, 2:] - bounds[:, :2]).max(axis=1)
-    pixel = np.median(
-        [s / max(k.raster.height, k.raster.width) for s, k in zip(sides, looks, strict=True)]
-    )
-    extent = float((bounds[:, 2:].max(axis=0) - least).max())
-    cut = len(looks) < 10
-    area = float(np.median(sides)) if not cut else _LEAST_WINDOWS * window_px * float(pixel)
-    side = _block_side(bounds, extent, least_side=area * (1 if cut else 2), cut=cut)
-    if cut and side >= extent:  # one small scene or a few: halves of what there is
-        side = extent / 3
-    units = _blocks(looks, bounds, encoding, crs, least=least, side=side, cut=cut)
+    longest = [max(look.raster.height, look.raster.width) for look in looks]
+    pixel = float(np.median(sides / longest))
+    few, large = len(looks) < 10, float(np.median(longest)) >= 4 * window_px
+    cut = len(looks) < 5 or (few and large)
+    units, side = _units(looks, bounds, encoding, crs, pixel=pixel, window_px=window_px, cut=cut)
+    if len(units) < 2 and few and not cut:
+        cut = True
+        units, side = _units(
+            looks, bounds, encoding, crs, pixel=pixel, window_px=window_px, cut=cut
+        )
     if len(units) < 2:
         raise ConfigError(
-            f'{looks[0].raster.path}: all images lie on one spot of {extent:g} by {extent:g} units '
-            'of their CRS: too little ground to train on and to validate on apart from it'
+            f'{looks[0].raster.path}: all images lie on one spot of {np.max(sides):g} by '
+            f'{np.max(sides):g} units of their CRS: too little ground to train on and to validate '
+            'on apart from it'
         )
     chosen = _choose(list(units.values()))
     digits = 6 if crs.is_geographic else 2
@@ -142,6 +142,27 @@ def _on_the_ground(looks: Sequence[Look], encoding: Encoding, *, window_px: int)
         kept = [len(rest), len(hold_out.portion(scenes, 'held_out', folder='.'))]
         left_out = len(looks) - sum(kept)
     return _split(hold_out, text, chosen, list(units.values()), left_out)
+
+
+def _units(
+    looks: Sequence[Look],
+    bounds: Float64[np.ndarray, 'n 4'],
+    encoding: Encoding,
+    crs: CRS,
+    *,
+    pixel: float,
+    window_px: int,
+    cut: bool,
+) -> tuple[dict[tuple[int, int], _Unit], float]:
+    """Blocks of one size, and their side."""
+    least = bounds[:, :2].min(axis=0)
+    extent = float((bounds[:, 2:].max(axis=0) - least).max())
+    sides = (bounds[:, 2:] - bounds[:, :2]).max(axis=1)
+    smallest = _LEAST_WINDOWS * window_px * pixel if cut else 2 * float(np.median(sides))
+    side = _block_side(bounds, extent, least_side=smallest, cut=cut)
+    if cut and side >= extent:  # one small scene or a few: thirds of what there is
+        side = extent / 3
+    return _blocks(looks, bounds, encoding, crs, least=least, side=side, cut=cut), side
 
 
 def _common_crs(looks: Sequence[Look]) -> CRS:

@@ -67,6 +67,7 @@ def test_values_that_are_to_be_ignored_have_no_class(mask):
 
 def test_a_word_of_the_path_names_the_one_class(mask):
     assert guess_encoding([mask(ids(0, 255))], hint='my/Roads/masks').labels.classes[1] == 'road'
+    assert guess_encoding([mask(ids(0, 255))], hint='scars').labels.classes[1] == 'foreground'
 
 
 def test_black_and_white_that_was_compressed_is_read_by_a_threshold(tmp_path):
