@@ -16,6 +16,7 @@ from crossearth.errors import CrossEarthError
 __all__ = ['main']
 
 _COMMANDS = {
+    'start': 'look through your images, and write a recipe for them',
     'demo': 'the whole story on generated data',
     'predict': 'map scenes with a trained model',
     'adapt': 'adapt a model to scenes without labels',

@@ -62,6 +62,12 @@ def test_the_page_of_the_first_map_runs(empty_folder):
     assert (empty_folder / 'map.tif').is_file()
 
 
+@pytest.mark.filterwarnings('ignore')  # lightning's notices about short trainings
+def test_the_page_of_your_own_images_runs(empty_folder):
+    follow('docs/your_images.md')
+    assert (empty_folder / 'map.tif').is_file()
+
+
 def test_the_page_of_the_benchmark_runs(empty_folder):
     follow('docs/benchmark.md')
     assert (empty_folder / 'crossearth.yaml').is_file()

@@ -23,11 +23,12 @@ __all__ = ['SaveModel']
 class SaveModel(pl.Callback):
     """Writes the model when training ends, for `load_model` and `predict`.
 
-    With it go its label space, the pixel values that the data module took for 0 and 1, and the
-    ground sampling distance that it was trained at. Where `AverageWeights` or `SWAD` is active,
-    the file holds the average. After training with a `ShiftDataModule` it also holds how the
-    source looks and, where there are validation scenes, how far the model's confidence can be
-    believed; `crossearth adapt` and `predict --estimate-accuracy` need both.
+    With it go its label space, the bands of the training images, the pixel values that the data
+    module took for 0 and 1, and the ground sampling distance that it was trained at. Where
+    `AverageWeights` or `SWAD` is active, the file holds the average. After training with a
+    `ShiftDataModule` it also holds how the source looks and, where there are validation scenes,
+    how far the model's confidence can be believed; `crossearth adapt` and
+    `predict --estimate-accuracy` need both.
 
     Args:
         path: The `.safetensors` file.
@@ -64,9 +65,8 @@ class SaveModel(pl.Callback):
         if isinstance(pl_module, TrainingTask):
             model = pl_module.model
             for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set by lightning
-                if isinstance(
-                    callback, AverageWeights | SWAD
-                ):  # whichever of the two is called first
+                # whichever of the two is called first
+                if isinstance(callback, AverageWeights | SWAD):
                     callback.on_fit_end(trainer, pl_module)
             data = getattr(trainer, 'datamodule', None)
             shift = data if isinstance(data, ShiftDataModule) else None
@@ -74,6 +74,7 @@ class SaveModel(pl.Callback):
                 model,
                 self.path,
                 labels=pl_module.labels,
+                bands=None if shift is None else shift.bands,
                 value_range=None if shift is None else shift.unit_range,
                 gsd_m=None if shift is None else shift.gsd_m,
                 gsd_range_m=None if shift is None else shift.gsd_range_m,
