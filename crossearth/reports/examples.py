@@ -217,7 +217,9 @@ def _predicted(dataset: SceneDataset, window: Window, folder: Path) -> Ids:
 
 def _iou(predicted: Ids, truth: Ids, labels: LabelSpace) -> float:
     counts = confusion_matrix(
-        torch.from_numpy(predicted), torch.from_numpy(truth), num_classes=labels.num_classes
+        torch.from_numpy(predicted).long(),
+        torch.from_numpy(truth).long(),
+        num_classes=labels.num_classes,
     )
     return 100 * mean_iou(counts, scored=labels.scored)
 
@@ -228,7 +230,7 @@ def _smaller(window: ExampleWindow) -> ExampleWindow:
     factor = min(_SHOWN_PX / max(height, width), 1.0)
     size = max(round(width * factor), 1), max(round(height * factor), 1)
 
-    def ids(values: Ids) -> Ids:
+    def ids(values: Ids) -> UInt8[np.ndarray, 'height width']:
         return np.asarray(Image.fromarray(values).resize(size, Image.Resampling.NEAREST))
 
     return ExampleWindow(

@@ -143,7 +143,7 @@ def table_latex(table: Table) -> str:
     kind, size = ('table*', '\\footnotesize') if len(headings) > _WIDE else ('table', '')
     body = pd.DataFrame(lines, columns=range(len(headings))).to_latex(
         index=False,
-        header=headings,
+        header=[h.replace('{', '{{').replace('}', '}}') for h in headings],  # pandas formats them
         escape=False,
         column_format=''.join('r' if column.numeric else 'l' for column in table.columns),
     )
