@@ -177,7 +177,8 @@ def training_recipe(
 
     Example:
         >>> recipe = training_recipe('potsdam_irrg')
-        >>> style = recipe['model']['init_args']['style']['init_args']
+        >>> method = recipe['model']['init_args']['method']['init_args']
+        >>> style = method['style']['init_args']
         >>> style['ratio'], style['patch_size'], recipe['trainer']['max_steps']
         (0.7, 64, 30000)
     """
@@ -188,21 +189,8 @@ def training_recipe(
     steps = chosen.stop if variation.steps is None else variation.steps
     share = 1.0 if variation.steps is None else steps / _PUBLISHED_STEPS
     large = setting.chip_px > 512
-    task: dict[str, Any] = {
-        'model': _model(chosen, setting, files),
-        'labels': _labels(setting.source.labels),
-    }
-    if chosen.styled:
-        task['style'] = _style(variation.styled or setting.styled, files)
-    if chosen.masked:
-        task['mask'] = _mask(variation.masked or setting.masked)
-        task |= {
-            'mim_norm': chosen.mim_loss or setting.mim_loss,
-            'mim_target': 'clean',
-            'mim_weight': 1.0,
-            'delta_weight': 1.0,
-        }
-    task |= {
+    task = {
+        'method': _method(chosen, setting, files, variation),
         'lr': 6e-5 if large else 1e-4,
         'weight_decay': 0.05,
         'decay_biases': True,
@@ -212,7 +200,7 @@ def training_recipe(
     }
     recipe = {
         'seed_everything': seed,
-        'model': {'class_path': 'crossearth.trainers.DomainGeneralizationTask', 'init_args': task},
+        'model': {'class_path': 'crossearth.trainers.TrainingTask', 'init_args': task},
         'data': {
             'class_path': 'crossearth.datasets.ShiftDataModule',
             'init_args': _data(setting, settings, files, variation.batch_size, seed),
@@ -288,7 +276,7 @@ def format_recipe(
         f'{source} --method {chosen.name}\n'
         f'# Needs {", ".join(needed)}; edit the paths.\n'
     )
-    return head + yaml.dump(recipe, Dumper=_Flat, sort_keys=False, width=100, allow_unicode=True)
+    return head + yaml.dump(recipe, Dumper=_Flat, sort_keys=False, width=110, allow_unicode=True)
 
 
 def fingerprint(values: Mapping[str, Any]) -> str:
@@ -325,6 +313,26 @@ def _acts(callback: Any) -> bool:
     """Whether a callback of a recipe may change what is learnt or scored."""
     path = callback.get('class_path') if isinstance(callback, Mapping) else callback
     return str(path).rpartition('.')[2] not in _ONLOOKERS
+
+
+def _method(chosen: Method, setting: Setting, files: Files, variation: Variation) -> dict[str, Any]:
+    """The method's part of a recipe: what a batch is learnt from."""
+    training: dict[str, Any] = {
+        'model': _model(chosen, setting, files),
+        'labels': _labels(setting.source.labels),
+    }
+    if chosen.styled:
+        training['style'] = _style(variation.styled or setting.styled, files)
+    if chosen.masked:
+        training['mask'] = _mask(variation.masked or setting.masked)
+        training |= {
+            'mim_norm': chosen.mim_loss or setting.mim_loss,
+            'mim_target': 'clean',
+            'mim_weight': 1.0,
+            'delta_weight': 1.0,
+        }
+    kind = 'CrossEarthTraining' if chosen.masked else 'SourceOnly'
+    return {'class_path': f'crossearth.trainers.{kind}', 'init_args': training}
 
 
 def _model(method: Method, setting: Setting, files: Files) -> dict[str, Any]:

@@ -34,7 +34,7 @@ from crossearth.benchmark.training import (
 )
 from crossearth.datasets import ArchiveDataset
 from crossearth.errors import ConfigError, LabelError
-from crossearth.trainers import DomainGeneralizationTask
+from crossearth.trainers import TrainingTask
 
 __all__ = ['run_benchmark', 'score_setting']
 
@@ -133,7 +133,7 @@ def _run(
 
 def _score(
     run: Run,
-    task: DomainGeneralizationTask,
+    task: TrainingTask,
     settings: Sequence[Setting],
     targets: Mapping[str, ArchiveDataset],
     folder: Path,
@@ -178,7 +178,7 @@ def _score(
 
 def _result(
     run: Run,
-    task: DomainGeneralizationTask,
+    task: TrainingTask,
     setting: Setting,
     targets: Mapping[str, ArchiveDataset],
     selection: Selection,
