@@ -1,14 +1,34 @@
 """Where the pictures of a report come from: archives, and the label maps of runs on them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from crossearth.benchmark import SETTINGS, Files, RunResult
+from crossearth.datasets import SceneDataset
 from crossearth.errors import SceneNotFoundError
 from crossearth.reports.data import ReportData
 from crossearth.reports.examples import DomainPictures, Missing, domain_pictures
 
-__all__ = ['find_pictures']
+__all__ = ['find_pictures', 'published_images']
+
+type OpenImages = Callable[[str], SceneDataset | None]
+
+
+def published_images(files: Files | None) -> OpenImages:
+    """A function that opens the unseen domain of a published setting.
+
+    Args:
+        files: Where archives are; None if that is not known, and nothing is opened.
+    """
+
+    def opened(domain: str) -> SceneDataset | None:
+        setting = SETTINGS.get(domain)
+        if setting is None or files is None:
+            return None
+        target = setting.target
+        return target.open(files.root(target), 'test', **files.options(target))
+
+    return opened
 
 
 def find_pictures(
@@ -16,7 +36,7 @@ def find_pictures(
     data: ReportData,
     *,
     predictions: Path,
-    files: Files | None,
+    open_images: OpenImages,
 ) -> list[DomainPictures | Missing]:
     """Examples of each domain, or what is missing to make them.
 
@@ -24,10 +44,11 @@ def find_pictures(
         results: The results.
         data: Their numbers; methods with the highest score come first.
         predictions: Folder that was given to `--save-predictions`.
-        files: Where archives are; None if that is not known.
+        open_images: Opens the labelled images of a domain, or returns None if it does not know
+            them, see `published_images`.
     """
     return [
-        _of_domain(domain, results, data, predictions, files)
+        _of_domain(domain, results, data, predictions, open_images)
         for domain in dict.fromkeys(data.scores.domain)
     ]
 
@@ -37,7 +58,7 @@ def _of_domain(
     results: Sequence[RunResult],
     data: ReportData,
     predictions: Path,
-    files: Files | None,
+    open_images: OpenImages,
 ) -> DomainPictures | Missing:
     last = data.scores[(data.scores.domain == domain) & ~data.scores.kind.str.endswith('oracle')]
     ranked = last.sort_values('mean', ascending=False, kind='stable')
@@ -62,26 +83,17 @@ def _of_domain(
             'run or score the same again and keep them there; what is trained is not trained again',
             f"crossearth benchmark run '{domain}' … --save-predictions {predictions}",
         )
-    setting = SETTINGS.get(domain)
-    if setting is None:
-        return Missing(
-            domain,
-            'its label maps are there, but a report finds the images of published settings alone',
-            'in Python, give what `domain_pictures` makes of its dataset to `write_report`',
-        )
-    if files is None:
+    try:
+        dataset = open_images(domain)
+    except SceneNotFoundError as error:
+        return Missing(domain, str(error), 'give the folder of the archives with --root')
+    if dataset is None:
         return Missing(
             domain,
             'its label maps are there, but not its images',
             'give the folder of the archives',
             'crossearth benchmark report … --root ARCHIVES',
         )
-    try:
-        dataset = setting.target.open(
-            files.root(setting.target), 'test', **files.options(setting.target)
-        )
-    except SceneNotFoundError as error:
-        return Missing(domain, str(error), 'give the folder of the archives with --root')
     return domain_pictures(domain, dataset, maps, lacking=list(lacking))
 
 

@@ -6,7 +6,14 @@ import pytest
 
 from crossearth.benchmark import Files
 from crossearth.errors import LabelError
-from crossearth.reports import DomainPictures, Missing, domain_pictures, find_pictures, report_data
+from crossearth.reports import (
+    DomainPictures,
+    Missing,
+    domain_pictures,
+    find_pictures,
+    published_images,
+    report_data,
+)
 from crossearth.reports import examples as examples_module
 
 
@@ -80,7 +87,9 @@ def test_pictures_are_found_among_archives_and_predictions(dataset, archives, tm
     for folder in list(folders(tmp_path).values())[:2]:
         made_up.save_maps(dataset, folder, wrong_px=8)
     data = report_data(RESULTS)
-    (found,) = find_pictures(RESULTS, data, predictions=tmp_path, files=Files(data=archives))
+    (found,) = find_pictures(
+        RESULTS, data, predictions=tmp_path, open_images=published_images(Files(data=archives))
+    )
     assert isinstance(found, DomainPictures)
     last = data.scores.sort_values('mean', ascending=False)
     assert found.lead == next(name for name in last.method if name != 'frozen_dinov2')
@@ -102,7 +111,7 @@ def test_what_is_missing_is_named_with_its_remedy(dataset, tmp_path, maps, files
         RESULTS,
         report_data(RESULTS),
         predictions=tmp_path,
-        files=None if files is None else Files(data=tmp_path / files),
+        open_images=published_images(None if files is None else Files(data=tmp_path / files)),
     )
     assert isinstance(found, Missing)
     assert reason in found.reason
@@ -121,6 +130,9 @@ def test_maps_of_a_model_that_was_there_have_no_seed(dataset, archives, tmp_path
     result = replace(RESULTS[0], recipe={})
     made_up.save_maps(dataset, tmp_path / 'P(i)2V' / f'crossearth-{result.fingerprint}', wrong_px=0)
     (found,) = find_pictures(
-        [result], report_data([result]), predictions=tmp_path, files=Files(data=archives)
+        [result],
+        report_data([result]),
+        predictions=tmp_path,
+        open_images=published_images(Files(data=archives)),
     )
     assert isinstance(found, DomainPictures)

@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--save-predictions when you run or score.'
     )
     parser.add_argument(
-        'results', type=Path, nargs='?', default=OUTPUT, help=f'output of run ({OUTPUT})'
+        'folder', type=Path, nargs='?', default=OUTPUT, help=f'output of run ({OUTPUT})'
     )
     parser.add_argument(
         '-o', '--output', type=Path, default=_REPORT, metavar='DIR', help=f'folder ({_REPORT})'
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--predictions',
         type=Path,
         metavar='DIR',
-        help='folder that was given to --save-predictions (RESULTS/predictions)',
+        help='folder that was given to --save-predictions (predictions in the output of run)',
     )
     add_root(parser, required=False)
 
@@ -44,16 +44,21 @@ def run(arguments: argparse.Namespace) -> str:
     from crossearth.reports import (
         find_pictures,
         format_scores,
+        published_images,
         report_data,
         write_report,
     )
 
-    results = load_results(arguments.results)
+    results = load_results(arguments.folder)
     data = report_data(results, baseline=arguments.baseline)
     files = None
     if arguments.root is not None:
         files = Files(data=arguments.root, casid_labels=arguments.casid_labels)
-    predictions = arguments.predictions or arguments.results / 'predictions'
-    pictures = find_pictures(results, data, predictions=predictions, files=files)
+    pictures = find_pictures(
+        results,
+        data,
+        predictions=arguments.predictions or arguments.folder / 'predictions',
+        open_images=published_images(files),
+    )
     page = write_report(data, arguments.output, pictures=pictures, title=arguments.title)
     return f'{format_scores(data)}\n{page}: written'
