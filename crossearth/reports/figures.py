@@ -43,7 +43,7 @@ class Drawn:
 
 
 def score_figures(group: Group, quoted: pd.DataFrame) -> list[Drawn]:
-    """Radar, and scores with their intervals, of one group of results."""
+    """Radar, and scores with their intervals, of a group of results; none of a single score."""
     scores = group.scores
     domains = list(dict.fromkeys(scores.domain))
     shown = {domain: _marked(domain, scores) for domain in domains}
@@ -61,12 +61,12 @@ def score_figures(group: Group, quoted: pd.DataFrame) -> list[Drawn]:
             if len(printed):
                 series[method] = {shown[row.domain]: row.paper for row in printed.itertuples()}
                 partners[method] = _PARTNERS[method]
-    if scores['mean'].isna().all():  # nothing that is scored occurs
+    if scores['mean'].notna().sum() < 2:  # nothing to compare
         return []
     what = f'{KINDS[group.kind]}: {_metric(scores)}'
     return [
         Drawn(
-            name=f'radar-{group.name}',
+            name=f'{"radar" if len(domains) > 2 else "bars"}-{group.name}',
             title=f'{what}. {_explained(scores)}',
             alt=_spoken(series),
             figure=draw_radar(list(shown.values()), series, quoted=partners),

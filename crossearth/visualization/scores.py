@@ -121,7 +121,9 @@ def _bars(
             label=name,
         )
     axes.set_xticks(range(len(settings)), settings)
+    axes.set_xlim(-0.6, len(settings) - 0.4)
     axes.set_ylabel('score in %')
+    axes.spines[['top', 'right']].set_visible(False)
 
 
 def draw_intervals(

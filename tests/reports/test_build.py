@@ -36,7 +36,7 @@ def test_each_table_and_figure_is_a_file(report):
         ),
         *(
             f'figures/{name}.{ending}'
-            for name in ('radar-last', 'intervals-last', 'confusion-A2S-last')
+            for name in ('bars-last', 'intervals-last', 'confusion-A2S-last')
             for ending in ('pdf', 'png')
         ),
         'recipes/crossearth-0whuc0de.yaml',
@@ -45,7 +45,7 @@ def test_each_table_and_figure_is_a_file(report):
     scores = pd.read_csv(report / 'tables' / 'scores-last.csv').set_index('method')
     data = report_data(PAIR).scores.set_index('method')
     assert scores.loc['rein', 'mean'] == pytest.approx(data.loc['rein', 'mean'])
-    assert (report / 'figures' / 'radar-last.pdf').read_bytes().startswith(b'%PDF')
+    assert (report / 'figures' / 'bars-last.pdf').read_bytes().startswith(b'%PDF')
 
 
 def test_the_page_holds_its_files_and_loads_nothing(report):

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from crossearth.reports import format_scores, report_data
+from crossearth.reports.figures import score_figures
 from crossearth.reports.table import Column, Table, escape_latex, table_csv, table_latex
 from crossearth.reports.tables import costs_table, file_name, groups_of
 
@@ -188,3 +189,28 @@ def test_a_terminal_gets_the_scores_of_each_kind(data):
     text = format_scores(data)
     assert text.count('Scores by domain:') == 2
     assert 'Oracle: the checkpoint that is best' in text
+
+
+def test_a_single_score_is_not_drawn(data):
+    last, oracle = groups_of(data)
+    assert [drawn.name for drawn in score_figures(last, data.quoted)] == [
+        'radar-last',
+        'intervals-last',
+    ]
+    assert score_figures(oracle, data.quoted) == []
+
+
+def test_the_radar_marks_incomplete_sets_and_quotes_nothing_there():
+    results = [
+        replace(r, images=8) if (r.setting, r.method) == ('A2S', 'rein') else r
+        for r in made_up.every_result()
+    ]
+    data = report_data(results)
+    radar = score_figures(groups_of(data)[0], data.quoted)[0]
+    axes = radar.figure.axes[0]
+    labels = [tick.get_text() for tick in axes.get_xticklabels()]
+    assert labels == ['P(i)2V', 'P(i)2P(r)', 'A2S †']
+    lines = {line.get_label(): line.get_ydata() for line in axes.lines}
+    assert math.isnan(lines['CrossEarth (paper)'][2])
+    assert lines['CrossEarth (paper)'][0] == 67.5
+    assert not math.isnan(lines['rein'][2])
