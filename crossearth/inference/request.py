@@ -182,6 +182,8 @@ class Outputs:
         cog: Whether the files are made cloud-optimised, with overviews.
         qgis_style: Whether a `.qml` is written next to the map, from which QGIS takes names and
             colours. Needs a label space.
+        estimate_accuracy: Whether the accuracy of the map is estimated from the model's confidence,
+            while it is made. Needs a model file with a calibration.
 
     Raises:
         ConfigError: If nodata does not fit 16 bits.
@@ -193,6 +195,7 @@ class Outputs:
     entropy: str | Path | None = None
     cog: bool = False
     qgis_style: bool = False
+    estimate_accuracy: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.nodata <= 65535:
