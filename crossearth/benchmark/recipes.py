@@ -189,23 +189,8 @@ def training_recipe(
     steps = chosen.stop if variation.steps is None else variation.steps
     share = 1.0 if variation.steps is None else steps / _PUBLISHED_STEPS
     large = setting.chip_px > 512
-    training: dict[str, Any] = {
-        'model': _model(chosen, setting, files),
-        'labels': _labels(setting.source.labels),
-    }
-    if chosen.styled:
-        training['style'] = _style(variation.styled or setting.styled, files)
-    if chosen.masked:
-        training['mask'] = _mask(variation.masked or setting.masked)
-        training |= {
-            'mim_norm': chosen.mim_loss or setting.mim_loss,
-            'mim_target': 'clean',
-            'mim_weight': 1.0,
-            'delta_weight': 1.0,
-        }
-    kind = 'CrossEarthTraining' if chosen.masked else 'SourceOnly'
     task = {
-        'method': {'class_path': f'crossearth.trainers.{kind}', 'init_args': training},
+        'method': _method(chosen, setting, files, variation),
         'lr': 6e-5 if large else 1e-4,
         'weight_decay': 0.05,
         'decay_biases': True,
@@ -328,6 +313,26 @@ def _acts(callback: Any) -> bool:
     """Whether a callback of a recipe may change what is learnt or scored."""
     path = callback.get('class_path') if isinstance(callback, Mapping) else callback
     return str(path).rpartition('.')[2] not in _ONLOOKERS
+
+
+def _method(chosen: Method, setting: Setting, files: Files, variation: Variation) -> dict[str, Any]:
+    """The method's part of a recipe: what a batch is learnt from."""
+    training: dict[str, Any] = {
+        'model': _model(chosen, setting, files),
+        'labels': _labels(setting.source.labels),
+    }
+    if chosen.styled:
+        training['style'] = _style(variation.styled or setting.styled, files)
+    if chosen.masked:
+        training['mask'] = _mask(variation.masked or setting.masked)
+        training |= {
+            'mim_norm': chosen.mim_loss or setting.mim_loss,
+            'mim_target': 'clean',
+            'mim_weight': 1.0,
+            'delta_weight': 1.0,
+        }
+    kind = 'CrossEarthTraining' if chosen.masked else 'SourceOnly'
+    return {'class_path': f'crossearth.trainers.{kind}', 'init_args': training}
 
 
 def _model(method: Method, setting: Setting, files: Files) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What there is to train: one run for each source, method and seed."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from crossearth.errors import CheckpointError, ConfigError
 from crossearth.trainers import read_recipe
 
 __all__ = ['Run', 'check_files', 'find_settings', 'open_targets', 'plan_runs']
+
+_FILE_ARGUMENTS = ('pretrained', 'style', 'predictor', 'transformer')
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,13 +151,19 @@ def check_files(run: Run, files: Files | None) -> None:
     if files is not None:
         source = run.settings[0].source
         source.open(files.root(source), 'train', **files.options(source))
-    task = run.recipe['model'].get('init_args', {})
-    for part in ('model', 'style'):
-        arguments = (task.get(part) or {}).get('init_args', {})
-        for name in ('pretrained', 'style', 'predictor', 'transformer'):
-            value = arguments.get(name)
-            if isinstance(value, str) and not Path(value).exists():
-                raise CheckpointError(
-                    f'{value}: no such file; the {part} of {run.name} names it as {name}: give '
-                    'the path of yours'
-                )
+    for part, name, value in _named_files(run.recipe['model'], 'model'):
+        if not Path(value).exists():
+            raise CheckpointError(
+                f'{value}: no such file; the {part} of {run.name} names it as {name}: give the '
+                'path of yours'
+            )
+
+
+def _named_files(values: Any, part: str) -> Iterator[tuple[str, str, str]]:
+    """Part, argument and path of each file of weights or styles that a section names."""
+    if not isinstance(values, Mapping):
+        return
+    for name, value in values.items():
+        if name in _FILE_ARGUMENTS and isinstance(value, str):
+            yield part, name, value
+        yield from _named_files(value, part if name == 'init_args' else str(name))

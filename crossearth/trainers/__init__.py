@@ -1,8 +1,15 @@
 """Training tasks."""
 
 from crossearth.trainers.averaging import AverageWeights
-from crossearth.trainers.checkpoint import check_checkpoint
+from crossearth.trainers.checkpoint import (
+    SealCheckpoints,
+    check_checkpoint,
+    intact_checkpoint,
+    previous_checkpoint,
+    seal_checkpoint,
+)
 from crossearth.trainers.engine import TrainingTask
+from crossearth.trainers.label_counts import CheckLabels
 from crossearth.trainers.methods import (
     Attached,
     CrossEarthTraining,
@@ -11,8 +18,10 @@ from crossearth.trainers.methods import (
     GroupDRO,
     Method,
     SelectiveWhitening,
+    SelfTraining,
     SourceOnly,
 )
+from crossearth.trainers.norms import CheckNorms
 from crossearth.trainers.optimizer import check_schedule, parameter_groups, poly_factor
 from crossearth.trainers.paper_parts import earth_style, patch_mask
 from crossearth.trainers.pictures import LogPictures
@@ -28,6 +37,8 @@ __all__ = [
     'SWAD',
     'Attached',
     'AverageWeights',
+    'CheckLabels',
+    'CheckNorms',
     'CrossEarthTraining',
     'DomainAdversarial',
     'FeatureDistance',
@@ -35,7 +46,9 @@ __all__ = [
     'LogPictures',
     'Method',
     'SaveModel',
+    'SealCheckpoints',
     'SelectiveWhitening',
+    'SelfTraining',
     'SourceOnly',
     'Training',
     'TrainingTask',
@@ -44,11 +57,14 @@ __all__ = [
     'check_schedule',
     'earth_style',
     'fourier_style',
+    'intact_checkpoint',
     'parameter_groups',
     'patch_mask',
     'poly_factor',
+    'previous_checkpoint',
     'read_recipe',
     'restoration_losses',
     'score_table',
+    'seal_checkpoint',
     'shard_frozen',
 ]

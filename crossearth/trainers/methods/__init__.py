@@ -7,6 +7,7 @@ from crossearth.trainers.methods.feature_distance import FeatureDistance
 from crossearth.trainers.methods.group_dro import GroupDRO
 from crossearth.trainers.methods.method import Batch, Method, Role, roles, segmentation_losses
 from crossearth.trainers.methods.selective_whitening import SelectiveWhitening
+from crossearth.trainers.methods.self_training import SelfTraining
 from crossearth.trainers.methods.source_only import SourceOnly
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     'Method',
     'Role',
     'SelectiveWhitening',
+    'SelfTraining',
     'SourceOnly',
     'roles',
     'segmentation_losses',
