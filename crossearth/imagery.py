@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from crossearth.errors import ConfigError
 from crossearth.labels import LabelSpace
+from crossearth.source_statistics import SourceStatistics
 
 __all__ = ['Imagery', 'imagery_of']
 
@@ -21,6 +22,8 @@ class Imagery:
         gsd_m: Ground sampling distance that scenes are mapped at, in metres; None if not known.
         gsd_range_m: Finest and coarsest ground sampling distance, in metres, of a model that was
             trained across several; None for others.
+        source: What is remembered of the training images, and of the model's confidence on them;
+            None if nothing is.
 
     Raises:
         ConfigError: If a distance is not finite and positive, or `gsd_m` is outside of the range.
@@ -31,6 +34,7 @@ class Imagery:
     value_range: tuple[float, float] | None = None
     gsd_m: float | None = None
     gsd_range_m: tuple[float, float] | None = None
+    source: SourceStatistics | None = None
 
     def __post_init__(self) -> None:
         given = [g for g in (self.gsd_m, *(self.gsd_range_m or ())) if g is not None]

@@ -82,6 +82,12 @@ class LabelSpace:
             )
 
     @property
+    def background(self) -> int | None:
+        """Id of the class named background, which maps show as transparent; None without one."""
+        names = [name.lower() for name in self.classes]
+        return names.index('background') if 'background' in names else None
+
+    @property
     def num_classes(self) -> int:
         """Number of classes, the ignored label not counted."""
         return len(self.classes)

@@ -84,6 +84,17 @@ def test_the_page_of_datasets_runs(empty_folder):
     assert (empty_folder / 'sample.png').is_file()
 
 
+def test_the_page_of_adaptation_runs(empty_folder):
+    follow('docs/adaptation.md')
+    assert (empty_folder / 'report.json').is_file()
+    assert (empty_folder / 'map.tif').is_file()
+
+
+def test_the_page_of_assessments_runs(empty_folder):
+    follow('docs/assess.md')
+    assert 'Accuracy of map.tif' in (empty_folder / 'report' / 'report.html').read_text()
+
+
 @pytest.mark.filterwarnings('ignore')  # lightning's notices about short trainings without loggers
 @pytest.mark.slow
 def test_the_page_of_training_runs(empty_folder):
@@ -96,6 +107,20 @@ def test_the_page_of_training_runs(empty_folder):
     assert len(list((logs / 'version_0' / 'pictures').rglob('*.png'))) == 2
     assert list((logs / 'tensorboard').rglob('events.*'))
     assert (empty_folder / 'model.safetensors').is_file()
+
+
+@pytest.mark.filterwarnings('ignore')  # lightning's notices about short trainings without loggers
+@pytest.mark.slow
+def test_the_page_of_methods_runs(empty_folder):
+    follow('docs/methods.md')
+    assert (empty_folder / 'model.safetensors').is_file()
+
+
+@pytest.mark.filterwarnings('ignore')  # lightning's notices about short trainings without loggers
+@pytest.mark.slow
+def test_the_page_of_ones_own_method_runs(empty_folder):
+    follow('docs/your_method.md')
+    assert (empty_folder / 'half.ckpt').is_file()
 
 
 @pytest.mark.filterwarnings('ignore')  # lightning's notices about short trainings without loggers

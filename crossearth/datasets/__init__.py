@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from crossearth.datasets.loveda import LoveDA
     from crossearth.datasets.merge import merge_domains
     from crossearth.datasets.millionaid import MillionAID
+    from crossearth.datasets.rare_classes import RareClassSampler
     from crossearth.datasets.rescue import RescueNet
     from crossearth.datasets.roads import DeepGlobeRoads, MassachusettsRoads
     from crossearth.datasets.samplers import GridWindowSampler, RandomWindowSampler
@@ -40,6 +41,7 @@ else:
             'crossearth.datasets.loveda': ['LoveDA'],
             'crossearth.datasets.merge': ['merge_domains'],
             'crossearth.datasets.millionaid': ['MillionAID'],
+            'crossearth.datasets.rare_classes': ['RareClassSampler'],
             'crossearth.datasets.rescue': ['RescueNet'],
             'crossearth.datasets.roads': ['DeepGlobeRoads', 'MassachusettsRoads'],
             'crossearth.datasets.samplers': ['GridWindowSampler', 'RandomWindowSampler'],
@@ -68,6 +70,7 @@ __all__ = [
     'MillionAID',
     'Potsdam',
     'RandomWindowSampler',
+    'RareClassSampler',
     'RescueNet',
     'Scene',
     'SceneDataset',

@@ -27,8 +27,10 @@ from crossearth.models.recording import (
     find_builder,
     own_builders,
 )
+from crossearth.models.weights.adaptation_record import AdaptationRecord
 from crossearth.models.weights.fitting import fit_weights
 from crossearth.models.weights.reading import read_entries, require_finite
+from crossearth.source_statistics import SourceStatistics
 
 __all__ = ['ModelInfo', 'load_model', 'read_model_info', 'save_model']
 
@@ -53,6 +55,8 @@ class ModelInfo:
             its data type.
         gsd_range_m: Finest and coarsest ground sampling distance of the training imagery, in
             metres, of a model that was trained across several; or None.
+        source: What is remembered of the training images, or None.
+        adaptation: How it was adapted to scenes without labels, or None.
     """
 
     blueprint: Blueprint
@@ -63,6 +67,8 @@ class ModelInfo:
     frozen_marks: Mapping[str, float] | None = None
     value_range: tuple[float, float] | None = None
     gsd_range_m: tuple[float, float] | None = None
+    source: SourceStatistics | None = None
+    adaptation: AdaptationRecord | None = None
 
     def __post_init__(self) -> None:
         _ = self.imagery  # which checks the distances
@@ -76,6 +82,7 @@ class ModelInfo:
             value_range=self.value_range,
             gsd_m=self.gsd_m,
             gsd_range_m=self.gsd_range_m,
+            source=self.source,
         )
 
 
@@ -90,6 +97,8 @@ def save_model(
     gsd_m: float | None = None,
     gsd_range_m: tuple[float, float] | None = None,
     value_range: tuple[float, float] | None = None,
+    source: SourceStatistics | None = None,
+    adaptation: AdaptationRecord | None = None,
     trainable_only: bool | None = None,
     write: bool = True,
 ) -> Path:
@@ -110,6 +119,8 @@ def save_model(
         gsd_range_m: Finest and coarsest one of the training imagery, if there were several.
         value_range: Values of the training imagery that became 0 and 1; None for the range of its
             data type.
+        source: What is to be remembered of the training images, see `crossearth.models.source`.
+        adaptation: How the model was adapted to scenes without labels.
         trainable_only: True leaves frozen weights out; the builder gets them again on loading. By
             default they are left out if the builder has a source for them (its argument
             `pretrained`), and kept if they are random.
@@ -166,9 +177,12 @@ def save_model(
         frozen_marks=frozen_marks(state, left_out),
         value_range=value_range,
         gsd_range_m=gsd_range_m,
+        source=source,
+        adaptation=adaptation,
     )
+    remembered = None if source is None else source.to_json()
     try:
-        text = json.dumps(asdict(info))
+        text = json.dumps(asdict(info) | {'source': remembered})
     except TypeError as error:
         raise ConfigError(f'arguments of the model are not JSON values ({error})') from error
     if not write:
@@ -248,6 +262,8 @@ def read_model_info(path: str | Path) -> ModelInfo:
             frozen_marks=marks,
             value_range=_pair(header, 'value_range'),
             gsd_range_m=_pair(header, 'gsd_range_m'),
+            source=_optional(header, 'source', SourceStatistics.from_json),
+            adaptation=_optional(header, 'adaptation', AdaptationRecord.from_json),
         )
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(
@@ -377,6 +393,13 @@ def _pair(header: Mapping[str, Any], name: str) -> tuple[float, float] | None:
         return None
     low, high = header[name]
     return float(low), float(high)
+
+
+def _optional[T](
+    header: Mapping[str, Any], name: str, read: Callable[[Mapping[str, Any]], T]
+) -> T | None:
+    """A part of a header; None if it has none, as older ones do."""
+    return None if header.get(name) is None else read(header[name])
 
 
 def _label_space(header: Mapping[str, Any]) -> LabelSpace:
