@@ -16,7 +16,8 @@ class Imagery:
 
     Args:
         labels: Classes of the logits; None if they are not known.
-        bands: Names of the bands, in the order in which the model takes them; None if not known.
+        bands: Names of the bands, or their numbers counted from 1, in the order in which the model
+            takes them; None if not known.
         value_range: Values that became 0 and 1; None for the range of the data type.
         gsd_m: Ground sampling distance that scenes are mapped at, in metres; None if not known.
         gsd_range_m: Finest and coarsest ground sampling distance, in metres, of a model that was
@@ -29,7 +30,7 @@ class Imagery:
     """
 
     labels: LabelSpace | None = None
-    bands: tuple[str, ...] | None = None
+    bands: tuple[str, ...] | tuple[int, ...] | None = None
     value_range: tuple[float, float] | None = None
     gsd_m: float | None = None
     gsd_range_m: tuple[float, float] | None = None

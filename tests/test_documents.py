@@ -62,6 +62,12 @@ def test_the_page_of_the_first_map_runs(empty_folder):
     assert (empty_folder / 'map.tif').is_file()
 
 
+@pytest.mark.filterwarnings('ignore')  # lightning's notices about short trainings
+def test_the_page_of_your_own_images_runs(empty_folder):
+    follow('docs/your_images.md')
+    assert (empty_folder / 'map.tif').is_file()
+
+
 def test_the_page_of_the_benchmark_runs(empty_folder):
     follow('docs/benchmark.md')
     assert (empty_folder / 'crossearth.yaml').is_file()
@@ -84,6 +90,11 @@ def test_the_page_of_adaptation_runs(empty_folder):
     assert (empty_folder / 'map.tif').is_file()
 
 
+def test_the_page_of_assessments_runs(empty_folder):
+    follow('docs/assess.md')
+    assert 'Accuracy of map.tif' in (empty_folder / 'report' / 'report.html').read_text()
+
+
 @pytest.mark.filterwarnings('ignore')  # lightning's notices about short trainings without loggers
 @pytest.mark.slow
 def test_the_page_of_training_runs(empty_folder):
@@ -96,6 +107,20 @@ def test_the_page_of_training_runs(empty_folder):
     assert len(list((logs / 'version_0' / 'pictures').rglob('*.png'))) == 2
     assert list((logs / 'tensorboard').rglob('events.*'))
     assert (empty_folder / 'model.safetensors').is_file()
+
+
+@pytest.mark.filterwarnings('ignore')  # lightning's notices about short trainings without loggers
+@pytest.mark.slow
+def test_the_page_of_methods_runs(empty_folder):
+    follow('docs/methods.md')
+    assert (empty_folder / 'model.safetensors').is_file()
+
+
+@pytest.mark.filterwarnings('ignore')  # lightning's notices about short trainings without loggers
+@pytest.mark.slow
+def test_the_page_of_ones_own_method_runs(empty_folder):
+    follow('docs/your_method.md')
+    assert (empty_folder / 'half.ckpt').is_file()
 
 
 @pytest.mark.filterwarnings('ignore')  # lightning's notices about short trainings without loggers

@@ -103,12 +103,18 @@ def _add_outputs(group: argparse._ArgumentGroup) -> None:
     group.add_argument('--confidence', metavar='TIF')
     group.add_argument('--entropy', metavar='TIF')
     group.add_argument('--cog', action='store_true', help='cloud-optimised, with overviews')
-    group.add_argument('--qgis-style', action='store_true', help='a .qml next to the map')
     group.add_argument(
         '--estimate-accuracy',
         action='store_true',
         help="print what the model's confidence says of the accuracy of the map; needs a model "
         'file with a calibration, see crossearth calibrate',
+    )
+    group.add_argument(
+        '--no-qgis-style',
+        dest='qgis_style',
+        action='store_false',
+        default=None,
+        help='no .qml and no attribute table with names and colours for QGIS',
     )
 
 
@@ -206,7 +212,7 @@ def _values(arguments: argparse.Namespace) -> dict[str, Any]:
 def _map_one(model: 'nn.Module', arguments: argparse.Namespace, values: dict[str, Any]) -> str:
     from crossearth.commands.accuracy import describe_accuracy
     from crossearth.imagery import imagery_of
-    from crossearth.inference import predict_scene
+    from crossearth.inference import predict_scene, summarise_map
     from crossearth.models import read_model_info
 
     made = predict_scene(
@@ -221,6 +227,8 @@ def _map_one(model: 'nn.Module', arguments: argparse.Namespace, values: dict[str
         f'columns {window.col} to {window.stop[1] - 1}'
         for window in made.lost
     ]
+    if made.complete:
+        lines.append(str(summarise_map(made.path, confidence=values['outputs'].confidence)))
     if made.accuracy is not None:
         labels = values['labels'] or imagery_of(model).labels
         adapted = read_model_info(arguments.weights).adaptation is not None

@@ -89,7 +89,7 @@ def _describe_model(info: 'ModelInfo') -> list[str]:
     return [
         f'model    {info.blueprint.builder}({arguments})',
         f'classes  {", ".join(info.labels.classes) if info.labels else "not given"}',
-        f'bands    {", ".join(info.bands or ()) or "not given"}',
+        f'bands    {", ".join(map(str, info.bands or ())) or "not given"}',
         f'gsd      {gsd or "not given"}',
         f'complete {"yes" if info.complete else "no: frozen weights are not in it"}',
         f'source   {_describe_source(info)}',

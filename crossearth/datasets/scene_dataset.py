@@ -273,6 +273,27 @@ class SceneDataset(Combinable):
         there = self.scenes[scene]
         return Window(scene=scene, row=0, col=0, height=there.height, width=there.width)
 
+    def read_image(
+        self, window: Window
+    ) -> tuple[Shaped[Tensor, 'c h w'], Bool[np.ndarray, 'h w'] | None]:
+        """Pixels of a window, and which of them hold data, without a look at its labels.
+
+        Returns:
+            The image in the dataset's `dtype`, black where there are no data, and where there are;
+            None if everywhere.
+
+        Raises:
+            WindowError: If the window lies outside the scenes.
+            SceneError: If the pixels cannot be read.
+        """
+        scene = self._scene_of(window)
+        pixels, valid = self._reader.read(scene.raster, in_image(scene, window))
+        hidden = None if scene.part is None else hidden_pixels(scene, window)
+        if hidden is not None:
+            pixels[:, hidden] = scene.raster.black
+            valid = ~hidden if valid is None else valid & ~hidden
+        return self._typed(pixels, scene), valid
+
     def read_labels(self, window: Window) -> UInt8[np.ndarray, 'h w']:
         """Class ids of a window, without a look at its image; 255 outside the scene.
 
@@ -315,14 +336,15 @@ class SceneDataset(Combinable):
             ConfigError: If the image has two bands.
             ShapeError: If a map is of another size than the image.
         """
-        from crossearth.panels import draw_panels  # matplotlib takes a second to import
+        from crossearth.panels import displayed, draw_panels  # matplotlib takes a second to import
 
         maps = {
             name: sample[key].numpy().astype(np.uint8)
             for key, name in (('mask', 'truth'), ('prediction', 'prediction'))
             if key in sample
         }
-        figure = draw_panels(_shown(sample['image']), maps, self.labels, title=suptitle or '')
+        image = displayed(sample['image'].numpy())
+        figure = draw_panels(image, maps, self.labels, title=suptitle or '')
         if not show_titles:
             for axes in figure.axes:
                 axes.set_title('')
@@ -343,13 +365,9 @@ class SceneDataset(Combinable):
     def _sample(self, window: Window) -> Sample:
         scene = self._scene_of(window)
         there = in_image(scene, window)
-        pixels, valid = self._reader.read(scene.raster, there)
-        hidden = None if scene.part is None else hidden_pixels(scene, window)
-        if hidden is not None:
-            pixels[:, hidden] = scene.raster.black
-            valid = ~hidden if valid is None else valid & ~hidden
+        image, valid = self.read_image(window)
         sample: Sample = {
-            'image': self._typed(pixels, scene),
+            'image': image,
             'domain': torch.from_numpy(np.array(self._numbers[scene.domain])),
             'index': torch.from_numpy(np.array(window.scene)),
             'transform': _matrix(scene.raster.transform, there),
@@ -532,17 +550,6 @@ def _bounds(scene: Scene, transform: Affine, window: Window) -> Float64[Tensor, 
             x = min(left, left + right), max(left, left + right), abs(a)
             y = min(top, top + down), max(top, top + down), abs(e)
     return torch.from_numpy(np.array((*x, *y, *ends, 1.0)))  # torch.tensor takes 7 µs, this 1
-
-
-def _shown(image: Shaped[Tensor, 'c h w']) -> UInt8[np.ndarray, 'c h w']:
-    pixels = image.numpy()
-    if pixels.dtype == np.uint8:
-        return pixels
-    known = np.isfinite(pixels)
-    low, high = np.percentile(pixels[known], (2, 98)) if known.any() else (0.0, 1.0)
-    scaled = (np.where(known, pixels, low) - low) / max(float(high - low), 1e-12)
-    stretched: UInt8[np.ndarray, 'c h w'] = (scaled.clip(0, 1) * 255).astype(np.uint8)
-    return stretched
 
 
 def _pixel_size(transform: Affine) -> tuple[float, float]:

@@ -53,8 +53,8 @@ class WHUBuildingAerial(ArchiveDataset):
         layouts = [
             Layout(
                 name='original',
-                images=rf'(?:.*/)?{split}/image/(?P<name>[^/]+)\.tif',
-                masks=rf'(?:.*/)?{split}/label/(?P<name>[^/]+)\.tif',
+                images=rf'(?:.*/)?{split}/image/(?P<name>[^/]+)\.(?:tiff?|png)',
+                masks=rf'(?:.*/)?{split}/label/(?P<name>[^/]+)\.(?:tiff?|png)',
                 codec=EITHER_BINARY,
             ),
             *chip_layouts(folders=('whu_aerial',), split=split, codec=EITHER_BINARY),
@@ -111,8 +111,8 @@ class WHUBuildingSatellite(ArchiveDataset):
         layouts = [
             Layout(
                 name='original',
-                images=rf'(?:.*/)?(?P<part>{split}(?:_no)?)/image/(?P<name>[^/]+)\.tif',
-                masks=rf'(?:.*/)?(?P<part>{split}(?:_no)?)/label/(?P<name>[^/]+)\.tif',
+                images=rf'(?:.*/)?(?P<part>{split}(?:_no)?)/image/(?P<name>[^/]+)\.(?:tiff?|png)',
+                masks=rf'(?:.*/)?(?P<part>{split}(?:_no)?)/label/(?P<name>[^/]+)\.(?:tiff?|png)',
                 codec=EITHER_BINARY,
             ),
             *chip_layouts(folders=('whu_satellite',), split=split, codec=EITHER_BINARY),

@@ -15,7 +15,7 @@ from crossearth.inference.grid import Unit, by_rows
 from crossearth.inference.map_parts import MapParts, parts_folder
 from crossearth.inference.prepared_map import PreparedMap, output_paths, prepare_map
 from crossearth.inference.progress import counting
-from crossearth.inference.qgis import write_qgis_style
+from crossearth.inference.qgis import write_attribute_table, write_qgis_style
 from crossearth.inference.regridding import regrid_to_scene
 from crossearth.inference.rendering import Product
 from crossearth.inference.request import MapRequest, Outputs, Running, View, Windows
@@ -231,6 +231,7 @@ def _finished_files(
             for product, path in files.items():
                 optimise_for_cloud(path, overviews='mode' if product == 'labels' else 'average')
         if request.outputs.qgis_style and request.labels is not None:
+            write_attribute_table(files['labels'], request.labels)
             write_qgis_style(paths['labels'], request.labels)
 
 

@@ -73,8 +73,6 @@ def prepare_map(
     windows, view, running = request.windows, request.view, request.running
     known = imagery_of(model)
     labels = known.labels if request.labels is None else request.labels
-    if request.outputs.qgis_style and labels is None:
-        raise ConfigError('qgis_style draws the classes of a label space: pass labels')
     stack.enter_context(torch.inference_mode())
     stack.enter_context(evaluating(model))
     stack.enter_context(gdal_environment())

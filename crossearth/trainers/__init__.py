@@ -1,9 +1,27 @@
 """Training tasks."""
 
 from crossearth.trainers.averaging import AverageWeights
-from crossearth.trainers.checkpoint import check_checkpoint
+from crossearth.trainers.checkpoint import (
+    SealCheckpoints,
+    check_checkpoint,
+    intact_checkpoint,
+    previous_checkpoint,
+    seal_checkpoint,
+)
 from crossearth.trainers.engine import TrainingTask
-from crossearth.trainers.methods import CrossEarthTraining, Method, SourceOnly
+from crossearth.trainers.label_counts import CheckLabels
+from crossearth.trainers.methods import (
+    Attached,
+    CrossEarthTraining,
+    DomainAdversarial,
+    FeatureDistance,
+    GroupDRO,
+    Method,
+    SelectiveWhitening,
+    SelfTraining,
+    SourceOnly,
+)
+from crossearth.trainers.norms import CheckNorms
 from crossearth.trainers.optimizer import check_schedule, parameter_groups, poly_factor
 from crossearth.trainers.paper_parts import earth_style, patch_mask
 from crossearth.trainers.pictures import LogPictures
@@ -12,14 +30,25 @@ from crossearth.trainers.report import score_table
 from crossearth.trainers.restoration import restoration_losses
 from crossearth.trainers.saving import SaveModel
 from crossearth.trainers.sharding import shard_frozen
-from crossearth.trainers.styles import fourier_style
+from crossearth.trainers.styles import fourier_style, fourier_style_of
+from crossearth.trainers.swad import SWAD
 
 __all__ = [
+    'SWAD',
+    'Attached',
     'AverageWeights',
+    'CheckLabels',
+    'CheckNorms',
     'CrossEarthTraining',
+    'DomainAdversarial',
+    'FeatureDistance',
+    'GroupDRO',
     'LogPictures',
     'Method',
     'SaveModel',
+    'SealCheckpoints',
+    'SelectiveWhitening',
+    'SelfTraining',
     'SourceOnly',
     'Training',
     'TrainingTask',
@@ -28,11 +57,15 @@ __all__ = [
     'check_schedule',
     'earth_style',
     'fourier_style',
+    'fourier_style_of',
+    'intact_checkpoint',
     'parameter_groups',
     'patch_mask',
     'poly_factor',
+    'previous_checkpoint',
     'read_recipe',
     'restoration_losses',
     'score_table',
+    'seal_checkpoint',
     'shard_frozen',
 ]

@@ -15,6 +15,7 @@ from crossearth.source_statistics import SourceStatistics
 from crossearth.trainers.averaging import AverageWeights
 from crossearth.trainers.engine import TrainingTask
 from crossearth.trainers.source import measure_source
+from crossearth.trainers.swad import SWAD
 
 __all__ = ['SaveModel']
 
@@ -22,12 +23,12 @@ __all__ = ['SaveModel']
 class SaveModel(pl.Callback):
     """Writes the model when training ends, for `load_model` and `predict`.
 
-    With it go its label space, the pixel values that the data module took for 0 and 1, and the
-    ground sampling distance that it was trained at. Where
-    `AverageWeights` is at work, the file holds the average. Of training with a `ShiftDataModule`
-    it also remembers how the source looks and, where there are validation scenes, how far the
-    model's confidence can be believed; `crossearth adapt` and `predict --estimate-accuracy` need
-    both.
+    With it go its label space, the bands of the training images, the pixel values that the data
+    module took for 0 and 1, and the ground sampling distance that it was trained at. Where
+    `AverageWeights` or `SWAD` is active, the file holds the average. After training with a
+    `ShiftDataModule` it also holds how the source looks and, where there are validation scenes,
+    how far the model's confidence can be believed; `crossearth adapt` and
+    `predict --estimate-accuracy` need both.
 
     Args:
         path: The `.safetensors` file.
@@ -64,7 +65,8 @@ class SaveModel(pl.Callback):
         if isinstance(pl_module, TrainingTask):
             model = pl_module.model
             for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set by lightning
-                if isinstance(callback, AverageWeights):  # whichever of the two is called first
+                # whichever of the two is called first
+                if isinstance(callback, AverageWeights | SWAD):
                     callback.on_fit_end(trainer, pl_module)
             data = getattr(trainer, 'datamodule', None)
             shift = data if isinstance(data, ShiftDataModule) else None
@@ -72,6 +74,7 @@ class SaveModel(pl.Callback):
                 model,
                 self.path,
                 labels=pl_module.labels,
+                bands=None if shift is None else shift.bands,
                 value_range=None if shift is None else shift.unit_range,
                 gsd_m=None if shift is None else shift.gsd_m,
                 gsd_range_m=None if shift is None else shift.gsd_range_m,

@@ -45,7 +45,7 @@ class ModelInfo:
     Args:
         blueprint: Builder function and its arguments.
         labels: Classes of the logits, or None if they were not given.
-        bands: Names of the bands in order, or None.
+        bands: Names of the bands in order, or their numbers counted from 1, or None.
         gsd_m: Ground sampling distance in metres that scenes are mapped at, or None.
         complete: Whether the file holds every weight. Otherwise frozen weights are missing, and
             the builder gets them again.
@@ -61,7 +61,7 @@ class ModelInfo:
 
     blueprint: Blueprint
     labels: LabelSpace | None = None
-    bands: tuple[str, ...] | None = None
+    bands: tuple[str, ...] | tuple[int, ...] | None = None
     gsd_m: float | None = None
     complete: bool = True
     frozen_marks: Mapping[str, float] | None = None
@@ -93,7 +93,7 @@ def save_model(
     builder: str | Callable[..., nn.Module] | None = None,
     arguments: Mapping[str, Any] | None = None,
     labels: LabelSpace | None = None,
-    bands: Sequence[str] | None = None,
+    bands: Sequence[str] | Sequence[int] | None = None,
     gsd_m: float | None = None,
     gsd_range_m: tuple[float, float] | None = None,
     value_range: tuple[float, float] | None = None,
@@ -113,7 +113,8 @@ def save_model(
             default the model's own.
         arguments: Its arguments; by default the model's own.
         labels: Classes of the logits.
-        bands: Names of the bands, in the order that the model takes them.
+        bands: Names of the bands, or their numbers counted from 1, in the order that the model
+            takes them.
         gsd_m: Ground sampling distance in metres that scenes are to be mapped at.
         gsd_range_m: Finest and coarsest one of the training imagery, if there were several.
         value_range: Values of the training imagery that became 0 and 1; None for the range of its
@@ -170,7 +171,7 @@ def save_model(
     info = ModelInfo(
         blueprint=blueprint,
         labels=labels,
-        bands=None if bands is None else tuple(bands),
+        bands=None if bands is None else _bands(list(bands)),
         gsd_m=gsd_m,
         complete=not left_out,
         frozen_marks=frozen_marks(state, left_out),
@@ -255,7 +256,7 @@ def read_model_info(path: str | Path) -> ModelInfo:
         return ModelInfo(
             blueprint=Blueprint(str(blueprint['builder']), dict(blueprint['arguments'])),
             labels=None if labels is None else _label_space(labels),
-            bands=None if bands is None else tuple(bands),
+            bands=None if bands is None else _bands(bands),
             gsd_m=header['gsd_m'],
             complete=bool(header['complete']),
             frozen_marks=marks,
@@ -269,6 +270,15 @@ def read_model_info(path: str | Path) -> ModelInfo:
             f'{path} has a damaged header ({type(error).__name__}: {error}): write it again with '
             'save_model'
         ) from error
+
+
+def _bands(values: list[Any]) -> tuple[str, ...] | tuple[int, ...]:
+    """Names or numbers of bands, as a file has them."""
+    if all(isinstance(value, str) for value in values):
+        return tuple(values)
+    if all(type(value) is int and value > 0 for value in values):
+        return tuple(values)
+    raise ValueError(f'bands are {values!r}')
 
 
 def load_model(

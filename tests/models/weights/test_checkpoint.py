@@ -259,6 +259,15 @@ def test_only_builders_build(small, tmp_path, builder):
         load_model(tmp_path / 'm.safetensors')
 
 
+def test_bands_are_names_or_numbers(small, tmp_path):
+    path = save_model(small, tmp_path / 'm.safetensors', bands=(4, 1, 2))
+    assert read_model_info(path).bands == (4, 1, 2)
+    for wrong in (['r', 1], [0, 1], [True], [[1]]):
+        edit_model(path, bands=wrong)
+        with pytest.raises(CheckpointError, match=r'damaged header \(ValueError: bands are'):
+            read_model_info(path)
+
+
 def test_label_space_of_another_size_is_refused(small, tmp_path):
     with pytest.raises(LabelError, match="'road' has 2 classes, the model 6"):
         save_model(small, tmp_path / 'm.safetensors', labels=ROAD)

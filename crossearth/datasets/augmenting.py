@@ -1,0 +1,116 @@
+"""Augmentations of whole batches: images, masks and all else that lies on their pixels."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import kornia.augmentation as K
+from torch import Tensor, nn
+
+from crossearth.batches import spatial_keys
+from crossearth.errors import ConfigError
+from crossearth.labels import IGNORE_INDEX
+
+__all__ = ['augment_batch', 'augment_pair', 'chain_augmentations']
+
+type Sample = dict[str, Tensor]
+
+
+def chain_augmentations(augment: nn.Module | Sequence[nn.Module] | None) -> nn.ModuleList:
+    """Steps for `augment_batch`; neighbouring augmentations of kornia share one container.
+
+    Args:
+        augment: A module or several, in the order in which they are applied.
+
+    Raises:
+        ConfigError: If a container of kornia has data keys.
+    """
+    if augment is None:
+        return nn.ModuleList()
+    steps: list[nn.Module] = []
+    neighbours: list[K.AugmentationBase2D | K.ImageSequential] = []
+    for module in (augment,) if isinstance(augment, nn.Module) else augment:
+        if isinstance(module, K.AugmentationSequential):
+            if module.data_keys is not None:
+                raise ConfigError(
+                    f'augment holds a container with data_keys={module.data_keys}: expected '
+                    'data_keys=None, for images and masks come to it by name'
+                )
+        elif isinstance(module, K.AugmentationBase2D | K.ImageSequential):
+            neighbours.append(module)
+            continue
+        steps += _container(neighbours)
+        neighbours = []
+        steps.append(module)
+    return nn.ModuleList([*steps, *_container(neighbours)])
+
+
+def augment_batch(steps: Iterable[nn.Module], batch: Sample) -> Sample:
+    """A batch after all steps, in their order.
+
+    Args:
+        steps: Those of `chain_augmentations`.
+        batch: `image` (b,c,h,w) in [0, 1], and what belongs to it.
+
+    Raises:
+        ConfigError: If a module does not return a batch with all that it was given.
+    """
+    for step in steps:
+        if isinstance(step, K.AugmentationSequential):
+            batch = augment_pair(step, batch)
+            continue
+        changed = step(batch)
+        if not isinstance(changed, Mapping) or not batch.keys() <= changed.keys():
+            wanted = ' and '.join(repr(name) for name in ('image', 'mask') if name in batch)
+            raise ConfigError(
+                f'{type(step).__name__} in augment made {type(changed).__name__} of a batch: '
+                f'expected a dict with {wanted} and all else that it was given, or an augmentation '
+                'of kornia'
+            )
+        batch = dict(changed)
+    return batch
+
+
+def augment_pair(augment: nn.Module, batch: Sample) -> Sample:
+    """Image and mask through a kornia container, with labels that survive it.
+
+    kornia wants masks with a channel, moves them as floats, and fills what a rotation or crop
+    uncovers with 0. Shifted by one, the ignored label is that 0, and what is uncovered is ignored.
+
+    Everything else on the pixels of the image moves as the mask does, each pixel from the nearest
+    one, whatever its type: neighbours are never mixed across the edge of a roof or of the data.
+    What is uncovered is 0 there, and False.
+
+    Args:
+        augment: Container with `data_keys=None`.
+        batch: `image` (b,c,h,w) in [0, 1]; `mask` int64 (b,h,w) and other maps, see
+            `spatial_keys`. Integers of maps are exact up to 2²⁴.
+
+    Returns:
+        The batch with what was moved, of the same types.
+    """
+    image = batch['image']
+    given = {'image': image}
+    maps = spatial_keys(batch)
+    for name in maps:
+        values = batch[name]
+        if name == 'mask':
+            values = (values + 1) % (IGNORE_INDEX + 1)
+        planes = values if values.ndim == image.ndim else values[:, None]
+        given[f'mask_{name}'] = planes.to(image.dtype)  # kornia goes by what a name begins with
+    moved = augment(given)
+    result = {**batch, 'image': moved['image']}
+    for name in maps:
+        planes = moved[f'mask_{name}']
+        values = planes if batch[name].ndim == image.ndim else planes[:, 0]
+        kind = batch[name].dtype
+        values = values.to(kind) if kind.is_floating_point else values.round().to(kind)
+        result[name] = (values - 1) % (IGNORE_INDEX + 1) if name == 'mask' else values
+    return result
+
+
+def _container(
+    augmentations: Sequence[K.AugmentationBase2D | K.ImageSequential],
+) -> list[nn.Module]:
+    """One container of the augmentations, or none where there are none."""
+    if not augmentations:
+        return []
+    return [K.AugmentationSequential(*augmentations, data_keys=None)]
