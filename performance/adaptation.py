@@ -301,7 +301,7 @@ def report(args: argparse.Namespace) -> None:
 def report_norms(rows: list[dict]) -> None:
     """Each pair, and how often the advice was right, for α = 0.5."""
     label = 'norms .5'
-    print('| source | scenes | seen at | as it is | α = 0.5 | α = 1 | norm distance | advice |')
+    print('| source | scenes | seen at | as it is | α = 0.5 | α = 1 | distance | advice |')
     print('|---' * 8 + '|')
     for row in rows:
         cells = [row['iou'], *(row['methods'][name]['iou'] for name in ('norms .5', 'norms 1'))]
@@ -310,7 +310,7 @@ def report_norms(rows: list[dict]) -> None:
         mark = '' if advised(row, label) == (gain(row, label) > 0) else ' ✗'
         print(
             f'| {row["source"]} | {row["target"]} | × {row["factor"]:.2g} ({row["seen"]}) | '
-            f'{numbers} | {row["norm_distance"]:.2f} | {said}{mark} |'
+            f'{numbers} | {np.mean(row["features"]):.2f} | {said}{mark} |'
         )
     print('\n| sources | maps | advice right | never | always | as advised | best of both |')
     print('|---' * 7 + '|')
@@ -331,7 +331,7 @@ def report_norms(rows: list[dict]) -> None:
 def advised(row: dict, label: str) -> bool:
     change = row['methods'][label]['change']
     grows = evenness(change['after']['areas']) > evenness(change['before']['areas'])
-    return grows and row['norm_distance'] >= SMALL_GAP
+    return grows and np.mean(row['features']) >= SMALL_GAP
 
 
 def gain(row: dict, label: str) -> float:

@@ -31,7 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='masks of two classes: values from there up are class 1 (default: masks hold ids)',
     )
     parser.add_argument(
-        '--bands', type=int, nargs='+', help='of the images, counted from 1 (default: all)'
+        '--bands',
+        type=int,
+        nargs='+',
+        help='of the images, counted from 1 (default: those of the weights, if they are numbers)',
     )
     parser.add_argument('--tile-px', type=int, default=512, help='(default: %(default)s)')
     parser.add_argument('--max-windows', type=int, default=64, help='(default: %(default)s)')
@@ -64,13 +67,14 @@ def run(arguments: argparse.Namespace) -> str:
             'save_model(…, labels=…) first'
         )
     threshold = arguments.threshold
+    numbers = [band for band in info.bands or () if isinstance(band, int)]
     read = functools.partial(
         FolderDataset,
         arguments.images,
         arguments.masks,
         labels=info.labels,
         codec=None if threshold is None else ThresholdCodec(threshold),
-        bands=arguments.bands,
+        bands=arguments.bands or numbers or None,
     )
     scenes = read()
     if scenes.gsd_range_m is not None:  # images that nothing ties to the ground keep their pixels

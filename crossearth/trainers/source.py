@@ -9,6 +9,8 @@ from crossearth.source_statistics import SourceStatistics
 
 __all__ = ['measure_source']
 
+_OFTEN = 4  # random windows that show small data well enough, to each that covers them
+
 
 def measure_source(
     model: torch.nn.Module,
@@ -29,17 +31,19 @@ def measure_source(
         size_px: Side of the windows, or that of the largest scene if it is less; scenes that are
             smaller are padded, which counts nowhere.
         value_range: Pixel values of black and white, where they are not those of the type.
-        max_windows: Windows of each of the two, at most.
+        max_windows: Windows of each of the two, at most; small training data take fewer.
         seed: Chooses them. No global random generator is used.
 
     Raises:
         ConfigError: If the training windows are black everywhere.
     """
     meter = SourceMeter(model, seed=seed)
-    windows = RandomWindowSampler(
-        train, _side(train, size_px), length=max_windows, seed=seed, border='shift', pad=True
-    )
-    for window in windows:
+    side = _side(train, size_px)
+    enough = sum(_OFTEN * -(-s.height // side) * -(-s.width // side) for s in train.scenes)
+    length = min(max_windows, enough)
+    for window in RandomWindowSampler(
+        train, side, length=length, seed=seed, border='shift', pad=True
+    ):
         image = to_unit(train[window]['image'], value_range=value_range)
         meter.add_image(image, (image != 0).any(0))
     if val is not None:

@@ -8,9 +8,9 @@ from crossearth.appearance import Appearance
 LOOKS = Appearance((0.5,), (0.1,), ((0.1,) * 5,), 0.1, 1)
 
 
-def gap(distance):
-    norms = {} if distance is None else {'bn': distance}
-    return Gap((), LOOKS, None, None, None, None, norms)
+def gap(distance, *, norms=9.0):
+    features = None if distance is None else (distance - 0.05, distance + 0.05)
+    return Gap((), LOOKS, None, None, None, features, {} if norms is None else {'bn': norms})
 
 
 def change(before, after):
@@ -21,16 +21,22 @@ def change(before, after):
 @pytest.mark.parametrize(
     ('distance', 'before', 'after', 'use'),
     [
-        (0.57, 0.003, 0.175, True),  # Tianjin to Ottawa: 2 % IoU before, 42 after
-        (0.39, 0.110, 0.032, False),  # Massachusetts to ETH at half size: 27 before, 9 after
+        (0.64, 0.003, 0.175, True),  # Tianjin to Ottawa: 2 % IoU before, 42 after
+        (0.40, 0.110, 0.032, False),  # Massachusetts to ETH at half size: 27 before, 9 after
         (0.47, 0.492, 0.077, False),  # Dubai to Tianjin: 39 before, 16 after
-        (0.18, 0.133, 0.141, False),  # Dubai to itself
+        (0.14, 0.133, 0.141, False),  # Dubai to itself
         (None, 0.003, 0.175, True),
         (0.5, 0.1, 0.1, False),
     ],
 )
 def test_advice_follows_the_gap_and_the_areas(distance, before, after, use):
     assert advise(gap(distance), change(before, after)).use is use
+
+
+def test_batch_norms_stand_in_where_features_are_not_recorded():
+    assert not advise(gap(None, norms=0.1), change(0.1, 0.2)).use
+    assert advise(gap(None, norms=0.5), change(0.1, 0.2)).use
+    assert advise(gap(None, norms=None), change(0.1, 0.2)).use
 
 
 def test_every_reason_against_is_given():

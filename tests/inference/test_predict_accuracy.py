@@ -64,7 +64,7 @@ def test_parts_and_memory_do_not_change_it_nor_does_it_change_the_map(model, wri
     whole = predict_scene(model, scene, tmp_path / 'a.tif', windows=windows, outputs=ASKED)
     parts = predict_scene(
         model, scene, tmp_path / 'b.tif', windows=windows, outputs=ASKED,
-        running=Running(memory_mb=68),
+        running=Running(memory_mb=18),
     )  # fmt: skip
     plain = predict_scene(model, scene, tmp_path / 'c.tif', windows=windows)
     assert parts.units > whole.units == 1
