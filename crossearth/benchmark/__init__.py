@@ -1,4 +1,4 @@
-"""The RSDG benchmark: its settings as values, its recipes, its runner and its report."""
+"""The RSDG benchmark: its settings as values, its recipes and its runner."""
 
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
         settings_of,
         training_recipe,
     )
-    from crossearth.benchmark.report import format_csv, format_html, format_markdown
     from crossearth.benchmark.results import RunResult, load_results, write_whole
     from crossearth.benchmark.runner import run_benchmark
     from crossearth.benchmark.scoring import score_model
@@ -54,7 +53,6 @@ else:  # settings are read without PyTorch
                 'settings_of',
                 'training_recipe',
             ],
-            'crossearth.benchmark.report': ['format_csv', 'format_html', 'format_markdown'],
             'crossearth.benchmark.results': ['RunResult', 'load_results', 'write_whole'],
             'crossearth.benchmark.runner': ['run_benchmark'],
             'crossearth.benchmark.scoring': ['score_model'],
@@ -106,9 +104,6 @@ __all__ = [
     'evaluate',
     'find_method',
     'fingerprint',
-    'format_csv',
-    'format_html',
-    'format_markdown',
     'format_recipe',
     'load_results',
     'published_score',

@@ -115,8 +115,8 @@ def with_vectors(path: str, *, hint: str = '') -> Encoding:
     """Two classes, for features of one kind."""
     space = _two_classes(f'{path} {hint}')
     why = (
-        f'features of {path} are {space.classes[1]}, what lies between them is background (several '
-        'classes: attribute and classes)'
+        f'features of {path} are {space.classes[1]}, what lies between them is background '
+        '(classes of several kinds: attribute and classes)'
     )
     return Encoding(None, space, {0: 0, 1: 1, IGNORE_INDEX: IGNORE_INDEX}, why)
 

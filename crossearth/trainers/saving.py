@@ -26,9 +26,9 @@ class SaveModel(pl.Callback):
     With it go its label space, the bands of the training images, the pixel values that the data
     module took for 0 and 1, and the ground sampling distance that it was trained at. Where
     `AverageWeights` or `SWAD` is active, the file holds the average. After training with a
-    `ShiftDataModule` it also holds how the source looks and, where there are validation scenes, how
-    far the model's confidence can be believed; `crossearth adapt` and `predict --estimate-accuracy`
-    need both.
+    `ShiftDataModule` it also holds how the source looks and, where there are validation scenes,
+    how far the model's confidence can be believed; `crossearth adapt` and
+    `predict --estimate-accuracy` need both.
 
     Args:
         path: The `.safetensors` file.
@@ -65,9 +65,8 @@ class SaveModel(pl.Callback):
         if isinstance(pl_module, TrainingTask):
             model = pl_module.model
             for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set by lightning
-                if isinstance(
-                    callback, AverageWeights | SWAD
-                ):  # whichever of the two is called first
+                # whichever of the two is called first
+                if isinstance(callback, AverageWeights | SWAD):
                     callback.on_fit_end(trainer, pl_module)
             data = getattr(trainer, 'datamodule', None)
             shift = data if isinstance(data, ShiftDataModule) else None

@@ -77,22 +77,6 @@ def test_the_file_says_which_pixel_values_became_0_and_1(data, tmp_path):
         assert read_model_info(path).value_range == expected
 
 
-def test_bands_go_by_their_numbers_from_the_source_into_maps(write_raster, tmp_path):
-    rng = np.random.default_rng(0)
-    five = write_raster('images/a.tif', rng.integers(0, 255, (5, 64, 64), np.uint8))
-    write_raster('masks/a.tif', rng.integers(0, 6, (1, 64, 64), np.uint8))
-    scenes = FolderDataset(tmp_path / 'images', tmp_path / 'masks', labels=ISPRS, bands=(5, 2))
-    data = ShiftDataModule(scenes, val=scenes, size_px=32, windows_per_epoch=4, batch_size=2)
-    model = fpn_timm('mobilenetv3_small_050', num_classes=6, in_channels=2, width=16)
-    fit(model, data, tmp_path / 'model.safetensors')
-    assert read_model_info(tmp_path / 'model.safetensors').bands == (5, 2)
-    again = load_model(tmp_path / 'model.safetensors')
-    maps = [tmp_path / 'told.tif', tmp_path / 'not_told.tif']
-    predict_scene(again, five, maps[0], view=View(bands=(5, 2)))
-    predict_scene(again, five, maps[1])
-    assert maps[0].read_bytes() == maps[1].read_bytes()
-
-
 def test_the_file_remembers_the_source_and_the_confidence_on_validation_scenes(data, tmp_path):
     path = tmp_path / 'model.safetensors'
     model = fpn_timm('mobilenetv3_small_050', num_classes=6, width=16)
@@ -145,3 +129,19 @@ def test_a_model_is_written_although_its_source_is_black(write_raster, tmp_path)
     model = fpn_timm('mobilenetv3_small_050', num_classes=6, width=16)
     with pytest.warns(UserWarning, match='remembers nothing of the source: no pixel with data'):
         assert SaveModel(tmp_path / 'm.safetensors')._measure(model, black) is None
+
+
+def test_bands_go_by_their_numbers_from_the_source_into_maps(write_raster, tmp_path):
+    rng = np.random.default_rng(0)
+    five = write_raster('images/a.tif', rng.integers(0, 255, (5, 64, 64), np.uint8))
+    write_raster('masks/a.tif', rng.integers(0, 6, (1, 64, 64), np.uint8))
+    scenes = FolderDataset(tmp_path / 'images', tmp_path / 'masks', labels=ISPRS, bands=(5, 2))
+    data = ShiftDataModule(scenes, val=scenes, size_px=32, windows_per_epoch=4, batch_size=2)
+    model = fpn_timm('mobilenetv3_small_050', num_classes=6, in_channels=2, width=16)
+    fit(model, data, tmp_path / 'model.safetensors')
+    assert read_model_info(tmp_path / 'model.safetensors').bands == (5, 2)
+    again = load_model(tmp_path / 'model.safetensors')
+    maps = [tmp_path / 'told.tif', tmp_path / 'not_told.tif']
+    predict_scene(again, five, maps[0], view=View(bands=(5, 2)))
+    predict_scene(again, five, maps[1])
+    assert maps[0].read_bytes() == maps[1].read_bytes()

@@ -1,22 +1,16 @@
-"""Reports against numbers that were computed by hand."""
+"""Summaries of results against numbers that were computed by hand."""
 
-import csv
-import io
 import json
 import math
 from dataclasses import replace
 
 import pytest
 
-from crossearth import visualization
 from crossearth.benchmark import (
     PATCHES_PX,
     TAUS,
     Protocol,
     RunResult,
-    format_csv,
-    format_html,
-    format_markdown,
     load_results,
     published_score,
     summarise,
@@ -24,8 +18,6 @@ from crossearth.benchmark import (
     sweep_variations,
     training_recipe,
 )
-from crossearth.cli import main
-from crossearth.commands.benchmark import report as report_command
 from crossearth.errors import ConfigError
 from crossearth.labels import BUILDING, ISPRS
 
@@ -105,11 +97,6 @@ def test_protocols_and_trainings_are_never_averaged():
     ]
     rows = summarise(RUNS + other)
     assert [len(row.seeds) for row in rows] == [1, 1, 3, 2, 1]
-    text = format_markdown(rows)
-    assert 'crossearth [another]' in text
-    assert 'crossearth [mark-crossearth]' in text
-    assert 'no flip' in text
-    assert 'mean with the mirror image' in text
 
 
 def test_a_baseline_of_other_steps_stands_beside_nothing():
@@ -117,67 +104,11 @@ def test_a_baseline_of_other_steps_stands_beside_nothing():
     assert math.isnan(summarise(runs)[0].against_baseline)
 
 
-def test_markdown_has_the_numbers_and_keeps_the_oracle_apart():
-    text = format_markdown(summarise(RUNS))
-    assert f'Protocol: {CHIPS}.' in text
-    last, oracle = text.split('## Oracle')
-    assert (
-        '| A2S | crossearth | 44.0 ± 4.0 foreground IoU | 3 | 30000 | 44.3 | -0.3 | +11.5 |' in last
-    )
-    assert '| A2S | rein | 32.5 ± 3.5 foreground IoU | 2 | 30000 | 30.8 | +1.7 | - |' in last
-    assert '50.0' not in last
-    assert '| A2S | crossearth | 50.0 foreground IoU | 1 | 12000 | 44.3 | +5.7 | - |' in oracle
-
-
-def test_versions_and_machines_are_told_once_each():
-    other = replace(RUNS[1], commit='c0ffee', hardware={'training': {'name': 'quipu'}})
-    text = format_markdown(summarise([RUNS[0], other, *RUNS[2:]]))
-    _, made = text.split('## Made with')
-    assert made.split('\n')[2:4] == [
-        '- crossearth 0.1, torch 2, trained on abacus',
-        '- crossearth 0.1, torch 2 at c0ffee, trained on quipu',
-    ]
-
-
-def test_csv_holds_every_number():
-    lines = list(csv.DictReader(io.StringIO(format_csv(summarise(RUNS)))))
-    first = lines[0]
-    assert (first['setting'], first['method'], first['class']) == ('A2S', 'crossearth', '')
-    assert float(first['mean']) == pytest.approx(44)
-    assert float(first['sd']) == pytest.approx(4)
-    assert float(first['minus_baseline']) == pytest.approx(11.5)
-    assert first['seeds'] == '0 1 2'
-    by_class = {line['class']: line for line in lines[1:3]}
-    assert float(by_class['building']['mean']) == pytest.approx(44)
-    assert len(lines) == 3 * 3
-
-
-def test_html_is_a_page_of_its_own_and_escapes_names():
-    runs = [replace(run, method='<own>') for run in RUNS[:2]]
-    page = format_html(summarise(runs), picture=b'\x89PNG')
-    assert page.startswith('<!doctype html>')
-    assert '<own>' not in page
-    assert '&lt;own&gt;' in page
-    assert 'data:image/png;base64,iVBORw==' in page
-    assert 'http' not in page
-    assert '<td class="up">+11.5</td>' in format_html(summarise(RUNS))
-
-
-def test_published_classes_stand_below_those_measured():
-    eye = tuple(tuple(7 if i == j else 1 for j in range(6)) for i in range(6))
-    text = format_markdown(summarise([result('P(i)2V', 'crossearth', 0, eye)]))
-    share = f'{100 * 7 / 17:.1f}'
-    assert f'| crossearth | here | {" | ".join([share] * 6)} |' in text
-    assert '| crossearth | paper | 83.6 | 91.7 | 63.8 | 70.2 | 59.5 | 36.3 |' in text
-    assert '### P(i)2V, by class' in text
-
-
 def test_classes_that_do_not_occur_are_left_out_of_the_mean():
     only = tuple(tuple(5 if i == j == 1 else 0 for j in range(6)) for i in range(6))
     (row,) = summarise([result('P(i)2V', 'own', 0, only)])
     assert row.mean == 100
     assert math.isnan(row.per_class['tree'])
-    assert '| own | here | - | 100.0 | - | - | - | - |' in format_markdown([row])
 
 
 def test_published_scores_are_those_of_the_tables():
@@ -226,41 +157,6 @@ def test_a_copy_of_a_result_does_not_count_as_another_seed(tmp_path):
         RUNS[0].save(tmp_path / 'results' / 'A2S' / name)
     with pytest.raises(ConfigError, match=r'seed0-last\.json: is of the same run as .*copy'):
         load_results(tmp_path)
-
-
-def test_the_radar_joins_no_scores_of_different_trainings(tmp_path, monkeypatch):
-    drawn = {}
-    monkeypatch.setattr(visualization, 'draw_radar', lambda _, scores, **__: drawn.update(scores))
-    monkeypatch.setattr(visualization, 'save_figure', lambda *_: None)
-    eye = tuple(tuple(7 if i == j else 1 for j in range(6)) for i in range(6))
-    runs = [
-        result(setting, 'own', 0, eye, fingerprint=mark)
-        for setting, mark in (('P(i)2V', 'b'), ('P(i)2P(r)', 'a'), ('P(i)2P(r)', 'b'))
-    ] + [result('V2P(i)', 'own', 0, eye, fingerprint='c')]
-    report_command.draw_radar_of(summarise(runs), tmp_path / 'radar.png')
-    own = {name: sorted(scores) for name, scores in drawn.items() if name.startswith('own')}
-    assert own == {'own': ['P(i)2P(r)', 'P(i)2V', 'V2P(i)'], 'own [a]': ['P(i)2P(r)']}
-
-
-def test_the_command_line_reports_in_three_formats_and_draws(tmp_path, capsys):
-    for i, run in enumerate(RUNS):
-        run.save(tmp_path / 'results' / f'{i}.json')
-    assert main(['benchmark', 'report', str(tmp_path)]) == 0
-    assert '44.0 ± 4.0 foreground IoU' in capsys.readouterr().out
-    page, radar = tmp_path / 'a.html', tmp_path / 'radar.png'
-    words = ['benchmark', 'report', str(tmp_path), '--format', 'html', '--output', str(page)]
-    assert main([*words, '--radar', str(radar)]) == 0
-    assert radar.read_bytes().startswith(b'\x89PNG')
-    assert 'data:image/png' in page.read_text()
-    assert main(['benchmark', 'report', str(tmp_path), '--format', 'csv']) == 0
-    assert 'setting,selection,method' in capsys.readouterr().out
-    words = ['benchmark', 'report', str(tmp_path), '--baseline', 'crossearth']
-    assert main(words) == 0
-    assert '| A2S | rein | 32.5 ± 3.5 foreground IoU | 2 | 30000 | 30.8 | +1.7 | -11.5 |' in (
-        capsys.readouterr().out
-    )  # three seeds against two, 30,000 steps each
-    assert main(['benchmark', 'report', str(tmp_path / 'none')]) == 2
-    assert 'holds no results' in capsys.readouterr().err
 
 
 def test_sweeps_have_the_points_of_the_appendix_and_vary_one_image():
