@@ -1,4 +1,4 @@
-"""The command line: `crossearth demo | fit | validate | test | predict | vectorize | …`.
+"""The command line: `crossearth start | demo | fit | validate | test | predict | vectorize | …`.
 
 This module only dispatches. Each command is a module of `crossearth.commands`, which is imported
 when the command is used, so that `--help` is instant.

@@ -200,11 +200,15 @@ def _about_pixels(plan: Plan) -> list[tuple[str, str]]:
     view = plan.view
     known = gsd_range(plan.source.looks)
     if known is None:
+        places = [look.raster.georeference for look in plan.source.looks]
+        remedy = ''
+        if any(place.has_transform and place.crs_wkt is None for place in places):
+            remedy = '; some have a transform without a CRS: add crs, such as crs: EPSG:32633'
         return [
             (
                 'images:',
                 'pixel size unknown, for some images have no place: nothing is resampled, and a '
-                'scene of another pixel size will be mapped badly',
+                f'scene of another pixel size will be mapped badly{remedy}',
             )
         ]
     how = 'resampled to' if view.resample else 'read in their own pixels of'

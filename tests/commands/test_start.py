@@ -329,6 +329,17 @@ def test_the_report_names_the_line_of_each_assumption(capsys):
         assert lines[int(told.split()[1]) - 1].strip().startswith(key)
 
 
+def test_images_with_a_transform_and_no_crs_are_told_what_to_add(capsys):
+    write_place('roads', {**PLACE, 'crs': None}, as_0_255)
+    assert main(['start', 'roads/images', 'roads/masks', '--quiet']) == 0
+    said = capsys.readouterr().out
+    assert 'some have a transform without a CRS: add crs, such as crs: EPSG:32633' in said
+    line = 'images: roads/images\n'
+    text = Path('recipe.yaml').read_text()
+    Path('recipe.yaml').write_text(text.replace(line, f'{line}{" " * 16}crs: EPSG:32633\n', 1))
+    assert build_training(read_recipe('recipe.yaml')).data.gsd_m == pytest.approx(0.5, rel=0.01)
+
+
 def test_a_place_that_lies_on_the_source_and_one_of_other_classes_are_told(capsys):
     write_place('roads', PLACE, as_0_255)
     write_place('near', PLACE, as_ids_from_1, count=3)
