@@ -58,6 +58,11 @@ class Domain:
 
         return ARCHIVE_DATASETS[self.archive.name]
 
+    @property
+    def class_path(self) -> str:
+        """Import path of the class, as recipes write it."""
+        return f'crossearth.datasets.{self.dataset.__name__}'
+
     def open(self, root: str | os.PathLike[str], role: Role, **options: Any) -> 'ArchiveDataset':
         """Its scenes to train or to test on.
 

@@ -20,6 +20,7 @@ from crossearth.labels import LabelSpace
 __all__ = [
     'Files',
     'Variation',
+    'dataset_section',
     'fingerprint',
     'format_recipe',
     'recipe_files',
@@ -389,10 +390,10 @@ def _data(
     own_test = setting.source.part('test').labelled
     unseen = [other for other in settings if other.crosses_domains]
     return {
-        'train': _dataset(setting.source, 'train', files),
-        'unseen': {other.target.name: _dataset(other.target, 'test', files) for other in unseen},
+        'train': dataset_section(setting.source, 'train', files),
+        'unseen': {other.target.name: dataset_section(other.target, 'test', files) for other in unseen},
         'val': None,
-        'source_test': _dataset(setting.source, 'test', files) if own_test else None,
+        'source_test': dataset_section(setting.source, 'test', files) if own_test else None,
         'size_px': side,
         'test_size_px': side,
         'windows_per_epoch': max(setting.n_train, batch_size),
@@ -416,9 +417,12 @@ def _data(
     }
 
 
-def _dataset(domain: Domain, role: Literal['train', 'test'], files: Files) -> dict[str, Any]:
+def dataset_section(
+    domain: Domain, role: Literal['train', 'test'], files: Files
+) -> dict[str, Any]:
+    """The images of a domain to train or to test on, as a recipe writes a dataset."""
     return {
-        'class_path': f'crossearth.datasets.{domain.dataset.__name__}',
+        'class_path': domain.class_path,
         'init_args': {
             'root': files.root(domain),
             **domain.arguments(role),

@@ -7,13 +7,16 @@ import math
 from collections.abc import Sequence
 from itertools import groupby
 
+from crossearth.benchmark.intervals import Interval
 from crossearth.benchmark.summary import Row
 
 __all__ = ['format_csv', 'format_html', 'format_markdown']
 
-_SELECTIONS = {
-    'last': 'Last step',
-    'oracle': 'Oracle: the checkpoint that is best on the unseen domain',
+_SECTIONS = {
+    ('last', False): 'Last step',
+    ('last', True): 'Adaptation: training saw unlabelled images of the target',
+    ('oracle', False): 'Oracle: the checkpoint that is best on the unseen domain',
+    ('oracle', True): 'Oracle of adaptation',
 }
 _NOTES = (
     'IoU in percent, from one confusion matrix over all labelled pixels of the unseen domain; '
@@ -21,6 +24,9 @@ _NOTES = (
     'Δ paper: against the number that the paper prints for the method, whatever its steps and '
     'seeds; Δ baseline: against the mean of the baseline that was run here, under the same '
     'protocol and for as many steps.',
+    '95 % intervals: over seeds by the paired t (would another training run say the same?), over '
+    'images by the bootstrap of whole images (would other images of the place?). PARTIAL marks sets '
+    'that lack images; they stand next to no published number.',
 )
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 80rem;
@@ -72,13 +78,20 @@ def format_csv(rows: Sequence[Row]) -> str:
     writer = csv.writer(stream, lineterminator='\n')
     writer.writerow(
         [
-            'setting', 'selection', 'method', 'fingerprint', 'seeds', 'steps', 'class', 'metric',
-            'mean', 'sd', 'paper', 'minus_paper', 'baseline', 'minus_baseline', 'protocol',
+            'setting', 'source', 'target', 'partial', 'kind', 'selection', 'method', 'fingerprint', 'seeds', 'steps', 'class', 'metric',
+            'mean', 'sd', 'paper', 'minus_paper', 'baseline', 'minus_baseline',
+            'seeds_low', 'seeds_high', 'images', 'images_low', 'images_high',
+            'minus_baseline_seeds_low', 'minus_baseline_seeds_high',
+            'minus_baseline_images_low', 'minus_baseline_images_high', 'protocol',
         ]
     )  # fmt: skip
     for row in rows:
         head = [
             row.setting,
+            row.source,
+            row.target,
+            row.partial,
+            'adaptation' if row.adaptation else 'generalisation',
             row.selection,
             row.method,
             row.fingerprint,
@@ -93,11 +106,22 @@ def format_csv(rows: Sequence[Row]) -> str:
             row.baseline,
             row.against_baseline,
         ]
-        writer.writerow([*head, '', row.metric, *map(_plain, numbers), str(row.protocol)])
+        intervals = [
+            _plain(row.over_seeds.low),
+            _plain(row.over_seeds.high),
+            str(row.images),
+            *map(_plain, (row.over_images.low, row.over_images.high)),
+            *map(_plain, (row.difference_over_seeds.low, row.difference_over_seeds.high)),
+            *map(_plain, (row.difference_over_images.low, row.difference_over_images.high)),
+        ]
+        writer.writerow(
+            [*head, '', row.metric, *map(_plain, numbers), *intervals, str(row.protocol)]
+        )
         for name, mean in row.per_class.items():
             paper = row.published_per_class.get(name, math.nan)
             numbers = [mean, math.nan, paper, mean - paper, math.nan, math.nan]
-            writer.writerow([*head, name, 'IoU', *map(_plain, numbers), str(row.protocol)])
+            blanks = [''] * len(intervals)
+            writer.writerow([*head, name, 'IoU', *map(_plain, numbers), *blanks, str(row.protocol)])
     return stream.getvalue()
 
 
@@ -144,8 +168,8 @@ def _sections(
 ) -> list[tuple[str, list[tuple[str, Cells, list[tuple[str, Cells]]]]]]:
     """Title, and for each protocol the table of scores and those of the classes."""
     sections = []
-    for selection, title in _SELECTIONS.items():
-        chosen = [row for row in rows if row.selection == selection]
+    for section, title in _SECTIONS.items():
+        chosen = [row for row in rows if (row.selection, row.adaptation) == section]
         protocols = list(dict.fromkeys(str(row.protocol) for row in chosen))
         tables = []
         for protocol in protocols:
@@ -157,19 +181,26 @@ def _sections(
 
 
 def _scores(rows: Sequence[Row]) -> Cells:
-    head = ['setting', 'method', 'score', 'seeds', 'steps', 'paper', 'Δ paper', 'Δ baseline']
+    head = [
+        'setting', 'method', 'score', '95 % over seeds', '95 % over images', 'seeds', 'steps',
+        'paper', 'Δ paper', 'Δ baseline', '95 % over seeds', '95 % over images',
+    ]  # fmt: skip
     return [
         head,
         *(
             [
-                row.setting,
+                _setting(row),
                 _name(row, rows),
                 f'{_spread(row)} {row.metric}',
+                _interval(row.over_seeds),
+                _interval(row.over_images),
                 str(len(row.seeds)),
                 _steps(row),
                 _one(row.published),
                 _signed(row.against_published),
                 _signed(row.against_baseline),
+                _interval(row.difference_over_seeds, sign='+'),
+                _interval(row.difference_over_images, sign='+'),
             ]
             for row in rows
         ),
@@ -179,7 +210,7 @@ def _scores(rows: Sequence[Row]) -> Cells:
 def _classes(rows: Sequence[Row]) -> list[tuple[str, Cells]]:
     """A table for each setting: its classes in columns, the published ones below a method's."""
     tables = []
-    for setting, group in groupby(rows, key=lambda row: row.setting):
+    for setting, group in groupby(rows, key=_setting):
         alike = list(group)
         cells = [['method', 'from', *alike[0].per_class]]
         for row in alike:
@@ -190,6 +221,11 @@ def _classes(rows: Sequence[Row]) -> list[tuple[str, Cells]]:
                 cells.append([name, 'paper', *map(_one, printed)])
         tables.append((setting, cells))
     return tables
+
+
+def _setting(row: Row) -> str:
+    """The setting, marked where images were lacking."""
+    return f'{row.setting} (PARTIAL: {row.partial})' if row.partial else row.setting
 
 
 def _name(row: Row, rows: Sequence[Row]) -> str:
@@ -215,6 +251,10 @@ def _one(value: float) -> str:
 
 def _signed(value: float) -> str:
     return '-' if math.isnan(value) else f'{value:+.1f}'
+
+
+def _interval(interval: Interval, *, sign: str = '') -> str:
+    return f'{interval.low:{sign}.1f} to {interval.high:{sign}.1f}' if interval.known else '-'
 
 
 def _plain(value: float) -> str:

@@ -1,6 +1,6 @@
 """Scenes on disk → windows → samples."""
 
-from crossearth.datasets.archive import ArchiveDataset, Layout
+from crossearth.datasets.archive import ArchiveDataset, Coverage, Layout
 from crossearth.datasets.casid import CASID
 from crossearth.datasets.check import ARCHIVE_DATASETS, Finding, check_archive
 from crossearth.datasets.combine import fill_samples, overlay_samples
@@ -23,6 +23,7 @@ __all__ = [
     'ARCHIVE_DATASETS',
     'CASID',
     'ArchiveDataset',
+    'Coverage',
     'DeepGlobeRoads',
     'FileTimes',
     'Finding',

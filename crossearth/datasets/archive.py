@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from crossearth.archives import Archive
+from crossearth.archives import Archive, Part
 from crossearth.datasets.download import fetch_all
 from crossearth.datasets.folder import walk
 from crossearth.datasets.scene import Scene, read_scenes
@@ -25,6 +25,7 @@ _NAMED = 20  # in one message
 __all__ = [
     'EITHER_BINARY',
     'ArchiveDataset',
+    'Coverage',
     'Layout',
     'chip_layouts',
     'ids_after_zero',
@@ -57,6 +58,29 @@ class Layout:
     nodata: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How much of a part of an archive a copy holds.
+
+    Args:
+        found: Images, or the reference's chips, that were found.
+        expected: How many a complete copy has; None where that is not known.
+        missing: Names of images that are not there, where the archive fixes them.
+    """
+
+    found: int
+    expected: int | None = None
+    missing: tuple[str, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is known to be missing, and nothing is there twice."""
+        return self.expected in (None, self.found) and not self.missing
+
+    def __str__(self) -> str:
+        return f'{self.found}' if self.expected is None else f'{self.found} of {self.expected}'
+
+
 @dataclass(slots=True)
 class _Found:
     images: dict[tuple[str, ...], str] = field(default_factory=dict)
@@ -75,6 +99,7 @@ class ArchiveDataset(SceneDataset):
         labels: The classes.
         domain: Name of the domain.
         split: Name of the split.
+        part: The part of the archive that is read; None for that of the split.
         ignore_nodata: Whether pixels without image data are ignored in the mask too.
         dtype: As of `SceneDataset`.
         gsd_m: As of `SceneDataset`.
@@ -99,11 +124,13 @@ class ArchiveDataset(SceneDataset):
         labels: LabelSpace,
         domain: str,
         split: str,
+        part: Part | None = None,
         ignore_nodata: bool = True,
         dtype: PixelType = 'native',
         gsd_m: float | None = None,
         download: bool = False,
     ) -> None:
+        self.part = self.archive.part(split=split) if part is None else part
         folder = Path(root)
         if download:
             _require_link(self.archive, folder)
@@ -133,6 +160,14 @@ class ArchiveDataset(SceneDataset):
         """As of `SceneDataset`; the archive's nominal one where its files are not georeferenced."""
         found, nominal = super().gsd_range_m, self.archive.gsd_m
         return found if found is not None or nominal is None else (nominal, nominal)
+
+    @property
+    def coverage(self) -> Coverage:
+        """How many of the images of a complete copy are there."""
+        chips = self.layout.name == 'chips'
+        expected = self.part.chips(self.archive.chip_px) if chips else self.part.images
+        missing = sorted((self.part.ids or frozenset()) - self.ids)
+        return Coverage(len(self.scenes), expected or None, tuple(missing))
 
     def _place(self, scene: Scene) -> Scene:
         """The scene, with what a family knows of its place."""

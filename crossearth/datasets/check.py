@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from crossearth.archives import Archive, Part
+from crossearth.archives import Part
 from crossearth.datasets.archive import ArchiveDataset
 from crossearth.datasets.casid import CASID
 from crossearth.datasets.isprs import Potsdam, Vaihingen
@@ -107,7 +107,7 @@ def check_archive(
         findings += [
             Finding(name, text, wrong)
             for text, wrong in (
-                *_count(dataset.archive, part, opened),
+                *_count(opened),
                 *_sizes(part, opened),
                 *(_labels(opened, progress=progress) if read_masks and part.labelled else ()),
             )
@@ -117,13 +117,11 @@ def check_archive(
     return findings + [Finding(f.part, 'is not there', wrong=False) for f in absent]
 
 
-def _count(archive: Archive, part: Part, opened: ArchiveDataset) -> Iterator[tuple[str, bool]]:
-    chips = opened.layout.name == 'chips'
-    expected = part.chips(archive.chip_px) if chips else part.images
-    kind = 'chips' if chips else 'images'
-    known = f' of {expected}' if expected else ''
-    yield f'{len(opened)}{known} {kind}', bool(expected) and len(opened) != expected
-    missing = sorted((part.ids or frozenset()) - opened.ids)
+def _count(opened: ArchiveDataset) -> Iterator[tuple[str, bool]]:
+    coverage = opened.coverage
+    kind = 'chips' if opened.layout.name == 'chips' else 'images'
+    yield f'{coverage} {kind}', coverage.expected not in (None, coverage.found)
+    missing = coverage.missing
     if missing:
         more = f' and {len(missing) - 20} more' if len(missing) > 20 else ''
         yield f'missing: {", ".join(missing[:20])}{more}', True

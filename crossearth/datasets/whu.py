@@ -49,7 +49,6 @@ class WHUBuildingAerial(ArchiveDataset):
         dtype: PixelType = 'native',
         download: bool = False,
     ) -> None:
-        self.archive.part(split=split)
         layouts = [
             Layout(
                 name='original',
@@ -106,7 +105,6 @@ class WHUBuildingSatellite(ArchiveDataset):
         gsd_m: float | None = None,
         download: bool = False,
     ) -> None:
-        self.archive.part(split=split)
         self._corners_xy, self._first_number = corners_xy, first_number
         layouts = [
             Layout(

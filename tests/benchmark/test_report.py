@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+from array import array
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from crossearth import visualization
 from crossearth.benchmark import (
     PATCHES_PX,
+    SETTINGS,
     TAUS,
     Protocol,
     RunResult,
@@ -26,6 +28,7 @@ from crossearth.benchmark import (
 )
 from crossearth.cli import main
 from crossearth.commands.benchmark import report as report_command
+from crossearth.datasets import Coverage
 from crossearth.errors import ConfigError
 from crossearth.labels import BUILDING, ISPRS
 
@@ -36,6 +39,8 @@ def result(setting, method, seed, confusion, **changes):
     labels = BUILDING if len(confusion) == 2 else ISPRS
     made = RunResult(
         setting=setting,
+        source=SETTINGS[setting].source.name if setting in SETTINGS else 'here',
+        target=SETTINGS[setting].target.name if setting in SETTINGS else 'there',
         method=method,
         seed=seed,
         selection='last',
@@ -44,7 +49,11 @@ def result(setting, method, seed, confusion, **changes):
         classes=labels.classes,
         scored=labels.scored,
         confusion=confusion,
+        image_names=('a.tif',),
+        image_counts=array('q', [count for row in confusion for count in row]),
         images=1,
+        coverage={'train': Coverage(9, 9), 'test': Coverage(1, 1)},
+        adaptation=False,
         protocol=CHIPS,
         recipe={},
         versions={'crossearth': '0.1', 'torch': '2'},
@@ -122,11 +131,12 @@ def test_markdown_has_the_numbers_and_keeps_the_oracle_apart():
     assert f'Protocol: {CHIPS}.' in text
     last, oracle = text.split('## Oracle')
     assert (
-        '| A2S | crossearth | 44.0 ± 4.0 foreground IoU | 3 | 30000 | 44.3 | -0.3 | +11.5 |' in last
+        '| A2S | crossearth | 44.0 ± 4.0 foreground IoU | 34.1 to 53.9 | - | 3 | 30000 | 44.3 | -0.3 '
+        '| +11.5 | +3.1 to +15.9 | - |' in last
     )
-    assert '| A2S | rein | 32.5 ± 3.5 foreground IoU | 2 | 30000 | 30.8 | +1.7 | - |' in last
+    assert '| A2S | rein | 32.5 ± 3.5 foreground IoU | 0.7 to 64.3 | - | 2 | 30000 | 30.8 | ' in last
     assert '50.0' not in last
-    assert '| A2S | crossearth | 50.0 foreground IoU | 1 | 12000 | 44.3 | +5.7 | - |' in oracle
+    assert '| A2S | crossearth | 50.0 foreground IoU | - | - | 1 | 12000 | 44.3 | +5.7 ' in oracle
 
 
 def test_versions_and_machines_are_told_once_each():
@@ -205,12 +215,14 @@ def test_results_come_back_from_their_files(tmp_path):
 @pytest.mark.parametrize(
     ('changed', 'message'),
     [
-        ({'setting': 'A2Z'}, "there is no setting 'A2Z'"),
         ({'selection': 'best'}, "neither 'last' nor 'oracle'"),
         ({'seed': '0'}, 'seed, step and images are no integers'),
         ({'confusion': [[1, 2], [3]]}, 'no table of 2 x 2 counts'),
         ({'confusion': [[1, 2], [3, -4]]}, 'no table of 2 x 2 counts'),
         ({'scored': [2]}, r'scored classes \[2\] of 2'),
+        ({'per_image': {'a.tif': [1, 2, 3, 4]}}, 'counts of the images do not add up to confusion'),
+        ({'per_image': {'a.tif': [1, 2]}}, 'counts of the images do not add up to confusion'),
+        ({'coverage': {'val': {'found': 1, 'expected': 1, 'missing': []}}}, "expected 'train' and"),
     ],
 )
 def test_results_that_no_run_has_are_refused_by_name(tmp_path, changed, message):
@@ -253,10 +265,10 @@ def test_the_command_line_reports_in_three_formats_and_draws(tmp_path, capsys):
     assert radar.read_bytes().startswith(b'\x89PNG')
     assert 'data:image/png' in page.read_text()
     assert main(['benchmark', 'report', str(tmp_path), '--format', 'csv']) == 0
-    assert 'setting,selection,method' in capsys.readouterr().out
+    assert 'setting,source,target,partial,kind,selection,method' in capsys.readouterr().out
     words = ['benchmark', 'report', str(tmp_path), '--baseline', 'crossearth']
     assert main(words) == 0
-    assert '| A2S | rein | 32.5 ± 3.5 foreground IoU | 2 | 30000 | 30.8 | +1.7 | -11.5 |' in (
+    assert '| 2 | 30000 | 30.8 | +1.7 | -11.5 |' in (
         capsys.readouterr().out
     )  # three seeds against two, 30,000 steps each
     assert main(['benchmark', 'report', str(tmp_path / 'none')]) == 2
@@ -281,3 +293,83 @@ def test_sweeps_have_the_points_of_the_appendix_and_vary_one_image():
     ]
     assert sweep_scores(runs, 'masked', 'A2S') == {(0.5, 32): pytest.approx(30)}
     assert sweep_scores(runs, 'masked', 'S2A') == {}
+
+
+VAIHINGEN = tuple(tuple(7 if i == j else 1 for j in range(6)) for i in range(6))
+
+
+def test_a_partial_set_is_marked_and_never_next_to_published_numbers(tmp_path):
+    few = {'train': Coverage(24, 24), 'test': Coverage(2, 17, ('6', '8'))}
+    part = result('P(i)2V', 'crossearth', 0, VAIHINGEN, coverage=few)
+    whole = result('P(i)2V', 'crossearth', 0, VAIHINGEN)
+    assert part.partial == 'tested on 2 of 17 images'
+    assert not whole.partial
+    rows = summarise([part, whole])
+    assert [row.published for row in rows] == pytest.approx([67.5, math.nan], nan_ok=True)
+    text = format_markdown(rows[1:])
+    assert '| P(i)2V (PARTIAL: tested on 2 of 17 images) | crossearth | ' in text
+    assert '67.5' not in text
+    assert 'paper |' not in text.split('### ')[1]  # nor those of its classes
+    assert 'PARTIAL: tested on 2 of 17' in format_html(rows)
+    (line,) = [v for v in csv.DictReader(io.StringIO(format_csv(rows[1:]))) if not v['class']]
+    assert (line['partial'], line['paper']) == ('tested on 2 of 17 images', '')
+    part.save(tmp_path / 'results' / 'a.json')
+    assert json.loads((tmp_path / 'results' / 'a.json').read_text())['partial'] == part.partial
+    assert load_results(tmp_path) == [part]
+
+
+def test_training_on_few_images_is_partial_too():
+    few = {'train': Coverage(1, 24), 'test': Coverage(17, 17)}
+    made = result('P(i)2V', 'crossearth', 0, VAIHINGEN, coverage=few)
+    assert made.partial == 'trained on 1 of 24 images'
+
+
+def test_the_radar_marks_partial_sets_and_draws_no_published_number_there(tmp_path, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(visualization, 'draw_radar', lambda _, scores, **__: drawn.update(scores))
+    monkeypatch.setattr(visualization, 'save_figure', lambda *_: None)
+    few = {'train': Coverage(24, 24), 'test': Coverage(2, 17)}
+    runs = [
+        result('P(i)2V', 'own', 0, VAIHINGEN, coverage=few),
+        result('P(i)2P(r)', 'own', 0, VAIHINGEN),
+    ]
+    report_command.draw_radar_of(summarise(runs), tmp_path / 'radar.png')
+    assert sorted(drawn['own']) == ['P(i)2P(r)', 'P(i)2V (partial)']
+    assert list(drawn['CrossEarth, paper']) == ['P(i)2P(r)']
+
+
+def test_adaptation_stands_in_a_table_of_its_own():
+    runs = [RUNS[0], *(replace(run, method='teacher', adaptation=True) for run in RUNS[1:2])]
+    text = format_markdown(summarise([*runs, *RUNS[3:5]]))
+    last, adapted = text.split('## Adaptation: training saw unlabelled images of the target')
+    assert '| teacher |' not in last
+    assert '| A2S | teacher | 44.0 foreground IoU |' in adapted
+    assert '+11.5' in adapted  # against rein, which saw the source alone
+    assert '| A2S | crossearth |' not in adapted
+
+
+def test_own_domains_stand_after_the_published_settings():
+    own = result('here-to-there', 'rein', 0, VAIHINGEN)
+    rows = summarise([own, RUNS[0]])
+    assert [row.setting for row in rows] == ['A2S', 'here-to-there']
+    assert math.isnan(rows[1].published)
+
+
+def test_the_counts_of_a_thousand_images_take_little_room(tmp_path):
+    """LoveDA, urban to rural: 992 images of seven classes."""
+    names = tuple(f'Val/Rural/images_png/{i}.png' for i in range(992))
+    counts = array('q', [20_000 if i % 8 == 0 else 150 for _ in names for i in range(49)])
+    total = [992 * counts[i] for i in range(49)]
+    confusion = tuple(tuple(total[i : i + 7]) for i in range(0, 49, 7))
+    labels = SETTINGS['U2R'].target.labels
+    made = replace(
+        result('U2R', 'rein', 0, VAIHINGEN),
+        classes=labels.classes,
+        confusion=confusion,
+        image_names=names,
+        image_counts=counts,
+    )
+    made.save(tmp_path / 'a.json')
+    assert (tmp_path / 'a.json').stat().st_size < 500_000
+    assert made.image_counts.itemsize * len(made.image_counts) < 400_000  # bytes of memory
+    assert RunResult.load(tmp_path / 'a.json') == made

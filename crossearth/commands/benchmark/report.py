@@ -61,19 +61,22 @@ def draw_radar_of(rows: 'Sequence[Row]', path: Path) -> None:
     # trainings of one method on one source, each a line of its own
     trained: dict[tuple[str, str], list[str]] = {}
     for row in rows:
-        if row.selection == 'last' and shown.setdefault(row.setting, str(row.protocol)) == str(
-            row.protocol
-        ):
-            marks = trained.setdefault((row.method, SETTINGS[row.setting].source.name), [])
+        if row.selection != 'last' or row.adaptation:
+            continue
+        setting = f'{row.setting} (partial)' if row.partial else row.setting
+        if shown.setdefault(setting, str(row.protocol)) == str(row.protocol):
+            marks = trained.setdefault((row.method, row.source), [])
             if row.fingerprint not in marks:
                 marks.append(row.fingerprint)
             first = marks[0] == row.fingerprint
             name = row.method if first else f'{row.method} [{row.fingerprint}]'
-            measured.setdefault(name, {})[row.setting] = row.mean
-    settings = [name for name in SETTINGS if name in shown]
+            measured.setdefault(name, {})[setting] = row.mean
+    settings = list(shown)
+    published = [name for name in settings if name in SETTINGS]
     quoted = {
-        f'{title}, paper': {name: SETTINGS[name].reported[title].miou for name in settings}
+        f'{title}, paper': {name: SETTINGS[name].reported[title].miou for name in published}
         for title in ('CrossEarth', 'Rein')
+        if published
     }
     figure = draw_radar(
         settings,

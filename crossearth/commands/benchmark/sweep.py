@@ -67,14 +67,18 @@ def run(arguments: argparse.Namespace) -> str:
     ):
         results += run_benchmark(
             settings,
-            options=options_of(arguments, checkpoint_every=arguments.checkpoint_every),
+            options=options_of(
+                arguments,
+                checkpoint_every=arguments.checkpoint_every,
+                processes=arguments.processes,
+            ),
             files=files_of(arguments),
             seeds=seeds,
             variation=variation,
         )
     for setting in dict.fromkeys(settings):
         scores = sweep_scores(results, arguments.of, setting)
-        title = f'{setting}, {arguments.of} image, mean of {arguments.seeds} seed(s)'
+        title = f'{setting}, {arguments.of} image, mean of {arguments.seeds or 1} seed(s)'
         lines.append(f'{title}, {results[0].protocol}:')
         lines.append(_grid(scores))
         paper = SWEEPS[arguments.of]
