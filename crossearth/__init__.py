@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from crossearth.inference import predict_scene, predict_scenes, vectorize
     from crossearth.labels import LabelSpace
     from crossearth.models import load_model, save_model
-    from crossearth.trainers import DomainGeneralizationTask
+    from crossearth.trainers import CrossEarthTraining, SourceOnly, TrainingTask
 else:
     __getattr__, __dir__ = lazy_names(
         __name__,
@@ -40,7 +40,7 @@ else:
             'crossearth.inference': ['predict_scene', 'predict_scenes', 'vectorize'],
             'crossearth.labels': ['LabelSpace'],
             'crossearth.models': ['load_model', 'save_model'],
-            'crossearth.trainers': ['DomainGeneralizationTask'],
+            'crossearth.trainers': ['CrossEarthTraining', 'SourceOnly', 'TrainingTask'],
         },
         subpackages=[
             'archives',
@@ -61,10 +61,12 @@ else:
     )
 
 __all__ = [
-    'DomainGeneralizationTask',
+    'CrossEarthTraining',
     'FolderDataset',
     'LabelSpace',
     'ShiftDataModule',
+    'SourceOnly',
+    'TrainingTask',
     '__version__',
     'archives',
     'benchmark',

@@ -28,7 +28,7 @@ from crossearth.metrics import mean_iou
 from crossearth.models import Segmenter, fpn_timm, save_model
 from crossearth.rasters import open_raster
 from crossearth.synthetic import EARTH_DOMAINS, SyntheticEarth
-from crossearth.trainers import DomainGeneralizationTask, fourier_style
+from crossearth.trainers import SourceOnly, TrainingTask, fourier_style
 from crossearth.transforms import FourierStyle
 from crossearth.visualization import draw_panels, save_figure
 
@@ -118,7 +118,7 @@ def run_demo(
     large = _draw(root, size, seed)
     style = fourier_style(root / 'style', p=0.3, beta=0.01, alpha_range=(0.0, 0.6), seed=seed)
     methods: dict[str, FourierStyle | None] = {'baseline': None, 'ours': style}
-    tasks: dict[str, DomainGeneralizationTask] = {}
+    tasks: dict[str, TrainingTask] = {}
     for name, given in methods.items():
         data = _data(root, size, seed)
         tasks[name] = _train(name, data, size, seed, style=given)
@@ -243,11 +243,11 @@ def _train(
     seed: int,
     *,
     style: FourierStyle | None,
-) -> DomainGeneralizationTask:
+) -> TrainingTask:
     """Train from the same start, and count every domain."""
     pl.seed_everything(seed, verbose=False)
     model = fpn_timm('mobilenetv3_small_100', num_classes=ISPRS.num_classes, width=48)
-    task = DomainGeneralizationTask(model, labels=ISPRS, style=style, lr=2e-3)
+    task = TrainingTask(SourceOnly(model, ISPRS, style=style), lr=2e-3)
     with _quiet():
         trainer = pl.Trainer(
             accelerator='cpu',

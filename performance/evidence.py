@@ -46,7 +46,7 @@ from crossearth.models.segmenter import IMAGENET_MEAN, IMAGENET_STD
 from crossearth.models.style import light_style_networks
 from crossearth.models.weights.pretrained import create_timm
 from crossearth.synthetic import EARTH_DOMAINS, SyntheticEarth
-from crossearth.trainers import DomainGeneralizationTask, fourier_style
+from crossearth.trainers import CrossEarthTraining, SourceOnly, TrainingTask, fourier_style
 from crossearth.transforms import (
     EarthStyle,
     EarthStyleInjection,
@@ -209,20 +209,25 @@ def train(args: argparse.Namespace, split: Split, method: str, seed: int) -> dic
         generator = torch.Generator().manual_seed(seed)
         mask = PatchMask(args.mask_patch, args.mask_ratio, prompt=prompt, generator=generator)
     labels = split.train.labels
-    task = DomainGeneralizationTask(
-        build(
-            args.data,
-            labels.num_classes,
-            restores=mask is not None,
-            rest_norms=args.norms == 'resting',
-        ),
-        labels=labels,
-        style=style,
-        mask=mask,
-        mim_weight=args.mim_weight,
-        delta_weight=args.mim_weight,
-        lr=5e-4,
+    model = build(
+        args.data,
+        labels.num_classes,
+        restores=mask is not None,
+        rest_norms=args.norms == 'resting',
     )
+    training = (
+        SourceOnly(model, labels, style=style)
+        if mask is None
+        else CrossEarthTraining(
+            model,
+            labels,
+            mask=mask,
+            style=style,
+            mim_weight=args.mim_weight,
+            delta_weight=args.mim_weight,
+        )
+    )
+    task = TrainingTask(training, lr=5e-4)
     trainer = pl.Trainer(
         accelerator='auto',
         max_steps=args.steps,
@@ -246,7 +251,7 @@ def train(args: argparse.Namespace, split: Split, method: str, seed: int) -> dic
     return {'split': split.name, 'method': method, 'seed': seed, 's_per_step': pace, **scores}
 
 
-def map_scenes(task: DomainGeneralizationTask, scenes: Path, output: Path) -> None:
+def map_scenes(task: TrainingTask, scenes: Path, output: Path) -> None:
     """Maps of two real scenes, in place; what they say is printed."""
     output.mkdir(parents=True, exist_ok=True)
     for name, file in SCENES.items():

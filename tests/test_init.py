@@ -17,7 +17,9 @@ STARTERS = [
     'save_model',
     'FolderDataset',
     'ShiftDataModule',
-    'DomainGeneralizationTask',
+    'CrossEarthTraining',
+    'SourceOnly',
+    'TrainingTask',
     'LabelSpace',
     '__version__',
 ]

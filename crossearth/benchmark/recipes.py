@@ -178,7 +178,8 @@ def training_recipe(
 
     Example:
         >>> recipe = training_recipe('potsdam_irrg')
-        >>> style = recipe['model']['init_args']['style']['init_args']
+        >>> method = recipe['model']['init_args']['method']['init_args']
+        >>> style = method['style']['init_args']
         >>> style['ratio'], style['patch_size'], recipe['trainer']['max_steps']
         (0.7, 64, 30000)
     """
@@ -189,21 +190,23 @@ def training_recipe(
     steps = chosen.stop if variation.steps is None else variation.steps
     share = 1.0 if variation.steps is None else steps / _PUBLISHED_STEPS
     large = setting.chip_px > 512
-    task: dict[str, Any] = {
+    training: dict[str, Any] = {
         'model': _model(chosen, setting, files),
         'labels': _labels(setting.source.labels),
     }
     if chosen.styled:
-        task['style'] = _style(variation.styled or setting.styled, files)
+        training['style'] = _style(variation.styled or setting.styled, files)
     if chosen.masked:
-        task['mask'] = _mask(variation.masked or setting.masked)
-        task |= {
+        training['mask'] = _mask(variation.masked or setting.masked)
+        training |= {
             'mim_norm': chosen.mim_loss or setting.mim_loss,
             'mim_target': 'clean',
             'mim_weight': 1.0,
             'delta_weight': 1.0,
         }
-    task |= {
+    kind = 'CrossEarthTraining' if chosen.masked else 'SourceOnly'
+    task = {
+        'method': {'class_path': f'crossearth.trainers.{kind}', 'init_args': training},
         'lr': 6e-5 if large else 1e-4,
         'weight_decay': 0.05,
         'decay_biases': True,
@@ -213,7 +216,7 @@ def training_recipe(
     }
     recipe = {
         'seed_everything': seed,
-        'model': {'class_path': 'crossearth.trainers.DomainGeneralizationTask', 'init_args': task},
+        'model': {'class_path': 'crossearth.trainers.TrainingTask', 'init_args': task},
         'data': {
             'class_path': 'crossearth.datasets.ShiftDataModule',
             'init_args': _data(setting, settings, files, variation.batch_size, seed),
@@ -289,7 +292,7 @@ def format_recipe(
         f'{source} --method {chosen.name}\n'
         f'# Needs {", ".join(needed)}; edit the paths.\n'
     )
-    return head + yaml.dump(recipe, Dumper=_Flat, sort_keys=False, width=100, allow_unicode=True)
+    return head + yaml.dump(recipe, Dumper=_Flat, sort_keys=False, width=110, allow_unicode=True)
 
 
 def fingerprint(values: Mapping[str, Any]) -> str:

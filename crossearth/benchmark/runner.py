@@ -50,7 +50,7 @@ from crossearth.benchmark.training import (
 )
 from crossearth.datasets import Coverage, SceneDataset
 from crossearth.errors import ConfigError, LabelError
-from crossearth.trainers import DomainGeneralizationTask
+from crossearth.trainers import TrainingTask
 
 __all__ = ['Counts', 'count_images', 'make_runs', 'run_benchmark', 'work_through']
 
@@ -191,7 +191,7 @@ def _make(run: Run, options: RunOptions) -> None:
 
 
 def _check_labels(
-    run: Run, case: Case, target: SceneDataset, task: DomainGeneralizationTask
+    run: Run, case: Case, target: SceneDataset, task: TrainingTask
 ) -> None:
     labels = target.labels if case.labels is None else case.labels
     if task.labels != labels:
@@ -206,7 +206,7 @@ class _Scoring:
     """The scores of one training run."""
 
     run: Run
-    task: DomainGeneralizationTask
+    task: TrainingTask
     targets: Mapping[str, SceneDataset]
     trained_on: Coverage
     record: Mapping[str, Any]

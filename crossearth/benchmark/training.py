@@ -22,8 +22,8 @@ from crossearth.errors import CheckpointError, ConfigError
 from crossearth.models import save_model
 from crossearth.models.recording import blueprint_of
 from crossearth.trainers import (
-    DomainGeneralizationTask,
     Training,
+    TrainingTask,
     build_training,
     check_checkpoint,
 )
@@ -171,7 +171,7 @@ def check_oracle(folder: Path, options: RunOptions) -> dict[str, Any] | None:
     return record
 
 
-def load_weights(task: DomainGeneralizationTask, path: Path) -> None:
+def load_weights(task: TrainingTask, path: Path) -> None:
     """The weights of a checkpoint, checked against the model."""
     check_checkpoint(path)
     content = torch.load(path, map_location='cpu', weights_only=True)

@@ -61,8 +61,8 @@ def _run_lightning(words: list[str]) -> None:
 
     from crossearth.datasets import ShiftDataModule
     from crossearth.trainers import (
-        DomainGeneralizationTask,
         LogPictures,
+        TrainingTask,
         check_checkpoint,
         score_table,
     )
@@ -89,7 +89,7 @@ def _run_lightning(words: list[str]) -> None:
                 print(score_table(self.model.confusion, self.model.labels))
 
     Line(
-        DomainGeneralizationTask,
+        TrainingTask,
         ShiftDataModule,
         subclass_mode_model=True,
         subclass_mode_data=True,

@@ -110,6 +110,11 @@ class ShiftDataModule(pl.LightningDataModule):
         return tuple(self.tests)
 
     @property
+    def augmentations(self) -> list[nn.Module]:
+        """Modules that draw at random while training, always in the same order."""
+        return [self.augment]
+
+    @property
     def unit_range(self) -> tuple[float, float] | None:
         """Pixel values of the source that become 0 and 1; None for the range of their type."""
         if self.value_range is not None or self.train.dtype != 'unit':

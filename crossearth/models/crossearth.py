@@ -2,17 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from crossearth.errors import ConfigError, ShapeError
 from crossearth.models.backbones.rein_vit import ReinViT
 from crossearth.models.features import Backbone, Features
-from crossearth.models.padding import crop_to
+from crossearth.models.padding import crop_to, to_multiple
 from crossearth.models.segmenter import Segmenter
 
 __all__ = ['CrossEarth']
@@ -71,41 +70,30 @@ class CrossEarth(Segmenter):
             BandError: If the number of bands is not the model's.
             ShapeError: If the image is empty.
         """
-        padded = self._pad(image)
-        return self._restored(self._encode_damaged(padded), image, padded)
+        features = self._encode_damaged(self._pad(image))
+        return self.restorations([features], (image.shape[-2], image.shape[-1]))[0]
 
-    def losses_and_restorations(
-        self,
-        image: Float[Tensor, 'b c h w'],
-        mask: Int64[Tensor, 'b h w'],
-        damaged: Sequence[Float[Tensor, '_ c h w']],
-        *,
-        reuse: Bool[Tensor, ' b'] | None = None,
-        generator: torch.Generator | None = None,
-    ) -> tuple[dict[str, Tensor], list[Float[Tensor, '_ c h w']]]:
-        """Both flows of a training step, in one pass of the encoder.
+    def encode_flows(
+        self, image: Float[Tensor, 'b c h w'], damaged: Sequence[Float[Tensor, '_ c h w']]
+    ) -> tuple[Features, list[Features]]:
+        """Features of images to segment and of images to restore, in one pass where that is equal.
 
-        The same as `losses(image, mask)` and `restore` of each batch in `damaged`, up to rounding.
-        Where batch norms of encoder or restorer are in training mode, every batch has a pass of its
-        own, for what they compute depends on what else is in the batch; the averages that the
-        encoder keeps for testing come from `image` alone, not from what is masked or styled.
+        The same as `encode(image)` and, for each batch of `damaged`, the encoder without its
+        geospatial parts, up to rounding. Where batch norms are in training mode, every batch has
+        its own pass, because their result depends on the other images of a batch. The running
+        averages of the encoder's batch norms then come from `image` alone, not from masked or
+        styled images.
 
         Args:
             image: Images to segment, in [0, 1].
-            mask: Class ids; 255 is ignored.
-            damaged: Batches to restore, of the same size in pixels.
-            reuse: Which of `image` are to be restored as well, from the features that
-                segmentation uses: with the geospatial parts, and for the price of no pass.
-            generator: Draws what the losses sample.
+            damaged: Batches to restore, masked or styled, of the same size in pixels.
 
         Returns:
-            The decoder's weighted terms, and a restoration for each batch of `damaged` and, last,
-            for `reuse`.
+            Features for `losses_of`, and features of each batch for `restorations`.
 
         Raises:
-            ConfigError: If the model was built without a restorer.
             BandError: If the number of bands is not the model's.
-            ShapeError: If images differ in size, or the mask does.
+            ShapeError: If images differ in size.
         """
         sizes = [len(image), *map(len, damaged)]
         if any(batch.shape[1:] != image.shape[1:] for batch in damaged):
@@ -114,25 +102,38 @@ class CrossEarth(Segmenter):
                 f'{[tuple(batch.shape[1:]) for batch in damaged]}: expected one size'
             )
         padded = self._pad(torch.cat([image, *damaged]))
-        labels = self._padded_labels(mask, image, padded)
-        together = not self._has_batch_statistics()
-        if together:
-            parts = self._encode_together(padded, sizes)
-        else:
-            first, *others = torch.split(padded, sizes)
-            parts = [self.backbone(first)]
-            with _averages_kept(self.backbone):
-                parts += [self._encode_damaged(batch) for batch in others]
-        decoder: Any = self.decoder  # a Decoder
-        terms: dict[str, Tensor] = decoder.losses(parts[0], labels, generator=generator)
-        sources = parts[1:]
-        if reuse is not None:
-            maps = [level[reuse] for level in parts[0].maps]
-            sources = [*sources, Features((maps[0], maps[1], maps[2], maps[3]))]
-        if not together or len(sources) < 2:
-            return terms, [self._restored(source, image, padded) for source in sources]
-        restored = self._restored(_join(sources), image, padded)
-        return terms, list(torch.split(restored, [len(source.maps[0]) for source in sources]))
+        if not self._has_batch_statistics():
+            first, *others = self._encode_together(padded, sizes)
+            return first, others
+        to_segment, *to_restore = torch.split(padded, sizes)
+        features = self.backbone(to_segment)
+        with _averages_kept(self.backbone):
+            return features, [self._encode_damaged(batch) for batch in to_restore]
+
+    def restorations(
+        self, features: Sequence[Features], size_hw: tuple[int, int]
+    ) -> list[Float[Tensor, '_ c h w']]:
+        """Restored images, normalised, from the features of several batches.
+
+        Args:
+            features: Of masked or styled images, see `encode_flows`.
+            size_hw: Rows and columns of the images.
+
+        Returns:
+            One batch of images for each batch of features, in units of the standard deviation of
+            each band.
+
+        Raises:
+            ConfigError: If the model was built without a restorer.
+        """
+        if self.restorer is None:
+            raise ConfigError('this model has no restorer: build it with one to restore images')
+        height, width = size_hw
+        padded_hw = (to_multiple(height, self.multiple_px), to_multiple(width, self.multiple_px))
+        if len(features) < 2 or self._has_batch_statistics():
+            return [crop_to(self.restorer(each, padded_hw), height, width) for each in features]
+        restored = crop_to(self.restorer(_join(features), padded_hw), height, width)
+        return list(torch.split(restored, [len(each.maps[0]) for each in features]))
 
     def _encode_damaged(self, padded: Tensor) -> Features:
         """Features of masked or styled images, without the geospatial parts."""
@@ -150,13 +151,6 @@ class CrossEarth(Segmenter):
             return _split(encoder(padded), sizes)
         features, others = encoder.forward_both(first, damaged)
         return [features, *_split(others, sizes[1:])]
-
-    def _restored(self, features: Features, image: Tensor, padded: Tensor) -> Tensor:
-        """The restorer's images, cropped to the size of `image`."""
-        if self.restorer is None:
-            raise ConfigError('this model has no restorer: build it with one to restore images')
-        size = (padded.shape[-2], padded.shape[-1])
-        return crop_to(self.restorer(features, size), image.shape[-2], image.shape[-1])
 
     def _has_batch_statistics(self) -> bool:
         """Whether what one image gives depends on the others of its batch."""

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ['ceil_div', 'crop_to', 'pad_to_multiple']
+__all__ = ['ceil_div', 'crop_to', 'pad_to_multiple', 'to_multiple']
 
 
 def ceil_div(pixels: int, step: int) -> int:
@@ -19,6 +19,16 @@ def ceil_div(pixels: int, step: int) -> int:
         (2, 1)
     """
     return (pixels + step - 1) // step
+
+
+def to_multiple(pixels: int, step: int) -> int:
+    """The least multiple of a step that covers some pixels.
+
+    Example:
+        >>> to_multiple(33, 32), to_multiple(32, 32)
+        (64, 32)
+    """
+    return ceil_div(pixels, step) * step
 
 
 def pad_to_multiple(
@@ -39,8 +49,8 @@ def pad_to_multiple(
         [0.0, 1.0, 2.0, 2.0]
     """
     height, width = image.shape[-2:]
-    down = ceil_div(height, rows_px) * rows_px - height
-    right = ceil_div(width, cols_px) * cols_px - width
+    down = to_multiple(height, rows_px) - height
+    right = to_multiple(width, cols_px) - width
     return F.pad(image, (0, right, 0, down), mode='replicate')
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from crossearth.errors import BandError, ConfigError, ShapeError
 from crossearth.labels import IGNORE_INDEX
 from crossearth.models.features import Backbone, Features
-from crossearth.models.padding import crop_to, pad_to_multiple
+from crossearth.models.padding import crop_to, pad_to_multiple, to_multiple
 from crossearth.models.recording import Blueprint
 
 __all__ = ['IMAGENET_MEAN', 'IMAGENET_STD', 'Segmenter']
@@ -140,17 +140,57 @@ class Segmenter(nn.Module):
                 shape or type.
             ConfigError: If the decoder has no losses.
         """
-        padded = self._pad(image)
-        labels = self._padded_labels(mask, image, padded)
+        if mask.shape != image.shape[:1] + image.shape[2:] or mask.dtype != torch.int64:
+            raise ShapeError(
+                f'mask of shape {tuple(mask.shape)} and {mask.dtype} does not fit the image: '
+                f'expected {(len(image), *image.shape[2:])} and torch.int64'
+            )
+        return self.losses_of(self.encode(image), mask, generator=generator)
+
+    def encode(self, image: Shaped[Tensor, 'b c h w']) -> Features:
+        """Features of a batch of images, normalised and padded as `forward` does it.
+
+        Args:
+            image: Floating point, in [0, 1], of any size.
+
+        Raises:
+            BandError: If the number of bands is not the model's.
+            ShapeError: If the image is empty, of integers, or not a batch.
+            ConfigError: If the backbone does not return `Features`.
+        """
+        return self._features(self._pad(image))
+
+    def losses_of(
+        self,
+        features: Features,
+        mask: Int64[Tensor, 'b mask_h mask_w'],
+        *,
+        generator: torch.Generator | None = None,
+    ) -> dict[str, Tensor]:
+        """The decoder's own losses for features that `encode` made.
+
+        Args:
+            features: Of images of the mask's size.
+            mask: Class ids; 255 is ignored, and so is padding.
+            generator: Draws what the losses sample, on the device of the image.
+
+        Returns:
+            Weighted terms by name, to be summed.
+
+        Raises:
+            ConfigError: If the decoder has no losses.
+        """
         decoder: Any = self.decoder  # a Decoder
         if not hasattr(decoder, 'losses'):
             raise ConfigError(
-                f'{type(decoder).__name__} has no losses: train it by a loss of its logits, or '
+                f'{type(decoder).__name__} has no losses: train it with a loss on its logits, or '
                 'give it `losses(features, mask, *, generator)`, see Decoder'
             )
-        terms: dict[str, Tensor] = decoder.losses(
-            self._features(padded), labels, generator=generator
-        )
+        height, width = mask.shape[-2:]
+        right = to_multiple(width, self.multiple_px) - width
+        down = to_multiple(height, self.multiple_px) - height
+        labels = F.pad(mask, (0, right, 0, down), value=IGNORE_INDEX)
+        terms: dict[str, Tensor] = decoder.losses(features, labels, generator=generator)
         return terms
 
     def _features(self, padded: Tensor) -> Features:
@@ -162,17 +202,6 @@ class Segmenter(nn.Module):
                 'gives Features of four maps at strides 4, 8, 16 and 32'
             )
         return features
-
-    def _padded_labels(self, mask: Tensor, image: Tensor, padded: Tensor) -> Tensor:
-        """Class ids at the padded size; what is padded is ignored."""
-        batch, _, height, width = image.shape
-        if mask.shape != (batch, height, width) or mask.dtype != torch.int64:
-            raise ShapeError(
-                f'mask of shape {tuple(mask.shape)} and {mask.dtype} does not fit the image: '
-                f'expected {(batch, height, width)} and torch.int64'
-            )
-        overhang = (0, padded.shape[-1] - mask.shape[-1], 0, padded.shape[-2] - mask.shape[-2])
-        return F.pad(mask, overhang, value=IGNORE_INDEX)
 
     def _pad(self, image: Tensor) -> Tensor:
         """A normalised image of whole multiples."""

@@ -2,7 +2,8 @@
 
 from crossearth.trainers.averaging import AverageWeights
 from crossearth.trainers.checkpoint import check_checkpoint
-from crossearth.trainers.domain_generalization import DomainGeneralizationTask
+from crossearth.trainers.engine import TrainingTask
+from crossearth.trainers.methods import CrossEarthTraining, Method, SourceOnly
 from crossearth.trainers.optimizer import check_schedule, parameter_groups, poly_factor
 from crossearth.trainers.paper_parts import earth_style, patch_mask
 from crossearth.trainers.pictures import LogPictures
@@ -15,10 +16,13 @@ from crossearth.trainers.styles import fourier_style
 
 __all__ = [
     'AverageWeights',
-    'DomainGeneralizationTask',
+    'CrossEarthTraining',
     'LogPictures',
+    'Method',
     'SaveModel',
+    'SourceOnly',
     'Training',
+    'TrainingTask',
     'build_training',
     'check_checkpoint',
     'check_schedule',

@@ -29,7 +29,8 @@ class AverageWeights(pl.Callback):
 
     Raises:
         ConfigError: If a number is out of range, or, at the start of training, if weights are
-            sharded over processes.
+            sharded over processes, or if the method scores a model that the optimiser does not
+            train.
         CheckpointError: If a checkpoint averages other weights.
 
     Source:
@@ -54,6 +55,15 @@ class AverageWeights(pl.Callback):
         weights = _trainable(pl_module)
         if any(type(weight.data) is not Tensor for weight in weights.values()):
             raise ConfigError('AverageWeights cannot average sharded weights: leave it out')
+        scored = getattr(pl_module, 'model', None)
+        if isinstance(scored, torch.nn.Module) and not any(
+            weight.requires_grad for weight in scored.parameters()
+        ):
+            raise ConfigError(
+                'AverageWeights averages what the optimiser trains, but the model that is tested '
+                'and saved is another one, such as a teacher: leave AverageWeights out, or let the '
+                'method score the model that trains'
+            )
         if not self._other:
             self._other = {
                 name: weight.detach().float().clone() for name, weight in weights.items()

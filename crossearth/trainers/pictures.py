@@ -30,8 +30,8 @@ class LogPictures(pl.Callback):
         every_n_validations: Validations from one that is drawn to the next.
 
     Raises:
-        ConfigError: If a number is out of range, or, at the start of training, if the task is no
-            `DomainGeneralizationTask`.
+        ConfigError: If a number is out of range, or, at the start of training, if the task is not a
+            `TrainingTask`.
     """
 
     def __init__(self, samples: int = 4, *, every_n_validations: int = 1) -> None:
@@ -64,7 +64,7 @@ class LogPictures(pl.Callback):
         if not isinstance(outputs, dict) or 'predicted' not in outputs:
             raise ConfigError(
                 f'LogPictures knows no predictions of {type(pl_module).__name__}: expected a '
-                "DomainGeneralizationTask, or a validation_step that returns {'predicted': ids}"
+                "TrainingTask, or a validation_step that returns {'predicted': ids}"
             )
         total = int(trainer.num_val_batches[0])
         shown = min(self.samples, total)

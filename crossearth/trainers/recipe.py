@@ -12,7 +12,7 @@ import yaml
 
 from crossearth.datasets import ShiftDataModule
 from crossearth.errors import ConfigError, CrossEarthError
-from crossearth.trainers.domain_generalization import DomainGeneralizationTask
+from crossearth.trainers.engine import TrainingTask
 
 __all__ = ['Training', 'build_training', 'read_recipe']
 
@@ -23,7 +23,7 @@ _SECTIONS = ('seed_everything', 'model', 'data', 'trainer')
 class Training(NamedTuple):
     """What trains, on what, and how."""
 
-    task: DomainGeneralizationTask
+    task: TrainingTask
     data: ShiftDataModule
     trainer: pl.Trainer
 
@@ -78,7 +78,7 @@ def build_training(recipe: Mapping[str, Any]) -> Training:
         warnings.filterwarnings('ignore', category=DeprecationWarning)
         try:
             built = LightningCLI(
-                DomainGeneralizationTask,
+                TrainingTask,
                 ShiftDataModule,
                 subclass_mode_model=True,
                 subclass_mode_data=True,

@@ -17,7 +17,7 @@ def score_table(confusion: Mapping[str, Int64[Tensor, 'k k']], labels: LabelSpac
     """A line a domain: its mean IoU, and the IoU of each class, in percent.
 
     Args:
-        confusion: Domain → counts, as `DomainGeneralizationTask.confusion` has them.
+        confusion: Domain → counts, as `TrainingTask.confusion` has them.
         labels: Names of the classes.
 
     Returns:

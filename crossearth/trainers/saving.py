@@ -10,7 +10,7 @@ from crossearth.errors import ConfigError, WriteError
 from crossearth.models import save_model
 from crossearth.models.recording import blueprint_of
 from crossearth.trainers.averaging import AverageWeights
-from crossearth.trainers.domain_generalization import DomainGeneralizationTask
+from crossearth.trainers.engine import TrainingTask
 
 __all__ = ['SaveModel']
 
@@ -49,7 +49,7 @@ class SaveModel(pl.Callback):
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the file, from one process, with the shares of all."""
-        if isinstance(pl_module, DomainGeneralizationTask):
+        if isinstance(pl_module, TrainingTask):
             model = pl_module.model
             for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set by lightning
                 if isinstance(callback, AverageWeights):  # whichever of the two is called first

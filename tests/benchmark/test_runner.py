@@ -36,16 +36,19 @@ ROOT = Path(__file__).parents[2]
 RECIPE = """
 seed_everything: 7
 model:
-  class_path: crossearth.trainers.DomainGeneralizationTask
+  class_path: crossearth.trainers.TrainingTask
   init_args:
-    model:
-      class_path: crossearth.models.fpn_timm
-      init_args: {name: mobilenetv3_small_050, num_classes: 6, width: 16}
-    labels:
-      name: isprs
-      classes: [impervious_surface, building, low_vegetation, tree, car, clutter]
-      palette:
-        [[255, 255, 255], [0, 0, 255], [0, 255, 255], [0, 255, 0], [255, 255, 0], [255, 0, 0]]
+    method:
+      class_path: crossearth.trainers.SourceOnly
+      init_args:
+        model:
+          class_path: crossearth.models.fpn_timm
+          init_args: {name: mobilenetv3_small_050, num_classes: 6, width: 16}
+        labels:
+          name: isprs
+          classes: [impervious_surface, building, low_vegetation, tree, car, clutter]
+          palette:
+            [[255, 255, 255], [0, 0, 255], [0, 255, 255], [0, 255, 0], [255, 255, 0], [255, 0, 0]]
     lr: 0.002
 data:
   class_path: crossearth.datasets.ShiftDataModule

@@ -11,10 +11,15 @@ from crossearth.datasets import ShiftDataModule
 
 RECIPE = """
 model:
-  class_path: crossearth.trainers.DomainGeneralizationTask
+  class_path: crossearth.trainers.TrainingTask
   init_args:
-    model: {class_path: crossearth.models.fpn_timm, init_args: {name: resnet10t, num_classes: 1}}
-    labels: &labels {name: one, classes: [a], palette: [[0, 0, 0]]}
+    method:
+      class_path: crossearth.trainers.SourceOnly
+      init_args:
+        model:
+          class_path: crossearth.models.fpn_timm
+          init_args: {name: resnet10t, num_classes: 1}
+        labels: &labels {name: one, classes: [a], palette: [[0, 0, 0]]}
 data:
   class_path: crossearth.datasets.ShiftDataModule
   init_args:
@@ -43,12 +48,15 @@ def test_a_mistake_in_a_recipe_is_one_line(tmp_path, capsys):
 TRAINING = """
 seed_everything: 0
 model:
-  class_path: crossearth.trainers.DomainGeneralizationTask
+  class_path: crossearth.trainers.TrainingTask
   init_args:
-    model:
-      class_path: crossearth.models.fpn_timm
-      init_args: {name: resnet10t, num_classes: 2, width: 8}
-    labels: &labels {name: two, classes: [a, b], palette: [[0, 0, 0], [255, 0, 0]]}
+    method:
+      class_path: crossearth.trainers.SourceOnly
+      init_args:
+        model:
+          class_path: crossearth.models.fpn_timm
+          init_args: {name: resnet10t, num_classes: 2, width: 8}
+        labels: &labels {name: two, classes: [a, b], palette: [[0, 0, 0], [255, 0, 0]]}
 data:
   class_path: crossearth.datasets.ShiftDataModule
   init_args:

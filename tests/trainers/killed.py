@@ -25,7 +25,7 @@ from crossearth.models.adapters import GeospatialSemanticExtractor, Injector, Lo
 from crossearth.models.decoders import Mask2FormerDecoder, MultiStageASPP
 from crossearth.models.decoders.mask_classification import MaskLosses
 from crossearth.models.segmenter import IMAGENET_MEAN, IMAGENET_STD
-from crossearth.trainers import AverageWeights, DomainGeneralizationTask
+from crossearth.trainers import AverageWeights, CrossEarthTraining, TrainingTask
 from crossearth.transforms import FourierStyle, PatchMask, PhotometricDistortion, RandomScaleCrop
 
 # ruff: noqa: ARG002 -- lightning's signatures
@@ -120,11 +120,14 @@ def train(
             PhotometricDistortion(),
         ],
     )
-    task = DomainGeneralizationTask(
+    method = CrossEarthTraining(
         build(),
-        labels=ISPRS,
+        ISPRS,
         style=FourierStyle(styles, p=0.5, generator=seeded(3)),
         mask=PatchMask(8, 0.5, prompt=nn.Parameter(torch.zeros(3, 1, 1)), generator=seeded(4)),
+    )
+    task = TrainingTask(
+        method,
         lr=1e-2,
         warmup_steps=3,
         decay_steps=30,

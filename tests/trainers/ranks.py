@@ -19,7 +19,7 @@ from torch import nn
 from crossearth.datasets import FolderDataset, ShiftDataModule
 from crossearth.labels import LabelSpace
 from crossearth.models import rein_vit_fpn
-from crossearth.trainers import DomainGeneralizationTask, SaveModel
+from crossearth.trainers import SaveModel, SourceOnly, TrainingTask
 from crossearth.transforms import FourierStyle
 
 THREE = LabelSpace('three', ('a', 'b', 'c'), ((0, 0, 0), (255, 0, 0), (0, 255, 0)))
@@ -61,10 +61,8 @@ def train(folder, name, *, ranks, batch, steps=6, resume=None, style=False, shar
         vit = 'test_vit.r160_in1k'
         model = rein_vit_fpn(vit, num_classes=3, img_size=32, tokens=4, rank=2, width=8)
     styles = FourierStyle(torch.rand(3, 3, 8, 8), p=0.5, generator=torch.Generator().manual_seed(1))
-    task = DomainGeneralizationTask(
-        model,
-        labels=THREE,
-        style=styles if style else None,
+    task = TrainingTask(
+        SourceOnly(model, THREE, style=styles if style else None),
         lr=1e-2,
         decay_steps=20,
         shard_frozen=bool(shard),

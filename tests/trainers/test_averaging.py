@@ -9,7 +9,7 @@ from torch import nn
 from crossearth.datasets import FolderDataset, ShiftDataModule
 from crossearth.errors import CheckpointError, ConfigError
 from crossearth.labels import LabelSpace
-from crossearth.trainers import AverageWeights, DomainGeneralizationTask
+from crossearth.trainers import AverageWeights, SourceOnly, TrainingTask
 
 TWO = LabelSpace('two', ('dark', 'bright'), ((0, 0, 0), (255, 255, 255)))
 
@@ -49,7 +49,7 @@ class Watch(pl.Callback):
 
 def fit(data, tmp_path, *callbacks, ckpt=None, accelerator='cpu', **options):
     pl.seed_everything(0, verbose=False)
-    task = DomainGeneralizationTask(Model(), labels=TWO, lr=0.05, decay_steps=100)
+    task = TrainingTask(SourceOnly(Model(), TWO), lr=0.05, decay_steps=100)
     trainer = pl.Trainer(
         accelerator=accelerator,
         logger=False,
@@ -94,10 +94,10 @@ def test_checkpoints_hold_the_average_without_frozen_weights(data, tmp_path):
     path = tmp_path / 'end.ckpt'
     trainer.save_checkpoint(path)
     content = torch.load(path, weights_only=True)
-    assert torch.equal(content['state_dict']['model.head.weight'], task.model.head.weight)
+    assert torch.equal(content['state_dict']['method.model.head.weight'], task.model.head.weight)
     assert not [name for name in content['online_weights'] if 'frozen' in name]
     assert not [name for name in content['state_dict'] if 'frozen' in name]
-    fresh = DomainGeneralizationTask(Model(), labels=TWO)
+    fresh = TrainingTask(SourceOnly(Model(), TWO))
     fresh.model.frozen.load_state_dict(task.model.frozen.state_dict())
     trainer = pl.Trainer(
         accelerator='cpu',
@@ -124,7 +124,7 @@ def test_an_average_of_other_weights_is_refused(data, tmp_path):
     path = tmp_path / 'part.ckpt'
     trainer.save_checkpoint(path)
     content = torch.load(path, weights_only=True)
-    del content['online_weights']['model.head.bias']
+    del content['online_weights']['method.model.head.bias']
     torch.save(content, path)
     with pytest.raises(CheckpointError, match='averages other weights'):
         fit(data, tmp_path, AverageWeights(0.8), ckpt=path, max_steps=2)
@@ -173,16 +173,17 @@ def test_a_loss_that_is_no_number_stops_the_training(data, tmp_path):
         use_distributed_sampler=False,
         max_steps=2,
     )
-    task = DomainGeneralizationTask(Blind(), labels=TWO)
+    task = TrainingTask(SourceOnly(Blind(), TWO))
     with pytest.raises(ConfigError, match=r'step 0: loss is nan, .*lower lr'):
         trainer.fit(task, datamodule=data)
 
 
-class SumOfPixels(DomainGeneralizationTask):
+class SumOfPixels(SourceOnly):
     """Cross entropy alone, whose mean over halves of a batch is its mean over the whole."""
 
-    def losses(self, image, labels):
-        return {'loss_ce': nn.functional.cross_entropy(self(image), labels)}
+    def losses(self, batch):
+        logits = self.model(batch['image'])
+        return {'loss_ce': nn.functional.cross_entropy(logits, batch['mask'])}
 
 
 def test_two_accumulated_batches_are_one_of_twice_the_size(data, tmp_path):
@@ -191,7 +192,7 @@ def test_two_accumulated_batches_are_one_of_twice_the_size(data, tmp_path):
         pl.seed_everything(0, verbose=False)
         data.batch_size = batch
         model = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.GELU(), nn.Conv2d(4, 2, 1))
-        task = SumOfPixels(model, labels=TWO, lr=0.05)
+        task = TrainingTask(SumOfPixels(model, TWO), lr=0.05)
         pl.Trainer(
             accelerator='cpu',
             logger=False,

@@ -12,7 +12,7 @@ from torch import nn
 from crossearth.datasets import FolderDataset, ShiftDataModule
 from crossearth.errors import ConfigError
 from crossearth.labels import LabelSpace
-from crossearth.trainers import DomainGeneralizationTask, LogPictures
+from crossearth.trainers import LogPictures, SourceOnly, TrainingTask
 
 TWO = LabelSpace('two', ('dark', 'bright'), ((0, 0, 200), (255, 255, 0)))
 
@@ -41,7 +41,7 @@ def data(write_raster, tmp_path):
 
 
 def fit(data, tmp_path, *loggers, **options):
-    task = DomainGeneralizationTask(Bright(), labels=TWO)
+    task = TrainingTask(SourceOnly(Bright(), TWO))
     pl.Trainer(
         accelerator='cpu',
         max_epochs=2,
@@ -102,7 +102,7 @@ def test_tasks_without_predictions_and_wrong_numbers_are_refused(data, tmp_path)
     with pytest.raises(ConfigError, match='at least 0 and 1'):
         LogPictures(-1)
 
-    class Silent(DomainGeneralizationTask):
+    class Silent(TrainingTask):
         def validation_step(self, batch, batch_idx, dataloader_idx=0):
             self._count(batch, 'val')
 
@@ -115,4 +115,4 @@ def test_tasks_without_predictions_and_wrong_numbers_are_refused(data, tmp_path)
         callbacks=[LogPictures()],
     )
     with pytest.raises(ConfigError, match='knows no predictions of Silent'):
-        trainer.fit(Silent(Bright(), labels=TWO), datamodule=data)
+        trainer.fit(Silent(SourceOnly(Bright(), TWO)), datamodule=data)

@@ -9,7 +9,7 @@ from crossearth.datasets import FolderDataset, ShiftDataModule
 from crossearth.errors import ConfigError
 from crossearth.labels import ISPRS
 from crossearth.models import fpn_timm, load_model, read_model_info
-from crossearth.trainers import AverageWeights, DomainGeneralizationTask, SaveModel
+from crossearth.trainers import AverageWeights, SaveModel, SourceOnly, TrainingTask
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def data(write_raster, tmp_path):
 
 
 def fit(model, data, path, *callbacks, checkpoint=None):
-    task = DomainGeneralizationTask(model, labels=ISPRS)
+    task = TrainingTask(SourceOnly(model, ISPRS))
     trainer = pl.Trainer(
         accelerator='cpu',
         max_steps=2,

@@ -70,7 +70,11 @@ class Method(nn.Module, ABC):
 
     @abstractmethod
     def losses(self, batch: Batch) -> dict[str, Float[Tensor, '']]:
-        """The weighted terms of a batch by name; training minimises their sum."""
+        """The weighted terms of a batch by name; training minimises their sum.
+
+        The names are the same at each step and in all processes: a term that a batch does not
+        have is 0.
+        """
 
     def after_step(self) -> None:
         """Called after each step of the optimiser, such as to move a teacher."""

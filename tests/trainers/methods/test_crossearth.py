@@ -11,8 +11,9 @@ from crossearth.labels import ISPRS
 from crossearth.models import CrossEarth, crossearth_vit_small
 from crossearth.models.backbones import TimmPyramid
 from crossearth.models.decoders import FPNDecoder, MultiStageASPP
+from crossearth.models.features import Features
 from crossearth.models.segmenter import IMAGENET_MEAN, IMAGENET_STD
-from crossearth.trainers import DomainGeneralizationTask
+from crossearth.trainers import CrossEarthTraining, SourceOnly, TrainingTask
 from crossearth.transforms import FourierStyle, PatchMask
 
 
@@ -48,11 +49,11 @@ DISTANCES = {'l1': F.l1_loss, 'mse': F.mse_loss}
 @pytest.mark.parametrize('delta_norm', ['l1', 'mse'])
 @pytest.mark.parametrize('target', ['clean', 'input'])
 def test_terms_are_those_of_equation_10(model, batch, norm, delta_norm, target):
-    image, labels = batch['image'], batch['mask']
+    image = batch['image']
     style, mask = HalfInverted(), PatchMask(16, 0.5, generator=torch.Generator().manual_seed(2))
     options = {'mim_norm': norm, 'delta_norm': delta_norm, 'mim_target': target}
-    task = DomainGeneralizationTask(model, labels=ISPRS, style=style, mask=mask, **options)
-    got = task.losses(image, labels)
+    method = CrossEarthTraining(model, ISPRS, style=style, mask=mask, **options)
+    got = method.losses(batch)
     masked, styled = mask(image, mask._params), style(image)
     from_masked, from_styled = model.restore(masked), model.restore(styled[:2])
     goals = (image, image[:2]) if target == 'clean' else (masked, styled[:2])
@@ -64,12 +65,15 @@ def test_terms_are_those_of_equation_10(model, batch, norm, delta_norm, target):
 
 
 def test_without_a_drawn_style_masked_images_alone_are_restored(model, batch):
-    task = DomainGeneralizationTask(
-        model, labels=ISPRS, style=nn.Identity(), mask=PatchMask(16, 0.5)
-    )
-    terms = task.losses(batch['image'], batch['mask'])
-    assert 'loss_mim' in terms
-    assert 'loss_delta' not in terms
+    seed = torch.Generator().manual_seed(2)
+    mask = PatchMask(16, 0.5, generator=seed)
+    terms = CrossEarthTraining(model, ISPRS, style=nn.Identity(), mask=mask).losses(batch)
+    masked = mask(batch['image'], mask._params)
+    wanted = F.mse_loss(model.restore(masked), model.normalize(batch['image']))
+    torch.testing.assert_close(terms['loss_mim'], wanted)
+    assert terms['loss_delta'] == 0
+    without = CrossEarthTraining(model, ISPRS, mask=mask).losses(batch)
+    assert 'loss_delta' not in without
 
 
 @pytest.fixture
@@ -87,13 +91,12 @@ def test_one_pass_for_all_gives_what_one_pass_for_each_gives(whole_model, batch,
     masked, styled = image * 0.5, HalfInverted()(image)
     changed = torch.tensor([True, True, False, False])
     parts = [masked] if reuse else [masked, styled[:2]]
-    terms, restored = whole_model.losses_and_restorations(
-        styled,
-        labels,
-        parts,
-        reuse=changed if reuse else None,
-        generator=torch.Generator().manual_seed(0),
-    )
+    features, to_restore = whole_model.encode_flows(styled, parts)
+    if reuse:
+        fine, second, third, coarse = (level[changed] for level in features.maps)
+        to_restore.append(Features((fine, second, third, coarse)))
+    terms = whole_model.losses_of(features, labels, generator=torch.Generator().manual_seed(0))
+    restored = whole_model.restorations(to_restore, (64, 64))
     alone = whole_model.losses(styled, labels, generator=torch.Generator().manual_seed(0))
     for name, value in alone.items():
         torch.testing.assert_close(terms[name], value, rtol=1e-4, atol=1e-5)
@@ -114,7 +117,9 @@ def test_batch_norms_in_training_see_their_own_pass_alone_and_average_what_is_se
     masked = image * 0.5
     model.train()
     state = {name: value.clone() for name, value in model.state_dict().items()}
-    terms, (restored,) = model.losses_and_restorations(image, labels, [masked])
+    features, to_restore = model.encode_flows(image, [masked])
+    terms = model.losses_of(features, labels)
+    (restored,) = model.restorations(to_restore, (64, 64))
     after = {name: value.clone() for name, value in model.state_dict().items()}
     model.load_state_dict(state)
     alone = model.losses(image, labels)
@@ -129,22 +134,23 @@ def test_batch_norms_in_training_see_their_own_pass_alone_and_average_what_is_se
 
 def test_images_of_other_sizes_cannot_share_a_pass(model, batch, unchecked):
     with pytest.raises(ShapeError, match='expected one size'):
-        model.losses_and_restorations(batch['image'], batch['mask'], [batch['image'][..., :32]])
+        model.encode_flows(batch['image'], [batch['image'][..., :32]])
 
 
-def test_the_task_segments_what_was_styled_and_weighs_the_terms(model, batch):
-    options = {'labels': ISPRS, 'style': HalfInverted(), 'mask': PatchMask(16, 1.0)}
+def test_styled_images_are_segmented_and_terms_are_weighted(model, batch):
+    options = {'style': HalfInverted(), 'mask': PatchMask(16, 1.0)}
     weights = {'mim_weight': 3.0, 'delta_weight': 0.0, 'seg_weight': 0.5}
-    full = DomainGeneralizationTask(model, **weights, **options)
-    terms = full.losses(batch['image'], batch['mask'])
+    terms = CrossEarthTraining(model, ISPRS, **weights, **options).losses(batch)
     segmented = model.losses(HalfInverted()(batch['image']), batch['mask'])
     torch.testing.assert_close(terms['loss_ce'], 0.5 * segmented['loss_ce'])
-    plain = DomainGeneralizationTask(model, **options).losses(batch['image'], batch['mask'])
+    plain = CrossEarthTraining(model, ISPRS, **options).losses(batch)
     torch.testing.assert_close(terms['loss_mim'], 3 * plain['loss_mim'])
     assert terms['loss_delta'] == 0
     assert plain['loss_delta'] > 0
-    source_only = DomainGeneralizationTask(model, labels=ISPRS)
-    assert set(source_only.losses(batch['image'], batch['mask'])) == set(segmented)
+    styled_only = SourceOnly(model, ISPRS, style=HalfInverted()).losses(batch)
+    torch.testing.assert_close(styled_only, segmented)
+    unstyled = model.losses(batch['image'], batch['mask'])
+    torch.testing.assert_close(SourceOnly(model, ISPRS).losses(batch), unstyled)
 
 
 @pytest.mark.filterwarnings('ignore:You defined a `validation_step` but have no')
@@ -155,7 +161,7 @@ def test_the_papers_training_steps_every_trainable_part_and_no_frozen_one(batch,
     before = {name: value.clone() for name, value in model.state_dict().items()}
     style = FourierStyle(torch.rand(2, 3, 16, 16), p=1.0)
     mask = PatchMask(16, 0.7, prompt=nn.Parameter(torch.zeros(3, 1, 1)))
-    task = DomainGeneralizationTask(model, labels=ISPRS, style=style, mask=mask, lr=1e-3)
+    task = TrainingTask(CrossEarthTraining(model, ISPRS, style=style, mask=mask), lr=1e-3)
     pl.Trainer(
         accelerator='cpu',
         max_steps=2,
@@ -175,13 +181,13 @@ def test_the_papers_training_steps_every_trainable_part_and_no_frozen_one(batch,
 def test_models_that_cannot_restore_are_refused(model):
     bare = CrossEarth(model.backbone, model.decoder, mean=IMAGENET_MEAN, std=IMAGENET_STD)
     for wrong in (nn.Conv2d(3, 6, 1), bare):
-        with pytest.raises(ConfigError, match='expected a CrossEarth model with a restorer'):
-            DomainGeneralizationTask(wrong, labels=ISPRS, mask=PatchMask(16, 0.5))
+        with pytest.raises(ConfigError, match='build a CrossEarth model with a restorer'):
+            CrossEarthTraining(wrong, ISPRS, mask=PatchMask(16, 0.5))
 
 
 def test_weights_below_zero_are_refused(model):
-    with pytest.raises(ConfigError, match='expected weights from 0 up'):
-        DomainGeneralizationTask(model, labels=ISPRS, seg_weight=-1.0)
+    with pytest.raises(ConfigError, match='expected weights of at least 0'):
+        CrossEarthTraining(model, ISPRS, mask=PatchMask(16, 0.5), seg_weight=-1.0)
 
 
 def test_every_row_of_the_ablations_is_a_choice_of_arguments(batch):
@@ -198,7 +204,8 @@ def test_every_row_of_the_ablations_is_a_choice_of_arguments(batch):
     expected = [set(), set(), {'loss_mim'}, {'loss_mim', 'loss_delta'}, {'loss_mim', 'loss_delta'}]
     for (parts, options), extra in zip(rows, expected, strict=True):
         model = crossearth_vit_small(6, img_size=64, **parts)
-        task = DomainGeneralizationTask(model, labels=ISPRS, **options)
-        terms = task.losses(batch['image'][:1], batch['mask'][:1])
+        make = CrossEarthTraining if 'mask' in options else SourceOnly
+        sample = {name: values[:1] for name, values in batch.items()}
+        terms = make(model, ISPRS, **options).losses(sample)
         assert {'loss_mim', 'loss_delta'} & terms.keys() == extra
         assert (model.backbone.injector is not None) == parts.get('geospatial', True)
