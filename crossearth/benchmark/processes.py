@@ -7,6 +7,7 @@ for machines that share a file system whose locks work.
 
 import multiprocessing
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -70,7 +71,7 @@ def _work(runs: 'Sequence[Run]', options: 'RunOptions', threads: int) -> None:
     try:
         work_through(runs, options)
     except CrossEarthError as error:
-        print(f'crossearth: {error}', flush=True)
+        sys.stderr.write(f'crossearth: {error}\n')
         raise SystemExit(2) from error
     except KeyboardInterrupt:
         raise SystemExit(130) from None

@@ -25,8 +25,8 @@ _NOTES = (
     'seeds; Δ baseline: against the mean of the baseline that was run here, under the same '
     'protocol and for as many steps.',
     '95 % intervals: over seeds by the paired t (would another training run say the same?), over '
-    'images by the bootstrap of whole images (would other images of the place?). PARTIAL marks sets '
-    'that lack images; they stand next to no published number.',
+    'images by the bootstrap of whole images (would other images of the place?). PARTIAL marks '
+    'sets that lack images; they stand next to no published number.',
 )
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 80rem;
@@ -78,7 +78,8 @@ def format_csv(rows: Sequence[Row]) -> str:
     writer = csv.writer(stream, lineterminator='\n')
     writer.writerow(
         [
-            'setting', 'source', 'target', 'partial', 'kind', 'selection', 'method', 'fingerprint', 'seeds', 'steps', 'class', 'metric',
+            'setting', 'source', 'target', 'partial', 'kind', 'selection', 'method',
+            'fingerprint', 'seeds', 'steps', 'class', 'metric',
             'mean', 'sd', 'paper', 'minus_paper', 'baseline', 'minus_baseline',
             'seeds_low', 'seeds_high', 'images', 'images_low', 'images_high',
             'minus_baseline_seeds_low', 'minus_baseline_seeds_high',

@@ -173,10 +173,10 @@ class RunResult:
 
     def _image_lines(self) -> str:
         """One line per image: indented as the rest, a thousand images would be 50,000 lines."""
-        size = len(self.classes) ** 2
+        counts = self.image_matrices.flatten(1).tolist()
         return ',\n'.join(
-            f'  {json.dumps(name)}: {json.dumps(self.image_counts[i * size : (i + 1) * size].tolist())}'
-            for i, name in enumerate(self.image_names)
+            f'  {json.dumps(name)}: {json.dumps(row)}'
+            for name, row in zip(self.image_names, counts, strict=True)
         )
 
     @classmethod
@@ -196,7 +196,9 @@ class RunResult:
                 )
             per_image = values.pop('per_image')
             values['image_names'] = tuple(per_image)
-            values['image_counts'] = array('q', (n for counts in per_image.values() for n in counts))
+            values['image_counts'] = array(
+                'q', (n for counts in per_image.values() for n in counts)
+            )
             given = {f.name: values[f.name] for f in fields(cls)}
             _check(given)
             scored = given['scored']

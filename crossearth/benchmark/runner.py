@@ -164,7 +164,9 @@ def _check(runs: Sequence[Run], options: RunOptions) -> None:
             continue
         data = run.recipe['data'].get('init_args', {})
         trained = [(f'{run.source}, to train on', data['train'])] if 'train' in data else []
-        for name, section in [(f'{case.target}, to test on', case.test) for case in cases] + trained:
+        for name, section in [
+            (f'{case.target}, to test on', case.test) for case in cases
+        ] + trained:
             if section not in seen:  # a list, for sections cannot be hashed
                 seen.append(section)
                 opened = open_dataset(section)
@@ -190,9 +192,7 @@ def _make(run: Run, options: RunOptions) -> None:
     )
 
 
-def _check_labels(
-    run: Run, case: Case, target: SceneDataset, task: TrainingTask
-) -> None:
+def _check_labels(run: Run, case: Case, target: SceneDataset, task: TrainingTask) -> None:
     labels = target.labels if case.labels is None else case.labels
     if task.labels != labels:
         raise LabelError(

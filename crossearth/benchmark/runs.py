@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from crossearth.benchmark.cases import Case, case_of
+from crossearth.benchmark.fingerprints import fingerprint
 from crossearth.benchmark.methods import find_method
 from crossearth.benchmark.options import RunOptions
-from crossearth.benchmark.recipes import Files, Variation, fingerprint, training_recipe
+from crossearth.benchmark.recipes import Files, Variation, training_recipe
 from crossearth.benchmark.results import Selection
 from crossearth.benchmark.settings import SETTINGS, Setting
 from crossearth.errors import CheckpointError, ConfigError

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from crossearth.benchmark.cases import case_of, check_complete, coverage_of, open_dataset
 from crossearth.benchmark.options import RunOptions
 from crossearth.benchmark.recipes import Files
 from crossearth.benchmark.results import RunResult, hardware, source_commit, versions
-from crossearth.benchmark.cases import case_of, check_complete, coverage_of, open_dataset
 from crossearth.benchmark.runner import count_images
 from crossearth.benchmark.runs import find_settings
 from crossearth.benchmark.training import alone, hushed
@@ -76,9 +76,7 @@ def score_model(
             target = targets[case.name]
             protocol = options.protocol(case.protocol)
             how = hashlib.sha256(str(protocol).encode()).hexdigest()[:8]
-            place = (
-                options.output / 'results' / case.name / f'{name}-{mark}' / f'model-{how}.json'
-            )
+            place = options.output / 'results' / case.name / f'{name}-{mark}' / f'model-{how}.json'
             maps = options.save_predictions
             if maps is not None:
                 maps = maps / case.name / f'{name}-{mark}'

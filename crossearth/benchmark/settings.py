@@ -151,9 +151,7 @@ def _read(name: str) -> dict[str, Any]:
     return tomllib.loads(files('crossearth.benchmark').joinpath(name).read_text(encoding='utf-8'))
 
 
-def _settings(
-    reported: Mapping[str, Any], adapted: Mapping[str, Any]
-) -> Mapping[str, Setting]:
+def _settings(reported: Mapping[str, Any], adapted: Mapping[str, Any]) -> Mapping[str, Setting]:
     settings = {}
     for entry in _read('settings.toml')['setting']:
         settings[entry['name']] = Setting(

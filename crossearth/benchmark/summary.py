@@ -154,7 +154,9 @@ def summarise(results: Sequence[RunResult], *, baseline: str = 'rein') -> list[R
         what = (published, setting, selection, protocol, adaptation, images)
         return *what, place, method, fingerprint
 
-    return [_row(groups[key], _baseline(groups, key, baseline)) for key in sorted(groups, key=order)]
+    return [
+        _row(groups[key], _baseline(groups, key, baseline)) for key in sorted(groups, key=order)
+    ]
 
 
 def _place(result: RunResult) -> _Place:

@@ -233,7 +233,7 @@ def device_of(recipe: Mapping[str, Any], options: RunOptions) -> str:
     """The device that was asked for, or that of the recipe's accelerator."""
     if options.device is not None:
         return options.device
-    accelerator = recipe.get('trainer', {}).get('accelerator', 'auto')
+    accelerator: str = recipe.get('trainer', {}).get('accelerator', 'auto')
     return {'gpu': 'cuda'}.get(accelerator, accelerator)
 
 

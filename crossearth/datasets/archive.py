@@ -115,6 +115,7 @@ class ArchiveDataset(SceneDataset):
     """
 
     archive: ClassVar[Archive]
+    no_effect: ClassVar = ('root', 'download')  # where a copy is, not what is in it
 
     def __init__(
         self,

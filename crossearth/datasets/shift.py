@@ -1,8 +1,9 @@
 """One source domain to train on, many unseen ones to test on."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import kornia.augmentation as K
 import lightning.pytorch as pl
@@ -12,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from crossearth.datasets.samplers import GridWindowSampler, RandomWindowSampler
 from crossearth.datasets.scene_dataset import SceneDataset
+from crossearth.datasets.streams import derived_seed, draws_from
 from crossearth.datasets.window_loader import WindowLoader
 from crossearth.errors import BandError, ConfigError, LabelError
 from crossearth.geometry import Window
@@ -51,7 +53,8 @@ class ShiftDataModule(pl.LightningDataModule):
         border: How training windows meet borders, see `RandomWindowSampler`.
         pad: Whether scenes smaller than a window are padded, with label 255.
         num_workers: Reading processes a loader.
-        seed: Seed of the training windows.
+        seed: Seed of the training windows and of what `augment` draws. Each step of it has its own
+            stream of draws, which other steps, the model and the method do not move.
 
     Raises:
         LabelError: If a dataset has other classes than the source, or no masks.
@@ -59,6 +62,9 @@ class ShiftDataModule(pl.LightningDataModule):
         ConfigError: If an unseen domain is called `'source'`, batches would be empty, or a
             container in `augment` has other data keys.
     """
+
+    # the runner of experiments varies the seed; sets to test on are not learnt from
+    no_effect: ClassVar = ('num_workers', 'seed', 'source_test', 'test_size_px', 'unseen')
 
     # many arguments: sets, windows and loaders of a data module; recipes name them one by one
     def __init__(
@@ -82,7 +88,7 @@ class ShiftDataModule(pl.LightningDataModule):
         super().__init__()
         self.train = train
         self.val = val
-        self.augment = _chain(augment)
+        self.augment = _chain(augment, seed)
         self.value_range = value_range
         self.size_px = size_px
         self.test_size_px = size_px if test_size_px is None else test_size_px
@@ -203,7 +209,7 @@ class ShiftDataModule(pl.LightningDataModule):
         if self.trainer is None or not self.trainer.training:
             return batch
         for step in self.augment:
-            batch = _apply(step, batch)
+            batch = step(batch)
         return batch
 
     def _grid(self, dataset: SceneDataset) -> DataLoader[Sample]:
@@ -267,13 +273,32 @@ def augment_pair(augment: nn.Module, batch: Sample) -> Sample:
     return {'image': moved['image'], 'mask': (labels - 1) % (IGNORE_INDEX + 1)}
 
 
-def _chain(augment: nn.Module | Sequence[nn.Module] | None) -> nn.ModuleList:
-    """Steps of the augmentation; neighbouring augmentations of kornia share one container."""
+class _Step(nn.Module):
+    """A step of the augmentation, whose draws come from its own stream.
+
+    Args:
+        module: An augmentation of kornia, or a module that maps a batch.
+        seed: Of the stream.
+    """
+
+    def __init__(self, module: nn.Module, seed: int) -> None:
+        super().__init__()
+        self.module = module
+        self.draws = torch.Generator().manual_seed(seed)
+
+    def forward(self, batch: Sample) -> Sample:
+        with draws_from(self.draws):
+            return _apply(self.module, batch)
+
+
+def _chain(augment: nn.Module | Sequence[nn.Module] | None, seed: int) -> nn.ModuleList:
+    """Steps of the augmentation; augmentations of kornia stand in a container each."""
     if augment is None:
         return nn.ModuleList()
-    steps: list[nn.Module] = []
-    neighbours: list[K.AugmentationBase2D | K.ImageSequential] = []
+    steps = nn.ModuleList()
+    number: Counter[str] = Counter()
     for module in (augment,) if isinstance(augment, nn.Module) else augment:
+        step = module
         if isinstance(module, K.AugmentationSequential):
             if module.data_keys is not None:
                 raise ConfigError(
@@ -281,21 +306,11 @@ def _chain(augment: nn.Module | Sequence[nn.Module] | None) -> nn.ModuleList:
                     'data_keys=None, for images and masks come to it by name'
                 )
         elif isinstance(module, K.AugmentationBase2D | K.ImageSequential):
-            neighbours.append(module)
-            continue
-        steps += _container(neighbours)
-        neighbours = []
-        steps.append(module)
-    return nn.ModuleList([*steps, *_container(neighbours)])
-
-
-def _container(
-    augmentations: Sequence[K.AugmentationBase2D | K.ImageSequential],
-) -> list[nn.Module]:
-    """One container of the augmentations, or none where there are none."""
-    if not augmentations:
-        return []
-    return [K.AugmentationSequential(*augmentations, data_keys=None)]
+            step = K.AugmentationSequential(module, data_keys=None)
+        name = type(module).__qualname__
+        number[name] += 1
+        steps.append(_Step(step, derived_seed(seed, f'{name}/{number[name]}')))
+    return steps
 
 
 def _apply(step: nn.Module, batch: Sample) -> Sample:

@@ -11,6 +11,7 @@ from crossearth.trainers.recipe import Training, build_training, read_recipe
 from crossearth.trainers.report import score_table
 from crossearth.trainers.restoration import restoration_losses
 from crossearth.trainers.saving import SaveModel
+from crossearth.trainers.seeded_parts import seed_parts
 from crossearth.trainers.sharding import shard_frozen
 from crossearth.trainers.styles import fourier_style
 
@@ -34,5 +35,6 @@ __all__ = [
     'read_recipe',
     'restoration_losses',
     'score_table',
+    'seed_parts',
     'shard_frozen',
 ]

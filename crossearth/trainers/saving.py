@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import ClassVar
 
 import lightning.pytorch as pl
 
@@ -30,6 +31,8 @@ class SaveModel(pl.Callback):
             could build it again from the file.
         WriteError: At the start of training, if the folder cannot be written to.
     """
+
+    no_effect: ClassVar = 'all'  # it watches, and changes nothing
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)

@@ -29,7 +29,13 @@ from crossearth.benchmark import (
 )
 from crossearth.benchmark.cases import case_of
 from crossearth.cli import main
-from crossearth.errors import CheckpointError, ConfigError, LabelError, SceneError, SceneNotFoundError
+from crossearth.errors import (
+    CheckpointError,
+    ConfigError,
+    LabelError,
+    SceneError,
+    SceneNotFoundError,
+)
 
 ROOT = Path(__file__).parents[2]
 
