@@ -1,7 +1,7 @@
 """What there is to train: one run for each source, method and seed."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from crossearth.trainers import read_recipe
 __all__ = ['Run', 'check_weights', 'find_settings', 'plan_runs', 'seeded']
 
 _SELECTIONS: tuple[Selection, ...] = ('last', 'oracle')
+_FILE_ARGUMENTS = ('pretrained', 'style', 'predictor', 'transformer')
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,16 +188,14 @@ def check_weights(run: Run) -> None:
             )
 
 
-def _named_files(node: Any, part: str) -> list[tuple[str, str, str]]:
-    """Part, argument and path of each file of weights or styles, at any depth of a section."""
-    if not isinstance(node, Mapping):
-        return []
-    found = []
-    for key, value in node.items():
-        if key in ('pretrained', 'style', 'predictor', 'transformer') and isinstance(value, str):
-            found.append((part, key, value))
-        found += _named_files(value, part if key == 'init_args' else key)
-    return found
+def _named_files(values: Any, part: str) -> Iterator[tuple[str, str, str]]:
+    """Part, argument and path of each file of weights or styles that a section names."""
+    if not isinstance(values, Mapping):
+        return
+    for name, value in values.items():
+        if name in _FILE_ARGUMENTS and isinstance(value, str):
+            yield part, name, value
+        yield from _named_files(value, part if name == 'init_args' else str(name))
 
 
 def _own_seeds(recipe: Mapping[str, Any] | None) -> tuple[int]:

@@ -63,7 +63,7 @@ def sweep_scores(
     scores: dict[tuple[float, int], list[float]] = {}
     for result in results:
         if result.setting == setting:
-            arguments: dict[str, Any] = result.recipe['model']['init_args'][_PART[which]]
-            given = arguments['init_args']
+            method: dict[str, Any] = result.recipe['model']['init_args']['method']['init_args']
+            given = method[_PART[which]]['init_args']
             scores.setdefault((given['ratio'], given['patch_size']), []).append(result.score)
     return {key: mean_and_sd(values)[0] for key, values in scores.items()}

@@ -65,12 +65,13 @@ def shrunk(recipe, archives, styles):
     - Styles are drawn for each image and patch, not for one image in ten and a share τ of its
       patches, so that the step meets one: 64 px are but one patch of many a recipe.
     """
-    side = 128 if 'rvsa' in recipe['model']['init_args']['model']['class_path'] else 64
-    model = recipe['model']['init_args']['model']['init_args']
+    method = recipe['model']['init_args']['method']['init_args']
+    side = 128 if 'rvsa' in method['model']['class_path'] else 64
+    model = method['model']['init_args']
     model['pretrained'] = False
     if 'img_size' in model:
         model['img_size'] = side
-    style = recipe['model']['init_args'].get('style')
+    style = method.get('style')
     if style is not None:
         style['init_args'] |= {**styles, 'p': 1.0, 'ratio': 1.0}
     data = recipe['data']['init_args']
@@ -141,7 +142,7 @@ def test_it_builds_makes_a_step_and_is_scored(
 @pytest.mark.parametrize('source', [s.source.name for s in SETTINGS.values()])
 def test_values_are_those_of_tables_13_and_14(source):
     for setting in settings_of(source):
-        task = training_recipe(source)['model']['init_args']
+        task = training_recipe(source)['model']['init_args']['method']['init_args']
         for part, masking in (('style', setting.styled), ('mask', setting.masked)):
             given = task[part]['init_args']
             assert (given['ratio'], given['patch_size']) == (masking.tau, masking.patch_px)
@@ -206,7 +207,7 @@ def test_callbacks_count_where_they_change_what_is_scored():
 def test_own_files_take_the_place_of_the_published_ones(styles):
     files = Files(data='/d', dinov2='v.pth', casid_labels='one_based', **styles)
     recipe = training_recipe('casid_subms', files=files)
-    task = recipe['model']['init_args']
+    task = recipe['model']['init_args']['method']['init_args']
     assert task['model']['init_args']['pretrained'] == 'v.pth'
     assert task['style']['init_args']['predictor'] == styles['predictor']
     train = recipe['data']['init_args']['train']['init_args']
@@ -215,7 +216,7 @@ def test_own_files_take_the_place_of_the_published_ones(styles):
 
 def test_parts_that_a_recipe_names_are_those_of_the_paper(archives, styles, small_backbones):
     recipe = shrunk(training_recipe('potsdam_irrg'), archives, styles)
-    task = build_training(recipe).task
+    task = build_training(recipe).task.method
     assert isinstance(task.style, EarthStyleInjection)
     assert (task.style.patch_size, task.style.alpha) == (64, 0.1)
     assert (task.mask.ratio, task.mask.patch_size) == (0.7, 64)
@@ -242,7 +243,9 @@ def test_mistakes_name_what_is_there(tmp_path):
     with pytest.raises(ConfigError, match='has no data'):
         read_recipe(tmp_path / 'bad.yaml')
     recipe = training_recipe('potsdam_irrg', 'cnn')
-    recipe['model']['init_args']['model']['class_path'] = 'crossearth.models.none'
+    recipe['model']['init_args']['method']['init_args']['model']['class_path'] = (
+        'crossearth.models.none'
+    )
     with pytest.raises(ConfigError, match=r'crossearth\.models\.none'):
         build_training(recipe)
 

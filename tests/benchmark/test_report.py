@@ -284,7 +284,7 @@ def test_sweeps_have_the_points_of_the_appendix_and_vary_one_image():
     assert all(v.masked is None for v in styled)
     (one,) = sweep_variations('masked', taus=[0.5], patches_px=[32], steps=9)
     recipe = training_recipe('casid_subms', variation=one)
-    task = recipe['model']['init_args']
+    task = recipe['model']['init_args']['method']['init_args']
     assert task['mask']['init_args']['ratio'] == 0.5
     assert task['style']['init_args']['ratio'] == 0.1  # of Table 14
     runs = [

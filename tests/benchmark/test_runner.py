@@ -369,7 +369,7 @@ original = runs.training_recipe
 
 
 def shrink(recipe):
-    recipe['model']['init_args']['model']['init_args']['pretrained'] = False
+    recipe['model']['init_args']['method']['init_args']['model']['init_args']['pretrained'] = False
     data = recipe['data']['init_args']
     data['size_px'] = data['augment'][0]['init_args']['size_px'] = 64
     return recipe
@@ -475,9 +475,9 @@ def test_the_command_line_sweeps_and_draws(archives, tmp_path, capsys, monkeypat
 
     def small(source, method, *, files, variation, seed):
         arguments = original(source, method, files=files, variation=variation, seed=seed)
-        part = arguments['model']['init_args']['style']['init_args']
+        part = arguments['model']['init_args']['method']['init_args']['style']['init_args']
         recipe = yaml.safe_load(yaml.safe_dump(values))
-        recipe['model']['init_args']['style'] = {
+        recipe['model']['init_args']['method']['init_args']['style'] = {
             'class_path': 'crossearth.transforms.PatchMask',
             'init_args': {'patch_size': part['patch_size'], 'ratio': part['ratio']},
         }

@@ -165,5 +165,7 @@ def test_parts_that_lack_the_contract_are_told_it(unchecked):
     ):
         model(torch.rand(1, 1, 32, 32))
     model = Segmenter(Average(), First(), **statistics)
-    with pytest.raises(ConfigError, match='First has no losses: train it by a loss of its logits'):
+    with pytest.raises(
+        ConfigError, match='First has no losses: train it with a loss on its logits'
+    ):
         model.losses(torch.rand(1, 1, 32, 32), torch.zeros(1, 32, 32, dtype=torch.long))
