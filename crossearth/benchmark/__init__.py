@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     )
     from crossearth.benchmark.methods import METHODS, Method, find_method
     from crossearth.benchmark.options import RunOptions
+    from crossearth.benchmark.own_settings import read_settings
     from crossearth.benchmark.predictions import PredictionFiles, encode_labels
     from crossearth.benchmark.recipes import (
         Files,
@@ -65,6 +66,7 @@ else:  # settings are read without PyTorch
             ],
             'crossearth.benchmark.methods': ['METHODS', 'Method', 'find_method'],
             'crossearth.benchmark.options': ['RunOptions'],
+            'crossearth.benchmark.own_settings': ['read_settings'],
             'crossearth.benchmark.predictions': ['PredictionFiles', 'encode_labels'],
             'crossearth.benchmark.recipes': [
                 'Files',
@@ -140,6 +142,7 @@ __all__ = [
     'paired_interval',
     'published_score',
     'read_experiment',
+    'read_settings',
     'recipe_files',
     'run_benchmark',
     'run_experiment',

@@ -2,6 +2,7 @@
 
 import copy
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -29,6 +30,7 @@ CasidLabels = Literal['colour', 'zero_based', 'one_based']
 
 _DECAY = 40_000
 _WARM_UP = 10_000
+_EPOCH = 1000  # windows, of an archive that does not say how many images it has
 _PUBLISHED_STEPS = 30_000
 _MASKING = Masking(tau=0.7, patch_px=64)  # that of most settings, in Table 14
 
@@ -117,6 +119,7 @@ def training_recipe(
     files: Files = _FILES,
     variation: Variation = _AS_PUBLISHED,
     seed: int = 0,
+    settings: Sequence[Setting] | None = None,
 ) -> dict[str, Any]:
     """The recipe of a training on a source domain, as `crossearth fit --config` takes it.
 
@@ -129,6 +132,7 @@ def training_recipe(
         files: Where data and weights lie.
         variation: What differs from the published values.
         seed: Seed of everything that is drawn.
+        settings: Settings of the source, the user's own; None for the published ones.
 
     Raises:
         ConfigError: If no setting trains on the domain, or there is no such method.
@@ -147,8 +151,8 @@ def training_recipe(
         (0.7, 64, 30000)
     """
     chosen = find_method(method) if isinstance(method, str) else method
-    settings = settings_of(source)
-    setting = settings[0]
+    shared = settings_of(source) if settings is None else settings
+    setting = shared[0]
     name = f'{source}-{chosen.name}'
     steps = chosen.stop if variation.steps is None else variation.steps
     task = published_task(
@@ -166,7 +170,7 @@ def training_recipe(
         'model': task,
         'data': {
             'class_path': 'crossearth.datasets.ShiftDataModule',
-            'init_args': _data(setting, settings, files, variation.batch_size, seed),
+            'init_args': _data(setting, shared, files, variation.batch_size, seed),
         },
         'trainer': {
             'accelerator': 'auto',
@@ -350,7 +354,7 @@ def _mask(masking: Masking) -> dict[str, Any]:
 
 
 def _data(
-    setting: Setting, settings: list[Setting], files: Files, batch_size: int, seed: int
+    setting: Setting, settings: Sequence[Setting], files: Files, batch_size: int, seed: int
 ) -> dict[str, Any]:
     side = setting.chip_px
     own_test = setting.source.part('test').labelled
@@ -364,7 +368,7 @@ def _data(
         'source_test': dataset_section(setting.source, 'test', files) if own_test else None,
         'size_px': side,
         'test_size_px': side,
-        'windows_per_epoch': max(setting.n_train, batch_size),
+        'windows_per_epoch': max(setting.n_train or _EPOCH, batch_size),
         'batch_size': batch_size,
         'augment': [
             {

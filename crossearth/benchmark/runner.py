@@ -36,6 +36,7 @@ from crossearth.benchmark.runs import (
     plan_runs,
     selections_of,
 )
+from crossearth.benchmark.settings import Setting
 from crossearth.benchmark.training import (
     BusyError,
     alone,
@@ -59,7 +60,7 @@ _FILES = Files()
 
 
 def run_benchmark(
-    settings: Sequence[str],
+    settings: Sequence[str | Setting],
     *,
     options: RunOptions,
     files: Files = _FILES,
@@ -75,7 +76,7 @@ def run_benchmark(
     lies below a name that depends on the whole recipe, so that other settings of it are kept apart.
 
     Args:
-        settings: Abbreviations, keys of `SETTINGS`.
+        settings: Abbreviations, keys of `SETTINGS`, or settings of the user's.
         options: Where and how.
         files: Where data and weights are.
         methods: Names of methods, keys of `METHODS`.

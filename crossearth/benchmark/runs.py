@@ -99,19 +99,21 @@ def selections_of(options: RunOptions) -> tuple[Selection, ...]:
     return _SELECTIONS[:1] if options.oracle_every is None else _SELECTIONS
 
 
-def find_settings(names: Sequence[str]) -> list[Setting]:
-    """Settings by their abbreviations, each once.
+def find_settings(wanted: Sequence[str | Setting]) -> list[Setting]:
+    """Published settings by their abbreviations, and a user's as they are, each once.
 
     Raises:
         ConfigError: If there is no such setting.
     """
-    unknown = [name for name in names if name not in SETTINGS]
+    own = {setting.name: setting for setting in wanted if isinstance(setting, Setting)}
+    names = [one.name if isinstance(one, Setting) else one for one in wanted]
+    unknown = [name for name in names if name not in SETTINGS and name not in own]
     if unknown or not names:
         raise ConfigError(
             f'{", ".join(unknown) or "nothing"}: no such setting; expected one of '
             f'{", ".join(SETTINGS)}'
         )
-    return [SETTINGS[name] for name in dict.fromkeys(names)]
+    return [own[name] if name in own else SETTINGS[name] for name in dict.fromkeys(names)]
 
 
 def plan_runs(
@@ -157,8 +159,14 @@ def plan_runs(
                             f'{name}: is an ablation on {", ".join(method.sources)}, '
                             f'{shared[0].name} trains on {source}; choose other settings'
                         )
+                    own_settings = shared if any(s.name not in SETTINGS for s in shared) else None
                     values = training_recipe(
-                        source, method, files=files, variation=variation, seed=seed
+                        source,
+                        method,
+                        files=files,
+                        variation=variation,
+                        seed=seed,
+                        settings=own_settings,
                     )
                 else:
                     values = seeded(own, seed)

@@ -12,6 +12,7 @@ from crossearth.benchmark.recipes import Files
 from crossearth.benchmark.results import RunResult, hardware, source_commit, versions
 from crossearth.benchmark.runner import count_images
 from crossearth.benchmark.runs import find_settings
+from crossearth.benchmark.settings import Setting
 from crossearth.benchmark.training import alone, hushed
 from crossearth.errors import LabelError
 from crossearth.models import load_model, read_model_info
@@ -24,7 +25,7 @@ _WORKERS = 4  # a model names none, as a recipe would
 
 def score_model(
     path: Path,
-    settings: Sequence[str],
+    settings: Sequence[str | Setting],
     *,
     options: RunOptions,
     files: Files = _FILES,
@@ -37,7 +38,7 @@ def score_model(
 
     Args:
         path: The `.safetensors` file.
-        settings: Abbreviations, keys of `SETTINGS`.
+        settings: Abbreviations, keys of `SETTINGS`, or settings of the user's.
         options: Where and how.
         files: Where data lie.
         method: What to call it; by default the name of the file. With the name of one of

@@ -46,6 +46,8 @@ class Layout:
         ids: Images that belong to the part; None for all.
         alpha: What a band that a file calls alpha is, see `read_scenes`.
         nodata: Value of pixels without data in all bands, where files do not say.
+        choose: Leaves those of the files below a root that may be of this archive, where another
+            archive has the same names; None for all of them.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Layout:
     ids: frozenset[str] | None = None
     alpha: Alpha = 'auto'
     nodata: float | None = None
+    choose: Callable[[Sequence[str]], Sequence[str]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,7 @@ class _Found:
     images: dict[tuple[str, ...], str] = field(default_factory=dict)
     masks: dict[tuple[str, ...], str] = field(default_factory=dict)
     ids: set[str] = field(default_factory=set)
+    twice: list[tuple[str, str]] = field(default_factory=list)
 
 
 class ArchiveDataset(SceneDataset):
@@ -104,6 +108,11 @@ class ArchiveDataset(SceneDataset):
         dtype: As of `SceneDataset`.
         gsd_m: As of `SceneDataset`.
         download: Whether to fetch the split into `root` first, where it has a public link.
+
+    Attributes:
+        layout: The way in which the files lie that are read.
+        twice: Files that are there twice: the one that is read, and the other.
+        unread: Names of other layouts whose images are there too.
 
     Raises:
         SceneNotFoundError: If the root holds no such images, or one of them has no mask; says how
@@ -136,9 +145,12 @@ class ArchiveDataset(SceneDataset):
         if download:
             _require_link(self.archive, folder)
             fetch_all([d for d in self.archive.downloads if d.split in ('', split)], folder)
-        self.layout, self.ids, pairs = _find(self.archive, folder, layouts, split)
+        found = _find(self.archive, folder, layouts, split)
+        self.layout, self.ids, self.twice, self.unread = (
+            found.layout, found.ids, found.twice, found.unread,
+        )  # fmt: skip
         scenes = read_scenes(
-            pairs,
+            found.pairs,
             folder=folder,
             bands=self.layout.bands,
             alpha=self.layout.alpha,
@@ -235,16 +247,25 @@ def _require_link(archive: Archive, folder: Path) -> None:
         )
 
 
-def _find(
-    archive: Archive, root: Path, layouts: Sequence[Layout], split: str
-) -> tuple[Layout, frozenset[str], list[tuple[str, str | None]]]:
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """The files of a part."""
+
+    layout: Layout
+    ids: frozenset[str]
+    twice: tuple[tuple[str, str], ...]
+    unread: tuple[str, ...]
+    pairs: list[tuple[str, str | None]]
+
+
+def _find(archive: Archive, root: Path, layouts: Sequence[Layout], split: str) -> _Chosen:
     if not root.is_dir():
         raise SceneNotFoundError(
             f'{root}: no such folder; expected the archive of {archive.name}. {archive.how_to_get} '
             f'({archive.url})'
         )
     files = _files_below(root)
-    for layout in layouts:
+    for place, layout in enumerate(layouts):
         found = _match(layout, files)
         if not found.images:
             continue
@@ -260,9 +281,16 @@ def _find(
                 f'{root}'
             )
         keys = sorted(found.images, key=_natural)
-        return (
+        others = dict.fromkeys(
+            other.name
+            for other in layouts[place + 1 :]
+            if other.name != layout.name and _match(other, files).images
+        )
+        return _Chosen(
             layout,
             frozenset(found.ids),
+            tuple(found.twice),
+            tuple(others),
             [
                 (
                     os.path.join(root, found.images[key]),  # noqa: PTH118  # 10 x faster, called often
@@ -289,6 +317,8 @@ def _files_below(root: Path) -> list[str]:
 
 def _match(layout: Layout, files: Sequence[str]) -> _Found:
     found = _Found()
+    if layout.choose is not None:
+        files = layout.choose(files)
     for pattern, into in ((layout.images, found.images), (layout.masks, found.masks)):
         if pattern is None:
             continue
@@ -302,7 +332,9 @@ def _match(layout: Layout, files: Sequence[str]) -> _Found:
                     continue
                 if into is found.images:
                     found.ids.add(match['id'])
-            into.setdefault(match.groups(default=''), path)
+            read = into.setdefault(match.groups(default=''), path)
+            if read != path:
+                found.twice.append((read, path))
     return found
 
 

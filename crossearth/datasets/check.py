@@ -1,4 +1,4 @@
-"""A walk through a copy of an archive: what is missing, of a wrong size, or of unknown labels."""
+"""A walk through a copy of an archive: what is missing, damaged, or of unknown labels."""
 
 import os
 import warnings
@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from rasterio.errors import RasterioIOError
 from tqdm import tqdm
 
 from crossearth.archives import Part
@@ -25,6 +26,7 @@ from crossearth.errors import (
     SceneNotFoundError,
     UnknownLabelWarning,
 )
+from crossearth.rasters import open_raster
 
 __all__ = ['ARCHIVE_DATASETS', 'Finding', 'check_archive']
 
@@ -68,7 +70,7 @@ def check_archive(
     root: str | os.PathLike[str],
     *,
     options: dict[str, Any] | None = None,
-    read_masks: bool = True,
+    headers_only: bool = False,
     progress: bool = False,
 ) -> list[Finding]:
     """Look through a copy of an archive.
@@ -77,7 +79,8 @@ def check_archive(
         dataset: Its class.
         root: Where it lies.
         options: Further arguments of the class, such as `bands` or `label_encoding`.
-        read_masks: Whether the labels are read; without it a check takes seconds.
+        headers_only: Whether neither pixels nor labels are read. It takes seconds, and does not
+            notice files that were cut short.
         progress: Whether to show a bar.
 
     Returns:
@@ -109,7 +112,8 @@ def check_archive(
             for text, wrong in (
                 *_count(opened),
                 *_sizes(part, opened),
-                *(_labels(opened, progress=progress) if read_masks and part.labelled else ()),
+                *_copies(opened),
+                *(() if headers_only else _contents(opened, part, progress=progress)),
             )
         ]
     if not findings:
@@ -125,6 +129,32 @@ def _count(opened: ArchiveDataset) -> Iterator[tuple[str, bool]]:
     if missing:
         more = f' and {len(missing) - 20} more' if len(missing) > 20 else ''
         yield f'missing: {", ".join(missing[:20])}{more}', True
+
+
+def _copies(opened: ArchiveDataset) -> Iterator[tuple[str, bool]]:
+    """What is there twice, and which of the two is read."""
+    if opened.twice:
+        read, other = opened.twice[0]
+        yield f'{len(opened.twice)} files are there twice: read is {read}, not {other}', False
+    for name in opened.unread:
+        yield f'there are {name} too, which are not read: those of {opened.layout.name} are', False
+
+
+def _contents(opened: ArchiveDataset, part: Part, *, progress: bool) -> Iterator[tuple[str, bool]]:
+    yield from _pixels(opened, progress=progress)
+    if part.labelled:
+        yield from _labels(opened, progress=progress)
+
+
+def _pixels(opened: ArchiveDataset, *, progress: bool) -> Iterator[tuple[str, bool]]:
+    """Images that begin well and cannot be read to their end."""
+    for scene in tqdm(opened.scenes, disable=not progress, unit='image', leave=False):
+        try:
+            with open_raster(scene.image) as source:
+                for _, window in source.block_windows():
+                    source.read(window=window)
+        except (CrossEarthError, RasterioIOError) as error:
+            yield f'{scene.image}: cannot be read to its end ({error}); fetch it again', True
 
 
 def _sizes(part: Part, opened: ArchiveDataset) -> Iterator[tuple[str, bool]]:

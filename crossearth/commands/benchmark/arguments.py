@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from crossearth.errors import ConfigError
 
 if TYPE_CHECKING:
-    from crossearth.benchmark import Files, RunOptions
+    from crossearth.benchmark import Files, RunOptions, Setting
 
 __all__ = [
     'OUTPUT',
@@ -22,6 +22,7 @@ __all__ = [
     'add_scoring',
     'chosen_settings',
     'files_of',
+    'module_folders',
     'options_of',
     'seeds_of',
     'tell_or_write',
@@ -31,7 +32,7 @@ __all__ = [
 OUTPUT = Path('benchmark')
 PARTS = ('style', 'predictor', 'transformer', 'dinov2', 'mtp', 'imagenet')
 """Files of weights and styles that a training run can start from."""
-SETTINGS_HELP = "abbreviations, such as 'P(i)2V'; all for every setting"
+SETTINGS_HELP = "abbreviations, such as 'P(i)2V'; all for every setting; FILE.toml for your own"
 
 
 def add_files(parser: argparse.ArgumentParser) -> None:
@@ -123,12 +124,28 @@ def add_predictions(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def chosen_settings(arguments: argparse.Namespace) -> list[str]:
-    """Names of the settings that were asked for."""
-    from crossearth.benchmark import SETTINGS
+def chosen_settings(arguments: argparse.Namespace) -> 'list[str | Setting]':
+    """Names of the settings that were asked for, and those of the user's files."""
+    from crossearth.benchmark import SETTINGS, read_settings
 
-    names: list[str] = arguments.settings
-    return list(SETTINGS) if names == ['all'] else names
+    chosen: list[str | Setting] = []
+    for word in arguments.settings:
+        if word == 'all':
+            chosen += SETTINGS
+        elif word.endswith('.toml'):
+            chosen += read_settings(word).values()
+        else:
+            chosen.append(word)
+    return chosen
+
+
+def module_folders(arguments: argparse.Namespace) -> list[str]:
+    """Where modules of the user may be: next to each file that is named, and the working folder."""
+    words = [word for word in getattr(arguments, 'settings', []) if word.endswith('.toml')]
+    if getattr(arguments, 'recipe', None) is not None:
+        words.append(str(arguments.recipe))
+    folders = [str(Path(word).resolve().parent) for word in words]
+    return list(dict.fromkeys([*folders, str(Path.cwd())]))
 
 
 def files_of(arguments: argparse.Namespace) -> 'Files':
