@@ -26,16 +26,23 @@ __all__ = ['work_in_processes']
 def work_in_processes(runs: 'Sequence[Run]', options: 'RunOptions') -> None:
     """Work through the runs with `options.processes` processes.
 
-    Each has its share of the processor's threads. Where there are several GPUs and none is named,
-    they are dealt out in turn.
+    Each has its share of the processor's threads. Where there are several GPUs and the options do
+    not name one of them, each process sees one, in turn.
 
     Raises:
         ConfigError: If a process failed; it has printed why.
     """
     spawn = multiprocessing.get_context('spawn')  # CUDA does not survive a fork
+    alone = replace(options, processes=1, progress=False)
+    named = options.device is not None and ':' in options.device
+    gpus = 0 if named else torch.cuda.device_count()
     threads = max((os.cpu_count() or 1) // options.processes, 1)
     processes = [
-        spawn.Process(target=_work, args=(runs, _share(options, i), threads), name=f'process {i}')
+        spawn.Process(
+            target=_work,
+            args=(runs, alone, threads, i % gpus if gpus > 1 else None),
+            name=f'process {i}',
+        )
         for i in range(options.processes)
     ]
     for process in processes:
@@ -55,16 +62,10 @@ def work_in_processes(runs: 'Sequence[Run]', options: 'RunOptions') -> None:
         )
 
 
-def _share(options: 'RunOptions', index: int) -> 'RunOptions':
-    """The options of one process."""
-    device = options.device
-    gpus = torch.cuda.device_count() if options.torch_device == torch.device('cuda') else 0
-    if gpus > 1:
-        device = f'cuda:{index % gpus}'
-    return replace(options, processes=1, progress=False, device=device)
-
-
-def _work(runs: 'Sequence[Run]', options: 'RunOptions', threads: int) -> None:
+def _work(runs: 'Sequence[Run]', options: 'RunOptions', threads: int, gpu: int | None) -> None:
+    if gpu is not None:  # before anything asks CUDA what there is
+        seen = os.environ.get('CUDA_VISIBLE_DEVICES')
+        os.environ['CUDA_VISIBLE_DEVICES'] = str(gpu) if seen is None else seen.split(',')[gpu]
     from crossearth.benchmark.runner import work_through
 
     torch.set_num_threads(threads)

@@ -192,7 +192,8 @@ class RunResult:
             if values.get('format') != _FORMAT or values.get('version') != _VERSION:
                 raise ConfigError(
                     f'{file}: says format {values.get("format")!r}, version '
-                    f'{values.get("version")!r}: expected {_FORMAT!r}, version {_VERSION}'
+                    f'{values.get("version")!r}: expected {_FORMAT!r}, version {_VERSION}; '
+                    'remove it and run again'
                 )
             per_image = values.pop('per_image')
             values['image_names'] = tuple(per_image)

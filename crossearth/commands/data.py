@@ -51,7 +51,8 @@ def run(arguments: argparse.Namespace) -> str | None:
             dataset = _own_class(arguments.name)
             if arguments.action == 'info':
                 return _describe(dataset.archive)
-            return _check(arguments, dataset)
+            _check(arguments, dataset)
+            return None
     if arguments.name not in ARCHIVES:
         raise ConfigError(
             f'{arguments.name}: no such archive; expected one of {", ".join(ARCHIVES)}, or '
@@ -61,7 +62,8 @@ def run(arguments: argparse.Namespace) -> str | None:
         return _describe(ARCHIVES[arguments.name])
     from crossearth.datasets import ARCHIVE_DATASETS
 
-    return _check(arguments, ARCHIVE_DATASETS[arguments.name])
+    _check(arguments, ARCHIVE_DATASETS[arguments.name])
+    return None
 
 
 def _own_class(name: str) -> 'type[ArchiveDataset]':

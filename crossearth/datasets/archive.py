@@ -281,7 +281,7 @@ def _find(archive: Archive, root: Path, layouts: Sequence[Layout], split: str) -
                 f'{root}'
             )
         keys = sorted(found.images, key=_natural)
-        others = dict.fromkeys(
+        unread = dict.fromkeys(
             other.name
             for other in layouts[place + 1 :]
             if other.name != layout.name and _match(other, files).images
@@ -290,7 +290,7 @@ def _find(archive: Archive, root: Path, layouts: Sequence[Layout], split: str) -
             layout,
             frozenset(found.ids),
             tuple(found.twice),
-            tuple(others),
+            tuple(unread),
             [
                 (
                     os.path.join(root, found.images[key]),  # noqa: PTH118  # 10 x faster, called often
