@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from crossearth.benchmark.intervals import Interval
+from crossearth.benchmark.settings import SETTINGS
 from crossearth.benchmark.summary import Row
 
 __all__ = ['format_csv', 'format_html', 'format_markdown']
@@ -54,7 +55,7 @@ def format_markdown(rows: Sequence[Row]) -> str:
     Returns:
         A page; under each table, what is scored how.
     """
-    lines = ['# RSDG benchmark', '', *_NOTES, '']
+    lines = [f'# {_title(rows)}', '', *_NOTES, '']
     for title, tables in _sections(rows):
         lines += [f'## {title}', '']
         for protocol, table, per_class in tables:
@@ -136,7 +137,7 @@ def format_html(rows: Sequence[Row], *, picture: bytes | None = None) -> str:
     Returns:
         HTML.
     """
-    body = ['<h1>RSDG benchmark</h1>', *(f'<p>{html.escape(note)}</p>' for note in _NOTES)]
+    body = [f'<h1>{_title(rows)}</h1>', *(f'<p>{html.escape(note)}</p>' for note in _NOTES)]
     if picture is not None:
         import base64
 
@@ -154,10 +155,15 @@ def format_html(rows: Sequence[Row], *, picture: bytes | None = None) -> str:
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f'<title>RSDG benchmark</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n'
+        f'<title>{_title(rows)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n'
         + '\n'.join(body)
         + '\n</body>\n</html>\n'
     )
+
+
+def _title(rows: Sequence[Row]) -> str:
+    published = any(row.setting in SETTINGS for row in rows)
+    return 'RSDG benchmark' if published else 'Experiment'
 
 
 def _made_with(rows: Sequence[Row]) -> list[str]:

@@ -32,6 +32,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     running.add_argument(
         '--checkpoint-every', type=int, metavar='STEPS', help='(that of the experiment, or 1000)'
     )
+    running.add_argument(
+        '--oracle-every',
+        type=int,
+        metavar='STEPS',
+        help='score checkpoints that many steps apart too, and report the best on the unseen '
+        'domain as oracle, apart from the last',
+    )
     add_processes(running)
     add_predictions(running)
     reporting = actions.add_parser('report', help='tables of what was run')
@@ -66,6 +73,7 @@ def run(arguments: argparse.Namespace) -> str:
             options_of(
                 arguments,
                 checkpoint_every=arguments.checkpoint_every,
+                oracle_every=arguments.oracle_every,
                 processes=arguments.processes,
                 save_predictions=arguments.save_predictions,
             ),

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from rasterio.errors import RasterioIOError
+from rasterio.windows import Window
 from tqdm import tqdm
 
 from crossearth.archives import Part
@@ -27,6 +28,8 @@ from crossearth.errors import (
     UnknownLabelWarning,
 )
 from crossearth.rasters import open_raster
+
+_ROWS = 512  # read at a time
 
 __all__ = ['ARCHIVE_DATASETS', 'Finding', 'check_archive']
 
@@ -151,8 +154,9 @@ def _pixels(opened: ArchiveDataset, *, progress: bool) -> Iterator[tuple[str, bo
     for scene in tqdm(opened.scenes, disable=not progress, unit='image', leave=False):
         try:
             with open_raster(scene.image) as source:
-                for _, window in source.block_windows():
-                    source.read(window=window)
+                for row in range(0, source.height, _ROWS):
+                    rows = min(_ROWS, source.height - row)
+                    source.read(window=Window(0, row, source.width, rows))
         except (CrossEarthError, RasterioIOError) as error:
             yield f'{scene.image}: cannot be read to its end ({error}); fetch it again', True
 

@@ -162,6 +162,18 @@ def test_a_file_that_was_cut_short_is_found_although_its_header_is_whole(complet
     assert not wrong(check_archive(Potsdam, complete, headers_only=True))
 
 
+def test_a_jpeg_that_was_cut_short_is_found(tmp_path):
+    trees.deepglobe(tmp_path)
+    path = tmp_path / 'train' / '104_sat.jpg'
+    noise = np.random.default_rng(0).integers(0, 255, (3, 64, 64), dtype=np.uint8)
+    trees.put(path, noise)
+    trees.put(tmp_path / 'train' / '104_mask.png', np.full((3, 64, 64), 255, np.uint8))
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    found = wrong(check_archive(DeepGlobeRoads, tmp_path))
+    assert any('104_sat.jpg: cannot be read to its end' in text for text in found)
+
+
 def test_it_says_which_of_two_copies_is_read(complete):
     copy = complete / 'zz_backup'
     trees.potsdam(copy, ['2_10', '2_11'])
