@@ -9,6 +9,8 @@ __all__ = [
     'CheckpointError',
     'ConfigError',
     'CrossEarthError',
+    'DamagedCheckpointWarning',
+    'DataWarning',
     'LabelError',
     'SceneError',
     'SceneNotFoundError',
@@ -88,3 +90,11 @@ class ConfigError(CrossEarthError, ValueError):
 
 class UnknownLabelWarning(UserWarning):
     """A mask holds colours that no class has; their pixels are ignored, and counted."""
+
+
+class DataWarning(UserWarning):
+    """Training or validation data show less than they seem to, such as no pixel of a class."""
+
+
+class DamagedCheckpointWarning(UserWarning):
+    """A checkpoint is damaged or missing; training resumes from the one before it."""

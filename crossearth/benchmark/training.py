@@ -26,6 +26,9 @@ from crossearth.trainers import (
     TrainingTask,
     build_training,
     check_checkpoint,
+    intact_checkpoint,
+    previous_checkpoint,
+    seal_checkpoint,
 )
 
 __all__ = [
@@ -78,6 +81,7 @@ class _KeepCandidates(pl.Callback):
         trainer.save_checkpoint(beside)
         content = torch.load(beside, map_location='cpu', weights_only=True)
         torch.save({key: content[key] for key in _SCORED if key in content}, beside)
+        seal_checkpoint(beside)
         beside.replace(path)
 
 
@@ -102,10 +106,8 @@ def train(run: Run, training: Training, folder: Path, options: RunOptions) -> di
     folder.mkdir(parents=True, exist_ok=True)
     text = yaml.safe_dump(json.loads(json.dumps(run.recipe)), sort_keys=False)
     write_whole(folder / 'recipe.yaml', text)
-    begun = 0
-    if last.is_file():
-        check_checkpoint(last)
-        begun = _step_of(last)
+    resumed = intact_checkpoint(last) if last.is_file() else None  # or the one before it
+    begun = 0 if resumed is None else _step_of(resumed)
     start = time.perf_counter()
     options.say(
         f'{run}: trains for {trainer.max_steps} steps'
@@ -114,16 +116,18 @@ def train(run: Run, training: Training, folder: Path, options: RunOptions) -> di
     trainer.fit(
         task,
         datamodule=data,
-        ckpt_path=str(last) if begun else None,
+        ckpt_path=str(resumed) if begun else None,
         weights_only=True if begun else None,
     )
     if trainer.interrupted:
         raise KeyboardInterrupt
     trainer.save_checkpoint(last)
+    previous_checkpoint(last).unlink(missing_ok=True)  # the training run is whole
     record = {
         'steps': trainer.global_step,
         'seconds': time.perf_counter() - start,
         'seconds_from_step': begun,
+        'adaptation': data.adaptation,
         'oracle_every': options.oracle_every,
         'hardware': hardware(options.torch_device),
         'versions': versions(),

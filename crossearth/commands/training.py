@@ -74,11 +74,13 @@ def _run_lightning(words: list[str]) -> None:
         def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
             super().parse_arguments(parser, args)
             # A checkpoint may come from anywhere: it holds tensors and numbers, and no code is run.
+            # `SealCheckpoints` looks again, and resumes from the one before if it is damaged.
             given = self.config[self.config.subcommand]
             given['weights_only'] = True
             if self.config.subcommand == 'test':
                 given['verbose'] = False  # one table for all domains is printed instead
-            if given.get('ckpt_path') not in {None, 'best', 'last', 'hpc'}:
+            named = given.get('ckpt_path') not in {None, 'best', 'last', 'hpc'}
+            if named and self.config.subcommand != 'fit':
                 check_checkpoint(given['ckpt_path'])
 
         def before_instantiate_classes(self) -> None:
@@ -90,6 +92,12 @@ def _run_lightning(words: list[str]) -> None:
         def after_test(self) -> None:
             if self.trainer.is_global_zero:
                 print(score_table(self.model.confusion, self.model.labels))
+                if self.datamodule.adaptation:
+                    seen = ', '.join(self.datamodule.adapted) or 'none of them'
+                    print(
+                        'adaptation, not domain generalisation: the recipe has a target; of the '
+                        f'tested domains, training may see unlabelled images of {seen}'
+                    )
 
     Line(
         TrainingTask,

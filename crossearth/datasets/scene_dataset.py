@@ -273,6 +273,27 @@ class SceneDataset(Combinable):
         there = self.scenes[scene]
         return Window(scene=scene, row=0, col=0, height=there.height, width=there.width)
 
+    def read_image(
+        self, window: Window
+    ) -> tuple[Shaped[Tensor, 'c h w'], Bool[np.ndarray, 'h w'] | None]:
+        """Pixels of a window, and which of them hold data, without a look at its labels.
+
+        Returns:
+            The image in the dataset's `dtype`, black where there are no data, and where there are;
+            None if everywhere.
+
+        Raises:
+            WindowError: If the window lies outside the scenes.
+            SceneError: If the pixels cannot be read.
+        """
+        scene = self._scene_of(window)
+        pixels, valid = self._reader.read(scene.raster, in_image(scene, window))
+        hidden = None if scene.part is None else hidden_pixels(scene, window)
+        if hidden is not None:
+            pixels[:, hidden] = scene.raster.black
+            valid = ~hidden if valid is None else valid & ~hidden
+        return self._typed(pixels, scene), valid
+
     def read_labels(self, window: Window) -> UInt8[np.ndarray, 'h w']:
         """Class ids of a window, without a look at its image; 255 outside the scene.
 
@@ -343,13 +364,9 @@ class SceneDataset(Combinable):
     def _sample(self, window: Window) -> Sample:
         scene = self._scene_of(window)
         there = in_image(scene, window)
-        pixels, valid = self._reader.read(scene.raster, there)
-        hidden = None if scene.part is None else hidden_pixels(scene, window)
-        if hidden is not None:
-            pixels[:, hidden] = scene.raster.black
-            valid = ~hidden if valid is None else valid & ~hidden
+        image, valid = self.read_image(window)
         sample: Sample = {
-            'image': self._typed(pixels, scene),
+            'image': image,
             'domain': torch.from_numpy(np.array(self._numbers[scene.domain])),
             'index': torch.from_numpy(np.array(window.scene)),
             'transform': _matrix(scene.raster.transform, there),

@@ -1,22 +1,22 @@
 """One source domain to train on, many unseen ones to test on."""
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
-import kornia.augmentation as K
 import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from crossearth.datasets.augmenting import augment_batch, chain_augmentations
 from crossearth.datasets.samplers import GridWindowSampler, RandomWindowSampler
 from crossearth.datasets.scene_dataset import SceneDataset
-from crossearth.datasets.streams import derived_seed, draws_from
+from crossearth.datasets.target import PairedLoader, TargetWindows, unlabelled_scenes
 from crossearth.datasets.window_loader import WindowLoader
 from crossearth.errors import BandError, ConfigError, LabelError
 from crossearth.geometry import Window
+from crossearth.imagery import Imagery
 from crossearth.labels import IGNORE_INDEX
 from crossearth.radiometry import to_unit
 
@@ -24,13 +24,19 @@ __all__ = ['ShiftDataModule']
 
 type Sample = dict[str, Tensor]
 
+_TARGET_SEED = 0x7A46E7  # windows of the target do not lie where those of the source do
 _ONE_GSD = 1.05  # scenes of one campaign differ by so much with latitude and height
 
 
 class ShiftDataModule(pl.LightningDataModule):
-    """Batches for domain generalisation: random windows of the source, a test loader a domain.
+    """Random windows of a labelled source to train on, and a test loader for each domain.
 
     On the device, images become float32 in [0, 1], and training batches pass through `augment`.
+    With a `target`, each training batch also has windows of its unlabelled images: `target_image`
+    (t,c,h,w) in [0, 1], and `target_valid` (t,h,w), true where they hold data. A method that learns
+    from them adapts to this place: its scores are results of *adaptation*, and belong into no
+    table of domain generalisation. `adaptation` and `adapted` say so.
+
     Domains are named in `domains`, in the order of the test loaders: `'source'` first, if it has
     scenes to test on, then the unseen ones. Windows are dealt out to the processes without
     repetition, and pixels that two test windows share are scored in the first: metrics summed over
@@ -43,8 +49,8 @@ class ShiftDataModule(pl.LightningDataModule):
         source_test: Labelled scenes of the source to test on; None for `val`.
         size_px: Side of the training windows.
         test_size_px: Side of the test windows; None for `size_px`.
-        windows_per_epoch: Training windows an epoch.
-        batch_size: Windows a batch and process, for training and testing.
+        windows_per_epoch: Training windows per epoch.
+        batch_size: Windows per batch and process, for training and testing.
         augment: A module or several, applied in order to training batches, images in [0, 1].
             kornia's augmentations, and containers of them with `data_keys=None`, change image and
             mask together; any other module maps the batch, a dict of `image` (b,c,h,w) and `mask`
@@ -52,15 +58,25 @@ class ShiftDataModule(pl.LightningDataModule):
         value_range: Pixel values of black and white, where they are not those of the type.
         border: How training windows meet borders, see `RandomWindowSampler`.
         pad: Whether scenes smaller than a window are padded, with label 255.
-        num_workers: Reading processes a loader.
-        seed: Seed of the training windows and of what `augment` draws. Each step of it has its own
-            stream of draws, which other steps, the model and the method do not move.
+        num_workers: Reading processes per loader.
+        seed: Seed of the training windows and of what `augment` and `target_augment` draw. Each
+            step of these has its own stream of draws, which other steps, the model and the method
+            do not move.
+        target: Unlabelled scenes of the place that is to be mapped; a mapping names several
+            places. Masks, if there are any, are never read for training. Scenes that are tied to
+            the ground are seen at the ground sampling distance of the source, unless their dataset
+            was opened with a `gsd_m`. They may be tested on too: see `adapted`.
+        target_size_px: Side of the target windows; None for `size_px`.
+        target_batch_size: Target windows per batch and process; None for `batch_size`.
+        target_augment: As `augment`, for target windows: a batch of `image` (t,c,h,w) and `valid`
+            (t,h,w), without a mask.
 
     Raises:
         LabelError: If a dataset has other classes than the source, or no masks.
         BandError: If it has another number of bands.
-        ConfigError: If an unseen domain is called `'source'`, batches would be empty, or a
-            container in `augment` has other data keys.
+        ConfigError: If an unseen domain is called `'source'`, batches would be empty, a
+            container in `augment` has other data keys, or an argument of the target is given
+            without one.
     """
 
     # the runner of experiments varies the seed; sets to test on are not learnt from
@@ -84,11 +100,16 @@ class ShiftDataModule(pl.LightningDataModule):
         pad: bool = False,
         num_workers: int = 0,
         seed: int = 0,
+        target: SceneDataset | Mapping[str, SceneDataset] | None = None,
+        target_size_px: int | None = None,
+        target_batch_size: int | None = None,
+        target_augment: nn.Module | Sequence[nn.Module] | None = None,
     ) -> None:
         super().__init__()
         self.train = train
         self.val = val
-        self.augment = _chain(augment, seed)
+        self.augment = chain_augmentations(augment, seed=seed)
+        self.target_augment = chain_augmentations(target_augment, seed=seed ^ _TARGET_SEED)
         self.value_range = value_range
         self.size_px = size_px
         self.test_size_px = size_px if test_size_px is None else test_size_px
@@ -98,8 +119,10 @@ class ShiftDataModule(pl.LightningDataModule):
         self.pad = pad
         self.num_workers = num_workers
         self.seed = seed
-        self._windows: WindowLoader | None = None
-        self._resumed = 0  # batches before the checkpoint that is resumed from
+        self.target_size_px = size_px if target_size_px is None else target_size_px
+        self.target_batch_size = batch_size if target_batch_size is None else target_batch_size
+        self._windows: WindowLoader | PairedLoader | None = None
+        self._resumed: dict[str, int] = {}  # batches before the checkpoint that is resumed from
         self.tests = _test_domains(val if source_test is None else source_test, unseen or {})
         validation = {} if val is None else {'val': val}
         for name, dataset in {'train': train, **validation, **self.tests}.items():
@@ -109,6 +132,33 @@ class ShiftDataModule(pl.LightningDataModule):
                 f'{windows_per_epoch} windows an epoch make no batch of {batch_size}: expected '
                 'windows_per_epoch >= batch_size >= 1'
             )
+        given = (target_size_px, target_batch_size, target_augment)
+        if target is None and any(argument is not None for argument in given):
+            raise ConfigError(
+                'target_size_px, target_batch_size or target_augment is given without target: '
+                'pass target=dataset, the unlabelled scenes of the place to be mapped'
+            )
+        if self.target_size_px < 1 or self.target_batch_size < 1:
+            raise ConfigError(
+                f'target_size_px={target_size_px}, target_batch_size={target_batch_size}: expected '
+                'at least 1 pixel and 1 window'
+            )
+        self.target = None if target is None else self._open_target(target)
+
+    @property
+    def adaptation(self) -> bool:
+        """Whether training sees unlabelled images of a target: its scores are of adaptation."""
+        return self.target is not None
+
+    @property
+    def adapted(self) -> tuple[str, ...]:
+        """Tested domains that have an image file among those of the target."""
+        seen = set() if self.target is None else {scene.image for scene in self.target.scenes}
+        return tuple(
+            name
+            for name, dataset in self.tests.items()
+            if any(scene.image in seen for scene in dataset.scenes)
+        )
 
     @property
     def domains(self) -> tuple[str, ...]:
@@ -118,7 +168,7 @@ class ShiftDataModule(pl.LightningDataModule):
     @property
     def augmentations(self) -> list[nn.Module]:
         """Modules that draw at random while training, always in the same order."""
-        return [self.augment]
+        return [self.augment, self.target_augment]
 
     @property
     def unit_range(self) -> tuple[float, float] | None:
@@ -145,23 +195,24 @@ class ShiftDataModule(pl.LightningDataModule):
     def setup(self, stage: str) -> None:
         """Begin with the first window of the sequence, unless a checkpoint is loaded next."""
         if stage == 'fit':
-            self._windows, self._resumed = None, 0
+            self._windows, self._resumed = None, {}
 
     def state_dict(self) -> dict[str, int]:
-        """How many training batches were handed out."""
+        """How many training batches were handed out, of the source and of the target."""
         return {} if self._windows is None else self._windows.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Go on with the next training batch."""
-        self._resumed = state_dict['batches']
+        """Continue with the next training batch."""
+        self._resumed = dict(state_dict)
 
-    def train_dataloader(self) -> DataLoader[Sample]:
+    def train_dataloader(self) -> WindowLoader | PairedLoader:
         """Random windows of the source; the last batch of an epoch is dropped if it is short.
 
-        The n-th batch of a training is always the same: one that resumes from a checkpoint, or
-        trains on behind its last step, goes on with the next.
+        With a target, each batch has some of its windows too. The n-th batch of a training run is
+        always the same: one that resumes from a checkpoint, or trains on after its last step,
+        continues with the next.
         """
-        shard, num_shards = self._shard()
+        _, num_shards = self._shard()
         share = self.windows_per_epoch // num_shards
         if share < self.batch_size:
             raise ConfigError(
@@ -169,24 +220,29 @@ class ShiftDataModule(pl.LightningDataModule):
                 f'processes, no batch of {self.batch_size}: raise windows_per_epoch or lower '
                 'batch_size'
             )
-        sampler = RandomWindowSampler(
+        ongoing = self._windows if self.trainer is not None and self.trainer.training else None
+        position = self._resumed if ongoing is None else ongoing.state_dict()
+        source = self._random(
             self.train,
-            self.size_px,
+            self.train,
+            size_px=self.size_px,
+            batch_size=self.batch_size,
             length=self.windows_per_epoch // num_shards * num_shards,
             seed=self.seed,
-            border=self.border,
-            pad=self.pad,
-            shard=shard,
-            num_shards=num_shards,
+            batches=position.get('batches', 0),
         )
-        ongoing = self._windows if self.trainer is not None and self.trainer.training else None
-        self._windows = WindowLoader(
-            self.train,
-            sampler,
-            batch_size=self.batch_size,
-            num_workers=self.num_workers,
-            batches=self._resumed if ongoing is None else ongoing.batches,
-        )
+        self._windows = source
+        if self.target is not None:
+            target = self._random(
+                TargetWindows(self.target, self.target_size_px, border=self.border, pad=self.pad),
+                self.target,
+                size_px=self.target_size_px,
+                batch_size=self.target_batch_size,
+                length=len(source) * self.target_batch_size * num_shards,
+                seed=self.seed ^ _TARGET_SEED,
+                batches=position.get('target_batches', 0),
+            )
+            self._windows = PairedLoader(source, target)
         return self._windows
 
     def val_dataloader(self) -> list[DataLoader[Sample]]:
@@ -208,9 +264,49 @@ class ShiftDataModule(pl.LightningDataModule):
         batch = {**batch, 'image': to_unit(batch['image'], value_range=self.value_range)}
         if self.trainer is None or not self.trainer.training:
             return batch
-        for step in self.augment:
-            batch = step(batch)
-        return batch
+        target = {
+            name: batch.pop(f'target_{name}')
+            for name in ('image', 'valid')
+            if f'target_{name}' in batch
+        }
+        batch = augment_batch(self.augment, batch)
+        if target:
+            target = augment_batch(self.target_augment, target)
+        return {**batch, **{f'target_{name}': target[name] for name in target}}
+
+    def _open_target(self, target: SceneDataset | Mapping[str, SceneDataset]) -> SceneDataset:
+        seen = Imagery(value_range=self.value_range, gsd_m=self.gsd_m, gsd_range_m=self.gsd_range_m)
+        return unlabelled_scenes(target, self.train, imagery=seen)
+
+    def _random(
+        self,
+        dataset: Dataset[Sample],
+        scenes: SceneDataset,
+        *,
+        size_px: int,
+        batch_size: int,
+        length: int,
+        seed: int,
+        batches: int,
+    ) -> WindowLoader:
+        shard, num_shards = self._shard()
+        sampler = RandomWindowSampler(
+            scenes,
+            size_px,
+            length=length,
+            seed=seed,
+            border=self.border,
+            pad=self.pad,
+            shard=shard,
+            num_shards=num_shards,
+        )
+        return WindowLoader(
+            dataset,
+            sampler,
+            batch_size=batch_size,
+            num_workers=self.num_workers,
+            batches=batches,
+        )
 
     def _grid(self, dataset: SceneDataset) -> DataLoader[Sample]:
         shard, num_shards = self._shard()
@@ -252,77 +348,6 @@ class _CountedOnce(Dataset[Sample]):
         mask[:seen_rows] = IGNORE_INDEX
         mask[:, :seen_cols] = IGNORE_INDEX
         return {**sample, 'mask': mask}
-
-
-def augment_pair(augment: nn.Module, batch: Sample) -> Sample:
-    """Image and mask through a kornia container, with labels that survive it.
-
-    kornia wants masks with a channel, moves them as floats, and fills what a rotation or crop
-    uncovers with 0. Shifted by one, the ignored label is that 0, and what is uncovered is ignored.
-
-    Args:
-        augment: Container with `data_keys=None`.
-        batch: `image` (b,c,h,w) in [0, 1] and `mask` int64 (b,h,w).
-
-    Returns:
-        `image` and `mask` of the same types.
-    """
-    shifted = (batch['mask'] + 1) % (IGNORE_INDEX + 1)
-    moved = augment({'image': batch['image'], 'mask': shifted[:, None].to(batch['image'].dtype)})
-    labels = moved['mask'][:, 0].round().long()
-    return {'image': moved['image'], 'mask': (labels - 1) % (IGNORE_INDEX + 1)}
-
-
-class _Step(nn.Module):
-    """A step of the augmentation, whose draws come from its own stream.
-
-    Args:
-        module: An augmentation of kornia, or a module that maps a batch.
-        seed: Of the stream.
-    """
-
-    def __init__(self, module: nn.Module, seed: int) -> None:
-        super().__init__()
-        self.module = module
-        self.draws = torch.Generator().manual_seed(seed)
-
-    def forward(self, batch: Sample) -> Sample:
-        with draws_from(self.draws):
-            return _apply(self.module, batch)
-
-
-def _chain(augment: nn.Module | Sequence[nn.Module] | None, seed: int) -> nn.ModuleList:
-    """Steps of the augmentation; augmentations of kornia stand in a container each."""
-    if augment is None:
-        return nn.ModuleList()
-    steps = nn.ModuleList()
-    number: Counter[str] = Counter()
-    for module in (augment,) if isinstance(augment, nn.Module) else augment:
-        step = module
-        if isinstance(module, K.AugmentationSequential):
-            if module.data_keys is not None:
-                raise ConfigError(
-                    f'augment holds a container with data_keys={module.data_keys}: expected '
-                    'data_keys=None, for images and masks come to it by name'
-                )
-        elif isinstance(module, K.AugmentationBase2D | K.ImageSequential):
-            step = K.AugmentationSequential(module, data_keys=None)
-        name = type(module).__qualname__
-        number[name] += 1
-        steps.append(_Step(step, derived_seed(seed, f'{name}/{number[name]}')))
-    return steps
-
-
-def _apply(step: nn.Module, batch: Sample) -> Sample:
-    if isinstance(step, K.AugmentationSequential):
-        return {**batch, **augment_pair(step, batch)}
-    changed = step(batch)
-    if not isinstance(changed, Mapping) or not {'image', 'mask'} <= changed.keys():
-        raise ConfigError(
-            f'{type(step).__name__} in augment made {type(changed).__name__} of a batch: expected '
-            "a dict with 'image' and 'mask', or an augmentation of kornia"
-        )
-    return dict(changed)
 
 
 def _test_domains(

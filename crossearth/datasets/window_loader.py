@@ -5,10 +5,9 @@ from itertools import islice
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from crossearth.datasets.samplers import RandomWindowSampler
-from crossearth.datasets.scene_dataset import SceneDataset
 
 __all__ = ['WindowLoader']
 
@@ -27,7 +26,7 @@ class WindowLoader(DataLoader[Sample]):
     often it was restarted.
 
     Args:
-        dataset: The scenes.
+        dataset: Gives the sample of a window.
         sampler: Chooses the windows; its epoch and position are set here.
         batch_size: Windows a batch; a shorter one at the end of an epoch is dropped.
         num_workers: Reading processes.
@@ -36,7 +35,7 @@ class WindowLoader(DataLoader[Sample]):
 
     def __init__(
         self,
-        dataset: SceneDataset,
+        dataset: Dataset[Sample],
         sampler: RandomWindowSampler,
         *,
         batch_size: int,

@@ -1,9 +1,17 @@
 """Training tasks."""
 
 from crossearth.trainers.averaging import AverageWeights
-from crossearth.trainers.checkpoint import check_checkpoint
+from crossearth.trainers.checkpoint import (
+    SealCheckpoints,
+    check_checkpoint,
+    intact_checkpoint,
+    previous_checkpoint,
+    seal_checkpoint,
+)
 from crossearth.trainers.engine import TrainingTask
-from crossearth.trainers.methods import CrossEarthTraining, Method, SourceOnly
+from crossearth.trainers.label_counts import CheckLabels
+from crossearth.trainers.methods import CrossEarthTraining, Method, SelfTraining, SourceOnly
+from crossearth.trainers.norms import CheckNorms
 from crossearth.trainers.optimizer import check_schedule, parameter_groups, poly_factor
 from crossearth.trainers.paper_parts import earth_style, patch_mask
 from crossearth.trainers.pictures import LogPictures
@@ -17,10 +25,14 @@ from crossearth.trainers.styles import fourier_style
 
 __all__ = [
     'AverageWeights',
+    'CheckLabels',
+    'CheckNorms',
     'CrossEarthTraining',
     'LogPictures',
     'Method',
     'SaveModel',
+    'SealCheckpoints',
+    'SelfTraining',
     'SourceOnly',
     'Training',
     'TrainingTask',
@@ -29,12 +41,15 @@ __all__ = [
     'check_schedule',
     'earth_style',
     'fourier_style',
+    'intact_checkpoint',
     'parameter_groups',
     'patch_mask',
     'poly_factor',
+    'previous_checkpoint',
     'read_recipe',
     'restoration_losses',
     'score_table',
+    'seal_checkpoint',
     'seed_parts',
     'shard_frozen',
 ]

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import torch
 from jaxtyping import Float, Int64, UInt8
+from lightning.pytorch import Callback
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
@@ -19,7 +20,10 @@ from crossearth.labels import LabelSpace
 from crossearth.metrics import iou_per_class, mean_iou
 from crossearth.models import Segmenter
 from crossearth.models.freezing import rest_frozen
+from crossearth.trainers.checkpoint import SealCheckpoints
+from crossearth.trainers.label_counts import CheckLabels
 from crossearth.trainers.methods.method import Method, Role, logits_of, roles
+from crossearth.trainers.norms import CheckNorms
 from crossearth.trainers.optimizer import check_schedule, parameter_groups, poly_factor
 from crossearth.trainers.random_state import (
     generators_of,
@@ -138,6 +142,13 @@ class TrainingTask(BaseTask):
         for name in self.method.kept:
             self.method.get_submodule(name).eval()
         return self
+
+    def configure_callbacks(self) -> list[Callback]:
+        """What every run has: sealed checkpoints, and a look at what it learns from."""
+        callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]  # set by lightning
+        there = {type(callback) for callback in callbacks}  # of an earlier run
+        kinds = (SealCheckpoints, CheckLabels, CheckNorms)
+        return [kind() for kind in kinds if kind not in there]
 
     def on_fit_start(self) -> None:
         """Train what was built or loaded in eval mode, and nothing that is frozen.

@@ -195,9 +195,13 @@ def mix_amplitudes(
     height, width = image.shape[-2:]
     cutoff = amplitudes.shape[-1] - 1
     low = low_frequencies(image, cutoff)
-    change = torch.polar(alpha.view(-1, 1, 1, 1) * (amplitudes - low.abs()), low.angle())
     # A real image's columns ±l are conjugates: l = 0 counts once, the others twice.
-    change[..., 1:] *= 2
+    times = torch.full((cutoff + 1,), 2.0, dtype=image.dtype, device=image.device)
+    times[0] = 1
+    more = alpha.view(-1, 1, 1, 1) * (amplitudes - low.abs()) * times
+    # gradients of `polar` are wrong where its modulus is negative: it gives the phases alone
+    angle = low.angle()
+    change = more * torch.polar(torch.ones_like(angle), angle)
     along_x = _waves(width, range(cutoff + 1), image)
     along_y = _waves(height, range(-cutoff, cutoff + 1), image)
     rows = along_y.conj().T @ change

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, Shaped
 from torch import Tensor, nn
 
+from crossearth.batches import spatial_keys
 from crossearth.errors import ConfigError, ShapeError
 from crossearth.labels import IGNORE_INDEX
 
@@ -21,13 +22,15 @@ class RandomScaleCrop(nn.Module):
     crop, the rest is 0 in the image and `IGNORE_INDEX` in the mask. Only the pixels of the crop are
     computed, never the whole resized image.
 
-    It looks at masks, so it is no kornia augmentation but a module from batch to batch; put it
-    before the container.
+    It looks at masks, so it is not a kornia augmentation but maps one batch to another; put it
+    before the container. Everything else on the pixels of the image, such as heights, is cropped
+    with it, see `spatial_keys`. Batches without a mask are cropped at the first draw.
 
     Args:
         size_px: Side of the crops.
-        scale_range: Factor of the resizing, uniform between its ends, bilinear without
-            antialiasing; masks take the nearest label. (1, 1) crops without resizing.
+        scale_range: Factor of the resizing, uniform between its ends. Images and other maps of
+            floats are bilinear without antialiasing; masks and maps of integers take the nearest
+            pixel. (1, 1) crops without resizing.
         max_class_fraction: In (0, 1]; 1 takes any crop.
         attempts: Draws for each sample, at least 1.
         ignore_index: Label that does not count as a class.
@@ -75,30 +78,52 @@ class RandomScaleCrop(nn.Module):
         self.generator = generator
 
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Crops of `'image'` (b,c,h,w) and `'mask'` (b,h,w); other keys as they are.
+        """Crops of `image` (b,c,h,w), `mask` (b,h,w) if there is one, and all other maps.
+
+        Where a resized image is smaller than the crop, maps of floats and integers are 0.
 
         Raises:
             ShapeError: If the mask does not fit the image.
         """
-        image, mask = batch['image'], batch['mask']
-        if image.ndim != 4 or tuple(mask.shape) != (len(image), *image.shape[-2:]):
+        image, mask = batch['image'], batch.get('mask')
+        fits = mask is None or tuple(mask.shape) == (len(image), *image.shape[-2:])
+        if image.ndim != 4 or not fits:
             raise ShapeError(
-                f'image is {tuple(image.shape)} and mask {tuple(mask.shape)}: expected '
-                '(b, c, h, w) and (b, h, w)'
+                f'image is {tuple(image.shape)} and mask '
+                f'{None if mask is None else tuple(mask.shape)}: expected (b, c, h, w) and '
+                '(b, h, w)'
             )
-        height, width = image.shape[-2:]
-        rows, cols = self._draw(len(image), height, width)
-        labels = _pick(mask, rows, cols, self.ignore_index)
+        rows, cols = self._draw(len(image), *image.shape[-2:])
+        if mask is not None:
+            rows, cols = self._varied(mask, rows, cols)
+        cropped = {'image': _interpolate(image, rows, cols)}
+        for name in spatial_keys(batch):
+            values = batch[name]
+            if values.is_floating_point() and name != 'mask':
+                planes = values if values.ndim == 4 else values[:, None]
+                crops = _interpolate(planes, rows, cols)
+                cropped[name] = crops if values.ndim == 4 else crops[:, 0]
+            else:
+                outside = self.ignore_index if name == 'mask' else 0
+                cropped[name] = _pick(values, rows, cols, outside)
+        return {**batch, **cropped}
+
+    def _varied(
+        self, mask: Int64[Tensor, 'b h w'], rows: Float[Tensor, 'b s'], cols: Float[Tensor, 'b s']
+    ) -> tuple[Float[Tensor, 'b s'], Float[Tensor, 'b s']]:
+        """Places of the crops, drawn again where one class fills too much of them."""
+        if self.max_class_fraction == 1:
+            return rows, cols
         for _ in range(self.attempts - 1):
+            labels = _pick(mask, rows, cols, self.ignore_index)
             again = _largest_fraction(labels, self.ignore_index) > self.max_class_fraction
-            if self.max_class_fraction == 1 or not again.any():
+            if not again.any():
                 break
-            other_rows, other_cols = self._draw(len(image), height, width)
+            other_rows, other_cols = self._draw(len(mask), *mask.shape[-2:])
             chosen = again.cpu()[:, None]
             rows = torch.where(chosen, other_rows, rows)
             cols = torch.where(chosen, other_cols, cols)
-            labels = _pick(mask, rows, cols, self.ignore_index)
-        return {**batch, 'image': _interpolate(image, rows, cols), 'mask': labels}
+        return rows, cols
 
     def _draw(
         self, num_samples: int, height: int, width: int
@@ -119,20 +144,23 @@ class RandomScaleCrop(nn.Module):
 
 
 def _pick(
-    mask: Int64[Tensor, 'b h w'],
+    values: Shaped[Tensor, 'b ... h w'],
     rows: Float[Tensor, 'b s'],
     cols: Float[Tensor, 'b s'],
-    ignore_index: int,
-) -> Int64[Tensor, 'b s s']:
-    """The nearest label of each pixel; `ignore_index` outside the mask."""
-    height, width = mask.shape[-2:]
-    row, col = rows.floor().long().to(mask.device), cols.floor().long().to(mask.device)
+    outside: int,
+) -> Shaped[Tensor, 'b ... s s']:
+    """The value of the nearest pixel; `outside` off the image."""
+    height, width = values.shape[-2:]
+    row, col = rows.floor().long().to(values.device), cols.floor().long().to(values.device)
     inside = (row < height)[:, :, None] & (col < width)[:, None, :]
-    sample = torch.arange(len(mask), device=mask.device)[:, None, None]
-    labels = mask[
-        sample, row.clamp(max=height - 1)[:, :, None], col.clamp(max=width - 1)[:, None, :]
+    sample = torch.arange(len(values), device=values.device)[:, None, None]
+    planes = values if values.ndim == 4 else values[:, None]
+    # indices on both sides of a slice put the sliced axis last
+    picked = planes[
+        sample, :, row.clamp(max=height - 1)[:, :, None], col.clamp(max=width - 1)[:, None, :]
     ]
-    return torch.where(inside, labels, ignore_index)
+    kept = torch.where(inside[..., None], picked, outside).movedim(-1, 1).to(values.dtype)
+    return kept if values.ndim == 4 else kept[:, 0]
 
 
 def _interpolate(

@@ -7,7 +7,6 @@ import torch
 from torch import nn
 
 from crossearth.datasets import FolderDataset, ShiftDataModule
-from crossearth.datasets.shift import augment_pair
 from crossearth.datasets.streams import draws_from
 from crossearth.errors import ConfigError
 from crossearth.labels import ISPRS
@@ -42,33 +41,6 @@ def test_images_reach_the_model_in_the_unit_range(data):
     moved = data.on_after_batch_transfer(batch, 0)
     assert torch.allclose(moved['image'], batch['image'] / 255)
     assert batch['image'].dtype == torch.uint8
-
-
-def test_labels_move_with_their_pixels_and_what_is_uncovered_is_ignored():
-    mask = torch.randint(0, 6, (4, 16, 16))
-    mask[:, :2] = 255
-    image = mask[:, None].float().div(255).expand(-1, 3, -1, -1)
-    turn = K.AugmentationSequential(
-        K.RandomHorizontalFlip(p=1.0), K.RandomVerticalFlip(p=1.0), data_keys=None
-    )
-    moved = augment_pair(turn, {'image': image, 'mask': mask})
-    assert torch.equal(moved['mask'], mask.flip(1, 2))
-    assert torch.equal(moved['image'].mul(255).round()[:, 0].long(), moved['mask'])
-    assert moved['mask'].dtype == torch.int64
-    shift = K.AugmentationSequential(
-        K.RandomAffine(0.0, translate=(0.5, 0.5), resample='nearest', p=1.0), data_keys=None
-    )
-    torch.manual_seed(0)
-    moved = augment_pair(shift, {'image': image + 1 / 255, 'mask': mask})
-    uncovered = moved['image'][:, 0] == 0
-    assert uncovered.any()
-    assert (moved['mask'][uncovered] == 255).all()
-
-
-def test_an_augmentation_that_does_nothing_leaves_every_label_as_it_was():
-    mask = torch.arange(256).view(1, 16, 16)
-    kept = augment_pair(nn.Identity(), {'image': torch.rand(1, 3, 16, 16), 'mask': mask})
-    assert torch.equal(kept['mask'], mask)
 
 
 def test_each_pixel_is_scored_once_where_test_windows_overlap(data):

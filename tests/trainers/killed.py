@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import warnings
 from pathlib import Path
 
@@ -40,6 +41,21 @@ class Kill(pl.Callback):
     def on_before_optimizer_step(self, trainer, pl_module, optimizer):
         if trainer.global_step == self.step:
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+class KillAnywhere(pl.Callback):
+    """Ends its own process some milliseconds after some steps, whatever it does then."""
+
+    def __init__(self, steps, delay_s):
+        self.steps = steps
+        self.delay_s = delay_s
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        self.steps -= 1
+        if self.steps == 0:
+            end = threading.Timer(self.delay_s, os.kill, (os.getpid(), signal.SIGKILL))
+            end.daemon = True
+            end.start()
 
 
 class Losses(pl.Callback):
@@ -87,6 +103,7 @@ def train(
     *,
     every=100,
     kill=None,
+    anywhere=None,
     resume=None,
     workers=0,
     accumulate=1,
@@ -99,6 +116,8 @@ def train(
     root = Path(folder)
     target = root / name
     target.mkdir(exist_ok=True)
+    if anywhere is not None and not (target / 'last.ckpt').exists():
+        resume = None  # killed before there was one
     # A resumed process has drawn other numbers before it resumes.
     pl.seed_everything(0 if resume is None else 99, verbose=False)
     if resume is not None:
@@ -151,6 +170,7 @@ def train(
                 target, filename='last', every_n_train_steps=every, enable_version_counter=False
             ),
             *([] if kill is None else [Kill(kill)]),
+            *([] if anywhere is None else [KillAnywhere(*anywhere)]),
         ],
     )
     path = None if resume is None else root / resume / 'last.ckpt'

@@ -32,8 +32,11 @@ class Bright(nn.Module):
 def data(write_raster, tmp_path):
     pixels = np.zeros((2, 32, 32), np.uint8)
     pixels[0, :, 16:] = 255
+    pixels[1, ::16, ::16] = 1  # neither the images nor
+    mask = np.ones((1, 32, 32), np.uint8)
+    mask[:, ::16, ::16] = 0  # the labels of a window are all of one kind
     write_raster('images/a.tif', pixels)
-    write_raster('masks/a.tif', np.ones((1, 32, 32), np.uint8))
+    write_raster('masks/a.tif', mask)
     scenes = FolderDataset(tmp_path / 'images', tmp_path / 'masks', labels=TWO)
     return ShiftDataModule(
         scenes, val=scenes, size_px=32, windows_per_epoch=2, batch_size=1, test_size_px=16

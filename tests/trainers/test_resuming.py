@@ -124,3 +124,24 @@ def test_accumulated_gradients_and_counted_epochs_resume_bit_for_bit(run, tmp_pa
     assert_same_end(tmp_path, 'pair', 'pairs')
     assert_same_end(tmp_path, 'epoch_middle', 'epochs')
     assert_same_end(tmp_path, 'epoch_border', 'epochs')
+
+
+@pytest.mark.slow
+def test_ten_kills_at_random_moments_change_nothing(run, tmp_path):
+    rng = np.random.default_rng(7)
+    kills = [
+        # within the third of its steps at the latest, or while that is written to the disk
+        {'anywhere': (int(rng.integers(1, 4)), float(rng.uniform(0, 0.3)))}
+        for _ in range(10)
+    ]
+    sessions = [{'name': 'often', 'every': 1, 'resume': 'often', 'steps': 30, **k} for k in kills]
+    last = {'name': 'often', 'every': 1, 'resume': 'often', 'steps': 30}
+    codes, errors = run({'name': 'whole', 'steps': 30}, *sessions, last)
+    assert codes == [0, *[-signal.SIGKILL] * 10, 0], errors[-3000:]
+    lines = (tmp_path / 'often' / 'losses.jsonl').read_text().splitlines()
+    assert len(lines) > 30  # steps were made again
+    expected = losses(tmp_path / 'whole')
+    assert all(row == expected[tuple(row['at'])] for row in map(json.loads, lines))
+    assert_same_end(tmp_path, 'often')
+    names = {path.name for path in (tmp_path / 'often').glob('*.ckpt')}
+    assert names == {'last.ckpt', 'last.previous.ckpt', 'end.ckpt'}

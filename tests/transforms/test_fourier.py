@@ -256,3 +256,17 @@ def test_a_module_in_double_precision_agrees_with_one_in_single() -> None:
     styled = double.double()(image.double())
     assert styled.dtype == torch.float64
     assert (styled - single(image)).abs().max() < 1e-6
+
+
+def test_gradients_reach_the_image() -> None:
+    image = torch.rand(1, 2, 6, 7, dtype=torch.float64, requires_grad=True)
+    amplitudes = torch.rand(1, 2, 5, 3, dtype=torch.float64)
+    alpha = torch.tensor([0.4], dtype=torch.float64)
+    assert torch.autograd.gradcheck(lambda x: mix_amplitudes(x, amplitudes, alpha), image)
+    style = FourierStyle(torch.rand(2, 3, 8, 8), beta=0.3)
+    for pixels in (torch.rand(2, 3, 16, 16), torch.full((2, 3, 16, 16), 0.5)):
+        pixels.requires_grad_()
+        style(pixels).square().sum().backward()
+        assert pixels.grad is not None
+        assert pixels.grad.isfinite().all()
+        assert pixels.grad.abs().sum() > 0

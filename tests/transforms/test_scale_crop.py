@@ -118,3 +118,31 @@ def test_what_does_not_fit_is_refused() -> None:
         RandomScaleCrop(8, scale_range=(2.0, 0.5))
     with pytest.raises(ShapeError, match=r'mask \(2, 8, 9\): expected \(b, c, h, w\) and \(b, h'):
         RandomScaleCrop(8)({'image': torch.rand(2, 3, 8, 8), 'mask': torch.zeros(2, 8, 9).long()})
+
+
+def test_other_maps_are_cropped_with_the_image_floats_bilinear_and_integers_nearest() -> None:
+    row, col = torch.meshgrid(torch.arange(32), torch.arange(40), indexing='ij')
+    plane = (row * 2.0 + col)[None].repeat(3, 1, 1)
+    batch = {
+        'image': plane[:, None] / 128,
+        'dsm': plane.double(),
+        'count': torch.stack([row, col])[None].repeat(3, 1, 1, 1),
+        'bounds': torch.rand(3, 9),
+    }
+    cropped = seeded(12, scale_range=(2.0, 2.0))(batch)
+    torch.testing.assert_close(cropped['dsm'], cropped['image'][:, 0].double() * 128)
+    assert (cropped['dsm'] % 1).any()  # between pixels
+    rows, cols = cropped['count'].unbind(1)
+    assert rows.dtype == torch.int64
+    # twice as large: a pixel's centre lies a quarter of a pixel from that of the nearest one on
+    # either axis, 0.75 of the plane, but for rounding; that of the next one would be 1.25 off
+    assert (rows * 2 + cols - cropped['dsm']).abs().max() < 0.76
+    assert torch.equal(cropped['bounds'], batch['bounds'])
+
+
+def test_what_lies_off_the_image_is_0_in_other_maps() -> None:
+    batch = batch_of(torch.ones(1, 1, 8, 8)) | {'valid': torch.ones(1, 8, 8).bool()}
+    cropped = seeded(12, scale_range=(1.0, 1.0))(batch)
+    assert cropped['valid'].dtype == torch.bool
+    assert torch.equal(cropped['valid'], cropped['mask'] == 0)
+    assert int(cropped['valid'].sum()) == 64

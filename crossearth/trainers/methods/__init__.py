@@ -2,6 +2,7 @@
 
 from crossearth.trainers.methods.crossearth import CrossEarthTraining
 from crossearth.trainers.methods.method import Batch, Method, Role, roles, segmentation_losses
+from crossearth.trainers.methods.self_training import SelfTraining
 from crossearth.trainers.methods.source_only import SourceOnly
 
 __all__ = [
@@ -9,6 +10,7 @@ __all__ = [
     'CrossEarthTraining',
     'Method',
     'Role',
+    'SelfTraining',
     'SourceOnly',
     'roles',
     'segmentation_losses',

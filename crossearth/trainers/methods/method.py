@@ -17,7 +17,8 @@ __all__ = ['Batch', 'Method', 'Role', 'check_classes', 'logits_of', 'roles', 'se
 
 type Batch = Mapping[str, Tensor]
 """`image` (b,c,h,w) in [0, 1], `mask` int64 (b,h,w) with 255 = ignore, `domain` int64 (b,), and,
-where the data module has a target, `target_image` (t,c,h,w) in [0, 1]."""
+where the data module has a target, `target_image` (t,c,h,w) in [0, 1] and `target_valid` (t,h,w),
+true where it holds data."""
 
 type Role = Literal['trains', 'kept', 'pretrained']
 """What training does with a part: gradients change it (`trains`), the method changes it without
@@ -33,7 +34,8 @@ class Method(nn.Module, ABC):
 
     - Parameters with `requires_grad` *train*: they are in the optimiser and in checkpoints.
     - Submodules named in `kept` change without gradients, such as the teacher of a mean teacher:
-      they are in eval mode, outside the optimiser, and in checkpoints.
+      they are in eval mode, outside the optimiser, and in checkpoints; frozen parameters that
+      they share with the rest of the method are pretrained.
     - All other frozen parameters are *pretrained*: in eval mode, outside the optimiser and not in
       checkpoints, which hold a mark of them instead, checked when training resumes.
 
@@ -114,13 +116,19 @@ def roles(method: Method) -> dict[str, Role]:
                 f'trained by the optimiser: call {name}.requires_grad_(False)'
             )
     frozen = frozen_names(method)
+    parameters = dict(method.named_parameters(remove_duplicate=False))
+    state = method.state_dict()
+    kept = {key for key in state if any(key.startswith(f'{name}.') for name in method.kept)}
+    rests = {id(p) for key, p in parameters.items() if key in frozen - kept}
 
     def role(key: str) -> Role:
-        if any(key.startswith(f'{name}.') for name in method.kept):
+        if id(parameters.get(key)) in rests:
+            return 'pretrained'
+        if key in kept:
             return 'kept'
         return 'pretrained' if key in frozen else 'trains'
 
-    return {key: role(key) for key in method.state_dict()}
+    return {key: role(key) for key in state}
 
 
 def segmentation_losses(

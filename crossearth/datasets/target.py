@@ -1,0 +1,175 @@
+"""Unlabelled images of the place that is to be mapped, next to a labelled source."""
+
+import dataclasses
+import warnings
+import zlib
+from collections.abc import Iterator, Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from crossearth.datasets.samplers import RandomWindowSampler
+from crossearth.datasets.scene import Scene
+from crossearth.datasets.scene_dataset import SceneDataset
+from crossearth.datasets.window_loader import WindowLoader
+from crossearth.errors import BandError, ConfigError
+from crossearth.geometry import Window
+from crossearth.imagery import Imagery
+
+__all__ = ['PairedLoader', 'TargetWindows', 'unlabelled_scenes']
+
+type Sample = dict[str, Tensor]
+
+_LEAST_VALID = 0.5  # share of a window that holds data
+_ATTEMPTS = 10
+_OTHERS_SEED = 0x5EA5
+
+
+def unlabelled_scenes(
+    target: SceneDataset | Mapping[str, SceneDataset],
+    train: SceneDataset,
+    *,
+    imagery: Imagery,
+) -> SceneDataset:
+    """Scenes of a target without their masks, as a model of the source sees them.
+
+    Images are float32 in [0, 1]. Scenes are seen at the ground sampling distance of the source, as
+    when they are mapped, unless their dataset was opened with a `gsd_m`.
+
+    Args:
+        target: The scenes; a mapping names several places.
+        train: The labelled source.
+        imagery: What the source is seen at, and its value range where scenes do not name one.
+
+    Returns:
+        One dataset, whose scenes have no labels.
+
+    Raises:
+        ConfigError: If there are no datasets, or a part of a scene would have to be resampled.
+        BandError: If a dataset has another number of bands than the source.
+    """
+    named = target if isinstance(target, Mapping) else {'': target}
+    if not named:
+        raise ConfigError('target is empty: expected a dataset, or {name: dataset}')
+    scenes: list[Scene] = []
+    unplaced: list[str] = []
+    for name, dataset in named.items():
+        if dataset.num_bands != train.num_bands:
+            raise BandError(
+                f'target {name or dataset.scenes[0].image}: {dataset.num_bands} bands, the '
+                f'training data have {train.num_bands}: choose bands=(...) so that they agree'
+            )
+        for scene in dataset.scenes:
+            seen = dataclasses.replace(
+                scene,
+                raster=dataclasses.replace(
+                    scene.raster, value_range=scene.raster.value_range or imagery.value_range
+                ),
+                labels=None,
+                domain=name or scene.domain,
+            )
+            if dataset.gsd_m is None and scene.raster.gsd_m() is None:
+                unplaced.append(scene.image)
+            scenes.append(seen if dataset.gsd_m is not None else _at_source_gsd(seen, imagery))
+    if unplaced and imagery.gsd_m is not None:
+        warnings.warn(
+            f'{unplaced[0]}: nothing ties it to the ground ({len(unplaced)} of {len(scenes)} '
+            f'target scenes), but the source is seen at {imagery.gsd_m:.4g} m per pixel: it is '
+            'read in its own pixels; georeference it, or make sure that they are as large',
+            stacklevel=2,
+        )
+    weights = target.domain_weights if isinstance(target, SceneDataset) else None
+    return SceneDataset(scenes, train.labels, dtype='unit', domain_weights=weights)
+
+
+def _at_source_gsd(scene: Scene, imagery: Imagery) -> Scene:
+    own = scene.raster.gsd_m()
+    gsd_m = None if own is None else imagery.gsd_for(own)
+    if gsd_m is None:
+        return scene
+    if scene.part is None:
+        return scene.seen_at(gsd_m)
+    raise ConfigError(
+        f'{scene.image}: is a part that a split has left, and cannot be resampled to the '
+        f"source's {gsd_m:.4g} m: open the target with gsd_m, then split it"
+    )
+
+
+class TargetWindows(Dataset[Sample]):
+    """Windows of unlabelled scenes: `image` (c,h,w) in [0, 1], and `valid` (h,w), where data are.
+
+    A window that holds data in less than half of its pixels is drawn again, from all scenes, up to
+    ten times in all; of these the one with most data stands. So scenes that are mostly empty do
+    not fill batches. Which windows are drawn follows from the first one alone: it depends neither
+    on the process that reads it nor on what was read before.
+
+    Args:
+        scenes: Those of `unlabelled_scenes`.
+        size_px: Side of the windows.
+        border: How windows meet borders, see `RandomWindowSampler`.
+        pad: Whether scenes smaller than a window are padded.
+    """
+
+    def __init__(
+        self,
+        scenes: SceneDataset,
+        size_px: int,
+        *,
+        border: Literal['pad', 'shift'] = 'shift',
+        pad: bool = False,
+    ) -> None:
+        self.scenes = scenes
+        self._others = RandomWindowSampler(
+            scenes, size_px, length=_ATTEMPTS - 1, seed=_OTHERS_SEED, border=border, pad=pad
+        )
+
+    def __getitem__(self, window: Window) -> Sample:
+        best, share = self._read(window)
+        if share >= _LEAST_VALID:
+            return best
+        place = f'{window.scene} {window.row} {window.col}'
+        for other in self._others.windows(zlib.crc32(place.encode())):
+            sample, other_share = self._read(other)
+            if other_share > share:
+                best, share = sample, other_share
+            if share >= _LEAST_VALID:
+                break
+        return best
+
+    def _read(self, window: Window) -> tuple[Sample, float]:
+        image, valid = self.scenes.read_image(window)
+        known = torch.ones(image.shape[-2:], dtype=torch.bool)
+        if valid is not None:
+            known = torch.from_numpy(valid)
+        return {'image': image, 'valid': known}, float(known.float().mean())
+
+
+class PairedLoader:
+    """Batches of the source, each with one of the target: `target_image` and `target_valid`.
+
+    Args:
+        source: Labelled windows.
+        target: Unlabelled windows, as many batches an epoch.
+    """
+
+    def __init__(self, source: WindowLoader, target: WindowLoader) -> None:
+        self.source = source
+        self.target = target
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __iter__(self) -> Iterator[Sample]:
+        for batch, unlabelled in zip(self.source, self.target, strict=True):
+            yield {**batch, **{f'target_{name}': unlabelled[name] for name in unlabelled}}
+
+    def state_dict(self) -> dict[str, int]:
+        """How many batches of each were handed out."""
+        return {**self.source.state_dict(), 'target_batches': self.target.batches}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Continue after this many batches."""
+        self.source.load_state_dict(state)
+        self.target.batches = state['target_batches']
