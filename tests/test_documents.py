@@ -103,6 +103,20 @@ def test_the_page_of_training_runs(empty_folder):
 
 
 @pytest.mark.filterwarnings('ignore')  # lightning's notices about short trainings without loggers
+@pytest.mark.slow
+def test_the_page_of_methods_runs(empty_folder):
+    follow('docs/methods.md')
+    assert (empty_folder / 'model.safetensors').is_file()
+
+
+@pytest.mark.filterwarnings('ignore')  # lightning's notices about short trainings without loggers
+@pytest.mark.slow
+def test_the_page_of_ones_own_method_runs(empty_folder):
+    follow('docs/your_method.md')
+    assert (empty_folder / 'half.ckpt').is_file()
+
+
+@pytest.mark.filterwarnings('ignore')  # lightning's notices about short trainings without loggers
 def test_the_readme_runs(empty_folder):
     recipe = next(text for language, text in blocks('docs/first_map.md') if language == 'yaml')
     (empty_folder / 'recipe.yaml').write_text(recipe)

@@ -9,6 +9,7 @@ from crossearth.datasets.isprs import Potsdam, Vaihingen
 from crossearth.datasets.loveda import LoveDA
 from crossearth.datasets.merge import merge_domains
 from crossearth.datasets.millionaid import MillionAID
+from crossearth.datasets.rare_classes import RareClassSampler
 from crossearth.datasets.rescue import RescueNet
 from crossearth.datasets.roads import DeepGlobeRoads, MassachusettsRoads
 from crossearth.datasets.samplers import GridWindowSampler, RandomWindowSampler
@@ -35,6 +36,7 @@ __all__ = [
     'MillionAID',
     'Potsdam',
     'RandomWindowSampler',
+    'RareClassSampler',
     'RescueNet',
     'Scene',
     'SceneDataset',

@@ -1,7 +1,8 @@
 """One source domain to train on, many unseen ones to test on."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import ClassVar, Literal
 
 import lightning.pytorch as pl
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from crossearth.datasets.augmenting import augment_batch, chain_augmentations
+from crossearth.datasets.rare_classes import RareClassSampler
 from crossearth.datasets.samplers import GridWindowSampler, RandomWindowSampler
 from crossearth.datasets.scene_dataset import SceneDataset
 from crossearth.datasets.target import PairedLoader, TargetWindows, unlabelled_scenes
@@ -70,6 +72,9 @@ class ShiftDataModule(pl.LightningDataModule):
         target_batch_size: Target windows per batch and process; None for `batch_size`.
         target_augment: As `augment`, for target windows: a batch of `image` (t,c,h,w) and `valid`
             (t,h,w), without a mask.
+        rare_class_temperature: Draw training windows by class, rare ones more often, with this
+            temperature (0.01 in DAFormer), see `RareClassSampler`, for which all masks are read
+            when training begins; None draws every place alike.
 
     Raises:
         LabelError: If a dataset has other classes than the source, or no masks.
@@ -104,6 +109,7 @@ class ShiftDataModule(pl.LightningDataModule):
         target_size_px: int | None = None,
         target_batch_size: int | None = None,
         target_augment: nn.Module | Sequence[nn.Module] | None = None,
+        rare_class_temperature: float | None = None,
     ) -> None:
         super().__init__()
         self.train = train
@@ -119,6 +125,7 @@ class ShiftDataModule(pl.LightningDataModule):
         self.pad = pad
         self.num_workers = num_workers
         self.seed = seed
+        self.rare_class_temperature = rare_class_temperature
         self.target_size_px = size_px if target_size_px is None else target_size_px
         self.target_batch_size = batch_size if target_batch_size is None else target_batch_size
         self._windows: WindowLoader | PairedLoader | None = None
@@ -230,6 +237,7 @@ class ShiftDataModule(pl.LightningDataModule):
             length=self.windows_per_epoch // num_shards * num_shards,
             seed=self.seed,
             batches=position.get('batches', 0),
+            rare_class_temperature=self.rare_class_temperature,
         )
         self._windows = source
         if self.target is not None:
@@ -288,9 +296,13 @@ class ShiftDataModule(pl.LightningDataModule):
         length: int,
         seed: int,
         batches: int,
+        rare_class_temperature: float | None = None,
     ) -> WindowLoader:
         shard, num_shards = self._shard()
-        sampler = RandomWindowSampler(
+        draws: Callable[..., RandomWindowSampler] = RandomWindowSampler
+        if rare_class_temperature is not None:
+            draws = partial(RareClassSampler, temperature=rare_class_temperature)
+        sampler = draws(
             scenes,
             size_px,
             length=length,

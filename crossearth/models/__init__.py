@@ -18,7 +18,9 @@ from crossearth.models.builders import (
 )
 from crossearth.models.crossearth import CrossEarth
 from crossearth.models.features import Features
+from crossearth.models.hooks import attach
 from crossearth.models.listing import ModelSummary, list_models
+from crossearth.models.mix_style import MixStyle
 from crossearth.models.recording import builder
 from crossearth.models.segmenter import Segmenter
 from crossearth.models.weights.checkpoint import (
@@ -33,10 +35,12 @@ __all__ = [
     'CrossEarth',
     'CrossEarth_Weights',
     'Features',
+    'MixStyle',
     'ModelInfo',
     'ModelSummary',
     'ReinViT',
     'Segmenter',
+    'attach',
     'builder',
     'crossearth_rvsa_large',
     'crossearth_vit_base',

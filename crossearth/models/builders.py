@@ -13,6 +13,7 @@ from crossearth.errors import ConfigError
 from crossearth.models.adapters.geospatial import GeospatialSemanticExtractor, Injector
 from crossearth.models.adapters.rein import LoRARein
 from crossearth.models.backbones.dinov2 import dinov2_vit
+from crossearth.models.backbones.instance_norms import add_instance_norms
 from crossearth.models.backbones.pyramid import TimmPyramid
 from crossearth.models.backbones.rein_vit import ReinViT
 from crossearth.models.backbones.rvsa import load_mtp, rvsa_vit_large
@@ -53,6 +54,7 @@ def fpn_timm(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     width: int = 128,
+    instance_norms: Literal['a', 'b'] | None = None,
 ) -> Segmenter:
     """A timm CNN or hierarchical transformer under an FPN, all of it trainable.
 
@@ -68,6 +70,8 @@ def fpn_timm(
             are not three.
         std: Standard deviation a band, likewise.
         width: Width of the decoder.
+        instance_norms: IBN-a or IBN-b in the shallow stages of a ResNet, see
+            `add_instance_norms`; pretrained weights carry over.
 
     Returns:
         Model of images in [0, 1], of any size that the backbone takes.
@@ -87,6 +91,8 @@ def fpn_timm(
         height, width = _height_width(img_size)
         size = ceil_div(height, 32) * 32, ceil_div(width, 32) * 32
     model = _hierarchy(name, img_size=size, in_channels=in_channels, pretrained=pretrained)
+    if instance_norms is not None:
+        model = add_instance_norms(model, instance_norms)
     backbone = TimmPyramid(model, img_size=size)
     decoder = FPNDecoder(backbone.channels, num_classes, width=width)
     return Segmenter(backbone, decoder, mean=mean, std=std)

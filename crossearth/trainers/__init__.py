@@ -10,7 +10,17 @@ from crossearth.trainers.checkpoint import (
 )
 from crossearth.trainers.engine import TrainingTask
 from crossearth.trainers.label_counts import CheckLabels
-from crossearth.trainers.methods import CrossEarthTraining, Method, SelfTraining, SourceOnly
+from crossearth.trainers.methods import (
+    Attached,
+    CrossEarthTraining,
+    DomainAdversarial,
+    FeatureDistance,
+    GroupDRO,
+    Method,
+    SelectiveWhitening,
+    SelfTraining,
+    SourceOnly,
+)
 from crossearth.trainers.norms import CheckNorms
 from crossearth.trainers.optimizer import check_schedule, parameter_groups, poly_factor
 from crossearth.trainers.paper_parts import earth_style, patch_mask
@@ -22,16 +32,23 @@ from crossearth.trainers.saving import SaveModel
 from crossearth.trainers.seeded_parts import seed_parts
 from crossearth.trainers.sharding import shard_frozen
 from crossearth.trainers.styles import fourier_style
+from crossearth.trainers.swad import SWAD
 
 __all__ = [
+    'SWAD',
+    'Attached',
     'AverageWeights',
     'CheckLabels',
     'CheckNorms',
     'CrossEarthTraining',
+    'DomainAdversarial',
+    'FeatureDistance',
+    'GroupDRO',
     'LogPictures',
     'Method',
     'SaveModel',
     'SealCheckpoints',
+    'SelectiveWhitening',
     'SelfTraining',
     'SourceOnly',
     'Training',

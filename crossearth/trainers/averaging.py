@@ -8,7 +8,7 @@ from torch import Tensor
 
 from crossearth.errors import CheckpointError, ConfigError
 
-__all__ = ['AverageWeights']
+__all__ = ['AverageWeights', 'averaged_weights', 'trainable']
 
 
 class AverageWeights(pl.Callback):
@@ -52,18 +52,7 @@ class AverageWeights(pl.Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002  # lightning's signature
         """Begin with the weights as they are, unless a checkpoint was loaded."""
-        weights = _trainable(pl_module)
-        if any(type(weight.data) is not Tensor for weight in weights.values()):
-            raise ConfigError('AverageWeights cannot average sharded weights: leave it out')
-        scored = getattr(pl_module, 'model', None)
-        if isinstance(scored, torch.nn.Module) and not any(
-            weight.requires_grad for weight in scored.parameters()
-        ):
-            raise ConfigError(
-                'AverageWeights averages what the optimiser trains, but the model that is tested '
-                'and saved is another one, such as a teacher: leave AverageWeights out, or let the '
-                'method score the model that trains'
-            )
+        weights = averaged_weights(pl_module, 'AverageWeights')
         if not self._other:
             self._other = {
                 name: weight.detach().float().clone() for name, weight in weights.items()
@@ -84,7 +73,7 @@ class AverageWeights(pl.Callback):
         self._last_step = trainer.global_step
         share = 1 - self.decay if trainer.global_step > self.start_step else 1.0
         with torch.no_grad():
-            for name, weight in _trainable(pl_module).items():
+            for name, weight in trainable(pl_module).items():
                 self._other[name].lerp_(weight.detach().float(), share)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002  # lightning's signature
@@ -133,7 +122,7 @@ class AverageWeights(pl.Callback):
         """Put the average into the state, and the weights beside it."""
         if not self._other:
             return
-        weights = {name: weight.detach() for name, weight in _trainable(pl_module).items()}
+        weights = {name: weight.detach() for name, weight in trainable(pl_module).items()}
         average, online = (weights, self._other) if self._averaged else (self._other, weights)
         checkpoint['state_dict'] = {**checkpoint['state_dict'], **average}
         checkpoint['online_weights'] = online
@@ -145,7 +134,7 @@ class AverageWeights(pl.Callback):
         online = checkpoint.get('online_weights')
         if trainer.state.fn != 'fit' or online is None:
             return
-        weights = _trainable(pl_module)
+        weights = trainable(pl_module)
         if {name: value.shape for name, value in online.items()} != {
             name: value.shape for name, value in weights.items()
         }:
@@ -162,12 +151,35 @@ class AverageWeights(pl.Callback):
     def _swap(self, pl_module: pl.LightningModule) -> None:
         """Exchange the weights of the model and those kept here."""
         with torch.no_grad():
-            for name, weight in _trainable(pl_module).items():
+            for name, weight in trainable(pl_module).items():
                 here = self._other[name]
                 self._other[name] = weight.detach().float().clone()
                 weight.copy_(here)
         self._averaged = not self._averaged
 
 
-def _trainable(module: pl.LightningModule) -> dict[str, torch.nn.Parameter]:
+def averaged_weights(module: pl.LightningModule, callback: str) -> dict[str, torch.nn.Parameter]:
+    """The weights that the optimiser changes, by name, checked to be worth an average.
+
+    Raises:
+        ConfigError: If they are sharded over processes, or the method scores a model that the
+            optimiser does not train.
+    """
+    weights = trainable(module)
+    if any(type(weight.data) is not Tensor for weight in weights.values()):
+        raise ConfigError(f'{callback} cannot average sharded weights: leave it out')
+    scored = getattr(module, 'model', None)
+    if isinstance(scored, torch.nn.Module) and not any(
+        weight.requires_grad for weight in scored.parameters()
+    ):
+        raise ConfigError(
+            f'{callback} averages what the optimiser trains, but the model that is tested and '
+            f'saved is another one, such as a teacher: leave {callback} out, or let the method '
+            'score the model that trains'
+        )
+    return weights
+
+
+def trainable(module: pl.LightningModule) -> dict[str, torch.nn.Parameter]:
+    """The weights that the optimiser changes, by name."""
     return {name: p for name, p in module.named_parameters() if p.requires_grad}

@@ -12,6 +12,7 @@ from crossearth.models import save_model
 from crossearth.models.recording import blueprint_of
 from crossearth.trainers.averaging import AverageWeights
 from crossearth.trainers.engine import TrainingTask
+from crossearth.trainers.swad import SWAD
 
 __all__ = ['SaveModel']
 
@@ -21,7 +22,7 @@ class SaveModel(pl.Callback):
 
     With it go its label space, the pixel values that the data module took for 0 and 1, and the
     ground sampling distance that it was trained at. Where
-    `AverageWeights` is at work, the file holds the average.
+    `AverageWeights` or `SWAD` is at work, the file holds the average.
 
     Args:
         path: The `.safetensors` file.
@@ -55,7 +56,9 @@ class SaveModel(pl.Callback):
         if isinstance(pl_module, TrainingTask):
             model = pl_module.model
             for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set by lightning
-                if isinstance(callback, AverageWeights):  # whichever of the two is called first
+                if isinstance(
+                    callback, AverageWeights | SWAD
+                ):  # whichever of the two is called first
                     callback.on_fit_end(trainer, pl_module)
             data = getattr(trainer, 'datamodule', None)
             shift = data if isinstance(data, ShiftDataModule) else None

@@ -10,6 +10,7 @@ from crossearth.transforms.fourier import FourierStyle
 from crossearth.transforms.injection import StyleInjection, follow_statistics
 from crossearth.transforms.patches import PatchMask, kept_patches, patch_grid
 from crossearth.transforms.photometric import PhotometricDistortion
+from crossearth.transforms.rand_conv import RandConv
 from crossearth.transforms.scale_crop import RandomScaleCrop
 from crossearth.transforms.seeded import SeededAugmentation
 from crossearth.transforms.style_images import StyleImageFolder
@@ -20,6 +21,7 @@ __all__ = [
     'FourierStyle',
     'PatchMask',
     'PhotometricDistortion',
+    'RandConv',
     'RandomScaleCrop',
     'SeededAugmentation',
     'StyleImageFolder',

@@ -25,7 +25,7 @@ class FourierStyle(StyleInjection):
     The amplitudes of an image's lowest frequencies hold its illumination, colour cast and contrast
     over large distances; its phases hold what is where. Each sample draws a style image and a
     strength λ and gets the amplitude `(1 − λ)·|F(x)| + λ·|F(s)|` below the cut-off, at its own
-    phases. It needs no network and no weights.
+    phases. It needs no network and no weights. Gradients flow through it to the image.
 
     Only the frequencies below the cut-off are ever computed. A style image of another size needs no
     resizing: a spectrum counts cycles per image, and dividing by the number of pixels makes the
@@ -56,9 +56,10 @@ class FourierStyle(StyleInjection):
         BandError: When called, if an image has too few bands.
 
     Source:
-        Amplitude exchange with cut-off β: Yang and Soatto, FDA, arXiv 2004.05498. Mixing by a
-        random λ: Xu et al., FACT, arXiv 2105.14003, who mix all frequencies. The paper this library
-        implements uses style networks instead: `EarthStyleInjection`.
+        Amplitude exchange with cut-off β: Yang and Soatto, FDA, arXiv 2004.05498, which is
+        `alpha_range=(1, 1)` over the whole image. Mixing by a random λ: Xu et al., FACT, arXiv
+        2105.14003, who mix all frequencies. The paper this library implements uses style networks
+        instead: `EarthStyleInjection`.
 
     Example:
         >>> sunset = torch.tensor([0.9, 0.5, 0.2]).view(1, 3, 1, 1).expand(1, 3, 8, 8)
@@ -148,8 +149,8 @@ class FourierStyle(StyleInjection):
         cutoff = min(_cutoff(self.beta * min(height, width), (height, width)), stored)
         middle = slice(stored - cutoff, stored + cutoff + 1)
         # a module that is cast as a whole casts them too
-        amplitudes = self.amplitudes[drawn['style'], :, middle, : cutoff + 1].float()
-        return mix_amplitudes(image.float(), amplitudes, drawn['alpha']).to(image.dtype)
+        amplitudes = self.amplitudes[drawn['style'], :, middle, : cutoff + 1].to(image.dtype)
+        return mix_amplitudes(image, amplitudes, drawn['alpha'].to(image.dtype))
 
 
 def low_frequencies(image: Float[Tensor, 'n c h w'], cutoff: int) -> Complex[Tensor, 'n c k l']:
@@ -190,18 +191,20 @@ def mix_amplitudes(
         alpha: α of each sample.
 
     Returns:
-        Images that may exceed the range of the input. Where |F(x)| is 0, its phase counts as 0.
+        Images that may exceed the range of the input, differentiable with respect to it. Where
+        |F(x)| is 0, its phase counts as 0, and has a gradient of 0.
     """
     height, width = image.shape[-2:]
     cutoff = amplitudes.shape[-1] - 1
     low = low_frequencies(image, cutoff)
     # A real image's columns ±l are conjugates: l = 0 counts once, the others twice.
-    times = torch.full((cutoff + 1,), 2.0, dtype=image.dtype, device=image.device)
-    times[0] = 1
-    more = alpha.view(-1, 1, 1, 1) * (amplitudes - low.abs()) * times
-    # gradients of `polar` are wrong where its modulus is negative: it gives the phases alone
-    angle = low.angle()
-    change = more * torch.polar(torch.ones_like(angle), angle)
+    count = torch.full((cutoff + 1,), 2.0, dtype=image.dtype, device=image.device)
+    count[0] = 1
+    strength = alpha.view(-1, 1, 1, 1) * count
+    # neither torch.polar nor torch.angle has the right derivatives everywhere
+    size = low.abs()
+    direction = torch.where(size > 0, low / torch.where(size > 0, size, 1), 1)
+    change = strength * (amplitudes - size) * direction
     along_x = _waves(width, range(cutoff + 1), image)
     along_y = _waves(height, range(-cutoff, cutoff + 1), image)
     rows = along_y.conj().T @ change

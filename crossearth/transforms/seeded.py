@@ -202,6 +202,11 @@ class SeededAugmentation(K.IntensityAugmentationBase2D):
         device = 'cpu' if self.generator is None else self.generator.device
         return torch.rand(shape, generator=self.generator, device=device)
 
+    def normal(self, *shape: int) -> Float[Tensor, '...']:
+        """Draws from the standard normal distribution."""
+        device = 'cpu' if self.generator is None else self.generator.device
+        return torch.randn(shape, generator=self.generator, device=device)
+
     def __batch_prob_generator__(
         self,
         batch_shape: tuple[int, ...],

@@ -16,11 +16,19 @@ import lightning.pytorch as pl
 import torch
 from torch import nn
 
-from crossearth.datasets import FolderDataset, ShiftDataModule
+from crossearth.datasets import FolderDataset, ShiftDataModule, merge_domains
 from crossearth.labels import LabelSpace
 from crossearth.models import rein_vit_fpn
-from crossearth.trainers import SaveModel, SourceOnly, TrainingTask
+from crossearth.trainers import (
+    SWAD,
+    DomainAdversarial,
+    FeatureDistance,
+    SaveModel,
+    SourceOnly,
+    TrainingTask,
+)
 from crossearth.transforms import FourierStyle
+from tests.trainers.methods.small import plain
 
 THREE = LabelSpace('three', ('a', 'b', 'c'), ((0, 0, 0), (255, 0, 0), (0, 255, 0)))
 
@@ -42,7 +50,9 @@ class Losses(pl.Callback):
                 file.write(json.dumps(row) + '\n')
 
 
-def train(folder, name, *, ranks, batch, steps=6, resume=None, style=False, shard=None):
+def train(
+    folder, name, *, ranks, batch, steps=6, resume=None, style=False, shard=None, features=False
+):
     """Test, train, test; losses, matrices and weights lie in `folder/name`."""
     warnings.simplefilter('ignore')
     torch.set_num_threads(1)
@@ -51,6 +61,8 @@ def train(folder, name, *, ranks, batch, steps=6, resume=None, style=False, shar
     target.mkdir(exist_ok=True)
     pl.seed_everything(0, verbose=False)
     scenes = FolderDataset(root / 'images', root / 'masks', labels=THREE)
+    if features:
+        scenes = merge_domains({'first': scenes, 'second': scenes})
     data = ShiftDataModule(
         scenes, val=scenes, size_px=24, windows_per_epoch=12, batch_size=batch, unseen={'b': scenes}
     )
@@ -61,8 +73,12 @@ def train(folder, name, *, ranks, batch, steps=6, resume=None, style=False, shar
         vit = 'test_vit.r160_in1k'
         model = rein_vit_fpn(vit, num_classes=3, img_size=32, tokens=4, rank=2, width=8)
     styles = FourierStyle(torch.rand(3, 3, 8, 8), p=0.5, generator=torch.Generator().manual_seed(1))
+    method = SourceOnly(model, THREE, style=styles if style else None)
+    if features:
+        method = FeatureDistance(SourceOnly(plain().model, THREE), weight=1.0, ratio=0.1)
+        method = DomainAdversarial(method, num_domains=2, total_steps=6, width=4)
     task = TrainingTask(
-        SourceOnly(model, THREE, style=styles if style else None),
+        method,
         lr=1e-2,
         decay_steps=20,
         shard_frozen=bool(shard),
@@ -80,6 +96,7 @@ def train(folder, name, *, ranks, batch, steps=6, resume=None, style=False, shar
         default_root_dir=target,
         callbacks=[
             Losses(target / 'losses.jsonl'),
+            *([SWAD(patience=1, tolerance=1)] if features else []),
             Keep(target),
             *([] if shard is None else [SaveModel(target / 'model.safetensors'), Shares(target)]),
         ],

@@ -72,6 +72,22 @@ def test_two_processes_score_exactly_and_train_to_rounding_as_one_does(run, tmp_
 
 
 @pytest.mark.slow
+def test_terms_of_features_and_the_average_of_a_window_are_those_of_one_process(run, tmp_path):
+    run(
+        {'name': 'one', 'ranks': 1, 'batch': 4, 'features': True},
+        {'name': 'two', 'ranks': 2, 'batch': 2, 'features': True},
+    )
+    expected, got = losses(tmp_path / 'one'), losses(tmp_path / 'two')
+    for step, other in zip(expected, got, strict=True):
+        assert other == pytest.approx(step, rel=1e-4, abs=1e-6)
+    assert expected[-1]['train/loss_fd'] > 1e-3
+    weights, others = end(tmp_path / 'one')['state_dict'], end(tmp_path / 'two')['state_dict']
+    for name, value in weights.items():
+        if name != 'method.seen.images':  # each process counts its own images
+            torch.testing.assert_close(others[name], value, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.slow
 def test_processes_draw_differently_and_resume_bit_for_bit(run, tmp_path):
     options = {'ranks': 2, 'batch': 2, 'style': True}
     run(

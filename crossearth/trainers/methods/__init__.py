@@ -1,15 +1,25 @@
 """Training methods: what a batch is learnt from."""
 
+from crossearth.trainers.methods.attached import Attached
 from crossearth.trainers.methods.crossearth import CrossEarthTraining
+from crossearth.trainers.methods.domain_adversarial import DomainAdversarial
+from crossearth.trainers.methods.feature_distance import FeatureDistance
+from crossearth.trainers.methods.group_dro import GroupDRO
 from crossearth.trainers.methods.method import Batch, Method, Role, roles, segmentation_losses
+from crossearth.trainers.methods.selective_whitening import SelectiveWhitening
 from crossearth.trainers.methods.self_training import SelfTraining
 from crossearth.trainers.methods.source_only import SourceOnly
 
 __all__ = [
+    'Attached',
     'Batch',
     'CrossEarthTraining',
+    'DomainAdversarial',
+    'FeatureDistance',
+    'GroupDRO',
     'Method',
     'Role',
+    'SelectiveWhitening',
     'SelfTraining',
     'SourceOnly',
     'roles',

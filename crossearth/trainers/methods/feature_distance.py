@@ -1,0 +1,148 @@
+"""Features that stay near the pretrained ones."""
+
+import copy
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+from crossearth.errors import ConfigError, LabelError
+from crossearth.labels import IGNORE_INDEX
+from crossearth.models.decoders.losses import num_ranks, sum_over_ranks
+from crossearth.trainers.methods.method import Batch, Method
+from crossearth.trainers.methods.wrapping import (
+    Wrapping,
+    backbone_of,
+    first_pass,
+    recorded_passes,
+)
+
+__all__ = ['FeatureDistance', 'feature_distance', 'filled_places']
+
+
+class FeatureDistance(Wrapping):
+    """A method with a term that holds the backbone's features near the pretrained ones.
+
+    On the coarsest feature map, with F the backbone and F₀ its copy from before the training,
+
+    - L_FD = Σ d·M / Σ M with d = ‖F(x) − F₀(x)‖₂ at each place, over channels, and
+    - M = 1 where one of the chosen classes fills more than `ratio` of the place.
+
+    The term is `weight`·L_FD, named `loss_fd`; a weight of 0 trains as without it. The copy is
+    made when the method is built: build the model with its pretrained weights first. It is frozen,
+    needs the memory of a second backbone and a pass without gradients, and is not in checkpoints,
+    which check that it is the same.
+
+    Args:
+        method: What the batch is learnt from otherwise; it must show the backbone the whole batch.
+        things: Classes to look at, those that ImageNet knows as objects: buildings, vehicles,
+            trees rather than bare ground. None for all classes.
+        weight: λ_FD.
+        ratio: Part of a place that one class has to fill.
+
+    Raises:
+        ConfigError: If an argument is out of range, or the model has no backbone that trains.
+        LabelError: If a class is unknown.
+
+    Source:
+        Hoyer et al., DAFormer, CVPR 2022, arXiv 2111.14887, §3.3 (thing-class ImageNet feature
+        distance): λ_FD = 0.005, r = 0.75, things of Cityscapes.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        *,
+        things: Sequence[str] | None = None,
+        weight: float = 0.005,
+        ratio: float = 0.75,
+    ) -> None:
+        super().__init__(method)
+        if weight < 0 or not 0 <= ratio < 1:
+            raise ConfigError(
+                f'weight={weight}, ratio={ratio}: expected a weight from 0 up, [0, 1)'
+            )
+        backbone = backbone_of(self.model)
+        if not any(p.requires_grad for p in backbone.parameters()):
+            raise ConfigError(
+                f'{type(backbone).__name__} is frozen: its features stay what they are without '
+                'FeatureDistance'
+            )
+        classes = self.labels.classes
+        unknown = [name for name in things or () if name not in classes]
+        if unknown:
+            raise LabelError(f'things has {unknown[0]!r}: expected some of {list(classes)}')
+        chosen = classes if things is None else things
+        self.things = [classes.index(name) for name in chosen]
+        self.weight = weight
+        self.ratio = ratio
+        self.reference = copy.deepcopy(backbone).requires_grad_(False).eval()
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """The terms of the method inside, and `loss_fd`."""
+        with recorded_passes(self.model) as passes:
+            terms = self.method.losses(batch)
+        image, features = first_pass(passes, len(batch['mask']))
+        found = features.maps[-1]
+        with torch.no_grad():
+            wanted = self.reference(image).maps[-1]
+        mask = batch['mask']
+        padding = (0, image.shape[-1] - mask.shape[-1], 0, image.shape[-2] - mask.shape[-2])
+        filled = filled_places(
+            F.pad(mask, padding, value=IGNORE_INDEX),
+            (found.shape[-2], found.shape[-1]),
+            classes=self.things,
+            ratio=self.ratio,
+        )
+        return terms | {'loss_fd': self.weight * feature_distance(found, wanted, filled)}
+
+
+def feature_distance(
+    found: Float[Tensor, 'b c h w'],
+    wanted: Float[Tensor, 'b c h w'],
+    where: Bool[Tensor, 'b h w'],
+) -> Float[Tensor, '']:
+    """Mean Euclidean distance over channels of the places that count; 0 if there are none.
+
+    Where training is distributed, the places are those of all processes.
+
+    Example:
+        >>> found = torch.tensor([3.0, 0.0, 4.0, 0.0]).view(1, 2, 1, 2)
+        >>> where = torch.tensor([[[True, False]]])
+        >>> feature_distance(found, torch.zeros(1, 2, 1, 2), where)
+        tensor(5.)
+    """
+    distance: Tensor = torch.linalg.vector_norm(found.float() - wanted.float(), dim=1)
+    count = sum_over_ranks(where.sum().float()).clamp(min=1)
+    return (distance * where).sum() * num_ranks() / count
+
+
+def filled_places(
+    mask: Int64[Tensor, 'b h w'],
+    grid_hw: tuple[int, int],
+    *,
+    classes: Sequence[int],
+    ratio: float,
+) -> Bool[Tensor, 'b rows cols']:
+    """Where, on a coarse grid, one of some classes fills more than a part of the place.
+
+    Args:
+        mask: Class ids; what is ignored belongs to no class.
+        grid_hw: Rows and columns.
+        classes: Ids that are looked at.
+        ratio: The part.
+
+    Example:
+        >>> mask = torch.tensor([[[0, 0, 1, 1], [0, 255, 1, 0]]])
+        >>> filled_places(mask, (1, 2), classes=[0, 1], ratio=0.7)
+        tensor([[[True, True]]])
+        >>> filled_places(mask, (1, 2), classes=[0, 1], ratio=0.75)
+        tensor([[[False, False]]])
+    """
+    filled = torch.zeros(len(mask), *grid_hw, dtype=torch.bool, device=mask.device)
+    for label in classes:
+        share = F.adaptive_avg_pool2d((mask == label).float()[:, None], grid_hw)[:, 0]
+        filled |= share > ratio
+    return filled

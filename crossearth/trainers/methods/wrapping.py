@@ -1,0 +1,186 @@
+"""What methods share that add something to another method."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from crossearth.errors import ConfigError
+from crossearth.labels import LabelSpace
+from crossearth.models import Features
+from crossearth.trainers.methods.method import Batch, Method
+
+__all__ = ['Pass', 'SeenDomains', 'Wrapping', 'backbone_of', 'first_pass', 'recorded_passes']
+
+_PATIENCE = 100  # batches in which a second domain has to occur
+
+
+class Wrapping(Method):
+    """A method around another one, whose model, labels and saved parts are its own.
+
+    The model is registered once, below `method`, so that its weights have one name.
+
+    Args:
+        method: What the batch is learnt from otherwise.
+    """
+
+    def __init__(self, method: Method) -> None:
+        nn.Module.__init__(self)  # model and labels are those of the method inside
+        self.method = method
+
+    @property
+    def model(self) -> nn.Module:  # type: ignore[override]  # never assigned
+        """The model of the method inside."""
+        return self.method.model
+
+    @property
+    def labels(self) -> LabelSpace:  # type: ignore[override]  # never assigned
+        """The classes of the method inside."""
+        return self.method.labels
+
+    @property
+    def kept(self) -> tuple[str, ...]:  # type: ignore[override]  # depends on the method inside
+        """What the method inside keeps, by its name in this one."""
+        return tuple(f'method.{name}' for name in self.method.kept)
+
+    @property
+    def scored(self) -> nn.Module:
+        """What the method inside scores."""
+        return self.method.scored
+
+    def after_step(self) -> None:
+        """What the method inside does."""
+        self.method.after_step()
+
+
+class Pass(NamedTuple):
+    """One use of a backbone while learning.
+
+    Args:
+        image: What it was given: normalised and padded.
+        features: What it returned.
+    """
+
+    image: Float[Tensor, 'b c h w']
+    features: Features
+
+
+def backbone_of(model: nn.Module) -> nn.Module:
+    """The backbone of a segmentation model.
+
+    Raises:
+        ConfigError: If the model has no module of that name with four channels.
+    """
+    backbone = getattr(model, 'backbone', None)
+    if not isinstance(backbone, nn.Module) or not hasattr(backbone, 'channels'):
+        raise ConfigError(
+            f'{type(model).__name__} has no backbone that gives Features: expected a Segmenter, '
+            'such as one from a builder of crossearth.models'
+        )
+    return backbone
+
+
+@contextmanager
+def recorded_passes(model: nn.Module) -> Iterator[list[Pass]]:
+    """The passes through the backbone that are made, with gradients, inside a `with` block.
+
+    A term of the features thus needs no pass of its own.
+
+    Args:
+        model: With a `backbone`.
+
+    Raises:
+        ConfigError: If it has none.
+
+    Example:
+        >>> from crossearth.models import fpn_timm
+        >>> model = fpn_timm('resnet18', num_classes=2, width=8)
+        >>> with recorded_passes(model) as passes:
+        ...     logits = model(torch.rand(2, 3, 32, 32))
+        >>> [tuple(part.features.maps[-1].shape) for part in passes]
+        [(2, 512, 1, 1)]
+    """
+    passes: list[Pass] = []
+
+    def record(_: nn.Module, given: tuple[Any, ...], returned: Any) -> None:
+        if torch.is_grad_enabled():  # a teacher's pass teaches nothing
+            passes.append(Pass(given[0], returned))
+
+    handle = backbone_of(model).register_forward_hook(record)
+    try:
+        yield passes
+    finally:
+        handle.remove()
+
+
+def first_pass(passes: list[Pass], num_images: int) -> Pass:
+    """The first pass, checked to be over the images of the batch.
+
+    Raises:
+        ConfigError: If there was none, or over another number of images.
+    """
+    if not passes:
+        raise ConfigError(
+            'the method inside made no pass through model.backbone whose features could be used: '
+            'CrossEarthTraining takes both of its flows through a ReinViT another way; wrap '
+            'SourceOnly, or a method that calls the model'
+        )
+    if len(passes[0].image) != num_images:
+        raise ConfigError(
+            f'the method inside showed the backbone {len(passes[0].image)} images first, the batch '
+            f'has {num_images}: wrap a method that shows it the whole batch; GroupDRO belongs '
+            'outside of all others'
+        )
+    return passes[0]
+
+
+class SeenDomains(nn.Module):
+    """The domain of each image, checked, and counted in buffers that checkpoints hold.
+
+    Args:
+        num_domains: Domains in the training data.
+        user: Who needs several of them, for the message.
+    """
+
+    images: Tensor
+    batches: Tensor
+
+    def __init__(self, num_domains: int, user: str) -> None:
+        super().__init__()
+        self.num_domains = num_domains
+        self.user = user
+        self.register_buffer('images', torch.zeros(num_domains, dtype=torch.int64))
+        self.register_buffer('batches', torch.zeros((), dtype=torch.int64))
+
+    def forward(self, batch: Batch) -> Int64[Tensor, ' b']:
+        """The domain of each image of a batch.
+
+        Raises:
+            ConfigError: If the batch does not have it, it is not one of the domains, or so many
+                batches were all of one domain that there are hardly any others.
+        """
+        if 'domain' not in batch:
+            raise ConfigError(
+                f"the batch has {sorted(batch)}, but no 'domain': expected the number of each "
+                "image's domain, as merge_domains and ShiftDataModule give it"
+            )
+        domain = batch['domain']
+        if domain.numel() and not 0 <= int(domain.min()) <= int(domain.max()) < self.num_domains:
+            raise ConfigError(
+                f'the batch has images of domain {int(domain.max())}, expected 0 to '
+                f'{self.num_domains - 1}: set num_domains to the number of domains in the training '
+                'data'
+            )
+        if self.training:
+            self.images += domain.bincount(minlength=self.num_domains)
+            self.batches += 1
+        if self.num_domains > 1 and self.batches > _PATIENCE and (self.images > 0).sum() < 2:
+            raise ConfigError(
+                f'{int(self.images.sum())} images in {int(self.batches)} batches are all of domain '
+                f'{int(self.images.argmax())}: {self.user} needs several source domains, see '
+                'crossearth.datasets.merge_domains'
+            )
+        return domain
