@@ -10,6 +10,7 @@ from crossearth.benchmark.evaluation import Protocol
 from crossearth.benchmark.recipes import Files, dataset_section
 from crossearth.benchmark.settings import Setting
 from crossearth.datasets import ArchiveDataset, Coverage, SceneDataset
+from crossearth.datasets.merge import MergedDataset
 from crossearth.errors import ConfigError, CrossEarthError, SceneError
 from crossearth.labels import LabelSpace
 
@@ -84,7 +85,7 @@ def open_dataset(section: Mapping[str, Any]) -> SceneDataset:
 
 def coverage_of(dataset: SceneDataset) -> Coverage:
     """How many images are there of how many, as far as that is known."""
-    if isinstance(dataset, ArchiveDataset):
+    if isinstance(dataset, ArchiveDataset | MergedDataset):
         return dataset.coverage
     return Coverage(len(dataset.scenes))
 
@@ -98,12 +99,14 @@ def check_complete(name: str, dataset: SceneDataset) -> None:
     coverage = coverage_of(dataset)
     if coverage.complete:
         return
-    assert isinstance(dataset, ArchiveDataset)  # of others nothing is known
     some = ', '.join(coverage.missing[:5]) + (', …' if len(coverage.missing) > 5 else '')
-    archive = dataset.archive.name
+    place, command = 'one of its archives', 'crossearth data check NAME FOLDER'
+    if isinstance(dataset, ArchiveDataset):
+        place = str(dataset.root)
+        command = f'crossearth data check {dataset.archive.name} {place}'
     raise SceneError(
-        f'{dataset.root}: holds {coverage} images of {name}'
+        f'{place}: holds {coverage} images of {name}'
         + (f' (missing: {some})' if some else '')
-        + f': complete it (crossearth data check {archive} {dataset.root} names what it lacks), or '
-        'pass --partial, by which scores are marked as partial and never set next to published ones'
+        + f': complete it ({command} names what it lacks), or pass --partial, by which scores are '
+        'marked as partial and never set next to published ones'
     )

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-__all__ = ['fingerprint']
+__all__ = ['callbacks_of', 'fingerprint']
 
 # Sections of a recipe that say where to begin, what to show, and which of several seeds it is.
 _RECIPE = frozenset({'seed_everything', 'pictures', 'ckpt_path', 'verbose', 'weights_only'})
@@ -66,16 +66,20 @@ def fingerprint(recipe: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
+def callbacks_of(trainer: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The callbacks of a section `trainer` as parts, in whatever form they are given."""
+    given = trainer.get('callbacks') or []
+    return [
+        {'class_path': callback} if isinstance(callback, str) else callback
+        for callback in (given if isinstance(given, list | tuple) else [given])
+    ]
+
+
 def _trainer(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments of the trainer, with its callbacks as a list of parts."""
-    arguments = dict(given)
-    if arguments.get('callbacks'):
-        callbacks = arguments['callbacks']
-        arguments['callbacks'] = [
-            {'class_path': callback} if isinstance(callback, str) else callback
-            for callback in (callbacks if isinstance(callbacks, list | tuple) else [callbacks])
-        ]
-    return arguments
+    """Arguments of the trainer, with its callbacks as parts."""
+    arguments = {key: value for key, value in given.items() if key != 'callbacks'}
+    callbacks = callbacks_of(given)
+    return arguments | ({'callbacks': callbacks} if callbacks else {})
 
 
 def _essence(node: Any) -> Any:

@@ -15,6 +15,7 @@ import lightning.pytorch as pl
 import torch
 import yaml
 
+from crossearth.benchmark.fingerprints import callbacks_of
 from crossearth.benchmark.options import RunOptions
 from crossearth.benchmark.results import hardware, source_commit, versions, write_whole
 from crossearth.benchmark.runs import Run
@@ -195,7 +196,7 @@ def _for_runner(recipe: Mapping[str, Any], folder: Path, options: RunOptions) ->
     data |= {'unseen': {}, 'source_test': None, 'num_workers': workers_of(recipe, options)}
     trainer = values.setdefault('trainer', {})
     checkpoints = 'lightning.pytorch.callbacks.ModelCheckpoint'
-    given = trainer.get('callbacks') or []
+    given = callbacks_of(trainer)
     callbacks = [callback for callback in given if _name_of(callback) not in _OWN_CALLBACKS]
     callbacks.append(
         {

@@ -16,6 +16,7 @@ import yaml
 
 from crossearth.benchmark import (
     RunOptions,
+    format_markdown,
     load_results,
     read_experiment,
     run_experiment,
@@ -276,14 +277,27 @@ def test_a_published_method_is_trained_on_own_classes(file):
     assert recipe['model']['init_args']['decay_steps'] == 4  # 40,000 of 30,000 steps
 
 
-def test_a_method_that_trains_on_a_target_is_one_of_adaptation(file):
+def test_a_method_that_trains_on_a_target_is_one_of_adaptation(file, options, tmp_path):
     values = yaml.safe_load(file.read_text())
-    methods = {'adapted': values['methods']['plain'] | {'target': 'there'}}
-    run = read_experiment(edited(file, methods=methods, baseline=None)).runs()[0]
-    assert run.adaptation
-    target = run.recipe['data']['init_args']['target']
+    methods = {
+        'plain': values['methods']['plain'],
+        'adapted': values['methods']['plain'] | {'target': 'there'},
+    }
+    experiment = read_experiment(edited(file, methods=methods, seeds=[0]))
+    plain, adapted = experiment.runs()
+    target = adapted.recipe['data']['init_args']['target']
     assert target['init_args']['images'].endswith('there/images')
-    assert not read_experiment(edited(file, methods=values['methods'])).runs()[0].adaptation
+    with training.hushed():
+        _, ours = weights_and_batches(plain, tmp_path, options)
+        _, theirs = weights_and_batches(adapted, tmp_path, options)
+    for one, other in zip(ours, theirs, strict=True):  # the target moves no window of the source
+        assert torch.equal(one['image'], other['image'])
+    results = run_experiment(file, options)
+    assert {(r.method, r.adaptation) for r in results} == {('plain', False), ('adapted', True)}
+    text = format_markdown(summarise(results, baseline='plain'))
+    last, apart = text.split('## Adaptation')
+    assert '| here-to-there | adapted |' not in last
+    assert '| here-to-there | adapted |' in apart
 
 
 @pytest.mark.parametrize(
