@@ -16,9 +16,13 @@ from crossearth.errors import CrossEarthError
 __all__ = ['main']
 
 _COMMANDS = {
+    'start': 'look through your images, and write a recipe for them',
     'demo': 'the whole story on generated data',
     'predict': 'map scenes with a trained model',
+    'adapt': 'adapt a model to scenes without labels',
+    'calibrate': 'let a model file remember how far its confidence can be believed',
     'vectorize': 'turn a map into polygons',
+    'assess': 'accuracy of a map, and areas of its classes, from labelled pixels',
     'style': 'fit styles to a folder of pictures, preview them',
     'data': 'published archives: what they hold, what a copy lacks',
     'models': 'every model, with its parts and its size',

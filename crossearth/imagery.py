@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from crossearth.errors import ConfigError
 from crossearth.labels import LabelSpace
+from crossearth.source_statistics import SourceStatistics
 
 __all__ = ['Imagery', 'imagery_of']
 
@@ -15,21 +16,25 @@ class Imagery:
 
     Args:
         labels: Classes of the logits; None if they are not known.
-        bands: Names of the bands, in the order in which the model takes them; None if not known.
+        bands: Names of the bands, or their numbers counted from 1, in the order in which the model
+            takes them; None if not known.
         value_range: Values that became 0 and 1; None for the range of the data type.
         gsd_m: Ground sampling distance that scenes are mapped at, in metres; None if not known.
         gsd_range_m: Finest and coarsest ground sampling distance, in metres, of a model that was
             trained across several; None for others.
+        source: What is remembered of the training images, and of the model's confidence on them;
+            None if nothing is.
 
     Raises:
         ConfigError: If a distance is not finite and positive, or `gsd_m` is outside of the range.
     """
 
     labels: LabelSpace | None = None
-    bands: tuple[str, ...] | None = None
+    bands: tuple[str, ...] | tuple[int, ...] | None = None
     value_range: tuple[float, float] | None = None
     gsd_m: float | None = None
     gsd_range_m: tuple[float, float] | None = None
+    source: SourceStatistics | None = None
 
     def __post_init__(self) -> None:
         given = [g for g in (self.gsd_m, *(self.gsd_range_m or ())) if g is not None]

@@ -27,6 +27,7 @@ __all__ = [
     'LabelCodec',
     'LabelSpace',
     'ThresholdCodec',
+    'colour_codec',
 ]
 
 RawMask = Integer[np.ndarray, 'c h w']
@@ -79,6 +80,12 @@ class LabelSpace:
                 f'label space {self.name!r} scores ids {self.scored}, but has ids 0 to '
                 f'{len(self.classes) - 1}'
             )
+
+    @property
+    def background(self) -> int | None:
+        """Id of the class named background, which maps show as transparent; None without one."""
+        names = [name.lower() for name in self.classes]
+        return names.index('background') if 'background' in names else None
 
     @property
     def num_classes(self) -> int:
@@ -254,6 +261,33 @@ class ColourCodec:
             for value, count in zip(values, counts, strict=True)
         }
         return Decoded(ids, unknown)
+
+
+def colour_codec(
+    colours: Mapping[str, int], *, match: Literal['exact', 'threshold'] = 'exact'
+) -> ColourCodec:
+    """A `ColourCodec` of colours as text, which is how a recipe file can name them.
+
+    Args:
+        colours: `'#rrggbb'` → class id or `IGNORE_INDEX`.
+        match: As of `ColourCodec`.
+
+    Raises:
+        LabelError: If a colour is not written so.
+
+    Example:
+        >>> colour_codec({'#000000': 0, '#ff8000': 1}).colours[255, 128, 0]
+        1
+    """
+    return ColourCodec({_rgb(text): class_id for text, class_id in colours.items()}, match=match)
+
+
+def _rgb(text: str) -> RGB:
+    digits = text.removeprefix('#')
+    if len(text) != 7 or len(digits) != 6 or not set(digits.lower()) <= set('0123456789abcdef'):
+        raise LabelError(f"colour {text!r}: expected red, green, blue as '#rrggbb', as '#ff8000'")
+    red, green, blue = bytes.fromhex(digits)
+    return red, green, blue
 
 
 class _ByteTable(NamedTuple):

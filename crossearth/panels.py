@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Shaped, UInt8
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -13,9 +13,27 @@ from matplotlib.patches import Patch
 from crossearth.errors import ConfigError, ShapeError
 from crossearth.labels import IGNORE_INDEX, LabelSpace
 
-__all__ = ['draw_panels', 'save_figure']
+__all__ = ['displayed', 'draw_panels', 'save_figure']
 
 _PANEL_INCHES = 4.0
+
+
+def displayed(pixels: Shaped[np.ndarray, 'c h w']) -> UInt8[np.ndarray, 'c h w']:
+    """Pixels as bytes: 8 bits as they are, others from their 2nd to their 98th percentile.
+
+    Pixels that are not finite become black.
+
+    Example:
+        >>> displayed(np.array([[[0.0, 0.5, 1.0]]])).tolist()
+        [[[0, 127, 255]]]
+    """
+    if pixels.dtype == np.uint8:
+        return pixels
+    known = np.isfinite(pixels)
+    low, high = np.percentile(pixels[known], (2, 98)) if known.any() else (0.0, 1.0)
+    scaled = (np.where(known, pixels, low) - low) / max(float(high - low), 1e-12)
+    stretched: UInt8[np.ndarray, 'c h w'] = (scaled.clip(0, 1) * 255).astype(np.uint8)
+    return stretched
 
 
 def draw_panels(

@@ -11,7 +11,7 @@ from crossearth.cli import main
 from crossearth.labels import LabelSpace
 from crossearth.models import fpn_timm, save_model
 
-COMMANDS = ('demo', 'style', 'data', 'models', 'weights', 'benchmark', 'info')
+COMMANDS = ('demo', 'assess', 'style', 'data', 'models', 'weights', 'benchmark', 'info')
 
 
 @pytest.fixture
@@ -27,7 +27,9 @@ def test_predict_maps_a_scene_with_its_georeferencing(write_raster, weights, tmp
     target = tmp_path / 'map.tif'
     words = ['predict', str(scene), str(target), '--weights', str(weights), '--tile-px', '64']
     assert main(words) == 0
-    assert 'map.tif: 90 × 70 px' in capsys.readouterr().out
+    lines = capsys.readouterr().out.splitlines()
+    assert 'map.tif: 90 × 70 px' in lines[0]
+    assert [line.split()[0] for line in lines[1:]] == ['class', 'dark', 'bright', 'no']
     with rasterio.open(scene) as source, rasterio.open(target) as made:
         assert made.crs == source.crs
         assert made.transform == source.transform

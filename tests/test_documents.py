@@ -62,6 +62,12 @@ def test_the_page_of_the_first_map_runs(empty_folder):
     assert (empty_folder / 'map.tif').is_file()
 
 
+@pytest.mark.filterwarnings('ignore')  # lightning's notices about short trainings
+def test_the_page_of_your_own_images_runs(empty_folder):
+    follow('docs/your_images.md')
+    assert (empty_folder / 'map.tif').is_file()
+
+
 def test_the_page_of_the_benchmark_runs(empty_folder):
     follow('docs/benchmark.md')
     assert (empty_folder / 'crossearth.yaml').is_file()
@@ -69,7 +75,7 @@ def test_the_page_of_the_benchmark_runs(empty_folder):
 
 def test_the_page_of_experiments_runs(empty_folder):
     follow('docs/experiments.md')
-    assert 'source only' in (empty_folder / 'table.csv').read_text()
+    assert 'source only' in (empty_folder / 'report' / 'tables' / 'scores-last.csv').read_text()
 
 
 def test_the_page_of_own_archives_runs(empty_folder):
@@ -86,6 +92,17 @@ def test_the_page_of_models_runs(empty_folder):
 def test_the_page_of_datasets_runs(empty_folder):
     follow('docs/datasets.md')
     assert (empty_folder / 'sample.png').is_file()
+
+
+def test_the_page_of_adaptation_runs(empty_folder):
+    follow('docs/adaptation.md')
+    assert (empty_folder / 'report.json').is_file()
+    assert (empty_folder / 'map.tif').is_file()
+
+
+def test_the_page_of_assessments_runs(empty_folder):
+    follow('docs/assess.md')
+    assert 'Accuracy of map.tif' in (empty_folder / 'report' / 'report.html').read_text()
 
 
 @pytest.mark.filterwarnings('ignore')  # lightning's notices about short trainings without loggers

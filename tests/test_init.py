@@ -23,7 +23,7 @@ STARTERS = [
     'LabelSpace',
     '__version__',
 ]
-LAZY = ['crossearth', 'crossearth.benchmark']
+LAZY = ['crossearth', 'crossearth.benchmark', 'crossearth.datasets']
 
 
 def seen_by_type_checkers(package: str) -> set[str]:

@@ -14,6 +14,7 @@ from crossearth.labels import (
     IdCodec,
     LabelSpace,
     ThresholdCodec,
+    colour_codec,
 )
 
 BYTES = st.integers(0, 255)
@@ -169,3 +170,11 @@ def test_thresholds_compare_every_value(raw, threshold):
     decoded = ThresholdCodec(threshold).decode(raw).ids
     assert decoded.tolist() == [[int(value >= threshold) for value in row] for row in raw[0]]
     assert decoded.dtype == np.uint8
+
+
+def test_colours_written_as_text_are_those_colours():
+    codec = colour_codec({'#FF8000': 1, '#000000': 255}, match='exact')
+    assert codec == ColourCodec({(255, 128, 0): 1, (0, 0, 0): 255})
+    for wrong in ('ff8000', '#ff80', '#gg8000', 'red'):
+        with pytest.raises(LabelError, match=f"colour '{wrong}': expected red, green, blue"):
+            colour_codec({wrong: 0})

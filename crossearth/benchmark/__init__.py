@@ -1,4 +1,4 @@
-"""The RSDG benchmark: its settings as values, its recipes, its runner and its report."""
+"""The RSDG benchmark: its settings as values, its recipes and its runner."""
 
 from typing import TYPE_CHECKING
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
         settings_of,
         training_recipe,
     )
-    from crossearth.benchmark.report import format_csv, format_html, format_markdown
     from crossearth.benchmark.results import RunResult, load_results, write_whole
     from crossearth.benchmark.runner import run_benchmark
     from crossearth.benchmark.scoring import score_model
@@ -76,7 +75,6 @@ else:  # settings are read without PyTorch
                 'settings_of',
                 'training_recipe',
             ],
-            'crossearth.benchmark.report': ['format_csv', 'format_html', 'format_markdown'],
             'crossearth.benchmark.results': ['RunResult', 'load_results', 'write_whole'],
             'crossearth.benchmark.runner': ['run_benchmark'],
             'crossearth.benchmark.scoring': ['score_model'],
@@ -131,9 +129,6 @@ __all__ = [
     'evaluate_images',
     'find_method',
     'fingerprint',
-    'format_csv',
-    'format_html',
-    'format_markdown',
     'format_recipe',
     'image_difference_interval',
     'image_interval',

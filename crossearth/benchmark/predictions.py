@@ -13,7 +13,7 @@ from crossearth.geometry import Window
 from crossearth.inference.label_files import write_labels
 from crossearth.labels import ColourCodec, IdCodec, LabelCodec, ThresholdCodec
 
-__all__ = ['PredictionFiles', 'encode_labels']
+__all__ = ['PredictionFiles', 'encode_labels', 'prediction_path']
 
 
 def encode_labels(ids: UInt8[np.ndarray, 'h w'], codec: LabelCodec) -> UInt8[np.ndarray, 'c h w']:
@@ -60,6 +60,15 @@ def encode_labels(ids: UInt8[np.ndarray, 'h w'], codec: LabelCodec) -> UInt8[np.
     return np.ascontiguousarray(table[ids].transpose(2, 0, 1))
 
 
+def prediction_path(folder: Path, dataset: SceneDataset, index: int) -> Path:
+    """The file of a scene's predictions below a folder."""
+    scene = dataset.scenes[index]
+    mask = Path(scene.mask or scene.image)
+    if isinstance(dataset, ArchiveDataset):
+        return folder / mask.relative_to(dataset.root).with_suffix('.tif')
+    return folder / f'{index:05d}_{mask.stem}.tif'
+
+
 class PredictionFiles:
     """Writes predictions as GeoTIFFs, in the tree that the masks of a dataset have.
 
@@ -96,7 +105,7 @@ class PredictionFiles:
         if self._scene is None:
             return
         scene = self._dataset.scenes[self._scene]
-        path = self._folder / self._name(self._scene)
+        path = prediction_path(self._folder, self._dataset, self._scene)
         write_labels(
             path,
             encode_labels(self._ids, scene.codec or self._dataset.codec),
@@ -106,10 +115,3 @@ class PredictionFiles:
         )
         self.written.append(path)
         self._scene = None
-
-    def _name(self, index: int) -> Path:
-        scene = self._dataset.scenes[index]
-        mask = Path(scene.mask or scene.image)
-        if isinstance(self._dataset, ArchiveDataset):
-            return mask.relative_to(self._dataset.root).with_suffix('.tif')
-        return Path(f'{index:05d}_{mask.stem}.tif')

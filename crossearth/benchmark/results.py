@@ -67,8 +67,8 @@ class RunResult:
         images: Images that were scored, or chips that they were cut into.
         coverage: By `'train'` and `'test'`, the images that were there of those that a complete
             set has. A model that was there already has no `'train'`.
-        adaptation: Whether training saw unlabelled images of a target domain. Such results are of
-            domain adaptation and stand in tables of their own.
+        adaptation: Whether training, or `crossearth adapt` after it, saw unlabelled images of a
+            target domain. Such results are of domain adaptation and stand in tables of their own.
         protocol: How it was scored.
         recipe: The recipe of the training.
         versions: Of this library, Python and the packages under it.

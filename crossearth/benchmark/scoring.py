@@ -109,7 +109,7 @@ def score_model(
                 image_counts=counts.by_image,
                 images=counts.images,
                 coverage={'test': coverage_of(target)},
-                adaptation=False,
+                adaptation=info.adaptation is not None,
                 protocol=protocol,
                 recipe={'model': {'file': path.name, 'builder': info.blueprint.builder}},
                 versions=versions(),

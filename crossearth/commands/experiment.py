@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from crossearth.commands.benchmark import report
 from crossearth.commands.benchmark.arguments import (
@@ -12,9 +13,13 @@ from crossearth.commands.benchmark.arguments import (
 )
 from crossearth.commands.importing import importable
 
+if TYPE_CHECKING:
+    from crossearth.datasets import SceneDataset
+
 __all__ = ['add_arguments', 'run']
 
 _OUTPUTS = Path('experiments')
+_BASELINE = 'rein'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,19 +57,11 @@ def run(arguments: argparse.Namespace) -> str:
     Raises:
         CrossEarthError: If the file, a dataset or a run is wrong; says what to do.
     """
-    from crossearth.benchmark import (
-        format_markdown,
-        read_experiment,
-        run_experiment,
-        summarise,
-    )
+    from crossearth.benchmark import read_experiment, run_experiment
+    from crossearth.reports import format_scores, report_data
 
     if arguments.action == 'report':
-        copy = arguments.folder / 'experiment.yaml'
-        if arguments.baseline is None and copy.is_file():
-            arguments.baseline = read_experiment(copy).baseline
-        arguments.baseline = arguments.baseline or 'rein'
-        return report.run(arguments)
+        return _report(arguments)
     if arguments.output is None:
         arguments.output = _OUTPUTS / arguments.file.stem
     with importable([str(arguments.file.resolve().parent), str(Path.cwd())]):
@@ -79,4 +76,21 @@ def run(arguments: argparse.Namespace) -> str:
             ),
         )
     baseline = read_experiment(arguments.file).baseline
-    return format_markdown(summarise(results, baseline=baseline or 'rein'))
+    return format_scores(report_data(results, baseline=baseline or _BASELINE))
+
+
+def _report(arguments: argparse.Namespace) -> str:
+    """The report of an experiment, with the images that its file names."""
+    from crossearth.benchmark import read_experiment
+    from crossearth.benchmark.cases import open_dataset
+
+    copy = arguments.folder / 'experiment.yaml'
+    experiment = read_experiment(copy)
+    arguments.baseline = arguments.baseline or experiment.baseline or _BASELINE
+    tests = {case.name: case.test for run in experiment.runs() for case in run.cases}
+
+    def open_images(domain: str) -> 'SceneDataset | None':
+        return open_dataset(tests[domain]) if domain in tests else None
+
+    with importable([str(Path.cwd())]):
+        return report.write(arguments, open_images)

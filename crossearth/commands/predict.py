@@ -7,13 +7,12 @@ names of the values that they set; what is not given is left to the defaults of 
 import argparse
 import functools
 import hashlib
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crossearth.commands.loading import BUILDER_HELP, load_trusted
 from crossearth.errors import ConfigError, SceneError
 from crossearth.labels import LABEL_SPACES
 
@@ -39,8 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action='append',
         default=[],
         metavar='MODULE:FUNCTION',
-        help='function of yours that you trust to build the model, from a module in the working '
-        'folder or installed; may be repeated. A weights file imports nothing.',
+        help=BUILDER_HELP,
     )
     parser.add_argument('--device', default='cpu', help='cpu, cuda, cuda:1 (default: %(default)s)')
     parser.add_argument('--threads', type=int, help='of the CPU (default: all)')
@@ -105,7 +103,19 @@ def _add_outputs(group: argparse._ArgumentGroup) -> None:
     group.add_argument('--confidence', metavar='TIF')
     group.add_argument('--entropy', metavar='TIF')
     group.add_argument('--cog', action='store_true', help='cloud-optimised, with overviews')
-    group.add_argument('--qgis-style', action='store_true', help='a .qml next to the map')
+    group.add_argument(
+        '--estimate-accuracy',
+        action='store_true',
+        help="print what the model's confidence says of the accuracy of the map; needs a model "
+        'file with a calibration, see crossearth calibrate',
+    )
+    group.add_argument(
+        '--no-qgis-style',
+        dest='qgis_style',
+        action='store_false',
+        default=None,
+        help='no .qml and no attribute table with names and colours for QGIS',
+    )
 
 
 def _add_running(group: argparse._ArgumentGroup) -> None:
@@ -150,7 +160,11 @@ def run(arguments: argparse.Namespace) -> str:
         torch.set_num_threads(arguments.threads)
     values = _values(arguments)
     load = functools.partial(
-        _load, arguments.weights, arguments.device, tuple(arguments.builders), str(Path.cwd())
+        load_trusted,
+        arguments.weights,
+        arguments.device,
+        tuple(arguments.builders),
+        str(Path.cwd()),
     )
     scenes = find_scenes(arguments.scene)
     suffix = Path(arguments.map).suffix.lower()
@@ -196,7 +210,10 @@ def _values(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _map_one(model: 'nn.Module', arguments: argparse.Namespace, values: dict[str, Any]) -> str:
-    from crossearth.inference import predict_scene
+    from crossearth.commands.accuracy import describe_accuracy
+    from crossearth.imagery import imagery_of
+    from crossearth.inference import predict_scene, summarise_map
+    from crossearth.models import read_model_info
 
     made = predict_scene(
         model, arguments.scene, arguments.map, **values, progress=not arguments.quiet
@@ -210,6 +227,12 @@ def _map_one(model: 'nn.Module', arguments: argparse.Namespace, values: dict[str
         f'columns {window.col} to {window.stop[1] - 1}'
         for window in made.lost
     ]
+    if made.complete:
+        lines.append(str(summarise_map(made.path, confidence=values['outputs'].confidence)))
+    if made.accuracy is not None:
+        labels = values['labels'] or imagery_of(model).labels
+        adapted = read_model_info(arguments.weights).adaptation is not None
+        lines.append(describe_accuracy(made.accuracy, labels, adapted=adapted))
     return '\n'.join(lines)
 
 
@@ -284,51 +307,6 @@ def _shard(text: str) -> tuple[int, int]:
     if not 1 <= int(index) <= int(count):
         raise argparse.ArgumentTypeError(f'{text!r}: the share must be from 1 to {count}')
     return int(index), int(count)
-
-
-def _load(weights: str, device: str, builders: Sequence[str], folder: str) -> 'nn.Module':
-    """The model, in this process or in a worker; only names are sent there."""
-    from crossearth.models import load_model
-
-    trusted = [_builder(name, folder) for name in builders]
-    model = load_model(weights, builders=trusted)
-    try:
-        return model.to(device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f'device {device!r} cannot be used ({reason}): try cpu') from error
-
-
-def _builder(name: str, folder: str) -> Callable[..., 'nn.Module']:
-    """A function that the user named on the command line, in `folder` or installed."""
-    module_name, _, function_name = name.partition(':')
-    is_name = all(part.isidentifier() for part in module_name.split('.'))
-    if not (is_name and function_name.isidentifier()):
-        raise ConfigError(
-            f'--builder {name}: expected MODULE:FUNCTION, such as mine:build for the function '
-            'build in mine.py'
-        )
-    if folder not in sys.path:
-        sys.path.insert(0, folder)  # as `python -m` does; for what the module imports later, too
-    try:
-        module = import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is not None and f'{module_name}.'.startswith(f'{error.name}.'):
-            raise ConfigError(
-                f'--builder {name}: there is no module {error.name} in {folder}, nor installed: '
-                'check its name, or change to its folder'
-            ) from error
-        raise ConfigError(f'--builder {name}: {module_name} needs {error.name}') from error
-    except (ImportError, SyntaxError) as error:
-        raise ConfigError(f'--builder {name}: cannot be imported ({error})') from error
-    function = getattr(module, function_name, None)
-    if not callable(function):
-        raise ConfigError(
-            f'--builder {name}: {function_name} is not a function of {module.__file__}: expected '
-            'one that returns the model'
-        )
-    built: Callable[..., nn.Module] = function
-    return built
 
 
 def _model_id(weights: str, builders: Sequence[str]) -> str:

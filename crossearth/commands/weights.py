@@ -89,7 +89,29 @@ def _describe_model(info: 'ModelInfo') -> list[str]:
     return [
         f'model    {info.blueprint.builder}({arguments})',
         f'classes  {", ".join(info.labels.classes) if info.labels else "not given"}',
-        f'bands    {", ".join(info.bands or ()) or "not given"}',
+        f'bands    {", ".join(map(str, info.bands or ())) or "not given"}',
         f'gsd      {gsd or "not given"}',
         f'complete {"yes" if info.complete else "no: frozen weights are not in it"}',
+        f'source   {_describe_source(info)}',
+        *_describe_adaptation(info),
+    ]
+
+
+def _describe_source(info: 'ModelInfo') -> str:
+    if info.source is None:
+        return 'not recorded'
+    known = info.source.calibration
+    looks = f'{info.source.appearance.windows} windows'
+    return looks if known is None else f'{looks}, calibrated (temperature {known.temperature:.2f})'
+
+
+def _describe_adaptation(info: 'ModelInfo') -> list[str]:
+    record = info.adaptation
+    if record is None:
+        return []
+    options = ', '.join(f'{name} {value:g}' for name, value in record.options.items())
+    scenes = ', '.join(record.scenes[:3]) + (', …' if len(record.scenes) > 3 else '')
+    return [
+        f'adapted  by {record.method} ({options}) to {len(record.scenes)} scene(s): {scenes}',
+        f'         from the model of sha256 {record.model_sha256}',
     ]

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from crossearth.archives import Archive, Part
 from crossearth.datasets.download import fetch_all
-from crossearth.datasets.folder import walk
+from crossearth.datasets.files import natural_key, unpacking, walk
 from crossearth.datasets.scene import Scene, read_scenes
 from crossearth.datasets.scene_dataset import PixelType, SceneDataset
 from crossearth.errors import ConfigError, SceneNotFoundError
@@ -262,7 +262,7 @@ def _find(archive: Archive, root: Path, layouts: Sequence[Layout], split: str) -
     if not root.is_dir():
         raise SceneNotFoundError(
             f'{root}: no such folder; expected the archive of {archive.name}. {archive.how_to_get} '
-            f'({archive.url})'
+            f'({archive.url}){unpacking(root)}'
         )
     files = _files_below(root)
     for place, layout in enumerate(layouts):
@@ -280,7 +280,7 @@ def _find(archive: Archive, root: Path, layouts: Sequence[Layout], split: str) -
                 f'{archive.name}, {split}{named}; expected masks that match {layout.masks!r} below '
                 f'{root}'
             )
-        keys = sorted(found.images, key=_natural)
+        keys = sorted(found.images, key=lambda key: [natural_key(word) for word in key])
         unread = dict.fromkeys(
             other.name
             for other in layouts[place + 1 :]
@@ -302,7 +302,7 @@ def _find(archive: Archive, root: Path, layouts: Sequence[Layout], split: str) -
     raise SceneNotFoundError(
         f'{root}: holds no images of {archive.name}, {split}; expected files that match '
         f'{layouts[0].images!r}, or the chips of the reference release in img_dir and ann_dir. '
-        f'{archive.how_to_get} ({archive.url})'
+        f'{archive.how_to_get} ({archive.url}){unpacking(root)}'
     )
 
 
@@ -311,7 +311,6 @@ def _files_below(root: Path) -> list[str]:
         f'{"/".join(below)}/{name}' if below else name
         for below, names in walk(root)
         for name in names
-        if '__MACOSX' not in below
     ]
 
 
@@ -322,7 +321,7 @@ def _match(layout: Layout, files: Sequence[str]) -> _Found:
     for pattern, into in ((layout.images, found.images), (layout.masks, found.masks)):
         if pattern is None:
             continue
-        fits = re.compile(pattern).fullmatch
+        fits = re.compile(pattern, re.IGNORECASE).fullmatch  # copies name TIF, Train, PNG
         for path in files:
             match = fits(path)
             if match is None:
@@ -336,15 +335,6 @@ def _match(layout: Layout, files: Sequence[str]) -> _Found:
             if read != path:
                 found.twice.append((read, path))
     return found
-
-
-def _natural(key: tuple[str, ...]) -> list[tuple[int, str]]:
-    """Order in which `area2` comes before `area10`."""
-    return [
-        (int(part), '') if part.isdigit() else (-1, part)
-        for word in key
-        for part in re.split(r'(\d+)', word)
-    ]
 
 
 def _with_nodata(scene: Scene, nodata: float | None) -> Scene:

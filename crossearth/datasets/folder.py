@@ -1,20 +1,26 @@
 """Any folder of images, with or without a folder of masks."""
 
+import dataclasses
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal
 
-from crossearth.datasets.scene import ValueRange, read_scenes
+from crossearth.datasets.files import RasterFile, rasters_below
+from crossearth.datasets.holdout import HoldOut, Portion
+from crossearth.datasets.pairing import guess_patterns, pair_files
+from crossearth.datasets.scene import Scene, ValueRange, read_scenes
 from crossearth.datasets.scene_dataset import PixelType, SceneDataset
+from crossearth.datasets.scene_index import SceneIndex
 from crossearth.datasets.timespan import Times
-from crossearth.errors import LabelError, SceneNotFoundError
+from crossearth.errors import ConfigError, SceneNotFoundError
 from crossearth.labels import LabelCodec, LabelSpace
 from crossearth.rasters import Alpha, VectorLabels
 
-__all__ = ['FolderDataset', 'list_rasters', 'walk']
+__all__ = ['FolderDataset']
 
-_SUFFIXES = frozenset({'.tif', '.tiff', '.png', '.jpg', '.jpeg', '.webp', '.jp2', '.vrt'})
+_NAMED = 5  # in one message
 
 
 class FolderDataset(SceneDataset):
@@ -22,7 +28,8 @@ class FolderDataset(SceneDataset):
 
     GeoTIFF, PNG, JPEG and WebP can be mixed, georeferenced or not, in any CRSs, pixel types and
     band orders; subfolders are searched, and a mask lies in the same subfolder as its image. The
-    file types of image and mask may differ.
+    file types of image and mask may differ. Where names differ, patterns say how they belong
+    together: `image_names='IMG_*', mask_names='MSK_*'`, or `'*_sat'` and `'*_mask'` in one folder.
 
     Args:
         images: Folder of the images.
@@ -36,9 +43,18 @@ class FolderDataset(SceneDataset):
         alpha: What a band that a file calls alpha is, as GDAL calls the fourth band of any plain
             8-bit file: `'mask'` says where there are data, `'image'` is a band like others, such
             as near infrared; `'auto'` tells by its values.
-        image_suffix: Ending of image names, before the dot, that masks do not have (`'_sat'`).
-        mask_suffix: Ending of mask names that images do not have (`'_mask'`).
+        image_names: What the names of images look like, without their endings; `*` is what an
+            image and its mask share. See `pair_files`.
+        mask_names: The same of masks.
+        unpaired: What to do with images that have no mask: `'error'`, or `'skip'` to leave them
+            out. They are listed in the attribute `unpaired`.
+        leave_out: Images that are not read: paths below the folder, or patterns of them.
         domain: Name of the domain.
+        domains_from_folders: Whether the first folder below `images` names the domain of an image;
+            those that lie in none are of `domain`.
+        hold_out: What is held out of training, to validate on.
+        portion: The scenes that this dataset has: `'all'`, the `'rest'` to train on, or the
+            `'held_out'` ones.
         split: Name of the split.
         crs: CRS of images that have a transform, in the file or in a world file, or
             ground control points, and name none.
@@ -53,26 +69,33 @@ class FolderDataset(SceneDataset):
             nobody has dated count as taken at any time.
 
     Raises:
-        SceneNotFoundError: If a folder is missing or empty, or an image has no mask.
+        SceneNotFoundError: If a folder is missing or empty, or an image has no mask, or nothing is
+            left in `portion`.
         SceneError: If a file is not a raster.
         LabelError: If a mask lies elsewhere than its image, or has another size and no place.
         BandError: If images lack a band, or differ in their number.
-        ConfigError: If an image cannot be resampled or dated, or `crs` is not a CRS.
+        ConfigError: If an image cannot be resampled or dated, `crs` is not a CRS, or a portion is
+            asked for without `hold_out`.
     """
 
     # many arguments: one for each thing that files may leave unsaid; recipes name them one by one
     def __init__(
         self,
         images: str | os.PathLike[str],
-        masks: str | os.PathLike[str] | VectorLabels | None = None,
+        masks: VectorLabels | str | os.PathLike[str] | None = None,  # in this order for recipes
         *,
         labels: LabelSpace,
         codec: LabelCodec | None = None,
         bands: Sequence[int] | Mapping[str, Sequence[int]] | None = None,
         alpha: Alpha = 'auto',
-        image_suffix: str = '',
-        mask_suffix: str = '',
+        image_names: str = '*',
+        mask_names: str = '*',
+        unpaired: Literal['error', 'skip'] = 'error',
+        leave_out: Sequence[str] = (),
         domain: str = '',
+        domains_from_folders: bool = False,
+        hold_out: HoldOut | None = None,
+        portion: Portion = 'all',
         split: str = '',
         crs: str | None = None,
         ignore_nodata: bool = True,
@@ -82,16 +105,31 @@ class FolderDataset(SceneDataset):
         time: Times | None = None,
     ) -> None:
         folder = Path(images)
-        files = [file for file in _rasters_below(folder) if file.stem.endswith(image_suffix)]
-        if not files:
+        if portion != 'all' and hold_out is None:
+            raise ConfigError(f'portion={portion!r}: give hold_out, which says what is held out')
+        files = [
+            file
+            for file in rasters_below(folder)
+            if not any(fnmatch(file.name, pattern) for pattern in leave_out)
+        ]
+        if masks is None or isinstance(masks, VectorLabels):
+            found = pair_files(files, [], image_names=image_names)
+        else:
+            labelled = rasters_below(masks)
+            found = pair_files(files, labelled, image_names=image_names, mask_names=mask_names)
+        if not found:
             raise SceneNotFoundError(
-                f'{folder}: no image ends in {image_suffix!r}; check image_suffix'
+                f'{folder}: none of {len(files)} images fits {image_names!r}; check image_names'
             )
+        self.unpaired: tuple[str, ...] = ()
         pairs: list[tuple[str, str | VectorLabels | None]]
         if masks is None or isinstance(masks, VectorLabels):
-            pairs = [(file.path, masks) for file in files]
+            pairs = [(file.path, masks) for file, _ in found]
         else:
-            pairs = _pair(files, Path(masks), image_suffix, mask_suffix)
+            self.unpaired = tuple(file.path for file, mask in found if mask is None)
+            if self.unpaired and (unpaired == 'error' or len(self.unpaired) == len(found)):
+                raise _without_mask(self.unpaired, len(found), masks, files, labelled, mask_names)
+            pairs = [(file.path, mask.path) for file, mask in found if mask is not None]
         scenes = read_scenes(
             pairs,
             folder=folder,
@@ -102,6 +140,10 @@ class FolderDataset(SceneDataset):
             split=split,
             crs=crs,
         )
+        if domains_from_folders:
+            scenes = [
+                dataclasses.replace(scene, domain=_domain_of(scene, folder)) for scene in scenes
+            ]
         super().__init__(
             scenes,
             labels,
@@ -111,78 +153,35 @@ class FolderDataset(SceneDataset):
             gsd_m=gsd_m,
             time=time,
         )
+        if hold_out is not None:
+            self._index = SceneIndex(hold_out.portion(self.scenes, portion, folder=folder))
 
 
-def list_rasters(folder: str | os.PathLike[str]) -> list[Path]:
-    """Images below a folder, by their endings, in the order of their names.
-
-    Raises:
-        SceneNotFoundError: If the folder is missing or holds no image.
-    """
-    return [Path(file.path) for file in _rasters_below(Path(folder))]
+def _domain_of(scene: Scene, folder: Path) -> str:
+    """The first folder on the way from a folder to an image; the scene's own domain without."""
+    parts = Path(os.path.relpath(scene.image, folder)).parts
+    return parts[0] if len(parts) > 1 else scene.domain
 
 
-def walk(root: Path) -> Iterator[tuple[tuple[str, ...], list[str]]]:
-    """Folders below a root and the names of their files, both sorted, hidden ones left out.
-
-    Links to folders are followed, except those that lead back to a folder above.
-    """
-    above: dict[str, frozenset[tuple[int, int]]] = {}
-    for folder, folders, names in os.walk(root, followlinks=True):
-        about = os.stat(folder)  # noqa: PTH116  # os.walk speaks strings
-        own = (about.st_dev, about.st_ino)
-        before = above.get(os.path.dirname(folder), frozenset())  # noqa: PTH120  # same
-        if own in before:
-            folders.clear()
-            continue
-        above[folder] = before | {own}
-        folders[:] = sorted(name for name in folders if not name.startswith('.'))
-        below = Path(os.path.relpath(folder, root)).parts  # none for the root itself
-        yield below, sorted(name for name in names if not name.startswith('.'))
-
-
-class _File(NamedTuple):
-    """A file below a folder; plain strings, for a folder may hold a hundred thousand."""
-
-    below: tuple[str, ...]
-    stem: str
-    path: str
-
-
-def _rasters_below(root: Path) -> list[_File]:
-    if not root.is_dir():
-        raise SceneNotFoundError(f'{root}: no such folder; check the path')
-    files = []
-    for below, names in walk(root):
-        folder = root.joinpath(*below)
-        for name in names:
-            stem, suffix = os.path.splitext(name)  # noqa: PTH122  # called once a file
-            if suffix.lower() in _SUFFIXES:
-                files.append(((*below, name), _File(below, stem, f'{folder}{os.sep}{name}')))
-    if not files:
-        raise SceneNotFoundError(
-            f'{root}: holds no images; expected files ending in {", ".join(sorted(_SUFFIXES))}'
-        )
-    return [file for _, file in sorted(files)]
-
-
-def _pair(
-    images: list[_File], mask_folder: Path, image_suffix: str, mask_suffix: str
-) -> list[tuple[str, str | VectorLabels | None]]:
-    found: dict[tuple[tuple[str, ...], str], str] = {}
-    for file in _rasters_below(mask_folder):
-        twin = found.setdefault((file.below, file.stem), file.path)
-        if twin != file.path:
-            raise LabelError(f'{file.path}: {twin} is a mask of the same name: keep one of the two')
-    pairs: list[tuple[str, str | VectorLabels | None]] = []
-    for image in images:
-        wanted = image.stem.removesuffix(image_suffix) + mask_suffix
-        mask = found.get((image.below, wanted))
-        if mask is None:
-            raise SceneNotFoundError(
-                f'{image.path}: has no mask; expected {mask_folder.joinpath(*image.below, wanted)}'
-                '.* - set image_suffix and mask_suffix if the names differ, or masks=None for '
-                'images without labels'
-            )
-        pairs.append((image.path, mask))
-    return pairs
+def _without_mask(
+    bare: Sequence[str],
+    total: int,
+    masks: str | os.PathLike[str],
+    images: Sequence[RasterFile],
+    labelled: Sequence[RasterFile],
+    mask_names: str,
+) -> SceneNotFoundError:
+    """The error for images without masks, with the patterns that would pair them, if some would."""
+    others = [Path(path).name for path in bare[1 : 1 + _NAMED]]
+    also = f', nor have {len(bare) - 1} others of {total} ({", ".join(others)}' if others else ''
+    also += f'{", …" * (len(bare) - 1 > _NAMED)})' if others else ''
+    better = guess_patterns(images, labelled)
+    paired = pair_files(images, labelled, image_names=better[0], mask_names=better[1])
+    hint = 'set image_names and mask_names if the names differ'
+    if sum(mask is not None for _, mask in paired) > total - len(bare):
+        hint = f'these names pair by image_names={better[0]!r}, mask_names={better[1]!r}'
+    return SceneNotFoundError(
+        f'{bare[0]}: has no mask{also}; expected one below {os.fspath(masks)} whose name fits '
+        f"{mask_names!r} with the same *: {hint}; unpaired='skip' leaves them out, masks=None is "
+        'for images without labels'
+    )

@@ -336,14 +336,15 @@ class SceneDataset(Combinable):
             ConfigError: If the image has two bands.
             ShapeError: If a map is of another size than the image.
         """
-        from crossearth.panels import draw_panels  # matplotlib takes a second to import
+        from crossearth.panels import displayed, draw_panels  # matplotlib takes a second to import
 
         maps = {
             name: sample[key].numpy().astype(np.uint8)
             for key, name in (('mask', 'truth'), ('prediction', 'prediction'))
             if key in sample
         }
-        figure = draw_panels(_shown(sample['image']), maps, self.labels, title=suptitle or '')
+        image = displayed(sample['image'].numpy())
+        figure = draw_panels(image, maps, self.labels, title=suptitle or '')
         if not show_titles:
             for axes in figure.axes:
                 axes.set_title('')
@@ -549,17 +550,6 @@ def _bounds(scene: Scene, transform: Affine, window: Window) -> Float64[Tensor, 
             x = min(left, left + right), max(left, left + right), abs(a)
             y = min(top, top + down), max(top, top + down), abs(e)
     return torch.from_numpy(np.array((*x, *y, *ends, 1.0)))  # torch.tensor takes 7 µs, this 1
-
-
-def _shown(image: Shaped[Tensor, 'c h w']) -> UInt8[np.ndarray, 'c h w']:
-    pixels = image.numpy()
-    if pixels.dtype == np.uint8:
-        return pixels
-    known = np.isfinite(pixels)
-    low, high = np.percentile(pixels[known], (2, 98)) if known.any() else (0.0, 1.0)
-    scaled = (np.where(known, pixels, low) - low) / max(float(high - low), 1e-12)
-    stretched: UInt8[np.ndarray, 'c h w'] = (scaled.clip(0, 1) * 255).astype(np.uint8)
-    return stretched
 
 
 def _pixel_size(transform: Affine) -> tuple[float, float]:

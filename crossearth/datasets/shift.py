@@ -186,6 +186,12 @@ class ShiftDataModule(pl.LightningDataModule):
         return ranges.pop() if len(ranges) == 1 else None  # several types, each by its own
 
     @property
+    def bands(self) -> tuple[int, ...] | None:
+        """1-based bands of the source's files in the order of its images; None if they differ."""
+        bands = {scene.raster.bands for scene in self.train.scenes}
+        return bands.pop() if len(bands) == 1 else None
+
+    @property
     def gsd_m(self) -> float | None:
         """Ground sampling distance that the source is seen at, in metres; None if not known."""
         if self.train.gsd_m is not None:

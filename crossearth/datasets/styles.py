@@ -4,16 +4,22 @@ import os
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float32, UInt8
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
 
-from crossearth.datasets.folder import list_rasters
+from crossearth.datasets.files import list_rasters
+from crossearth.datasets.scene_dataset import SceneDataset
 from crossearth.errors import BandError, SceneError
+from crossearth.geometry import Window
+from crossearth.radiometry import to_unit
 from crossearth.rasters import open_raster
 
-__all__ = ['read_style_images']
+__all__ = ['read_scene_styles', 'read_style_images']
+
+_WINDOW_PX = 512
 
 
 def read_style_images(
@@ -51,4 +57,35 @@ def read_style_images(
                     f'{path}: cannot be read ({error}); the file is damaged: fetch it again'
                 ) from error
         squares.append(torch.from_numpy(pixels))
+    return torch.stack(squares)
+
+
+def read_scene_styles(
+    scenes: SceneDataset, *, size_px: int = 128, limit: int = 256
+) -> Float32[Tensor, 'n c s s']:
+    """The middle of each scene, up to 512 px a side, averaged to one square; values in [0, 1].
+
+    Scenes that hold no data there are left out.
+
+    Args:
+        scenes: The scenes, all bands of which are read.
+        size_px: Side of the squares.
+        limit: Most scenes that are read, spread evenly over the dataset.
+
+    Raises:
+        SceneError: If no scene holds data, or one cannot be read.
+    """
+    count = min(limit, len(scenes))
+    squares = []
+    for i in np.linspace(0, len(scenes) - 1, count).round().astype(int).tolist():
+        scene = scenes.scenes[i]
+        height, width = min(scene.height, _WINDOW_PX), min(scene.width, _WINDOW_PX)
+        row, col = (scene.height - height) // 2, (scene.width - width) // 2
+        pixels = scenes[Window(i, row, col, height, width)]['image']
+        known = scene.raster.value_range if scenes.dtype != 'unit' else None
+        image = to_unit(pixels, value_range=known)
+        if image.any():
+            squares.append(adaptive_avg_pool2d(image, size_px))
+    if not squares:
+        raise SceneError(f'{count} scenes hold nothing but black in their middle: no style to read')
     return torch.stack(squares)

@@ -52,8 +52,8 @@ class WHUBuildingAerial(ArchiveDataset):
         layouts = [
             Layout(
                 name='original',
-                images=rf'(?:.*/)?{split}/image/(?P<name>[^/]+)\.tif',
-                masks=rf'(?:.*/)?{split}/label/(?P<name>[^/]+)\.tif',
+                images=rf'(?:.*/)?{split}/image/(?P<name>[^/]+)\.(?:tiff?|png)',
+                masks=rf'(?:.*/)?{split}/label/(?P<name>[^/]+)\.(?:tiff?|png)',
                 codec=EITHER_BINARY,
                 choose=_aerial_files,
             ),
@@ -110,8 +110,8 @@ class WHUBuildingSatellite(ArchiveDataset):
         layouts = [
             Layout(
                 name='original',
-                images=rf'(?:.*/)?(?P<part>{split}(?:_no)?)/image/(?P<name>[^/]+)\.tif',
-                masks=rf'(?:.*/)?(?P<part>{split}(?:_no)?)/label/(?P<name>[^/]+)\.tif',
+                images=rf'(?:.*/)?(?P<part>{split}(?:_no)?)/image/(?P<name>[^/]+)\.(?:tiff?|png)',
+                masks=rf'(?:.*/)?(?P<part>{split}(?:_no)?)/label/(?P<name>[^/]+)\.(?:tiff?|png)',
                 codec=EITHER_BINARY,
                 choose=_satellite_files,
             ),

@@ -2,6 +2,7 @@
 
 from crossearth.inference.estimate import SceneEstimate, estimate_scene
 from crossearth.inference.many_scenes import predict_scenes
+from crossearth.inference.map_summary import ClassSummary, MapSummary, summarise_map
 from crossearth.inference.outcomes import Outcome, Summary
 from crossearth.inference.predict import SceneMap, predict_scene
 from crossearth.inference.request import Outputs, Running, View, Windows
@@ -10,6 +11,8 @@ from crossearth.inference.vectors import VectorMap, vectorize
 from crossearth.inference.workers import Workers
 
 __all__ = [
+    'ClassSummary',
+    'MapSummary',
     'Outcome',
     'Outputs',
     'Running',
@@ -25,6 +28,7 @@ __all__ = [
     'find_scenes',
     'predict_scene',
     'predict_scenes',
+    'summarise_map',
     'tasks_of',
     'vectorize',
 ]

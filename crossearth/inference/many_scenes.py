@@ -66,6 +66,8 @@ def predict_scenes(
         raise ConfigError(
             f'{", ".join(outputs.further)}: further rasters are written for one scene at a time'
         )
+    if outputs.estimate_accuracy:
+        raise ConfigError('estimate_accuracy: accuracy is estimated for one scene at a time')
     tasks = running.share_of(tasks)
     request = MapRequest(labels, windows, view, outputs, replace(running, shard=None))
     for folder in {task.destination.parent for task in tasks}:

@@ -1,7 +1,7 @@
 """Any model that gives logits, run in eval mode and put back as it was."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Literal
 
 import torch
@@ -10,36 +10,12 @@ from torch import Tensor, nn
 
 from crossearth.errors import BandError, ConfigError, CrossEarthError, ShapeError
 from crossearth.labels import LabelSpace
+from crossearth.modes import evaluating
 
 __all__ = ['Augment', 'Combine', 'Network', 'evaluating', 'model_device']
 
 type Combine = Literal['softmax', 'logits']
 type Augment = Literal['none', 'd4']
-
-
-@contextmanager
-def evaluating(model: nn.Module | Callable[[Tensor], Tensor]) -> Iterator[None]:
-    """Eval mode inside, the mode that each submodule had before outside.
-
-    Example:
-        >>> model = nn.Sequential(nn.Dropout(0.5), nn.Identity()).train()
-        >>> _ = model[1].eval()
-        >>> with evaluating(model):
-        ...     model[0].training
-        False
-        >>> model.training, model[0].training, model[1].training
-        (True, True, False)
-    """
-    if not isinstance(model, nn.Module):
-        yield
-        return
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def model_device(

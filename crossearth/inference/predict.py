@@ -9,12 +9,13 @@ from tempfile import TemporaryDirectory
 
 from torch import Tensor, nn
 
+from crossearth.accuracy import AccuracyEstimate
 from crossearth.geometry import Window
 from crossearth.inference.grid import Unit, by_rows
 from crossearth.inference.map_parts import MapParts, parts_folder
 from crossearth.inference.prepared_map import PreparedMap, output_paths, prepare_map
 from crossearth.inference.progress import counting
-from crossearth.inference.qgis import write_qgis_style
+from crossearth.inference.qgis import write_attribute_table, write_qgis_style
 from crossearth.inference.regridding import regrid_to_scene
 from crossearth.inference.rendering import Product
 from crossearth.inference.request import MapRequest, Outputs, Running, View, Windows
@@ -47,6 +48,8 @@ class SceneMap:
         lost: Blocks of the scene that could not be read; the map has nodata there, and with
             `gsd_m` also in what was resampled together with them.
         seconds: Wall-clock time.
+        accuracy: How accurate the map is, if `Outputs(estimate_accuracy=True)` asked for it and the
+            scene has data.
     """
 
     path: Path
@@ -59,6 +62,7 @@ class SceneMap:
     complete: bool
     lost: tuple[Window, ...]
     seconds: float
+    accuracy: AccuracyEstimate | None = None
 
 
 def predict_scene(
@@ -88,7 +92,8 @@ def predict_scene(
         labels: Class names and colours; None for those of the model's file, if it has any.
         windows: Size, overlap and blending of windows.
         view: Bands, values and ground sampling distance that the model sees.
-        outputs: Nodata, rasters of probabilities, cloud optimisation and styles.
+        outputs: Nodata, rasters of probabilities, cloud optimisation, styles, and whether the
+            accuracy is estimated.
         running: Batches, device, memory, resuming and shards.
         progress: True shows a bar; a function is called with windows done and in all.
 
@@ -172,6 +177,7 @@ def map_scene(
         complete=running.shard is None,
         lost=tuple(sorted(lost)),
         seconds=time.perf_counter() - start,
+        accuracy=None if mapper.accuracy is None else mapper.accuracy.estimate(),
     )
 
 
@@ -225,6 +231,7 @@ def _finished_files(
             for product, path in files.items():
                 optimise_for_cloud(path, overviews='mode' if product == 'labels' else 'average')
         if request.outputs.qgis_style and request.labels is not None:
+            write_attribute_table(files['labels'], request.labels)
             write_qgis_style(paths['labels'], request.labels)
 
 

@@ -8,19 +8,20 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from crossearth.accuracy import AccuracyMeter
 from crossearth.errors import ConfigError
 from crossearth.imagery import Imagery, imagery_of
 from crossearth.inference.grid import Grid
 from crossearth.inference.network import Network, evaluating, model_device
 from crossearth.inference.rendering import Product, probability_layer, score_layer
-from crossearth.inference.request import GsdChoice, MapRequest, Outputs, View
+from crossearth.inference.request import GsdChoice, MapRequest, Outputs, Running, View
 from crossearth.inference.scene import OpenScene, describe_scene
 from crossearth.inference.scene_mapper import SceneMapper
 from crossearth.inference.writer import Layer, check_destination, label_layer
 from crossearth.labels import LabelSpace
 from crossearth.rasters import Raster, gdal_environment, resampled
 
-__all__ = ['PreparedMap', 'output_paths', 'prepare_map']
+__all__ = ['PreparedMap', 'output_paths', 'prepare_map', 'rasters_of']
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,24 +73,19 @@ def prepare_map(
     windows, view, running = request.windows, request.view, request.running
     known = imagery_of(model)
     labels = known.labels if request.labels is None else request.labels
-    if request.outputs.qgis_style and labels is None:
-        raise ConfigError('qgis_style draws the classes of a label space: pass labels')
     stack.enter_context(torch.inference_mode())
     stack.enter_context(evaluating(model))
     stack.enter_context(gdal_environment())
 
-    raster = describe_scene(
-        source,
-        bands=known.bands if view.bands is None else view.bands,
-        alpha=view.alpha,
-        value_range=known.value_range if view.value_range is None else view.value_range,
-    )
-    seen = _seen(raster, known, view.gsd_m)
+    raster, seen = rasters_of(source, known, view)
     native = stack.enter_context(OpenScene(raster, on_read_error=running.on_read_error))
     scene = native
     if seen is not raster:
         scene = stack.enter_context(OpenScene(seen, on_read_error=running.on_read_error))
     stack.enter_context(gdal_environment(max(native.cache_bytes, scene.cache_bytes)))
+    accuracy = None
+    if request.outputs.estimate_accuracy:
+        accuracy = _accuracy_meter(known, scene, running)
     network = Network(
         model,
         name=scene.name,
@@ -113,7 +109,7 @@ def prepare_map(
     made = layers
     if scene is not native and view.return_by == 'bilinear':
         made = {'scores': score_layer(num_classes)}
-    mapper = SceneMapper(scene, grid, network, min(batch_size, len(grid)), made)
+    mapper = SceneMapper(scene, grid, network, min(batch_size, len(grid)), made, accuracy)
     settled = MapRequest(
         labels,
         windows,
@@ -122,6 +118,29 @@ def prepare_map(
         replace(running, batch_size=mapper.batch_size, device=network.device),
     )
     return PreparedMap(mapper, native, layers, settled)
+
+
+def rasters_of(source: str | Path, known: Imagery, view: View) -> tuple[Raster, Raster]:
+    """The scene on its own grid, and on the grid that the model is to see it on.
+
+    Args:
+        source: The scene.
+        known: What the model was trained on.
+        view: How it is to see the scene; what is left open follows from `known`.
+
+    Returns:
+        Twice the same where the model sees the scene's own pixels.
+
+    Raises:
+        CrossEarthError: As `predict_scene`.
+    """
+    raster = describe_scene(
+        source,
+        bands=known.bands if view.bands is None else view.bands,
+        alpha=view.alpha,
+        value_range=known.value_range if view.value_range is None else view.value_range,
+    )
+    return raster, _seen(raster, known, view.gsd_m)
 
 
 def _seen(raster: Raster, known: Imagery, gsd_m: GsdChoice | None) -> Raster:
@@ -134,6 +153,22 @@ def _seen(raster: Raster, known: Imagery, gsd_m: GsdChoice | None) -> Raster:
         except ConfigError as error:
             raise ConfigError(f'{raster.path}: {error}') from error
     return raster if gsd_m is None else resampled(raster, gsd_m)
+
+
+def _accuracy_meter(known: Imagery, scene: OpenScene, running: Running) -> AccuracyMeter:
+    """What estimates the accuracy of the map on the grid that the model sees."""
+    calibration = None if known.source is None else known.source.calibration
+    if calibration is None:
+        raise ConfigError(
+            'the model has no calibration, so its confidence says nothing of accuracy: add one '
+            'from labelled scenes of its source with crossearth calibrate'
+        )
+    if running.keeps_parts:
+        raise ConfigError(
+            'accuracy is estimated while a map is made in one go: leave out resume and shard, or '
+            'estimate_accuracy'
+        )
+    return AccuracyMeter(calibration, height=scene.height, width=scene.width)
 
 
 def _settled_view(view: View, raster: Raster, seen: Raster) -> View:

@@ -1,4 +1,4 @@
-"""Styles that QGIS applies when it opens a map."""
+"""What QGIS takes names and colours from when it opens a map."""
 
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -6,11 +6,23 @@ from xml.etree import ElementTree as ET
 from crossearth.inference.writer import whole_file
 from crossearth.labels import LabelSpace
 
-__all__ = ['qgis_style', 'write_qgis_style']
+__all__ = ['attribute_table', 'qgis_style', 'write_attribute_table', 'write_qgis_style']
+
+# columns of an attribute table: name, type (0 integer, 2 text) and usage, by GDAL's numbers
+_COLUMNS = (
+    ('Value', 0, 5),
+    ('Class', 2, 2),
+    ('Red', 0, 6),
+    ('Green', 0, 7),
+    ('Blue', 0, 8),
+    ('Alpha', 0, 9),
+)
 
 
 def qgis_style(labels: LabelSpace) -> str:
     """A QGIS layer style (`.qml`) that draws class ids in their colours, with their names.
+
+    A class named background is transparent.
 
     Args:
         labels: Names and colours.
@@ -38,7 +50,7 @@ def qgis_style(labels: LabelSpace) -> str:
         ET.SubElement(
             palette,
             'paletteEntry',
-            alpha='255',
+            alpha=str(_alpha(labels, index)),
             color=f'#{red:02x}{green:02x}{blue:02x}',
             label=name,
             value=str(index),
@@ -49,6 +61,48 @@ def qgis_style(labels: LabelSpace) -> str:
         + ET.tostring(root, encoding='unicode')
         + '\n'
     )
+
+
+def attribute_table(labels: LabelSpace) -> str:
+    """A raster attribute table of class ids, as GDAL keeps it next to a file (`.aux.xml`).
+
+    GIS programs show its names and colours. A class named background is transparent.
+
+    Args:
+        labels: Names and colours.
+
+    Returns:
+        XML.
+    """
+    root = ET.Element('PAMDataset')
+    band = ET.SubElement(root, 'PAMRasterBand', band='1')
+    table = ET.SubElement(band, 'GDALRasterAttributeTable', tableType='thematic')
+    for index, (title, kind, usage) in enumerate(_COLUMNS):
+        column = ET.SubElement(table, 'FieldDefn', index=str(index))
+        ET.SubElement(column, 'Name').text = title
+        ET.SubElement(column, 'Type').text = str(kind)
+        ET.SubElement(column, 'Usage').text = str(usage)
+    for index, (name, colour) in enumerate(zip(labels.classes, labels.palette, strict=True)):
+        row = ET.SubElement(table, 'Row', index=str(index))
+        for value in (index, name, *colour, _alpha(labels, index)):
+            ET.SubElement(row, 'F').text = str(value)
+    ET.indent(root)
+    return ET.tostring(root, encoding='unicode') + '\n'
+
+
+def write_attribute_table(map_path: Path, labels: LabelSpace) -> None:
+    """Write the attribute table where GDAL looks for it.
+
+    Args:
+        map_path: The map, in the folder of `whole_file`, which takes the table along.
+        labels: Names and colours.
+    """
+    path = map_path.with_name(f'{map_path.name}.aux.xml')
+    path.write_text(attribute_table(labels), encoding='utf-8')
+
+
+def _alpha(labels: LabelSpace, index: int) -> int:
+    return 0 if index == labels.background else 255
 
 
 def write_qgis_style(map_path: Path, labels: LabelSpace) -> Path:

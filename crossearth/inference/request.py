@@ -180,8 +180,11 @@ class Outputs:
         entropy: GeoTIFF to write with the entropy, from 0 where the model is sure of one class to
             254 where all classes are equally likely.
         cog: Whether the files are made cloud-optimised, with overviews.
-        qgis_style: Whether a `.qml` is written next to the map, from which QGIS takes names and
-            colours. Needs a label space.
+        qgis_style: Whether a map whose classes have names gets what QGIS takes names and colours
+            from: a `.qml`, and a raster attribute table in `….aux.xml`. A class named background
+            is transparent there.
+        estimate_accuracy: Whether the accuracy of the map is estimated from the model's confidence,
+            while it is made. Needs a model file with a calibration.
 
     Raises:
         ConfigError: If nodata does not fit 16 bits.
@@ -192,7 +195,8 @@ class Outputs:
     confidence: str | Path | None = None
     entropy: str | Path | None = None
     cog: bool = False
-    qgis_style: bool = False
+    qgis_style: bool = True
+    estimate_accuracy: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.nodata <= 65535:

@@ -6,6 +6,11 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from jaxtyping import Bool
+from torch import Tensor
+
+from crossearth.accuracy import AccuracyMeter
 from crossearth.errors import ConfigError
 from crossearth.inference.allocator import keeping_freed_memory
 from crossearth.inference.background import Consumer
@@ -35,6 +40,7 @@ class SceneMapper:
         network: The model.
         batch_size: Windows in a batch.
         layers: Rasters that are made of its rows.
+        accuracy: Counts what the scores say of the map's accuracy; None if nobody asked.
     """
 
     scene: OpenScene
@@ -42,6 +48,7 @@ class SceneMapper:
     network: Network
     batch_size: int
     layers: dict[Product, Layer]
+    accuracy: AccuracyMeter | None = None
 
     @property
     def num_classes(self) -> int:
@@ -186,6 +193,20 @@ class SceneMapper:
                 for product, values in rows.items():
                     writers[product].write(values)
 
+            def observe(parts: list[Tensor], valid: Bool[np.ndarray, 'h w'], row: int) -> None:
+                assert self.accuracy is not None
+                first = 0
+                for scores in parts:
+                    here = slice(first, first + scores.shape[1])
+                    self.accuracy.add(
+                        scores,
+                        valid[here],
+                        row0=row + first,
+                        col0=unit.col0,
+                        are_logits=self.network.gives_logits,
+                    )
+                    first = here.stop
+
             consumer = stack.enter_context(Consumer(write, waiting=2))
             return stream_unit(
                 self.scene,
@@ -196,4 +217,5 @@ class SceneMapper:
                 layers=self.layers,
                 put=consumer.put,
                 advance=advance,
+                observe=None if self.accuracy is None else observe,
             )

@@ -21,11 +21,14 @@ from crossearth.inference.scene import OpenScene, RowBuffer
 from crossearth.inference.stitching import Stitcher
 from crossearth.inference.writer import BLOCK_PX, Layer
 
-__all__ = ['Rows', 'stream_unit', 'unit_bytes']
+__all__ = ['Observe', 'Rows', 'stream_unit', 'unit_bytes']
 
 _STAGES = 3  # one being filled, one waiting, one in the model
 
 type Rows = dict[Product, Shaped[np.ndarray, 'c h w']]
+type Observe = Callable[[list[Tensor], Bool[np.ndarray, 'h w'], int], None]
+"""Sees averaged scores (k, _, w) of finished rows, which of their pixels have data, and the first
+row; they hold until it returns."""
 
 
 @dataclass(slots=True)
@@ -115,6 +118,7 @@ def stream_unit(
     layers: dict[Product, Layer],
     put: Callable[[Rows], None],
     advance: Callable[[int], None],
+    observe: Observe | None = None,
 ) -> int:
     """Map one unit, handing on its rows from top to bottom as they are finished.
 
@@ -130,6 +134,7 @@ def stream_unit(
         layers: Rasters that are wanted.
         put: Receives the rows of each raster, (bands, rows, unit width).
         advance: Receives the number of windows done, after each batch.
+        observe: Sees the scores of finished rows; None if nobody does.
 
     Returns:
         Number of windows that the model saw; those without any data are skipped.
@@ -159,9 +164,10 @@ def stream_unit(
         first = stitcher.next_row
         if stop <= first:
             return
-        rendered = render_rows(
-            stitcher.finished(stop), valid, layers=layers, are_logits=network.gives_logits
-        )
+        parts = stitcher.finished(stop)
+        rendered = render_rows(parts, valid, layers=layers, are_logits=network.gives_logits)
+        if observe is not None:
+            observe(parts, valid, first)
         stitcher.release(stop)
         put(rendered)
 

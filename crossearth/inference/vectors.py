@@ -21,7 +21,7 @@ from rasterio.errors import RasterioIOError
 
 from crossearth.errors import ConfigError, SceneError, SceneNotFoundError, WriteError
 from crossearth.inference.regions import Region, regions
-from crossearth.inference.writer import whole_file
+from crossearth.inference.writer import class_names, whole_file
 from crossearth.labels import LabelSpace
 from crossearth.rasters import Georeference, gdal_environment
 from crossearth.rasters.globe import nearest_turn
@@ -96,7 +96,9 @@ def vectorize(
         with dataset, whole_file(path) as temporary:
             where = _check_map(dataset, source)
             project = _Projector(where, to_wgs84=driver == 'GeoJSON')
-            names = _names(dataset.tags()) if labels is None else dict(enumerate(labels.classes))
+            names = (
+                class_names(dataset.tags()) if labels is None else dict(enumerate(labels.classes))
+            )
             nodata = None if dataset.nodata is None else int(dataset.nodata)
             found = (
                 region
@@ -201,14 +203,6 @@ def _strips(dataset: rasterio.io.DatasetReader) -> Iterator[Integer[np.ndarray, 
             ) from error
         # the polygoniser knows no unsigned numbers of more than 16 bits
         yield labels if labels.dtype in (np.uint8, np.uint16, np.int16) else labels.astype(np.int32)
-
-
-def _names(tags: Mapping[str, str]) -> dict[int, str]:
-    return {
-        int(name.removeprefix('CLASS_')): value
-        for name, value in tags.items()
-        if name.startswith('CLASS_') and name.removeprefix('CLASS_').isdigit()
-    }
 
 
 class _Projector:

@@ -28,6 +28,7 @@ __all__ = [
     'Piece',
     'RasterWriter',
     'check_destination',
+    'class_names',
     'label_layer',
     'remove_leftovers',
     'stacked',
@@ -89,6 +90,20 @@ def label_layer(num_classes: int, *, nodata: int, labels: LabelSpace | None) -> 
         colours = {index: (*colour, 255) for index, colour in enumerate(labels.palette)}
         colours[nodata] = (0, 0, 0, 0)
     return Layer('uint8' if nodata <= 255 else 'uint16', 1, nodata, colours, tags, ('class',))
+
+
+def class_names(tags: Mapping[str, str]) -> dict[int, str]:
+    """The class names that `label_layer` keeps in the tags of a map, by id.
+
+    Example:
+        >>> class_names({'CLASS_1': 'road', 'AREA_OR_POINT': 'Area'})
+        {1: 'road'}
+    """
+    return {
+        int(name.removeprefix('CLASS_')): value
+        for name, value in tags.items()
+        if name.startswith('CLASS_') and name.removeprefix('CLASS_').isdigit()
+    }
 
 
 def check_destination(destination: str | Path, source: str | Path) -> Path:

@@ -7,6 +7,7 @@ one way, and the labels that lie on them.
 """
 
 from crossearth.rasters.alpha import Alpha, hides_pixels
+from crossearth.rasters.cell_areas import CellAreas
 from crossearth.rasters.georeference import (
     Georeference,
     GroundToPixels,
@@ -25,6 +26,7 @@ from crossearth.rasters.vector_labels import VectorLabels
 
 __all__ = [
     'Alpha',
+    'CellAreas',
     'Georeference',
     'GroundToPixels',
     'Header',

@@ -31,7 +31,7 @@ from crossearth.trainers.restoration import restoration_losses
 from crossearth.trainers.saving import SaveModel
 from crossearth.trainers.seeded_parts import seed_parts
 from crossearth.trainers.sharding import shard_frozen
-from crossearth.trainers.styles import fourier_style
+from crossearth.trainers.styles import fourier_style, fourier_style_of
 from crossearth.trainers.swad import SWAD
 
 __all__ = [
@@ -58,6 +58,7 @@ __all__ = [
     'check_schedule',
     'earth_style',
     'fourier_style',
+    'fourier_style_of',
     'intact_checkpoint',
     'parameter_groups',
     'patch_mask',

@@ -5,10 +5,10 @@ from typing import Literal
 
 import torch
 
-from crossearth.datasets import read_style_images
+from crossearth.datasets import SceneDataset, read_scene_styles, read_style_images
 from crossearth.transforms import FourierStyle
 
-__all__ = ['fourier_style']
+__all__ = ['fourier_style', 'fourier_style_of']
 
 
 def fourier_style(
@@ -39,6 +39,42 @@ def fourier_style(
     """
     return FourierStyle(
         read_style_images(images, limit=limit),
+        p=p,
+        beta=beta,
+        alpha_range=alpha_range,
+        generator=None if seed is None else torch.Generator().manual_seed(seed),
+        draw_per=draw_per,
+    )
+
+
+def fourier_style_of(
+    scenes: SceneDataset,
+    *,
+    p: float = 0.5,
+    beta: float = 0.01,
+    alpha_range: tuple[float, float] = (0.0, 1.0),
+    limit: int = 256,
+    seed: int | None = None,
+    draw_per: Literal['sample', 'batch'] = 'sample',
+) -> FourierStyle:
+    """`FourierStyle` with the styles of the images of a dataset, such as the source itself.
+
+    All bands are styled, of any pixel type, as training sees them.
+
+    Args:
+        scenes: Images; labels are not looked at. Those of an unseen domain make it adaptation.
+        p: As of `fourier_style`.
+        beta: As of `fourier_style`.
+        alpha_range: As of `fourier_style`.
+        limit: Most scenes that are looked at, spread evenly over the dataset.
+        seed: As of `fourier_style`.
+        draw_per: As of `fourier_style`.
+
+    Raises:
+        SceneError: If no scene holds data, or one cannot be read.
+    """
+    return FourierStyle(
+        read_scene_styles(scenes, limit=limit),
         p=p,
         beta=beta,
         alpha_range=alpha_range,

@@ -1,6 +1,24 @@
-"""Pictures of samples, maps and scores."""
+"""Pictures of samples, maps and scores, and how they look in a paper."""
 
 from crossearth.panels import draw_panels, save_figure
-from crossearth.visualization.scores import draw_grid, draw_radar
+from crossearth.visualization.confusion import draw_confusions, row_shares
+from crossearth.visualization.examples import ExampleWindow, draw_examples, error_map
+from crossearth.visualization.scores import draw_grid, draw_intervals, draw_radar
+from crossearth.visualization.style import PALETTE, on_dark, paper_style, render_figure
 
-__all__ = ['draw_grid', 'draw_panels', 'draw_radar', 'save_figure']
+__all__ = [
+    'PALETTE',
+    'ExampleWindow',
+    'draw_confusions',
+    'draw_examples',
+    'draw_grid',
+    'draw_intervals',
+    'draw_panels',
+    'draw_radar',
+    'error_map',
+    'on_dark',
+    'paper_style',
+    'render_figure',
+    'row_shares',
+    'save_figure',
+]

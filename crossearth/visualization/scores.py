@@ -1,19 +1,28 @@
-"""Pictures of scores: a radar of many settings, a chart of two arguments."""
+"""Pictures of scores: a radar of many settings, intervals, a chart of two arguments."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.projections.polar import PolarAxes
 
 from crossearth.errors import ConfigError
+from crossearth.visualization.style import (
+    COLUMN_INCHES,
+    MARKERS,
+    PAGE_INCHES,
+    new_figure,
+    paper_style,
+    series_colours,
+)
 
-__all__ = ['draw_grid', 'draw_radar']
+__all__ = ['draw_grid', 'draw_intervals', 'draw_radar']
 
-_COLOURS = ('#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9', '#000000')
+_MANY = 10  # axes, more than a radar of one column has room for
+
+type Estimate = tuple[float, float, float]
 
 
 def draw_radar(
@@ -23,7 +32,7 @@ def draw_radar(
     quoted: Mapping[str, str] = MappingProxyType({}),
     title: str = '',
 ) -> Figure:
-    """Scores of several methods on several settings, one axis a setting.
+    """Scores of several methods on several settings, one axis per setting.
 
     Three axes or more make a radar, fewer a chart of bars. A setting that a method has no score
     for interrupts its line.
@@ -36,7 +45,7 @@ def draw_radar(
         title: Line above.
 
     Returns:
-        A figure; `save_figure` writes it.
+        A figure in the style of a paper; `save_figure` or `render_figure` writes it.
 
     Raises:
         ConfigError: If there is no score to draw.
@@ -48,15 +57,18 @@ def draw_radar(
     """
     if not any(setting in scores for scores in series.values() for setting in settings):
         raise ConfigError('there is no score to draw: run a setting first')
-    figure = Figure(figsize=(8, 7), layout='constrained')
-    FigureCanvasAgg(figure)
-    if len(settings) < 3:
-        _bars(figure, settings, series, quoted)
-    else:
-        _spokes(figure, settings, series, quoted)
-    figure.legend(loc='outside lower center', ncols=min(len(series), 4), frameon=False)
-    if title:
-        figure.suptitle(title)
+    with paper_style():
+        legend_lines = -(-len(series) // 3)
+        if len(settings) < 3:
+            figure = new_figure(COLUMN_INCHES, 2.4 + 0.16 * legend_lines)
+            _bars(figure, settings, series, quoted)
+        else:
+            side = PAGE_INCHES if len(settings) > _MANY else COLUMN_INCHES
+            figure = new_figure(side, side + 0.16 * legend_lines)
+            _spokes(figure, settings, series, quoted)
+        figure.legend(loc='outside lower center', ncols=min(len(series), 3), frameon=False)
+        if title:
+            figure.suptitle(title)
     return figure
 
 
@@ -71,22 +83,23 @@ def _spokes(
     axes.set_theta_zero_location('N')
     axes.set_theta_direction(-1)
     angles = [2 * math.pi * i / len(settings) for i in range(len(settings))]
-    colours = _colours(series, quoted)
+    colours = series_colours(list(series), partners=quoted)
+    markers = iter(MARKERS * len(series))
     for name, scores in series.items():
         values = [scores.get(setting, math.nan) for setting in settings]
         axes.plot(
             [*angles, angles[0]],
             [*values, values[0]],
             '--' if name in quoted else '-',
-            marker='' if name in quoted else 'o',
+            marker='.' if name in quoted else next(markers),
             color=colours[name],
             label=name,
         )
     axes.set_xticks(angles, settings)
     known = [v for scores in series.values() for v in scores.values() if not math.isnan(v)]
-    axes.set_ylim(0, min(math.ceil(max(known) / 10) * 10 + 5, 100))
+    axes.set_ylim(0, min(math.ceil(max(known, default=100) / 10) * 10 + 5, 100))
     axes.set_rlabel_position(180 / len(settings))
-    axes.tick_params(pad=12)
+    axes.tick_params(axis='x', pad=6)
 
 
 def _bars(
@@ -97,7 +110,7 @@ def _bars(
 ) -> None:
     axes = figure.add_subplot()
     width = 0.8 / len(series)
-    colours = _colours(series, quoted)
+    colours = series_colours(list(series), partners=quoted)
     for i, (name, scores) in enumerate(series.items()):
         axes.bar(
             [place + (i - (len(series) - 1) / 2) * width for place in range(len(settings))],
@@ -108,18 +121,72 @@ def _bars(
             label=name,
         )
     axes.set_xticks(range(len(settings)), settings)
+    axes.set_xlim(-0.6, len(settings) - 0.4)
     axes.set_ylabel('score in %')
+    axes.spines[['top', 'right']].set_visible(False)
 
 
-def _colours(
-    series: Mapping[str, Mapping[str, float]], quoted: Mapping[str, str]
-) -> dict[str, str]:
-    """A colour a series, that of its partner for one that is quoted."""
-    colours: dict[str, str] = {}
-    for name in sorted(series, key=lambda name: quoted.get(name) in series):
-        free = _COLOURS[len(set(colours.values())) % len(_COLOURS)]
-        colours[name] = colours.get(quoted.get(name, ''), free)
-    return colours
+def draw_intervals(
+    settings: Sequence[str],
+    series: Mapping[str, Mapping[str, Estimate]],
+    *,
+    hollow: Collection[tuple[str, str]] = (),
+    title: str = '',
+) -> Figure:
+    """Scores as points with their intervals, one block of lines per setting.
+
+    Args:
+        settings: Names of the blocks, from top to bottom.
+        series: Name of each method → setting → score, lower and upper end, in percent. Ends that
+            are NaN draw a point alone.
+        hollow: Methods and settings whose points are hollow, such as incomplete ones.
+        title: Line above.
+
+    Returns:
+        A figure in the style of a paper, as wide as a column.
+
+    Raises:
+        ConfigError: If there is no score to draw.
+
+    Example:
+        >>> figure = draw_intervals(['a'], {'ours': {'a': (50.0, 48.0, 52.0)}})
+        >>> [round(x) for x in figure.axes[0].lines[0].get_xdata()]
+        [50]
+    """
+    if not any(setting in scores for scores in series.values() for setting in settings):
+        raise ConfigError('there is no score to draw: run a setting first')
+    colours = series_colours(list(series))
+    with paper_style():
+        height = 0.7 + 0.16 * len(settings) * (len(series) + 1) + 0.16 * -(-len(series) // 3)
+        figure = new_figure(COLUMN_INCHES, height)
+        axes = figure.add_subplot()
+        step = 0.8 / max(len(series), 1)
+        for i, (name, scores) in enumerate(series.items()):
+            shown = [(n, setting) for n, setting in enumerate(settings) if setting in scores]
+            for first, (n, setting) in enumerate(shown):
+                mean, low, high = scores[setting]
+                known = not (math.isnan(low) or math.isnan(high))
+                axes.errorbar(
+                    [mean],
+                    [n + (i - (len(series) - 1) / 2) * step],
+                    xerr=[[mean - low], [high - mean]] if known else None,
+                    fmt=MARKERS[i % len(MARKERS)],
+                    color=colours[name],
+                    markerfacecolor='none' if (name, setting) in hollow else colours[name],
+                    capsize=2,
+                    elinewidth=1,
+                    label=name if first == 0 else None,
+                )
+        axes.set_yticks(range(len(settings)), settings)
+        axes.set_ylim(len(settings) - 0.5, -0.5)
+        axes.set_xlabel('score in %')
+        axes.grid(axis='x')
+        axes.set_axisbelow(True)
+        axes.spines[['top', 'right']].set_visible(False)
+        figure.legend(loc='outside lower center', ncols=min(len(series), 3), frameon=False)
+        if title:
+            figure.suptitle(title)
+    return figure
 
 
 def draw_grid(
@@ -152,8 +219,7 @@ def draw_grid(
         raise ConfigError('there is no score to draw: run the sweep first')
     taus, sides = sorted({t for t, _ in scores}), sorted({b for _, b in scores})
     table = np.array([[scores.get((t, b), np.nan) for b in sides] for t in taus])
-    figure = Figure(figsize=(1.6 + 1.1 * len(sides), 1.8 + 0.8 * len(taus)), layout='constrained')
-    FigureCanvasAgg(figure)
+    figure = new_figure(1.6 + 1.1 * len(sides), 1.8 + 0.8 * len(taus))
     axes = figure.add_subplot()
     shown = axes.imshow(table, cmap='viridis', aspect='auto')
     middle = (np.nanmin(table) + np.nanmax(table)) / 2

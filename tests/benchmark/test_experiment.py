@@ -16,7 +16,6 @@ import yaml
 
 from crossearth.benchmark import (
     RunOptions,
-    format_markdown,
     load_results,
     read_experiment,
     run_experiment,
@@ -27,6 +26,7 @@ from crossearth.benchmark.runs import seeded
 from crossearth.cli import main
 from crossearth.datasets import merge_domains
 from crossearth.errors import ConfigError, SceneNotFoundError
+from crossearth.reports import format_scores, report_data
 from crossearth.trainers import build_training
 
 ROOT = Path(__file__).parents[2]
@@ -294,10 +294,10 @@ def test_a_method_that_trains_on_a_target_is_one_of_adaptation(file, options, tm
         assert torch.equal(one['image'], other['image'])
     results = run_experiment(file, options)
     assert {(r.method, r.adaptation) for r in results} == {('plain', False), ('adapted', True)}
-    text = format_markdown(summarise(results, baseline='plain'))
-    last, apart = text.split('## Adaptation')
-    assert '| here-to-there | adapted |' not in last
-    assert '| here-to-there | adapted |' in apart
+    text = format_scores(report_data(results, baseline='plain'))
+    last, apart = text.split('Adaptation: trained with unlabelled images')
+    assert 'here-to-there  adapted' not in last
+    assert 'here-to-there  adapted' in apart
 
 
 @pytest.mark.parametrize(
@@ -346,13 +346,14 @@ def test_the_command_line_runs_and_reports(file, home, capsys, monkeypatch):
     monkeypatch.chdir(home)
     edited(file, seeds=[0])
     assert main(['experiment', 'run', str(file), '--device', 'cpu', '--quiet']) == 0
-    assert '| here-to-there | styled |' in capsys.readouterr().out
+    assert 'here-to-there  styled' in capsys.readouterr().out
     results = sorted(Path('experiments/mine').glob('results/*/*/*.json'))
     assert len(results) == 4
     assert json.loads(results[0].read_text())['per_image'].keys() == {'a.tif', 'b.tif'}
-    assert main(['experiment', 'report', 'experiments/mine', '--format', 'csv']) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert 'minus_baseline_images_low' in lines[0]
+    assert main(['experiment', 'report', 'experiments/mine', '-o', 'page']) == 0
+    assert 'page/index.html: written' in capsys.readouterr().out
+    (table,) = Path('page/tables').glob('scores-last.csv')
+    assert 'minus_baseline_images_low' in table.read_text().splitlines()[0]
     assert main(['experiment', 'run', 'none.yaml', '--quiet']) == 2
     assert 'none.yaml: no such experiment' in capsys.readouterr().err
 

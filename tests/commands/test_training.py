@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from lightning.pytorch.trainer.states import TrainerStatus
 
 from crossearth.cli import main
 from crossearth.datasets import ShiftDataModule
+from crossearth.trainers import LogPictures
 
 RECIPE = """
 model:
@@ -188,3 +190,32 @@ def test_a_builder_that_cannot_serve_is_one_line(project, monkeypatch, capsys, n
     monkeypatch.delitem(sys.modules, 'mine', raising=False)
     assert message in capsys.readouterr().err.splitlines()[-1]
     assert sys.path == before
+
+
+@pytest.mark.filterwarnings('ignore')  # lightning's notice that arguments are not the process's
+@pytest.mark.parametrize('command', ['fit', 'validate', 'test'])
+def test_defaults_of_the_command_line_override_nothing_that_a_recipe_says(
+    write_raster, tmp_path, monkeypatch, command
+):
+    monkeypatch.chdir(tmp_path)
+    write_raster('images/a.tif', np.zeros((3, 80, 80), np.uint8))
+    write_raster('masks/a.tif', np.zeros((1, 80, 80), np.uint8))
+    said = TRAINING.replace('seed_everything: 0', 'seed_everything: 7\npictures: {samples: 3}')
+    said = said.replace('logger: false', 'logger: false, use_distributed_sampler: true')
+    (tmp_path / 'recipe.yaml').write_text(said)
+    seen = []
+
+    def run(self, *_, **__):
+        seen.append(self)
+        self.state.status = TrainerStatus.FINISHED
+
+    monkeypatch.setattr('lightning.pytorch.Trainer._run', run)
+    monkeypatch.setattr('crossearth.trainers.score_table', lambda *_: '')
+    assert main([command, '--config', 'recipe.yaml']) == 0
+    (trainer,) = seen
+    assert trainer.loggers == []
+    assert trainer._accelerator_connector.use_distributed_sampler
+    assert trainer.max_steps == 1
+    assert os.environ['PL_GLOBAL_SEED'] == '7'
+    (pictures,) = (call for call in trainer.callbacks if isinstance(call, LogPictures))
+    assert pictures.samples == 3

@@ -506,3 +506,29 @@ def test_rescuenet_may_ignore_pixels_in_both_label_spaces(tmp_path, label_space)
     ignored[:2] = 255
     trees.put(path, ignored)
     assert (RescueNet(tmp_path, label_space=label_space)[0]['mask'][:2] == 255).all()
+
+
+def test_copies_with_other_cases_and_formats_are_read(tmp_path):
+    trees.whu_aerial(tmp_path / 'tif')
+    for path in (tmp_path / 'tif').rglob('*.tif'):
+        path.rename(path.with_suffix('.TIF'))
+    assert len(WHUBuildingAerial(tmp_path / 'tif', split='train')) == 2
+    for split in ('train', 'test'):
+        for name in ('1_165', '2_68'):
+            trees.put(tmp_path / 'png' / split / 'image' / f'{name}.png', trees.picture(1))
+            trees.put(tmp_path / 'png' / split / 'label' / f'{name}.png', trees.classes(2) * 255)
+    data = WHUBuildingSatellite(tmp_path / 'png', split='train', corners_xy={1: (0, 0), 2: (9, 9)})
+    assert len(data) == 2
+    assert data.scenes[0].crs is not None
+    trees.deepglobe(tmp_path / 'deepglobe')
+    (tmp_path / 'deepglobe' / 'train').rename(tmp_path / 'deepglobe' / 'Train')
+    assert len(DeepGlobeRoads(tmp_path / 'deepglobe')) == 2
+
+
+def test_a_zip_gets_the_command_that_unpacks_it(tmp_path):
+    (tmp_path / 'deepglobe.zip').write_bytes(b'PK')
+    command = r"unzip -q '.*deepglobe\.zip' -d '.*deepglobe'"
+    with pytest.raises(SceneNotFoundError, match=command):
+        DeepGlobeRoads(tmp_path / 'deepglobe.zip')
+    with pytest.raises(SceneNotFoundError, match=command):
+        DeepGlobeRoads(tmp_path)

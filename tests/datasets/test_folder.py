@@ -1,9 +1,11 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from crossearth.datasets import FolderDataset, list_rasters
-from crossearth.errors import LabelError, SceneNotFoundError
+from crossearth.datasets import FolderDataset, HoldOut, list_rasters
+from crossearth.errors import ConfigError, LabelError, SceneNotFoundError
 from crossearth.labels import ISPRS, ROAD, ThresholdCodec
 
 rng = np.random.default_rng(0)
@@ -45,8 +47,8 @@ def test_subfolders_and_suffixes_pair_up(write_raster, tmp_path):
         tmp_path / 'images',
         tmp_path / 'masks',
         labels=ISPRS,
-        image_suffix='_sat',
-        mask_suffix='_mask',
+        image_names='*_sat',
+        mask_names='*_mask',
     )
     pairs = [(scene.image, scene.mask) for scene in data.scenes]
     assert [image.replace('_sat', '_mask').replace('images', 'masks') for image, _ in pairs] == [
@@ -62,7 +64,9 @@ def test_images_without_masks_are_a_dataset_too(write_raster, tmp_path):
 def test_a_missing_mask_is_named(write_raster, tmp_path):
     write_raster('images/a.tif', PICTURE)
     write_raster('masks/b.tif', LABELS)
-    with pytest.raises(SceneNotFoundError, match=r'a\.tif: has no mask; expected .*masks.a\.\*'):
+    with pytest.raises(
+        SceneNotFoundError, match=r'a\.tif: has no mask; expected one below .*masks'
+    ):
         FolderDataset(tmp_path / 'images', tmp_path / 'masks', labels=ISPRS)
 
 
@@ -73,8 +77,8 @@ def test_folders_without_images_are_named(write_raster, tmp_path):
     with pytest.raises(SceneNotFoundError, match='holds no images; expected files ending in'):
         FolderDataset(tmp_path / 'empty', labels=ISPRS)
     write_raster('images/a.tif', PICTURE)
-    with pytest.raises(SceneNotFoundError, match="no image ends in '_sat'"):
-        FolderDataset(tmp_path / 'images', labels=ISPRS, image_suffix='_sat')
+    with pytest.raises(SceneNotFoundError, match=r"none of 1 images fits '\*_sat'"):
+        FolderDataset(tmp_path / 'images', labels=ISPRS, image_names='*_sat')
 
 
 def test_real_roads_are_read_as_pillow_reads_them(real_data):
@@ -115,3 +119,92 @@ def test_linked_folders_and_hidden_files(write_raster, tmp_path):
     (tmp_path / 'x' / '._a.tif').write_bytes(b'Mac OS X')
     (path.parent / 'circle').symlink_to(tmp_path / 'x')
     assert list_rasters(tmp_path / 'x') == [tmp_path / 'x' / 'sub' / 'a.tif']
+
+
+def pairs(data: FolderDataset) -> list[tuple[str, str]]:
+    return [(Path(scene.image).name, Path(scene.mask or '').name) for scene in data.scenes]
+
+
+def test_names_that_begin_differently_pair_by_patterns(write_raster, tmp_path):
+    for i in (1, 2):
+        write_raster(f'img/IMG_{i}.tif', PICTURE)
+        write_raster(f'msk/MSK_{i}.PNG', LABELS, crs=None, driver='PNG')
+    folders = tmp_path / 'img', tmp_path / 'msk'
+    data = FolderDataset(*folders, labels=ISPRS, image_names='IMG_*', mask_names='MSK_*')
+    assert pairs(data) == [('IMG_1.tif', 'MSK_1.PNG'), ('IMG_2.tif', 'MSK_2.PNG')]
+    wanted = r"pair by image_names='IMG_\*', mask_names='MSK_\*'"
+    with pytest.raises(SceneNotFoundError, match=wanted):
+        FolderDataset(*folders, labels=ISPRS)
+
+
+def test_images_and_masks_of_one_folder_pair_by_patterns(write_raster, tmp_path):
+    for i in (104, 999):
+        write_raster(f'{i}.tif', PICTURE)
+        write_raster(f'{i}_mask.tif', LABELS)
+    data = FolderDataset(tmp_path, tmp_path, labels=ISPRS, mask_names='*_mask')
+    assert pairs(data) == [('104.tif', '104_mask.tif'), ('999.tif', '999_mask.tif')]
+
+
+def test_patterns_with_a_slash_describe_folders(write_raster, tmp_path):
+    for city in ('austin', 'wien'):
+        write_raster(f'{city}/images/1.tif', PICTURE)
+        write_raster(f'{city}/masks/1.tif', LABELS)
+    data = FolderDataset(
+        tmp_path,
+        tmp_path,
+        labels=ISPRS,
+        image_names='*/images/*',
+        mask_names='*/masks/*',
+        domains_from_folders=True,
+    )
+    assert [Path(scene.mask).parts[-3] for scene in data.scenes] == ['austin', 'wien']
+    assert data.domains == ('austin', 'wien')
+
+
+def test_images_without_a_mask_are_left_out_and_told_where_that_is_asked_for(
+    write_raster, tmp_path
+):
+    for name in ('a', 'b', 'c'):
+        write_raster(f'images/{name}.tif', PICTURE)
+    write_raster('masks/b.tif', LABELS)
+    folders = tmp_path / 'images', tmp_path / 'masks'
+    data = FolderDataset(*folders, labels=ISPRS, unpaired='skip')
+    assert pairs(data) == [('b.tif', 'b.tif')]
+    assert [Path(path).name for path in data.unpaired] == ['a.tif', 'c.tif']
+    with pytest.raises(SceneNotFoundError, match=r'a\.tif: has no mask, nor have 1 others of 3'):
+        FolderDataset(*folders, labels=ISPRS)
+
+
+def test_files_that_are_left_out_are_not_opened(write_raster, tmp_path):
+    write_raster('images/a.tif', PICTURE)
+    (tmp_path / 'images' / 'x').mkdir()
+    (tmp_path / 'images' / 'x' / 'broken.tif').write_bytes(b'')
+    data = FolderDataset(tmp_path / 'images', labels=ISPRS, leave_out=['x/broken.tif'])
+    assert [Path(path).name for path in data.paths] == ['a.tif']
+
+
+def test_endings_in_capitals_are_images(write_raster, tmp_path):
+    write_raster('images/A.TIF', PICTURE)
+    write_raster('masks/A.TIF', LABELS)
+    assert len(FolderDataset(tmp_path / 'images', tmp_path / 'masks', labels=ISPRS)) == 1
+
+
+def test_a_zip_in_place_of_a_folder_gets_the_command_that_unpacks_it(tmp_path):
+    (tmp_path / 'roads.zip').write_bytes(b'PK')
+    with pytest.raises(SceneNotFoundError, match=r"unzip -q '.*roads\.zip' -d '.*roads'"):
+        FolderDataset(tmp_path / 'roads.zip', labels=ISPRS)
+    with pytest.raises(SceneNotFoundError, match=r"unzip -q '.*roads\.zip' -d '.*roads'"):
+        FolderDataset(tmp_path, labels=ISPRS)
+
+
+def test_the_portions_of_a_folder_share_no_scene(write_raster, tmp_path):
+    for i in range(4):
+        write_raster(f'images/{i}.tif', PICTURE, crs=None)
+    rule = HoldOut(names=[('1.tif', '2.tif')])
+    options = {'labels': ISPRS, 'hold_out': rule}
+    kept = FolderDataset(tmp_path / 'images', portion='rest', **options)
+    held = FolderDataset(tmp_path / 'images', portion='held_out', **options)
+    assert [Path(path).stem for path in kept.paths] == ['0', '3']
+    assert [Path(path).stem for path in held.paths] == ['1', '2']
+    with pytest.raises(ConfigError, match='give hold_out'):
+        FolderDataset(tmp_path / 'images', labels=ISPRS, portion='rest')

@@ -16,7 +16,7 @@ EVERYTHING = MapRequest(
     ISPRS,
     Windows(tile_px=96, stride_px=40, blend='mean', combine='logits', augment='d4'),
     View(bands=(3, 1), alpha='image', value_range=(0, 9), gsd_m=0.5, return_by='bilinear'),
-    Outputs(nodata=99, confidence='c.tif', cog=True, qgis_style=True),
+    Outputs(nodata=99, confidence='c.tif', cog=True, qgis_style=False),
     Running(
         batch_size=3, device='cuda:1', autocast=torch.float16, memory_mb=99,
         on_read_error='nodata', resume=True, shard=(2, 3), shard_px=512,
@@ -99,7 +99,7 @@ def test_digests_tell_what_files_depend_on_from_what_they_do_not() -> None:
         *(
             MapRequest(outputs=outputs)
             for outputs in (
-                Outputs(nodata=9), Outputs(cog=True), Outputs(qgis_style=True),
+                Outputs(nodata=9), Outputs(cog=True), Outputs(qgis_style=False),
                 Outputs(entropy=Path('e.tif')),
             )
         ),

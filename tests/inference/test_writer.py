@@ -39,7 +39,13 @@ def test_cloud_optimised_maps_are_valid_and_hold_the_same(
         assert dataset.tags()['CLASS_3'] == 'tree'
         assert dataset.nodata == 255
         assert dataset.transform == rasterio.open(scene).transform
-    assert {path.name for path in tmp_path.iterdir()} == {'scene.tif', 'map.tif', 'c.tif'}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        'scene.tif',
+        'map.tif',
+        'map.tif.aux.xml',
+        'map.qml',
+        'c.tif',
+    }
 
 
 def test_georeferencing_of_all_kinds_survives_cloud_optimisation(

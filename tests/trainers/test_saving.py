@@ -7,9 +7,11 @@ from torch import nn
 
 from crossearth.datasets import FolderDataset, ShiftDataModule
 from crossearth.errors import ConfigError
+from crossearth.inference import View, predict_scene
 from crossearth.labels import ISPRS
 from crossearth.models import fpn_timm, load_model, read_model_info
 from crossearth.trainers import AverageWeights, SaveModel, SourceOnly, TrainingTask
+from crossearth.trainers.source import measure_source
 
 
 @pytest.fixture
@@ -73,3 +75,73 @@ def test_the_file_says_which_pixel_values_became_0_and_1(data, tmp_path):
     for module, expected in ((data, None), (given, (5.0, 100.0)), (of_scenes, (10.0, 200.0))):
         fit(fpn_timm('mobilenetv3_small_050', num_classes=6, width=16), module, path)
         assert read_model_info(path).value_range == expected
+
+
+def test_the_file_remembers_the_source_and_the_confidence_on_validation_scenes(data, tmp_path):
+    path = tmp_path / 'model.safetensors'
+    model = fpn_timm('mobilenetv3_small_050', num_classes=6, width=16)
+    fit(model, data, path)
+    source = read_model_info(path).source
+    pixels = data.train[0]['image'].double() / 255
+    assert source.appearance.mean == pytest.approx(pixels.mean((1, 2)).tolist(), abs=0.02)
+    assert source.appearance.std == pytest.approx(pixels.std((1, 2)).tolist(), abs=0.02)
+    assert source.appearance.windows == 64
+    assert source.calibration.pixels == 64 * 64
+    assert len(source.features) == 4
+
+
+def test_without_validation_scenes_there_is_no_calibration_and_0_windows_are_nothing(
+    data, tmp_path
+):
+    path = tmp_path / 'model.safetensors'
+    alone = ShiftDataModule(data.train, size_px=32, windows_per_epoch=4, batch_size=2)
+    for save, expected in ((SaveModel(path), True), (SaveModel(path, source_windows=0), False)):
+        task = TrainingTask(
+            SourceOnly(fpn_timm('mobilenetv3_small_050', num_classes=6, width=16), ISPRS)
+        )
+        pl.Trainer(
+            accelerator='cpu', max_steps=1, logger=False, enable_checkpointing=False,
+            enable_model_summary=False, enable_progress_bar=False, callbacks=[save],
+        ).fit(task, datamodule=alone)  # fmt: skip
+        source = read_model_info(path).source
+        assert (source is not None) is expected
+        assert source is None or source.calibration is None
+    with pytest.raises(ConfigError, match='source_windows is -1'):
+        SaveModel(path, source_windows=-1)
+
+
+def test_measuring_the_source_draws_nothing_from_the_global_generator(data):
+    model = fpn_timm('mobilenetv3_small_050', num_classes=6, width=16).train()
+    state = torch.get_rng_state()
+    first, again = (
+        measure_source(model, data.train, data.val, size_px=32, max_windows=2) for _ in range(2)
+    )
+    assert torch.equal(torch.get_rng_state(), state)
+    assert first == again
+    assert model.training
+
+
+def test_a_model_is_written_although_its_source_is_black(write_raster, tmp_path):
+    write_raster('images/a.tif', np.zeros((3, 32, 32), np.uint8))
+    write_raster('masks/a.tif', np.zeros((1, 32, 32), np.uint8))
+    scenes = FolderDataset(tmp_path / 'images', tmp_path / 'masks', labels=ISPRS)
+    black = ShiftDataModule(scenes, size_px=32, windows_per_epoch=2, batch_size=1)
+    model = fpn_timm('mobilenetv3_small_050', num_classes=6, width=16)
+    with pytest.warns(UserWarning, match='remembers nothing of the source: no pixel with data'):
+        assert SaveModel(tmp_path / 'm.safetensors')._measure(model, black) is None
+
+
+def test_bands_go_by_their_numbers_from_the_source_into_maps(write_raster, tmp_path):
+    rng = np.random.default_rng(0)
+    five = write_raster('images/a.tif', rng.integers(0, 255, (5, 64, 64), np.uint8))
+    write_raster('masks/a.tif', rng.integers(0, 6, (1, 64, 64), np.uint8))
+    scenes = FolderDataset(tmp_path / 'images', tmp_path / 'masks', labels=ISPRS, bands=(5, 2))
+    data = ShiftDataModule(scenes, val=scenes, size_px=32, windows_per_epoch=4, batch_size=2)
+    model = fpn_timm('mobilenetv3_small_050', num_classes=6, in_channels=2, width=16)
+    fit(model, data, tmp_path / 'model.safetensors')
+    assert read_model_info(tmp_path / 'model.safetensors').bands == (5, 2)
+    again = load_model(tmp_path / 'model.safetensors')
+    maps = [tmp_path / 'told.tif', tmp_path / 'not_told.tif']
+    predict_scene(again, five, maps[0], view=View(bands=(5, 2)))
+    predict_scene(again, five, maps[1])
+    assert maps[0].read_bytes() == maps[1].read_bytes()

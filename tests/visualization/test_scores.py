@@ -1,7 +1,7 @@
 import pytest
 
 from crossearth.errors import ConfigError
-from crossearth.visualization import draw_grid, draw_radar
+from crossearth.visualization import draw_grid, draw_intervals, draw_radar
 
 
 def test_a_radar_has_a_closed_line_a_method_at_its_scores():
@@ -24,6 +24,18 @@ def test_two_settings_are_drawn_as_bars():
     assert [bar.get_height() for bar in figure.axes[0].patches[:3]] == [40, 50, 45]
 
 
+def test_intervals_are_bars_around_points_and_incomplete_ones_hollow():
+    nan = float('nan')
+    series = {'ours': {'a': (50.0, 45.0, 55.0), 'b': (60.0, nan, nan)}}
+    axes = draw_intervals(['a', 'b'], series, hollow=[('ours', 'b')]).axes[0]
+    bar, point = axes.containers
+    assert bar.lines[2][0].get_segments()[0].tolist() == [[45, 0], [55, 0]]
+    assert point.lines[2] == ()
+    assert bar.lines[0].get_markerfacecolor() == '#0072b2'
+    assert point.lines[0].get_markerfacecolor() == 'none'
+    assert [label.get_text() for label in axes.get_yticklabels()] == ['a', 'b']
+
+
 def test_a_grid_has_rows_by_tau_and_columns_by_side():
     scores = {(0.5, 16): 30.0, (0.1, 64): 20.0, (0.1, 16): 10.0}
     axes = draw_grid(scores).axes[0]
@@ -35,5 +47,7 @@ def test_a_grid_has_rows_by_tau_and_columns_by_side():
 def test_nothing_to_draw_is_an_error():
     with pytest.raises(ConfigError, match='no score to draw'):
         draw_radar(['a'], {'ours': {}})
+    with pytest.raises(ConfigError, match='no score to draw'):
+        draw_intervals(['a'], {'ours': {}})
     with pytest.raises(ConfigError, match='no score to draw'):
         draw_grid({})

@@ -57,12 +57,12 @@ def add_casid(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_root(parser: argparse.ArgumentParser) -> None:
+def add_root(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
     """Where the archives are."""
     parser.add_argument(
         '--root',
         type=Path,
-        required=True,
+        required=required,
         help='folder that holds one folder for each archive: potsdam, vaihingen, loveda, '
         'deepglobe, massachusetts, rescuenet, whu_aerial, whu_satellite, casid',
     )

@@ -52,7 +52,8 @@ def run(arguments: argparse.Namespace) -> str:
     Raises:
         CrossEarthError: If an argument, a file or an archive is wrong; says what to do.
     """
-    from crossearth.benchmark import Variation, format_markdown, run_benchmark, summarise
+    from crossearth.benchmark import Variation, run_benchmark
+    from crossearth.reports import format_scores, report_data
 
     if arguments.recipe is not None:
         surplus = [
@@ -80,4 +81,4 @@ def run(arguments: argparse.Namespace) -> str:
         variation=Variation(steps=arguments.steps, batch_size=train_batch(arguments)),
         recipe=arguments.recipe,
     )
-    return format_markdown(summarise(results))
+    return format_scores(report_data(results))

@@ -37,7 +37,8 @@ def run(arguments: argparse.Namespace) -> str:
     Raises:
         CrossEarthError: If an argument, a file or an archive is wrong; says what to do.
     """
-    from crossearth.benchmark import Files, format_markdown, score_model, summarise
+    from crossearth.benchmark import Files, score_model
+    from crossearth.reports import format_scores, report_data
 
     results = score_model(
         arguments.weights,
@@ -46,4 +47,4 @@ def run(arguments: argparse.Namespace) -> str:
         files=Files(data=arguments.root, casid_labels=arguments.casid_labels),
         method=arguments.method,
     )
-    return format_markdown(summarise(results))
+    return format_scores(report_data(results))

@@ -27,8 +27,10 @@ from crossearth.models.recording import (
     find_builder,
     own_builders,
 )
+from crossearth.models.weights.adaptation_record import AdaptationRecord
 from crossearth.models.weights.fitting import fit_weights
 from crossearth.models.weights.reading import read_entries, require_finite
+from crossearth.source_statistics import SourceStatistics
 
 __all__ = ['ModelInfo', 'load_model', 'read_model_info', 'save_model']
 
@@ -43,7 +45,7 @@ class ModelInfo:
     Args:
         blueprint: Builder function and its arguments.
         labels: Classes of the logits, or None if they were not given.
-        bands: Names of the bands in order, or None.
+        bands: Names of the bands in order, or their numbers counted from 1, or None.
         gsd_m: Ground sampling distance in metres that scenes are mapped at, or None.
         complete: Whether the file holds every weight. Otherwise frozen weights are missing, and
             the builder gets them again.
@@ -53,16 +55,20 @@ class ModelInfo:
             its data type.
         gsd_range_m: Finest and coarsest ground sampling distance of the training imagery, in
             metres, of a model that was trained across several; or None.
+        source: What is remembered of the training images, or None.
+        adaptation: How it was adapted to scenes without labels, or None.
     """
 
     blueprint: Blueprint
     labels: LabelSpace | None = None
-    bands: tuple[str, ...] | None = None
+    bands: tuple[str, ...] | tuple[int, ...] | None = None
     gsd_m: float | None = None
     complete: bool = True
     frozen_marks: Mapping[str, float] | None = None
     value_range: tuple[float, float] | None = None
     gsd_range_m: tuple[float, float] | None = None
+    source: SourceStatistics | None = None
+    adaptation: AdaptationRecord | None = None
 
     def __post_init__(self) -> None:
         _ = self.imagery  # which checks the distances
@@ -76,6 +82,7 @@ class ModelInfo:
             value_range=self.value_range,
             gsd_m=self.gsd_m,
             gsd_range_m=self.gsd_range_m,
+            source=self.source,
         )
 
 
@@ -86,10 +93,12 @@ def save_model(
     builder: str | Callable[..., nn.Module] | None = None,
     arguments: Mapping[str, Any] | None = None,
     labels: LabelSpace | None = None,
-    bands: Sequence[str] | None = None,
+    bands: Sequence[str] | Sequence[int] | None = None,
     gsd_m: float | None = None,
     gsd_range_m: tuple[float, float] | None = None,
     value_range: tuple[float, float] | None = None,
+    source: SourceStatistics | None = None,
+    adaptation: AdaptationRecord | None = None,
     trainable_only: bool | None = None,
     write: bool = True,
 ) -> Path:
@@ -104,11 +113,14 @@ def save_model(
             default the model's own.
         arguments: Its arguments; by default the model's own.
         labels: Classes of the logits.
-        bands: Names of the bands, in the order that the model takes them.
+        bands: Names of the bands, or their numbers counted from 1, in the order that the model
+            takes them.
         gsd_m: Ground sampling distance in metres that scenes are to be mapped at.
         gsd_range_m: Finest and coarsest one of the training imagery, if there were several.
         value_range: Values of the training imagery that became 0 and 1; None for the range of its
             data type.
+        source: What is to be remembered of the training images, see `crossearth.models.source`.
+        adaptation: How the model was adapted to scenes without labels.
         trainable_only: True leaves frozen weights out; the builder gets them again on loading. By
             default they are left out if the builder has a source for them (its argument
             `pretrained`), and kept if they are random.
@@ -159,15 +171,18 @@ def save_model(
     info = ModelInfo(
         blueprint=blueprint,
         labels=labels,
-        bands=None if bands is None else tuple(bands),
+        bands=None if bands is None else _bands(list(bands)),
         gsd_m=gsd_m,
         complete=not left_out,
         frozen_marks=frozen_marks(state, left_out),
         value_range=value_range,
         gsd_range_m=gsd_range_m,
+        source=source,
+        adaptation=adaptation,
     )
+    remembered = None if source is None else source.to_json()
     try:
-        text = json.dumps(asdict(info))
+        text = json.dumps(asdict(info) | {'source': remembered})
     except TypeError as error:
         raise ConfigError(f'arguments of the model are not JSON values ({error})') from error
     if not write:
@@ -241,18 +256,29 @@ def read_model_info(path: str | Path) -> ModelInfo:
         return ModelInfo(
             blueprint=Blueprint(str(blueprint['builder']), dict(blueprint['arguments'])),
             labels=None if labels is None else _label_space(labels),
-            bands=None if bands is None else tuple(bands),
+            bands=None if bands is None else _bands(bands),
             gsd_m=header['gsd_m'],
             complete=bool(header['complete']),
             frozen_marks=marks,
             value_range=_pair(header, 'value_range'),
             gsd_range_m=_pair(header, 'gsd_range_m'),
+            source=_optional(header, 'source', SourceStatistics.from_json),
+            adaptation=_optional(header, 'adaptation', AdaptationRecord.from_json),
         )
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(
             f'{path} has a damaged header ({type(error).__name__}: {error}): write it again with '
             'save_model'
         ) from error
+
+
+def _bands(values: list[Any]) -> tuple[str, ...] | tuple[int, ...]:
+    """Names or numbers of bands, as a file has them."""
+    if all(isinstance(value, str) for value in values):
+        return tuple(values)
+    if all(type(value) is int and value > 0 for value in values):
+        return tuple(values)
+    raise ValueError(f'bands are {values!r}')
 
 
 def load_model(
@@ -367,6 +393,13 @@ def _pair(header: Mapping[str, Any], name: str) -> tuple[float, float] | None:
         return None
     low, high = header[name]
     return float(low), float(high)
+
+
+def _optional[T](
+    header: Mapping[str, Any], name: str, read: Callable[[Mapping[str, Any]], T]
+) -> T | None:
+    """A part of a header; None if it has none, as older ones do."""
+    return None if header.get(name) is None else read(header[name])
 
 
 def _label_space(header: Mapping[str, Any]) -> LabelSpace:

@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -7,10 +8,14 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from crossearth.appearance import Appearance
+from crossearth.calibration import Calibration, ClassCalibration
 from crossearth.errors import CheckpointError, ConfigError, LabelError
 from crossearth.labels import ISPRS, ROAD
 from crossearth.models import fpn_timm, load_model, read_model_info, rein_vit_fpn, save_model
+from crossearth.models.weights.adaptation_record import AdaptationRecord
 from crossearth.models.weights.pretrained import create_timm
+from crossearth.source_statistics import FeatureStatistics, SourceStatistics
 
 
 @pytest.fixture
@@ -254,6 +259,15 @@ def test_only_builders_build(small, tmp_path, builder):
         load_model(tmp_path / 'm.safetensors')
 
 
+def test_bands_are_names_or_numbers(small, tmp_path):
+    path = save_model(small, tmp_path / 'm.safetensors', bands=(4, 1, 2))
+    assert read_model_info(path).bands == (4, 1, 2)
+    for wrong in (['r', 1], [0, 1], [True], [[1]]):
+        edit_model(path, bands=wrong)
+        with pytest.raises(CheckpointError, match=r'damaged header \(ValueError: bands are'):
+            read_model_info(path)
+
+
 def test_label_space_of_another_size_is_refused(small, tmp_path):
     with pytest.raises(LabelError, match="'road' has 2 classes, the model 6"):
         save_model(small, tmp_path / 'm.safetensors', labels=ROAD)
@@ -360,3 +374,45 @@ def test_header_of_a_model_that_cannot_be_built_is_named(small, tmp_path, wrong)
     edit_header(path, model=json.dumps(header))
     with pytest.raises(CheckpointError, match=r'm\.safetensors names a model that cannot be built'):
         load_model(path)
+
+
+LOOKS = Appearance((0.5,) * 3, (0.1,) * 3, ((0.1,) * 5,) * 3, 0.1, 4)
+KNOWN = SourceStatistics(
+    LOOKS,
+    (FeatureStatistics((1.0,), (2.0,)),),
+    Calibration(1.5, 0.9, 0.9, 0.6, (ClassCalibration(None, 0.0, 0.5, 0.5),) * 6, 100),
+)
+RECORD = AdaptationRecord('norms', {'alpha': 0.5}, ('a.tif',), 3, 'f' * 64)
+
+
+def test_what_a_file_remembers_of_its_source_and_of_adapting_comes_back(small, tmp_path):
+    path = save_model(small, tmp_path / 'm.safetensors', source=KNOWN, adaptation=RECORD)
+    info = read_model_info(path)
+    assert (info.source, info.adaptation) == (KNOWN, RECORD)
+    assert load_model(path).imagery.source == KNOWN
+    older = save_model(small, tmp_path / 'older.safetensors')
+    with safe_open(older, framework='pt') as file:
+        header = json.loads(file.metadata()['model'])
+    assert header.pop('source') is None
+    assert header.pop('adaptation') is None
+    edit_header(older, model=json.dumps(header))
+    assert read_model_info(older).source is None
+
+
+@pytest.mark.parametrize(
+    'wrong',
+    [
+        {'source': {'appearance': 3}},
+        {'source': 'x'},
+        {'source': {**KNOWN.to_json(), 'calibration': {}}},
+        {'source': {**KNOWN.to_json(), 'features': [{'mean': [math.nan], 'std': [1]}]}},
+        {'source': {**KNOWN.to_json(), 'appearance': {**asdict(LOOKS), 'mean': [1]}}},
+        {'adaptation': {'method': 'norms'}},
+        {'adaptation': []},
+    ],
+)
+def test_damaged_memories_are_refused(small, tmp_path, wrong):
+    path = save_model(small, tmp_path / 'm.safetensors')
+    edit_model(path, **wrong)
+    with pytest.raises(CheckpointError, match='damaged header'):
+        read_model_info(path)

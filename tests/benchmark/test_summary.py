@@ -1,7 +1,5 @@
-"""Reports against numbers that were computed by hand."""
+"""Summaries of results against numbers that were computed by hand."""
 
-import csv
-import io
 import json
 import math
 from array import array
@@ -9,16 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from crossearth import visualization
 from crossearth.benchmark import (
     PATCHES_PX,
     SETTINGS,
     TAUS,
     Protocol,
     RunResult,
-    format_csv,
-    format_html,
-    format_markdown,
     load_results,
     published_score,
     summarise,
@@ -26,8 +20,6 @@ from crossearth.benchmark import (
     sweep_variations,
     training_recipe,
 )
-from crossearth.cli import main
-from crossearth.commands.benchmark import report as report_command
 from crossearth.datasets import Coverage
 from crossearth.errors import ConfigError
 from crossearth.labels import BUILDING, ISPRS
@@ -114,11 +106,6 @@ def test_protocols_and_trainings_are_never_averaged():
     ]
     rows = summarise(RUNS + other)
     assert [len(row.seeds) for row in rows] == [1, 1, 3, 2, 1]
-    text = format_markdown(rows)
-    assert 'crossearth [another]' in text
-    assert 'crossearth [mark-crossearth]' in text
-    assert 'no flip' in text
-    assert 'mean with the mirror image' in text
 
 
 def test_a_baseline_of_other_steps_stands_beside_nothing():
@@ -126,68 +113,11 @@ def test_a_baseline_of_other_steps_stands_beside_nothing():
     assert math.isnan(summarise(runs)[0].against_baseline)
 
 
-def test_markdown_has_the_numbers_and_keeps_the_oracle_apart():
-    text = format_markdown(summarise(RUNS))
-    assert f'Protocol: {CHIPS}.' in text
-    last, oracle = text.split('## Oracle')
-    assert (
-        '| A2S | crossearth | 44.0 ± 4.0 foreground IoU | 34.1 to 53.9 | - | 3 | 30000 | 44.3 '
-        '| -0.3 | +11.5 | +3.1 to +15.9 | - |' in last
-    )
-    assert '| A2S | rein | 32.5 ± 3.5 foreground IoU | 0.7 to 64.3 | - | 2 | 30000 ' in last
-    assert '50.0' not in last
-    assert '| A2S | crossearth | 50.0 foreground IoU | - | - | 1 | 12000 | 44.3 | +5.7 ' in oracle
-
-
-def test_versions_and_machines_are_told_once_each():
-    other = replace(RUNS[1], commit='c0ffee', hardware={'training': {'name': 'quipu'}})
-    text = format_markdown(summarise([RUNS[0], other, *RUNS[2:]]))
-    _, made = text.split('## Made with')
-    assert made.split('\n')[2:4] == [
-        '- crossearth 0.1, torch 2, trained on abacus',
-        '- crossearth 0.1, torch 2 at c0ffee, trained on quipu',
-    ]
-
-
-def test_csv_holds_every_number():
-    lines = list(csv.DictReader(io.StringIO(format_csv(summarise(RUNS)))))
-    first = lines[0]
-    assert (first['setting'], first['method'], first['class']) == ('A2S', 'crossearth', '')
-    assert float(first['mean']) == pytest.approx(44)
-    assert float(first['sd']) == pytest.approx(4)
-    assert float(first['minus_baseline']) == pytest.approx(11.5)
-    assert first['seeds'] == '0 1 2'
-    by_class = {line['class']: line for line in lines[1:3]}
-    assert float(by_class['building']['mean']) == pytest.approx(44)
-    assert len(lines) == 3 * 3
-
-
-def test_html_is_a_page_of_its_own_and_escapes_names():
-    runs = [replace(run, method='<own>') for run in RUNS[:2]]
-    page = format_html(summarise(runs), picture=b'\x89PNG')
-    assert page.startswith('<!doctype html>')
-    assert '<own>' not in page
-    assert '&lt;own&gt;' in page
-    assert 'data:image/png;base64,iVBORw==' in page
-    assert 'http' not in page
-    assert '<td class="up">+11.5</td>' in format_html(summarise(RUNS))
-
-
-def test_published_classes_stand_below_those_measured():
-    eye = tuple(tuple(7 if i == j else 1 for j in range(6)) for i in range(6))
-    text = format_markdown(summarise([result('P(i)2V', 'crossearth', 0, eye)]))
-    share = f'{100 * 7 / 17:.1f}'
-    assert f'| crossearth | here | {" | ".join([share] * 6)} |' in text
-    assert '| crossearth | paper | 83.6 | 91.7 | 63.8 | 70.2 | 59.5 | 36.3 |' in text
-    assert '### P(i)2V, by class' in text
-
-
 def test_classes_that_do_not_occur_are_left_out_of_the_mean():
     only = tuple(tuple(5 if i == j == 1 else 0 for j in range(6)) for i in range(6))
     (row,) = summarise([result('P(i)2V', 'own', 0, only)])
     assert row.mean == 100
     assert math.isnan(row.per_class['tree'])
-    assert '| own | here | - | 100.0 | - | - | - | - |' in format_markdown([row])
 
 
 def test_published_scores_are_those_of_the_tables():
@@ -240,41 +170,6 @@ def test_a_copy_of_a_result_does_not_count_as_another_seed(tmp_path):
         load_results(tmp_path)
 
 
-def test_the_radar_joins_no_scores_of_different_trainings(tmp_path, monkeypatch):
-    drawn = {}
-    monkeypatch.setattr(visualization, 'draw_radar', lambda _, scores, **__: drawn.update(scores))
-    monkeypatch.setattr(visualization, 'save_figure', lambda *_: None)
-    eye = tuple(tuple(7 if i == j else 1 for j in range(6)) for i in range(6))
-    runs = [
-        result(setting, 'own', 0, eye, fingerprint=mark)
-        for setting, mark in (('P(i)2V', 'b'), ('P(i)2P(r)', 'a'), ('P(i)2P(r)', 'b'))
-    ] + [result('V2P(i)', 'own', 0, eye, fingerprint='c')]
-    report_command.draw_radar_of(summarise(runs), tmp_path / 'radar.png')
-    own = {name: sorted(scores) for name, scores in drawn.items() if name.startswith('own')}
-    assert own == {'own': ['P(i)2P(r)', 'P(i)2V', 'V2P(i)'], 'own [a]': ['P(i)2P(r)']}
-
-
-def test_the_command_line_reports_in_three_formats_and_draws(tmp_path, capsys):
-    for i, run in enumerate(RUNS):
-        run.save(tmp_path / 'results' / f'{i}.json')
-    assert main(['benchmark', 'report', str(tmp_path)]) == 0
-    assert '44.0 ± 4.0 foreground IoU' in capsys.readouterr().out
-    page, radar = tmp_path / 'a.html', tmp_path / 'radar.png'
-    words = ['benchmark', 'report', str(tmp_path), '--format', 'html', '--output', str(page)]
-    assert main([*words, '--radar', str(radar)]) == 0
-    assert radar.read_bytes().startswith(b'\x89PNG')
-    assert 'data:image/png' in page.read_text()
-    assert main(['benchmark', 'report', str(tmp_path), '--format', 'csv']) == 0
-    assert 'setting,source,target,partial,kind,selection,method' in capsys.readouterr().out
-    words = ['benchmark', 'report', str(tmp_path), '--baseline', 'crossearth']
-    assert main(words) == 0
-    assert '| 2 | 30000 | 30.8 | +1.7 | -11.5 |' in (
-        capsys.readouterr().out
-    )  # three seeds against two, 30,000 steps each
-    assert main(['benchmark', 'report', str(tmp_path / 'none')]) == 2
-    assert 'holds no results' in capsys.readouterr().err
-
-
 def test_sweeps_have_the_points_of_the_appendix_and_vary_one_image():
     styled = list(sweep_variations('styled'))
     assert [(v.styled.tau, v.styled.patch_px) for v in styled] == [
@@ -306,13 +201,8 @@ def test_a_partial_set_is_marked_and_never_next_to_published_numbers(tmp_path):
     assert not whole.partial
     rows = summarise([part, whole])
     assert [row.published for row in rows] == pytest.approx([67.5, math.nan], nan_ok=True)
-    text = format_markdown(rows[1:])
-    assert '| P(i)2V (PARTIAL: tested on 2 of 17 images) | crossearth | ' in text
-    assert '67.5' not in text
-    assert 'paper |' not in text.split('### ')[1]  # nor those of its classes
-    assert 'PARTIAL: tested on 2 of 17' in format_html(rows)
-    (line,) = [v for v in csv.DictReader(io.StringIO(format_csv(rows[1:]))) if not v['class']]
-    assert (line['partial'], line['paper']) == ('tested on 2 of 17 images', '')
+    assert [row.partial for row in rows] == ['', 'tested on 2 of 17 images']
+    assert not rows[1].published_per_class
     part.save(tmp_path / 'results' / 'a.json')
     assert json.loads((tmp_path / 'results' / 'a.json').read_text())['partial'] == part.partial
     assert load_results(tmp_path) == [part]
@@ -324,28 +214,17 @@ def test_training_on_few_images_is_partial_too():
     assert made.partial == 'trained on 1 of 24 images'
 
 
-def test_the_radar_marks_partial_sets_and_draws_no_published_number_there(tmp_path, monkeypatch):
-    drawn = {}
-    monkeypatch.setattr(visualization, 'draw_radar', lambda _, scores, **__: drawn.update(scores))
-    monkeypatch.setattr(visualization, 'save_figure', lambda *_: None)
-    few = {'train': Coverage(24, 24), 'test': Coverage(2, 17)}
-    runs = [
-        result('P(i)2V', 'own', 0, VAIHINGEN, coverage=few),
-        result('P(i)2P(r)', 'own', 0, VAIHINGEN),
+def test_adaptation_is_a_row_apart_and_compared_with_a_baseline_that_saw_the_source_alone():
+    adapted = [replace(run, method='rein', adaptation=True) for run in RUNS[1:2]]
+    teacher = [replace(run, method='teacher', adaptation=True) for run in RUNS[1:2]]
+    rows = summarise([*teacher, *RUNS[3:5]])
+    assert [(row.method, row.adaptation) for row in rows] == [('rein', False), ('teacher', True)]
+    assert rows[1].against_baseline == pytest.approx(44 - 32.5)
+    assert math.isnan(rows[1].published)
+    both = summarise([*adapted, *RUNS[3:5]])  # of one name and fingerprint, and never averaged
+    assert [(row.method, row.adaptation, len(row.seeds)) for row in both[-1:]] == [
+        ('rein', True, 1)
     ]
-    report_command.draw_radar_of(summarise(runs), tmp_path / 'radar.png')
-    assert sorted(drawn['own']) == ['P(i)2P(r)', 'P(i)2V (partial)']
-    assert list(drawn['CrossEarth, paper']) == ['P(i)2P(r)']
-
-
-def test_adaptation_stands_in_a_table_of_its_own():
-    runs = [RUNS[0], *(replace(run, method='teacher', adaptation=True) for run in RUNS[1:2])]
-    text = format_markdown(summarise([*runs, *RUNS[3:5]]))
-    last, adapted = text.split('## Adaptation: training saw unlabelled images of the target')
-    assert '| teacher |' not in last
-    assert '| A2S | teacher | 44.0 foreground IoU |' in adapted
-    assert '+11.5' in adapted  # against rein, which saw the source alone
-    assert '| A2S | crossearth |' not in adapted
 
 
 def test_own_domains_stand_after_the_published_settings():

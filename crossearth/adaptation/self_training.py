@@ -1,0 +1,160 @@
+"""A model that learns from its own confident labels of the scenes."""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor, nn
+
+from crossearth.adaptation.entropy import check_steps, drawn_windows, training_nothing_but
+from crossearth.adaptation.method import averaging_norms, device_of
+from crossearth.adaptation.norms import Norms, check_alpha
+from crossearth.adaptation.windows import SceneWindows
+from crossearth.errors import ConfigError
+from crossearth.labels import IGNORE_INDEX
+from crossearth.modes import evaluating
+
+__all__ = ['PseudoLabels', 'confident_labels']
+
+_WINDOWS_A_STEP = 2
+_GAIN, _SHIFT = 0.3, 0.1  # contrast and brightness of what the student sees, at most
+
+
+@dataclass(frozen=True, slots=True)
+class PseudoLabels:
+    """Teaches a copy of the model with labels that a slowly moving average of it is confident of.
+
+    Batch norms get the statistics of the scenes first, see `Norms`. Then, step by step, the teacher
+    labels two windows; of each class, the share of the pixels that it is most confident of counts,
+    so that rare classes are not drowned. The student sees the windows flipped, and in other
+    brightness and contrast, and learns the labels by cross entropy. The teacher follows the student
+    as an exponential moving average, and is what comes out. No image of the source is needed.
+
+    Weights that training had frozen stay frozen.
+
+    Args:
+        alpha: Share of the scenes in the statistics of batch norms.
+        steps: Steps of the student.
+        lr: Learning rate of its AdamW.
+        share: Share of each class's pixels that become labels, above 0 and up to 1.
+        decay: Share of the teacher that a step leaves.
+
+    Raises:
+        ConfigError: If a number is out of range; by `adapt`, if no weight of the model trains.
+
+    Source:
+        Mean teacher, Tarvainen and Valpola 2017, arXiv 1703.01780; labels balanced by class, Zou et
+        al. 2018, arXiv 1810.07911. Unlike there, images of the source are not used.
+    """
+
+    alpha: float = 0.5
+    steps: int = 20
+    lr: float = 1e-4
+    share: float = 0.5
+    decay: float = 0.95
+
+    def __post_init__(self) -> None:
+        check_alpha(self.alpha)
+        check_steps(self.steps, self.lr)
+        if not (0 < self.share <= 1 and 0 <= self.decay < 1):
+            raise ConfigError(
+                f'share={self.share}, decay={self.decay}: expected a share above 0 and up to 1, '
+                'and a decay from 0 to below 1'
+            )
+
+    @property
+    def name(self) -> str:
+        """As the command line calls it."""
+        return 'self-training'
+
+    def options(self) -> Mapping[str, float | int]:
+        """For the record."""
+        return asdict(self)
+
+    def adapt(self, model: nn.Module, windows: SceneWindows, *, seed: int = 0) -> nn.Module:
+        """The teacher, after the last step."""
+        has_averages = bool(averaging_norms(model))
+        teacher = Norms(self.alpha).adapt(model, windows) if has_averages else copy.deepcopy(model)
+        student = copy.deepcopy(teacher)
+        weights = [weight for weight in student.parameters() if weight.requires_grad]
+        if not weights:
+            raise ConfigError(
+                'no weight of the model trains: unfreeze some, or choose --method norms or tent'
+            )
+        optimizer = torch.optim.AdamW(weights, lr=self.lr, weight_decay=0)
+        device = device_of(student)
+        order = drawn_windows(windows, seed)
+        draws = torch.Generator().manual_seed(seed)
+        # norms stay in eval mode: a batch of two windows is no better estimate of the scenes
+        with (
+            torch.enable_grad(),
+            evaluating(teacher),
+            evaluating(student),
+            training_nothing_but(student, weights),
+        ):
+            for _ in range(self.steps):
+                optimizer.zero_grad()
+                for _ in range(_WINDOWS_A_STEP):
+                    image, valid = windows[next(order)]
+                    with torch.no_grad():
+                        logits = teacher(image[None].to(device))[0]
+                    labels = confident_labels(logits, valid.to(device), share=self.share)
+                    seen, labels = _distorted(image.to(device), labels, draws)
+                    loss = F.cross_entropy(
+                        student(seen[None]).float(), labels[None], ignore_index=IGNORE_INDEX
+                    )
+                    torch.autograd.backward(loss / _WINDOWS_A_STEP)
+                optimizer.step()
+                _follow(teacher, student, self.decay)
+        return teacher
+
+
+def confident_labels(
+    logits: Float[Tensor, 'k h w'], valid: Bool[Tensor, 'h w'], *, share: float
+) -> Int64[Tensor, 'h w']:
+    """The likeliest classes, of each class the share of its pixels with the largest probability.
+
+    Args:
+        logits: Scores of the classes.
+        valid: True where a pixel has data.
+        share: Of each class's pixels, rounded up.
+
+    Returns:
+        Class ids; 255 where the pixel has no data or is not among them.
+
+    Example:
+        >>> logits = torch.tensor([[[9.0, 1.0, 0.0]], [[0.0, 0.0, 5.0]]])
+        >>> confident_labels(logits, torch.ones(1, 3, dtype=torch.bool), share=0.5).tolist()
+        [[0, 255, 1]]
+    """
+    confidence, chosen = logits.float().softmax(0).max(0)
+    labels = torch.full_like(chosen, IGNORE_INDEX)
+    for index in range(len(logits)):
+        own = (chosen == index) & valid
+        values = confidence[own]
+        if not len(values):
+            continue
+        kept = -int(-share * len(values) // 1)
+        least = values.sort(descending=True).values[kept - 1]
+        labels[own & (confidence >= least)] = index
+    return labels
+
+
+def _distorted(
+    image: Float[Tensor, 'c h w'], labels: Int64[Tensor, 'h w'], draws: torch.Generator
+) -> tuple[Float[Tensor, 'c h w'], Int64[Tensor, 'h w']]:
+    """Flipped along each axis or not, in other contrast and brightness."""
+    flips, light = torch.rand(2, generator=draws), torch.rand(2, generator=draws) * 2 - 1
+    axes = [axis for axis, draw in zip((-2, -1), flips.tolist(), strict=True) if draw < 0.5]
+    gain, shift = 1 + _GAIN * float(light[0]), _SHIFT * float(light[1])
+    lit = (image * gain + shift).clamp(0, 1)
+    return lit.flip(axes), labels.flip(axes)
+
+
+@torch.no_grad()
+def _follow(teacher: nn.Module, student: nn.Module, decay: float) -> None:
+    for kept, weight in zip(teacher.parameters(), student.parameters(), strict=True):
+        kept.lerp_(weight.to(kept.dtype), 1 - decay)

@@ -1,0 +1,152 @@
+"""Windows of scenes without labels, as a map of these scenes would show them to the model."""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Shaped
+from torch import Tensor
+
+from crossearth.errors import ConfigError, SceneError
+from crossearth.imagery import Imagery
+from crossearth.inference.grid import Grid
+from crossearth.inference.prepared_map import rasters_of
+from crossearth.inference.request import View
+from crossearth.inference.scene import OpenScene
+from crossearth.rasters import gdal_environment
+
+__all__ = ['SceneWindows', 'SeenScene', 'read_windows']
+
+_LEAST_DATA = 0.5  # of a window's pixels
+_TRIES = 16  # windows read at most for each one that is kept: large scenes may be mostly empty
+
+type _Values = Shaped[np.ndarray, 'c h w']
+type _Valid = Bool[np.ndarray, 'h w']
+
+
+@dataclass(frozen=True, slots=True)
+class SeenScene:
+    """A scene, and the distance that the model sees it at.
+
+    Args:
+        name: Its name, without folders.
+        gsd_m: Ground sampling distance of the file, in metres; None if nothing ties it to the
+            ground.
+        seen_gsd_m: That of the pixels that the model sees; None likewise.
+    """
+
+    name: str
+    gsd_m: float | None
+    seen_gsd_m: float | None
+
+
+class SceneWindows:
+    """Windows of scenes, kept in the type of their files: an iterable that can be read again.
+
+    Each is an image (c, h, w) in [0, 1] and (h, w), True where it has data; there the image is 0.
+
+    Args:
+        scenes: Where they come from.
+        windows: Values, and which have data, with the scene that they are of.
+    """
+
+    def __init__(
+        self,
+        scenes: Sequence[SeenScene],
+        windows: Sequence[tuple[Float[Tensor, 'c _ _'], Bool[Tensor, '_ _']]],
+    ) -> None:
+        self.scenes = tuple(scenes)
+        self._windows = tuple(windows)
+
+    def __len__(self) -> int:
+        return len(self._windows)
+
+    def __iter__(self) -> Iterator[tuple[Float[Tensor, 'c h w'], Bool[Tensor, 'h w']]]:
+        return iter(self._windows)
+
+    def __getitem__(self, index: int) -> tuple[Float[Tensor, 'c h w'], Bool[Tensor, 'h w']]:
+        return self._windows[index]
+
+
+def read_windows(
+    sources: Sequence[str | Path],
+    known: Imagery,
+    *,
+    view: View = View(),
+    tile_px: int = 512,
+    max_windows: int = 64,
+    seed: int = 0,
+) -> SceneWindows:
+    """Windows of scenes, spread at random, as `predict_scene` would cut them for the model.
+
+    Bands, values, nodata and ground sampling distance are those of a map with the same `view`.
+    Windows do not overlap, apart from the last ones along an axis. Those with data in less than
+    half of their pixels are left out.
+
+    Args:
+        sources: Scenes: paths, or anything that GDAL opens.
+        known: What the model was trained on, see `imagery_of`.
+        view: How the model is to see the scenes.
+        tile_px: Side of a window; scenes that are smaller are one smaller window.
+        max_windows: Windows to keep, of all scenes together.
+        seed: Chooses the windows.
+
+    Raises:
+        SceneError: If no window has data in half of its pixels.
+        ConfigError: If a number is below 1, or there are no scenes.
+        CrossEarthError: As `predict_scene`.
+    """
+    if tile_px < 1 or max_windows < 1 or not sources:
+        raise ConfigError(
+            f'{len(sources)} scenes, tile_px={tile_px}, max_windows={max_windows}: expected at '
+            'least 1 of each'
+        )
+    with ExitStack() as stack:
+        stack.enter_context(gdal_environment())
+        rasters = [rasters_of(source, known, view) for source in sources]
+        scenes = [stack.enter_context(OpenScene(seen)) for _, seen in rasters]
+        places = [
+            (index, row, col)
+            for index, scene in enumerate(scenes)
+            for grid in [Grid(scene.height, scene.width, tile_px=tile_px, stride_px=tile_px)]
+            for row in grid.row_starts
+            for col in grid.col_starts
+        ]
+        draws = torch.Generator().manual_seed(seed)
+        order = torch.randperm(len(places), generator=draws)[: max_windows * _TRIES]
+        windows: list[tuple[Tensor, Tensor]] = []
+        for place in order.tolist():
+            index, row, col = places[place]
+            image, valid = _read(scenes[index], row, col, tile_px)
+            if bool(valid.float().mean() >= _LEAST_DATA):
+                windows.append((image, valid))
+            if len(windows) == max_windows:
+                break
+        if not windows:
+            raise SceneError(
+                f'{scenes[0].name}: none of {len(order)} windows of {tile_px} px has data in half '
+                'of its pixels: choose a smaller tile_px, or scenes with data'
+            )
+        seen = [
+            SeenScene(Path(str(source)).name, _gsd(raster.gsd_m()), _gsd(grid.gsd_m()))
+            for source, (raster, grid) in zip(sources, rasters, strict=True)
+        ]
+    return SceneWindows(seen, windows)
+
+
+def _read(scene: OpenScene, row: int, col: int, tile_px: int) -> tuple[Tensor, Tensor]:
+    height, width = min(tile_px, scene.height), min(tile_px, scene.width)
+    values: _Values = np.empty((len(scene.bands), height, width), scene.dtype)
+    has_data = scene.read(row, row + height, col, col + width, out=values)
+    image = torch.empty(values.shape)
+    scene.scale(values, out=image.numpy())
+    valid: _Valid = np.ones((height, width), bool) if has_data is None else has_data
+    return image, torch.from_numpy(valid.copy())
+
+
+def _gsd(sides_m: tuple[float, float] | None) -> float | None:
+    return None if sides_m is None else math.sqrt(sides_m[0] * sides_m[1])

@@ -1,0 +1,142 @@
+"""From a labelled sample to estimates."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rasterio.errors import RasterioIOError
+
+from crossearth.assessment.estimators import Accuracy, Sample, Strata, assess_sample
+from crossearth.assessment.labelled import read_labels
+from crossearth.assessment.sample_folder import POINTS, Design, Unit, read_design
+from crossearth.errors import ConfigError, LabelError, SceneError
+from crossearth.inference.writer import class_names
+from crossearth.rasters import Georeference, gdal_environment, open_raster
+
+__all__ = ['Assessment', 'assess_map']
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """What a labelled sample says about a map.
+
+    Args:
+        design: The sample.
+        map: Path of the map that was assessed.
+        classes: Class names, in the order of `accuracy`.
+        accuracy: Estimates; areas are in square metres.
+        labelled: Labelled units of each stratum.
+        strata_are_classes: Whether each stratum lies in one class of the map, so that mapped areas
+            are counted and not estimated.
+    """
+
+    design: Design
+    map: str
+    classes: tuple[str, ...]
+    accuracy: Accuracy
+    labelled: tuple[int, ...]
+    strata_are_classes: bool
+
+    @property
+    def unlabelled(self) -> int:
+        """Units without a label."""
+        return len(self.design.units) - sum(self.labelled)
+
+
+def assess_map(
+    sample: str | Path,
+    *,
+    labelled: str | Path | None = None,
+    of_map: str | Path | None = None,
+    allow_unlabelled: bool = False,
+) -> Assessment:
+    """Estimate accuracies and areas from a sample that was labelled.
+
+    Args:
+        sample: Folder that `draw_sample` made.
+        labelled: Labels, a GeoPackage or CSV; None for the points of the folder.
+        of_map: Another map on the same grid, to assess it with the same labels; its classes are
+            matched by name. None for the map that the sample was drawn from.
+        allow_unlabelled: Leave out units without a label, instead of refusing them. The estimates
+            then hold only if the missing ones are like the others of their stratum.
+
+    Raises:
+        SceneNotFoundError: If a file is not there.
+        SceneError: If a file is damaged.
+        LabelError: If the labels do not fit the sample, or a stratum has fewer than two.
+        ConfigError: If the other map lies on another grid, or has no data at some units.
+    """
+    folder = Path(sample)
+    design = read_design(folder)
+    path = folder / POINTS if labelled is None else Path(labelled)
+    labels = read_labels(path, design, allow_unlabelled=allow_unlabelled)
+    units = [unit for unit in design.units if labels[unit.id] is not None]
+    counts = np.bincount([unit.stratum for unit in units], minlength=len(design.strata))
+    _check_response(path, design, counts.tolist())
+    mapped = (
+        [design.classes[unit.class_id] for unit in units]
+        if of_map is None
+        else _read_classes(of_map, design, units)
+    )
+    found = (labels[unit.id] for unit in units)
+    reference = [design.classes[label] for label in found if label is not None]
+    classes = tuple(dict.fromkeys([*design.classes.values(), *mapped]))
+    index = {name: position for position, name in enumerate(classes)}
+    accuracy = assess_sample(
+        Sample(
+            np.array([unit.stratum for unit in units]),
+            np.array([index[name] for name in mapped]),
+            np.array([index[name] for name in reference]),
+            np.array([unit.area_m2 for unit in units]),
+        ),
+        Strata(
+            np.array([stratum.area_m2 for stratum in design.strata]),
+            np.array([stratum.pixels for stratum in design.strata]),
+        ),
+        num_classes=len(classes),
+    )
+    return Assessment(
+        design=design,
+        map=design.map if of_map is None else str(of_map),
+        classes=classes,
+        accuracy=accuracy,
+        labelled=tuple(counts.tolist()),
+        strata_are_classes=of_map is None,
+    )
+
+
+def _check_response(path: Path, design: Design, labelled: list[int]) -> None:
+    for stratum, drawn, number in zip(design.strata, design.drawn(), labelled, strict=True):
+        if number < min(drawn, 2):
+            raise LabelError(
+                f'{path}: {number} of {drawn} points of the stratum {stratum.name!r} have a label: '
+                'label at least two, without which there is no variance'
+            )
+
+
+def _read_classes(of_map: str | Path, design: Design, units: list[Unit]) -> list[str]:
+    """What another map says at units."""
+    with gdal_environment(), open_raster(of_map) as dataset:
+        where = Georeference.of(dataset)
+        grid = (dataset.height, dataset.width, tuple(where.transform)[:6])
+        if dataset.count != 1 or grid != (design.height, design.width, design.transform):
+            raise ConfigError(
+                f'{of_map} has {dataset.count} band(s) of {dataset.height} × {dataset.width} px: '
+                f'expected a map on the grid of the sample, {design.height} × {design.width} px '
+                'at the same place; resample it first'
+            )
+        ids = {}
+        try:
+            for unit in sorted(units, key=lambda unit: unit.row):  # blocks are decoded once
+                window = ((unit.row, unit.row + 1), (unit.col, unit.col + 1))
+                ids[unit.id] = int(dataset.read(1, window=window)[0, 0])
+        except RasterioIOError as error:
+            raise SceneError(f'{of_map} cannot be read ({error}): make it again') from error
+        empty = [number for number, value in ids.items() if value == dataset.nodata]
+        if empty:
+            raise ConfigError(
+                f'{of_map} has no data at {len(empty)} of {len(ids)} points, so it was not made of '
+                'the whole area: assess it with a sample of its own'
+            )
+        names = dict(design.classes) | class_names(dataset.tags())
+    return [names.get(ids[unit.id], f'class {ids[unit.id]}') for unit in units]

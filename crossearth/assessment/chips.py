@@ -1,0 +1,102 @@
+"""Pictures of the surroundings of the pixels that were drawn, for whoever labels them."""
+
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float64, Shaped, UInt8
+from PIL import Image, ImageDraw
+from pyproj import CRS
+
+from crossearth.assessment.sample_folder import Design, Unit
+from crossearth.errors import ConfigError
+from crossearth.geometry import Window
+from crossearth.rasters import GroundToPixels, Raster, RasterReader, describe_raster
+
+__all__ = ['write_chips']
+
+_FOLDER = 'chips'
+_MARGIN_PX = 3  # between a pixel and its frame, so that the pixel itself stays visible
+_BLACK, _YELLOW = (0, 0, 0), (255, 224, 0)
+
+
+def write_chips(folder: Path, design: Design, scene: str | Path, *, chip_px: int) -> dict[int, str]:
+    """Write a PNG for every unit, with a frame around the pixel that is to be labelled.
+
+    Bytes are shown as they are. Other values are stretched between the 2nd and 98th percentile of
+    each chip.
+
+    Args:
+        folder: Of the sample.
+        design: What was drawn.
+        scene: The image; it may have another CRS and pixel size than the map.
+        chip_px: Side of a chip, in pixels of the scene.
+
+    Returns:
+        Path of each chip, relative to the folder, by the id of its unit.
+
+    Raises:
+        ConfigError: If a unit lies outside of the scene, or the size is not positive.
+        SceneError: If the scene cannot be read.
+    """
+    if chip_px < 16:
+        raise ConfigError(f'chips are to have {chip_px} px: expected at least 16')
+    raster = describe_raster(scene)
+    to_scene = GroundToPixels(
+        raster.georeference,
+        CRS.from_wkt(design.crs_wkt),
+        height=raster.height,
+        width=raster.width,
+        name=str(scene),
+    )
+    (folder / _FOLDER).mkdir()
+    reader = RasterReader()
+    digits = len(str(len(design.units)))
+    paths: dict[int, str] = {}
+    for unit in sorted(design.units, key=lambda unit: unit.row):  # blocks are decoded once
+        x, y = np.array(design.outline(unit)).T
+        frame = np.stack(to_scene(x, y))
+        middle = frame[:, :4].mean(1)
+        if not ((middle >= 0) & (middle < (raster.width, raster.height))).all():
+            raise ConfigError(
+                f'point {unit.id} of the map lies outside of {scene}: pass the scene that was '
+                'mapped, or none'
+            )
+        col, row = (int(at) - chip_px // 2 for at in middle)
+        picture = _picture(reader, raster, Window(0, row, col, chip_px, chip_px))
+        image = Image.fromarray(picture)
+        _draw_frame(image, frame - np.array([[col], [row]]))
+        paths[unit.id] = f'{_FOLDER}/{_name(unit, digits)}'
+        image.save(folder / paths[unit.id])
+    reader.close()
+    return paths
+
+
+def _name(unit: Unit, digits: int) -> str:
+    return f'{unit.id:0{digits}d}.png'
+
+
+def _picture(reader: RasterReader, raster: Raster, window: Window) -> UInt8[np.ndarray, 'h w 3']:
+    pixels, shown = reader.read(raster, window)
+    bands = pixels[:3] if len(pixels) >= 3 else pixels[[0, 0, 0]]
+    if bands.dtype != np.uint8:
+        bands = _stretched(bands if shown is None else np.where(shown, bands, bands[:, :1, :1]))
+    if shown is not None:
+        bands = np.where(shown, bands, 0).astype(np.uint8)
+    return np.ascontiguousarray(bands.transpose(1, 2, 0))
+
+
+def _stretched(bands: Shaped[np.ndarray, 'c h w']) -> UInt8[np.ndarray, 'c h w']:
+    values: Float64[np.ndarray, 'c h w'] = bands.astype(np.float64)
+    low, high = np.percentile(values, (2, 98), axis=(1, 2), keepdims=True)
+    shares = np.clip((values - low) / np.maximum(high - low, 1e-12), 0, 1)
+    return np.asarray(shares * 255, np.uint8)
+
+
+def _draw_frame(image: Image.Image, corners: Float64[np.ndarray, '2 n']) -> None:
+    left, top = np.floor(corners.min(1)) - _MARGIN_PX
+    right, bottom = np.ceil(corners.max(1)) - 1 + _MARGIN_PX
+    draw = ImageDraw.Draw(image)
+    for grown, colour in ((1, _BLACK), (0, _YELLOW)):
+        draw.rectangle(
+            (left - grown, top - grown, right + grown, bottom + grown), outline=colour, width=1
+        )

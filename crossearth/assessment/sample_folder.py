@@ -1,0 +1,201 @@
+"""The folder of a sample: what was drawn, in files that people label and the report reads."""
+
+import csv
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import fiona
+import numpy as np
+from affine import Affine
+from fiona._err import CPLE_BaseError
+
+from crossearth.assessment.stratified_map import Stratum
+from crossearth.errors import ConfigError, SceneError, SceneNotFoundError, WriteError
+
+__all__ = ['POINTS', 'Design', 'Unit', 'new_folder', 'read_design', 'write_design', 'write_points']
+
+POINTS = 'points.gpkg'
+_DESIGN = 'design.json'
+_KEY = 'key.csv'
+_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A pixel that was drawn.
+
+    Args:
+        id: Its number, from 1, which tells nothing of its stratum.
+        stratum: Index of its stratum.
+        row: Row in the map.
+        col: Column in the map.
+        class_id: What the map says.
+        area_m2: Its area on the ground.
+    """
+
+    id: int
+    stratum: int
+    row: int
+    col: int
+    class_id: int
+    area_m2: float
+
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    """A sample and the map that it was drawn from.
+
+    Args:
+        map: Path of the map.
+        scene: Path of the image that was mapped, if it was given.
+        classes: Names of the classes, by id.
+        strata: What was sampled one by one.
+        units: The pixels that were drawn.
+        height: Rows of the map.
+        width: Columns of the map.
+        crs_wkt: CRS of the map.
+        transform: Affine transform of the map, six numbers.
+        seed: Of the draw.
+    """
+
+    map: str
+    scene: str | None
+    classes: Mapping[int, str]
+    strata: tuple[Stratum, ...]
+    units: tuple[Unit, ...]
+    height: int
+    width: int
+    crs_wkt: str
+    transform: tuple[float, ...]
+    seed: int
+
+    def drawn(self) -> list[int]:
+        """Units of each stratum."""
+        found = np.bincount([unit.stratum for unit in self.units], minlength=len(self.strata))
+        return [int(number) for number in found]
+
+    def centre(self, unit: Unit) -> tuple[float, float]:
+        """Coordinates of the middle of a pixel, in the CRS of the map."""
+        x, y = Affine(*self.transform) @ (unit.col + 0.5, unit.row + 0.5)
+        return float(x), float(y)
+
+    def outline(self, unit: Unit) -> list[tuple[float, float]]:
+        """The four corners of a pixel and the first again, in the CRS of the map."""
+        place = Affine(*self.transform)
+        corners = ((0, 0), (0, 1), (1, 1), (1, 0), (0, 0))
+        return [place @ (unit.col + right, unit.row + down) for right, down in corners]
+
+
+@contextmanager
+def new_folder(destination: Path) -> Iterator[Path]:
+    """A hidden folder that gets the name `destination` when the block ends without an error.
+
+    Raises:
+        ConfigError: If the folder exists already, or the one above it does not.
+    """
+    if destination.exists():
+        raise ConfigError(
+            f'{destination} exists, and may hold labels: choose another folder, or remove it first'
+        )
+    if not destination.parent.is_dir():
+        raise ConfigError(f'the folder {destination.parent} is not there: make it first')
+    with tempfile.TemporaryDirectory(
+        dir=destination.parent, prefix=f'.{destination.name}.'
+    ) as temporary:
+        folder = Path(temporary) / destination.name
+        folder.mkdir()
+        yield folder
+        folder.rename(destination)
+
+
+def write_design(folder: Path, design: Design) -> None:
+    """Write what was drawn: `design.json`, and `key.csv` with what the map says."""
+    content = {'version': _VERSION} | asdict(design)
+    units = content.pop('units')
+    text = json.dumps(content, indent=2, ensure_ascii=False)
+    (folder / _DESIGN).write_text(text + '\n', encoding='utf-8')
+    with (folder / _KEY).open('w', newline='', encoding='utf-8') as file:
+        writer = csv.DictWriter(file, [*units[0], 'class'])
+        writer.writeheader()
+        writer.writerows(unit | {'class': design.classes[unit['class_id']]} for unit in units)
+
+
+def read_design(folder: Path) -> Design:
+    """Read what `write_design` wrote.
+
+    Raises:
+        SceneNotFoundError: If the folder is not that of a sample.
+        SceneError: If a file is damaged, or of another version.
+    """
+    try:
+        content = json.loads((folder / _DESIGN).read_text(encoding='utf-8'))
+        with (folder / _KEY).open(newline='', encoding='utf-8') as file:
+            rows = list(csv.DictReader(file))
+    except FileNotFoundError as error:
+        raise SceneNotFoundError(
+            f'{error.filename} is not there: expected a folder of `crossearth assess sample`'
+        ) from error
+    except ValueError as error:
+        raise SceneError(
+            f'{folder / _DESIGN} is damaged ({error}): draw the sample again'
+        ) from error
+    try:
+        if content.pop('version') != _VERSION:
+            raise ValueError('of another version of crossearth')
+        strata = tuple(Stratum(**stratum) for stratum in content.pop('strata'))
+        classes = {int(index): str(name) for index, name in content.pop('classes').items()}
+        transform = tuple(float(number) for number in content.pop('transform'))
+        whole = ('id', 'stratum', 'row', 'col', 'class_id')
+        units = tuple(
+            Unit(**{name: int(row[name]) for name in whole}, area_m2=float(row['area_m2']))
+            for row in rows
+        )
+        return Design(strata=strata, classes=classes, transform=transform, units=units, **content)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise SceneError(f'{folder}: design.json or key.csv is damaged ({error!r})') from error
+
+
+def write_points(folder: Path, design: Design, chips: Mapping[int, str]) -> None:
+    """Write the points to be labelled, and the outlines of their pixels, as a GeoPackage.
+
+    Neither layer says what the map says.
+
+    Args:
+        folder: Of the sample.
+        design: What was drawn.
+        chips: Path of the picture of each unit, relative to the folder; empty for none.
+    """
+    path = folder / POINTS
+    text = {'label': 'str', 'note': 'str'} | ({'chip': 'str'} if chips else {})
+    try:
+        with fiona.open(
+            str(path), 'w', driver='GPKG', layer='points', crs_wkt=design.crs_wkt,
+            schema={'geometry': 'Point', 'properties': {'id': 'int'} | text},
+        ) as file:  # fmt: skip
+            file.writerecords(
+                {
+                    'type': 'Feature',
+                    'geometry': {'type': 'Point', 'coordinates': design.centre(unit)},
+                    'properties': {'id': unit.id, 'label': None, 'note': None}
+                    | ({'chip': chips[unit.id]} if chips else {}),
+                }
+                for unit in design.units
+            )
+        with fiona.open(
+            str(path), 'w', driver='GPKG', layer='pixels', crs_wkt=design.crs_wkt,
+            schema={'geometry': 'Polygon', 'properties': {'id': 'int'}},
+        ) as file:  # fmt: skip
+            file.writerecords(
+                {
+                    'type': 'Feature',
+                    'geometry': {'type': 'Polygon', 'coordinates': [design.outline(unit)]},
+                    'properties': {'id': unit.id},
+                }
+                for unit in design.units
+            )
+    except (fiona.errors.FionaError, CPLE_BaseError, RuntimeError) as error:
+        raise WriteError(f'{path} cannot be written ({error}): is the disk full?') from error

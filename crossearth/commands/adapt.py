@@ -1,0 +1,123 @@
+"""The command line of `adapt_file`: `crossearth adapt`."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from crossearth.commands.loading import BUILDER_HELP, trusted_builder
+from crossearth.errors import ConfigError
+
+if TYPE_CHECKING:
+    from crossearth.adaptation import AdaptationMethod
+
+__all__ = ['add_arguments', 'run']
+
+_OPTIONS = {
+    'norms': {'alpha'},
+    'tent': {'alpha', 'steps', 'lr'},
+    'self-training': {'alpha', 'steps', 'lr', 'share', 'decay'},
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the arguments to the parser of this command."""
+    parser.description = (
+        'Adapt a model to the scenes that it is to map, without labels. Prints how far they are '
+        'from what it was trained on, what has changed, and whether the result is advised.'
+    )
+    parser.add_argument('weights', help='model, a safetensors file')
+    parser.add_argument('scenes', nargs='+', help='rasters, folders, .zip, lists or STAC items')
+    parser.add_argument('-o', '--output', required=True, help='adapted model, a safetensors file')
+    parser.add_argument(
+        '--method',
+        choices=sorted(_OPTIONS),
+        default='norms',
+        help='statistics of batch norms; these, and weights of norms of less entropy; these, and '
+        "training on the model's own confident labels (default: %(default)s)",
+    )
+    parser.add_argument(
+        '--alpha', type=float, help='share of the scenes in batch norms (default: 0.5)'
+    )
+    parser.add_argument('--steps', type=int, help='of tent (10) and self-training (20)')
+    parser.add_argument('--lr', type=float, help='of tent and self-training (default: 1e-4)')
+    parser.add_argument('--share', type=float, help='of each class that becomes labels (0.5)')
+    parser.add_argument('--decay', type=float, help='of the average that is the teacher (0.95)')
+    parser.add_argument('--bands', type=_band, nargs='+', help='as of predict')
+    parser.add_argument('--value-range', type=float, nargs=2, metavar=('LOW', 'HIGH'))
+    parser.add_argument('--alpha-band', choices=['auto', 'mask', 'image'], default='auto')
+    parser.add_argument('--gsd-m', type=_gsd, help='as of predict')
+    parser.add_argument('--tile-px', type=int, default=512, help='(default: %(default)s)')
+    parser.add_argument(
+        '--max-windows', type=int, default=64, help='of all scenes (default: %(default)s)'
+    )
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--device', default='cpu', help='cpu, cuda, cuda:1 (default: %(default)s)')
+    parser.add_argument(
+        '--builder',
+        dest='builders',
+        action='append',
+        default=[],
+        metavar='MODULE:FUNCTION',
+        help=BUILDER_HELP,
+    )
+    parser.add_argument('--json', metavar='FILE', help='write the report there, too')
+
+
+def run(arguments: argparse.Namespace) -> str:
+    """Adapt the model, write it, and say what is known of it.
+
+    Raises:
+        CrossEarthError: To be printed as one line.
+    """
+    from crossearth.adaptation import adapt_file
+    from crossearth.inference import View, find_scenes
+
+    method = _method(arguments)
+    view: dict[str, Any] = {'bands': arguments.bands, 'gsd_m': arguments.gsd_m}
+    if arguments.value_range is not None:
+        view['value_range'] = tuple(arguments.value_range)
+    report = adapt_file(
+        arguments.weights,
+        [scene for source in arguments.scenes for scene in find_scenes(source)],
+        arguments.output,
+        method,
+        view=View(alpha=arguments.alpha_band, **view),
+        tile_px=arguments.tile_px,
+        max_windows=arguments.max_windows,
+        seed=arguments.seed,
+        device=arguments.device,
+        builders=[trusted_builder(name, str(Path.cwd())) for name in arguments.builders],
+    )
+    if arguments.json is not None:
+        Path(arguments.json).write_text(json.dumps(report.to_json(), indent=1), encoding='utf-8')
+    return f'{report}\n\n{arguments.output}: adapted by {report.method}'
+
+
+def _method(arguments: argparse.Namespace) -> 'AdaptationMethod':
+    from crossearth.adaptation import Norms, PseudoLabels, Tent
+
+    names = sorted(set().union(*_OPTIONS.values()))
+    given = {name: value for name in names if (value := getattr(arguments, name)) is not None}
+    unknown = sorted(set(given) - _OPTIONS[arguments.method])
+    if unknown:
+        raise ConfigError(
+            f'--method {arguments.method} has no --{", --".join(unknown)}: expected some of '
+            f'--{", --".join(sorted(_OPTIONS[arguments.method]))}'
+        )
+    kinds: dict[str, Any] = {'norms': Norms, 'tent': Tent, 'self-training': PseudoLabels}
+    method: AdaptationMethod = kinds[arguments.method](**given)
+    return method
+
+
+def _band(text: str) -> int | str:
+    return int(text) if text.isdigit() else text
+
+
+def _gsd(text: str) -> float | str:
+    if text == 'native':
+        return text
+    try:
+        return float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f'{text!r}: expected metres, or native') from error

@@ -1,0 +1,83 @@
+"""`crossearth start`: look through your images and masks, and write a recipe for them."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from crossearth.errors import ConfigError
+
+if TYPE_CHECKING:
+    from crossearth.survey import Domain
+
+__all__ = ['add_arguments', 'run']
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    parser.description = (
+        'Look through images and their labels, say what they are, and write a recipe that trains '
+        'on them. It asks nothing: it says what it assumes, and which line changes it.'
+    )
+    parser.add_argument('images', help='folder of the images of one place')
+    parser.add_argument(
+        'labels',
+        nargs='?',
+        metavar='MASKS|VECTORS',
+        help='folder of the masks, or a vector file; by default masks are looked for among the '
+        'images',
+    )
+    parser.add_argument(
+        '--unseen',
+        action='append',
+        default=[],
+        metavar='NAME=IMAGES[:MASKS]',
+        help='another place, to test on if it has masks; may be repeated. Never trained on.',
+    )
+    parser.add_argument('--output', default='recipe.yaml', help='(default: %(default)s)')
+    parser.add_argument(
+        '--bands', type=int, nargs='+', help='counted from 1 (default: all but alpha)'
+    )
+    parser.add_argument(
+        '--ignore', type=int, nargs='+', default=[], help='values of masks that are no class'
+    )
+    parser.add_argument(
+        '--pretrained',
+        metavar='FILE',
+        help='weights of the backbone (default: those in the local cache, else random)',
+    )
+    parser.add_argument('--quiet', action='store_true', help='no progress')
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Print what is found, and write the recipe.
+
+    Raises:
+        CrossEarthError: If the images cannot be trained on; says why.
+    """
+    from crossearth.survey import Domain, start
+
+    start(
+        Domain('source', arguments.images, arguments.labels),
+        [_domain(word) for word in arguments.unseen],
+        recipe=arguments.output,
+        bands=arguments.bands,
+        pretrained=arguments.pretrained,
+        ignore=arguments.ignore,
+        say=lambda text: print(text, flush=True),
+        progress=not arguments.quiet,
+    )
+
+
+def _domain(word: str) -> 'Domain':
+    from crossearth.survey import Domain
+
+    name, sign, paths = word.partition('=')
+    if not sign or not name or not paths or name == 'source':
+        raise ConfigError(
+            f'--unseen {word}: expected NAME=IMAGES or NAME=IMAGES:MASKS, such as '
+            'ottawa=other/images:other/masks, and another name than source'
+        )
+    images, colon, labels = paths.rpartition(':')
+    if not colon or Path(paths).exists():
+        return Domain(name, paths)
+    return Domain(name, images, labels)

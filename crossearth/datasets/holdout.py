@@ -1,0 +1,157 @@
+"""What is kept from training to validate on: places, never random neighbours."""
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import shapely
+from jaxtyping import Shaped
+from pyproj import CRS
+from pyproj.exceptions import CRSError
+
+from crossearth.datasets.cut import cut_scene, footprint_of
+from crossearth.datasets.files import natural_key
+from crossearth.datasets.scene import Part, Scene
+from crossearth.errors import ConfigError, SceneNotFoundError
+
+__all__ = ['HoldOut', 'Portion']
+
+Portion = Literal['all', 'rest', 'held_out']
+"""All scenes, those that are left for training, or those that are held out."""
+
+_TOUCH = 0.01  # of a scene's side: neighbours whose borders differ by rounding do not overlap
+
+
+@dataclass(frozen=True, slots=True)
+class HoldOut:
+    """A rule by which scenes, or parts of them, are held out.
+
+    Georeferenced scenes are held out by boxes on the ground. Others are held out by their names, or
+    by their lowest rows. No ground is on both sides: see `whole`.
+
+    Args:
+        boxes: Rectangles, each least x, least y, greatest x, greatest y.
+        crs: CRS of the boxes.
+        whole: Whether scenes stay whole: those whose middle lies in a box are held out, and those
+            that overlap one of them are in neither part. Otherwise scenes are cut along the boxes.
+        names: First and last image of each range that is held out, as paths below the folder of the
+            images, in natural order (`img2` before `img10`).
+        bottom: Share of the rows, at the bottom of each image, that is held out; for images without
+            a place.
+
+    Raises:
+        ConfigError: If there is no rule, or boxes and `crs` do not go together.
+    """
+
+    boxes: Sequence[tuple[float, float, float, float]] = ()
+    crs: str | None = None
+    whole: bool = True
+    names: Sequence[tuple[str, str]] = ()
+    bottom: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (self.boxes or self.names or self.bottom):
+            raise ConfigError('hold_out holds nothing out: give boxes, names or bottom')
+        if not 0 <= self.bottom < 1:
+            raise ConfigError(f'hold_out: bottom is {self.bottom}, expected a share from 0 to 1')
+        if bool(self.boxes) != (self.crs is not None):
+            raise ConfigError('hold_out: boxes are in a CRS; give boxes and crs, or neither')
+        for box in self.boxes:
+            if not (box[0] < box[2] and box[1] < box[3]):
+                raise ConfigError(
+                    f'hold_out: box {tuple(box)} is empty: expected least x, least y, greatest x, '
+                    'greatest y'
+                )
+
+    def portion(
+        self, scenes: Sequence[Scene], portion: Portion, *, folder: str | os.PathLike[str]
+    ) -> list[Scene]:
+        """The scenes of one side.
+
+        Args:
+            scenes: All scenes.
+            portion: Which side.
+            folder: Folder that `names` count from.
+
+        Raises:
+            SceneNotFoundError: If nothing is left on this side.
+            ConfigError: If `crs` is not a CRS.
+        """
+        if portion == 'all':
+            return list(scenes)
+        held_out = portion == 'held_out'
+        placed = [scene for scene in scenes if scene.crs is not None and self.boxes]
+        others = [scene for scene in scenes if scene.crs is None or not self.boxes]
+        kept = self._by_ground(placed, held_out=held_out) if placed else []
+        for scene in others:
+            if self._named(scene, Path(folder)):
+                kept += [scene] if held_out else []
+            elif self.bottom:
+                kept.append(_rows(scene, self.bottom, held_out=held_out))
+            elif not held_out:
+                kept.append(scene)
+        if not kept:
+            raise SceneNotFoundError(
+                f'hold_out leaves no scene {"to validate on" if held_out else "to train on"}: '
+                'expected boxes or names that some scenes, but not all, lie in'
+            )
+        return kept
+
+    def _by_ground(self, scenes: Sequence[Scene], *, held_out: bool) -> list[Scene]:
+        assert self.crs is not None  # as checked
+        try:
+            crs = CRS.from_user_input(self.crs)
+        except CRSError as error:
+            raise ConfigError(f'hold_out: crs={self.crs!r} is not a CRS') from error
+        prints = np.array([footprint_of(scene, crs) for scene in scenes])
+        boxes = shapely.union_all([shapely.box(*box) for box in self.boxes])
+        if not self.whole:
+            return _cut(scenes, prints, crs, self.boxes if held_out else None, boxes)
+        inside = shapely.contains(boxes, shapely.centroid(prints))
+        if held_out:
+            chosen = inside
+        else:
+            margin = _TOUCH * np.sqrt(shapely.area(prints))
+            tree = shapely.STRtree(prints[inside])
+            meeting, _ = tree.query(shapely.buffer(prints, -margin), 'intersects')
+            chosen = ~inside
+            chosen[meeting] = False
+        return [scene for scene, there in zip(scenes, chosen, strict=True) if there]
+
+    def _named(self, scene: Scene, folder: Path) -> bool:
+        if not self.names:
+            return False
+        key = natural_key(Path(os.path.relpath(scene.image, folder)).as_posix())
+        return any(natural_key(first) <= key <= natural_key(last) for first, last in self.names)
+
+
+def _cut(
+    scenes: Sequence[Scene],
+    prints: Shaped[np.ndarray, ' n'],
+    crs: CRS,
+    each: Sequence[tuple[float, float, float, float]] | None,
+    boxes: shapely.Geometry,
+) -> list[Scene]:
+    """A part of each scene for each box, or what is left of it outside of all boxes."""
+    kept = []
+    for scene, ground in zip(scenes, prints, strict=True):
+        if each is not None:
+            sides = [shapely.intersection(ground, shapely.box(*box)) for box in each]
+        else:
+            sides = [ground] if not shapely.intersects(ground, boxes) else [ground - boxes]
+        for side in sides:
+            part = cut_scene(scene, side, crs) if not side.is_empty and side.area > 0 else None
+            if part is not None:
+                kept.append(part)
+    return kept
+
+
+def _rows(scene: Scene, bottom: float, *, held_out: bool) -> Scene:
+    """The lowest rows of a scene, or those above."""
+    at = min(max(round(scene.height * (1 - bottom)), 1), scene.height - 1)
+    first, stop = (at, scene.height) if held_out else (0, at)
+    return dataclasses.replace(scene, part=Part(first, 0, stop - first, scene.width))

@@ -1,0 +1,37 @@
+"""What an adapted model's file says of where it comes from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ['AdaptationRecord']
+
+
+@dataclass(frozen=True, slots=True)
+class AdaptationRecord:
+    """How a model was adapted.
+
+    Args:
+        method: Name of the method.
+        options: Its options.
+        scenes: Names of the scenes, without their folders.
+        windows: Windows of the scenes that it saw.
+        model_sha256: Digest of the file of the model that was adapted.
+    """
+
+    method: str
+    options: Mapping[str, float | int]
+    scenes: tuple[str, ...]
+    windows: int
+    model_sha256: str
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> 'AdaptationRecord':
+        """The record that `dataclasses.asdict` and JSON made `value` of."""
+        return cls(
+            method=str(value['method']),
+            options={str(name): float(option) for name, option in value['options'].items()},
+            scenes=tuple(map(str, value['scenes'])),
+            windows=int(value['windows']),
+            model_sha256=str(value['model_sha256']),
+        )

@@ -1,0 +1,54 @@
+"""Models in eval mode for a while, and on another device."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from crossearth.errors import ConfigError
+
+__all__ = ['evaluating', 'moved_to']
+
+
+@contextmanager
+def evaluating(model: nn.Module | Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Eval mode inside, the mode that each submodule had before outside.
+
+    Example:
+        >>> model = nn.Sequential(nn.Dropout(0.5), nn.Identity()).train()
+        >>> _ = model[1].eval()
+        >>> with evaluating(model):
+        ...     model[0].training
+        False
+        >>> model.training, model[0].training, model[1].training
+        (True, True, False)
+    """
+    if not isinstance(model, nn.Module):
+        yield
+        return
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def moved_to[M: nn.Module](model: M, device: torch.device | str) -> M:
+    """The model, on a device.
+
+    Raises:
+        ConfigError: If there is no such device.
+
+    Example:
+        >>> moved_to(nn.Identity(), 'gpu')
+        Traceback (most recent call last):
+        crossearth.errors.ConfigError: device 'gpu' cannot be used (...): try cpu
+    """
+    try:
+        return model.to(device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f'device {str(device)!r} cannot be used ({reason}): try cpu') from error

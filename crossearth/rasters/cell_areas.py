@@ -1,0 +1,81 @@
+"""Areas of pixels on the ground.
+
+A pixel of a map in degrees covers less ground towards the poles, and a pixel of Web Mercator more
+ground towards the equator. Areas here are those of the cells' corners in a cylindrical equal-area
+projection of WGS 84, in which parallels and meridians are straight lines. In degrees they are
+exact. In projected CRSs, sides are taken as straight there, which matters by less than a part in a
+million, except for the few pixels around a pole.
+"""
+
+import numpy as np
+from jaxtyping import Float64
+from pyproj import CRS
+
+from crossearth.rasters.georeference import Georeference, PixelsToGround
+from crossearth.rasters.globe import nearest_turn, turn_of
+
+__all__ = ['CellAreas']
+
+_EQUAL_AREA = CRS.from_epsg(6933)
+_MOST_COLUMNS = 17  # areas are computed there, and vary smoothly in between
+
+
+class CellAreas:
+    """Areas of the pixels of a raster, in square metres on the ellipsoid.
+
+    Args:
+        georeference: Of the raster.
+        width: Columns of the raster.
+        name: Of the raster, for messages.
+
+    Raises:
+        ConfigError: If nothing ties the raster to the ground.
+
+    Example:
+        >>> from affine import Affine
+        >>> degrees = Georeference(CRS.from_epsg(4326).to_wkt(), Affine(1, 0, 10, 0, -1, 61))
+        >>> (CellAreas(degrees, width=2, name='a.tif').rows(0, 2) / 1e6).round(1).tolist()
+        [[6123.1, 6123.1], [6309.8, 6309.8]]
+    """
+
+    def __init__(self, georeference: Georeference, *, width: int, name: str) -> None:
+        self._to_ground = PixelsToGround(georeference, _EQUAL_AREA, name=name)
+        self._turn = turn_of(_EQUAL_AREA)
+        nodes = np.unique(np.linspace(0, width - 1, min(width, _MOST_COLUMNS)).round())
+        self._nodes = nodes
+        # hat functions: columns between two nodes are interpolated
+        self._between = np.stack(
+            [np.interp(np.arange(width), nodes, unit) for unit in np.eye(len(nodes))]
+        )
+
+    def rows(self, first: int, stop: int) -> Float64[np.ndarray, 'h w']:
+        """Areas of the pixels of some rows; not finite off the globe.
+
+        Args:
+            first: First row.
+            stop: End row (exclusive).
+        """
+        rows = np.arange(first, stop, dtype=np.float64)
+        row, col = (grid.ravel() for grid in np.meshgrid(rows, self._nodes, indexing='ij'))
+        cells = self.cells(row, col).reshape(len(rows), -1)
+        if np.ptp(cells, axis=1).max(initial=0) <= 1e-9 * np.abs(cells).max(initial=0):
+            return np.broadcast_to(cells[:, :1], (len(rows), self._between.shape[1]))
+        areas: Float64[np.ndarray, 'h w'] = cells @ self._between
+        return areas
+
+    def cells(
+        self, rows: Float64[np.ndarray, ' n'], cols: Float64[np.ndarray, ' n']
+    ) -> Float64[np.ndarray, ' n']:
+        """Areas of single pixels."""
+        corners = [
+            self._to_ground(cols + right, rows + down)
+            for right, down in ((0, 0), (1, 0), (1, 1), (0, 1))
+        ]
+        first_x, first_y = corners[0]
+        # from the first corner: areas of cells are lost in the digits of whole coordinates, and
+        # a cell may lie across the antimeridian
+        x = np.stack([nearest_turn(x - first_x, 0.0, turn=self._turn) for x, _ in corners])
+        y = np.stack([y - first_y for _, y in corners])
+        doubled = (np.roll(x, 1, 0) * y - x * np.roll(y, 1, 0)).sum(0)
+        areas: Float64[np.ndarray, ' n'] = np.abs(doubled) / 2
+        return areas

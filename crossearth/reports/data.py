@@ -1,0 +1,340 @@
+"""What a report is of: numbers of many runs as data frames, filled from result files in one place.
+
+Everything below this module, the tables, figures and pages, works on `ReportData` alone.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import yaml
+from jaxtyping import Int64
+from scipy import stats
+
+from crossearth.benchmark import SETTINGS, Row, RunResult, summarise
+from crossearth.benchmark.results import mean_and_sd
+
+__all__ = ['KINDS', 'Confusion', 'Kind', 'ReportData', 'Trained', 'report_data']
+
+Kind = Literal['last', 'oracle', 'adaptation', 'adaptation-oracle']
+
+KINDS: Mapping[Kind, str] = {
+    'last': 'Unseen domains, model of the last step',
+    'oracle': 'Oracle: the checkpoint that is best on the unseen domain',
+    'adaptation': 'Adaptation: trained with unlabelled images of the target domain',
+    'adaptation-oracle': 'Oracle of adaptation',
+}
+"""Kinds of results, which never share a table, and their titles."""
+
+_CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confusion:
+    """Counts of one method on one domain, added up over its seeds.
+
+    Args:
+        kind: Key of `KINDS`.
+        protocol: How it was scored.
+        domain: Name of the domain or setting.
+        method: Name of the method.
+        classes: Names of the classes.
+        counts: Pixels, rows the true class.
+        partial: What is lacking, such as `'tested on 2 of 17 images'`; empty for complete sets.
+    """
+
+    kind: Kind
+    protocol: str
+    domain: str
+    method: str
+    classes: tuple[str, ...]
+    counts: Int64[np.ndarray, 'k k']
+    partial: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """What one method was trained with.
+
+    Args:
+        method: Name of the method.
+        fingerprint: Tells training runs of one method apart.
+        seeds: Seeds.
+        domains: Domains that it was scored on.
+        made_with: Versions, commit and machine of its runs, each line once.
+        versions: Package → its versions, each once.
+        hardware: Role and property → values, each once.
+        commits: Commits of the source, each once.
+        finished: Time of the last end.
+        recipe: Complete recipe of the first seed, as YAML.
+    """
+
+    method: str
+    fingerprint: str
+    seeds: tuple[int, ...]
+    domains: tuple[str, ...]
+    made_with: tuple[str, ...]
+    versions: Mapping[str, tuple[str, ...]]
+    hardware: Mapping[str, tuple[str, ...]]
+    commits: tuple[str, ...]
+    finished: str
+    recipe: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportData:
+    """Numbers of a report, in percent; NaN where there is none.
+
+    Args:
+        scores: One row per kind, protocol, domain and method: `kind`, `protocol`, `domain`,
+            `method`, `fingerprint`, `metric`, `mean`, `sd`, `seeds`, `images`, `partial` (what is
+            lacking, as text), `first_step`, `last_step`, `paper`, `minus_paper`, `baseline`,
+            `minus_baseline`, and the ends of 95 % intervals: `low`, `high` of the mean over seeds,
+            `images_low`, `images_high` of the score over images, and the same of the difference to
+            the baseline, `minus_…`.
+        classes: One row per class of each of these: `class`, `mean`, `sd`, `low`, `high`, `paper`.
+        quoted: Scores that a paper prints: `method`, `domain`, `paper`.
+        costs: One row per row of `scores`: seconds, memory in bytes, parameters, machines.
+        confusions: Confusion matrices.
+        trained: What was trained.
+    """
+
+    scores: pd.DataFrame
+    classes: pd.DataFrame
+    quoted: pd.DataFrame
+    costs: pd.DataFrame
+    confusions: tuple[Confusion, ...]
+    trained: tuple[Trained, ...]
+
+
+def report_data(results: Sequence[RunResult], *, baseline: str = 'rein') -> ReportData:
+    """The numbers of a report from results.
+
+    Incomplete sets of images keep their scores and are marked: what a paper prints is never set
+    next to them.
+
+    Args:
+        results: Of any number of runs.
+        baseline: Method that others are compared with, where it was run on as many images.
+    """
+    names = _names(results)
+    scores, classes, costs, confusions = [], [], [], []
+    taken: set[tuple[str, ...]] = set()
+    compared: set[tuple[Any, ...]] = set()
+    for row in summarise(results, baseline=baseline):
+        group = sorted((r for r in results if _belongs(r, row)), key=lambda result: result.seed)
+        found, partial = _images(group)
+        head: dict[str, Any] = {
+            'kind': _kind(group[0]),
+            'protocol': str(row.protocol),
+            'domain': row.setting,
+            'method': names[row.setting, row.method, row.fingerprint],
+        }
+        if tuple(head.values()) in taken:  # the same training run on other images
+            head['method'] += f' ({found} images, {partial or "complete"})'
+        taken.add(tuple(head.values()))
+        if row.method == baseline:
+            compared.add((head['kind'], head['protocol'], head['domain'], found))
+        size = {'images': found, 'partial': partial}
+        scores.append(head | _score(row, complete=not partial) | size)
+        classes += [head | line | size for line in _class_lines(row, group, complete=not partial)]
+        costs.append(head | _cost(group))
+        confusions.append(
+            Confusion(
+                **head,
+                classes=group[0].classes,
+                counts=np.sum([np.array(result.confusion) for result in group], axis=0),
+                partial=partial,
+            )
+        )
+    for line in scores:  # a baseline on other images is not one
+        if (line['kind'], line['protocol'], line['domain'], line['images']) not in compared:
+            line |= {name: math.nan for name in line if name.startswith(('minus_b', 'baseline'))}
+    complete = {line['domain'] for line in scores} - {
+        line['domain'] for line in scores if line['partial']
+    }
+    return ReportData(
+        scores=pd.DataFrame(scores),
+        classes=pd.DataFrame(classes),
+        quoted=_quoted(complete),
+        costs=pd.DataFrame(costs),
+        confusions=tuple(confusions),
+        trained=_trained(results, names),
+    )
+
+
+def _belongs(result: RunResult, row: Row) -> bool:
+    """Whether a result is one of those that a row sums up."""
+    return (
+        (result.setting, result.selection, result.protocol, result.method, result.fingerprint)
+        == (row.setting, row.selection, row.protocol, row.method, row.fingerprint)
+        and (result.adaptation, result.partial) == (row.adaptation, row.partial)
+        and len(result.image_names) == row.images
+        and result.seed in row.seeds
+    )
+
+
+def _kind(result: RunResult) -> Kind:
+    if result.adaptation:
+        return 'adaptation' if result.selection == 'last' else 'adaptation-oracle'
+    return result.selection
+
+
+def _names(results: Iterable[RunResult]) -> dict[tuple[str, str, str], str]:
+    """How a method is called: with its fingerprint where two runs on one source differ in it."""
+    twins: dict[tuple[str, str], set[str]] = {}
+    for r in results:
+        twins.setdefault((r.method, r.source), set()).add(r.fingerprint)
+    return {
+        (r.setting, r.method, r.fingerprint): (
+            r.method if len(twins[r.method, r.source]) == 1 else f'{r.method} [{r.fingerprint}]'
+        )
+        for r in results
+    }
+
+
+def _images(group: Sequence[RunResult]) -> tuple[int, str]:
+    """The fewest images or chips that a seed was scored on, and what its sets lack."""
+    return min(result.images for result in group), group[0].partial
+
+
+def _interval(values: Sequence[float]) -> tuple[float, float]:
+    """Ends of the 95 % interval of the mean over seeds, by Student's t; NaN of one seed."""
+    mean, sd = mean_and_sd(values)
+    known = sum(not math.isnan(value) for value in values)
+    if known < 2:
+        return math.nan, math.nan
+    half = float(stats.t.ppf((1 + _CONFIDENCE) / 2, known - 1)) * sd / math.sqrt(known)
+    return max(mean - half, 0.0), min(mean + half, 100.0)
+
+
+def _score(row: Row, *, complete: bool) -> dict[str, Any]:
+    low, high = _interval(row.scores)
+    ends = {
+        'images': row.over_images,
+        'minus_baseline': row.difference_over_seeds,
+        'minus_baseline_images': row.difference_over_images,
+    }
+    others = {
+        f'{name}_{end}': getattr(interval, end)
+        for name, interval in ends.items()
+        for end in ('low', 'high')
+    }
+    return {
+        'fingerprint': row.fingerprint,
+        'metric': row.metric,
+        'mean': row.mean,
+        'sd': row.sd,
+        'low': low,
+        'high': high,
+        'seeds': len(row.seeds),
+        'first_step': row.steps[0],
+        'last_step': row.steps[1],
+        'paper': row.published if complete else math.nan,
+        'minus_paper': row.against_published if complete else math.nan,
+        'baseline': row.baseline,
+        'minus_baseline': row.against_baseline,
+    } | others
+
+
+def _class_lines(row: Row, group: Sequence[RunResult], *, complete: bool) -> list[dict[str, Any]]:
+    by_seed = [result.per_class for result in group]
+    lines = []
+    for name in group[0].classes:
+        values = [shares[name] for shares in by_seed]
+        low, high = _interval(values)
+        mean, sd = mean_and_sd(values)
+        paper = row.published_per_class.get(name, math.nan) if complete else math.nan
+        lines.append(
+            {'class': name, 'mean': mean, 'sd': sd, 'low': low, 'high': high, 'paper': paper}
+        )
+    return lines
+
+
+def _cost(group: Sequence[RunResult]) -> dict[str, Any]:
+    """Means over the seeds. Training runs that were resumed count their last session alone."""
+
+    def mean(name: str) -> float:
+        return mean_and_sd(result.seconds.get(name, math.nan) for result in group)[0]
+
+    def of_field(name: str) -> float:
+        values = (getattr(result, name, None) for result in group)
+        return mean_and_sd(math.nan if value is None else value for value in values)[0]
+
+    machines = {
+        role: ', '.join(
+            dict.fromkeys(str(result.hardware.get(role, {}).get('name', '–')) for result in group)
+        )
+        for role in ('training', 'evaluation')
+    }
+    return {
+        'training_s': mean('training'),
+        'resumed': any(result.seconds.get('training_from_step', 0) > 0 for result in group),
+        'evaluation_s': mean('evaluation'),
+        'images_per_s': mean_and_sd(
+            result.images / result.seconds['evaluation']
+            for result in group
+            if result.seconds.get('evaluation', 0) > 0
+        )[0],
+        'memory_bytes': of_field('memory_bytes'),
+        'parameters': of_field('parameters'),
+        'trained_on': machines['training'],
+        'evaluated_on': machines['evaluation'],
+    }
+
+
+def _quoted(domains: Iterable[str]) -> pd.DataFrame:
+    """What the paper prints about complete domains."""
+    lines = [
+        {'method': f'{method} (paper)', 'domain': name, 'paper': printed.miou}
+        for name in SETTINGS
+        if name in domains
+        for method, printed in SETTINGS[name].reported.items()
+    ]
+    return pd.DataFrame(lines, columns=['method', 'domain', 'paper'])
+
+
+def _trained(
+    results: Sequence[RunResult], names: Mapping[tuple[str, str, str], str]
+) -> tuple[Trained, ...]:
+    groups: dict[tuple[str, str], list[RunResult]] = {}
+    for result in results:
+        groups.setdefault((result.method, result.fingerprint), []).append(result)
+    made = []
+    for (_, fingerprint), found in groups.items():
+        group = sorted(found, key=lambda result: result.seed)
+        first = group[0]
+        made.append(
+            Trained(
+                method=names[first.setting, first.method, fingerprint],
+                fingerprint=fingerprint,
+                seeds=tuple(dict.fromkeys(result.seed for result in group)),
+                domains=tuple(dict.fromkeys(result.setting for result in group)),
+                made_with=tuple(dict.fromkeys(result.made_with for result in group)),
+                versions=_distinct(result.versions for result in group),
+                hardware=_distinct(
+                    {
+                        f'{role} {name}': value
+                        for role, part in result.hardware.items()
+                        for name, value in part.items()
+                    }
+                    for result in group
+                ),
+                commits=tuple(dict.fromkeys(r.commit for r in group if r.commit is not None)),
+                finished=max(result.finished for result in group),
+                recipe=yaml.safe_dump(dict(first.recipe), sort_keys=False, allow_unicode=True),
+            )
+        )
+    return tuple(made)
+
+
+def _distinct(mappings: Iterable[Mapping[str, str]]) -> dict[str, tuple[str, ...]]:
+    """Each key's values, each once."""
+    found: dict[str, dict[str, None]] = {}
+    for mapping in mappings:
+        for name, value in mapping.items():
+            found.setdefault(name, {})[str(value)] = None
+    return {name: tuple(values) for name, values in found.items()}

@@ -1,0 +1,283 @@
+"""How masks encode their classes, guessed from the values that they hold.
+
+Each guess says what it took the values for, so that a reader can disagree with it.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from crossearth.errors import LabelError
+from crossearth.labels import IGNORE_INDEX, ISPRS, LabelSpace
+from crossearth.survey.mask_values import RGB, MaskValues, Value
+
+__all__ = ['Encoding', 'guess_encoding', 'with_vectors']
+
+_MOST_CLASSES = 64
+_NEAR = 32  # of black and white, for what compression has blurred
+_CLEAN = 0.98  # of the pixels, which then are near one of the two
+_COLOURS = (
+    (0, 0, 0), (230, 25, 75), (60, 180, 75), (255, 225, 25), (0, 130, 200), (245, 130, 48),
+    (145, 30, 180), (70, 240, 240), (240, 50, 230), (210, 245, 60), (250, 190, 212), (0, 128, 128),
+    (220, 190, 255), (170, 110, 40), (255, 250, 200), (128, 0, 0), (170, 255, 195), (128, 128, 0),
+    (255, 215, 180), (0, 0, 128), (128, 128, 128), (255, 255, 255),
+)  # fmt: skip
+_THINGS = (
+    'road', 'building', 'roof', 'house', 'water', 'river', 'lake', 'flood', 'tree', 'forest',
+    'field', 'crop', 'parcel', 'vineyard', 'solar', 'car', 'ship', 'burn', 'fire', 'cloud', 'snow',
+    'ice', 'landslide', 'glacier', 'shadow',
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """The classes of masks, and how files write them down.
+
+    Args:
+        codec: `class_path` and `init_args` of the codec in a recipe; None for labels from vectors.
+        labels: The classes.
+        ids: Raw value → class id or 255; values that are not named follow `threshold`.
+        why: What the values were taken for.
+        threshold: Values from here up are class 1, for masks that were blurred; None for others.
+    """
+
+    codec: Mapping[str, Any] | None
+    labels: LabelSpace
+    ids: Mapping[Value, int]
+    why: str
+    threshold: int | None = None
+
+    def classes(self, counts: Mapping[Value, int]) -> Counter[int]:
+        """Pixels of each class id, 255 for ignored ones, from those of each value.
+
+        Raises:
+            LabelError: If a value has no class.
+        """
+        total: Counter[int] = Counter()
+        for value, count in counts.items():
+            total[self._class_of(value)] += count
+        return total
+
+    def reads(self, counts: Iterable[Value]) -> bool:
+        """Whether every value has a class."""
+        try:
+            for value in counts:
+                self._class_of(value)
+        except LabelError:
+            return False
+        return True
+
+    def _class_of(self, value: Value) -> int:
+        if value in self.ids:
+            return self.ids[value]
+        if self.threshold is None:
+            raise LabelError(f'value {value} of a mask has no class')
+        if isinstance(value, tuple):
+            corner = tuple(255 * (part >= self.threshold) for part in value)
+            red, green, blue = corner
+            return self.ids.get((red, green, blue), IGNORE_INDEX)
+        return int(value >= self.threshold)
+
+
+def guess_encoding(
+    masks: Sequence[MaskValues], *, hint: str = '', ignore: Sequence[int] = ()
+) -> Encoding:
+    """The classes of masks, from all values that occur in them.
+
+    Args:
+        masks: The masks of one set of images.
+        hint: Path of the images and masks: a word such as `roads` names the one class of masks
+            that have one.
+        ignore: Numbers that stand for no class.
+
+    Raises:
+        LabelError: If the values cannot be classes, or are of one class alone.
+    """
+    counts: Counter[Value] = Counter()
+    for mask in masks:
+        counts.update(mask.counts())
+    numbers = Counter({value: count for value, count in counts.items() if isinstance(value, int)})
+    if not numbers:
+        return _from_colours(counts, masks, hint)
+    if len(numbers) < len(counts):
+        plain = next(mask for mask in masks if not mask.coloured)
+        other = next(mask for mask in masks if mask.coloured)
+        raise LabelError(
+            f'{plain.path} holds numbers, {other.path} colours: expected one way for all masks; '
+            'write them alike, or keep them in folders of their own'
+        )
+    return _from_numbers(numbers, masks, hint, ignore)
+
+
+def with_vectors(path: str, *, hint: str = '') -> Encoding:
+    """Two classes, for features of one kind."""
+    space = _two_classes(f'{path} {hint}')
+    why = (
+        f'features of {path} are {space.classes[1]}, what lies between them is background '
+        '(classes of several kinds: attribute and classes)'
+    )
+    return Encoding(None, space, {0: 0, 1: 1, IGNORE_INDEX: IGNORE_INDEX}, why)
+
+
+def _from_numbers(
+    counts: Counter[int], masks: Sequence[MaskValues], hint: str, ignore: Sequence[int]
+) -> Encoding:
+    values = sorted(counts)
+    if _is_blurred(counts, most=2 if any(mask.lossy for mask in masks) else 4):
+        share = sum(n for v, n in counts.items() if min(v, 255 - v) >= _NEAR) / counts.total()
+        return Encoding(
+            {'class_path': 'crossearth.labels.ThresholdCodec', 'init_args': {'threshold': 128}},
+            _two_classes(hint),
+            {},
+            f'{len(values)} values, nearly all close to 0 or 255 ({share:.2%} between): black and '
+            'white that was compressed or smoothed; 128 and above is the class',
+            threshold=128,
+        )
+    if len(values) > _MOST_CLASSES + 1:
+        raise LabelError(
+            f'{masks[0].path}: the masks hold {len(values)} values, {values[0]} to {values[-1]}: '
+            'expected a few classes; are these images, or numbers of objects? Give the folder of '
+            'the masks, or masks of classes'
+        )
+    ignored, why_ignored = _ignored(values, masks, ignore)
+    kept = [value for value in values if value not in ignored]
+    if not kept:
+        raise LabelError(f'{masks[0].path}: every pixel of the masks is ignored ({why_ignored})')
+    if len(kept) == 1:
+        raise LabelError(
+            f'{masks[0].path}: all labelled pixels of the masks have the value {kept[0]}: expected '
+            'at least two classes; there is nothing to tell apart'
+        )
+    ids: dict[Value, int] = {value: i for i, value in enumerate(kept)}
+    ids |= dict.fromkeys(ignored, IGNORE_INDEX)
+    if kept == list(range(1, len(kept) + 1)) and not ignored:
+        why = f'ids from 1: value 1 is class 0, … {len(kept)} is class {len(kept) - 1}'
+        ids[0] = IGNORE_INDEX
+        why_ignored = '0, which does not occur, would be ignored'
+    elif kept == list(range(len(kept))):
+        why = f'ids from 0 to {kept[-1]}; if 0 means unlabelled, run start with --ignore 0'
+    elif kept == [0, 255]:
+        why = '0 is background, 255 the one class'
+    else:
+        why = f'{len(kept)} values, each a class, in their order: {_shown(kept)}'
+    if len(kept) == 2 and kept[0] == 0:
+        space = _two_classes(hint)
+        why = f'0 is background, {kept[1]} the one class'
+    else:
+        space = LabelSpace('own', *_numbered([f'class_{value}' for value in kept]))
+    whole: dict[int, int] = {v: i for v, i in ids.items() if isinstance(v, int)}
+    whole.setdefault(IGNORE_INDEX, IGNORE_INDEX)
+    codec = {'class_path': 'crossearth.labels.IdCodec', 'init_args': {'ids': whole}}
+    return Encoding(codec, space, ids, why + (f'; {why_ignored}' if why_ignored else ''))
+
+
+def _ignored(
+    values: Sequence[int], masks: Sequence[MaskValues], ignore: Sequence[int]
+) -> tuple[list[int], str]:
+    """Values that stand for no class, and why."""
+    ignored: dict[int, str] = {}
+    nodata = {int(mask.nodata) for mask in masks if mask.nodata is not None}
+    for value in values:
+        others = [other for other in values if other not in ignored and other != value]
+        if value in ignore:
+            ignored[value] = f'{value} is ignored, as asked for'
+        elif value < 0:
+            ignored[value] = f'{value}, below 0, is ignored'
+        elif value in nodata and len(others) >= 2:
+            ignored[value] = f'{value}, which the files call nodata, is ignored'
+        elif value == IGNORE_INDEX and len(others) >= 2 and max(others) < 128:
+            ignored[value] = '255 is ignored'
+    return list(ignored), ', '.join(ignored.values())
+
+
+def _is_blurred(counts: Counter[int], *, most: int) -> bool:
+    """Whether values lie around 0 and 255, more of them than classes would explain."""
+    near = sum(n for v, n in counts.items() if 0 <= v < _NEAR or 255 - _NEAR < v <= 255)
+    ends = any(v < _NEAR for v in counts) and any(v > 255 - _NEAR for v in counts)
+    return len(counts) >= most and ends and max(counts) <= 255 and near >= _CLEAN * counts.total()
+
+
+def _from_colours(counts: Counter[Value], masks: Sequence[MaskValues], hint: str) -> Encoding:
+    palette = masks[0].palette or {}
+    number = {colour: i for i, colour in sorted(palette.items(), reverse=True)}
+    colours = sorted(
+        {value for value in counts if isinstance(value, tuple)},
+        key=lambda colour: (number.get(colour, len(palette)), colour),
+    )
+    source = 'the colours of their palettes' if palette else 'their colours'
+    if set(colours) <= {(0, 0, 0), (255, 255, 255)} | set(ISPRS.palette) and len(colours) > 3:
+        return _colour_encoding(ISPRS, {}, colours, f'the colours of the ISPRS classes, {source}')
+    blurred = len(colours) > _MOST_CLASSES or any(mask.lossy for mask in masks)
+    if blurred:
+        corners: Counter[RGB] = Counter()
+        near = 0
+        for (red, green, blue), count in (
+            (v, n) for v, n in counts.items() if isinstance(v, tuple)
+        ):
+            corner = (255 * (red > 127), 255 * (green > 127), 255 * (blue > 127))
+            corners[corner] += count
+            distance = max(abs(a - b) for a, b in zip(corner, (red, green, blue), strict=True))
+            near += count * (distance < _NEAR)
+        if near < _CLEAN * counts.total():
+            raise LabelError(
+                f'{masks[0].path}: the masks hold {len(colours)} colours: expected a few, one for '
+                'each class; are these images? Give the folder of the masks, and masks of a format '
+                'that keeps colours, such as PNG'
+            )
+        colours = sorted(corners)
+    if len(colours) == 1:
+        raise LabelError(
+            f'{masks[0].path}: all pixels of the masks have the colour {colours[0]}: expected at '
+            'least two classes; there is nothing to tell apart'
+        )
+    if len(colours) == 2 and colours[0] == (0, 0, 0):
+        space = _two_classes(hint, colours[1])
+    else:
+        names = ['background' if c == (0, 0, 0) else f'colour_{_hex(c)[1:]}' for c in colours]
+        space = LabelSpace('own', tuple(names), tuple(colours))
+    why = f'{len(colours)} classes, {source}'
+    if blurred:
+        why += ', each channel moved to 0 or 255, which compression had blurred'
+    return _colour_encoding(space, {c: i for i, c in enumerate(colours)}, colours, why, blurred)
+
+
+def _colour_encoding(
+    space: LabelSpace,
+    ids: Mapping[RGB, int],
+    seen: Sequence[RGB],
+    why: str,
+    blurred: bool = False,
+) -> Encoding:
+    by_colour: dict[RGB, int] = dict(ids) or {c: i for i, c in enumerate(space.palette)}
+    unknown = [colour for colour in seen if colour not in by_colour]
+    by_colour |= dict.fromkeys(unknown, IGNORE_INDEX)
+    if unknown:
+        why += f'; {", ".join(map(_hex, unknown))} ignored'
+    arguments: dict[str, Any] = {'colours': {_hex(c): i for c, i in by_colour.items()}}
+    if blurred:
+        arguments['match'] = 'threshold'
+    codec = {'class_path': 'crossearth.labels.colour_codec', 'init_args': arguments}
+    values: dict[Value, int] = {colour: i for colour, i in by_colour.items()}  # noqa: C416  # wider keys
+    return Encoding(codec, space, values, why, threshold=128 if blurred else None)
+
+
+def _two_classes(hint: str, colour: RGB = (255, 255, 255)) -> LabelSpace:
+    words = {word.removesuffix('s') for word in re.findall('[a-z]+', hint.lower())}
+    name = next((thing for thing in _THINGS if thing in words), 'foreground')
+    return LabelSpace(name, ('background', name), ((0, 0, 0), colour), scored=(1,))
+
+
+def _numbered(names: list[str]) -> tuple[tuple[str, ...], tuple[RGB, ...]]:
+    palette = [_COLOURS[i % len(_COLOURS)] for i in range(len(names))]
+    return tuple(names), tuple(palette)
+
+
+def _hex(colour: RGB) -> str:
+    return '#' + ''.join(f'{part:02x}' for part in colour)
+
+
+def _shown(values: Sequence[int]) -> str:
+    more = ', …' if len(values) > 12 else ''
+    return ', '.join(map(str, values[:12])) + more

@@ -1,0 +1,256 @@
+"""A survey as a recipe of `crossearth fit`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from crossearth.survey.encoding import Encoding
+from crossearth.survey.scenes import SceneSet
+from crossearth.survey.split import Split
+from crossearth.survey.view import View
+
+__all__ = ['Backbone', 'Plan', 'line_of', 'write_recipe']
+
+_BATCH = 4
+_PASSES = 40  # over the source
+_STEPS = (400, 10_000)  # least and most
+_VALIDATIONS = 10
+
+_HEAD = """\
+# Written by crossearth start. Paths count from the folder in which you run crossearth.
+#   crossearth fit --config {recipe}
+#   crossearth test --config {recipe} --ckpt_path last.ckpt
+#   crossearth predict scene.tif map.tif --weights model.safetensors
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Backbone:
+    """The encoder of the model.
+
+    Args:
+        name: timm's name.
+        pretrained: True for timm's weights, a path to a file, False for random ones.
+        why: Where the weights come from, in words.
+    """
+
+    name: str
+    pretrained: bool | str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that a recipe needs.
+
+    Args:
+        source: The labelled images.
+        unseen: Labelled images of other domains, and how their masks are encoded.
+        encoding: How masks of the source are encoded.
+        view: How the model sees images.
+        split: What is held out.
+        backbone: The encoder.
+        num_workers: Reading processes.
+    """
+
+    source: SceneSet
+    unseen: Sequence[tuple[SceneSet, Encoding]]
+    encoding: Encoding
+    view: View
+    split: Split
+    backbone: Backbone
+    num_workers: int = 0
+
+    @property
+    def steps(self) -> int:
+        """Steps of training: so many passes over the source, within limits."""
+        wanted = _PASSES * self.view.windows // _BATCH
+        return min(max(wanted // _VALIDATIONS * _VALIDATIONS, _STEPS[0]), _STEPS[1])
+
+
+def write_recipe(plan: Plan, *, recipe: str) -> str:
+    """The text of a recipe.
+
+    Args:
+        plan: What was found and chosen.
+        recipe: Name of the file, for the commands in its first lines.
+    """
+    lines = [_HEAD.format(recipe=recipe), 'seed_everything: 0']
+    lines += ['model:', *_indent(_training(plan), 2)]
+    lines += ['data:', *_indent(_data(plan), 2)]
+    lines += ['trainer:', *_indent(_trainer(plan), 2)]
+    return '\n'.join(lines) + '\n'
+
+
+def line_of(text: str, key: str) -> int:
+    """Number of the first line of a recipe that begins with a key, counted from 1."""
+    starts = (i for i, line in enumerate(text.splitlines(), 1) if line.lstrip(' -').startswith(key))
+    return next(starts, 1)
+
+
+def _training(plan: Plan) -> list[str]:
+    """The section `model`: the only place that knows how a training task is written."""
+    space = plan.encoding.labels
+    model = {
+        'name': plan.backbone.name,
+        'num_classes': space.num_classes,
+        'in_channels': len(plan.view.bands),
+        'width': 64,
+        'pretrained': plan.backbone.pretrained,
+    }
+    labels: dict[str, Any] = {
+        'name': space.name,
+        'classes': list(space.classes),
+        'palette': [list(colour) for colour in space.palette],
+    }
+    if space.scored is not None:
+        labels['scored'] = list(space.scored)
+    return [
+        'class_path: crossearth.trainers.TrainingTask',
+        'init_args:',
+        '  method:',
+        '    class_path: crossearth.trainers.SourceOnly',
+        '    init_args:',
+        '      model:  # ' + plan.backbone.why,
+        '        class_path: crossearth.models.fpn_timm',
+        f'        init_args: {_flow(model)}',
+        '      labels: &labels',
+        *(f'        {name}: {_flow(value)}' for name, value in labels.items()),
+        '      style:  # low frequencies of other images of the source; no unseen image is used',
+        '        class_path: crossearth.trainers.fourier_style_of',
+        '        init_args:',
+        '          scenes:',
+        '            class_path: crossearth.datasets.FolderDataset',
+        '            init_args: &train',
+        *_indent(_source(plan), 14),
+        '              portion: rest',
+        '  lr: 5.0e-4',
+    ]
+
+
+def _data(plan: Plan) -> list[str]:
+    steps = plan.steps
+    lines = [
+        'class_path: crossearth.datasets.ShiftDataModule',
+        'init_args:',
+        '  train: {class_path: crossearth.datasets.FolderDataset, init_args: *train}',
+        '  val:',
+        '    class_path: crossearth.datasets.FolderDataset',
+        '    init_args:',
+        '      <<: *train',
+        '      portion: held_out',
+    ]
+    if plan.unseen:
+        lines.append('  unseen:  # tested on, never trained on')
+    for found, encoding in plan.unseen:
+        lines += [
+            f'    {_flow(found.name)}:',
+            '      class_path: crossearth.datasets.FolderDataset',
+            '      init_args:',
+            *_indent(_folder(found, encoding, plan.view, resample=plan.view.gsd_m is not None), 8),
+        ]
+    return [
+        *lines,
+        f'  size_px: {plan.view.window_px}',
+        '  pad: true',
+        f'  windows_per_epoch: {steps // _VALIDATIONS * _BATCH}',
+        f'  batch_size: {_BATCH}',
+        f'  num_workers: {plan.num_workers}',
+        '  augment:',
+        *(f'    - {_flow(step)}' for step in _augmentations(len(plan.view.bands))),
+    ]
+
+
+def _source(plan: Plan) -> list[str]:
+    lines = _folder(plan.source, plan.encoding, plan.view, resample=plan.view.resample)
+    rule = plan.split.hold_out
+    lines.append('hold_out:  # what is validated on')
+    if rule.boxes:
+        lines += [f'  crs: {_flow(rule.crs)}', f'  whole: {_flow(rule.whole)}', '  boxes:']
+        lines += [f'    - {_flow(list(box))}' for box in rule.boxes]
+    if rule.names:
+        lines += ['  names:', *(f'    - {_flow(list(both))}' for both in rule.names)]
+    if rule.bottom:
+        lines.append(f'  bottom: {rule.bottom}')
+    return lines
+
+
+def _folder(found: SceneSet, encoding: Encoding, view: View, *, resample: bool) -> list[str]:
+    """Arguments of the dataset of a set of scenes."""
+    values: dict[str, Any] = {'images': found.images}
+    if found.vectors is not None:
+        vectors: dict[str, Any] = {'path': str(found.vectors.path), 'class_id': 1}
+        if found.vectors.line_width_m is not None:
+            vectors['line_width_m'] = found.vectors.line_width_m
+        values['masks'] = vectors
+    else:
+        values['masks'] = found.masks
+    if found.image_names != '*':
+        values['image_names'] = found.image_names
+    if found.mask_names != '*':
+        values['mask_names'] = found.mask_names
+    if found.unpaired:
+        values['unpaired'] = 'skip'
+    if found.faults:
+        values['leave_out'] = [_literal(fault.name) for fault in found.faults]
+    lines = [f'{name}: {_flow(value)}' for name, value in values.items()]
+    lines.append('labels: *labels')
+    if encoding.codec is not None:
+        lines.append(f'codec: {_flow(encoding.codec)}')
+    lines += [f'bands: {_flow(list(view.bands))}', 'dtype: unit']
+    types = {look.raster.dtype for look in found.looks}
+    ranges = {kind: list(pair) for kind, pair in view.value_range.items() if kind in types}
+    if ranges:
+        lines.append(f'value_range: {_flow(ranges)}')
+    if resample and all(look.gsd_m is not None for look in found.looks):
+        lines.append(f'gsd_m: {_flow(view.gsd_m)}')
+    return lines
+
+
+def _augmentations(bands: int) -> list[dict[str, Any]]:
+    flips: list[dict[str, Any]] = [
+        {'class_path': f'kornia.augmentation.Random{way}Flip'} for way in ('Horizontal', 'Vertical')
+    ]
+    if bands >= 3:
+        return [*flips, {'class_path': 'crossearth.transforms.PhotometricDistortion'}]
+    return [
+        *flips,
+        {
+            'class_path': 'kornia.augmentation.RandomBrightness',
+            'init_args': {'brightness': [0.8, 1.2]},
+        },
+        {'class_path': 'kornia.augmentation.RandomContrast', 'init_args': {'contrast': [0.5, 1.5]}},
+    ]
+
+
+def _trainer(plan: Plan) -> list[str]:
+    return [
+        'accelerator: auto',
+        'devices: 1',
+        f'max_steps: {plan.steps}',
+        'log_every_n_steps: 10',
+        'callbacks:',
+        '  - class_path: lightning.pytorch.callbacks.ModelCheckpoint',
+        '    init_args: {dirpath: ., filename: last, enable_version_counter: false}',
+        '  - class_path: crossearth.trainers.SaveModel',
+        '    init_args: {path: model.safetensors}',
+    ]
+
+
+def _literal(name: str) -> str:
+    """A file name as a pattern that fits no other."""
+    return ''.join(f'[{letter}]' if letter in '*?[' else letter for letter in name)
+
+
+def _flow(value: Any) -> str:
+    """A value in YAML, on one line."""
+    if isinstance(value, Mapping):
+        value = dict(value)
+    text = yaml.safe_dump(value, default_flow_style=True, width=1 << 20, sort_keys=False)
+    return text.removesuffix('\n').removesuffix('\n...')
+
+
+def _indent(lines: Sequence[str], by: int) -> list[str]:
+    return [' ' * by + line for line in lines]

@@ -1,0 +1,252 @@
+"""From folders of images and masks to a recipe that trains on them."""
+
+import os
+import shlex
+import shutil
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import shapely
+from pyproj import CRS
+
+from crossearth.datasets.cut import footprint_of
+from crossearth.datasets.scene import Scene
+from crossearth.errors import ConfigError, CrossEarthError, LabelError, SceneError, WriteError
+from crossearth.labels import IGNORE_INDEX
+from crossearth.survey import report
+from crossearth.survey.encoding import Encoding, guess_encoding, with_vectors
+from crossearth.survey.recipe import Backbone, Plan, write_recipe
+from crossearth.survey.scenes import SceneSet, gather, same_bands
+from crossearth.survey.split import split_by_place
+from crossearth.survey.view import choose_view
+
+__all__ = ['Domain', 'start']
+
+BACKBONE = 'tf_efficientnet_lite0'
+_PLACE = 'timm/tf_efficientnet_lite0.in1k'  # of its weights on the hub
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """Images that the command line names.
+
+    Args:
+        name: Name of the domain.
+        images: Folder of the images.
+        labels: Folder of the masks, or a vector file; None to look for masks among the images.
+    """
+
+    name: str
+    images: str
+    labels: str | None = None
+
+
+def start(
+    source: Domain,
+    unseen: Sequence[Domain] = (),
+    *,
+    recipe: str | os.PathLike[str] = 'recipe.yaml',
+    bands: Sequence[int] | None = None,
+    pretrained: str | None = None,
+    ignore: Sequence[int] = (),
+    say: Callable[[str], None] = lambda _: None,
+    progress: bool = True,
+) -> Path:
+    """Look through images and labels, and write a recipe of `crossearth fit` for them.
+
+    Args:
+        source: What is trained on.
+        unseen: Other places; those with labels are tested on, and none is trained on.
+        recipe: File to write.
+        bands: 1-based bands to read; None for all but alpha.
+        pretrained: File with weights of the backbone; None for timm's where they are in the local
+            cache, else random ones.
+        ignore: Values of masks that stand for no class.
+        say: Is given each part of the report.
+        progress: Whether to show bars.
+
+    Returns:
+        The file.
+
+    Raises:
+        WriteError: If the file exists, or cannot be written.
+        SceneError: If no image can be used, or labels are nowhere to be found.
+        LabelError: If the labels cannot be classes.
+        ConfigError: If images do not go together, or are too few to be split.
+    """
+    target = Path(recipe)
+    if target.exists():
+        raise WriteError(
+            f'{target}: exists; it is not replaced: remove it, or choose another name with --output'
+        )
+    backbone = _backbone(pretrained)
+    sets = []
+    for domain in (source, *unseen):
+        found = gather(domain.name, domain.images, domain.labels, bands=bands, progress=progress)
+        say('\n'.join(report.findings([found])))
+        if not found.looks:
+            raise SceneError(
+                f'{found.images}: none of {len(found.faults)} images can be used; the first, '
+                f'{found.faults[0].name}: {found.faults[0].reason}'
+            )
+        sets.append(found)
+    say('\n' + report.scene_table(sets))
+    first = sets[0]
+    if not first.labelled:
+        raise SceneError(
+            f'{first.images}: no masks among these images, and none were given: '
+            f'crossearth start {shlex.quote(first.images)} MASKS, a folder of masks or a vector '
+            'file'
+        )
+    chosen = same_bands(sets)
+    encoding = _encoding(first, ignore)
+    say(f'\n{report.value_table(first, encoding)}')
+    view = choose_view(first, sets[1:], chosen)
+    split = split_by_place(first.looks, encoding, window_px=view.window_px)
+    say(f'\n{report.class_table(first, encoding, split)}')
+    tested, untested = _tested(sets[1:], encoding)
+    workers = min(os.cpu_count() or 1, 8) if shutil.which('nvidia-smi') else 0
+    plan = Plan(first, tested, encoding, view, split, backbone, workers)
+    text = write_recipe(plan, recipe=str(target))
+    notes = [*_missing_classes(plan), *_shared_ground(first, sets[1:])]
+    say(
+        f'\n{target} is written. What it assumes, and the line to change:\n'
+        + '\n'.join([*report.assumptions(plan, text, untested), *notes])
+    )
+    try:
+        target.write_text(text, encoding='utf-8')
+    except OSError as error:
+        raise WriteError(f'{target}: cannot be written ({error.strerror})') from error
+    example = sets[-1].looks[0].raster.path if len(sets) > 1 else 'scene.tif'
+    say('\nNext:\n' + report.commands(str(target), shlex.quote(example)))
+    return target
+
+
+def _backbone(pretrained: str | None) -> Backbone:
+    """The encoder, with weights that are at hand: nothing is downloaded."""
+    if pretrained is not None:
+        if not Path(pretrained).is_file():
+            raise ConfigError(f'{pretrained}: no such file; expected weights of {BACKBONE}')
+        return Backbone(BACKBONE, pretrained, f'{BACKBONE}, with the weights of {pretrained}')
+    if _is_cached(_PLACE):
+        return Backbone(
+            BACKBONE, True, f"{BACKBONE}, with timm's weights of ImageNet from the local cache"
+        )
+    return Backbone(
+        BACKBONE,
+        False,
+        f'{BACKBONE}, RANDOM weights: much worse than pretrained ones; pretrained: true downloads '
+        'them where there is a network, or give a file to start --pretrained',
+    )
+
+
+def _is_cached(place: str) -> bool:
+    """Whether weights were downloaded before; nothing is asked of the network."""
+    from huggingface_hub import try_to_load_from_cache  # takes long to import
+
+    return isinstance(try_to_load_from_cache(place, 'model.safetensors'), str)
+
+
+def _encoding(found: SceneSet, ignore: Sequence[int]) -> Encoding:
+    """The classes of labelled images, of which there are two at least.
+
+    Raises:
+        LabelError: If there are not.
+    """
+    hint = f'{found.images} {found.masks or ""}'
+    if found.vectors is None:
+        masks = [look.mask for look in found.looks if look.mask is not None]
+        return guess_encoding(masks, hint=hint, ignore=ignore)
+    encoding = with_vectors(os.fspath(found.vectors.path), hint=hint)
+    counts = _counts(found, encoding)
+    if len(counts) < 2:
+        drawn = 'cover every pixel' if counts.get(1) else 'touch none'
+        raise LabelError(
+            f'{os.fspath(found.vectors.path)}: its features {drawn} of {len(found.looks)} images '
+            f'in {found.images}: expected some of them to be covered in part; do images and '
+            'features lie in the same place?'
+        )
+    return encoding
+
+
+def _counts(found: SceneSet, encoding: Encoding) -> Counter[int]:
+    counts: Counter[int] = Counter()
+    for look in found.looks:
+        for tile in look.tiles:
+            counts.update(encoding.classes(tile.counts))
+    return Counter({i: n for i, n in counts.items() if n and i != IGNORE_INDEX})
+
+
+def _tested(
+    sets: Sequence[SceneSet], encoding: Encoding
+) -> tuple[list[tuple[SceneSet, Encoding]], list[tuple[str, str]]]:
+    """Unseen domains that can be tested on with their encodings; the others with the reason."""
+    tested: list[tuple[SceneSet, Encoding]] = []
+    untested: list[tuple[str, str]] = []
+    for found in sets:
+        if not found.labelled:
+            untested.append((found.name, 'for it has no masks: map it with predict'))
+            continue
+        try:
+            own = _same_classes(found, encoding)
+        except CrossEarthError as error:
+            untested.append((found.name, f'for its labels do not fit: {error}'))
+        else:
+            tested.append((found, own))
+    return tested, untested
+
+
+def _same_classes(found: SceneSet, encoding: Encoding) -> Encoding:
+    """How the masks of an unseen domain encode the classes of the source.
+
+    Raises:
+        LabelError: If their classes are others.
+    """
+    own = with_vectors(os.fspath(found.vectors.path)) if found.vectors is not None else None
+    if own is None:
+        masks = [look.mask for look in found.looks if look.mask is not None]
+        values = {value for mask in masks for value in mask.counts()}
+        if encoding.codec is not None and encoding.threshold is None and encoding.reads(values):
+            return encoding
+        own = guess_encoding(masks)
+    if own.labels.num_classes != encoding.labels.num_classes or own.labels.num_classes != 2:
+        raise LabelError(
+            f'{own.why}; the source has {", ".join(encoding.labels.classes)}: expected the same '
+            'values'
+        )
+    return own
+
+
+def _missing_classes(plan: Plan) -> list[str]:
+    missing = [
+        name
+        for i, name in enumerate(plan.encoding.labels.classes)
+        if not plan.split.classes.get(i) and _counts(plan.source, plan.encoding)[i]
+    ]
+    if not missing:
+        return []
+    return [f'validation holds no {", ".join(missing)}: their IoU will be missing there']
+
+
+def _shared_ground(source: SceneSet, others: Sequence[SceneSet]) -> list[str]:
+    """Unseen domains that overlap the source on the ground, which makes them seen."""
+    degrees = CRS.from_epsg(4326)
+
+    def ground(found: SceneSet) -> list[shapely.Geometry]:
+        looks = [look for look in found.looks if look.raster.crs is not None]
+        return [footprint_of(Scene(look.raster), degrees) for look in looks]
+
+    here = ground(source)
+    tree = shapely.STRtree(here)
+    notes = []
+    for found in others:
+        there = ground(found)
+        count = len({int(i) for i in tree.query(there, 'intersects')[0]}) if there else 0
+        if count:
+            notes.append(
+                f'{found.name}: {count} of its images lie on ground of the source: scores there '
+                'are not those of an unseen place'
+            )
+    return notes

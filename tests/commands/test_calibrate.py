@@ -1,0 +1,72 @@
+import argparse
+
+import numpy as np
+import pytest
+import torch
+
+from crossearth.commands import calibrate, predict
+from crossearth.errors import ConfigError
+from crossearth.labels import ROAD
+from crossearth.models import fpn_timm, read_model_info, save_model
+
+
+@pytest.fixture
+def files(write_raster, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    model = fpn_timm('resnet10t', num_classes=2, width=8)
+    save_model(model, 'model.safetensors', labels=ROAD, gsd_m=1.0)
+    rng = np.random.default_rng(0)
+    write_raster('images/a.tif', rng.integers(1, 255, (3, 128, 128), np.uint8))
+    write_raster('masks/a.tif', rng.integers(0, 2, (1, 128, 128), np.uint8) * 255)
+    return tmp_path
+
+
+def run(command, *words):
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    return command.run(parser.parse_args([str(word) for word in words]))
+
+
+CALIBRATE = (
+    'model.safetensors', 'images', 'masks', '-o', 'known.safetensors', '--threshold', 128,
+    '--max-windows', 4,
+)  # fmt: skip
+PREDICT = 'images/a.tif', 'map.tif', '--quiet', '--estimate-accuracy', '--weights'
+
+
+def test_a_calibrated_model_estimates_the_accuracy_of_its_maps(files):
+    text = run(calibrate, *CALIBRATE, '--tile-px', 32)
+    known = read_model_info('known.safetensors')
+    assert f'temperature {known.source.calibration.temperature:.2f}' in text
+    assert known.source.calibration.pixels == 4 * 32 * 32  # seen at 1 m: 64 px of 128 at .5 m
+    assert (known.labels, known.gsd_m) == (ROAD, 1.0)
+    text = run(predict, *PREDICT, 'known.safetensors')
+    assert 'IoU road' in text
+    assert 'WARNING: estimated from the confidence' in text
+    assert 'before it was adapted' not in text
+
+
+def test_calibrating_again_keeps_how_the_training_data_looked(files):
+    run(calibrate, *CALIBRATE, '--tile-px', 32)
+    again = ['known.safetensors', *CALIBRATE[1:3], '-o', 'again.safetensors', '--threshold', 0]
+    run(calibrate, *again, '--tile-px', 16)
+    first, second = (read_model_info(f'{name}.safetensors').source for name in ('known', 'again'))
+    assert first.appearance == second.appearance
+    assert first.calibration != second.calibration
+
+
+def test_models_without_calibration_are_told_how_to_get_one(files):
+    with pytest.raises(ConfigError, match=r'no calibration.*crossearth calibrate'):
+        run(predict, *PREDICT, 'model.safetensors')
+    run(calibrate, *CALIBRATE)
+    with pytest.raises(ConfigError, match='leave out resume and shard'):
+        run(predict, *PREDICT, 'known.safetensors', '--resume')
+    with pytest.raises(ConfigError, match='one scene at a time'):
+        run(predict, 'images', 'maps', *PREDICT[2:], 'known.safetensors')
+
+
+def test_models_without_classes_are_refused(files):
+    save_model(fpn_timm('resnet10t', num_classes=2, width=8), 'model.safetensors')
+    with pytest.raises(ConfigError, match='does not name its classes'):
+        run(calibrate, *CALIBRATE)

@@ -1,0 +1,365 @@
+"""From folders to a map in three commands, on chips of a few dozen pixels."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+import rasterio.features
+import rasterio.warp
+import yaml
+from affine import Affine
+
+from crossearth.cli import main
+from crossearth.labels import IGNORE_INDEX
+from crossearth.models import read_model_info
+from crossearth.survey import recipe, run
+from crossearth.trainers import build_training, read_recipe
+
+SIDE = 48
+PLACE = {'crs': 'EPSG:32633', 'corner': (500_000, 5_000_000)}
+ELSEWHERE = {'crs': 'EPSG:32618', 'corner': (400_000, 4_500_000)}
+rng = np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch, tmp_path):
+    """A working folder, the smallest backbone, and two steps."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(run, 'BACKBONE', 'resnet10t')
+    monkeypatch.setattr(run, '_is_cached', lambda _: False)
+    monkeypatch.setattr(recipe, '_STEPS', (2, 2))
+    monkeypatch.setattr(recipe, '_VALIDATIONS', 1)
+
+
+def truth(number: int, *, count: int = 2) -> np.ndarray:
+    """Classes in stripes, that lie elsewhere in each chip."""
+    rows = np.arange(SIDE)[:, None] + 5 * number
+    return np.broadcast_to(rows // 12 % count, (SIDE, SIDE)).astype(np.uint8)
+
+
+def chip(labels: np.ndarray, *, bands: int = 3, dtype: str = 'uint8') -> np.ndarray:
+    pixels = rng.integers(0, 60, (bands, *labels.shape)) + 80 * (labels[None] % 3)
+    return (pixels * (12 if dtype == 'uint16' else 1)).astype(dtype)
+
+
+def put(path: str, pixels: np.ndarray, place: dict, number: int, **profile: object) -> None:
+    file = Path(path)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    x, y = place['corner']
+    transform = Affine(0.5, 0, x + number % 4 * SIDE / 2, 0, -0.5, y - number // 4 * SIDE / 2)
+    colours = profile.pop('colours', None)
+    pixels = pixels if pixels.ndim == 3 else pixels[None]
+    with rasterio.open(
+        file,
+        'w',
+        driver='GTiff',
+        count=len(pixels),
+        height=pixels.shape[1],
+        width=pixels.shape[2],
+        dtype=pixels.dtype,
+        crs=place['crs'],
+        transform=transform,
+        **profile,
+    ) as target:
+        if colours:
+            target.write_colormap(1, colours)
+        target.write(pixels)
+
+
+COLOURS = np.array([(0, 0, 0), (255, 0, 0), (0, 128, 0)], np.uint8)
+
+
+def as_0_255(labels):
+    return {'pixels': labels * 255}
+
+
+def as_palette(labels):
+    table = {i: (*map(int, colour), 255) for i, colour in enumerate(COLOURS)}
+    return {'pixels': labels, 'colours': table}
+
+
+def as_colour(labels):
+    return {'pixels': COLOURS[labels].transpose(2, 0, 1)}
+
+
+def as_ids_from_1(labels):
+    return {'pixels': labels + 1}
+
+
+def write_place(
+    root: str, place: dict, encode: Callable, *, count: int = 2, chips: int = 12, **look: object
+) -> None:
+    for number in range(chips):
+        labels = truth(number, count=count)
+        put(f'{root}/images/{number}.tif', chip(labels, **look), place, number)
+        if encode is not None:
+            put(f'{root}/masks/{number}.tif', place=place, number=number, **encode(labels))
+
+
+def write_polygons(root: str, place: dict) -> None:
+    """Images, and stripes of class 1 as polygons in degrees."""
+    write_place(root, place, None)
+    features = []
+    for path in sorted(Path(root, 'images').iterdir()):
+        with rasterio.open(path) as source:
+            shapes = rasterio.features.shapes(
+                truth(int(path.stem)), truth(int(path.stem)) > 0, transform=source.transform
+            )
+            for shape, _ in shapes:
+                moved = rasterio.warp.transform_geom(source.crs, 'EPSG:4326', shape)
+                features.append({'type': 'Feature', 'properties': {}, 'geometry': moved})
+    text = json.dumps({'type': 'FeatureCollection', 'features': features})
+    Path(root, 'roads.geojson').write_text(text)
+
+
+CASES = {
+    '0/255': (as_0_255, 2, {}),
+    'palette': (as_palette, 3, {}),
+    'colour': (as_colour, 3, {}),
+    'ids from 1': (as_ids_from_1, 3, {}),
+    'uint16': (as_0_255, 2, {'dtype': 'uint16'}),
+    '4 bands': (as_0_255, 2, {'bands': 4}),
+    'polygons': (None, 2, {}),
+}
+
+
+@pytest.mark.filterwarnings('ignore')  # lightning's notices about short trainings
+@pytest.mark.parametrize('case', CASES)
+def test_three_commands_lead_from_folders_to_a_map_of_another_place(case, capsys):
+    encode, count, look = CASES[case]
+    if case == 'polygons':
+        write_polygons('roads', PLACE)
+        labels = 'roads/roads.geojson'
+        write_place('other', ELSEWHERE, as_0_255)
+    else:
+        write_place('roads', PLACE, encode, count=count, **look)
+        write_place('other', ELSEWHERE, encode, count=count, **look)
+        labels = 'roads/masks'
+    words = ['start', 'roads/images', labels, '--unseen', 'other=other/images:other/masks']
+    assert main([*words, '--quiet']) == 0, capsys.readouterr().err
+    said = capsys.readouterr().out
+    assert 'other is not tested' not in said
+    commands = [line.split()[1:] for line in said.splitlines() if line.startswith('  crossearth')]
+    assert [words[0] for words in commands] == ['fit', 'test', 'predict']
+    for command in commands:
+        assert main(command) == 0, capsys.readouterr().err[-2000:]
+    tested = capsys.readouterr().out
+    assert 'other' in tested
+
+    info = read_model_info('model.safetensors')
+    assert info.labels is not None
+    assert info.labels.num_classes == count
+    assert info.bands == tuple(range(1, look.get('bands', 3) + 1))
+    assert info.gsd_m == pytest.approx(0.5, rel=0.01)
+    assert (info.value_range is not None) == (look.get('dtype') == 'uint16')
+    shown = json.loads(
+        subprocess.run(
+            ['gdalinfo', '-json', 'map.tif'], check=True, capture_output=True, text=True
+        ).stdout
+        if shutil.which('gdalinfo')
+        else '{}'
+    )
+    with rasterio.open('map.tif') as made, rasterio.open('other/images/0.tif') as scene:
+        assert (made.crs, made.transform, made.shape) == (scene.crs, scene.transform, scene.shape)
+        assert set(np.unique(made.read(1))) <= set(range(count))
+        assert made.colormap(1)[1][:3] == info.labels.palette[1]
+        assert shown.get('size', [SIDE, SIDE]) == [SIDE, SIDE]
+
+
+@pytest.mark.filterwarnings('ignore')
+@pytest.mark.parametrize('case', CASES)
+def test_what_is_read_by_the_recipe_is_the_truth(case):
+    encode, count, look = CASES[case]
+    if case == 'polygons':
+        write_polygons('roads', PLACE)
+        assert main(['start', 'roads/images', 'roads/roads.geojson', '--quiet']) == 0
+    else:
+        write_place('roads', PLACE, encode, count=count, **look)
+        assert main(['start', 'roads/images', 'roads/masks', '--quiet']) == 0
+    data = build_training(read_recipe('recipe.yaml')).data
+    seen = []
+    for portion in (data.train, data.val):
+        for i, scene in enumerate(portion.scenes):
+            number = int(Path(scene.image).stem)
+            seen.append(number)
+            found = portion.read_labels(portion.whole(i))
+            expected = truth(number, count=count)
+            if case == 'colour':  # green comes before red
+                expected = np.array([0, 2, 1], np.uint8)[expected]
+            wrong = (found != expected) & (found != IGNORE_INDEX)
+            # the corners of polygons that were moved to degrees and back lie on pixel borders
+            assert wrong.mean() <= (0.03 if case == 'polygons' else 0), number
+    assert sorted(seen) == list(range(12))  # each chip on one side, none lost
+    assert 2 <= len(data.val) <= 4
+    sample = data.train[0]['image']
+    assert 0.5 < float(sample.max()) <= 1.0
+
+
+def refused(capsys, *words: str) -> str:
+    """What `start` says when it refuses; it writes nothing."""
+    assert main(['start', *words, '--quiet']) == 2
+    assert not Path('recipe.yaml').exists()
+    return capsys.readouterr().err
+
+
+def test_masks_of_one_class_are_refused(capsys):
+    write_place('roads', PLACE, lambda labels: as_0_255(labels * 0))
+    said = refused(capsys, 'roads/images', 'roads/masks')
+    assert 'all labelled pixels of the masks have the value 0: expected at least two' in said
+
+
+def test_masks_in_which_all_is_ignored_are_refused(capsys):
+    write_place('roads', PLACE, lambda labels: {'pixels': labels * 0})
+    said = refused(capsys, 'roads/images', 'roads/masks', '--ignore', '0')
+    assert 'every pixel of the masks is ignored (0 is ignored, as asked for)' in said
+
+
+def test_images_and_masks_without_a_name_in_common_are_refused(capsys):
+    write_place('roads', PLACE, as_0_255, chips=3)
+    for path in Path('roads/masks').iterdir():
+        path.rename(path.with_stem(f'{int(path.stem) + 100}'))
+    said = refused(capsys, 'roads/images', 'roads/masks')
+    assert 'none of 3 images has a mask below roads/masks, which holds 3: expected names' in said
+
+
+def test_images_without_masks_are_refused(capsys):
+    write_place('roads', PLACE, None, chips=3)
+    said = refused(capsys, 'roads/images')
+    assert 'no masks among these images, and none were given: crossearth start roads/images' in said
+
+
+def test_images_that_differ_in_their_bands_are_refused_with_the_option_that_helps(capsys):
+    write_place('roads', PLACE, as_0_255)
+    put('roads/images/3.tif', chip(truth(3), bands=4), PLACE, 3)
+    said = refused(capsys, 'roads/images', 'roads/masks')
+    assert '11 have 3 (roads/images/0.tif), 1 have 4 (roads/images/3.tif)' in said
+    assert '--bands 1 2 3' in said
+    words = ['start', 'roads/images', 'roads/masks', '--quiet', '--bands', '1', '2', '3']
+    assert main(words) == 0
+    assert 'bands: [1, 2, 3]' in Path('recipe.yaml').read_text()
+
+
+def test_features_that_lie_elsewhere_are_refused(capsys):
+    write_polygons('roads', PLACE)
+    write_place('other', ELSEWHERE, None)
+    said = refused(capsys, 'other/images', 'roads/roads.geojson')
+    assert 'its features touch none of 12 images in other/images' in said
+
+
+@pytest.mark.filterwarnings('ignore::rasterio.errors.NotGeoreferencedWarning')
+def test_one_small_image_is_refused(capsys):
+    Path('images').mkdir()
+    Path('masks').mkdir()
+    for kind, pixels in (('images', chip(truth(0))[:, :40]), ('masks', truth(0)[None, :40])):
+        with rasterio.open(
+            f'{kind}/a.png',
+            'w',
+            driver='PNG',
+            count=len(pixels),
+            height=40,
+            width=48,
+            dtype='uint8',
+        ) as target:
+            target.write(pixels)
+    said = refused(capsys, 'images', 'masks')
+    assert '1 images of 40 rows are too little' in said
+
+
+def test_a_recipe_that_exists_is_not_replaced(capsys):
+    write_place('roads', PLACE, as_0_255, chips=3)
+    Path('recipe.yaml').write_text('mine')
+    assert main(['start', 'roads/images', 'roads/masks', '--quiet']) == 2
+    assert 'recipe.yaml: exists; it is not replaced' in capsys.readouterr().err
+    assert Path('recipe.yaml').read_text() == 'mine'
+
+
+@pytest.mark.parametrize('word', ['ottawa', 'ottawa=', '=images', 'source=images'])
+def test_an_unseen_place_needs_a_name_and_a_folder(capsys, word):
+    write_place('roads', PLACE, as_0_255, chips=3)
+    said = refused(capsys, 'roads/images', 'roads/masks', '--unseen', word)
+    assert f'--unseen {word}: expected NAME=IMAGES or NAME=IMAGES:MASKS' in said
+
+
+def test_files_that_cannot_be_used_are_told_and_left_out(capsys):
+    write_place('roads', PLACE, as_0_255)
+    Path('roads/images/0.tif').write_bytes(b'')  # empty
+    whole = Path('roads/images/1.tif').read_bytes()
+    Path('roads/images/1.tif').write_bytes(whole[: len(whole) // 2])  # truncated
+    put('roads/images/2.tif', np.zeros((3, SIDE, SIDE), np.uint8), PLACE, 2)  # blank
+    put('roads/masks/3.tif', as_0_255(truth(3)[:20])['pixels'], ELSEWHERE, 3)  # elsewhere
+    Path('roads/masks/4.tif').unlink()
+    assert main(['start', 'roads/images', 'roads/masks', '--quiet']) == 0
+    said = capsys.readouterr().out
+    assert '7 of 12 images' in said
+    assert 'without a mask, left out: 1: 4.tif' in said
+    for name, reason in (
+        ('0.tif', 'not a readable raster'),
+        ('2.tif', 'holds no data in its middle and its last row'),
+        ('3.tif', 'pair each image with a mask of the same place'),
+    ):
+        (line,) = (line for line in said.splitlines() if line.startswith(f'  ! {name}: '))
+        assert reason in line
+    assert '  ! 1.tif: ' in said
+    values = yaml.safe_load(Path('recipe.yaml').read_text())
+    train = values['data']['init_args']['train']['init_args']
+    assert sorted(train['leave_out']) == ['0.tif', '1.tif', '2.tif', '3.tif']
+    assert train['unpaired'] == 'skip'
+    data = build_training(read_recipe('recipe.yaml')).data
+    assert len({*data.train.paths, *data.val.paths}) == 7
+
+
+def test_the_report_names_the_line_of_each_assumption(capsys):
+    write_place('roads', PLACE, as_0_255)
+    assert main(['start', 'roads/images', 'roads/masks', '--quiet']) == 0
+    said = capsys.readouterr().out
+    lines = Path('recipe.yaml').read_text().splitlines()
+    for words, key in (
+        ('masks: 0 is background, 255 the one class', 'codec:'),
+        ('classes are called background, road', 'classes: [background, road]'),
+        ('blocks on the ground', 'hold_out:'),
+        ('RANDOM weights', 'model:'),
+        ('2 steps of 4 windows', 'max_steps: 2'),
+    ):
+        (told,) = (line for line in said.splitlines() if line.startswith('line') and words in line)
+        assert lines[int(told.split()[1]) - 1].strip().startswith(key)
+
+
+def test_a_place_that_lies_on_the_source_and_one_of_other_classes_are_told(capsys):
+    write_place('roads', PLACE, as_0_255)
+    write_place('near', PLACE, as_ids_from_1, count=3)
+    words = ['--unseen', 'near=near/images:near/masks', '--unseen', 'bare=near/images', '--quiet']
+    assert main(['start', 'roads/images', 'roads/masks', *words]) == 0
+    said = capsys.readouterr().out
+    assert 'near: 12 of its images lie on ground of the source' in said
+    assert 'near: is not tested, for its labels do not fit: ids from 1' in said
+    assert 'bare: is not tested, for it has no masks: map it with predict' in said
+
+
+def test_masks_in_a_folder_among_the_images_are_no_images(capsys):
+    write_place('roads', PLACE, as_0_255)
+    assert main(['start', 'roads', 'roads/masks', '--quiet', '--output', 'a.yaml']) == 0
+    assert main(['start', 'roads', '--quiet', '--output', 'b.yaml']) == 0
+    assert capsys.readouterr().out.count(': 12 of 12 images\n') == 2
+    for name in ('a.yaml', 'b.yaml'):
+        data = build_training(read_recipe(name)).data
+        assert len(data.train) + len(data.val) == 12
+
+
+def test_an_unseen_place_is_seen_at_the_pixel_size_of_the_source():
+    write_place('roads', PLACE, as_0_255)
+    write_place('other', ELSEWHERE, as_0_255)
+    for path in Path('other').rglob('*.tif'):
+        with rasterio.open(path, 'r+') as target:
+            target.transform @= Affine.scale(0.5)
+    words = ['--unseen', 'other=other/images:other/masks', '--quiet']
+    assert main(['start', 'roads/images', 'roads/masks', *words]) == 0
+    data = build_training(read_recipe('recipe.yaml')).data
+    assert data.gsd_m == pytest.approx(0.5, rel=1e-3)
+    assert data.tests['other'].gsd_m == pytest.approx(0.5, rel=1e-3)
+    assert data.tests['other'].scenes[0].width == pytest.approx(SIDE / 2, abs=1)
+    assert data.tests['source'].scenes[0].width == SIDE
