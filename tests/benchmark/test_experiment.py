@@ -212,7 +212,8 @@ def test_another_augmentation_in_between_leaves_windows_and_flips_alone(file, op
         'many': values['methods']['plain'] | {'augment': [noise, *values['augment']]},
     }
     experiment = read_experiment(edited(file, methods=values['methods'], baseline=None))
-    few, many = experiment.runs()[:2]
+    runs = {run.name: run for run in experiment.runs()}
+    few, many = runs['few'], runs['many']
     with training.hushed():
         _, ours = weights_and_batches(few, tmp_path, options)
         _, theirs = weights_and_batches(many, tmp_path, options)
@@ -284,7 +285,8 @@ def test_a_method_that_trains_on_a_target_is_one_of_adaptation(file, options, tm
         'adapted': values['methods']['plain'] | {'target': 'there'},
     }
     experiment = read_experiment(edited(file, methods=methods, seeds=[0]))
-    plain, adapted = experiment.runs()
+    runs = {run.name: run for run in experiment.runs()}
+    plain, adapted = runs['plain'], runs['adapted']
     target = adapted.recipe['data']['init_args']['target']
     assert target['init_args']['images'].endswith('there/images')
     with training.hushed():

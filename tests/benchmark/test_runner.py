@@ -474,7 +474,7 @@ def test_the_command_line_sweeps_and_draws(archives, tmp_path, capsys, monkeypat
     values = yaml.safe_load(RECIPE.replace('ROOT', str(archives)))
     values['trainer']['max_steps'] = 1
 
-    def small(source, method, *, files, variation, seed):
+    def small(source, method, *, files, variation, seed, settings):
         arguments = original(source, method, files=files, variation=variation, seed=seed)
         part = arguments['model']['init_args']['method']['init_args']['style']['init_args']
         recipe = yaml.safe_load(yaml.safe_dump(values))
