@@ -36,8 +36,8 @@ class ShiftDataModule(pl.LightningDataModule):
     On the device, images become float32 in [0, 1], and training batches pass through `augment`.
     With a `target`, each training batch also has windows of its unlabelled images: `target_image`
     (t,c,h,w) in [0, 1], and `target_valid` (t,h,w), true where they hold data. A method that learns
-    from them adapts to this place: its scores are results of *adaptation*, and belong into no
-    table of domain generalisation. `adaptation` and `adapted` say so.
+    from them adapts to this place: its scores are results of *adaptation*, and do not belong in
+    a table of domain generalisation. `adaptation` and `adapted` say so.
 
     Domains are named in `domains`, in the order of the test loaders: `'source'` first, if it has
     scenes to test on, then the unseen ones. Windows are dealt out to the processes without
@@ -289,7 +289,7 @@ class ShiftDataModule(pl.LightningDataModule):
         return {**batch, **{f'target_{name}': target[name] for name in target}}
 
     def _open_target(self, target: SceneDataset | Mapping[str, SceneDataset]) -> SceneDataset:
-        seen = Imagery(value_range=self.value_range, gsd_m=self.gsd_m, gsd_range_m=self.gsd_range_m)
+        seen = Imagery(value_range=self.unit_range, gsd_m=self.gsd_m, gsd_range_m=self.gsd_range_m)
         return unlabelled_scenes(target, self.train, imagery=seen)
 
     def _random(

@@ -41,7 +41,8 @@ def unlabelled_scenes(
     Args:
         target: The scenes; a mapping names several places.
         train: The labelled source.
-        imagery: What the source is seen at, and its value range where scenes do not name one.
+        imagery: What the source is seen at, and its value range, for datasets that do not scale
+            their pixels and scenes that name none.
 
     Returns:
         One dataset, whose scenes have no labels.
@@ -61,14 +62,13 @@ def unlabelled_scenes(
                 f'target {name or dataset.scenes[0].image}: {dataset.num_bands} bands, the '
                 f'training data have {train.num_bands}: choose bands=(...) so that they agree'
             )
+        # a dataset that scales its pixels says itself how
+        assumed = None if dataset.dtype == 'unit' else imagery.value_range
         for scene in dataset.scenes:
+            value_range = scene.raster.value_range or assumed
+            raster = dataclasses.replace(scene.raster, value_range=value_range)
             seen = dataclasses.replace(
-                scene,
-                raster=dataclasses.replace(
-                    scene.raster, value_range=scene.raster.value_range or imagery.value_range
-                ),
-                labels=None,
-                domain=name or scene.domain,
+                scene, raster=raster, labels=None, domain=name or scene.domain
             )
             if dataset.gsd_m is None and scene.raster.gsd_m() is None:
                 unplaced.append(scene.image)

@@ -66,9 +66,6 @@ class TrainingTask(BaseTask):
             `ReinViT` over the processes, see the function of this name. Each holds its share and
             exchanges one block at a time: less memory for more messages.
 
-    Attributes:
-        confusion: Domain → counts (k,k) of the last validation or test; rows are true classes.
-
     Raises:
         ConfigError: If an argument is out of range.
 
@@ -132,7 +129,7 @@ class TrainingTask(BaseTask):
 
     @property
     def confusion(self) -> dict[str, Int64[Tensor, 'k k']]:
-        """Domain → counts of the last validation or test."""
+        """Domain → counts (k,k) of the last validation or test; rows are true classes."""
         return self._counts.matrices
 
     def train(self, mode: bool = True) -> 'TrainingTask':

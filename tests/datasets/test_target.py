@@ -220,6 +220,25 @@ def test_values_of_the_target_are_scaled_as_those_of_the_source(source, write_ra
     assert torch.equal(batch['target_image'], torch.full((4, 3, 16, 16), 0.5))
 
 
+def test_a_source_in_the_unit_range_gives_its_range_to_a_target_that_has_none(
+    write_raster, tmp_path
+):
+    pixels = np.full((3, 32, 32), 1500, np.uint16)
+    write_raster('wide/a.tif', pixels)
+    write_raster('wide_masks/a.tif', np.zeros((1, 32, 32), np.uint8))
+    scaled = {'dtype': 'unit', 'value_range': (0.0, 3000.0), 'labels': ISPRS}
+    train = FolderDataset(tmp_path / 'wide', tmp_path / 'wide_masks', **scaled)
+    for options, expected in (
+        ({}, 1500 / 3000),
+        ({'dtype': 'unit'}, 1500 / 65535),
+        ({'dtype': 'unit', 'value_range': (0.0, 6000.0)}, 1500 / 6000),
+    ):
+        target = FolderDataset(tmp_path / 'wide', labels=ISPRS, **options)
+        data = ShiftDataModule(train, target=target, size_px=16, windows_per_epoch=4)
+        batch = next(iter(data.train_dataloader()))
+        torch.testing.assert_close(batch['target_image'], torch.full((4, 3, 16, 16), expected))
+
+
 def test_targets_that_do_not_fit_are_refused(source, target, write_raster, tmp_path):
     write_raster('grey/a.tif', np.ones((1, 32, 32), np.uint8))
     grey = FolderDataset(tmp_path / 'grey', labels=ISPRS)

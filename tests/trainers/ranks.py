@@ -24,6 +24,7 @@ from crossearth.trainers import (
     DomainAdversarial,
     FeatureDistance,
     SaveModel,
+    SelfTraining,
     SourceOnly,
     TrainingTask,
 )
@@ -51,7 +52,17 @@ class Losses(pl.Callback):
 
 
 def train(
-    folder, name, *, ranks, batch, steps=6, resume=None, style=False, shard=None, features=False
+    folder,
+    name,
+    *,
+    ranks,
+    batch,
+    steps=6,
+    resume=None,
+    style=False,
+    shard=None,
+    features=False,
+    adapt=False,
 ):
     """Test, train, test; losses, matrices and weights lie in `folder/name`."""
     warnings.simplefilter('ignore')
@@ -64,7 +75,13 @@ def train(
     if features:
         scenes = merge_domains({'first': scenes, 'second': scenes})
     data = ShiftDataModule(
-        scenes, val=scenes, size_px=24, windows_per_epoch=12, batch_size=batch, unseen={'b': scenes}
+        scenes,
+        val=scenes,
+        size_px=24,
+        windows_per_epoch=12,
+        batch_size=batch,
+        unseen={'b': scenes},
+        target=scenes if adapt else None,
     )
     model = nn.Sequential(
         nn.Conv2d(3, 8, 3, padding=1), nn.GroupNorm(2, 8), nn.GELU(), nn.Conv2d(8, 3, 1)
@@ -77,6 +94,8 @@ def train(
     if features:
         method = FeatureDistance(SourceOnly(plain().model, THREE), weight=1.0, ratio=0.1)
         method = DomainAdversarial(method, num_domains=2, total_steps=6, width=4)
+    if adapt:
+        method = SelfTraining(model, THREE, threshold=0.4, decay=0.9)
     task = TrainingTask(
         method,
         lr=1e-2,

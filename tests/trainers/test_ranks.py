@@ -109,6 +109,25 @@ def test_processes_draw_differently_and_resume_bit_for_bit(run, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_teacher_is_the_same_in_all_processes_and_resumes_bit_for_bit(run, tmp_path):
+    options = {'ranks': 2, 'batch': 2, 'adapt': True}
+    run(
+        {'name': 'whole', **options},
+        {'name': 'part', 'steps': 4, **options},
+        {'name': 'resumed', 'resume': 'part', **options},
+    )
+    whole, resumed = end(tmp_path / 'whole')['state_dict'], end(tmp_path / 'resumed')['state_dict']
+    for name, value in whole.items():
+        assert torch.equal(value, resumed[name]), name
+    assert losses(tmp_path / 'resumed') == losses(tmp_path / 'whole')[4:]
+    # windows are 24 px, of two in each of two processes; pixels that are ignored are not counted
+    assert 0 < int(whole['method.class_pixels'].sum()) <= 6 * 4 * 24 * 24
+    assert int(whole['method.class_pixels'].sum()) > 6 * 2 * 24 * 24
+    teacher, student = (whole[f'method.{part}.0.weight'] for part in ('teacher', 'model'))
+    assert not torch.equal(teacher, student)
+
+
+@pytest.mark.slow
 def test_a_sharded_backbone_trains_resumes_and_saves_as_a_whole_one(run, tmp_path):
     options = {'ranks': 2, 'batch': 2}
     run(

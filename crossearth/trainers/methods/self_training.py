@@ -12,6 +12,7 @@ from crossearth.errors import ConfigError, ShapeError
 from crossearth.labels import IGNORE_INDEX, LabelSpace
 from crossearth.models import Segmenter
 from crossearth.models.decoders import Mask2FormerDecoder
+from crossearth.models.decoders.losses import sum_over_ranks
 from crossearth.trainers.methods.method import Batch, Method, logits_of, segmentation_losses
 from crossearth.trainers.methods.mixing import draw_classes, pixels_of
 
@@ -180,9 +181,9 @@ class SelfTraining(Method):
         return torch.stack(list(terms.values())).sum()
 
     def _count(self, mask: Tensor) -> None:
-        """How many pixels of each class the source has shown."""
+        """How many pixels of each class the source has shown to all processes."""
         counts = [(mask == number).sum() for number in range(self.labels.num_classes)]
-        self.class_pixels += torch.stack(counts)
+        self.class_pixels += sum_over_ranks(torch.stack(counts).double()).long()
 
     def _target_of(self, batch: Batch) -> Tensor:
         if 'target_image' not in batch:

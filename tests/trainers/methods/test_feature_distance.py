@@ -4,9 +4,10 @@ import torch
 from torch import nn
 
 from crossearth.errors import ConfigError, LabelError
+from crossearth.trainers import SelfTraining
 from crossearth.trainers.methods import FeatureDistance, roles
 from crossearth.trainers.methods.feature_distance import filled_places
-from tests.trainers.methods.small import make_batch, plain
+from tests.trainers.methods.small import THREE, make_batch, plain
 
 
 def moved(**options):
@@ -45,6 +46,18 @@ def test_the_term_is_the_mean_distance_over_places_of_the_classes(things, ids, r
     assert found['loss_fd'].item() == pytest.approx(0.3 * expected, rel=1e-5)
     alone = method.method.losses(batch)
     assert all(torch.equal(found[name], value) for name, value in alone.items())
+
+
+def test_around_a_self_training_it_looks_at_the_source_images():
+    inside = plain()
+    method = FeatureDistance(SelfTraining(inside.model, THREE), weight=0.3, ratio=0.6)
+    with torch.no_grad():
+        method.model.backbone.stem.weight += torch.linspace(-0.3, 0.5, 12).view(4, 3, 1, 1)
+    batch = make_batch(6, 96)
+    expected, _ = plain_distance(method, batch, things=(0, 1, 2), ratio=0.6)
+    found = method.losses({**batch, 'target_image': torch.rand(6, 3, 96, 96)})
+    assert found['loss_fd'].item() == pytest.approx(0.3 * expected, rel=1e-5)
+    assert 'loss_target' in found
 
 
 def test_images_that_are_padded_count_as_ignored_there():

@@ -12,6 +12,7 @@ from crossearth.trainers import (
     FeatureDistance,
     GroupDRO,
     SelectiveWhitening,
+    SelfTraining,
     TrainingTask,
 )
 from crossearth.transforms import PhotometricDistortion, RandConv
@@ -76,7 +77,23 @@ def fit(data, tmp_path, method, *, steps, ckpt=None):
 
 @pytest.mark.parametrize('name', METHODS)
 def test_a_training_that_stops_and_resumes_ends_with_the_same_bits(name, data, tmp_path):
-    build = METHODS[name]
+    check_resuming(METHODS[name], data, tmp_path)
+
+
+def test_a_teacher_inside_of_another_method_resumes_with_the_same_bits(data, tmp_path):
+    def build():
+        inside = plain()
+        teaching = SelfTraining(inside.model, THREE, threshold=0.1)
+        return FeatureDistance(teaching, weight=1.0, ratio=0.4)
+
+    target = FolderDataset(tmp_path / 'dark' / 'images', labels=THREE)
+    options = {'size_px': 32, 'windows_per_epoch': 16, 'batch_size': 8}
+    check_resuming(
+        build, ShiftDataModule(data.train, val=data.val, target=target, **options), tmp_path
+    )
+
+
+def check_resuming(build, data, tmp_path):
     whole, trainer = fit(data, tmp_path, build(), steps=4)
     assert all(torch.isfinite(value) for value in trainer.callback_metrics.values())
     _, trainer = fit(data, tmp_path, build(), steps=2)
