@@ -28,6 +28,7 @@ _COMMANDS = {
     'models': 'every model, with its parts and its size',
     'weights': 'convert weights files, or show them',
     'benchmark': 'the settings of the RSDG benchmark',
+    'experiment': 'own domains and methods, compared over seeds',
     'info': 'versions and devices, for reports of errors',
 }
 

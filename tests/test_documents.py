@@ -73,6 +73,16 @@ def test_the_page_of_the_benchmark_runs(empty_folder):
     assert (empty_folder / 'crossearth.yaml').is_file()
 
 
+def test_the_page_of_experiments_runs(empty_folder):
+    follow('docs/experiments.md')
+    assert 'source only' in (empty_folder / 'report' / 'tables' / 'scores-last.csv').read_text()
+
+
+def test_the_page_of_own_archives_runs(empty_folder):
+    follow('docs/own_archive.md')
+    assert len(list((empty_folder / 'own').glob('results/F2F/*/seed0-last.json'))) == 1
+
+
 @pytest.mark.usefixtures('unchecked')  # the exporter cannot see through the checks of shapes
 def test_the_page_of_models_runs(empty_folder):
     follow('docs/models.md')

@@ -6,14 +6,23 @@ from crossearth.lazy import lazy_names
 
 if TYPE_CHECKING:
     from crossearth.benchmark.domains import DOMAINS, Domain
-    from crossearth.benchmark.evaluation import Protocol, evaluate
+    from crossearth.benchmark.evaluation import Protocol, evaluate, evaluate_images
+    from crossearth.benchmark.experiment import Experiment, read_experiment, run_experiment
+    from crossearth.benchmark.fingerprints import fingerprint
+    from crossearth.benchmark.intervals import (
+        Interval,
+        image_difference_interval,
+        image_interval,
+        mean_interval,
+        paired_interval,
+    )
     from crossearth.benchmark.methods import METHODS, Method, find_method
     from crossearth.benchmark.options import RunOptions
+    from crossearth.benchmark.own_settings import read_settings
     from crossearth.benchmark.predictions import PredictionFiles, encode_labels
     from crossearth.benchmark.recipes import (
         Files,
         Variation,
-        fingerprint,
         format_recipe,
         recipe_files,
         settings_of,
@@ -40,14 +49,27 @@ else:  # settings are read without PyTorch
         __name__,
         {
             'crossearth.benchmark.domains': ['DOMAINS', 'Domain'],
-            'crossearth.benchmark.evaluation': ['Protocol', 'evaluate'],
+            'crossearth.benchmark.evaluation': ['Protocol', 'evaluate', 'evaluate_images'],
+            'crossearth.benchmark.experiment': [
+                'Experiment',
+                'read_experiment',
+                'run_experiment',
+            ],
+            'crossearth.benchmark.fingerprints': ['fingerprint'],
+            'crossearth.benchmark.intervals': [
+                'Interval',
+                'image_difference_interval',
+                'image_interval',
+                'mean_interval',
+                'paired_interval',
+            ],
             'crossearth.benchmark.methods': ['METHODS', 'Method', 'find_method'],
             'crossearth.benchmark.options': ['RunOptions'],
+            'crossearth.benchmark.own_settings': ['read_settings'],
             'crossearth.benchmark.predictions': ['PredictionFiles', 'encode_labels'],
             'crossearth.benchmark.recipes': [
                 'Files',
                 'Variation',
-                'fingerprint',
                 'format_recipe',
                 'recipe_files',
                 'settings_of',
@@ -87,7 +109,9 @@ __all__ = [
     'SWEEPS',
     'TAUS',
     'Domain',
+    'Experiment',
     'Files',
+    'Interval',
     'Masking',
     'Method',
     'PredictionFiles',
@@ -102,13 +126,21 @@ __all__ = [
     'Variation',
     'encode_labels',
     'evaluate',
+    'evaluate_images',
     'find_method',
     'fingerprint',
     'format_recipe',
+    'image_difference_interval',
+    'image_interval',
     'load_results',
+    'mean_interval',
+    'paired_interval',
     'published_score',
+    'read_experiment',
+    'read_settings',
     'recipe_files',
     'run_benchmark',
+    'run_experiment',
     'score_model',
     'settings_of',
     'summarise',

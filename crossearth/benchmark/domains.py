@@ -40,6 +40,7 @@ class Domain:
         tested_whole: Whether images are tested whole, not cut into chips.
         fitted: Whether whole images are fitted into a window before they are predicted on, and
             scored at their own size.
+        reader: The class that reads the archive; None for the one of the archive's name.
     """
 
     name: str
@@ -50,13 +51,23 @@ class Domain:
     test_split: str
     tested_whole: bool = False
     fitted: bool = False
+    reader: 'type[ArchiveDataset] | None' = None
 
     @property
     def dataset(self) -> 'type[ArchiveDataset]':
         """The class that reads the archive; imported when it is needed, and PyTorch with it."""
         from crossearth.datasets import ARCHIVE_DATASETS
 
+        if self.reader is not None:
+            return self.reader
         return ARCHIVE_DATASETS[self.archive.name]
+
+    @property
+    def class_path(self) -> str:
+        """Import path of the class, as recipes write it."""
+        if self.reader is not None:
+            return f'{self.reader.__module__}.{self.reader.__qualname__}'
+        return f'crossearth.datasets.{self.dataset.__name__}'
 
     def open(self, root: str | os.PathLike[str], role: Role, **options: Any) -> 'ArchiveDataset':
         """Its scenes to train or to test on.

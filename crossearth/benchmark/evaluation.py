@@ -1,8 +1,10 @@
 """Scores of a model on a domain, as the benchmark counts them."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import groupby
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -22,7 +24,7 @@ from crossearth.labels import IGNORE_INDEX
 from crossearth.metrics import confusion_matrix
 from crossearth.radiometry import to_unit
 
-__all__ = ['Half', 'Protocol', 'evaluate', 'fitted_hw']
+__all__ = ['Half', 'Protocol', 'evaluate', 'evaluate_images', 'fitted_hw', 'image_names']
 
 type Sink = Callable[[Window, UInt8[Tensor, 'h w']], None]
 type Model = nn.Module | Callable[[Tensor], Tensor]
@@ -96,19 +98,36 @@ class Protocol:
 
         Args:
             setting: The setting.
-            whole: Whether images are seen whole, in their own pixels, where the published numbers
-                are of chips or of images that were made smaller.
-            flip: As above; the published numbers are without.
-            autocast: As above.
+            whole: See `varied`.
+            flip: See `varied`; the published numbers are without.
+            autocast: See `varied`.
         """
         side, target = setting.chip_px, setting.target
-        return cls(
+        published = cls(
             window_px=side,
             stride_px=round(side * 2 / 3),  # 341 of 512, 683 of 1024
-            chip_px=None if whole or target.tested_whole else side,
-            fit_px=side if target.fitted and not whole else None,
-            flip=flip,
-            autocast=autocast,
+            chip_px=None if target.tested_whole else side,
+            fit_px=side if target.fitted else None,
+        )
+        return published.varied(whole=whole, flip=flip, autocast=autocast)
+
+    def varied(
+        self, *, whole: bool = False, flip: bool = False, autocast: Half | None = None
+    ) -> 'Protocol':
+        """This protocol with what a user asked for besides.
+
+        Args:
+            whole: Whether images are seen whole, in their own pixels, where this protocol cuts
+                chips or makes images smaller.
+            flip: Whether to average with the mirror image; False leaves the protocol's own choice.
+            autocast: Half type to score in; None leaves the protocol's own choice.
+        """
+        return replace(
+            self,
+            chip_px=None if whole else self.chip_px,
+            fit_px=None if whole else self.fit_px,
+            flip=flip or self.flip,
+            autocast=autocast or self.autocast,
         )
 
     def __str__(self) -> str:
@@ -139,24 +158,10 @@ def evaluate(
 ) -> Int64[Tensor, 'k k']:
     """The confusion matrix of a model over all labelled pixels of a dataset.
 
-    Memory depends on the window, never on the image, but for its class ids.
-
-    Args:
-        model: Images (b,c,h,w) in [0, 1] → logits (b,k,h,w). Run in eval mode and put back.
-        dataset: Labelled scenes.
-        protocol: How it is counted.
-        batch_size: Windows at a time; the result does not depend on it.
-        num_workers: Reading processes.
-        device: Where the model lies.
-        sink: Is given the place and the class ids of each chip or image when it is done.
-        progress: Is called with images (or chips) done and in all.
+    The sum of what `evaluate_images` gives; arguments and errors are the same.
 
     Returns:
         Counts on the CPU, rows the true class; pixels labelled 255 are not counted.
-
-    Raises:
-        LabelError: If a scene has no labels.
-        ShapeError: If the model gives no logits at the size of its input, or other classes.
 
     Example:
         >>> import tempfile, numpy as np, rasterio
@@ -176,6 +181,51 @@ def evaluate(
         >>> evaluate(always_road, roads, Protocol(window_px=4, stride_px=2)).tolist()
         [[0, 0], [0, 30]]
     """
+    return evaluate_images(
+        model,
+        dataset,
+        protocol,
+        batch_size=batch_size,
+        num_workers=num_workers,
+        device=device,
+        sink=sink,
+        progress=progress,
+    ).sum(dim=0)
+
+
+def evaluate_images(
+    model: Model,
+    dataset: SceneDataset,
+    protocol: Protocol,
+    *,
+    batch_size: int = 1,
+    num_workers: int = 0,
+    device: torch.device | str | None = None,
+    sink: Sink | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Int64[Tensor, 'n k k']:
+    """The confusion matrix of a model over each image of a dataset.
+
+    Memory depends on the window, never on the image, but for its class ids.
+
+    Args:
+        model: Images (b,c,h,w) in [0, 1] → logits (b,k,h,w). Run in eval mode and put back.
+        dataset: Labelled scenes.
+        protocol: How it is counted.
+        batch_size: Windows at a time; the result does not depend on it.
+        num_workers: Reading processes.
+        device: Where the model lies.
+        sink: Is given the place and the class ids of each chip or image when it is done.
+        progress: Is called with images (or chips) done and in all.
+
+    Returns:
+        Counts on the CPU in the order of the scenes, rows the true class; pixels labelled 255 are
+        not counted. The chips of an image are counted together.
+
+    Raises:
+        LabelError: If a scene has no labels.
+        ShapeError: If the model gives no logits at the size of its input, or other classes.
+    """
     bare = next((scene for scene in dataset.scenes if not scene.labelled), None)
     if bare is not None:
         raise LabelError(f'{bare.image}: has no labels to score against')
@@ -190,7 +240,7 @@ def evaluate(
         labels=dataset.labels,
     )
     k = dataset.labels.num_classes
-    counts = torch.zeros((k, k), dtype=torch.int64)
+    counts = torch.zeros((len(dataset.scenes), k, k), dtype=torch.int64)
     with torch.inference_mode(), evaluating(model):
         maps = (
             _stitched(network, dataset, areas, protocol, batch_size, num_workers)
@@ -198,12 +248,25 @@ def evaluate(
             else _fitted(network, dataset, areas, protocol, num_workers)
         )
         for done, (area, ids, mask) in enumerate(maps, start=1):
-            counts += confusion_matrix(ids.long(), mask, num_classes=k)
+            counts[area.scene] += confusion_matrix(ids.long(), mask, num_classes=k)
             if sink is not None:
                 sink(area, ids)
             if progress is not None:
                 progress(done, len(areas))
     return counts
+
+
+def image_names(dataset: SceneDataset) -> tuple[str, ...]:
+    """Paths of the images below their common folder, with `/`; parts of one image are numbered."""
+    paths = [os.path.abspath(scene.image) for scene in dataset.scenes]  # noqa: PTH100  # no links
+    above = os.path.commonpath([os.path.dirname(path) for path in paths])  # noqa: PTH120  # as above
+    seen: dict[str, int] = {}
+    names = []
+    for path in paths:
+        name = Path(os.path.relpath(path, above)).as_posix()
+        seen[name] = seen.get(name, 0) + 1
+        names.append(name if seen[name] == 1 else f'{name}#{seen[name]}')
+    return tuple(names)
 
 
 def fitted_hw(height: int, width: int, fit_px: int) -> tuple[int, int]:

@@ -7,7 +7,6 @@ from pathlib import Path
 import torch
 
 from crossearth.benchmark.evaluation import Half, Protocol
-from crossearth.benchmark.settings import Setting
 from crossearth.errors import ConfigError
 
 __all__ = ['RunOptions']
@@ -21,18 +20,24 @@ def _quiet(line: str) -> None:
 class RunOptions:
     """Where and how runs are made; what is learnt does not depend on it.
 
+    What is None follows the recipe of a run.
+
     Args:
-        output: Folder of trainings and results.
-        device: `'auto'`, `'cpu'`, `'cuda'`, …
+        output: Folder of training runs and results.
+        device: `'auto'`, `'cpu'`, `'cuda'`, …; None for the accelerator of the recipe.
         batch_size: Windows at a time when scoring.
-        num_workers: Reading processes.
-        checkpoint_every: Steps from one checkpoint to the next: what a kill costs at most.
+        num_workers: Reading processes; None for those of the recipe.
+        checkpoint_every: Steps from one checkpoint to the next: what a kill costs at most. None
+            for those of the recipe, or 1000.
         oracle_every: Steps from one candidate to the next, to also report the checkpoint that is
             best on the unseen domain; None for the last model alone.
         flip: See `Protocol`.
-        whole: See `Protocol.of`.
+        whole: See `Protocol.varied`.
         autocast: See `Protocol`; for scoring alone, a recipe says what a training computes in.
         save_predictions: Folder for label maps; None for none.
+        partial: Whether archives that lack images are trained on and scored. Such results are
+            marked, and never set next to published ones.
+        processes: Processes of this machine that the runs are shared out to.
         progress: Whether to show bars.
         say: Where lines about the progress go.
 
@@ -41,25 +46,26 @@ class RunOptions:
     """
 
     output: Path
-    device: str = 'auto'
+    device: str | None = None
     batch_size: int = 1
-    num_workers: int = 4
-    checkpoint_every: int = 1000
+    num_workers: int | None = None
+    checkpoint_every: int | None = None
     oracle_every: int | None = None
     flip: bool = False
     whole: bool = False
     autocast: Half | None = None
     save_predictions: Path | None = None
+    partial: bool = False
+    processes: int = 1
     progress: bool = False
     say: Callable[[str], None] = _quiet
 
     def __post_init__(self) -> None:
-        if min(self.batch_size, self.checkpoint_every, self.oracle_every or 1) < 1:
-            raise ConfigError(
-                f'batch_size={self.batch_size}, checkpoint_every={self.checkpoint_every}, '
-                f'oracle_every={self.oracle_every}: expected at least 1'
-            )
-        if self.num_workers < 0:
+        for name in ('batch_size', 'checkpoint_every', 'oracle_every', 'processes'):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f'{name}={value}: expected at least 1')
+        if self.num_workers is not None and self.num_workers < 0:
             raise ConfigError(f'num_workers={self.num_workers}: expected at least 0')
         try:
             device = self.torch_device
@@ -70,13 +76,13 @@ class RunOptions:
         if device.type == 'cuda' and not torch.cuda.is_available():
             raise ConfigError(f'{self.device}: no such device is at hand; expected cpu or auto')
 
-    def protocol(self, setting: Setting) -> Protocol:
-        """How a setting is scored."""
-        return Protocol.of(setting, whole=self.whole, flip=self.flip, autocast=self.autocast)
+    def protocol(self, protocol: Protocol) -> Protocol:
+        """How is scored what has this protocol by default."""
+        return protocol.varied(whole=self.whole, flip=self.flip, autocast=self.autocast)
 
     @property
     def torch_device(self) -> torch.device:
         """The device by its name."""
-        if self.device != 'auto':
+        if self.device not in (None, 'auto'):
             return torch.device(self.device)
         return torch.device('cuda' if torch.cuda.is_available() else 'cpu')

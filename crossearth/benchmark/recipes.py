@@ -1,10 +1,8 @@
 """Complete recipes of the published trainings, made from the values of the settings."""
 
 import copy
-import hashlib
-import json
 import os
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,15 +11,16 @@ import yaml
 
 from crossearth.benchmark.domains import DOMAINS, Domain
 from crossearth.benchmark.methods import METHODS, Method, find_method
-from crossearth.benchmark.settings import SETTINGS, Masking, Setting
+from crossearth.benchmark.settings import SETTINGS, Masking, MimLoss, Setting
 from crossearth.errors import ConfigError
 from crossearth.labels import LabelSpace
 
 __all__ = [
     'Files',
     'Variation',
-    'fingerprint',
+    'dataset_section',
     'format_recipe',
+    'published_task',
     'recipe_files',
     'settings_of',
     'training_recipe',
@@ -31,42 +30,9 @@ CasidLabels = Literal['colour', 'zero_based', 'one_based']
 
 _DECAY = 40_000
 _WARM_UP = 10_000
+_EPOCH = 1000  # windows, of an archive that does not say how many images it has
 _PUBLISHED_STEPS = 30_000
-# What says where and how fast a training runs, and on which seed, but not what is trained.
-_NO_MATTER = frozenset(
-    {
-        'seed',
-        'seed_everything',
-        'root',
-        'num_workers',
-        'unseen',
-        'source_test',
-        'accelerator',
-        'devices',
-        'logger',
-        'default_root_dir',
-        'enable_progress_bar',
-        'enable_model_summary',
-        'log_every_n_steps',
-        'pictures',
-        'ckpt_path',
-    }
-)
-# Callbacks that watch or write; any other, such as `AverageWeights`, changes what is scored.
-_ONLOOKERS = frozenset(
-    {
-        'DeviceStatsMonitor',
-        'LearningRateMonitor',
-        'LogPictures',
-        'ModelCheckpoint',
-        'ModelSummary',
-        'RichModelSummary',
-        'RichProgressBar',
-        'SaveModel',
-        'TQDMProgressBar',
-        'Timer',
-    }
-)
+_MASKING = Masking(tau=0.7, patch_px=64)  # that of most settings, in Table 14
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +119,7 @@ def training_recipe(
     files: Files = _FILES,
     variation: Variation = _AS_PUBLISHED,
     seed: int = 0,
+    settings: Sequence[Setting] | None = None,
 ) -> dict[str, Any]:
     """The recipe of a training on a source domain, as `crossearth fit --config` takes it.
 
@@ -165,6 +132,7 @@ def training_recipe(
         files: Where data and weights lie.
         variation: What differs from the published values.
         seed: Seed of everything that is drawn.
+        settings: Settings of the source, the user's own; None for the published ones.
 
     Raises:
         ConfigError: If no setting trains on the domain, or there is no such method.
@@ -183,27 +151,26 @@ def training_recipe(
         (0.7, 64, 30000)
     """
     chosen = find_method(method) if isinstance(method, str) else method
-    settings = settings_of(source)
-    setting = settings[0]
+    shared = settings_of(source) if settings is None else settings
+    setting = shared[0]
     name = f'{source}-{chosen.name}'
     steps = chosen.stop if variation.steps is None else variation.steps
-    share = 1.0 if variation.steps is None else steps / _PUBLISHED_STEPS
-    large = setting.chip_px > 512
-    task = {
-        'method': _method(chosen, setting, files, variation),
-        'lr': 6e-5 if large else 1e-4,
-        'weight_decay': 0.05,
-        'decay_biases': True,
-        'power': 0.9,
-        'warmup_steps': round(_WARM_UP * share) if large else 0,
-        'decay_steps': max(round(_DECAY * share), steps),
-    }
+    task = published_task(
+        chosen,
+        labels=setting.source.labels,
+        size_px=setting.chip_px,
+        steps=variation.steps,
+        files=files,
+        styled=variation.styled or setting.styled,
+        masked=variation.masked or setting.masked,
+        mim_loss=setting.mim_loss,
+    )
     recipe = {
         'seed_everything': seed,
-        'model': {'class_path': 'crossearth.trainers.TrainingTask', 'init_args': task},
+        'model': task,
         'data': {
             'class_path': 'crossearth.datasets.ShiftDataModule',
-            'init_args': _data(setting, settings, files, variation.batch_size, seed),
+            'init_args': _data(setting, shared, files, variation.batch_size, seed),
         },
         'trainer': {
             'accelerator': 'auto',
@@ -233,6 +200,58 @@ def training_recipe(
         },
     }
     return copy.deepcopy(recipe)  # no part is shared, so that YAML writes no anchors
+
+
+def published_task(
+    method: Method,
+    *,
+    labels: LabelSpace,
+    size_px: int,
+    files: Files,
+    steps: int | None = None,
+    styled: Masking = _MASKING,
+    masked: Masking = _MASKING,
+    mim_loss: MimLoss = 'mse',
+) -> dict[str, Any]:
+    """The section `model` of a recipe: a published method, on any classes.
+
+    Args:
+        method: What is trained.
+        labels: The classes.
+        size_px: Side of the training windows; above 512 the schedule is that of 1024.
+        files: Where weights are.
+        steps: Training steps, with the schedule in proportion; None for the published ones.
+        styled: Masking of the styled image.
+        masked: Masking of the masked image.
+        mim_loss: Loss of the masked flow, where the method has none of its own.
+    """
+    share = 1.0 if steps is None else steps / _PUBLISHED_STEPS
+    large = size_px > 512
+    training: dict[str, Any] = {
+        'model': _model(method, labels, size_px, files),
+        'labels': _labels(labels),
+    }
+    if method.styled:
+        training['style'] = _style(styled, files)
+    if method.masked:
+        training['mask'] = _mask(masked)
+        training |= {
+            'mim_norm': method.mim_loss or mim_loss,
+            'mim_target': 'clean',
+            'mim_weight': 1.0,
+            'delta_weight': 1.0,
+        }
+    kind = 'CrossEarthTraining' if method.masked else 'SourceOnly'
+    task = {
+        'method': {'class_path': f'crossearth.trainers.{kind}', 'init_args': training},
+        'lr': 6e-5 if large else 1e-4,
+        'weight_decay': 0.05,
+        'decay_biases': True,
+        'power': 0.9,
+        'warmup_steps': round(_WARM_UP * share) if large else 0,
+        'decay_steps': max(round(_DECAY * share), method.stop if steps is None else steps),
+    }
+    return {'class_path': 'crossearth.trainers.TrainingTask', 'init_args': task}
 
 
 def recipe_files() -> dict[str, str]:
@@ -279,71 +298,15 @@ def format_recipe(
     return head + yaml.dump(recipe, Dumper=_Flat, sort_keys=False, width=110, allow_unicode=True)
 
 
-def fingerprint(values: Mapping[str, Any]) -> str:
-    """Eight digits that tell trainings apart that learn different things.
-
-    Seeds, folders of archives, test sets, devices, loggers and callbacks that only watch or write
-    make no difference.
-
-    Example:
-        >>> one = training_recipe('potsdam_irrg', seed=0)
-        >>> fingerprint(one) == fingerprint(training_recipe('potsdam_irrg', seed=1))
-        True
-        >>> fingerprint(one) == fingerprint(training_recipe('potsdam_irrg', 'rein'))
-        False
-    """
-    text = json.dumps(_essence(values), sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
-
-
-def _essence(values: Any) -> Any:
-    if isinstance(values, Mapping):
-        kept = {key: _essence(item) for key, item in values.items() if key not in _NO_MATTER}
-        if 'callbacks' in kept:
-            given = kept.pop('callbacks') or []
-            acting = [c for c in (given if isinstance(given, list) else [given]) if _acts(c)]
-            kept |= {'callbacks': acting} if acting else {}
-        return kept
-    if isinstance(values, list | tuple):
-        return [_essence(item) for item in values]
-    return values
-
-
-def _acts(callback: Any) -> bool:
-    """Whether a callback of a recipe may change what is learnt or scored."""
-    path = callback.get('class_path') if isinstance(callback, Mapping) else callback
-    return str(path).rpartition('.')[2] not in _ONLOOKERS
-
-
-def _method(chosen: Method, setting: Setting, files: Files, variation: Variation) -> dict[str, Any]:
-    """The method's part of a recipe: what a batch is learnt from."""
-    training: dict[str, Any] = {
-        'model': _model(chosen, setting, files),
-        'labels': _labels(setting.source.labels),
-    }
-    if chosen.styled:
-        training['style'] = _style(variation.styled or setting.styled, files)
-    if chosen.masked:
-        training['mask'] = _mask(variation.masked or setting.masked)
-        training |= {
-            'mim_norm': chosen.mim_loss or setting.mim_loss,
-            'mim_target': 'clean',
-            'mim_weight': 1.0,
-            'delta_weight': 1.0,
-        }
-    kind = 'CrossEarthTraining' if chosen.masked else 'SourceOnly'
-    return {'class_path': f'crossearth.trainers.{kind}', 'init_args': training}
-
-
-def _model(method: Method, setting: Setting, files: Files) -> dict[str, Any]:
+def _model(method: Method, labels: LabelSpace, size_px: int, files: Files) -> dict[str, Any]:
     pretrained = {'dinov2': files.dinov2, 'mtp': files.mtp, 'imagenet': files.imagenet}
     weights = pretrained[method.weights]
     arguments: dict[str, Any] = {
-        'num_classes': setting.source.labels.num_classes,
+        'num_classes': labels.num_classes,
         'pretrained': True if weights is None else os.fspath(weights),
     }
     if method.takes_img_size:
-        arguments['img_size'] = setting.chip_px
+        arguments['img_size'] = size_px
     return {
         'class_path': f'crossearth.models.{method.builder}',
         'init_args': arguments | dict(method.arguments),
@@ -391,19 +354,21 @@ def _mask(masking: Masking) -> dict[str, Any]:
 
 
 def _data(
-    setting: Setting, settings: list[Setting], files: Files, batch_size: int, seed: int
+    setting: Setting, settings: Sequence[Setting], files: Files, batch_size: int, seed: int
 ) -> dict[str, Any]:
     side = setting.chip_px
     own_test = setting.source.part('test').labelled
     unseen = [other for other in settings if other.crosses_domains]
     return {
-        'train': _dataset(setting.source, 'train', files),
-        'unseen': {other.target.name: _dataset(other.target, 'test', files) for other in unseen},
+        'train': dataset_section(setting.source, 'train', files),
+        'unseen': {
+            other.target.name: dataset_section(other.target, 'test', files) for other in unseen
+        },
         'val': None,
-        'source_test': _dataset(setting.source, 'test', files) if own_test else None,
+        'source_test': dataset_section(setting.source, 'test', files) if own_test else None,
         'size_px': side,
         'test_size_px': side,
-        'windows_per_epoch': max(setting.n_train, batch_size),
+        'windows_per_epoch': max(setting.n_train or _EPOCH, batch_size),
         'batch_size': batch_size,
         'augment': [
             {
@@ -424,9 +389,10 @@ def _data(
     }
 
 
-def _dataset(domain: Domain, role: Literal['train', 'test'], files: Files) -> dict[str, Any]:
+def dataset_section(domain: Domain, role: Literal['train', 'test'], files: Files) -> dict[str, Any]:
+    """The images of a domain to train or to test on, as a recipe writes a dataset."""
     return {
-        'class_path': f'crossearth.datasets.{domain.dataset.__name__}',
+        'class_path': domain.class_path,
         'init_args': {
             'root': files.root(domain),
             **domain.arguments(role),

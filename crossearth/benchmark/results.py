@@ -5,8 +5,9 @@ import math
 import os
 import platform
 import subprocess
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +18,7 @@ from torch import Tensor
 
 import crossearth
 from crossearth.benchmark.evaluation import Protocol
-from crossearth.benchmark.settings import SETTINGS
+from crossearth.datasets import Coverage
 from crossearth.errors import ConfigError
 from crossearth.metrics import iou_per_class, mean_iou
 
@@ -34,17 +35,24 @@ __all__ = [
 Selection = Literal['last', 'oracle']
 
 _FORMAT = 'crossearth-benchmark-result'
-_VERSION = 1
+_VERSION = 2
 _PACKAGES = ('torch', 'torchgeo', 'lightning', 'timm', 'kornia', 'rasterio', 'numpy')
 
 
 # many arguments: a result file, which has to tell all that a comparison may depend on
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
-    """The score of one trained model on one setting.
+    """The score of one trained model on one domain.
+
+    Its file is JSON with these values under these names; `format`, `version`, `metric`, `score`,
+    `iou` and `partial` are written in addition, for readers without this library, and are
+    calculated again when the file is loaded. `image_names` and `image_counts` are written as
+    `per_image`, one line per image: its name, and its counts row by row.
 
     Args:
-        setting: Abbreviation of the setting.
+        setting: What was scored: the abbreviation of a published setting, or a name of the user's.
+        source: Name of the domain that was trained on.
+        target: Name of the domain that was scored.
         method: Name of the method.
         seed: Seed of its training.
         selection: `'last'`, the model of the last step; `'oracle'`, the checkpoint that is best on
@@ -53,9 +61,15 @@ class RunResult:
         fingerprint: Tells trainings apart that learn different things, see `fingerprint`.
         classes: Names of the classes.
         scored: Ids of the classes that are averaged; None for all.
-        confusion: Counts, rows the true class.
-        images: Images or chips that were scored.
-        protocol: How.
+        confusion: Counts, rows the true class: the sum over the images.
+        image_names: The images, by their paths below their common folder.
+        image_counts: Their counts, one image after another, row by row.
+        images: Images that were scored, or chips that they were cut into.
+        coverage: By `'train'` and `'test'`, the images that were there of those that a complete
+            set has. A model that was there already has no `'train'`.
+        adaptation: Whether training, or `crossearth adapt` after it, saw unlabelled images of a
+            target domain. Such results are of domain adaptation and stand in tables of their own.
+        protocol: How it was scored.
         recipe: The recipe of the training.
         versions: Of this library, Python and the packages under it.
         hardware: What `'training'` and `'evaluation'` ran on.
@@ -65,6 +79,8 @@ class RunResult:
     """
 
     setting: str
+    source: str
+    target: str
     method: str
     seed: int
     selection: Selection
@@ -73,7 +89,11 @@ class RunResult:
     classes: tuple[str, ...]
     scored: tuple[int, ...] | None
     confusion: tuple[tuple[int, ...], ...]
+    image_names: tuple[str, ...]
+    image_counts: 'array[int]'
     images: int
+    coverage: Mapping[str, Coverage]
+    adaptation: bool
     protocol: Protocol
     recipe: Mapping[str, Any]
     versions: Mapping[str, str]
@@ -86,6 +106,22 @@ class RunResult:
     def matrix(self) -> Int64[Tensor, 'k k']:
         """The counts as a tensor."""
         return torch.tensor(self.confusion, dtype=torch.int64)
+
+    @property
+    def image_matrices(self) -> Int64[Tensor, 'n k k']:
+        """The counts of each image."""
+        k = len(self.classes)
+        return torch.tensor(self.image_counts, dtype=torch.int64).reshape(-1, k, k)
+
+    @property
+    def partial(self) -> str:
+        """What was lacking, such as `'tested on 2 of 17 images'`; empty for complete sets."""
+        verbs = {'train': 'trained', 'test': 'tested'}
+        return ', '.join(
+            f'{verbs[role]} on {coverage} images'
+            for role, coverage in self.coverage.items()
+            if not coverage.complete
+        )
 
     @property
     def score(self) -> float:
@@ -119,16 +155,29 @@ class RunResult:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write it as JSON; the file appears whole or not at all."""
-        values = asdict(self)
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        for name in ('image_names', 'image_counts'):
+            del values[name]
         values['protocol'] = self.protocol.to_json()
+        values['coverage'] = {role: asdict(part) for role, part in self.coverage.items()}
         shown = {
             'format': _FORMAT,
             'version': _VERSION,
             'metric': self.metric,
             'score': _number(self.score),
             'iou': {name: _number(share) for name, share in self.per_class.items()},
+            'partial': self.partial,
         }
-        write_whole(Path(path), json.dumps(shown | values, indent=1, default=str))
+        text = json.dumps(shown | values, indent=1, default=str).removesuffix('\n}')
+        write_whole(Path(path), f'{text},\n "per_image": {{\n{self._image_lines()}\n }}\n}}\n')
+
+    def _image_lines(self) -> str:
+        """One line per image: indented as the rest, a thousand images would be 50,000 lines."""
+        counts = self.image_matrices.flatten(1).tolist()
+        return ',\n'.join(
+            f'  {json.dumps(name)}: {json.dumps(row)}'
+            for name, row in zip(self.image_names, counts, strict=True)
+        )
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> 'RunResult':
@@ -143,19 +192,29 @@ class RunResult:
             if values.get('format') != _FORMAT or values.get('version') != _VERSION:
                 raise ConfigError(
                     f'{file}: says format {values.get("format")!r}, version '
-                    f'{values.get("version")!r}: expected {_FORMAT!r}, version {_VERSION}'
+                    f'{values.get("version")!r}: expected {_FORMAT!r}, version {_VERSION}; '
+                    'remove it and run again'
                 )
-            fields = {name: values[name] for name in cls.__slots__}
-            _check(fields)
-            scored = fields['scored']
-            fields |= {
-                'classes': tuple(fields['classes']),
+            per_image = values.pop('per_image')
+            values['image_names'] = tuple(per_image)
+            values['image_counts'] = array(
+                'q', (n for counts in per_image.values() for n in counts)
+            )
+            given = {f.name: values[f.name] for f in fields(cls)}
+            _check(given)
+            scored = given['scored']
+            given |= {
+                'classes': tuple(given['classes']),
                 'scored': None if scored is None else tuple(scored),
-                'confusion': tuple(tuple(row) for row in fields['confusion']),
-                'protocol': Protocol(**fields['protocol']),
+                'confusion': tuple(tuple(row) for row in given['confusion']),
+                'coverage': {
+                    role: Coverage(part['found'], part['expected'], tuple(part['missing']))
+                    for role, part in given['coverage'].items()
+                },
+                'protocol': Protocol(**given['protocol']),
             }
-            return cls(**fields)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            return cls(**given)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             if isinstance(error, ConfigError):
                 raise
             raise ConfigError(
@@ -186,21 +245,25 @@ def load_results(folder: str | os.PathLike[str]) -> list[RunResult]:
     return sorted(found, key=lambda r: (r.setting, r.method, r.seed, r.selection))
 
 
-def _check(fields: Mapping[str, Any]) -> None:
+def _check(given: Mapping[str, Any]) -> None:
     """Refuse values that no run has."""
-    k, confusion, selection = len(fields['classes']), fields['confusion'], fields['selection']
-    if fields['setting'] not in SETTINGS:
-        raise ValueError(f'there is no setting {fields["setting"]!r}')
+    k, confusion, selection = len(given['classes']), given['confusion'], given['selection']
     if selection not in ('last', 'oracle'):
         raise ValueError(f"selection {selection!r} is neither 'last' nor 'oracle'")
-    if not all(isinstance(fields[name], int) for name in ('seed', 'step', 'images')):
+    if not all(isinstance(given[name], int) for name in ('seed', 'step', 'images')):
         raise ValueError('seed, step and images are no integers')
     if [len(row) for row in confusion] != [k] * k or not all(
         isinstance(count, int) and count >= 0 for row in confusion for count in row
     ):
         raise ValueError(f'confusion is no table of {k} x {k} counts')
-    if not all(i in range(k) for i in fields['scored'] or ()):
-        raise ValueError(f'scored classes {fields["scored"]} of {k}')
+    if len(given['image_counts']) != len(given['image_names']) * k * k or [
+        sum(given['image_counts'][i :: k * k]) for i in range(k * k)
+    ] != [count for row in confusion for count in row]:
+        raise ValueError('the counts of the images do not add up to confusion')
+    if not set(given['coverage']) <= {'train', 'test'}:
+        raise ValueError(f"coverage of {sorted(given['coverage'])}: expected 'train' and 'test'")
+    if not all(i in range(k) for i in given['scored'] or ()):
+        raise ValueError(f'scored classes {given["scored"]} of {k}')
 
 
 def versions() -> dict[str, str]:

@@ -1,8 +1,14 @@
-"""Trains and scores settings of the benchmark, and goes on where it was stopped."""
+"""Trains and scores runs, and continues where it was stopped.
+
+One engine makes the runs of the published settings (`run_benchmark`) and of a user's experiment
+(`run_experiment`). Each run has its folder, which one process at a time works in, and each result
+its file, so that any number of processes may work through one list of runs.
+"""
 
 import time
+from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,9 +16,11 @@ from typing import Any
 from torch import nn
 from tqdm import tqdm
 
-from crossearth.benchmark.evaluation import evaluate
+from crossearth.benchmark.cases import Case, check_complete, coverage_of, open_dataset
+from crossearth.benchmark.evaluation import evaluate_images, image_names
 from crossearth.benchmark.options import RunOptions
 from crossearth.benchmark.predictions import PredictionFiles
+from crossearth.benchmark.processes import work_in_processes
 from crossearth.benchmark.recipes import Files, Variation
 from crossearth.benchmark.results import (
     RunResult,
@@ -21,51 +29,60 @@ from crossearth.benchmark.results import (
     source_commit,
     versions,
 )
-from crossearth.benchmark.runs import Run, check_files, find_settings, open_targets, plan_runs
+from crossearth.benchmark.runs import (
+    Run,
+    check_weights,
+    find_settings,
+    plan_runs,
+    selections_of,
+)
 from crossearth.benchmark.settings import Setting
 from crossearth.benchmark.training import (
+    BusyError,
     alone,
     build_run,
     candidates,
     check_oracle,
+    device_of,
     hushed,
     load_weights,
     train,
+    workers_of,
 )
-from crossearth.datasets import ArchiveDataset
+from crossearth.datasets import Coverage, SceneDataset
 from crossearth.errors import ConfigError, LabelError
 from crossearth.trainers import TrainingTask
 
-__all__ = ['run_benchmark', 'score_setting']
+__all__ = ['Counts', 'count_images', 'make_runs', 'run_benchmark', 'work_through']
 
 _AS_PUBLISHED = Variation()
 _FILES = Files()
 
 
 def run_benchmark(
-    settings: Sequence[str],
+    settings: Sequence[str | Setting],
     *,
     options: RunOptions,
     files: Files = _FILES,
     methods: Sequence[str] = ('crossearth',),
-    seeds: Sequence[int] = (0,),
+    seeds: Sequence[int] | None = None,
     variation: Variation = _AS_PUBLISHED,
     recipe: Path | None = None,
 ) -> list[RunResult]:
     """Train each method on the sources of some settings, and score it on their targets.
 
-    Settings that share a source share one training. Results that are there already are not made
-    again; a training that was stopped goes on from its last checkpoint. What is kept lies below a
-    name that depends on the whole recipe, so that other settings of it are kept apart.
+    Settings that share a source share one training run. Results that are there already are not
+    made again; a training run that was stopped continues from its last checkpoint. What is kept
+    lies below a name that depends on the whole recipe, so that other settings of it are kept apart.
 
     Args:
-        settings: Abbreviations, keys of `SETTINGS`.
+        settings: Abbreviations, keys of `SETTINGS`, or settings of the user's.
         options: Where and how.
-        files: Where data and weights lie.
+        files: Where data and weights are.
         methods: Names of methods, keys of `METHODS`.
-        seeds: Seeds; each is a training of its own.
+        seeds: Seeds; each is a separate training run. None for the one of the recipe, or 0.
         variation: What differs from the published values.
-        recipe: Recipe file of one's own, in place of the methods; the method is called after it.
+        recipe: Recipe file of the user, instead of the methods; the method is called after it.
 
     Returns:
         Results in the order of the settings, methods and seeds; `'last'` before `'oracle'`.
@@ -73,204 +90,295 @@ def run_benchmark(
     Raises:
         ConfigError: If a setting or method does not exist, or a recipe does not fit a setting.
         SceneNotFoundError: If an archive is not there, before anything is trained.
-        CheckpointError: If what a stopped training left is damaged.
+        SceneError: If an archive lacks images, unless the options allow it.
+        CheckpointError: If what a stopped training run left is damaged.
     """
     chosen = find_settings(settings)
     runs = plan_runs(chosen, files, methods, seeds, variation, recipe)
-    selections: tuple[Selection, ...] = (
-        ('last',) if options.oracle_every is None else ('last', 'oracle')
-    )
-    waiting = {
-        id(run): [
-            setting
-            for setting in run.settings
-            if not all(run.result_path(setting, s, options).is_file() for s in selections)
-            or (
-                options.save_predictions is not None
-                and not run.maps_folder(setting, options.save_predictions).exists()
+    results = make_runs(runs, options)
+    place = {setting.name: i for i, setting in enumerate(chosen)}
+    return sorted(results, key=lambda result: place[result.setting])
+
+
+def make_runs(runs: Sequence[Run], options: RunOptions) -> list[RunResult]:
+    """Make every run that is not finished, in one process or several.
+
+    Args:
+        runs: What to train and score.
+        options: Where and how, and in how many processes.
+
+    Returns:
+        Results in the order of the runs and their cases; `'last'` before `'oracle'`.
+
+    Raises:
+        CrossEarthError: If a dataset, a file of weights or a run is wrong; datasets and files are
+            looked at before anything is trained.
+        BusyError: If other processes are still making some of the runs.
+    """
+    _check(runs, options)
+    if options.processes == 1:
+        busy = work_through(runs, options)
+        if busy:
+            raise busy[0]
+    else:
+        work_in_processes(runs, options)
+        others = [run for run in runs if run.waiting(options)]
+        if others:
+            raise BusyError(
+                f'{others[0]}: another process is at work there, as on {len(others) - 1} other '
+                'runs; wait for it, and run the same command for the results'
             )
-        ]
+    return [
+        _load(run, case, selection, options)
         for run in runs
-    }
-    targets = open_targets([s for missing in waiting.values() for s in missing], files)
+        for case in run.cases
+        for selection in selections_of(options)
+    ]
+
+
+def work_through(runs: Sequence[Run], options: RunOptions) -> list[BusyError]:
+    """Make the runs one after another that are neither finished nor made by another process.
+
+    Returns:
+        An error for each run that another process was making.
+    """
+    busy = []
     for run in runs:
-        if waiting[id(run)]:
-            check_files(run, files if recipe is None else None)
-    for run in runs:
-        missing = waiting[id(run)]
-        if not missing:
+        if not run.waiting(options):
             check_oracle(run.folder(options.output), options)
             options.say(f'{run}: finished before')
             continue
-        _run(run, missing, targets, options)
-    found = []
-    for setting in chosen:
-        for run in runs:
-            if setting in run.settings:
-                found += [_load(run, setting, s, options) for s in selections]
-    return found
+        try:
+            with alone(run.folder(options.output)), hushed():
+                _make(run, options)
+        except BusyError as error:
+            busy.append(error)
+    return busy
 
 
-def _run(
-    run: Run,
-    settings: Sequence[Setting],
-    targets: Mapping[str, ArchiveDataset],
-    options: RunOptions,
-) -> None:
-    folder = run.folder(options.output)
-    with alone(folder), hushed():
-        training = build_run(run, folder, options)
-        for setting in settings:
-            if training.task.labels != setting.target.labels:
-                raise LabelError(
-                    f'{run.name}: its classes are {training.task.labels.classes}, {setting.name} '
-                    f'has {setting.target.labels.classes}: train on the classes of the setting'
-                )
-        record = train(run, training, folder, options)
-        training.task.to(options.torch_device)
-        _score(run, training.task, settings, targets, folder, record, options)
-
-
-def _score(
-    run: Run,
-    task: TrainingTask,
-    settings: Sequence[Setting],
-    targets: Mapping[str, ArchiveDataset],
-    folder: Path,
-    record: Mapping[str, Any],
-    options: RunOptions,
-) -> None:
-    """Results of the last model, and of the best candidate for each setting."""
-    last = {
-        setting.name: _result(run, task, setting, targets, 'last', record['steps'], record, options)
-        for setting in settings
-    }
-    for setting in settings:
-        result = last[setting.name]
-        result.save(run.result_path(setting, 'last', options))
-        options.say(f'{run}: {setting.name} {result.score:.1f} {result.metric}')
-    if options.oracle_every is None:
-        return
-    best = {name: replace(result, selection='oracle') for name, result in last.items()}
-    kept = candidates(folder)
-    lacking = set(range(options.oracle_every, record['steps'] + 1, options.oracle_every)) - {*kept}
-    if lacking:
-        raise ConfigError(
-            f'{folder}: candidates of {len(lacking)} steps are missing, first {min(lacking)}: a '
-            'part of it was trained without oracle_every; remove it and run again'
-        )
-    for step, path in sorted(kept.items()):
-        if step == record['steps']:
+def _check(runs: Sequence[Run], options: RunOptions) -> None:
+    """Whether everything that the unfinished runs need is there, and whole."""
+    seen: list[Mapping[str, Any]] = []
+    for run in runs:
+        cases = run.waiting(options)
+        if not cases:
             continue
-        load_weights(task, path)
-        for setting in settings:
-            result = _result(run, task, setting, targets, 'oracle', step, record, options)
-            if not result.score <= best[setting.name].score:
-                best[setting.name] = result
-    for setting in settings:
-        result = best[setting.name]
-        result.save(run.result_path(setting, 'oracle', options))
-        options.say(
-            f'{run}: {setting.name} {result.score:.1f} {result.metric} at step '
-            f'{result.step}, the best on the unseen domain'
+        data = run.recipe['data'].get('init_args', {})
+        trained = [(f'{run.source}, to train on', data['train'])] if 'train' in data else []
+        for name, section in [
+            (f'{case.target}, to test on', case.test) for case in cases
+        ] + trained:
+            if section not in seen:  # a list, for sections cannot be hashed
+                seen.append(section)
+                opened = open_dataset(section)
+                if not options.partial:
+                    check_complete(name, opened)
+        check_weights(run)
+
+
+def _make(run: Run, options: RunOptions) -> None:
+    """Train a run, or load what it trained, and score it on what has no result yet."""
+    cases = run.waiting(options)  # once more: another process may have finished some
+    if not cases:
+        return
+    options = replace(options, device=device_of(run.recipe, options))
+    training = build_run(run, run.folder(options.output), options)
+    targets = {case.name: open_dataset(case.test) for case in cases}
+    for case in cases:
+        _check_labels(run, case, targets[case.name], training.task)
+    record = train(run, training, run.folder(options.output), options)
+    training.task.to(options.torch_device)
+    _Scoring(run, training.task, targets, coverage_of(training.data.train), record, options).score(
+        cases
+    )
+
+
+def _check_labels(run: Run, case: Case, target: SceneDataset, task: TrainingTask) -> None:
+    labels = target.labels if case.labels is None else case.labels
+    if task.labels != labels:
+        raise LabelError(
+            f'{run.name}: its classes are {task.labels.classes}, {case.name} has '
+            f'{labels.classes}: train on the classes of the setting'
         )
 
 
-def _result(
-    run: Run,
-    task: TrainingTask,
-    setting: Setting,
-    targets: Mapping[str, ArchiveDataset],
-    selection: Selection,
-    step: int,
-    record: Mapping[str, Any],
-    options: RunOptions,
-) -> RunResult:
-    maps = None
-    if options.save_predictions is not None and selection == 'last':
-        maps = run.maps_folder(setting, options.save_predictions)
-    start = time.perf_counter()
-    confusion, images = score_setting(
-        task.model, setting, targets[setting.target.name], options, maps=maps
-    )
-    return RunResult(
-        setting=setting.name,
-        method=run.name,
-        seed=run.seed,
-        selection=selection,
-        step=step,
-        fingerprint=run.fingerprint,
-        classes=setting.target.labels.classes,
-        scored=setting.target.labels.scored,
-        confusion=confusion,
-        images=images,
-        protocol=options.protocol(setting),
-        recipe=run.recipe,
-        versions=versions(),
-        hardware={
-            'training': record['hardware'],
-            'evaluation': hardware(options.torch_device),
-        },
-        commit=source_commit(),
-        seconds={
-            'training': record['seconds'],
-            'training_from_step': record['seconds_from_step'],
-            'evaluation': time.perf_counter() - start,
-        },
-        finished=datetime.now(UTC).isoformat(timespec='seconds'),
-    )
+@dataclass(frozen=True, slots=True)
+class _Scoring:
+    """The scores of one training run."""
+
+    run: Run
+    task: TrainingTask
+    targets: Mapping[str, SceneDataset]
+    trained_on: Coverage
+    record: Mapping[str, Any]
+    options: RunOptions
+
+    def score(self, cases: Sequence[Case]) -> None:
+        """Write the results of the last model, and of the best candidate for each case."""
+        run, options = self.run, self.options
+        last = {case.name: self._result(case, 'last', self.record['steps']) for case in cases}
+        for case in cases:
+            result = last[case.name]
+            result.save(run.result_path(case, 'last', options))
+            options.say(f'{run}: {case.name} {result.score:.1f} {result.metric}')
+        if options.oracle_every is None:
+            return
+        best = {name: replace(result, selection='oracle') for name, result in last.items()}
+        for step, path in self._candidates():
+            load_weights(self.task, path)
+            for case in cases:
+                result = self._result(case, 'oracle', step)
+                if not result.score <= best[case.name].score:
+                    best[case.name] = result
+        for case in cases:
+            result = best[case.name]
+            result.save(run.result_path(case, 'oracle', options))
+            options.say(
+                f'{run}: {case.name} {result.score:.1f} {result.metric} at step '
+                f'{result.step}, the best on the unseen domain'
+            )
+
+    def _candidates(self) -> list[tuple[int, Path]]:
+        """Checkpoints before the last step, all that were asked for."""
+        folder, every = self.run.folder(self.options.output), self.options.oracle_every
+        assert every is not None
+        kept = candidates(folder)
+        lacking = set(range(every, self.record['steps'] + 1, every)) - {*kept}
+        if lacking:
+            raise ConfigError(
+                f'{folder}: candidates of {len(lacking)} steps are missing, first {min(lacking)}: '
+                'a part of it was trained without oracle_every; remove it and run again'
+            )
+        return [(step, path) for step, path in sorted(kept.items()) if step != self.record['steps']]
+
+    def _result(self, case: Case, selection: Selection, step: int) -> RunResult:
+        run, options, record = self.run, self.options, self.record
+        maps = None
+        if options.save_predictions is not None and selection == 'last':
+            maps = run.maps_folder(case, options.save_predictions)
+        target = self.targets[case.name]
+        start = time.perf_counter()
+        counts = count_images(
+            self.task.model,
+            case,
+            target,
+            options,
+            num_workers=workers_of(run.recipe, options),
+            maps=maps,
+        )
+        return RunResult(
+            setting=case.name,
+            source=case.source,
+            target=case.target,
+            method=run.name,
+            seed=run.seed,
+            selection=selection,
+            step=step,
+            fingerprint=run.fingerprint,
+            classes=target.labels.classes,
+            scored=target.labels.scored,
+            confusion=counts.confusion,
+            image_names=counts.names,
+            image_counts=counts.by_image,
+            images=counts.images,
+            coverage={'train': self.trained_on, 'test': coverage_of(target)},
+            adaptation=run.adaptation,
+            protocol=options.protocol(case.protocol),
+            recipe=run.recipe,
+            versions=versions(),
+            hardware={
+                'training': record['hardware'],
+                'evaluation': hardware(options.torch_device),
+            },
+            commit=source_commit(),
+            seconds={
+                'training': record['seconds'],
+                'training_from_step': record['seconds_from_step'],
+                'evaluation': time.perf_counter() - start,
+            },
+            finished=datetime.now(UTC).isoformat(timespec='seconds'),
+        )
 
 
-def score_setting(
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What a model was right and wrong about.
+
+    Args:
+        confusion: Counts over all images, rows the true class.
+        names: The images.
+        by_image: Counts of each image, row by row.
+        images: Images that were scored, or chips that they were cut into.
+    """
+
+    confusion: tuple[tuple[int, ...], ...]
+    names: tuple[str, ...]
+    by_image: 'array[int]'
+    images: int
+
+
+def count_images(
     model: nn.Module,
-    setting: Setting,
-    dataset: ArchiveDataset,
+    case: Case,
+    dataset: SceneDataset,
     options: RunOptions,
     *,
+    num_workers: int,
     maps: Path | None,
-) -> tuple[tuple[tuple[int, ...], ...], int]:
-    """Counts of a model on the target of a setting, and how many images they are of.
+) -> Counts:
+    """Counts of a model on the images of a case.
 
     Args:
         model: Images → logits.
-        setting: The setting.
-        dataset: Its target.
+        case: What is scored.
+        dataset: Its images.
         options: How.
+        num_workers: Reading processes.
         maps: Folder to write label maps below; None for none.
     """
     files = None if maps is None else PredictionFiles(maps, dataset)
     images = 0
-    with tqdm(desc=setting.name, unit='image', disable=not options.progress) as bar:
+    with tqdm(desc=case.name, unit='image', disable=not options.progress) as bar:
 
         def count(done: int, total: int) -> None:
             nonlocal images
             images = bar.total = total
             bar.update(done - bar.n)
 
-        confusion = evaluate(
+        counts = evaluate_images(
             model,
             dataset,
-            options.protocol(setting),
+            options.protocol(case.protocol),
             batch_size=options.batch_size,
-            num_workers=options.num_workers,
+            num_workers=num_workers,
             device=options.torch_device,
             sink=None if files is None else files.add,
             progress=count,
         )
     if files is not None:
         files.finish()
-    return tuple(tuple(row) for row in confusion.tolist()), images
+    return Counts(
+        tuple(tuple(row) for row in counts.sum(dim=0).tolist()),
+        image_names(dataset),
+        array('q', counts.flatten().tolist()),
+        images,
+    )
 
 
-def _load(run: Run, setting: Setting, selection: Selection, options: RunOptions) -> RunResult:
-    path = run.result_path(setting, selection, options)
+def _load(run: Run, case: Case, selection: Selection, options: RunOptions) -> RunResult:
+    path = run.result_path(case, selection, options)
     result = RunResult.load(path)
-    wanted = (setting.name, run.name, run.seed, selection, run.fingerprint)
+    wanted = (case.name, run.name, run.seed, selection, run.fingerprint)
     got = (result.setting, result.method, result.seed, result.selection, result.fingerprint)
-    protocol = options.protocol(setting)
+    protocol = options.protocol(case.protocol)
     if got != wanted or result.protocol != protocol:
         raise ConfigError(
             f'{path}: is the result of {got} by {result.protocol}, expected {wanted} by '
             f'{protocol}: it was moved or written by another version; remove it and run again'
+        )
+    if result.partial and not options.partial:
+        raise ConfigError(
+            f'{path}: is the result of an incomplete set ({result.partial}): remove it and run '
+            'again with the complete one, or pass --partial'
         )
     return result

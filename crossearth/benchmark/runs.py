@@ -6,101 +6,137 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from crossearth.benchmark.evaluation import Protocol
+from crossearth.benchmark.cases import Case, case_of
+from crossearth.benchmark.fingerprints import fingerprint
 from crossearth.benchmark.methods import find_method
 from crossearth.benchmark.options import RunOptions
-from crossearth.benchmark.recipes import Files, Variation, fingerprint, training_recipe
+from crossearth.benchmark.recipes import Files, Variation, training_recipe
 from crossearth.benchmark.results import Selection
 from crossearth.benchmark.settings import SETTINGS, Setting
-from crossearth.datasets import ArchiveDataset
 from crossearth.errors import CheckpointError, ConfigError
 from crossearth.trainers import read_recipe
 
-__all__ = ['Run', 'check_files', 'find_settings', 'open_targets', 'plan_runs']
+__all__ = ['Run', 'check_weights', 'find_settings', 'plan_runs', 'seeded']
 
+_SELECTIONS: tuple[Selection, ...] = ('last', 'oracle')
 _FILE_ARGUMENTS = ('pretrained', 'style', 'predictor', 'transformer')
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One training, and the settings that its model is scored on.
+    """One training run, and the domains that its model is scored on.
 
     Args:
         name: Name of the method.
-        seed: Seed of the training.
-        settings: Settings that train on its source.
+        seed: Seed of the training run.
+        cases: What its model is scored on; all have one source.
         recipe: The recipe, complete.
         fingerprint: Of the recipe.
     """
 
     name: str
     seed: int
-    settings: tuple[Setting, ...]
+    cases: tuple[Case, ...]
     recipe: Mapping[str, Any]
     fingerprint: str
 
     def __str__(self) -> str:
-        names = ', '.join(setting.name for setting in self.settings)
-        return f'{self.name}, seed {self.seed}, {self.settings[0].source.name} ({names})'
+        names = ', '.join(case.name for case in self.cases)
+        return f'{self.name}, seed {self.seed}, {self.source} ({names})'
+
+    @property
+    def source(self) -> str:
+        """Name of the domain that is trained on."""
+        return self.cases[0].source
+
+    @property
+    def adaptation(self) -> bool:
+        """Whether training sees unlabelled images of a target domain."""
+        return bool(self.recipe['data'].get('init_args', {}).get('target'))
 
     def folder(self, output: Path) -> Path:
-        """Where its training lies."""
-        source = self.settings[0].source.name
-        return (
-            output / 'trainings' / source / f'{self.name}-{self.fingerprint}' / f'seed{self.seed}'
-        )
+        """Where its training run lies."""
+        kind = f'{self.name}-{self.fingerprint}'
+        return output / 'trainings' / self.source / kind / f'seed{self.seed}'
 
-    def maps_folder(self, setting: Setting, save_predictions: Path) -> Path:
+    def maps_folder(self, case: Case, save_predictions: Path) -> Path:
         """Where its label maps lie below the folder that was asked for."""
-        place = save_predictions / setting.name / f'{self.name}-{self.fingerprint}'
+        place = save_predictions / case.name / f'{self.name}-{self.fingerprint}'
         return place / f'seed{self.seed}'
 
-    def result_path(self, setting: Setting, selection: Selection, options: RunOptions) -> Path:
+    def result_path(self, case: Case, selection: Selection, options: RunOptions) -> Path:
         """The file of a result; other protocols have other names."""
-        published = Protocol.of(setting, flip=options.flip, autocast=options.autocast)
+        asked = options.protocol(case.protocol)
         words = (
             'flip' if options.flip else None,
-            'whole' if options.protocol(setting) != published else None,
+            'whole' if (asked.chip_px, asked.fit_px) != _sizes(case) else None,
             options.autocast,
         )
         how = ''.join(f'-{word}' for word in words if word is not None)
         return (
             options.output
             / 'results'
-            / setting.name
+            / case.name
             / f'{self.name}-{self.fingerprint}'
             / f'seed{self.seed}-{selection}{how}.json'
         )
 
+    def waiting(self, options: RunOptions) -> list[Case]:
+        """The cases whose results, or label maps if they are asked for, are not there yet."""
+        return [
+            case
+            for case in self.cases
+            if not all(self.result_path(case, s, options).is_file() for s in selections_of(options))
+            or (
+                options.save_predictions is not None
+                and not self.maps_folder(case, options.save_predictions).exists()
+            )
+        ]
 
-def find_settings(names: Sequence[str]) -> list[Setting]:
-    """Settings by their abbreviations, each once.
+
+def selections_of(options: RunOptions) -> tuple[Selection, ...]:
+    """Which models of a training run are scored."""
+    return _SELECTIONS[:1] if options.oracle_every is None else _SELECTIONS
+
+
+def find_settings(wanted: Sequence[str | Setting]) -> list[Setting]:
+    """Published settings by their abbreviations, and a user's as they are, each once.
 
     Raises:
         ConfigError: If there is no such setting.
     """
-    unknown = [name for name in names if name not in SETTINGS]
+    own = {setting.name: setting for setting in wanted if isinstance(setting, Setting)}
+    names = [one.name if isinstance(one, Setting) else one for one in wanted]
+    unknown = [name for name in names if name not in SETTINGS and name not in own]
     if unknown or not names:
         raise ConfigError(
             f'{", ".join(unknown) or "nothing"}: no such setting; expected one of '
             f'{", ".join(SETTINGS)}'
         )
-    return [SETTINGS[name] for name in dict.fromkeys(names)]
+    return [own[name] if name in own else SETTINGS[name] for name in dict.fromkeys(names)]
 
 
 def plan_runs(
     settings: Sequence[Setting],
     files: Files,
     methods: Sequence[str],
-    seeds: Sequence[int],
+    seeds: Sequence[int] | None,
     variation: Variation,
     recipe: Path | None,
 ) -> list[Run]:
     """A run for each source of the settings, method and seed.
 
+    Args:
+        settings: What the models are scored on.
+        files: Where data and weights are.
+        methods: Names of methods, if there is no recipe.
+        seeds: Seeds; None for that of the recipe, or 0.
+        variation: What differs from the published values.
+        recipe: Recipe file of the user, instead of the methods.
+
     Raises:
         ConfigError: If there is no such method, it is an ablation on another source, or a recipe
-            of one's own is to be varied.
+            of the user is to be varied.
     """
     if recipe is not None and variation != Variation():
         raise ConfigError(
@@ -113,8 +149,9 @@ def plan_runs(
     own = None if recipe is None else read_recipe(recipe)
     runs = []
     for source, shared in by_source.items():
+        cases = tuple(case_of(setting, files) for setting in shared)
         for name in dict.fromkeys(methods) if recipe is None else (recipe.stem,):
-            for seed in dict.fromkeys(seeds):
+            for seed in dict.fromkeys(_own_seeds(own) if seeds is None else seeds):
                 if own is None:
                     method = find_method(name)
                     if method.sources is not None and source not in method.sources:
@@ -122,40 +159,40 @@ def plan_runs(
                             f'{name}: is an ablation on {", ".join(method.sources)}, '
                             f'{shared[0].name} trains on {source}; choose other settings'
                         )
+                    own_settings = shared if any(s.name not in SETTINGS for s in shared) else None
                     values = training_recipe(
-                        source, method, files=files, variation=variation, seed=seed
+                        source,
+                        method,
+                        files=files,
+                        variation=variation,
+                        seed=seed,
+                        settings=own_settings,
                     )
                 else:
-                    values = _seeded(own, seed)
-                runs.append(Run(name, seed, tuple(shared), values, fingerprint(values)))
+                    values = seeded(own, seed)
+                runs.append(Run(name, seed, cases, values, fingerprint(values)))
     return runs
 
 
-def _seeded(recipe: Mapping[str, Any], seed: int) -> dict[str, Any]:
+def seeded(recipe: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """A recipe with another seed: of the weights, windows and augmentations."""
     values: dict[str, Any] = copy.deepcopy(dict(recipe))
     values['seed_everything'] = seed
     values['data'].setdefault('init_args', {})['seed'] = seed
     return values
 
 
-def open_targets(settings: Sequence[Setting], files: Files) -> dict[str, ArchiveDataset]:
-    """The unseen domains, opened before anything is trained: a missing archive shows at once."""
-    return {
-        domain.name: domain.open(files.root(domain), 'test', **files.options(domain))
-        for domain in {setting.target.name: setting.target for setting in settings}.values()
-    }
+def check_weights(run: Run) -> None:
+    """Whether the files of weights and styles that the recipe of a run names are there.
 
-
-def check_files(run: Run, files: Files | None) -> None:
-    """Whether the source of a method, and the weights that its recipe names, are there."""
-    if files is not None:
-        source = run.settings[0].source
-        source.open(files.root(source), 'train', **files.options(source))
+    Raises:
+        CheckpointError: If one is not.
+    """
     for part, name, value in _named_files(run.recipe['model'], 'model'):
         if not Path(value).exists():
             raise CheckpointError(
-                f'{value}: no such file; the {part} of {run.name} names it as {name}: give the '
-                'path of yours'
+                f'{value}: no such file; the {part} of {run.name} names it as {name}: give '
+                'the path of yours'
             )
 
 
@@ -167,3 +204,13 @@ def _named_files(values: Any, part: str) -> Iterator[tuple[str, str, str]]:
         if name in _FILE_ARGUMENTS and isinstance(value, str):
             yield part, name, value
         yield from _named_files(value, part if name == 'init_args' else str(name))
+
+
+def _own_seeds(recipe: Mapping[str, Any] | None) -> tuple[int]:
+    """The seed that a recipe names; 0 if it names none."""
+    named = None if recipe is None else recipe.get('seed_everything')
+    return (named if isinstance(named, int) and not isinstance(named, bool) else 0,)
+
+
+def _sizes(case: Case) -> tuple[int | None, int | None]:
+    return case.protocol.chip_px, case.protocol.fit_px

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from crossearth.benchmark.cases import case_of, check_complete, coverage_of, open_dataset
 from crossearth.benchmark.options import RunOptions
 from crossearth.benchmark.recipes import Files
 from crossearth.benchmark.results import RunResult, hardware, source_commit, versions
-from crossearth.benchmark.runner import score_setting
-from crossearth.benchmark.runs import find_settings, open_targets
+from crossearth.benchmark.runner import count_images
+from crossearth.benchmark.runs import find_settings
+from crossearth.benchmark.settings import Setting
 from crossearth.benchmark.training import alone, hushed
 from crossearth.errors import LabelError
 from crossearth.models import load_model, read_model_info
@@ -18,11 +20,12 @@ from crossearth.models import load_model, read_model_info
 __all__ = ['score_model']
 
 _FILES = Files()
+_WORKERS = 4  # a model names none, as a recipe would
 
 
 def score_model(
     path: Path,
-    settings: Sequence[str],
+    settings: Sequence[str | Setting],
     *,
     options: RunOptions,
     files: Files = _FILES,
@@ -35,7 +38,7 @@ def score_model(
 
     Args:
         path: The `.safetensors` file.
-        settings: Abbreviations, keys of `SETTINGS`.
+        settings: Abbreviations, keys of `SETTINGS`, or settings of the user's.
         options: Where and how.
         files: Where data lie.
         method: What to call it; by default the name of the file. With the name of one of
@@ -46,6 +49,7 @@ def score_model(
         CheckpointError: If the file is no model.
         LabelError: If the model has other classes than a setting.
         SceneNotFoundError: If an archive is not there.
+        SceneError: If an archive lacks images, unless the options allow it.
     """
     chosen = find_settings(settings)
     info = read_model_info(path)
@@ -60,42 +64,52 @@ def score_model(
     name = path.stem if method is None else method
     with path.open('rb') as file:
         mark = hashlib.file_digest(file, 'sha256').hexdigest()[:8]
-    targets = open_targets(chosen, files)
+    cases = [case_of(setting, files) for setting in chosen]
+    targets = {case.name: open_dataset(case.test) for case in cases}
+    if not options.partial:
+        for case in cases:
+            check_complete(case.target, targets[case.name])
     results = []
     folder = options.output / 'models' / f'{name}-{mark}'
     with alone(folder), hushed():
         model = load_model(path).to(options.torch_device)
-        for setting in chosen:
-            protocol = options.protocol(setting)
+        for case in cases:
+            target = targets[case.name]
+            protocol = options.protocol(case.protocol)
             how = hashlib.sha256(str(protocol).encode()).hexdigest()[:8]
-            place = (
-                options.output / 'results' / setting.name / f'{name}-{mark}' / f'model-{how}.json'
-            )
+            place = options.output / 'results' / case.name / f'{name}-{mark}' / f'model-{how}.json'
             maps = options.save_predictions
             if maps is not None:
-                maps = maps / setting.name / f'{name}-{mark}'
+                maps = maps / case.name / f'{name}-{mark}'
             if place.is_file() and (maps is None or maps.exists()):
                 results.append(RunResult.load(place))
                 continue
             start = time.perf_counter()
-            confusion, images = score_setting(
+            counts = count_images(
                 model,
-                setting,
-                targets[setting.target.name],
+                case,
+                target,
                 options,
+                num_workers=_WORKERS if options.num_workers is None else options.num_workers,
                 maps=maps,
             )
             result = RunResult(
-                setting=setting.name,
+                setting=case.name,
+                source=case.source,
+                target=case.target,
                 method=name,
                 seed=0,
                 selection='last',
                 step=0,
                 fingerprint=mark,
-                classes=setting.target.labels.classes,
-                scored=setting.target.labels.scored,
-                confusion=confusion,
-                images=images,
+                classes=target.labels.classes,
+                scored=target.labels.scored,
+                confusion=counts.confusion,
+                image_names=counts.names,
+                image_counts=counts.by_image,
+                images=counts.images,
+                coverage={'test': coverage_of(target)},
+                adaptation=info.adaptation is not None,
                 protocol=protocol,
                 recipe={'model': {'file': path.name, 'builder': info.blueprint.builder}},
                 versions=versions(),
@@ -105,6 +119,6 @@ def score_model(
                 finished=datetime.now(UTC).isoformat(timespec='seconds'),
             )
             result.save(place)
-            options.say(f'{name}: {setting.name} {result.score:.1f} {result.metric}')
+            options.say(f'{name}: {case.name} {result.score:.1f} {result.metric}')
             results.append(result)
     return results

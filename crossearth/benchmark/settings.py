@@ -74,9 +74,11 @@ class Setting:
         checkpoints: Files of the reference release; empty where none has appeared.
         notes: Where the publications disagree with their data, or with themselves.
         reported: Published results by method.
+        adapted: Published results of domain adaptation, by method: these trained on unlabelled
+            images of the target too, and are compared with nothing else.
 
     Source:
-        Tables 1 (chips), 3 to 7 (results), 13 (loss) and 14 (masking).
+        Tables 1 (chips), 3 to 7 (results; adaptation in 3 and 6), 13 (loss) and 14 (masking).
     """
 
     name: str
@@ -90,6 +92,7 @@ class Setting:
     checkpoints: tuple[str, ...]
     notes: tuple[str, ...]
     reported: Mapping[str, Result]
+    adapted: Mapping[str, Result] = MappingProxyType({})
 
     @property
     def crosses_domains(self) -> bool:
@@ -148,10 +151,9 @@ def _read(name: str) -> dict[str, Any]:
     return tomllib.loads(files('crossearth.benchmark').joinpath(name).read_text(encoding='utf-8'))
 
 
-def _settings(reported: Mapping[str, Any]) -> Mapping[str, Setting]:
+def _settings(reported: Mapping[str, Any], adapted: Mapping[str, Any]) -> Mapping[str, Setting]:
     settings = {}
     for entry in _read('settings.toml')['setting']:
-        results = reported[entry['name']]
         settings[entry['name']] = Setting(
             name=entry['name'],
             gap=entry['gap'],
@@ -163,14 +165,19 @@ def _settings(reported: Mapping[str, Any]) -> Mapping[str, Setting]:
             mim_loss=entry['mim_loss'],
             checkpoints=tuple(entry.get('checkpoints', ())),
             notes=tuple(entry.get('notes', ())),
-            reported=MappingProxyType(
-                {
-                    method: Result(row['miou'], MappingProxyType(row.get('per_class', {})))
-                    for method, row in results.items()
-                }
-            ),
+            reported=_results(reported[entry['name']]),
+            adapted=_results(adapted.get(entry['name'], {})),
         )
     return MappingProxyType(settings)
+
+
+def _results(rows: Mapping[str, Any]) -> Mapping[str, Result]:
+    return MappingProxyType(
+        {
+            method: Result(row['miou'], MappingProxyType(row.get('per_class', {})))
+            for method, row in rows.items()
+        }
+    )
 
 
 def _table(title: str, note: str, rows: Mapping[str, Mapping[str, float]]) -> Table:
@@ -193,7 +200,7 @@ def _sweep(entry: Mapping[str, Any]) -> Sweep:
 
 _REPORTED = _read('reported.toml')
 
-SETTINGS: Mapping[str, Setting] = _settings(_REPORTED['result'])
+SETTINGS: Mapping[str, Setting] = _settings(_REPORTED['result'], _REPORTED['adaptation'])
 """The 29 settings by their abbreviation: 25 across domains, 4 within.
 
 The paper calls them 28: its Table 1 lacks P(r)2Res, which its Tables 6 and 14 have.

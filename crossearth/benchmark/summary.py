@@ -4,7 +4,18 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from jaxtyping import Int64
+
 from crossearth.benchmark.evaluation import Protocol
+from crossearth.benchmark.intervals import (
+    NONE,
+    Interval,
+    image_difference_interval,
+    image_interval,
+    mean_interval,
+    paired_interval,
+)
 from crossearth.benchmark.methods import METHODS
 from crossearth.benchmark.results import RunResult, Selection, mean_and_sd
 from crossearth.benchmark.settings import ABLATIONS, SETTINGS
@@ -18,9 +29,15 @@ class Row:
     """One method on one setting, over its seeds; numbers in percent, NaN where there is none.
 
     Args:
-        setting: Abbreviation of the setting.
+        setting: Abbreviation of the setting, or the user's name of a pair of domains.
+        source: Domain that was trained on.
+        target: Domain that was scored.
         method: Name of the method.
-        fingerprint: Tells trainings of one method apart.
+        fingerprint: Tells training runs of one method apart.
+        adaptation: Whether training saw unlabelled images of a target domain.
+        partial: What was lacking of the images; empty for complete sets. A partial row has no
+            published numbers.
+        images: Number of images that were scored, whole ones.
         selection: `'last'` or `'oracle'`.
         protocol: How it was scored.
         metric: What the score is.
@@ -29,16 +46,26 @@ class Row:
         scores: Score of each seed.
         mean: Mean of the scores.
         sd: Their standard deviation (n - 1); NaN of one seed.
+        over_seeds: 95 % interval of the mean over seeds.
+        over_images: 95 % interval of the mean over images.
         per_class: Mean IoU of each class over the seeds.
         published: Score that the paper prints for the method.
         published_per_class: IoU that it prints of each class.
         baseline: Mean score of the baseline, run here under the same protocol and selection.
+        difference_over_seeds: 95 % interval of the difference to the baseline, over pairs of runs
+            with one seed.
+        difference_over_images: 95 % interval of the difference to the baseline, over images.
         made_with: What the runs were made with, each once.
     """
 
     setting: str
+    source: str
+    target: str
     method: str
     fingerprint: str
+    adaptation: bool
+    partial: str
+    images: int
     selection: Selection
     protocol: Protocol
     metric: str
@@ -47,10 +74,14 @@ class Row:
     scores: tuple[float, ...]
     mean: float
     sd: float
+    over_seeds: Interval
+    over_images: Interval
     per_class: Mapping[str, float]
     published: float
     published_per_class: Mapping[str, float]
     baseline: float
+    difference_over_seeds: Interval
+    difference_over_images: Interval
     made_with: tuple[str, ...]
 
     @property
@@ -67,6 +98,10 @@ class Row:
 def published_score(setting: str, method: str) -> tuple[float, Mapping[str, float]]:
     """What the paper prints for a method of `METHODS` on a setting, and by class.
 
+    Args:
+        setting: Abbreviation of the setting, or a name of the user's.
+        method: Name of the method.
+
     Returns:
         NaN and nothing where it prints none.
 
@@ -77,7 +112,7 @@ def published_score(setting: str, method: str) -> tuple[float, Mapping[str, floa
         60.3
     """
     known = METHODS.get(method)
-    if known is None or known.published is None:
+    if known is None or known.published is None or setting not in SETTINGS:
         return math.nan, {}
     if known.table is None:
         result = SETTINGS[setting].reported.get(known.published)
@@ -86,82 +121,127 @@ def published_score(setting: str, method: str) -> tuple[float, Mapping[str, floa
     return rows[known.published].get(setting, math.nan), {}
 
 
+type _Group = tuple[str, Selection, str, bool, str, str, str]
+type _Place = tuple[str, Selection, str, bool, str]
+
+
 def summarise(results: Sequence[RunResult], *, baseline: str = 'rein') -> list[Row]:
     """A row for each setting, selection, protocol, method and fingerprint, in this order.
 
-    Results of different selections or protocols are never averaged or subtracted.
+    Results of different selections, protocols or sets of images are never averaged or subtracted,
+    nor are those of adaptation and generalisation.
 
     Args:
         results: Of any number of runs.
         baseline: Method that others are compared with, where it was run.
 
     Returns:
-        Rows in the order of the settings, methods in theirs, one's own last.
+        Rows in the order of the settings, those of users last and by name; methods in their order,
+        those of users last.
     """
-    groups: dict[tuple[str, Selection, str, str, str], list[RunResult]] = {}
+    groups: dict[_Group, list[RunResult]] = {}
     for result in results:
-        key = (
-            result.setting,
-            result.selection,
-            str(result.protocol),
-            result.method,
-            result.fingerprint,
-        )
+        key = (*_place(result), result.method, result.fingerprint)
         groups.setdefault(key, []).append(result)
+    for group in groups.values():
+        group.sort(key=lambda result: result.seed)
     known, settings = list(METHODS), list(SETTINGS)
 
-    def order(key: tuple[str, Selection, str, str, str]) -> tuple[int, str, str, int, str, str]:
-        setting, selection, protocol, method, fingerprint = key
+    def order(key: _Group) -> tuple[int, str, str, str, bool, str, int, str, str]:
+        setting, selection, protocol, adaptation, images, method, fingerprint = key
+        published = settings.index(setting) if setting in settings else len(settings)
         place = known.index(method) if method in known else len(known)
-        return settings.index(setting), selection, protocol, place, method, fingerprint
+        what = (published, setting, selection, protocol, adaptation, images)
+        return *what, place, method, fingerprint
 
     return [
         _row(groups[key], _baseline(groups, key, baseline)) for key in sorted(groups, key=order)
     ]
 
 
+def _place(result: RunResult) -> _Place:
+    """What two results have to share to be compared."""
+    images = f'{len(result.image_names)} {result.partial}'
+    return result.setting, result.selection, str(result.protocol), result.adaptation, images
+
+
 def _baseline(
-    groups: Mapping[tuple[str, Selection, str, str, str], Sequence[RunResult]],
-    key: tuple[str, Selection, str, str, str],
-    baseline: str,
-) -> float:
-    """Mean of the baseline beside a row; NaN of the baseline itself, or if it is ambiguous."""
-    if key[3] == baseline:
-        return math.nan
-    beside = [group for other, group in groups.items() if other[:4] == (*key[:3], baseline)]
-    steps = {result.step for result in groups[key]} if key[1] == 'last' else None
-    alike = [
-        group for group in beside if steps is None or {result.step for result in group} == steps
-    ]
-    if len(alike) != 1:
-        return math.nan
-    return mean_and_sd(result.score for result in alike[0])[0]
+    groups: Mapping[_Group, Sequence[RunResult]], key: _Group, baseline: str
+) -> Sequence[RunResult]:
+    """Runs of the baseline that a row is compared with; none for the baseline, or if ambiguous.
+
+    Adaptation is compared with a baseline that saw the source alone, if it was run.
+    """
+    setting, selection, protocol, adaptation, images, method, _ = key
+    if method == baseline:
+        return ()
+    steps = {result.step for result in groups[key]} if selection == 'last' else None
+    for kind in dict.fromkeys((adaptation, False)):
+        wanted = (setting, selection, protocol, kind, images, baseline)
+        alike = [
+            group
+            for other, group in groups.items()
+            if other[:-1] == wanted
+            and (steps is None or {result.step for result in group} == steps)
+        ]
+        if alike:
+            return alike[0] if len(alike) == 1 else ()
+    return ()
 
 
-def _row(group: Sequence[RunResult], baseline: float) -> Row:
-    group = sorted(group, key=lambda result: result.seed)
+def _row(group: Sequence[RunResult], baseline: Sequence[RunResult]) -> Row:
     first = group[0]
-    mean, sd = mean_and_sd(result.score for result in group)
+    scores = tuple(result.score for result in group)
+    mean, sd = mean_and_sd(scores)
     published, published_per_class = published_score(first.setting, first.method)
+    if first.partial or first.adaptation:
+        published, published_per_class = math.nan, {}
     by_class = [result.per_class for result in group]
     steps = [result.step for result in group]
     return Row(
         setting=first.setting,
+        source=first.source,
+        target=first.target,
         method=first.method,
         fingerprint=first.fingerprint,
+        adaptation=first.adaptation,
+        partial=first.partial,
+        images=len(first.image_names),
         selection=first.selection,
         protocol=first.protocol,
         metric=first.metric,
         steps=(min(steps), max(steps)),
         seeds=tuple(result.seed for result in group),
-        scores=tuple(result.score for result in group),
+        scores=scores,
         mean=mean,
         sd=sd,
+        over_seeds=mean_interval(scores),
+        over_images=image_interval(_counts(group), scored=first.scored),
         per_class={
             name: mean_and_sd(shares[name] for shares in by_class)[0] for name in first.classes
         },
         published=published,
         published_per_class=published_per_class,
-        baseline=baseline,
+        baseline=mean_and_sd(result.score for result in baseline)[0],
+        difference_over_seeds=_over_seeds(group, baseline),
+        difference_over_images=_over_images(group, baseline),
         made_with=tuple(dict.fromkeys(result.made_with for result in group)),
     )
+
+
+def _counts(group: Sequence[RunResult]) -> Int64[np.ndarray, 's n k k']:
+    return np.stack([result.image_matrices.numpy() for result in group])
+
+
+def _over_seeds(group: Sequence[RunResult], baseline: Sequence[RunResult]) -> Interval:
+    """Of the difference, over the seeds that both were trained with."""
+    theirs = {result.seed: result.score for result in baseline}
+    ours = {result.seed: result.score for result in group if result.seed in theirs}
+    return paired_interval(list(ours.values()), [theirs[seed] for seed in ours])
+
+
+def _over_images(group: Sequence[RunResult], baseline: Sequence[RunResult]) -> Interval:
+    """Of the difference, over the images that both were scored on, if these are the same."""
+    if not baseline or group[0].image_names != baseline[0].image_names:
+        return NONE
+    return image_difference_interval(_counts(group), _counts(baseline), scored=group[0].scored)

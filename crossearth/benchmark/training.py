@@ -6,7 +6,7 @@ import json
 import logging
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import lightning.pytorch as pl
 import torch
 import yaml
 
+from crossearth.benchmark.fingerprints import callbacks_of
 from crossearth.benchmark.options import RunOptions
 from crossearth.benchmark.results import hardware, source_commit, versions, write_whole
 from crossearth.benchmark.runs import Run
@@ -31,14 +32,30 @@ from crossearth.trainers import (
     seal_checkpoint,
 )
 
-__all__ = ['alone', 'build_run', 'candidates', 'check_oracle', 'hushed', 'load_weights', 'train']
+__all__ = [
+    'BusyError',
+    'alone',
+    'build_run',
+    'candidates',
+    'check_oracle',
+    'device_of',
+    'hushed',
+    'load_weights',
+    'train',
+    'workers_of',
+]
 
 # The runner keeps checkpoints and the model by itself, in its own folder.
 _OWN_CALLBACKS = ('ModelCheckpoint', 'SaveModel')
 _RECORD = 'training.json'
+_CHECKPOINT_EVERY = 1000
 _RECORDED = ('steps', 'seconds', 'seconds_from_step', 'oracle_every', 'hardware')
 # What of a checkpoint is needed to score it.
 _SCORED = ('state_dict', 'frozen_marks', 'global_step', 'epoch', 'pytorch-lightning_version')
+
+
+class BusyError(ConfigError):
+    """Another process works in a folder."""
 
 
 class _KeepCandidates(pl.Callback):
@@ -176,21 +193,18 @@ def _for_runner(recipe: Mapping[str, Any], folder: Path, options: RunOptions) ->
     """The recipe with checkpoints in the folder of the run, and without test sets."""
     values: dict[str, Any] = copy.deepcopy(dict(recipe))
     data = values['data'].setdefault('init_args', {})
-    data |= {'unseen': {}, 'source_test': None, 'num_workers': options.num_workers}
+    data |= {'unseen': {}, 'source_test': None, 'num_workers': workers_of(recipe, options)}
     trainer = values.setdefault('trainer', {})
     checkpoints = 'lightning.pytorch.callbacks.ModelCheckpoint'
-    callbacks = [
-        callback
-        for callback in trainer.get('callbacks') or []
-        if str(callback['class_path']).rpartition('.')[2] not in _OWN_CALLBACKS
-    ]
+    given = callbacks_of(trainer)
+    callbacks = [callback for callback in given if _name_of(callback) not in _OWN_CALLBACKS]
     callbacks.append(
         {
             'class_path': checkpoints,
             'init_args': {
                 'dirpath': str(folder),
                 'filename': 'last',
-                'every_n_train_steps': options.checkpoint_every,
+                'every_n_train_steps': options.checkpoint_every or _checkpoint_every(given),
                 'enable_version_counter': False,
             },
         }
@@ -206,10 +220,40 @@ def _for_runner(recipe: Mapping[str, Any], folder: Path, options: RunOptions) ->
             'init_args': {'save_dir': str(folder), 'name': 'logs', 'version': f'session{session}'},
         },
         'callbacks': callbacks,
-        'enable_progress_bar': options.progress,
+        'enable_progress_bar': options.progress and trainer.get('enable_progress_bar') is not False,
         'enable_model_summary': False,
     }
     return values
+
+
+def workers_of(recipe: Mapping[str, Any], options: RunOptions) -> int:
+    """Reading processes: those that were asked for, or those of the recipe."""
+    if options.num_workers is not None:
+        return options.num_workers
+    named: int = recipe['data'].get('init_args', {}).get('num_workers', 0)
+    return named
+
+
+def device_of(recipe: Mapping[str, Any], options: RunOptions) -> str:
+    """The device that was asked for, or that of the recipe's accelerator."""
+    if options.device is not None:
+        return options.device
+    accelerator: str = recipe.get('trainer', {}).get('accelerator', 'auto')
+    return {'gpu': 'cuda'}.get(accelerator, accelerator)
+
+
+def _checkpoint_every(callbacks: Sequence[Mapping[str, Any]]) -> int:
+    """Steps from one checkpoint to the next, as a recipe names them."""
+    for callback in callbacks:
+        if _name_of(callback) == 'ModelCheckpoint':
+            every = callback.get('init_args', {}).get('every_n_train_steps')
+            if every:
+                return int(every)
+    return _CHECKPOINT_EVERY
+
+
+def _name_of(callback: Mapping[str, Any]) -> str:
+    return str(callback['class_path']).rpartition('.')[2]
 
 
 def _step_of(path: Path) -> int:
@@ -228,7 +272,7 @@ def alone(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise ConfigError(
+            raise BusyError(
                 f'{folder}: another process is at work there; wait for it, or run other seeds, '
                 'methods or sources beside it'
             ) from error

@@ -1,9 +1,16 @@
 """`crossearth data list | info | check`: published archives, and copies of them."""
 
 import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from crossearth.archives import ARCHIVES, Archive
+from crossearth.commands.importing import importable
 from crossearth.errors import ConfigError, SceneError
+from crossearth.imports import import_named
+
+if TYPE_CHECKING:
+    from crossearth.datasets import ArchiveDataset
 
 __all__ = ['add_arguments', 'run']
 
@@ -13,9 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest='action', metavar='ACTION', required=True)
     actions.add_parser('list', help='every archive that can be read')
     info = actions.add_parser('info', help='what one holds, its terms, and how to get it')
-    info.add_argument('name', help='name from the list')
+    info.add_argument('name', help='name from the list, or module:Class of your own')
     check = actions.add_parser('check', help='what a copy lacks, or has wrong')
-    check.add_argument('name', help='name from the list')
+    check.add_argument('name', help='name from the list, or module:Class of your own')
     check.add_argument('root', help='folder of the copy')
     check.add_argument(
         '--set',
@@ -25,7 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help='argument of the class, such as bands=irrg or label_decode=exact',
     )
-    check.add_argument('--no-masks', action='store_true', help='do not read the labels: seconds')
+    check.add_argument(
+        '--headers-only', action='store_true', help='read neither pixels nor labels: seconds'
+    )
 
 
 def run(arguments: argparse.Namespace) -> str | None:
@@ -37,24 +46,43 @@ def run(arguments: argparse.Namespace) -> str | None:
     """
     if arguments.action == 'list':
         return '\n'.join(f'{archive.name:21} {archive.title}' for archive in ARCHIVES.values())
+    if ':' in arguments.name:
+        with importable([str(Path.cwd())]):
+            dataset = _own_class(arguments.name)
+            if arguments.action == 'info':
+                return _describe(dataset.archive)
+            _check(arguments, dataset)
+            return None
     if arguments.name not in ARCHIVES:
         raise ConfigError(
-            f'{arguments.name}: no such archive; expected one of {", ".join(ARCHIVES)}'
+            f'{arguments.name}: no such archive; expected one of {", ".join(ARCHIVES)}, or '
+            'module:Class of your own'
         )
     if arguments.action == 'info':
         return _describe(ARCHIVES[arguments.name])
-    _check(arguments)
+    from crossearth.datasets import ARCHIVE_DATASETS
+
+    _check(arguments, ARCHIVE_DATASETS[arguments.name])
     return None
 
 
-def _check(arguments: argparse.Namespace) -> None:
-    from crossearth.datasets import ARCHIVE_DATASETS, check_archive
+def _own_class(name: str) -> 'type[ArchiveDataset]':
+    from crossearth.datasets import ArchiveDataset
+
+    found = import_named(name)
+    if not isinstance(found, type) or not issubclass(found, ArchiveDataset):
+        raise ConfigError(f'{name}: expected a class that inherits ArchiveDataset')
+    return found
+
+
+def _check(arguments: argparse.Namespace, dataset: 'type[ArchiveDataset]') -> None:
+    from crossearth.datasets import check_archive
 
     findings = check_archive(
-        ARCHIVE_DATASETS[arguments.name],
+        dataset,
         arguments.root,
         options=dict(_option(word) for word in arguments.options),
-        read_masks=not arguments.no_masks,
+        headers_only=arguments.headers_only,
         progress=True,
     )
     for finding in findings:

@@ -5,13 +5,12 @@
 
 import argparse
 import itertools
-import sys
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
+from crossearth.commands.importing import importable
 from crossearth.errors import ConfigError, CrossEarthError
 
 __all__ = ['HELP', 'run']
@@ -44,7 +43,7 @@ def run(arguments: argparse.Namespace) -> None:
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
     words: list[str] = arguments.words
-    with warnings.catch_warnings(), _importable(_recipe_folders(words)) as folders:
+    with warnings.catch_warnings(), importable(_recipe_folders(words)) as folders:
         warnings.filterwarnings('ignore', message='LightningCLI.s args parameter')
         warnings.filterwarnings('ignore', message='.*does not have many workers')
         warnings.filterwarnings('ignore', message='Found .* in eval mode')  # frozen on purpose
@@ -65,6 +64,7 @@ def _run_lightning(words: list[str]) -> None:
         TrainingTask,
         check_checkpoint,
         score_table,
+        seed_parts,
     )
 
     class Line(LightningCLI):
@@ -82,6 +82,9 @@ def _run_lightning(words: list[str]) -> None:
             named = given.get('ckpt_path') not in {None, 'best', 'last', 'hpc'}
             if named and self.config.subcommand != 'fit':
                 check_checkpoint(given['ckpt_path'])
+
+        def before_instantiate_classes(self) -> None:
+            seed_parts(self.parser, self.config.as_dict()[self.config.subcommand]['model'])
 
         def _parse_ckpt_path(self) -> None:
             """The recipe builds the model; lightning would rebuild it from the checkpoint."""
@@ -152,15 +155,3 @@ def _recipe_folders(words: Sequence[str]) -> list[str]:
     recipes += [word.partition('=')[2] for word in words if word.startswith('--config=')]
     folders = [str(Path(recipe).resolve().parent) for recipe in recipes]
     return list(dict.fromkeys([*folders, str(Path.cwd())]))
-
-
-@contextmanager
-def _importable(folders: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Modules in the folders can be imported; installed packages of the same name come first."""
-    added = [folder for folder in folders if folder not in sys.path]
-    sys.path.extend(added)
-    try:
-        yield folders
-    finally:
-        for folder in added:
-            sys.path.remove(folder)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from crossearth.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from crossearth.datasets.archive import ArchiveDataset, Layout
+    from crossearth.datasets.archive import ArchiveDataset, Coverage, Layout
     from crossearth.datasets.casid import CASID
     from crossearth.datasets.check import ARCHIVE_DATASETS, Finding, check_archive
     from crossearth.datasets.combine import fill_samples, overlay_samples
@@ -30,7 +30,7 @@ else:
     __getattr__, __dir__ = lazy_names(
         __name__,
         {
-            'crossearth.datasets.archive': ['ArchiveDataset', 'Layout'],
+            'crossearth.datasets.archive': ['ArchiveDataset', 'Coverage', 'Layout'],
             'crossearth.datasets.casid': ['CASID'],
             'crossearth.datasets.check': ['ARCHIVE_DATASETS', 'Finding', 'check_archive'],
             'crossearth.datasets.combine': ['fill_samples', 'overlay_samples'],
@@ -58,6 +58,7 @@ __all__ = [
     'ARCHIVE_DATASETS',
     'CASID',
     'ArchiveDataset',
+    'Coverage',
     'DeepGlobeRoads',
     'FileTimes',
     'Finding',

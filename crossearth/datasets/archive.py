@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from crossearth.archives import Archive
+from crossearth.archives import Archive, Part
 from crossearth.datasets.download import fetch_all
 from crossearth.datasets.files import natural_key, unpacking, walk
 from crossearth.datasets.scene import Scene, read_scenes
@@ -25,6 +25,7 @@ _NAMED = 20  # in one message
 __all__ = [
     'EITHER_BINARY',
     'ArchiveDataset',
+    'Coverage',
     'Layout',
     'chip_layouts',
     'ids_after_zero',
@@ -45,6 +46,8 @@ class Layout:
         ids: Images that belong to the part; None for all.
         alpha: What a band that a file calls alpha is, see `read_scenes`.
         nodata: Value of pixels without data in all bands, where files do not say.
+        choose: Leaves those of the files below a root that may be of this archive, where another
+            archive has the same names; None for all of them.
     """
 
     name: str
@@ -55,6 +58,30 @@ class Layout:
     ids: frozenset[str] | None = None
     alpha: Alpha = 'auto'
     nodata: float | None = None
+    choose: Callable[[Sequence[str]], Sequence[str]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How much of a part of an archive a copy holds.
+
+    Args:
+        found: Images, or the reference's chips, that were found.
+        expected: How many a complete copy has; None where that is not known.
+        missing: Names of images that are not there, where the archive fixes them.
+    """
+
+    found: int
+    expected: int | None = None
+    missing: tuple[str, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is known to be missing, and nothing is there twice."""
+        return self.expected in (None, self.found) and not self.missing
+
+    def __str__(self) -> str:
+        return f'{self.found}' if self.expected is None else f'{self.found} of {self.expected}'
 
 
 @dataclass(slots=True)
@@ -62,6 +89,7 @@ class _Found:
     images: dict[tuple[str, ...], str] = field(default_factory=dict)
     masks: dict[tuple[str, ...], str] = field(default_factory=dict)
     ids: set[str] = field(default_factory=set)
+    twice: list[tuple[str, str]] = field(default_factory=list)
 
 
 class ArchiveDataset(SceneDataset):
@@ -75,10 +103,16 @@ class ArchiveDataset(SceneDataset):
         labels: The classes.
         domain: Name of the domain.
         split: Name of the split.
+        part: The part of the archive that is read; None for that of the split.
         ignore_nodata: Whether pixels without image data are ignored in the mask too.
         dtype: As of `SceneDataset`.
         gsd_m: As of `SceneDataset`.
         download: Whether to fetch the split into `root` first, where it has a public link.
+
+    Attributes:
+        layout: The way in which the files lie that are read.
+        twice: Files that are there twice: the one that is read, and the other.
+        unread: Names of other layouts whose images are there too.
 
     Raises:
         SceneNotFoundError: If the root holds no such images, or one of them has no mask; says how
@@ -90,6 +124,7 @@ class ArchiveDataset(SceneDataset):
     """
 
     archive: ClassVar[Archive]
+    no_effect: ClassVar = ('root', 'download')  # where a copy is, not what is in it
 
     def __init__(
         self,
@@ -99,18 +134,23 @@ class ArchiveDataset(SceneDataset):
         labels: LabelSpace,
         domain: str,
         split: str,
+        part: Part | None = None,
         ignore_nodata: bool = True,
         dtype: PixelType = 'native',
         gsd_m: float | None = None,
         download: bool = False,
     ) -> None:
+        self.part = self.archive.part(split=split) if part is None else part
         folder = Path(root)
         if download:
             _require_link(self.archive, folder)
             fetch_all([d for d in self.archive.downloads if d.split in ('', split)], folder)
-        self.layout, self.ids, pairs = _find(self.archive, folder, layouts, split)
+        found = _find(self.archive, folder, layouts, split)
+        self.layout, self.ids, self.twice, self.unread = (
+            found.layout, found.ids, found.twice, found.unread,
+        )  # fmt: skip
         scenes = read_scenes(
-            pairs,
+            found.pairs,
             folder=folder,
             bands=self.layout.bands,
             alpha=self.layout.alpha,
@@ -133,6 +173,14 @@ class ArchiveDataset(SceneDataset):
         """As of `SceneDataset`; the archive's nominal one where its files are not georeferenced."""
         found, nominal = super().gsd_range_m, self.archive.gsd_m
         return found if found is not None or nominal is None else (nominal, nominal)
+
+    @property
+    def coverage(self) -> Coverage:
+        """How many of the images of a complete copy are there."""
+        chips = self.layout.name == 'chips'
+        expected = self.part.chips(self.archive.chip_px) if chips else self.part.images
+        missing = sorted((self.part.ids or frozenset()) - self.ids)
+        return Coverage(len(self.scenes), expected or None, tuple(missing))
 
     def _place(self, scene: Scene) -> Scene:
         """The scene, with what a family knows of its place."""
@@ -199,16 +247,25 @@ def _require_link(archive: Archive, folder: Path) -> None:
         )
 
 
-def _find(
-    archive: Archive, root: Path, layouts: Sequence[Layout], split: str
-) -> tuple[Layout, frozenset[str], list[tuple[str, str | None]]]:
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """The files of a part."""
+
+    layout: Layout
+    ids: frozenset[str]
+    twice: tuple[tuple[str, str], ...]
+    unread: tuple[str, ...]
+    pairs: list[tuple[str, str | None]]
+
+
+def _find(archive: Archive, root: Path, layouts: Sequence[Layout], split: str) -> _Chosen:
     if not root.is_dir():
         raise SceneNotFoundError(
             f'{root}: no such folder; expected the archive of {archive.name}. {archive.how_to_get} '
             f'({archive.url}){unpacking(root)}'
         )
     files = _files_below(root)
-    for layout in layouts:
+    for place, layout in enumerate(layouts):
         found = _match(layout, files)
         if not found.images:
             continue
@@ -224,9 +281,16 @@ def _find(
                 f'{root}'
             )
         keys = sorted(found.images, key=lambda key: [natural_key(word) for word in key])
-        return (
+        unread = dict.fromkeys(
+            other.name
+            for other in layouts[place + 1 :]
+            if other.name != layout.name and _match(other, files).images
+        )
+        return _Chosen(
             layout,
             frozenset(found.ids),
+            tuple(found.twice),
+            tuple(unread),
             [
                 (
                     os.path.join(root, found.images[key]),  # noqa: PTH118  # 10 x faster, called often
@@ -252,6 +316,8 @@ def _files_below(root: Path) -> list[str]:
 
 def _match(layout: Layout, files: Sequence[str]) -> _Found:
     found = _Found()
+    if layout.choose is not None:
+        files = layout.choose(files)
     for pattern, into in ((layout.images, found.images), (layout.masks, found.masks)):
         if pattern is None:
             continue
@@ -265,7 +331,9 @@ def _match(layout: Layout, files: Sequence[str]) -> _Found:
                     continue
                 if into is found.images:
                     found.ids.add(match['id'])
-            into.setdefault(match.groups(default=''), path)
+            read = into.setdefault(match.groups(default=''), path)
+            if read != path:
+                found.twice.append((read, path))
     return found
 
 

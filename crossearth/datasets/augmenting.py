@@ -1,33 +1,65 @@
 """Augmentations of whole batches: images, masks and all else that lies on their pixels."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 import kornia.augmentation as K
+import torch
 from torch import Tensor, nn
 
 from crossearth.batches import spatial_keys
+from crossearth.datasets.streams import derived_seed, draws_from
 from crossearth.errors import ConfigError
 from crossearth.labels import IGNORE_INDEX
 
-__all__ = ['augment_batch', 'augment_pair', 'chain_augmentations']
+__all__ = ['SeededStep', 'augment_batch', 'augment_pair', 'chain_augmentations']
 
 type Sample = dict[str, Tensor]
 
 
-def chain_augmentations(augment: nn.Module | Sequence[nn.Module] | None) -> nn.ModuleList:
-    """Steps for `augment_batch`; neighbouring augmentations of kornia share one container.
+class SeededStep(nn.Module):
+    """A step of the augmentation, whose draws come from its own stream.
+
+    Args:
+        module: An augmentation of kornia in a container, or a module that maps a batch.
+        seed: Of the stream.
+
+    Attributes:
+        draws: The stream.
+    """
+
+    def __init__(self, module: nn.Module, seed: int) -> None:
+        super().__init__()
+        self.module = module
+        self.draws = torch.Generator().manual_seed(seed)
+
+    def forward(self, batch: Sample) -> Sample:
+        """The batch after the step."""
+        with draws_from(self.draws):
+            return _apply(self.module, batch)
+
+
+def chain_augmentations(
+    augment: nn.Module | Sequence[nn.Module] | None, *, seed: int = 0
+) -> nn.ModuleList:
+    """Steps for `augment_batch`, each with its own stream of draws.
+
+    Streams follow from the seed, the class of a step and how many of that class come before it:
+    a step draws the same whatever other steps there are.
 
     Args:
         augment: A module or several, in the order in which they are applied.
+        seed: Seed of all streams.
 
     Raises:
         ConfigError: If a container of kornia has data keys.
     """
+    steps = nn.ModuleList()
     if augment is None:
-        return nn.ModuleList()
-    steps: list[nn.Module] = []
-    neighbours: list[K.AugmentationBase2D | K.ImageSequential] = []
+        return steps
+    number: Counter[str] = Counter()
     for module in (augment,) if isinstance(augment, nn.Module) else augment:
+        step = module
         if isinstance(module, K.AugmentationSequential):
             if module.data_keys is not None:
                 raise ConfigError(
@@ -35,38 +67,40 @@ def chain_augmentations(augment: nn.Module | Sequence[nn.Module] | None) -> nn.M
                     'data_keys=None, for images and masks come to it by name'
                 )
         elif isinstance(module, K.AugmentationBase2D | K.ImageSequential):
-            neighbours.append(module)
-            continue
-        steps += _container(neighbours)
-        neighbours = []
-        steps.append(module)
-    return nn.ModuleList([*steps, *_container(neighbours)])
+            step = K.AugmentationSequential(module, data_keys=None)
+        name = type(module).__qualname__
+        number[name] += 1
+        steps.append(SeededStep(step, derived_seed(seed, f'{name}/{number[name]}')))
+    return steps
 
 
 def augment_batch(steps: Iterable[nn.Module], batch: Sample) -> Sample:
     """A batch after all steps, in their order.
 
     Args:
-        steps: Those of `chain_augmentations`.
+        steps: Those of `chain_augmentations`, or modules that map a batch.
         batch: `image` (b,c,h,w) in [0, 1], and what belongs to it.
 
     Raises:
         ConfigError: If a module does not return a batch with all that it was given.
     """
     for step in steps:
-        if isinstance(step, K.AugmentationSequential):
-            batch = augment_pair(step, batch)
-            continue
-        changed = step(batch)
-        if not isinstance(changed, Mapping) or not batch.keys() <= changed.keys():
-            wanted = ' and '.join(repr(name) for name in ('image', 'mask') if name in batch)
-            raise ConfigError(
-                f'{type(step).__name__} in augment made {type(changed).__name__} of a batch: '
-                f'expected a dict with {wanted} and all else that it was given, or an augmentation '
-                'of kornia'
-            )
-        batch = dict(changed)
+        batch = step(batch) if isinstance(step, SeededStep) else _apply(step, batch)
     return batch
+
+
+def _apply(step: nn.Module, batch: Sample) -> Sample:
+    if isinstance(step, K.AugmentationSequential):
+        return augment_pair(step, batch)
+    changed = step(batch)
+    if not isinstance(changed, Mapping) or not batch.keys() <= changed.keys():
+        wanted = ' and '.join(repr(name) for name in ('image', 'mask') if name in batch)
+        raise ConfigError(
+            f'{type(step).__name__} in augment made {type(changed).__name__} of a batch: '
+            f'expected a dict with {wanted} and all else that it was given, or an augmentation '
+            'of kornia'
+        )
+    return dict(changed)
 
 
 def augment_pair(augment: nn.Module, batch: Sample) -> Sample:
@@ -105,12 +139,3 @@ def augment_pair(augment: nn.Module, batch: Sample) -> Sample:
         values = values.to(kind) if kind.is_floating_point else values.round().to(kind)
         result[name] = (values - 1) % (IGNORE_INDEX + 1) if name == 'mask' else values
     return result
-
-
-def _container(
-    augmentations: Sequence[K.AugmentationBase2D | K.ImageSequential],
-) -> list[nn.Module]:
-    """One container of the augmentations, or none where there are none."""
-    if not augmentations:
-        return []
-    return [K.AugmentationSequential(*augmentations, data_keys=None)]

@@ -60,7 +60,7 @@ class CASID(ArchiveDataset):
         dtype: PixelType = 'native',
         download: bool = False,
     ) -> None:
-        self.archive.part(climate=climate, split=split)
+        part = self.archive.part(climate=climate, split=split)
         place = _place(climate, split)
         codec = _codec(label_encoding)
         chip_codec = ids_after_zero(5) if label_encoding == 'one_based' else codec
@@ -83,6 +83,7 @@ class CASID(ArchiveDataset):
             labels=CASID_CLASSES,
             domain=f'casid_{climate}',
             split=split,
+            part=part,
             dtype=dtype,
             download=download,
         )

@@ -1,4 +1,4 @@
-"""A walk through a copy of an archive: what is missing, of a wrong size, or of unknown labels."""
+"""A walk through a copy of an archive: what is missing, damaged, or of unknown labels."""
 
 import os
 import warnings
@@ -8,9 +8,11 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from rasterio.errors import RasterioIOError
+from rasterio.windows import Window
 from tqdm import tqdm
 
-from crossearth.archives import Archive, Part
+from crossearth.archives import Part
 from crossearth.datasets.archive import ArchiveDataset
 from crossearth.datasets.casid import CASID
 from crossearth.datasets.isprs import Potsdam, Vaihingen
@@ -25,6 +27,9 @@ from crossearth.errors import (
     SceneNotFoundError,
     UnknownLabelWarning,
 )
+from crossearth.rasters import open_raster
+
+_ROWS = 512  # read at a time
 
 __all__ = ['ARCHIVE_DATASETS', 'Finding', 'check_archive']
 
@@ -68,7 +73,7 @@ def check_archive(
     root: str | os.PathLike[str],
     *,
     options: dict[str, Any] | None = None,
-    read_masks: bool = True,
+    headers_only: bool = False,
     progress: bool = False,
 ) -> list[Finding]:
     """Look through a copy of an archive.
@@ -77,7 +82,8 @@ def check_archive(
         dataset: Its class.
         root: Where it lies.
         options: Further arguments of the class, such as `bands` or `label_encoding`.
-        read_masks: Whether the labels are read; without it a check takes seconds.
+        headers_only: Whether neither pixels nor labels are read. It takes seconds, and does not
+            notice files that were cut short.
         progress: Whether to show a bar.
 
     Returns:
@@ -107,9 +113,10 @@ def check_archive(
         findings += [
             Finding(name, text, wrong)
             for text, wrong in (
-                *_count(dataset.archive, part, opened),
+                *_count(opened),
                 *_sizes(part, opened),
-                *(_labels(opened, progress=progress) if read_masks and part.labelled else ()),
+                *_copies(opened),
+                *(() if headers_only else _contents(opened, part, progress=progress)),
             )
         ]
     if not findings:
@@ -117,16 +124,41 @@ def check_archive(
     return findings + [Finding(f.part, 'is not there', wrong=False) for f in absent]
 
 
-def _count(archive: Archive, part: Part, opened: ArchiveDataset) -> Iterator[tuple[str, bool]]:
-    chips = opened.layout.name == 'chips'
-    expected = part.chips(archive.chip_px) if chips else part.images
-    kind = 'chips' if chips else 'images'
-    known = f' of {expected}' if expected else ''
-    yield f'{len(opened)}{known} {kind}', bool(expected) and len(opened) != expected
-    missing = sorted((part.ids or frozenset()) - opened.ids)
+def _count(opened: ArchiveDataset) -> Iterator[tuple[str, bool]]:
+    coverage = opened.coverage
+    kind = 'chips' if opened.layout.name == 'chips' else 'images'
+    yield f'{coverage} {kind}', coverage.expected not in (None, coverage.found)
+    missing = coverage.missing
     if missing:
         more = f' and {len(missing) - 20} more' if len(missing) > 20 else ''
         yield f'missing: {", ".join(missing[:20])}{more}', True
+
+
+def _copies(opened: ArchiveDataset) -> Iterator[tuple[str, bool]]:
+    """What is there twice, and which of the two is read."""
+    if opened.twice:
+        read, other = opened.twice[0]
+        yield f'{len(opened.twice)} files are there twice: read is {read}, not {other}', False
+    for name in opened.unread:
+        yield f'there are {name} too, which are not read: those of {opened.layout.name} are', False
+
+
+def _contents(opened: ArchiveDataset, part: Part, *, progress: bool) -> Iterator[tuple[str, bool]]:
+    yield from _pixels(opened, progress=progress)
+    if part.labelled:
+        yield from _labels(opened, progress=progress)
+
+
+def _pixels(opened: ArchiveDataset, *, progress: bool) -> Iterator[tuple[str, bool]]:
+    """Images that begin well and cannot be read to their end."""
+    for scene in tqdm(opened.scenes, disable=not progress, unit='image', leave=False):
+        try:
+            with open_raster(scene.image) as source:
+                for row in range(0, source.height, _ROWS):
+                    rows = min(_ROWS, source.height - row)
+                    source.read(window=Window(0, row, source.width, rows))
+        except (CrossEarthError, RasterioIOError) as error:
+            yield f'{scene.image}: cannot be read to its end ({error}); fetch it again', True
 
 
 def _sizes(part: Part, opened: ArchiveDataset) -> Iterator[tuple[str, bool]]:

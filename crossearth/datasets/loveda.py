@@ -3,6 +3,7 @@
 import os
 from typing import Literal
 
+from crossearth.archives import Part
 from crossearth.archives.loveda import LOVEDA, LOVEDA_CLASSES
 from crossearth.datasets.archive import ArchiveDataset, Layout, chip_layouts, ids_after_zero
 from crossearth.datasets.scene_dataset import PixelType
@@ -37,9 +38,11 @@ class LoveDA(ArchiveDataset):
         dtype: PixelType = 'native',
         download: bool = False,
     ) -> None:
-        numbers = None
-        if split != 'test':
-            numbers = self.archive.part(split=split, domain=domain).ids
+        if split == 'test':  # how many images it has of each domain was never published
+            part = Part(options={'split': split, 'domain': domain}, labelled=False)
+        else:
+            part = self.archive.part(split=split, domain=domain)
+        numbers = part.ids
         above = rf'(?:.*/)?{_FOLDERS[split]}/{domain.capitalize()}'
         codec = ids_after_zero(LOVEDA_CLASSES.num_classes)
         layouts = [
@@ -62,6 +65,7 @@ class LoveDA(ArchiveDataset):
             labels=LOVEDA_CLASSES,
             domain=f'loveda_{domain}',
             split=split,
+            part=part,
             dtype=dtype,
             download=download,
         )

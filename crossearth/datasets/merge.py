@@ -3,10 +3,23 @@
 import dataclasses
 from collections.abc import Mapping
 
+from crossearth.datasets.archive import ArchiveDataset, Coverage
 from crossearth.datasets.scene_dataset import SceneDataset
 from crossearth.errors import ConfigError, LabelError
 
-__all__ = ['merge_domains']
+__all__ = ['MergedDataset', 'merge_domains']
+
+
+class MergedDataset(SceneDataset):
+    """Scenes of several datasets, which still knows how many of an archive there should be."""
+
+    expected: int | None = None
+    missing: tuple[str, ...] = ()
+
+    @property
+    def coverage(self) -> Coverage:
+        """How many of the images of complete copies are there."""
+        return Coverage(len(self.scenes), self.expected, self.missing)
 
 
 def merge_domains(
@@ -51,7 +64,7 @@ def merge_domains(
         for name, dataset in datasets.items()
         for scene in dataset.scenes
     ]
-    merged = SceneDataset(
+    merged = MergedDataset(
         scenes,
         first.labels,
         ignore_nodata=first.ignore_nodata,
@@ -59,4 +72,13 @@ def merge_domains(
         domain_weights=weights,
     )
     merged.gsd_m = first.gsd_m  # its scenes are resampled already
+    coverages = [
+        dataset.coverage
+        for dataset in datasets.values()
+        if isinstance(dataset, ArchiveDataset | MergedDataset)
+    ]
+    if any(coverage.expected is not None for coverage in coverages):
+        lacking = sum((c.expected or c.found) - c.found for c in coverages)
+        merged.expected = len(scenes) + lacking
+    merged.missing = tuple(name for coverage in coverages for name in coverage.missing)
     return merged

@@ -36,7 +36,6 @@ class MillionAID(ArchiveDataset):
         dtype: PixelType = 'native',
         download: bool = False,
     ) -> None:
-        self.archive.part(split=split)
         layout = Layout(
             name='original',
             images=rf'(?:.*/)?{split}/(?P<name>.+)\.(?i:jpe?g)',

@@ -54,7 +54,6 @@ class RescueNet(ArchiveDataset):
         dtype: PixelType = 'native',
         download: bool = False,
     ) -> None:
-        self.archive.part(split=split)
         codec = IdCodec.identity(RESCUENET_CLASSES.num_classes)
         if label_space == 'rescue':
             shared = {i: _shared(name) for i, name in enumerate(RESCUENET_CLASSES.classes)}

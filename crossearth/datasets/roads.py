@@ -84,7 +84,6 @@ class MassachusettsRoads(ArchiveDataset):
         gsd_m: float | None = None,
         download: bool = False,
     ) -> None:
-        self.archive.part(split=split)
         original = Layout(
             name='original',
             images=rf'(?:.*/)?{split}/(?P<name>[^/]+)\.tiff?',

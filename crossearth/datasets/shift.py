@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Literal
+from typing import ClassVar, Literal
 
 import lightning.pytorch as pl
 import torch
@@ -61,7 +61,9 @@ class ShiftDataModule(pl.LightningDataModule):
         border: How training windows meet borders, see `RandomWindowSampler`.
         pad: Whether scenes smaller than a window are padded, with label 255.
         num_workers: Reading processes per loader.
-        seed: Seed of the training windows.
+        seed: Seed of the training windows and of what `augment` and `target_augment` draw. Each
+            step of these has its own stream of draws, which other steps, the model and the method
+            do not move.
         target: Unlabelled scenes of the place that is to be mapped; a mapping names several
             places. Masks, if there are any, are never read for training. Scenes that are tied to
             the ground are seen at the ground sampling distance of the source, unless their dataset
@@ -81,6 +83,9 @@ class ShiftDataModule(pl.LightningDataModule):
             container in `augment` has other data keys, or an argument of the target is given
             without one.
     """
+
+    # the runner of experiments varies the seed; sets to test on are not learnt from
+    no_effect: ClassVar = ('num_workers', 'seed', 'source_test', 'test_size_px', 'unseen')
 
     # many arguments: sets, windows and loaders of a data module; recipes name them one by one
     def __init__(
@@ -109,8 +114,8 @@ class ShiftDataModule(pl.LightningDataModule):
         super().__init__()
         self.train = train
         self.val = val
-        self.augment = chain_augmentations(augment)
-        self.target_augment = chain_augmentations(target_augment)
+        self.augment = chain_augmentations(augment, seed=seed)
+        self.target_augment = chain_augmentations(target_augment, seed=seed ^ _TARGET_SEED)
         self.value_range = value_range
         self.size_px = size_px
         self.test_size_px = size_px if test_size_px is None else test_size_px

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -49,13 +49,13 @@ class WHUBuildingAerial(ArchiveDataset):
         dtype: PixelType = 'native',
         download: bool = False,
     ) -> None:
-        self.archive.part(split=split)
         layouts = [
             Layout(
                 name='original',
                 images=rf'(?:.*/)?{split}/image/(?P<name>[^/]+)\.(?:tiff?|png)',
                 masks=rf'(?:.*/)?{split}/label/(?P<name>[^/]+)\.(?:tiff?|png)',
                 codec=EITHER_BINARY,
+                choose=_aerial_files,
             ),
             *chip_layouts(folders=('whu_aerial',), split=split, codec=EITHER_BINARY),
         ]
@@ -106,7 +106,6 @@ class WHUBuildingSatellite(ArchiveDataset):
         gsd_m: float | None = None,
         download: bool = False,
     ) -> None:
-        self.archive.part(split=split)
         self._corners_xy, self._first_number = corners_xy, first_number
         layouts = [
             Layout(
@@ -114,6 +113,7 @@ class WHUBuildingSatellite(ArchiveDataset):
                 images=rf'(?:.*/)?(?P<part>{split}(?:_no)?)/image/(?P<name>[^/]+)\.(?:tiff?|png)',
                 masks=rf'(?:.*/)?(?P<part>{split}(?:_no)?)/label/(?P<name>[^/]+)\.(?:tiff?|png)',
                 codec=EITHER_BINARY,
+                choose=_satellite_files,
             ),
             *chip_layouts(folders=('whu_satellite',), split=split, codec=EITHER_BINARY),
         ]
@@ -140,6 +140,34 @@ class WHUBuildingSatellite(ArchiveDataset):
             CRS.from_user_input(_WHOLE_CRS),
             corner @ Affine.translation(col * WHU_TILE_PX, row * WHU_TILE_PX),
         )
+
+
+def _place_of(path: str) -> tuple[str, bool] | None:
+    """The folder above a split that a tile is in, and whether the split is one of bare tiles."""
+    match = re.fullmatch(r'((?:.*/)?)(?:train|val|test)(_no)?/(?:image|label)/[^/]+', path)
+    return None if match is None else (match[1], match[2] is not None)
+
+
+def _aerial_files(files: Sequence[str]) -> list[str]:
+    """Without the tiles of the satellite archive: only that one has splits of bare tiles."""
+    places = [_place_of(path) for path in files]
+    satellite = {place[0] for place in places if place is not None and place[1]}
+    return [
+        path
+        for path, place in zip(files, places, strict=True)
+        if place is None or place[0] not in satellite
+    ]
+
+
+def _satellite_files(files: Sequence[str]) -> list[str]:
+    """The tiles next to splits of bare tiles; all of them where a copy has no such split."""
+    places = [_place_of(path) for path in files]
+    satellite = {place[0] for place in places if place is not None and place[1]}
+    return [
+        path
+        for path, place in zip(files, places, strict=True)
+        if not satellite or (place is not None and place[0] in satellite)
+    ]
 
 
 def tile_place(name: str | os.PathLike[str], *, first_number: int = 1) -> tuple[int, int, int]:

@@ -1,8 +1,6 @@
 """What a report is of: numbers of many runs as data frames, filled from result files in one place.
 
-Everything below this module, the tables, figures and pages, works on `ReportData` alone. Result
-files of later versions say more, such as how many images they expected: what they may lack is asked
-for here, and nowhere else.
+Everything below this module, the tables, figures and pages, works on `ReportData` alone.
 """
 
 import math
@@ -16,7 +14,7 @@ import yaml
 from jaxtyping import Int64
 from scipy import stats
 
-from crossearth.benchmark import SETTINGS, Protocol, Row, RunResult, summarise
+from crossearth.benchmark import SETTINGS, Row, RunResult, summarise
 from crossearth.benchmark.results import mean_and_sd
 
 __all__ = ['KINDS', 'Confusion', 'Kind', 'ReportData', 'Trained', 'report_data']
@@ -170,38 +168,29 @@ def report_data(results: Sequence[RunResult], *, baseline: str = 'rein') -> Repo
 
 def _belongs(result: RunResult, row: Row) -> bool:
     """Whether a result is one of those that a row sums up."""
-    alike: tuple[tuple[str, object], ...] = (('adaptation', False), ('partial', ''))
     return (
         (result.setting, result.selection, result.protocol, result.method, result.fingerprint)
         == (row.setting, row.selection, row.protocol, row.method, row.fingerprint)
-        and all(getattr(result, name, none) == getattr(row, name, none) for name, none in alike)
+        and (result.adaptation, result.partial) == (row.adaptation, row.partial)
+        and len(result.image_names) == row.images
         and result.seed in row.seeds
     )
 
 
 def _kind(result: RunResult) -> Kind:
-    if getattr(result, 'adaptation', False):
+    if result.adaptation:
         return 'adaptation' if result.selection == 'last' else 'adaptation-oracle'
     return result.selection
-
-
-def _source(result: RunResult) -> str:
-    """Where its model was trained; settings that share it share models."""
-    told: str | None = getattr(result, 'source', None)
-    if told is not None:
-        return told
-    known = SETTINGS.get(result.setting)
-    return result.setting if known is None else known.source.name
 
 
 def _names(results: Iterable[RunResult]) -> dict[tuple[str, str, str], str]:
     """How a method is called: with its fingerprint where two runs on one source differ in it."""
     twins: dict[tuple[str, str], set[str]] = {}
     for r in results:
-        twins.setdefault((r.method, _source(r)), set()).add(r.fingerprint)
+        twins.setdefault((r.method, r.source), set()).add(r.fingerprint)
     return {
         (r.setting, r.method, r.fingerprint): (
-            r.method if len(twins[r.method, _source(r)]) == 1 else f'{r.method} [{r.fingerprint}]'
+            r.method if len(twins[r.method, r.source]) == 1 else f'{r.method} [{r.fingerprint}]'
         )
         for r in results
     }
@@ -209,25 +198,7 @@ def _names(results: Iterable[RunResult]) -> dict[tuple[str, str, str], str]:
 
 def _images(group: Sequence[RunResult]) -> tuple[int, str]:
     """The fewest images or chips that a seed was scored on, and what its sets lack."""
-    found = min(result.images for result in group)
-    if hasattr(group[0], 'coverage'):
-        return found, next((text for r in group if (text := getattr(r, 'partial', ''))), '')
-    expected = _expected(group[0])
-    lacking = expected is not None and found < expected
-    return found, f'tested on {found} of {expected} images' if lacking else ''
-
-
-def _expected(result: RunResult) -> int | None:
-    """Images or chips that a complete set has; None where nobody knows."""
-    setting, protocol = SETTINGS.get(result.setting), result.protocol
-    if setting is None:
-        return None
-    flip, autocast = protocol.flip, protocol.autocast
-    if protocol == Protocol.of(setting, flip=flip, autocast=autocast):
-        return setting.n_test
-    if protocol == Protocol.of(setting, whole=True, flip=flip, autocast=autocast):
-        return setting.target.part('test').images
-    return None
+    return min(result.images for result in group), group[0].partial
 
 
 def _interval(values: Sequence[float]) -> tuple[float, float]:
@@ -243,13 +214,13 @@ def _interval(values: Sequence[float]) -> tuple[float, float]:
 def _score(row: Row, *, complete: bool) -> dict[str, Any]:
     low, high = _interval(row.scores)
     ends = {
-        'images': 'over_images',
-        'minus_baseline': 'difference_over_seeds',
-        'minus_baseline_images': 'difference_over_images',
+        'images': row.over_images,
+        'minus_baseline': row.difference_over_seeds,
+        'minus_baseline_images': row.difference_over_images,
     }
     others = {
-        f'{name}_{end}': getattr(getattr(row, source, None), end, math.nan)
-        for name, source in ends.items()
+        f'{name}_{end}': getattr(interval, end)
+        for name, interval in ends.items()
         for end in ('low', 'high')
     }
     return {

@@ -29,6 +29,7 @@ from crossearth.trainers.recipe import Training, build_training, read_recipe
 from crossearth.trainers.report import score_table
 from crossearth.trainers.restoration import restoration_losses
 from crossearth.trainers.saving import SaveModel
+from crossearth.trainers.seeded_parts import seed_parts
 from crossearth.trainers.sharding import shard_frozen
 from crossearth.trainers.styles import fourier_style, fourier_style_of
 from crossearth.trainers.swad import SWAD
@@ -67,5 +68,6 @@ __all__ = [
     'restoration_losses',
     'score_table',
     'seal_checkpoint',
+    'seed_parts',
     'shard_frozen',
 ]

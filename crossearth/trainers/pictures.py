@@ -1,7 +1,7 @@
 """Pictures of what a model predicts, as training goes on."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import lightning.pytorch as pl
 import numpy as np
@@ -33,6 +33,8 @@ class LogPictures(pl.Callback):
         ConfigError: If a number is out of range, or, at the start of training, if the task is not a
             `TrainingTask`.
     """
+
+    no_effect: ClassVar = 'all'  # it watches, and changes nothing
 
     def __init__(self, samples: int = 4, *, every_n_validations: int = 1) -> None:
         if samples < 0 or every_n_validations < 1:

@@ -13,6 +13,7 @@ import yaml
 from crossearth.datasets import ShiftDataModule
 from crossearth.errors import ConfigError, CrossEarthError
 from crossearth.trainers.engine import TrainingTask
+from crossearth.trainers.seeded_parts import seed_parts
 
 __all__ = ['Training', 'build_training', 'read_recipe']
 
@@ -60,7 +61,8 @@ def read_recipe(path: str | os.PathLike[str]) -> dict[str, Any]:
 def build_training(recipe: Mapping[str, Any]) -> Training:
     """Task, data and trainer of a recipe, built as `crossearth fit --config` builds them.
 
-    The random generators are seeded first, with `seed_everything` of the recipe.
+    The random generators are seeded first, with `seed_everything` of the recipe, and each part of
+    the model is built under a seed of its own, see `seed_parts`.
 
     Args:
         recipe: Values of a recipe file, see `read_recipe`. Sections that say what `crossearth fit`
@@ -72,12 +74,16 @@ def build_training(recipe: Mapping[str, Any]) -> Training:
     """
     from lightning.pytorch.cli import LightningCLI
 
+    class Parts(LightningCLI):
+        def before_instantiate_classes(self) -> None:
+            seed_parts(self.parser, self.config.as_dict()['model'])
+
     with warnings.catch_warnings():
         warnings.filterwarnings('ignore', message='LightningCLI.s args parameter')
         # lightning's use of jsonargparse
         warnings.filterwarnings('ignore', category=DeprecationWarning)
         try:
-            built = LightningCLI(
+            built = Parts(
                 TrainingTask,
                 ShiftDataModule,
                 subclass_mode_model=True,

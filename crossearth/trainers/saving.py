@@ -3,6 +3,7 @@
 import os
 import warnings
 from pathlib import Path
+from typing import ClassVar
 
 import lightning.pytorch as pl
 from torch import nn
@@ -40,6 +41,8 @@ class SaveModel(pl.Callback):
             could build it again from the file.
         WriteError: At the start of training, if the folder cannot be written to.
     """
+
+    no_effect: ClassVar = 'all'  # it watches, and changes nothing
 
     def __init__(self, path: str | os.PathLike[str], *, source_windows: int = 64) -> None:
         if source_windows < 0:

@@ -26,9 +26,17 @@ from crossearth.benchmark import (
     run_benchmark,
     runs,
     score_model,
+    training,
 )
+from crossearth.benchmark.cases import case_of
 from crossearth.cli import main
-from crossearth.errors import CheckpointError, ConfigError, LabelError, SceneNotFoundError
+from crossearth.errors import (
+    CheckpointError,
+    ConfigError,
+    LabelError,
+    SceneError,
+    SceneNotFoundError,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -78,7 +86,12 @@ def recipe(archives, tmp_path):
 @pytest.fixture
 def options(tmp_path):
     return RunOptions(
-        output=tmp_path / 'out', device='cpu', num_workers=0, checkpoint_every=2, batch_size=4
+        output=tmp_path / 'out',
+        device='cpu',
+        num_workers=0,
+        checkpoint_every=2,
+        batch_size=4,
+        partial=True,  # an image or two of each archive
     )
 
 
@@ -117,7 +130,15 @@ def test_a_result_says_what_led_to_it(archives, recipe, options):
     )
     assert (result.method, result.selection, result.step) == ('small', 'last', 6)
     assert result.recipe['model']['init_args']['lr'] == 0.002
-    assert result.recipe['seed_everything'] == 0
+    assert result.recipe['seed_everything'] == 7  # its own, as no other is asked for
+    assert (result.source, result.target) == ('vaihingen_irrg', 'potsdam_irrg')
+    assert {role: str(part) for role, part in result.coverage.items()} == {
+        'train': '1 of 16',
+        'test': '1 of 14',
+    }
+    assert result.partial == 'trained on 1 of 16 images, tested on 1 of 14 images'
+    assert torch.equal(result.image_matrices.sum(0), result.matrix)
+    assert result.image_names == ('top_potsdam_2_13_IRRG.tif',)
     assert result.versions['torch'].split('+')[0] == torch.__version__.split('+')[0]
     assert result.hardware['training']['device'] == 'cpu'
     assert result.commit is None or len(result.commit.partition('-')[0]) == 40
@@ -153,7 +174,7 @@ def test_results_of_another_recipe_or_protocol_are_kept_apart(archives, recipe, 
     assert len(load_results(options.output)) == 3
     # a file that was moved to where another is expected is refused
     folder = options.output / 'results' / 'V2P(i)' / f'small-{second.fingerprint}'
-    (folder / 'seed0-last-flip.json').replace(folder / 'seed0-last.json')
+    (folder / 'seed7-last-flip.json').replace(folder / 'seed7-last.json')
     with pytest.raises(ConfigError, match='it was moved or written by another version'):
         run_benchmark(['V2P(i)'], **given)
 
@@ -266,7 +287,7 @@ def test_two_processes_do_not_train_in_one_folder(archives, recipe, options, tmp
 def test_whole_images_where_they_are_the_protocol_anyway_are_the_same_result(options):
     run = runs.Run('own', 0, (), {}, 'mark')
     whole = replace(options, whole=True)
-    roads, rescue = SETTINGS['D2M'], SETTINGS['P(i)2Res']
+    roads, rescue = (case_of(SETTINGS[name], Files()) for name in ('D2M', 'P(i)2Res'))
     assert run.result_path(roads, 'last', whole) == run.result_path(roads, 'last', options)
     assert run.result_path(rescue, 'last', whole) != run.result_path(rescue, 'last', options)
 
@@ -287,7 +308,7 @@ def test_label_maps_are_written_on_request(archives, recipe, options, tmp_path):
         files=Files(data=archives),
         recipe=recipe,
     )
-    folder = f'small-{result.fingerprint}/seed0/5_Labels_all_noBoundary'
+    folder = f'small-{result.fingerprint}/seed7/5_Labels_all_noBoundary'
     assert path.parent == maps / 'V2P(i)' / folder
     with rasterio.open(path) as file:
         assert (file.count, file.width, file.crs.to_epsg()) == (3, 80, 32633)
@@ -312,6 +333,7 @@ def test_a_model_that_is_there_is_scored_like_one_that_was_trained(
         score_model(model, ['D2M'], **given)
     words = ['benchmark', 'score', str(model), 'V2P(i)', '--root', str(archives), '--quiet']
     words += ['--device', 'cpu', '--workers', '0', '--output', str(options.output), '--flip-tta']
+    words += ['--partial']
     assert main(words) == 0
     shown = capsys.readouterr().out
     assert 'mean with the mirror image' in shown
@@ -379,6 +401,34 @@ def test_what_cannot_run_fails_before_any_training(archives, recipe, options, tm
     assert not list(options.output.glob('trainings/**/*.ckpt'))
 
 
+def test_incomplete_archives_are_refused_before_anything_is_trained(archives, recipe, options):
+    given = {'files': Files(data=archives), 'recipe': recipe}
+    with pytest.raises(SceneError, match=r'potsdam: holds 1 of 14 images of potsdam_irrg, to test'):
+        run_benchmark(['V2P(i)'], options=replace(options, partial=False), **given)
+    assert not list(options.output.glob('trainings/**/*.ckpt'))
+    (result,) = run_benchmark(['V2P(i)'], options=options, **given)
+    assert result.partial
+    with pytest.raises(ConfigError, match='is the result of an incomplete set'):
+        run_benchmark(['V2P(i)'], options=replace(options, partial=False), **given)
+
+
+def test_what_is_not_asked_for_follows_the_recipe(recipe, options):
+    values = yaml.safe_load(recipe.read_text())
+    values['data']['init_args']['num_workers'] = 3
+    values['trainer']['accelerator'] = 'cpu'
+    unasked = RunOptions(output=options.output)
+    assert training.workers_of(values, unasked) == 3
+    assert training.workers_of(values, replace(unasked, num_workers=0)) == 0
+    assert training.device_of(values, unasked) == 'cpu'
+    assert training.device_of(values, replace(unasked, device='auto')) == 'auto'
+    checkpoints = {
+        'class_path': 'lightning.pytorch.callbacks.ModelCheckpoint',
+        'init_args': {'every_n_train_steps': 17},
+    }
+    assert training._checkpoint_every([checkpoints]) == 17
+    assert training._checkpoint_every([]) == 1000
+
+
 def test_what_a_recipe_of_ones_own_says_itself_is_refused_beside_it(
     archives, recipe, options, tmp_path, capsys
 ):
@@ -403,12 +453,13 @@ def test_scores_in_half_precision_stand_apart(archives, recipe, options):
     assert str(half.protocol).endswith('no flip, in bfloat16')
     assert half.matrix.sum() == full.matrix.sum()
     names = sorted(path.name for path in options.output.glob('results/**/*.json'))
-    assert names == ['seed0-last-bfloat16.json', 'seed0-last.json']
+    assert names == ['seed7-last-bfloat16.json', 'seed7-last.json']
 
 
 def test_the_command_line_runs_a_recipe_and_prints_the_table(archives, recipe, tmp_path, capsys):
     words = ['benchmark', 'run', 'V2P(i)', '--root', str(archives), '--recipe', str(recipe)]
     words += ['--output', str(tmp_path / 'out'), '--device', 'cpu', '--workers', '0', '--quiet']
+    words += ['--partial']
     assert main(words) == 0
     assert 'V2P(i) †  small ' in capsys.readouterr().out
     assert main(['benchmark', 'report', str(tmp_path / 'out'), '-o', str(tmp_path / 'page')]) == 0
@@ -423,7 +474,7 @@ def test_the_command_line_sweeps_and_draws(archives, tmp_path, capsys, monkeypat
     values = yaml.safe_load(RECIPE.replace('ROOT', str(archives)))
     values['trainer']['max_steps'] = 1
 
-    def small(source, method, *, files, variation, seed):
+    def small(source, method, *, files, variation, seed, settings):
         arguments = original(source, method, files=files, variation=variation, seed=seed)
         part = arguments['model']['init_args']['method']['init_args']['style']['init_args']
         recipe = yaml.safe_load(yaml.safe_dump(values))
@@ -435,7 +486,7 @@ def test_the_command_line_sweeps_and_draws(archives, tmp_path, capsys, monkeypat
 
     monkeypatch.setattr(runs, 'training_recipe', small)
     words = ['benchmark', 'sweep', 'V2P(i)', '--root', str(archives), '--of', 'styled']
-    words += ['--tau', '0.1', '0.9', '--patch', '16', '--workers', '0', '--quiet']
+    words += ['--tau', '0.1', '0.9', '--patch', '16', '--workers', '0', '--quiet', '--partial']
     assert main([*words, '--device', 'cpu', '--output', str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].split() == ['τ', '\\', 'B', '16']
@@ -450,7 +501,7 @@ def test_a_run_that_was_killed_goes_on_and_ends_as_if_it_had_not(archives, recip
 
     def command(output):
         words = ['benchmark', 'run', 'V2P(i)', '--root', str(archives), '--recipe', str(recipe)]
-        words += ['--output', str(output), '--device', 'cpu', '--workers', '0']
+        words += ['--output', str(output), '--device', 'cpu', '--workers', '0', '--partial']
         return [sys.executable, '-m', 'crossearth.cli', *words, '--checkpoint-every', '10']
 
     killed = tmp_path / 'killed'

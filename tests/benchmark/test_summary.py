@@ -2,12 +2,14 @@
 
 import json
 import math
+from array import array
 from dataclasses import replace
 
 import pytest
 
 from crossearth.benchmark import (
     PATCHES_PX,
+    SETTINGS,
     TAUS,
     Protocol,
     RunResult,
@@ -18,6 +20,7 @@ from crossearth.benchmark import (
     sweep_variations,
     training_recipe,
 )
+from crossearth.datasets import Coverage
 from crossearth.errors import ConfigError
 from crossearth.labels import BUILDING, ISPRS
 
@@ -28,6 +31,8 @@ def result(setting, method, seed, confusion, **changes):
     labels = BUILDING if len(confusion) == 2 else ISPRS
     made = RunResult(
         setting=setting,
+        source=SETTINGS[setting].source.name if setting in SETTINGS else 'here',
+        target=SETTINGS[setting].target.name if setting in SETTINGS else 'there',
         method=method,
         seed=seed,
         selection='last',
@@ -36,7 +41,11 @@ def result(setting, method, seed, confusion, **changes):
         classes=labels.classes,
         scored=labels.scored,
         confusion=confusion,
+        image_names=('a.tif',),
+        image_counts=array('q', [count for row in confusion for count in row]),
         images=1,
+        coverage={'train': Coverage(9, 9), 'test': Coverage(1, 1)},
+        adaptation=False,
         protocol=CHIPS,
         recipe={},
         versions={'crossearth': '0.1', 'torch': '2'},
@@ -136,12 +145,14 @@ def test_results_come_back_from_their_files(tmp_path):
 @pytest.mark.parametrize(
     ('changed', 'message'),
     [
-        ({'setting': 'A2Z'}, "there is no setting 'A2Z'"),
         ({'selection': 'best'}, "neither 'last' nor 'oracle'"),
         ({'seed': '0'}, 'seed, step and images are no integers'),
         ({'confusion': [[1, 2], [3]]}, 'no table of 2 x 2 counts'),
         ({'confusion': [[1, 2], [3, -4]]}, 'no table of 2 x 2 counts'),
         ({'scored': [2]}, r'scored classes \[2\] of 2'),
+        ({'per_image': {'a.tif': [1, 2, 3, 4]}}, 'counts of the images do not add up to confusion'),
+        ({'per_image': {'a.tif': [1, 2]}}, 'counts of the images do not add up to confusion'),
+        ({'coverage': {'val': {'found': 1, 'expected': 1, 'missing': []}}}, "expected 'train' and"),
     ],
 )
 def test_results_that_no_run_has_are_refused_by_name(tmp_path, changed, message):
@@ -177,3 +188,67 @@ def test_sweeps_have_the_points_of_the_appendix_and_vary_one_image():
     ]
     assert sweep_scores(runs, 'masked', 'A2S') == {(0.5, 32): pytest.approx(30)}
     assert sweep_scores(runs, 'masked', 'S2A') == {}
+
+
+VAIHINGEN = tuple(tuple(7 if i == j else 1 for j in range(6)) for i in range(6))
+
+
+def test_a_partial_set_is_marked_and_never_next_to_published_numbers(tmp_path):
+    few = {'train': Coverage(24, 24), 'test': Coverage(2, 17, ('6', '8'))}
+    part = result('P(i)2V', 'crossearth', 0, VAIHINGEN, coverage=few)
+    whole = result('P(i)2V', 'crossearth', 0, VAIHINGEN)
+    assert part.partial == 'tested on 2 of 17 images'
+    assert not whole.partial
+    rows = summarise([part, whole])
+    assert [row.published for row in rows] == pytest.approx([67.5, math.nan], nan_ok=True)
+    assert [row.partial for row in rows] == ['', 'tested on 2 of 17 images']
+    assert not rows[1].published_per_class
+    part.save(tmp_path / 'results' / 'a.json')
+    assert json.loads((tmp_path / 'results' / 'a.json').read_text())['partial'] == part.partial
+    assert load_results(tmp_path) == [part]
+
+
+def test_training_on_few_images_is_partial_too():
+    few = {'train': Coverage(1, 24), 'test': Coverage(17, 17)}
+    made = result('P(i)2V', 'crossearth', 0, VAIHINGEN, coverage=few)
+    assert made.partial == 'trained on 1 of 24 images'
+
+
+def test_adaptation_is_a_row_apart_and_compared_with_a_baseline_that_saw_the_source_alone():
+    adapted = [replace(run, method='rein', adaptation=True) for run in RUNS[1:2]]
+    teacher = [replace(run, method='teacher', adaptation=True) for run in RUNS[1:2]]
+    rows = summarise([*teacher, *RUNS[3:5]])
+    assert [(row.method, row.adaptation) for row in rows] == [('rein', False), ('teacher', True)]
+    assert rows[1].against_baseline == pytest.approx(44 - 32.5)
+    assert math.isnan(rows[1].published)
+    both = summarise([*adapted, *RUNS[3:5]])  # of one name and fingerprint, and never averaged
+    assert [(row.method, row.adaptation, len(row.seeds)) for row in both[-1:]] == [
+        ('rein', True, 1)
+    ]
+
+
+def test_own_domains_stand_after_the_published_settings():
+    own = result('here-to-there', 'rein', 0, VAIHINGEN)
+    rows = summarise([own, RUNS[0]])
+    assert [row.setting for row in rows] == ['A2S', 'here-to-there']
+    assert math.isnan(rows[1].published)
+
+
+def test_the_counts_of_a_thousand_images_take_little_room(tmp_path):
+    """LoveDA, urban to rural: 992 images of seven classes."""
+    names = tuple(f'Val/Rural/images_png/{i}.png' for i in range(992))
+    counts = array('q', [20_000 if i % 8 == 0 else 150 for _ in names for i in range(49)])
+    total = [992 * counts[i] for i in range(49)]
+    confusion = tuple(tuple(total[i : i + 7]) for i in range(0, 49, 7))
+    labels = SETTINGS['U2R'].target.labels
+    made = replace(
+        result('U2R', 'rein', 0, VAIHINGEN),
+        classes=labels.classes,
+        confusion=confusion,
+        image_names=names,
+        image_counts=counts,
+    )
+    made.save(tmp_path / 'a.json')
+    assert (tmp_path / 'a.json').stat().st_size < 500_000
+    assert made.image_counts.itemsize * len(made.image_counts) < 400_000  # bytes of memory
+    assert RunResult.load(tmp_path / 'a.json') == made

@@ -87,13 +87,13 @@ def test_a_recipe_names_the_augmentations_of_the_paper(write_raster, tmp_path, m
     keep = ShiftDataModule.on_after_batch_transfer
 
     def look(self, batch, dataloader_idx):
-        seen.append(([type(step).__name__ for step in self.augment], keep(self, batch, 0)))
+        seen.append(([type(step.module).__name__ for step in self.augment], keep(self, batch, 0)))
         return seen[-1][1]
 
     monkeypatch.setattr(ShiftDataModule, 'on_after_batch_transfer', look)
     assert main(['fit', '--config', 'recipe.yaml']) == 0
     ((steps, batch),) = seen
-    assert steps == ['RandomScaleCrop', 'AugmentationSequential']
+    assert steps == ['RandomScaleCrop', 'AugmentationSequential', 'AugmentationSequential']
     assert batch['image'].shape == (2, 3, 32, 32)
     assert batch['mask'].shape == (2, 32, 32)
 

@@ -1,3 +1,5 @@
+import sys
+
 import archive_trees as trees
 import numpy as np
 import pytest
@@ -10,6 +12,8 @@ from crossearth.datasets import (
     MillionAID,
     Potsdam,
     Vaihingen,
+    WHUBuildingAerial,
+    WHUBuildingSatellite,
     check_archive,
 )
 from crossearth.errors import ConfigError
@@ -60,7 +64,7 @@ def test_missing_tiles_wrong_sizes_and_unknown_colours_are_named(complete):
     assert '2_11_RGB.tif: 8x8 pixels, expected 16x16' in found[2]
     assert '3_10_label_noBoundary.tif: 1 pixels of 1 colours' in found[3]
     assert len(found) == 4
-    assert len(wrong(check_archive(Potsdam, complete, read_masks=False))) == 3
+    assert len(wrong(check_archive(Potsdam, complete, headers_only=True))) == 3
 
 
 def test_a_missing_mask_and_a_damaged_file_are_named(complete):
@@ -113,7 +117,7 @@ def test_the_command_line_lists_informs_and_checks(complete, capsys):
     assert main(['data', 'check', 'Potsdam', str(complete)]) == 0
     assert '24 of 24 images' in capsys.readouterr().out
     next(complete.rglob('top_potsdam_2_10_RGB.tif')).unlink()
-    assert main(['data', 'check', 'Potsdam', str(complete), '--no-masks']) == 2
+    assert main(['data', 'check', 'Potsdam', str(complete), '--headers-only']) == 2
     shown = capsys.readouterr()
     assert '! train: missing: 2_10' in shown.out
     assert '2 finding(s) to mend' in shown.err
@@ -146,3 +150,95 @@ def test_masks_that_draw_nothing_are_suspected(tmp_path):
         trees.put(path, trees.classes(2))  # 0 and 1, where the archive has 0 and 255
     found = wrong(check_archive(DeepGlobeRoads, tmp_path))
     assert any('train: no mask holds any road' in text for text in found)
+
+
+def test_a_file_that_was_cut_short_is_found_although_its_header_is_whole(complete):
+    (path,) = complete.rglob('top_potsdam_2_13_RGB.tif')
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) - 200])
+    (found,) = wrong(check_archive(Potsdam, complete))
+    assert found.startswith('test: ')
+    assert '2_13_RGB.tif: cannot be read to its end' in found
+    assert not wrong(check_archive(Potsdam, complete, headers_only=True))
+
+
+def test_a_jpeg_that_was_cut_short_is_found(tmp_path):
+    trees.deepglobe(tmp_path)
+    path = tmp_path / 'train' / '104_sat.jpg'
+    noise = np.random.default_rng(0).integers(0, 255, (3, 64, 64), dtype=np.uint8)
+    trees.put(path, noise)
+    trees.put(tmp_path / 'train' / '104_mask.png', np.full((3, 64, 64), 255, np.uint8))
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    found = wrong(check_archive(DeepGlobeRoads, tmp_path))
+    assert any('104_sat.jpg: cannot be read to its end' in text for text in found)
+
+
+def test_it_says_which_of_two_copies_is_read(complete):
+    copy = complete / 'zz_backup'
+    trees.potsdam(copy, ['2_10', '2_11'])
+    texts = [f.text for f in check_archive(Potsdam, complete) if f.part == 'train']
+    assert '24 of 24 images' in texts
+    (twice,) = [text for text in texts if 'twice' in text]
+    assert '4 files are there twice: read is 2_Ortho_RGB/' in twice  # images and masks
+    assert 'not zz_backup/' in twice
+
+
+def test_chips_next_to_the_original_are_told_and_not_read(tmp_path):
+    trees.vaihingen(tmp_path, [1])
+    trees.chips(tmp_path, ['area1_0_0_512_512'], count=6)
+    texts = [finding.text for finding in check_archive(Vaihingen, tmp_path)]
+    assert 'there are chips too, which are not read: those of original are' in texts
+
+
+def test_both_archives_of_whu_below_one_root_are_told_apart(tmp_path):
+    trees.whu_aerial(tmp_path / 'air')
+    trees.whu_satellite(tmp_path / 'space')
+    for dataset, name in ((WHUBuildingAerial, 'air'), (WHUBuildingSatellite, 'space')):
+        both, alone = dataset(tmp_path), dataset(tmp_path / name)
+        assert [s.image for s in both.scenes] == [s.image for s in alone.scenes]
+        assert all(scene.image.startswith(f'{tmp_path}/{name}/') for scene in both.scenes)
+
+
+def test_an_archive_of_ones_own_is_checked_by_its_import_path(tmp_path, capsys, monkeypatch):
+    trees.put(tmp_path / 'data' / 'train' / 'a.tif', trees.picture())
+    trees.put(tmp_path / 'data' / 'train' / 'a_mask.png', trees.classes(2))
+    (tmp_path / 'mine_check.py').write_text(MINE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, 'mine_check', raising=False)
+    assert main(['data', 'check', 'mine_check:Fields', 'data']) == 2
+    assert '! train: 1 of 2 images' in capsys.readouterr().out
+    assert main(['data', 'info', 'mine_check:Fields']) == 0
+    assert 'Fields: fields of one farm' in capsys.readouterr().out
+    assert main(['data', 'check', 'mine_check:Nothing', 'data']) == 2
+    assert "the module mine_check has no 'Nothing'" in capsys.readouterr().err
+    assert main(['data', 'check', 'mine_check:FIELDS', 'data']) == 2
+    assert 'expected a class that inherits ArchiveDataset' in capsys.readouterr().err
+    assert main(['data', 'check', 'no_such_module:Fields', 'data']) == 2
+    assert "there is no module 'no_such_module'" in capsys.readouterr().err
+
+
+MINE = """
+from crossearth.archives import Archive, Part
+from crossearth.datasets import ArchiveDataset, Layout
+from crossearth.labels import ROAD, IdCodec
+
+FIELDS = Archive(
+    name='Fields', title='fields of one farm', gsd_m=0.5, chip_px=16,
+    parts=(Part(options={'split': 'train'}, sizes=((16, 16, 2),)),),
+    georeferencing='none', licence='own', citation='none', url='none', how_to_get='ask',
+)
+
+
+class Fields(ArchiveDataset):
+    archive = FIELDS
+
+    def __init__(self, root, *, split='train'):
+        layout = Layout(
+            name='original',
+            images=rf'{split}/(?P<name>[^/]+)\\.tif',
+            masks=rf'{split}/(?P<name>[^/]+)_mask\\.png',
+            codec=IdCodec.identity(2),
+        )
+        super().__init__(root, [layout], labels=ROAD, domain='fields', split=split)
+"""

@@ -1,9 +1,17 @@
 from collections import Counter
 
+import archive_trees as trees
 import numpy as np
 import pytest
 
-from crossearth.datasets import RandomWindowSampler, SceneDataset, merge_domains, read_scene
+from crossearth.datasets import (
+    Potsdam,
+    RandomWindowSampler,
+    SceneDataset,
+    Vaihingen,
+    merge_domains,
+    read_scene,
+)
 from crossearth.errors import ConfigError, LabelError
 from crossearth.geometry import Window
 from crossearth.labels import BUILDING, ROAD, IdCodec, ThresholdCodec
@@ -64,3 +72,19 @@ def test_domains_that_do_not_fit_are_named(sources, write_raster):
         merge_domains(sources, weights={'near': 0, 'far': 0})
     with pytest.raises(ConfigError, match='nothing to merge'):
         merge_domains({})
+
+
+def test_merged_archives_still_know_what_they_lack(tmp_path):
+    trees.vaihingen(tmp_path / 'v', [1, 3])
+    trees.potsdam(tmp_path / 'p', ['2_10'], kinds=('IRRG',))
+    merged = merge_domains(
+        {
+            'vaihingen': Vaihingen(tmp_path / 'v', split='train'),
+            'potsdam': Potsdam(tmp_path / 'p', bands='irrg', split='train'),
+        }
+    )
+    assert str(merged.coverage) == '3 of 40'  # 16 areas and 24 tiles
+    assert not merged.coverage.complete
+    assert '2_11' in merged.coverage.missing
+    again = merge_domains({'all': merged})
+    assert str(again.coverage) == '3 of 40'

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from crossearth.datasets import FolderDataset, ShiftDataModule
+from crossearth.datasets.streams import draws_from
 from crossearth.errors import ConfigError
 from crossearth.labels import ISPRS
 from crossearth.transforms import PhotometricDistortion, RandomScaleCrop
@@ -80,27 +81,43 @@ def test_a_list_of_augmentations_is_applied_in_its_order(training):
         PhotometricDistortion(contrast=(1.0, 1.0), saturation=(1.0, 1.0), hue=0.0, brightness=0.0),
     ]
     data, batch = training(steps)
-    torch.manual_seed(0)
+    with draws_from(torch.Generator().manual_seed(data.augment[0].draws.initial_seed())):
+        cropped = steps[0]({**batch, 'image': batch['image'] / 255})
     moved = data.on_after_batch_transfer(batch, 0)
-    torch.manual_seed(0)
-    cropped = steps[0]({**batch, 'image': batch['image'] / 255})
     assert torch.equal(moved['mask'], cropped['mask'].flip(2))
     torch.testing.assert_close(moved['image'], cropped['image'].flip(3))
     assert torch.equal(moved['transform'], batch['transform'])
 
 
-def test_neighbouring_augmentations_of_kornia_are_one_container(training):
-    flips = [K.RandomHorizontalFlip(), K.RandomVerticalFlip()]
-    data, batch = training(flips)
-    whole, _ = training(K.AugmentationSequential(*flips, data_keys=None))
-    assert len(data.augment) == 1
-    moved = []
-    for module in (data, whole):
-        torch.manual_seed(3)
-        moved.append(module.on_after_batch_transfer(batch, 0))
-    assert torch.equal(moved[0]['image'], moved[1]['image'])
-    assert torch.equal(moved[0]['mask'], moved[1]['mask'])
-    assert not torch.equal(moved[0]['mask'], batch['mask'])
+def test_what_one_step_draws_moves_no_other_step(training):
+    """Flips are the same with noise before them, and whatever else is drawn between batches."""
+    flip, noise = K.RandomHorizontalFlip(), K.RandomGaussianNoise(p=0.5)
+    plain, batch = training([flip])
+    noisy, _ = training([noise, K.RandomHorizontalFlip()])
+    kept = []
+    for _ in range(8):
+        one = plain.on_after_batch_transfer(batch, 0)['mask']
+        torch.rand(3)  # as a method would
+        assert torch.equal(one, noisy.on_after_batch_transfer(batch, 0)['mask'])
+        kept.append(torch.equal(one, batch['mask']))
+    assert len(set(kept)) == 2  # some batches are flipped, some are not
+
+
+def test_two_steps_of_one_kind_draw_differently_and_another_seed_too(training):
+    twice, batch = training([K.RandomHorizontalFlip(), K.RandomHorizontalFlip()])
+    seeds = [step.draws.initial_seed() for step in twice.augment]
+    other = ShiftDataModule(
+        twice.train, augment=K.RandomHorizontalFlip(), size_px=16, windows_per_epoch=10, seed=1
+    )
+    assert len({*seeds, other.augment[0].draws.initial_seed()}) == 3
+    states = [step.draws.get_state() for step in twice.augment]
+    before = torch.get_rng_state()
+    twice.on_after_batch_transfer(batch, 0)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not any(
+        torch.equal(step.draws.get_state(), state)
+        for step, state in zip(twice.augment, states, strict=True)
+    )
 
 
 class ImageOnly(nn.Module):

@@ -7,6 +7,7 @@ import torch
 from affine import Affine
 
 from crossearth.datasets import FolderDataset, ShiftDataModule
+from crossearth.datasets.streams import draws_from
 from crossearth.datasets.target import TargetWindows
 from crossearth.errors import BandError, ConfigError
 from crossearth.geometry import Window
@@ -109,10 +110,10 @@ def test_the_target_has_its_own_augmentations_and_no_mask(make):
     data = make(target_augment=steps)
     data.trainer = SimpleNamespace(training=True, global_rank=0, world_size=1)
     batch = next(iter(data.train_dataloader()))
-    torch.manual_seed(0)
-    moved = data.on_after_batch_transfer(batch, 0)
-    torch.manual_seed(0)
-    cropped = steps[0]({'image': batch['target_image']})['image']
+    first = data.target_augment[0].draws.initial_seed()
+    moved = data.on_after_batch_transfer(dict(batch), 0)
+    with draws_from(torch.Generator().manual_seed(first)):
+        cropped = steps[0]({'image': batch['target_image']})['image']
     torch.testing.assert_close(moved['target_image'], cropped.flip(3))
     assert moved['target_valid'].shape == (2, 8, 8)
     assert moved['image'].shape[-1] == 16

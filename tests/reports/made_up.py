@@ -1,5 +1,6 @@
 """Results that were never run: 3 methods, 3 domains, 3 seeds, and maps of a drawn scene."""
 
+from array import array
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 import torch
 
 from crossearth.benchmark import SETTINGS, PredictionFiles, Protocol, RunResult
-from crossearth.datasets import Vaihingen
+from crossearth.datasets import Coverage, Vaihingen
 from crossearth.labels import ISPRS
 from crossearth.synthetic import EARTH_DOMAINS, SyntheticEarth
 
@@ -25,8 +26,11 @@ def made_up(setting: str, method: str, seed: int, **changes: object) -> RunResul
     counts += np.diag(
         generator.integers(6_000, 12_000 - 2_000 * METHODS.index(method), len(counts))
     )
+    found = changes.get('images', known.n_test)
     result = RunResult(
         setting=setting,
+        source=known.source.name,
+        target=known.target.name,
         method=method,
         seed=seed,
         selection='last',
@@ -35,7 +39,11 @@ def made_up(setting: str, method: str, seed: int, **changes: object) -> RunResul
         classes=labels.classes,
         scored=labels.scored,
         confusion=tuple(tuple(row) for row in counts.tolist()),
+        image_names=('a.tif',),
+        image_counts=array('q', counts.flatten().tolist()),
         images=known.n_test,
+        coverage={'train': Coverage(9, 9), 'test': Coverage(found, known.n_test)},
+        adaptation=False,
         protocol=Protocol.of(known),
         recipe={'seed_everything': seed, 'model': {'lr': 1e-4, 'name': '<b>'}},
         versions={'crossearth': '0.1.0', 'python': '3.12', 'torch': '2.9.0'},
@@ -45,6 +53,13 @@ def made_up(setting: str, method: str, seed: int, **changes: object) -> RunResul
         finished='2026-01-01T00:00:00+00:00',
     )
     return replace(result, **changes)
+
+
+def few(result: RunResult, images: int = 8) -> RunResult:
+    """The same of a copy that lacks all images but some."""
+    expected = SETTINGS[result.setting].n_test
+    coverage = {'train': Coverage(9, 9), 'test': Coverage(images, expected)}
+    return replace(result, images=images, coverage=coverage)
 
 
 def every_result() -> list[RunResult]:

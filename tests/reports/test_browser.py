@@ -35,9 +35,7 @@ def page(tmp_path_factory):
         for method in made_up.METHODS[:2]
         for seed in range(2)
     ]
-    results = [
-        replace(r, images=8) if (r.setting, r.method) == ('A2S', 'rein') else r for r in results
-    ]
+    results = [made_up.few(r) if (r.setting, r.method) == ('A2S', 'rein') else r for r in results]
     data = report_data([*results, replace(results[0], selection='oracle', step=12_000)])
     data = replace(
         data,

@@ -1,7 +1,6 @@
 import base64
 import re
 import time
-from dataclasses import replace
 
 import made_up
 import pandas as pd
@@ -127,7 +126,7 @@ def test_27_results_with_pictures_take_at_most_20_seconds(tmp_path):
 
 
 def test_results_on_few_images_are_marked_on_the_page(tmp_path):
-    few = [replace(result, images=8) for result in PAIR]
+    few = [made_up.few(result) for result in PAIR]
     page = write_report(report_data(few), tmp_path).read_text()
     assert 'A2S, crossearth: tested on 8 of 3726 images' in page
     assert '>44.3<' not in page  # what the paper prints

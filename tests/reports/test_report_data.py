@@ -63,7 +63,7 @@ def test_incomplete_sets_are_marked_and_stand_beside_nothing_published():
 def test_a_baseline_on_other_images_is_not_one():
     complete = [made_up.made_up('A2S', method, 0) for method in ('crossearth', 'rein')]
     assert not math.isnan(row(report_data(complete), method='crossearth')['minus_baseline'])
-    mixed = [complete[0], replace(complete[1], images=8)]
+    mixed = [complete[0], made_up.few(complete[1])]
     assert math.isnan(row(report_data(mixed), method='crossearth')['minus_baseline'])
 
 

@@ -12,6 +12,8 @@ from crossearth.commands.benchmark import (
     show,
     sweep,
 )
+from crossearth.commands.benchmark.arguments import module_folders
+from crossearth.commands.importing import importable
 
 __all__ = ['add_arguments', 'run']
 
@@ -41,5 +43,6 @@ def run(arguments: argparse.Namespace) -> str | None:
         CrossEarthError: If an argument, a file or an archive is wrong; says what to do.
     """
     action, _ = _ACTIONS[arguments.action]
-    answer: str | None = action.run(arguments)
+    with importable(module_folders(arguments)):
+        answer: str | None = action.run(arguments)
     return answer

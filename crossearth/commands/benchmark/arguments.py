@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from crossearth.errors import ConfigError
 
 if TYPE_CHECKING:
-    from crossearth.benchmark import Files, RunOptions
+    from crossearth.benchmark import Files, RunOptions, Setting
 
 __all__ = [
     'OUTPUT',
@@ -16,11 +16,13 @@ __all__ = [
     'add_casid',
     'add_files',
     'add_predictions',
+    'add_processes',
     'add_root',
     'add_running',
     'add_scoring',
     'chosen_settings',
     'files_of',
+    'module_folders',
     'options_of',
     'seeds_of',
     'tell_or_write',
@@ -30,7 +32,7 @@ __all__ = [
 OUTPUT = Path('benchmark')
 PARTS = ('style', 'predictor', 'transformer', 'dinov2', 'mtp', 'imagenet')
 """Files of weights and styles that a training run can start from."""
-SETTINGS_HELP = "abbreviations, such as 'P(i)2V'; all for every setting"
+SETTINGS_HELP = "abbreviations, such as 'P(i)2V'; all for every setting; FILE.toml for your own"
 
 
 def add_files(parser: argparse.ArgumentParser) -> None:
@@ -72,9 +74,9 @@ def add_scoring(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--output', type=Path, default=OUTPUT, metavar='DIR', help='training runs and results'
     )
-    parser.add_argument('--device', default='auto', help='auto, cpu, cuda, … (auto)')
+    parser.add_argument('--device', help='auto, cpu, cuda, … (the accelerator of the recipe)')
     parser.add_argument('--batch-size', type=int, default=1, help='windows at a time, scoring (1)')
-    parser.add_argument('--workers', type=int, default=4, help='reading processes (4)')
+    parser.add_argument('--workers', type=int, help='reading processes (those of the recipe)')
     parser.add_argument('--flip-tta', action='store_true', help='average with the mirror image')
     parser.add_argument(
         '--whole',
@@ -84,6 +86,11 @@ def add_scoring(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--autocast', choices=['bfloat16', 'float16'], help='half type to score in (none)'
     )
+    parser.add_argument(
+        '--partial',
+        action='store_true',
+        help='use archives that lack images; results are marked, and not compared with the paper',
+    )
     parser.add_argument('--quiet', action='store_true', help='no progress')
 
 
@@ -92,11 +99,21 @@ def add_running(parser: argparse.ArgumentParser) -> None:
     add_root(parser)
     add_files(parser)
     add_scoring(parser)
-    parser.add_argument('--seeds', type=int, default=1, help='training runs, seeds 0 to N-1 (1)')
+    parser.add_argument(
+        '--seeds', type=int, help='training runs, seeds 0 to N-1 (the seed of the recipe)'
+    )
     parser.add_argument('--steps', type=int, help='steps, with the schedule in proportion')
     parser.add_argument('--train-batch-size', type=int, metavar='N', help='windows per step (1)')
     parser.add_argument(
-        '--checkpoint-every', type=int, default=1000, metavar='STEPS', help='(1000)'
+        '--checkpoint-every', type=int, metavar='STEPS', help='(that of the recipe, or 1000)'
+    )
+    add_processes(parser)
+
+
+def add_processes(parser: argparse.ArgumentParser) -> None:
+    """How many runs are made at a time."""
+    parser.add_argument(
+        '--processes', type=int, default=1, metavar='N', help='runs that are made at a time (1)'
     )
 
 
@@ -107,12 +124,28 @@ def add_predictions(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def chosen_settings(arguments: argparse.Namespace) -> list[str]:
-    """Names of the settings that were asked for."""
-    from crossearth.benchmark import SETTINGS
+def chosen_settings(arguments: argparse.Namespace) -> 'list[str | Setting]':
+    """Names of the settings that were asked for, and those of the user's files."""
+    from crossearth.benchmark import SETTINGS, read_settings
 
-    names: list[str] = arguments.settings
-    return list(SETTINGS) if names == ['all'] else names
+    chosen: list[str | Setting] = []
+    for word in arguments.settings:
+        if word == 'all':
+            chosen += SETTINGS
+        elif word.endswith('.toml'):
+            chosen += read_settings(word).values()
+        else:
+            chosen.append(word)
+    return chosen
+
+
+def module_folders(arguments: argparse.Namespace) -> list[str]:
+    """Where modules of the user may be: next to each file that is named, and the working folder."""
+    words = [word for word in getattr(arguments, 'settings', []) if word.endswith('.toml')]
+    if getattr(arguments, 'recipe', None) is not None:
+        words.append(str(arguments.recipe))
+    folders = [str(Path(word).resolve().parent) for word in words]
+    return list(dict.fromkeys([*folders, str(Path.cwd())]))
 
 
 def files_of(arguments: argparse.Namespace) -> 'Files':
@@ -130,7 +163,8 @@ def files_of(arguments: argparse.Namespace) -> 'Files':
 def options_of(
     arguments: argparse.Namespace,
     *,
-    checkpoint_every: int = 1000,
+    checkpoint_every: int | None = None,
+    processes: int = 1,
     oracle_every: int | None = None,
     save_predictions: Path | None = None,
 ) -> 'RunOptions':
@@ -148,6 +182,8 @@ def options_of(
         whole=arguments.whole,
         autocast=arguments.autocast,
         save_predictions=save_predictions,
+        partial=arguments.partial,
+        processes=processes,
         progress=not arguments.quiet,
         say=_quiet if arguments.quiet else print,
     )
@@ -159,12 +195,14 @@ def train_batch(arguments: argparse.Namespace) -> int:
     return 1 if given is None else given
 
 
-def seeds_of(arguments: argparse.Namespace) -> range:
-    """Seeds of the training runs.
+def seeds_of(arguments: argparse.Namespace) -> range | None:
+    """Seeds of the training runs; None for that of the recipe.
 
     Raises:
         ConfigError: If there are none.
     """
+    if arguments.seeds is None:
+        return None
     if arguments.seeds < 1:
         raise ConfigError(f'--seeds {arguments.seeds}: expected at least 1')
     return range(arguments.seeds)

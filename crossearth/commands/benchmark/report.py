@@ -1,11 +1,16 @@
 """`crossearth benchmark report`: a page, tables and figures of what was run."""
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from crossearth.commands.benchmark.arguments import OUTPUT, add_root
 
-__all__ = ['add_arguments', 'run']
+if TYPE_CHECKING:
+    from crossearth.datasets import SceneDataset
+
+__all__ = ['add_arguments', 'run', 'write']
 
 _REPORT = Path('report')
 
@@ -40,25 +45,29 @@ def run(arguments: argparse.Namespace) -> str:
     Raises:
         CrossEarthError: If there are no results, or the folder holds something else.
     """
-    from crossearth.benchmark import Files, load_results
-    from crossearth.reports import (
-        find_pictures,
-        format_scores,
-        published_images,
-        report_data,
-        write_report,
-    )
+    from crossearth.benchmark import Files
+    from crossearth.reports import published_images
 
-    results = load_results(arguments.folder)
-    data = report_data(results, baseline=arguments.baseline)
     files = None
     if arguments.root is not None:
         files = Files(data=arguments.root, casid_labels=arguments.casid_labels)
+    return write(arguments, published_images(files))
+
+
+def write(
+    arguments: argparse.Namespace, open_images: 'Callable[[str], SceneDataset | None]'
+) -> str:
+    """As `run`, with the images of domains from `open_images`; None where it knows none."""
+    from crossearth.benchmark import load_results
+    from crossearth.reports import find_pictures, format_scores, report_data, write_report
+
+    results = load_results(arguments.folder)
+    data = report_data(results, baseline=arguments.baseline)
     pictures = find_pictures(
         results,
         data,
         predictions=arguments.predictions or arguments.folder / 'predictions',
-        open_images=published_images(files),
+        open_images=open_images,
     )
     page = write_report(data, arguments.output, pictures=pictures, title=arguments.title)
     return f'{format_scores(data)}\n{page}: written'

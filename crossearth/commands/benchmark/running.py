@@ -71,6 +71,7 @@ def run(arguments: argparse.Namespace) -> str:
         options=options_of(
             arguments,
             checkpoint_every=arguments.checkpoint_every,
+            processes=arguments.processes,
             oracle_every=arguments.oracle_every,
             save_predictions=arguments.save_predictions,
         ),

@@ -44,5 +44,10 @@ def run(arguments: argparse.Namespace) -> str:
     for method, result in setting.reported.items():
         classes = ', '.join(f'{name} {iou:.1f}' for name, iou in result.per_class.items())
         lines.append(f'  {method:10} {result.miou:5.1f}  {classes}'.rstrip())
+    if setting.adapted:
+        lines.append('published on adaptation, with unlabelled images of the target:')
+    for method, result in setting.adapted.items():
+        classes = ', '.join(f'{name} {iou:.1f}' for name, iou in result.per_class.items())
+        lines.append(f'  {method:12} {result.miou:5.1f}  {classes}'.rstrip())
     lines += [f'note: {note}' for note in setting.notes]
     return '\n'.join(lines)

@@ -56,6 +56,7 @@ def run(arguments: argparse.Namespace) -> str:
     from crossearth.visualization import draw_grid, save_figure
 
     settings, seeds = chosen_settings(arguments), seeds_of(arguments)
+    names = [setting if isinstance(setting, str) else setting.name for setting in settings]
     lines: list[str] = []
     results: list[RunResult] = []
     for variation in sweep_variations(
@@ -67,14 +68,18 @@ def run(arguments: argparse.Namespace) -> str:
     ):
         results += run_benchmark(
             settings,
-            options=options_of(arguments, checkpoint_every=arguments.checkpoint_every),
+            options=options_of(
+                arguments,
+                checkpoint_every=arguments.checkpoint_every,
+                processes=arguments.processes,
+            ),
             files=files_of(arguments),
             seeds=seeds,
             variation=variation,
         )
-    for setting in dict.fromkeys(settings):
+    for setting in dict.fromkeys(names):
         scores = sweep_scores(results, arguments.of, setting)
-        title = f'{setting}, {arguments.of} image, mean of {arguments.seeds} seed(s)'
+        title = f'{setting}, {arguments.of} image, mean of {arguments.seeds or 1} seed(s)'
         lines.append(f'{title}, {results[0].protocol}:')
         lines.append(_grid(scores))
         paper = SWEEPS[arguments.of]

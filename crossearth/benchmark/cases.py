@@ -1,0 +1,112 @@
+"""What a model is scored on: a domain, how its score is taken, and the domain it was trained on."""
+
+import argparse
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from crossearth.benchmark.evaluation import Protocol
+from crossearth.benchmark.recipes import Files, dataset_section
+from crossearth.benchmark.settings import Setting
+from crossearth.datasets import ArchiveDataset, Coverage, SceneDataset
+from crossearth.datasets.merge import MergedDataset
+from crossearth.errors import ConfigError, CrossEarthError, SceneError
+from crossearth.labels import LabelSpace
+
+__all__ = ['Case', 'case_of', 'check_complete', 'coverage_of', 'open_dataset']
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A model of one domain is scored on another, or on its own test images.
+
+    Args:
+        name: Its name: of a published setting the abbreviation.
+        source: Name of the domain that is trained on.
+        target: Name of the domain that is scored.
+        test: The images to score, as a recipe writes a dataset: `class_path` and `init_args`.
+        protocol: How the score is taken.
+        labels: Classes that the setting fixes; None for those of the images.
+    """
+
+    name: str
+    source: str
+    target: str
+    test: Mapping[str, Any]
+    protocol: Protocol
+    labels: LabelSpace | None = None
+
+
+def case_of(setting: Setting, files: Files) -> Case:
+    """A published setting, with the archives of a user."""
+    return Case(
+        name=setting.name,
+        source=setting.source.name,
+        target=setting.target.name,
+        test=dataset_section(setting.target, 'test', files),
+        protocol=Protocol.of(setting),
+        labels=setting.target.labels,
+    )
+
+
+def open_dataset(section: Mapping[str, Any]) -> SceneDataset:
+    """A dataset as a recipe writes it, opened.
+
+    Args:
+        section: `class_path` of a class or function, and `init_args`.
+
+    Raises:
+        ConfigError: If there is no such class, or its arguments are wrong.
+        CrossEarthError: Whatever the dataset itself raises.
+    """
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument('--dataset', type=SceneDataset)
+    try:
+        with warnings.catch_warnings():
+            # the name that all versions from our bound on have
+            warnings.filterwarnings('ignore', category=DeprecationWarning)
+            given = parser.parse_object({'dataset': dict(section)})
+            opened: SceneDataset = parser.instantiate_classes(given).dataset
+    except (argparse.ArgumentError, TypeError, ValueError) as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, CrossEarthError):
+            cause = cause.__cause__ or cause.__context__
+        if cause is not None:
+            raise cause from error
+        raise ConfigError(
+            f'{section.get("class_path")}: cannot be opened ({" ".join(str(error).split())}); '
+            'expected the class_path of a dataset and its init_args'
+        ) from error
+    return opened
+
+
+def coverage_of(dataset: SceneDataset) -> Coverage:
+    """How many images are there of how many, as far as that is known."""
+    if isinstance(dataset, ArchiveDataset | MergedDataset):
+        return dataset.coverage
+    return Coverage(len(dataset.scenes))
+
+
+def check_complete(name: str, dataset: SceneDataset) -> None:
+    """Refuse a copy of an archive that lacks images.
+
+    Raises:
+        SceneError: If it does; says what is missing and what to do.
+    """
+    coverage = coverage_of(dataset)
+    if coverage.complete:
+        return
+    some = ', '.join(coverage.missing[:5]) + (', …' if len(coverage.missing) > 5 else '')
+    place, command = 'one of its archives', 'crossearth data check NAME FOLDER'
+    if isinstance(dataset, ArchiveDataset):
+        place = str(dataset.root)
+        command = f'crossearth data check {dataset.archive.name} {place}'
+    raise SceneError(
+        f'{place}: holds {coverage} images of {name}'
+        + (f' (missing: {some})' if some else '')
+        + f': complete it ({command} names what it lacks), or pass --partial, by which scores are '
+        'marked as partial and never set next to published ones'
+    )

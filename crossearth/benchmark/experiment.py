@@ -1,0 +1,342 @@
+"""Experiments on a user's domains: domains x methods x seeds, from one YAML file."""
+
+import copy
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from crossearth.benchmark.cases import Case
+from crossearth.benchmark.evaluation import Protocol
+from crossearth.benchmark.fingerprints import fingerprint
+from crossearth.benchmark.methods import find_method
+from crossearth.benchmark.options import RunOptions
+from crossearth.benchmark.recipes import Files, published_task
+from crossearth.benchmark.results import RunResult, write_whole
+from crossearth.benchmark.runner import make_runs
+from crossearth.benchmark.runs import Run
+from crossearth.errors import ConfigError
+from crossearth.labels import LabelSpace
+
+__all__ = ['Experiment', 'read_experiment', 'run_experiment']
+
+type Section = Mapping[str, Any]
+
+_FOLDER_DATASET = 'crossearth.datasets.FolderDataset'
+_COPY = 'experiment.yaml'
+_SOURCES_JOINED = '+'
+_METHOD = {'task', 'published', 'augment', 'target', 'data', 'trainer'}
+
+
+# many arguments: the keys of the file
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiment:
+    """What is trained on what, and scored on what.
+
+    Args:
+        domains: By name, the images of a domain to `train` on and to `test` on, one or both. Each
+            is a dataset as in a recipe (`class_path`, `init_args`), or the arguments of a
+            `FolderDataset` (`images`, `masks`, …).
+        methods: By name, what is trained: `task`, a complete section `model` of a recipe, or
+            `published`, the name of a method of `METHODS`. `augment` replaces the augmentations
+            that the methods share. `target` names a domain whose unlabelled images the method
+            trains on too, which makes it one of adaptation. `data` and `trainer` are further
+            arguments of the data module and of lightning's trainer.
+        labels: The classes; filled in where a dataset or a method names none.
+        steps: Training steps.
+        size_px: Side of the training windows, and of the windows of scoring.
+        sources: Domains to train on, one after another; a list among them is trained on as one,
+            each of its domains equally often. None for every domain that has images to train on.
+        unseen: Domains to score on; None for every domain that has images to test on.
+        seeds: Seeds.
+        batch_size: Windows per step.
+        augment: Augmentations of the training windows, for every method.
+        protocol: Arguments of `Protocol`; by default whole images, in windows of `size_px` that
+            are two thirds of it apart.
+        data: Further arguments of the data module, for every method.
+        trainer: Further arguments of lightning's trainer, for every method.
+        files: Arguments of `Files`, for published methods.
+        baseline: Method that the report compares others with.
+
+    Raises:
+        ConfigError: If a name is not a domain or method, or a number is out of range.
+    """
+
+    domains: Mapping[str, Any]
+    methods: Mapping[str, Any]
+    labels: Section
+    steps: int
+    size_px: int
+    sources: Sequence[str | Sequence[str]] | None = None
+    unseen: Sequence[str] | None = None
+    seeds: Sequence[int] = (0, 1, 2)
+    batch_size: int = 4
+    augment: Sequence[Section] = ()
+    protocol: Section = field(default_factory=dict)
+    data: Section = field(default_factory=dict)
+    trainer: Section = field(default_factory=dict)
+    files: Section = field(default_factory=dict)
+    baseline: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ('domains', 'methods', 'labels', 'protocol', 'data', 'trainer', 'files'):
+            if not isinstance(getattr(self, name), Mapping):
+                raise ConfigError(
+                    f'{name}: expected names with values, got {getattr(self, name)!r}'
+                )
+        for name in ('steps', 'size_px', 'batch_size'):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ConfigError(f'{name} is {value!r}: expected a whole number from 1')
+        if not self.seeds or not all(isinstance(seed, int) for seed in self.seeds):
+            raise ConfigError(
+                f'seeds are {self.seeds!r}: expected whole numbers, such as [0, 1, 2]'
+            )
+        for name in (*self.domains, *self.methods):
+            _check_name(name)
+        for name, roles in self.domains.items():
+            if not isinstance(roles, Mapping) or not set(roles) <= {'train', 'test'} or not roles:
+                raise ConfigError(
+                    f'domain {name}: expected the keys train and test, or one of them, each with a '
+                    f'dataset, got {roles!r}'
+                )
+        for name, method in self.methods.items():
+            self._check_method(name, method)
+        for source in self._sources():
+            for name in source:
+                self._require(name, 'train', 'sources')
+        for name in self._unseen():
+            self._require(name, 'test', 'unseen')
+        if self.baseline is not None and self.baseline not in self.methods:
+            raise ConfigError(
+                f'baseline {self.baseline!r} is not a method; expected one of '
+                f'{", ".join(self.methods)}'
+            )
+        _label_space(self.labels)
+
+    def _check_method(self, name: str, method: Any) -> None:
+        if not isinstance(method, Mapping) or ('task' in method) == ('published' in method):
+            raise ConfigError(
+                f'method {name}: expected either task, a section model of a recipe, or published, '
+                f'the name of a method; got {method!r}'
+            )
+        surplus = sorted(set(method) - _METHOD)
+        if surplus:
+            raise ConfigError(
+                f'method {name}: does not know {", ".join(surplus)}; expected some of '
+                f'{", ".join(sorted(_METHOD))}'
+            )
+        if 'published' in method:
+            find_method(method['published'])
+        target = method.get('target')
+        if target is not None and target not in self.domains:
+            raise ConfigError(
+                f'method {name}: its target {target!r} is not a domain; expected one of '
+                f'{", ".join(self.domains)}'
+            )
+
+    def _require(self, name: Any, role: str, where: str) -> None:
+        if name not in self.domains:
+            raise ConfigError(
+                f'{where}: {name!r} is not a domain; expected one of {", ".join(self.domains)}'
+            )
+        if role not in self.domains[name]:
+            raise ConfigError(f'{where}: domain {name} has no images to {role}: give it {role}')
+
+    def _sources(self) -> list[tuple[str, ...]]:
+        given = self.sources
+        if given is None:
+            given = [name for name, roles in self.domains.items() if 'train' in roles]
+        if not given:
+            raise ConfigError('no domain has images to train on: give one of them train')
+        return [(source,) if isinstance(source, str) else tuple(source) for source in given]
+
+    def _unseen(self) -> list[str]:
+        if self.unseen is not None:
+            return list(self.unseen)
+        return [name for name, roles in self.domains.items() if 'test' in roles]
+
+    def runs(self) -> list[Run]:
+        """A run for each source, seed and method, the methods of a seed after one another."""
+        made = []
+        for source in self._sources():
+            cases = self._cases(source)
+            for seed in dict.fromkeys(self.seeds):
+                for name in self.methods:
+                    recipe = self._recipe(source, name, seed)
+                    made.append(Run(name, seed, cases, recipe, fingerprint(recipe)))
+        return made
+
+    def _cases(self, source: tuple[str, ...]) -> tuple[Case, ...]:
+        """What a model of a source is scored on: its own test images, and every unseen domain."""
+        own = [name for name in source if 'test' in self.domains[name]]
+        joined = _SOURCES_JOINED.join(source)
+        protocol = Protocol(
+            **{
+                'window_px': self.size_px,
+                'stride_px': max(math.floor(self.size_px * 2 / 3), 1),
+                **self.protocol,
+            }
+        )
+        cases = tuple(
+            Case(
+                name=f'{joined}-to-{target}',
+                source=joined,
+                target=target,
+                test=self._dataset(target, 'test'),
+                protocol=protocol,
+            )
+            for target in dict.fromkeys([*own, *self._unseen()])
+        )
+        if not cases:
+            raise ConfigError(
+                f'there is nothing to score a model of {joined} on: give a domain test'
+            )
+        return cases
+
+    def _recipe(self, source: tuple[str, ...], name: str, seed: int) -> dict[str, Any]:
+        """The complete recipe of a run."""
+        method = self.methods[name]
+        data: dict[str, Any] = {
+            'train': self._train(source),
+            'size_px': self.size_px,
+            'windows_per_epoch': self.steps * self.batch_size,
+            'batch_size': self.batch_size,
+            'augment': list(method.get('augment', self.augment)),
+            **self.data,
+            **method.get('data', {}),
+            'seed': seed,
+        }
+        if 'target' in method:
+            target = method['target']
+            data['target'] = self._dataset(
+                target, 'train' if 'train' in self.domains[target] else 'test'
+            )
+        return copy.deepcopy(
+            {
+                'seed_everything': seed,
+                'model': self._task(method),
+                'data': {'class_path': 'crossearth.datasets.ShiftDataModule', 'init_args': data},
+                'trainer': {**self.trainer, **method.get('trainer', {}), 'max_steps': self.steps},
+            }
+        )
+
+    def _task(self, method: Section) -> dict[str, Any]:
+        """The section of the model, with the classes of the experiment where it names none."""
+        if 'published' in method:
+            return published_task(
+                find_method(method['published']),
+                labels=_label_space(self.labels),
+                size_px=self.size_px,
+                steps=self.steps,
+                files=Files(**self.files),
+            )
+        task: dict[str, Any] = copy.deepcopy(dict(method['task']))
+        arguments = task.setdefault('init_args', {})
+        learnt = arguments.get('method')
+        if isinstance(learnt, dict):
+            learnt.setdefault('init_args', {}).setdefault('labels', dict(self.labels))
+        return task
+
+    def _train(self, source: tuple[str, ...]) -> dict[str, Any]:
+        if len(source) == 1:
+            return self._dataset(source[0], 'train')
+        return {
+            'class_path': 'crossearth.datasets.merge_domains',
+            'init_args': {
+                'datasets': {name: self._dataset(name, 'train') for name in source},
+                'weights': dict.fromkeys(source, 1.0),
+            },
+        }
+
+    def _dataset(self, name: str, role: str) -> dict[str, Any]:
+        """A dataset as a recipe writes it."""
+        given = self.domains[name][role]
+        if 'class_path' in given:
+            return dict(given)
+        return {
+            'class_path': _FOLDER_DATASET,
+            'init_args': {'labels': dict(self.labels), 'domain': name, **given},
+        }
+
+
+def read_experiment(path: str | os.PathLike[str]) -> Experiment:
+    """The experiment of a YAML file.
+
+    Its keys are the arguments of `Experiment`; `seeds` may also be a number n, for 0 to n - 1.
+
+    Raises:
+        ConfigError: If the file is not there, is not YAML, or has other keys or values.
+    """
+    file = Path(path)
+    try:
+        values = yaml.safe_load(file.read_text(encoding='utf-8'))
+    except FileNotFoundError as error:
+        raise ConfigError(f'{file}: no such experiment; check the path') from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = ' '.join(str(error).split())
+        raise ConfigError(f'{file}: is not YAML ({reason}); expected an experiment') from error
+    known = set(Experiment.__dataclass_fields__)
+    needed = {'domains', 'methods', 'labels', 'steps', 'size_px'}
+    if not isinstance(values, dict) or not needed <= set(values) or not set(values) <= known:
+        given = set(values) if isinstance(values, dict) else set()
+        raise ConfigError(
+            f'{file}: lacks {sorted(needed - given)} and does not know {sorted(given - known)}; '
+            f'expected {", ".join(sorted(needed))}, and perhaps {", ".join(sorted(known - needed))}'
+        )
+    if isinstance(values.get('seeds'), int):
+        values['seeds'] = list(range(values['seeds']))
+    try:
+        return Experiment(**values)
+    except ConfigError as error:
+        raise ConfigError(f'{file}: {error}') from error
+
+
+def run_experiment(path: str | os.PathLike[str], options: RunOptions) -> list[RunResult]:
+    """Train and score everything of an experiment that is not finished.
+
+    Methods that are compared see the same: with one seed they begin with the same weights, as far
+    as they build the same parts, and learn from the same windows, flipped and cropped alike. A copy
+    of the file is kept with the results.
+
+    Args:
+        path: The YAML file.
+        options: Where and how, and in how many processes.
+
+    Returns:
+        A result for each run and domain.
+
+    Raises:
+        CrossEarthError: If the file, a dataset or a run is wrong; says what to do.
+    """
+    experiment = read_experiment(path)
+    write_whole(options.output / _COPY, Path(path).read_text(encoding='utf-8'))
+    return make_runs(experiment.runs(), options)
+
+
+def _label_space(labels: Section) -> LabelSpace:
+    try:
+        return LabelSpace(
+            name=labels['name'],
+            classes=tuple(labels['classes']),
+            palette=tuple((int(r), int(g), int(b)) for r, g, b in labels['palette']),
+            scored=None if labels.get('scored') is None else tuple(labels['scored']),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f'labels are {dict(labels)!r} ({type(error).__name__}: {error}): expected name, '
+            'classes and a palette of one colour [red, green, blue] per class'
+        ) from error
+
+
+def _check_name(name: Any) -> None:
+    """Names become folders."""
+    if not isinstance(name, str) or not name or name.startswith('.') or set(name) & set('/\\:\0'):
+        raise ConfigError(
+            f'{name!r}: names of domains and methods are names of folders: expected words without '
+            '/, \\, : or a dot in front'
+        )

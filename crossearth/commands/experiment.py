@@ -1,0 +1,96 @@
+"""`crossearth experiment run | report`: own domains x methods x seeds, from one YAML file."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from crossearth.commands.benchmark import report
+from crossearth.commands.benchmark.arguments import (
+    add_predictions,
+    add_processes,
+    add_scoring,
+    options_of,
+)
+from crossearth.commands.importing import importable
+
+if TYPE_CHECKING:
+    from crossearth.datasets import SceneDataset
+
+__all__ = ['add_arguments', 'run']
+
+_OUTPUTS = Path('experiments')
+_BASELINE = 'rein'
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    actions = parser.add_subparsers(dest='action', metavar='ACTION', required=True)
+    running = actions.add_parser('run', help='train and score what is not finished yet')
+    running.description = (
+        'Train every method of an experiment on every source, once for each seed, and score it on '
+        'the unseen domains. The same command continues where it was stopped; several may work '
+        'on one output folder.'
+    )
+    running.add_argument('file', type=Path, help='the experiment, as YAML')
+    add_scoring(running)
+    running.set_defaults(output=None)
+    running.add_argument(
+        '--checkpoint-every', type=int, metavar='STEPS', help='(that of the experiment, or 1000)'
+    )
+    running.add_argument(
+        '--oracle-every',
+        type=int,
+        metavar='STEPS',
+        help='score checkpoints that many steps apart too, and report the best on the unseen '
+        'domain as oracle, apart from the last',
+    )
+    add_processes(running)
+    add_predictions(running)
+    reporting = actions.add_parser('report', help='tables of what was run')
+    report.add_arguments(reporting)
+    reporting.set_defaults(baseline=None)
+
+
+def run(arguments: argparse.Namespace) -> str:
+    """Run an experiment, or report on one; what to print.
+
+    Raises:
+        CrossEarthError: If the file, a dataset or a run is wrong; says what to do.
+    """
+    from crossearth.benchmark import read_experiment, run_experiment
+    from crossearth.reports import format_scores, report_data
+
+    if arguments.action == 'report':
+        return _report(arguments)
+    if arguments.output is None:
+        arguments.output = _OUTPUTS / arguments.file.stem
+    with importable([str(arguments.file.resolve().parent), str(Path.cwd())]):
+        results = run_experiment(
+            arguments.file,
+            options_of(
+                arguments,
+                checkpoint_every=arguments.checkpoint_every,
+                oracle_every=arguments.oracle_every,
+                processes=arguments.processes,
+                save_predictions=arguments.save_predictions,
+            ),
+        )
+    baseline = read_experiment(arguments.file).baseline
+    return format_scores(report_data(results, baseline=baseline or _BASELINE))
+
+
+def _report(arguments: argparse.Namespace) -> str:
+    """The report of an experiment, with the images that its file names."""
+    from crossearth.benchmark import read_experiment
+    from crossearth.benchmark.cases import open_dataset
+
+    copy = arguments.folder / 'experiment.yaml'
+    experiment = read_experiment(copy)
+    arguments.baseline = arguments.baseline or experiment.baseline or _BASELINE
+    tests = {case.name: case.test for run in experiment.runs() for case in run.cases}
+
+    def open_images(domain: str) -> 'SceneDataset | None':
+        return open_dataset(tests[domain]) if domain in tests else None
+
+    with importable([str(Path.cwd())]):
+        return report.write(arguments, open_images)

@@ -1,0 +1,51 @@
+"""Separate streams of random draws, so that what one part draws does not move another.
+
+Two methods that are compared with one seed should see the same windows, flipped alike. With one
+generator for everything, a method that draws a style before the flip is drawn gets other flips.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+__all__ = ['derived_seed', 'draws_from']
+
+
+def derived_seed(seed: int, name: str) -> int:
+    """The seed of a part by its name: the same in every program, unlike those of other names.
+
+    Example:
+        >>> derived_seed(0, 'RandomHorizontalFlip') == derived_seed(0, 'RandomHorizontalFlip')
+        True
+        >>> derived_seed(0, 'RandomHorizontalFlip') == derived_seed(1, 'RandomHorizontalFlip')
+        False
+    """
+    digest = hashlib.sha256(f'{seed}/{name}'.encode()).digest()
+    return int.from_bytes(digest[:7])  # generators take up to 64 bits; this leaves room for ranks
+
+
+@contextmanager
+def draws_from(generator: torch.Generator) -> Iterator[None]:
+    """Within, torch's global generator of the CPU draws what `generator` would have drawn.
+
+    For code that takes no generator, such as kornia's augmentations. Afterwards the global
+    generator is where it was, and `generator` has moved on.
+
+    Args:
+        generator: A generator of the CPU.
+
+    Example:
+        >>> with draws_from(torch.Generator().manual_seed(3)):
+        ...     inside = torch.rand(2)
+        >>> torch.equal(inside, torch.rand(2, generator=torch.Generator().manual_seed(3)))
+        True
+    """
+    outside = torch.get_rng_state()
+    torch.set_rng_state(generator.get_state())
+    try:
+        yield
+    finally:
+        generator.set_state(torch.get_rng_state())
+        torch.set_rng_state(outside)
