@@ -12,9 +12,15 @@ import numpy as np
 import pandas as pd
 import yaml
 from jaxtyping import Int64
-from scipy import stats
 
-from crossearth.benchmark import SETTINGS, Row, RunResult, summarise
+from crossearth.benchmark import (
+    SETTINGS,
+    Row,
+    RunResult,
+    image_interval,
+    mean_interval,
+    summarise,
+)
 from crossearth.benchmark.results import mean_and_sd
 
 __all__ = ['KINDS', 'Confusion', 'Kind', 'ReportData', 'Trained', 'report_data']
@@ -28,8 +34,6 @@ KINDS: Mapping[Kind, str] = {
     'adaptation-oracle': 'Oracle of adaptation',
 }
 """Kinds of results, which never share a table, and their titles."""
-
-_CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +100,7 @@ class ReportData:
             `images_low`, `images_high` of the score over images, and the same of the difference to
             the baseline, `minus_…`.
         classes: One row per class of each of these: `class`, `mean`, `sd`, `low`, `high`, `paper`.
-        quoted: Scores that a paper prints: `method`, `domain`, `paper`.
+        quoted: Scores that a paper prints: `kind`, `method`, `domain`, `paper`.
         costs: One row per row of `scores`: seconds, memory in bytes, parameters, machines.
         confusions: Confusion matrices.
         trained: What was trained.
@@ -201,35 +205,18 @@ def _images(group: Sequence[RunResult]) -> tuple[int, str]:
     return min(result.images for result in group), group[0].partial
 
 
-def _interval(values: Sequence[float]) -> tuple[float, float]:
-    """Ends of the 95 % interval of the mean over seeds, by Student's t; NaN of one seed."""
-    mean, sd = mean_and_sd(values)
-    known = sum(not math.isnan(value) for value in values)
-    if known < 2:
-        return math.nan, math.nan
-    half = float(stats.t.ppf((1 + _CONFIDENCE) / 2, known - 1)) * sd / math.sqrt(known)
-    return max(mean - half, 0.0), min(mean + half, 100.0)
-
-
 def _score(row: Row, *, complete: bool) -> dict[str, Any]:
-    low, high = _interval(row.scores)
-    ends = {
-        'images': row.over_images,
-        'minus_baseline': row.difference_over_seeds,
-        'minus_baseline_images': row.difference_over_images,
-    }
-    others = {
-        f'{name}_{end}': getattr(interval, end)
-        for name, interval in ends.items()
-        for end in ('low', 'high')
+    intervals = {
+        '': row.over_seeds,
+        'images_': row.over_images,
+        'minus_baseline_': row.difference_over_seeds,
+        'minus_baseline_images_': row.difference_over_images,
     }
     return {
         'fingerprint': row.fingerprint,
         'metric': row.metric,
         'mean': row.mean,
         'sd': row.sd,
-        'low': low,
-        'high': high,
         'seeds': len(row.seeds),
         'first_step': row.steps[0],
         'last_step': row.steps[1],
@@ -237,20 +224,25 @@ def _score(row: Row, *, complete: bool) -> dict[str, Any]:
         'minus_paper': row.against_published if complete else math.nan,
         'baseline': row.baseline,
         'minus_baseline': row.against_baseline,
-    } | others
+        **{f'{name}low': interval.low for name, interval in intervals.items()},
+        **{f'{name}high': interval.high for name, interval in intervals.items()},
+    }
 
 
 def _class_lines(row: Row, group: Sequence[RunResult], *, complete: bool) -> list[dict[str, Any]]:
+    """Intervals are over seeds, or over images where there is one seed."""
     by_seed = [result.per_class for result in group]
+    counts = np.stack([result.image_matrices.numpy() for result in group])
     lines = []
-    for name in group[0].classes:
+    for number, name in enumerate(group[0].classes):
         values = [shares[name] for shares in by_seed]
-        low, high = _interval(values)
+        interval = mean_interval(values)
+        if len(group) == 1:
+            interval = image_interval(counts, scored=(number,))
         mean, sd = mean_and_sd(values)
         paper = row.published_per_class.get(name, math.nan) if complete else math.nan
-        lines.append(
-            {'class': name, 'mean': mean, 'sd': sd, 'low': low, 'high': high, 'paper': paper}
-        )
+        ends = {'low': interval.low, 'high': interval.high}
+        lines.append({'class': name, 'mean': mean, 'sd': sd, **ends, 'paper': paper})
     return lines
 
 
@@ -289,12 +281,13 @@ def _cost(group: Sequence[RunResult]) -> dict[str, Any]:
 def _quoted(domains: Iterable[str]) -> pd.DataFrame:
     """What the paper prints about complete domains."""
     lines = [
-        {'method': f'{method} (paper)', 'domain': name, 'paper': printed.miou}
-        for name in SETTINGS
+        {'kind': kind, 'method': f'{method} (paper)', 'domain': name, 'paper': result.miou}
+        for name, setting in SETTINGS.items()
         if name in domains
-        for method, printed in SETTINGS[name].reported.items()
+        for kind, printed in (('last', setting.reported), ('adaptation', setting.adapted))
+        for method, result in printed.items()
     ]
-    return pd.DataFrame(lines, columns=['method', 'domain', 'paper'])
+    return pd.DataFrame(lines, columns=['kind', 'method', 'domain', 'paper'])
 
 
 def _trained(

@@ -60,7 +60,7 @@ def groups_of(data: ReportData) -> list[Group]:
                 (data.classes.kind == kind) & (data.classes.protocol == protocol)
             ]
             domains = list(dict.fromkeys(scores.domain))
-            quoted = data.quoted if kind == 'last' else data.quoted[:0]
+            quoted = data.quoted[data.quoted.kind == kind]
             taken: set[str] = set()
             groups.append(
                 Group(

@@ -1,4 +1,5 @@
 import math
+from array import array
 from dataclasses import replace
 
 import made_up
@@ -38,10 +39,17 @@ def test_means_spreads_and_intervals_are_those_computed_by_hand():
     )
 
 
-def test_one_seed_has_no_interval():
-    only = row(report_data([buildings(40)]), domain='A2S')
+def test_one_seed_has_an_interval_over_images_alone():
+    counts = array('q', [500, 20, 0, 40, 500, 40, 0, 0])  # the second image has no building right
+    images = {'image_names': ('a.tif', 'b.tif'), 'image_counts': counts}
+    data = report_data([buildings(40, **images)])
+    only = row(data, domain='A2S')
     assert math.isnan(only['low'])
     assert math.isnan(only['sd'])
+    # a quarter of the draws has the first image twice, a quarter the second
+    assert (only['images_low'], only['images_high']) == pytest.approx((0, 100 * 40 / 60))
+    building = data.classes.set_index('class').loc['building']
+    assert (building.low, building.high) == (only['images_low'], only['images_high'])
 
 
 def test_confusion_matrices_are_added_up_over_seeds():

@@ -115,7 +115,15 @@ def test_adaptation_has_tables_of_its_own(data):
     groups = {group.kind: group for group in groups_of(replace(data, scores=scores))}
     assert set(groups['adaptation'].scores.method) == {'rein'}
     assert 'rein' not in set(groups['last'].scores.method)
-    assert not groups['adaptation'].overview.quoted.count(True)
+    overview = groups['adaptation'].overview
+    quoted = {
+        row[0].text
+        for row, of_paper in zip(overview.cells(), overview.quoted, strict=True)
+        if of_paper
+    }
+    printed = data.quoted[data.quoted.kind == 'adaptation'].method
+    assert quoted == set(printed)
+    assert 'CrossEarth (paper)' not in quoted
 
 
 def test_protocols_never_share_a_table(data):
