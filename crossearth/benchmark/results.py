@@ -75,6 +75,9 @@ class RunResult:
         hardware: What `'training'` and `'evaluation'` ran on.
         commit: Git commit of the source of this library; None outside of a checkout.
         seconds: By what: `'training'` and `'evaluation'`, of the sessions that finished them.
+        memory_bytes: Peak memory of the session that finished training, see `peak_memory_bytes`;
+            None if it is not known, or the model was there already.
+        parameters: Parameters of the model, frozen ones included.
         finished: Time of the end, ISO 8601 in UTC.
     """
 
@@ -100,6 +103,8 @@ class RunResult:
     hardware: Mapping[str, Mapping[str, str]]
     commit: str | None
     seconds: Mapping[str, float]
+    memory_bytes: int | None
+    parameters: int
     finished: str
 
     @property
@@ -250,8 +255,10 @@ def _check(given: Mapping[str, Any]) -> None:
     k, confusion, selection = len(given['classes']), given['confusion'], given['selection']
     if selection not in ('last', 'oracle'):
         raise ValueError(f"selection {selection!r} is neither 'last' nor 'oracle'")
-    if not all(isinstance(given[name], int) for name in ('seed', 'step', 'images')):
-        raise ValueError('seed, step and images are no integers')
+    if not all(isinstance(given[name], int) for name in ('seed', 'step', 'images', 'parameters')):
+        raise ValueError('seed, step, images and parameters are not all integers')
+    if not isinstance(given['memory_bytes'], int | None):
+        raise ValueError(f'memory_bytes is {given["memory_bytes"]!r}, not an integer')
     if [len(row) for row in confusion] != [k] * k or not all(
         isinstance(count, int) and count >= 0 for row in confusion for count in row
     ):

@@ -296,6 +296,8 @@ class _Scoring:
                 'training_from_step': record['seconds_from_step'],
                 'evaluation': time.perf_counter() - start,
             },
+            memory_bytes=record['memory_bytes'],
+            parameters=sum(p.numel() for p in self.task.model.parameters()),
             finished=datetime.now(UTC).isoformat(timespec='seconds'),
         )
 

@@ -116,6 +116,8 @@ def score_model(
                 hardware={'evaluation': hardware(options.torch_device)},
                 commit=source_commit(),
                 seconds={'evaluation': time.perf_counter() - start},
+                memory_bytes=None,
+                parameters=sum(p.numel() for p in model.parameters()),
                 finished=datetime.now(UTC).isoformat(timespec='seconds'),
             )
             result.save(place)

@@ -17,10 +17,10 @@ import yaml
 
 from crossearth.benchmark.fingerprints import callbacks_of
 from crossearth.benchmark.options import RunOptions
+from crossearth.benchmark.peak_memory import peak_memory_bytes, restart_peak_memory
 from crossearth.benchmark.results import hardware, source_commit, versions, write_whole
 from crossearth.benchmark.runs import Run
 from crossearth.errors import CheckpointError, ConfigError
-from crossearth.models import save_model
 from crossearth.models.recording import blueprint_of
 from crossearth.trainers import (
     Training,
@@ -29,6 +29,7 @@ from crossearth.trainers import (
     check_checkpoint,
     intact_checkpoint,
     previous_checkpoint,
+    save_trained,
     seal_checkpoint,
 )
 
@@ -49,7 +50,14 @@ __all__ = [
 _OWN_CALLBACKS = ('ModelCheckpoint', 'SaveModel')
 _RECORD = 'training.json'
 _CHECKPOINT_EVERY = 1000
-_RECORDED = ('steps', 'seconds', 'seconds_from_step', 'oracle_every', 'hardware')
+_RECORDED = (
+    'steps',
+    'seconds',
+    'seconds_from_step',
+    'memory_bytes',
+    'oracle_every',
+    'hardware',
+)
 # What of a checkpoint is needed to score it.
 _SCORED = ('state_dict', 'frozen_marks', 'global_step', 'epoch', 'pytorch-lightning_version')
 
@@ -110,6 +118,7 @@ def train(run: Run, training: Training, folder: Path, options: RunOptions) -> di
     resumed = intact_checkpoint(last) if last.is_file() else None  # or the one before it
     begun = 0 if resumed is None else _step_of(resumed)
     start = time.perf_counter()
+    counted = restart_peak_memory(options.torch_device)
     options.say(
         f'{run}: trains for {trainer.max_steps} steps'
         + (f', goes on at step {begun}' if begun else '')
@@ -128,6 +137,7 @@ def train(run: Run, training: Training, folder: Path, options: RunOptions) -> di
         'steps': trainer.global_step,
         'seconds': time.perf_counter() - start,
         'seconds_from_step': begun,
+        'memory_bytes': peak_memory_bytes(options.torch_device) if counted else None,
         'adaptation': data.adaptation,
         'oracle_every': options.oracle_every,
         'hardware': hardware(options.torch_device),
@@ -135,15 +145,7 @@ def train(run: Run, training: Training, folder: Path, options: RunOptions) -> di
         'commit': source_commit(),
     }
     if blueprint_of(task.model) is not None:
-        path = folder / 'model.safetensors'
-        save_model(
-            task.model,
-            path,
-            labels=task.labels,
-            value_range=data.unit_range,
-            gsd_m=data.gsd_m,
-            gsd_range_m=data.gsd_range_m,
-        )
+        save_trained(task, data, folder / 'model.safetensors')
     write_whole(folder / _RECORD, json.dumps(record, indent=1))
     return record
 

@@ -252,10 +252,6 @@ def _cost(group: Sequence[RunResult]) -> dict[str, Any]:
     def mean(name: str) -> float:
         return mean_and_sd(result.seconds.get(name, math.nan) for result in group)[0]
 
-    def of_field(name: str) -> float:
-        values = (getattr(result, name, None) for result in group)
-        return mean_and_sd(math.nan if value is None else value for value in values)[0]
-
     machines = {
         role: ', '.join(
             dict.fromkeys(str(result.hardware.get(role, {}).get('name', '–')) for result in group)
@@ -271,8 +267,10 @@ def _cost(group: Sequence[RunResult]) -> dict[str, Any]:
             for result in group
             if result.seconds.get('evaluation', 0) > 0
         )[0],
-        'memory_bytes': of_field('memory_bytes'),
-        'parameters': of_field('parameters'),
+        'memory_bytes': mean_and_sd(
+            math.nan if result.memory_bytes is None else result.memory_bytes for result in group
+        )[0],
+        'parameters': float(group[0].parameters),
         'trained_on': machines['training'],
         'evaluated_on': machines['evaluation'],
     }

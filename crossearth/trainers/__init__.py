@@ -28,7 +28,7 @@ from crossearth.trainers.pictures import LogPictures
 from crossearth.trainers.recipe import Training, build_training, read_recipe
 from crossearth.trainers.report import score_table
 from crossearth.trainers.restoration import restoration_losses
-from crossearth.trainers.saving import SaveModel
+from crossearth.trainers.saving import SaveModel, save_trained
 from crossearth.trainers.seeded_parts import seed_parts
 from crossearth.trainers.sharding import shard_frozen
 from crossearth.trainers.styles import fourier_style, fourier_style_of
@@ -66,6 +66,7 @@ __all__ = [
     'previous_checkpoint',
     'read_recipe',
     'restoration_losses',
+    'save_trained',
     'score_table',
     'seal_checkpoint',
     'seed_parts',

@@ -18,7 +18,7 @@ from crossearth.trainers.engine import TrainingTask
 from crossearth.trainers.source import measure_source
 from crossearth.trainers.swad import SWAD
 
-__all__ = ['SaveModel']
+__all__ = ['SaveModel', 'save_trained']
 
 
 class SaveModel(pl.Callback):
@@ -66,38 +66,71 @@ class SaveModel(pl.Callback):
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the file, from one process, with the shares of all."""
         if isinstance(pl_module, TrainingTask):
-            model = pl_module.model
             for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set by lightning
                 # whichever of the two is called first
                 if isinstance(callback, AverageWeights | SWAD):
                     callback.on_fit_end(trainer, pl_module)
             data = getattr(trainer, 'datamodule', None)
-            shift = data if isinstance(data, ShiftDataModule) else None
-            save_model(
-                model,
+            save_trained(
+                pl_module,
+                data if isinstance(data, ShiftDataModule) else None,
                 self.path,
-                labels=pl_module.labels,
-                bands=None if shift is None else shift.bands,
-                value_range=None if shift is None else shift.unit_range,
-                gsd_m=None if shift is None else shift.gsd_m,
-                gsd_range_m=None if shift is None else shift.gsd_range_m,
-                source=None if shift is None else self._measure(model, shift),
+                source_windows=self.source_windows,
                 write=trainer.is_global_zero,
             )
 
-    def _measure(self, model: nn.Module, data: ShiftDataModule) -> SourceStatistics | None:
-        """What the file remembers of the source; nothing where it cannot be measured."""
-        if not self.source_windows:
-            return None
-        try:
-            return measure_source(
-                model,
-                data.train,
-                data.val,
-                size_px=data.size_px,
-                value_range=data.value_range,
-                max_windows=self.source_windows,
-            )
-        except CrossEarthError as error:  # a trained model is not to be lost for it
-            warnings.warn(f'{self.path} remembers nothing of the source: {error}', stacklevel=2)
-            return None
+
+def save_trained(
+    task: TrainingTask,
+    data: ShiftDataModule | None,
+    path: str | Path,
+    *,
+    source_windows: int = 64,
+    write: bool = True,
+) -> None:
+    """Write the model of a finished training run with all that its data say of it, see `SaveModel`.
+
+    Args:
+        task: Has trained the model.
+        data: What it was trained on; None if that is not known.
+        path: The `.safetensors` file.
+        source_windows: Windows that are measured of the source; 0 for none.
+        write: Whether this process writes; all have to call it where weights are sharded.
+
+    Raises:
+        CrossEarthError: If the model cannot be written.
+    """
+    if data is None:
+        save_model(task.model, path, labels=task.labels, write=write)
+        return
+    save_model(
+        task.model,
+        path,
+        labels=task.labels,
+        bands=data.bands,
+        value_range=data.unit_range,
+        gsd_m=data.gsd_m,
+        gsd_range_m=data.gsd_range_m,
+        source=_measure(task.model, data, path, source_windows),
+        write=write,
+    )
+
+
+def _measure(
+    model: nn.Module, data: ShiftDataModule, path: str | Path, windows: int
+) -> SourceStatistics | None:
+    """What the file remembers of the source; nothing where it cannot be measured."""
+    if not windows:
+        return None
+    try:
+        return measure_source(
+            model,
+            data.train,
+            data.val,
+            size_px=data.size_px,
+            value_range=data.value_range,
+            max_windows=windows,
+        )
+    except CrossEarthError as error:  # a trained model is not to be lost for it
+        warnings.warn(f'{path} remembers nothing of the source: {error}', stacklevel=2)
+        return None

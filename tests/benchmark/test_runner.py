@@ -37,6 +37,7 @@ from crossearth.errors import (
     SceneError,
     SceneNotFoundError,
 )
+from crossearth.models import load_model, read_model_info
 
 ROOT = Path(__file__).parents[2]
 
@@ -143,6 +144,10 @@ def test_a_result_says_what_led_to_it(archives, recipe, options):
     assert result.hardware['training']['device'] == 'cpu'
     assert result.commit is None or len(result.commit.partition('-')[0]) == 40
     assert result.seconds['training'] > 0
+    assert 1 << 26 < result.memory_bytes < 1 << 36  # python and torch alone take more than 64 MiB
+    (model,) = options.output.glob('trainings/**/model.safetensors')
+    assert result.parameters == sum(p.numel() for p in load_model(model).parameters())
+    assert read_model_info(model).bands == (1, 2, 3)
     (path,) = options.output.glob('results/**/*.json')
     shown = json.loads(path.read_text())
     assert shown['score'] == pytest.approx(result.score, abs=1e-3)

@@ -52,6 +52,8 @@ def result(setting, method, seed, confusion, **changes):
         hardware={'training': {'name': 'abacus'}, 'evaluation': {'name': 'slide rule'}},
         commit=None,
         seconds={'training': 1.0},
+        memory_bytes=3 << 30,
+        parameters=4_000_000,
         finished='2026-01-01T00:00:00+00:00',
     )
     return replace(made, **changes)
@@ -146,7 +148,7 @@ def test_results_come_back_from_their_files(tmp_path):
     ('changed', 'message'),
     [
         ({'selection': 'best'}, "neither 'last' nor 'oracle'"),
-        ({'seed': '0'}, 'seed, step and images are no integers'),
+        ({'seed': '0'}, 'seed, step, images and parameters are not all integers'),
         ({'confusion': [[1, 2], [3]]}, 'no table of 2 x 2 counts'),
         ({'confusion': [[1, 2], [3, -4]]}, 'no table of 2 x 2 counts'),
         ({'scored': [2]}, r'scored classes \[2\] of 2'),

@@ -50,6 +50,8 @@ def made_up(setting: str, method: str, seed: int, **changes: object) -> RunResul
         hardware={'training': {'name': 'abacus'}, 'evaluation': {'name': 'slide rule'}},
         commit='c0ffee' * 6,
         seconds={'training': 5000.0 + seed, 'training_from_step': 0, 'evaluation': 120.0},
+        memory_bytes=3 << 30,
+        parameters=4_000_000,
         finished='2026-01-01T00:00:00+00:00',
     )
     return replace(result, **changes)

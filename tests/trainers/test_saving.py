@@ -10,7 +10,13 @@ from crossearth.errors import ConfigError
 from crossearth.inference import View, predict_scene
 from crossearth.labels import ISPRS
 from crossearth.models import fpn_timm, load_model, read_model_info
-from crossearth.trainers import AverageWeights, SaveModel, SourceOnly, TrainingTask
+from crossearth.trainers import (
+    AverageWeights,
+    SaveModel,
+    SourceOnly,
+    TrainingTask,
+    save_trained,
+)
 from crossearth.trainers.source import measure_source
 
 
@@ -129,7 +135,8 @@ def test_a_model_is_written_although_its_source_is_black(write_raster, tmp_path)
     black = ShiftDataModule(scenes, size_px=32, windows_per_epoch=2, batch_size=1)
     model = fpn_timm('mobilenetv3_small_050', num_classes=6, width=16)
     with pytest.warns(UserWarning, match='remembers nothing of the source: no pixel with data'):
-        assert SaveModel(tmp_path / 'm.safetensors')._measure(model, black) is None
+        save_trained(TrainingTask(SourceOnly(model, ISPRS)), black, tmp_path / 'm.safetensors')
+    assert read_model_info(tmp_path / 'm.safetensors').source is None
 
 
 def test_bands_go_by_their_numbers_from_the_source_into_maps(write_raster, tmp_path):
