@@ -38,6 +38,8 @@ class RunOptions:
         partial: Whether archives that lack images are trained on and scored. Such results are
             marked, and never set next to published ones.
         processes: Processes of this machine that the runs are shared out to.
+        ray: Address of a Ray cluster that the runs are shared out to instead, or `'local'`; None
+            for no Ray.
         progress: Whether to show bars.
         say: Where lines about the progress go.
 
@@ -57,6 +59,7 @@ class RunOptions:
     save_predictions: Path | None = None
     partial: bool = False
     processes: int = 1
+    ray: str | None = None
     progress: bool = False
     say: Callable[[str], None] = _quiet
 
@@ -65,6 +68,11 @@ class RunOptions:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f'{name}={value}: expected at least 1')
+        if self.processes > 1 and self.ray is not None:
+            raise ConfigError(
+                f'processes={self.processes} and ray={self.ray!r}: Ray decides how many runs are '
+                'made at a time; leave one of the two out'
+            )
         if self.num_workers is not None and self.num_workers < 0:
             raise ConfigError(f'num_workers={self.num_workers}: expected at least 0')
         try:

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from crossearth.benchmark.cases import Case, check_complete, coverage_of, open_dataset
 from crossearth.benchmark.evaluation import evaluate_images, image_names
+from crossearth.benchmark.on_ray import work_on_ray
 from crossearth.benchmark.options import RunOptions
 from crossearth.benchmark.predictions import PredictionFiles
 from crossearth.benchmark.processes import work_in_processes
@@ -105,7 +106,7 @@ def make_runs(runs: Sequence[Run], options: RunOptions) -> list[RunResult]:
 
     Args:
         runs: What to train and score.
-        options: Where and how, and in how many processes.
+        options: Where and how, and in how many processes or on which Ray cluster.
 
     Returns:
         Results in the order of the runs and their cases; `'last'` before `'oracle'`.
@@ -116,12 +117,15 @@ def make_runs(runs: Sequence[Run], options: RunOptions) -> list[RunResult]:
         BusyError: If other processes are still making some of the runs.
     """
     _check(runs, options)
-    if options.processes == 1:
+    if options.processes == 1 and options.ray is None:
         busy = work_through(runs, options)
         if busy:
             raise busy[0]
     else:
-        work_in_processes(runs, options)
+        if options.ray is None:
+            work_in_processes(runs, options)
+        else:
+            work_on_ray(runs, options)
         others = [run for run in runs if run.waiting(options)]
         if others:
             raise BusyError(

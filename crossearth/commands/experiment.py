@@ -72,6 +72,7 @@ def run(arguments: argparse.Namespace) -> str:
                 checkpoint_every=arguments.checkpoint_every,
                 oracle_every=arguments.oracle_every,
                 processes=arguments.processes,
+                ray=arguments.ray,
                 save_predictions=arguments.save_predictions,
             ),
         )

@@ -255,6 +255,26 @@ def test_a_process_that_fails_says_so_and_leaves_what_is_finished(file, options,
     assert {r.method for r in load_results(options.output)} == {'plain'}
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings('ignore')  # Ray's own
+def test_on_ray_the_runs_are_those_of_one_process_and_a_failure_is_told(file, options):
+    values = yaml.safe_load(file.read_text())
+    broken = yaml.safe_load(yaml.safe_dump(values['methods']['plain']))
+    broken['task']['init_args']['method']['init_args']['model']['init_args']['num_classes'] = 3
+    methods = {'plain': values['methods']['plain'], 'broken': broken}
+    edited(file, methods=methods, seeds=[0])
+    said = []
+    apart = replace(options, output=options.output / 'ray', ray='local', say=said.append)
+    with pytest.raises(ConfigError, match=r'1 of 2 runs failed, first .*num_classes=2'):
+        run_experiment(file, apart)
+    assert sum(line.endswith(': finished') for line in said) == 1
+    edited(file, methods={'plain': values['methods']['plain']})
+    one = run_experiment(file, options)
+    assert [r.confusion for r in one] == [r.confusion for r in load_results(apart.output)]
+    with pytest.raises(ConfigError, match='leave one of the two out'):
+        replace(options, ray='local', processes=2)
+
+
 def test_sources_that_are_joined_are_drawn_from_equally(file):
     experiment = read_experiment(edited(file, sources=[['here', 'there']], unseen=['there']))
     run = experiment.runs()[0]

@@ -111,9 +111,14 @@ def add_running(parser: argparse.ArgumentParser) -> None:
 
 
 def add_processes(parser: argparse.ArgumentParser) -> None:
-    """How many runs are made at a time."""
+    """How many runs are made at a time, and where."""
     parser.add_argument(
         '--processes', type=int, default=1, metavar='N', help='runs that are made at a time (1)'
+    )
+    parser.add_argument(
+        '--ray',
+        metavar='ADDRESS',
+        help="share the runs out to a Ray cluster, such as auto, or 'local' for this machine",
     )
 
 
@@ -165,6 +170,7 @@ def options_of(
     *,
     checkpoint_every: int | None = None,
     processes: int = 1,
+    ray: str | None = None,
     oracle_every: int | None = None,
     save_predictions: Path | None = None,
 ) -> 'RunOptions':
@@ -184,6 +190,7 @@ def options_of(
         save_predictions=save_predictions,
         partial=arguments.partial,
         processes=processes,
+        ray=ray,
         progress=not arguments.quiet,
         say=_quiet if arguments.quiet else print,
     )

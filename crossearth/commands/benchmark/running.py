@@ -72,6 +72,7 @@ def run(arguments: argparse.Namespace) -> str:
             arguments,
             checkpoint_every=arguments.checkpoint_every,
             processes=arguments.processes,
+            ray=arguments.ray,
             oracle_every=arguments.oracle_every,
             save_predictions=arguments.save_predictions,
         ),

@@ -72,6 +72,7 @@ def run(arguments: argparse.Namespace) -> str:
                 arguments,
                 checkpoint_every=arguments.checkpoint_every,
                 processes=arguments.processes,
+                ray=arguments.ray,
             ),
             files=files_of(arguments),
             seeds=seeds,
