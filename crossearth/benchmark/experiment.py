@@ -237,9 +237,10 @@ class Experiment:
             )
         task: dict[str, Any] = copy.deepcopy(dict(method['task']))
         arguments = task.setdefault('init_args', {})
-        learnt = arguments.get('method')
-        if isinstance(learnt, dict):
-            learnt.setdefault('init_args', {}).setdefault('labels', dict(self.labels))
+        while isinstance(arguments.get('method'), dict):  # methods around a method have no labels
+            arguments = arguments['method'].setdefault('init_args', {})
+        if 'model' in arguments:
+            arguments.setdefault('labels', dict(self.labels))
         return task
 
     def _train(self, source: tuple[str, ...]) -> dict[str, Any]:

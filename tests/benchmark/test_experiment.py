@@ -285,6 +285,19 @@ def test_sources_that_are_joined_are_drawn_from_equally(file):
     assert merge_domains.__name__ in run.recipe['data']['init_args']['train']['class_path']
 
 
+def test_a_method_around_a_method_takes_the_classes_of_the_inner_one(file):
+    values = yaml.safe_load(file.read_text())
+    plain = values['methods']['plain']['task']
+    arguments = plain['init_args']
+    arguments['method'] = {
+        'class_path': 'crossearth.trainers.GroupDRO',
+        'init_args': {'num_domains': 1, 'method': arguments['method']},
+    }
+    arguments['method']['init_args']['method']['init_args'].pop('labels', None)
+    run = read_experiment(edited(file, methods={'plain': {'task': plain}})).runs()[0]
+    assert build_training(run.recipe).task.labels.classes == ('background', 'road')
+
+
 def test_a_published_method_is_trained_on_own_classes(file):
     experiment = read_experiment(
         edited(file, methods={'ours': {'published': 'rein'}}, baseline=None)
