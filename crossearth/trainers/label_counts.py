@@ -145,7 +145,8 @@ class CheckLabels(pl.Callback):
     """Stops a run that has nothing to learn from, and names classes that it never sees.
 
     Looks after 100 and 500 training batches or at the end of an epoch, whichever comes first, and
-    after the first whole validation. `TrainingTask` adds it.
+    after the first whole validation. Epochs of fewer than 20 batches are looked at until there were
+    20, before which one class alone may be chance. `TrainingTask` adds it.
 
     Raises:
         ConfigError: If all images are black, or no target pixel holds data.
@@ -190,12 +191,15 @@ class CheckLabels(pl.Callback):
     ) -> None:
         """Look, if it is time to."""
         if not self._done and self._batches in {_FIRST_LOOK, _LAST_LOOK}:
-            self._look(trainer, pl_module, last=self._batches == _LAST_LOOK)
+            last = self._batches == _LAST_LOOK
+            self._look(trainer, pl_module, last=last, enough=last)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Look at what the epoch has shown."""
         if not self._done and self._batches:
-            self._look(trainer, pl_module, last=self._batches >= trainer.num_training_batches)
+            epoch = trainer.num_training_batches
+            last = self._batches >= max(epoch, _FEW)  # short epochs add up
+            self._look(trainer, pl_module, last=last, enough=last or self._batches == epoch)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin to count the first whole validation."""
@@ -230,13 +234,15 @@ class CheckLabels(pl.Callback):
         scored = f'; val/mIoU says nothing about it, only about {", ".join(there) or "nothing"}'
         check_seen(seen, 'validation', enough=True, scored=scored)
 
-    def _look(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *, last: bool) -> None:
+    def _look(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *, last: bool, enough: bool
+    ) -> None:
         assert self._counts is not None  # a batch was counted
         self._done = last
         counts = _summed(trainer, self._counts)
         seen = Seen.of(counts, _labels_of(pl_module), target=self._target)
         where = f'the first {self._batches} training batches'
-        check_seen(seen, where, enough=last, refuse=self._batches >= _FEW)
+        check_seen(seen, where, enough=enough, refuse=self._batches >= _FEW)
 
 
 def _labels_of(pl_module: pl.LightningModule) -> LabelSpace:

@@ -115,6 +115,16 @@ def test_masks_of_0_and_255_that_are_read_as_ids_are_refused_with_the_codec_that
         fit(tmp_path, data, max_steps=20)
 
 
+def test_short_epochs_add_up_until_one_class_is_refused(tmp_path, write):
+    masks = np.where(mixed() == 1, 255, 0).astype(np.uint8)
+    data = ShiftDataModule(write('x', masks), size_px=16, windows_per_epoch=8, batch_size=1)
+    with (
+        pytest.warns(DataWarning, match=r"the first 8 training batches: no pixel of 'road'"),
+        pytest.raises(LabelError, match=r"the first 24 training batches: no pixel of 'road'"),
+    ):
+        fit(tmp_path, data, max_steps=100)
+
+
 def test_one_class_in_a_trial_run_of_a_few_batches_is_a_warning(tmp_path, write):
     with pytest.warns(DataWarning, match="first 3 training batches: no pixel of 'road' "):
         fit(tmp_path, module(write('x', np.zeros((32, 32), np.uint8))))

@@ -49,6 +49,10 @@ class Method(nn.Module, ABC):
     Attributes:
         kept: Names of submodules that change without gradients.
 
+    Raises:
+        ConfigError: If the model is not a module, or the classes are not a `LabelSpace`, such as
+            in a recipe, whose parser builds only arguments that are annotated.
+
     Example:
         >>> import torch
         >>> from crossearth.labels import ROAD
@@ -67,6 +71,13 @@ class Method(nn.Module, ABC):
 
     def __init__(self, model: nn.Module, labels: LabelSpace) -> None:
         super().__init__()
+        for name, given, wanted in ('model', model, nn.Module), ('labels', labels, LabelSpace):
+            if not isinstance(given, wanted):
+                raise ConfigError(
+                    f'{name} of {type(self).__name__} is of type {type(given).__name__}: expected '
+                    f'a {wanted.__name__}; to build it in a recipe, annotate the argument: '
+                    f'def __init__(self, model: nn.Module, labels: LabelSpace, …)'
+                )
         self.model = model
         self.labels = labels
 

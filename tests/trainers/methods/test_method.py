@@ -39,6 +39,17 @@ def test_every_tensor_has_the_role_that_its_declaration_gives_it():
     assert found['steps'] == found['model.1.weight'] == 'trains'
 
 
+def test_a_model_or_classes_that_a_recipe_did_not_build_are_refused():
+    class Plain(Method):
+        def losses(self, batch):
+            return dict(batch)
+
+    with pytest.raises(ConfigError, match='labels of Plain is of type dict: expected a LabelSpace'):
+        Plain(nn.Conv2d(3, 2, 1), {'name': 'two'})
+    with pytest.raises(ConfigError, match='model of Plain is of type dict: expected a Module; to'):
+        Plain({'class_path': 'torch.nn.Identity'}, ROAD)
+
+
 def test_wrong_declarations_are_refused():
     with pytest.raises(ConfigError, match=r'teacher.requires_grad_\(False\)'):
         roles(Parts(frozen_teacher=False))
