@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from crossearth.errors import CheckpointError, ConfigError, LabelError
+from crossearth.errors import CheckpointError, ConfigError, LabelError, WriteError
 from crossearth.imagery import Imagery
 from crossearth.labels import LabelSpace
 from crossearth.models.freezing import frozen_marks, frozen_names, other_marks, whole
@@ -134,6 +134,7 @@ def save_model(
         ConfigError: If nothing says how the model was built, or it cannot be written as JSON.
         CheckpointError: If frozen weights would be left out that no builder can get again.
         LabelError: If the label space has another number of classes than the model.
+        WriteError: If the file cannot be written.
 
     Example:
         >>> import tempfile, torch
@@ -193,13 +194,20 @@ def save_model(
 
 def _write_whole(path: Path, state: dict[str, Tensor], metadata: dict[str, str]) -> None:
     """Write a file that appears under its name only when it is complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f'.{path.name}.{uuid.uuid4().hex}')
     try:
-        save_file(state, unfinished, metadata)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            save_file(state, unfinished, metadata)
+            unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    except (OSError, SafetensorError) as error:  # the second holds what the system said as text
+        reason = getattr(error, 'strerror', None) or str(error)
+        raise WriteError(
+            f'{path} cannot be written ({reason}): expected a name that is no folder, in a folder '
+            'that can be written to, on a disk that is not full'
+        ) from error
 
 
 def read_model_info(path: str | Path) -> ModelInfo:

@@ -4,13 +4,13 @@ from dataclasses import asdict
 
 import pytest
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from crossearth.appearance import Appearance
 from crossearth.calibration import Calibration, ClassCalibration
-from crossearth.errors import CheckpointError, ConfigError, LabelError
+from crossearth.errors import CheckpointError, ConfigError, LabelError, WriteError
 from crossearth.labels import ISPRS, ROAD
 from crossearth.models import fpn_timm, load_model, read_model_info, rein_vit_fpn, save_model
 from crossearth.models.weights.adaptation_record import AdaptationRecord
@@ -280,6 +280,20 @@ def test_arguments_that_are_no_json_are_refused(small, tmp_path):
         )
 
 
+def test_a_place_that_cannot_be_written_to_is_one_error(small, tmp_path, monkeypatch):
+    (tmp_path / 'folder.safetensors').mkdir()
+    with pytest.raises(WriteError, match=r'folder.safetensors cannot be written \(Is a directory'):
+        save_model(small, tmp_path / 'folder.safetensors')
+    assert list(tmp_path.iterdir()) == [tmp_path / 'folder.safetensors']
+
+    def fail(*_):  # as safetensors does: not an OSError
+        raise SafetensorError('I/O error: No space left on device')
+
+    monkeypatch.setattr('crossearth.models.weights.checkpoint.save_file', fail)
+    with pytest.raises(WriteError, match='m.safetensors cannot be written .*No space left'):
+        save_model(small, tmp_path / 'm.safetensors')
+
+
 def test_nothing_is_left_over_when_writing_fails(small, tmp_path, monkeypatch):
     path = save_model(small, tmp_path / 'm.safetensors')
     before = path.read_bytes()
@@ -288,7 +302,7 @@ def test_nothing_is_left_over_when_writing_fails(small, tmp_path, monkeypatch):
         raise OSError('disk full')
 
     monkeypatch.setattr('crossearth.models.weights.checkpoint.save_file', fail)
-    with pytest.raises(OSError, match='disk full'):
+    with pytest.raises(WriteError, match=r'm.safetensors cannot be written \(disk full\)'):
         save_model(small, path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
