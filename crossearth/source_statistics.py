@@ -88,8 +88,9 @@ def feature_distances(
     """
     if [len(one.mean) for one in source] != [len(one.mean) for one in scenes]:
         raise ConfigError(
-            'the features that the model file remembers are not those of the model: measure its '
-            'source again with crossearth calibrate'
+            f'the model file remembers features of {[len(one.mean) for one in source]} channels, '
+            f'the model gives {[len(one.mean) for one in scenes]}: write the file again with '
+            'save_model, without source, and measure it with crossearth calibrate'
         )
     distances = []
     for known, seen in zip(source, scenes, strict=True):

@@ -3,7 +3,7 @@
 import copy
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -99,8 +99,9 @@ def adapt_to_windows(
     model: nn.Module, windows: SceneWindows, method: AdaptationMethod, *, seed: int = 0
 ) -> Adaptation:
     """Adapt a model to windows, as `adapt_model` does."""
+    known = imagery_of(model)
     with evaluating(model):
-        gap = measure_gap(model, windows, imagery_of(model))
+        gap = measure_gap(model, windows, known)
         adapted = method.adapt(copy.deepcopy(model), windows, seed=seed)
     for name, tensor in adapted.state_dict().items():
         if not bool(torch.isfinite(tensor).all()):
@@ -108,6 +109,9 @@ def adapt_to_windows(
                 f'{method.name} made {name} not finite: choose a lower lr, fewer steps, or '
                 '--method norms'
             )
+    if known.source is not None:  # what the source's features are now, nothing says
+        unknown = replace(known, source=replace(known.source, features=()))
+        setattr(adapted, 'imagery', unknown)  # noqa: B010  # as torch's types admit tensors only
     change = measure_change(model, adapted, windows)
     return Adaptation(
         adapted.eval(),
@@ -139,7 +143,7 @@ def adapt_file(
     """Adapt the model of a file, and write another file.
 
     The new file says how it was made, see `AdaptationRecord`, and remembers the source as the old
-    one does. It leaves frozen weights out where the old one did, unless they have changed.
+    one does, but for the features of the source, which are those of the old model. It leaves frozen weights out where the old one did, unless they have changed.
 
     Args:
         weights: File that `save_model` wrote.
@@ -174,7 +178,7 @@ def adapt_file(
         gsd_m=info.gsd_m,
         gsd_range_m=info.gsd_range_m,
         value_range=info.value_range,
-        source=info.source,
+        source=imagery_of(made.model).source,
         adaptation=AdaptationRecord(
             method=method.name,
             options={**method.options(), 'tile_px': tile_px, 'seed': seed},

@@ -61,6 +61,9 @@ def advise(gap: Gap, change: Change) -> Advice:
         reasons.append(
             f'the map becomes more one-sided (evenness of the areas {before:.3f} → {after:.3f}): '
             'classes that were found are lost'
+            if after < before
+            else f'the areas of the classes are as even as before ({after:.3f}): no class was found '
+            'that had been missed'
         )
     if reasons:
         return Advice(False, tuple(reasons))

@@ -10,6 +10,7 @@ from crossearth.adaptation.method import averaging_norms, device_of
 from crossearth.adaptation.norms import watching_norms
 from crossearth.adaptation.windows import SceneWindows, SeenScene
 from crossearth.appearance import Appearance, AppearanceMeter, band_distances
+from crossearth.errors import SceneError
 from crossearth.imagery import Imagery
 from crossearth.models.moments import ChannelMoments
 from crossearth.models.source import FeatureMeter
@@ -69,6 +70,7 @@ def measure_gap(model: nn.Module, windows: SceneWindows, known: Imagery) -> Gap:
 
     Raises:
         ConfigError: If the file does not fit the model, or the scenes have other bands.
+        SceneError: If the windows are too small for a feature map of the model.
     """
     meter, features = AppearanceMeter(), FeatureMeter(model)
     moments = {name: ChannelMoments() for name in averaging_norms(model)}
@@ -77,6 +79,13 @@ def measure_gap(model: nn.Module, windows: SceneWindows, known: Imagery) -> Gap:
         watching = features.watching(valid[None]), watching_norms(model, moments, valid)
         with evaluating(model), watching[0], watching[1]:
             model(image[None].to(device_of(model)))
+    if not features.all_seen:
+        largest = max(min(image.shape[-2:]) for image, _ in windows)
+        raise SceneError(
+            f'the windows are {largest} px or less across, too small for the model: no cell of its '
+            'coarsest feature map has data in half of its pixels; choose a larger tile_px, or '
+            'larger scenes'
+        )
     looks, source = meter.appearance(), known.source
     seen = features.statistics()
     return Gap(

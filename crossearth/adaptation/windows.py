@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
-from crossearth.errors import ConfigError, SceneError
+from crossearth.errors import BandError, ConfigError, SceneError
 from crossearth.imagery import Imagery
 from crossearth.inference.grid import Grid
 from crossearth.inference.prepared_map import rasters_of
@@ -97,6 +97,7 @@ def read_windows(
 
     Raises:
         SceneError: If no window has data in half of its pixels.
+        BandError: If scenes differ in their number of bands.
         ConfigError: If a number is below 1, or there are no scenes.
         CrossEarthError: As `predict_scene`.
     """
@@ -109,6 +110,13 @@ def read_windows(
         stack.enter_context(gdal_environment())
         rasters = [rasters_of(source, known, view) for source in sources]
         scenes = [stack.enter_context(OpenScene(seen)) for _, seen in rasters]
+        for scene in scenes:
+            if len(scene.bands) != len(scenes[0].bands):
+                raise BandError(
+                    f'{scene.name} has {len(scene.bands)} bands, {scenes[0].name} '
+                    f'{len(scenes[0].bands)}: choose bands that all scenes have (--bands), or '
+                    'leave one of them out'
+                )
         places = [
             (index, row, col)
             for index, scene in enumerate(scenes)

@@ -94,7 +94,8 @@ def run(arguments: argparse.Namespace) -> str:
             f'{arguments.masks}: no pixel of the windows has a label: give labelled scenes'
         )
     if info.source is not None:  # training data say more of the source than what is left of it
-        measured = replace(info.source, calibration=measured.calibration)
+        features = info.source.features or measured.features
+        measured = replace(info.source, features=features, calibration=measured.calibration)
     assert measured.calibration is not None
     save_model(
         model,

@@ -233,6 +233,8 @@ def _map_one(model: 'nn.Module', arguments: argparse.Namespace, values: dict[str
         labels = values['labels'] or imagery_of(model).labels
         adapted = read_model_info(arguments.weights).adaptation is not None
         lines.append(describe_accuracy(made.accuracy, labels, adapted=adapted))
+    elif values['outputs'].estimate_accuracy:
+        lines.append('no accuracy is estimated: no pixel of the scene has data')
     return '\n'.join(lines)
 
 

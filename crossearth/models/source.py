@@ -97,6 +97,11 @@ class FeatureMeter:
         finally:
             handle.remove()
 
+    @property
+    def all_seen(self) -> bool:
+        """Whether each map had a cell with data in half of its pixels; true before any call."""
+        return all(one.count for one in self._moments)
+
     def statistics(self) -> tuple[FeatureStatistics, ...]:
         """Of each map; none for other models, or before any call."""
         return tuple(

@@ -11,6 +11,7 @@ from crossearth.errors import ConfigError
 from crossearth.inference import Windows, predict_scene
 from crossearth.labels import ROAD
 from crossearth.models import fpn_timm, load_model, read_model_info, save_model
+from crossearth.models.source import SourceMeter
 
 LIGHT = {'num_classes': 2, 'width': 8}
 
@@ -66,6 +67,25 @@ def test_frozen_weights_are_in_the_file_where_adapting_changed_them_only(scene, 
     assert read_model_info(output).complete
     (tmp_path / 'b.pth').unlink()
     assert load_model(output).num_classes == 2
+
+
+def test_features_of_the_source_are_those_of_the_model_before_and_are_not_kept(
+    scene, weights, tmp_path
+):
+    model = load_model(weights)
+    meter = SourceMeter(model)
+    meter.add_image(torch.rand(3, 64, 64))
+    known = save_model(model, tmp_path / 'known.safetensors', source=meter.statistics())
+    output = tmp_path / 'adapted.safetensors'
+    report = adapt_file(known, [scene], output, Norms(1.0), tile_px=32)
+    before, after = read_model_info(known).source, read_model_info(output).source
+    assert len(before.features) == len(report.gap.features) == 4
+    assert after.features == ()
+    assert after.appearance == before.appearance
+    once = adapt_model(load_model(known), [scene], Norms(1.0), tile_px=32)
+    twice = adapt_model(once.model, [scene], Norms(1.0), tile_px=32)
+    assert once.report.gap.features is not None
+    assert twice.report.gap.features is None
 
 
 def test_the_model_is_not_replaced_by_itself(scene, weights):

@@ -45,6 +45,10 @@ def test_every_reason_against_is_given():
     assert [word in str(advice) for word in ('not far from', 'more one-sided')] == [True, True]
 
 
+def test_a_map_that_stays_as_it_was_is_not_called_more_one_sided():
+    assert 'as even as before (0.000)' in str(advise(gap(0.5), change(0.0, 0.0)))
+
+
 def test_evenness_of_areas():
     assert evenness((0.25,) * 4) == pytest.approx(1)
     assert evenness((0.9, 0.1)) == pytest.approx(0.468996, abs=1e-6)

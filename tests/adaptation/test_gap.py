@@ -5,7 +5,7 @@ from torch import nn
 from crossearth.adaptation.gap import measure_gap
 from crossearth.adaptation.norms import Norms
 from crossearth.adaptation.windows import SceneWindows
-from crossearth.errors import ConfigError
+from crossearth.errors import ConfigError, SceneError
 from crossearth.imagery import Imagery
 from crossearth.models import fpn_timm
 from crossearth.models.source import SourceMeter
@@ -54,3 +54,10 @@ def test_scenes_with_other_bands_are_refused(windows):
     meter.add_image(torch.rand(3, 8, 8))
     with pytest.raises(ConfigError, match='the source has 3 bands, the scenes 1'):
         measure_gap(Any(), windows, Imagery(source=meter.statistics()))
+
+
+def test_windows_that_fill_no_cell_of_a_feature_map_are_too_small():
+    model = fpn_timm('resnet10t', num_classes=2, width=8).eval()
+    with pytest.raises(SceneError, match='windows are 3 px or less across, too small for the mod'):
+        measure_gap(model, shown(images(2, bands=3, side=3)), Imagery())
+    assert measure_gap(model, shown(images(1, bands=3, side=24)), Imagery()).looks.windows == 1

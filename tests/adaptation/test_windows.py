@@ -5,7 +5,7 @@ from rasterio.transform import Affine
 from torch import nn
 
 from crossearth.adaptation.windows import read_windows
-from crossearth.errors import ConfigError, SceneError, SceneNotFoundError
+from crossearth.errors import BandError, ConfigError, SceneError, SceneNotFoundError
 from crossearth.imagery import Imagery
 from crossearth.inference import Outputs, View, Windows, predict_scene
 
@@ -92,3 +92,11 @@ def test_scenes_without_data_and_numbers_without_meaning_are_refused(write_raste
         read_windows([empty], Imagery(), max_windows=0)
     with pytest.raises(SceneNotFoundError):
         read_windows([tmp_path / 'missing.tif'], Imagery())
+
+
+def test_scenes_with_other_numbers_of_bands_are_refused_whichever_windows_are_drawn(write_raster):
+    first, other = (
+        write_raster(f'{bands}.tif', np.ones((bands, 16, 16), np.uint8)) for bands in (3, 1)
+    )
+    with pytest.raises(BandError, match=r'1.tif has 1 bands, \S*3.tif 3: choose bands'):
+        read_windows([first, first, first, other], Imagery(), tile_px=16, max_windows=1)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from crossearth.commands import calibrate, predict
+from crossearth.commands import adapt, calibrate, predict
 from crossearth.errors import ConfigError
 from crossearth.labels import ROAD
 from crossearth.models import fpn_timm, read_model_info, save_model
@@ -54,6 +54,26 @@ def test_calibrating_again_keeps_how_the_training_data_looked(files):
     first, second = (read_model_info(f'{name}.safetensors').source for name in ('known', 'again'))
     assert first.appearance == second.appearance
     assert first.calibration != second.calibration
+
+
+def test_calibrating_an_adapted_model_measures_its_features_again(files):
+    run(calibrate, *CALIBRATE, '--tile-px', 32)
+    run(adapt, 'known.safetensors', 'images/a.tif', '-o', 'adapted.safetensors', '--tile-px', 32)
+    again = ['adapted.safetensors', *CALIBRATE[1:3], '-o', 'again.safetensors', '--threshold', 128]
+    run(calibrate, *again, '--tile-px', 32)
+    names = 'known', 'adapted', 'again'
+    known, adapted, again = (read_model_info(f'{name}.safetensors') for name in names)
+    assert adapted.source.features == ()
+    assert len(again.source.features) == 4
+    assert again.source.features != known.source.features
+    assert again.adaptation == adapted.adaptation
+
+
+def test_a_scene_without_data_is_told_to_have_no_estimate(files, write_raster):
+    run(calibrate, *CALIBRATE, '--tile-px', 32)
+    empty = write_raster('empty.tif', np.zeros((3, 40, 40), np.uint8), nodata=0)
+    text = run(predict, empty, *PREDICT[1:], 'known.safetensors')
+    assert 'no accuracy is estimated: no pixel of the scene has data' in text
 
 
 def test_models_without_calibration_are_told_how_to_get_one(files):
