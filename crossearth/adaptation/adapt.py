@@ -143,7 +143,8 @@ def adapt_file(
     """Adapt the model of a file, and write another file.
 
     The new file says how it was made, see `AdaptationRecord`, and remembers the source as the old
-    one does, but for the features of the source, which are those of the old model. It leaves frozen weights out where the old one did, unless they have changed.
+    one does, without the features, which are those of the old model. It leaves frozen weights out
+    where the old one did, unless they have changed.
 
     Args:
         weights: File that `save_model` wrote.

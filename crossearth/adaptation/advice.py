@@ -62,8 +62,8 @@ def advise(gap: Gap, change: Change) -> Advice:
             f'the map becomes more one-sided (evenness of the areas {before:.3f} → {after:.3f}): '
             'classes that were found are lost'
             if after < before
-            else f'the areas of the classes are as even as before ({after:.3f}): no class was found '
-            'that had been missed'
+            else f'the areas of the classes are as even as before ({after:.3f}): no class '
+            'was found that had been missed'
         )
     if reasons:
         return Advice(False, tuple(reasons))

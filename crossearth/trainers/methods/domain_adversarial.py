@@ -16,6 +16,7 @@ from crossearth.trainers.methods.wrapping import (
     backbone_of,
     first_pass,
     recorded_passes,
+    with_term,
 )
 
 __all__ = ['DomainAdversarial', 'reversal_strength', 'reverse_gradient']
@@ -92,7 +93,9 @@ class DomainAdversarial(Wrapping):
         strength = reversal_strength(int(self.step) / self.total_steps, gamma=self.gamma)
         logits = self.classifier(reverse_gradient(coarse, strength))
         target = domain[:, None, None].expand(-1, *logits.shape[-2:])
-        return terms | {'loss_domain': self.weight * F.cross_entropy(logits.float(), target)}
+        return with_term(
+            terms, 'loss_domain', self.weight * F.cross_entropy(logits.float(), target)
+        )
 
     def after_step(self) -> None:
         """Count the step."""

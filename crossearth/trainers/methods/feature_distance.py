@@ -17,6 +17,7 @@ from crossearth.trainers.methods.wrapping import (
     backbone_of,
     first_pass,
     recorded_passes,
+    with_term,
 )
 
 __all__ = ['FeatureDistance', 'feature_distance', 'filled_places']
@@ -96,7 +97,7 @@ class FeatureDistance(Wrapping):
             classes=self.things,
             ratio=self.ratio,
         )
-        return terms | {'loss_fd': self.weight * feature_distance(found, wanted, filled)}
+        return with_term(terms, 'loss_fd', self.weight * feature_distance(found, wanted, filled))
 
 
 def feature_distance(

@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, distributed
 
 from crossearth.errors import ConfigError
+from crossearth.models import MixStyle
 from crossearth.trainers.methods.method import Batch, Method
 from crossearth.trainers.methods.wrapping import SeenDomains, Wrapping
 
@@ -29,9 +30,10 @@ class GroupDRO(Wrapping):
         step_size: η.
 
     Raises:
-        ConfigError: If an argument is out of range; when called, if the batch has no `domain` or
-            has unlabelled target images, if 100 batches showed one of several domains, or in
-            distributed training, where the domains of a batch differ between the processes.
+        ConfigError: If an argument is out of range, or `MixStyle` is inside; when called, if the
+            batch has no `domain` or has unlabelled target images, if 100 batches showed one of
+            several domains, or in distributed training, where the domains of a batch differ between
+            the processes.
 
     Source:
         Sagawa et al., Distributionally Robust Neural Networks for Group Shifts, ICLR 2020, arXiv
@@ -46,6 +48,11 @@ class GroupDRO(Wrapping):
             raise ConfigError(
                 f'num_domains={num_domains}, step_size={step_size}: expected at least 1 domain, '
                 'and a step from 0 up'
+            )
+        if any(isinstance(part, MixStyle) for part in method.modules()):
+            raise ConfigError(
+                'GroupDRO shows the method inside one domain at a time, so MixStyle would mix no '
+                'domains, and stop where a batch has a single image of one: leave one of them out'
             )
         self.seen = SeenDomains(num_domains, 'GroupDRO')
         self.step_size = step_size

@@ -13,6 +13,7 @@ from crossearth.trainers.methods.wrapping import (
     backbone_of,
     first_pass,
     recorded_passes,
+    with_term,
 )
 
 __all__ = [
@@ -107,7 +108,7 @@ class SelectiveWhitening(Wrapping):
         features = first_pass(passes, len(batch['image'])).features.maps[self.level]
         if self.step < self.measure_steps:
             self._measure(batch['image'])
-        return terms | {'loss_whitening': self.weight * whitening_loss(features, self.mask)}
+        return with_term(terms, 'loss_whitening', self.weight * whitening_loss(features, self.mask))
 
     def after_step(self) -> None:
         """Count the step; after the last one that measures, choose the mask."""

@@ -13,7 +13,15 @@ from crossearth.labels import LabelSpace
 from crossearth.models import Features
 from crossearth.trainers.methods.method import Batch, Method
 
-__all__ = ['Pass', 'SeenDomains', 'Wrapping', 'backbone_of', 'first_pass', 'recorded_passes']
+__all__ = [
+    'Pass',
+    'SeenDomains',
+    'Wrapping',
+    'backbone_of',
+    'first_pass',
+    'recorded_passes',
+    'with_term',
+]
 
 _PATIENCE = 100  # batches in which a second domain has to occur
 
@@ -135,6 +143,26 @@ def first_pass(passes: list[Pass], num_images: int) -> Pass:
             'outside of all others'
         )
     return passes[0]
+
+
+def with_term(
+    terms: dict[str, Float[Tensor, '']], name: str, value: Float[Tensor, '']
+) -> dict[str, Float[Tensor, '']]:
+    """The terms of the method inside, and another one.
+
+    Raises:
+        ConfigError: If there is one of that name, which would be lost: a method goes around itself.
+
+    Example:
+        >>> list(with_term({'loss_ce': torch.tensor(1.0)}, 'loss_mine', torch.tensor(2.0)))
+        ['loss_ce', 'loss_mine']
+    """
+    if name in terms:
+        raise ConfigError(
+            f'the method inside has a term {name!r} too, and one of the two would be lost: '
+            'expected other names, so use a method around another one just once, or rename your term'
+        )
+    return {**terms, name: value}
 
 
 class SeenDomains(nn.Module):

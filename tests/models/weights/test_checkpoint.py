@@ -290,7 +290,7 @@ def test_a_place_that_cannot_be_written_to_is_one_error(small, tmp_path, monkeyp
         raise SafetensorError('I/O error: No space left on device')
 
     monkeypatch.setattr('crossearth.models.weights.checkpoint.save_file', fail)
-    with pytest.raises(WriteError, match='m.safetensors cannot be written .*No space left'):
+    with pytest.raises(WriteError, match=r'm.safetensors cannot be written .*No space left'):
         save_model(small, tmp_path / 'm.safetensors')
 
 

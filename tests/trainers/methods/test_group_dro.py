@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from crossearth.errors import ConfigError
-from crossearth.trainers.methods import DomainAdversarial, GroupDRO, roles
+from crossearth.models import MixStyle
+from crossearth.trainers.methods import Attached, DomainAdversarial, GroupDRO, roles
 from crossearth.trainers.methods.group_dro import raised_weights
 from tests.trainers.methods.small import make_batch, plain
 
@@ -98,6 +99,8 @@ def test_the_weights_are_saved():
 def test_what_it_cannot_weigh_is_refused():
     with pytest.raises(ConfigError, match='num_domains=0'):
         GroupDRO(plain(), num_domains=0)
+    with pytest.raises(ConfigError, match='MixStyle would mix no domains'):
+        GroupDRO(Attached(plain(), 'backbone.stem', MixStyle()), num_domains=2)
     method = GroupDRO(plain(), num_domains=2)
     with pytest.raises(ConfigError, match='leave the target out'):
         method.losses({**make_batch(2, 32), 'target_image': torch.rand(1, 3, 32, 32)})

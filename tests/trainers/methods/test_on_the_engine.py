@@ -39,7 +39,10 @@ METHODS = {
     'whitening': lambda: SelectiveWhitening(
         plain(), transform=PhotometricDistortion(), measure_steps=3, clusters=2
     ),
-    'three at once': lambda: GroupDRO(FeatureDistance(mixed()), num_domains=2),
+    'two in one': lambda: GroupDRO(FeatureDistance(plain()), num_domains=2),
+    'three in one': lambda: FeatureDistance(
+        DomainAdversarial(mixed(), num_domains=2, total_steps=4, width=4)
+    ),
 }
 
 

@@ -5,7 +5,13 @@ import torch
 from torch import nn
 
 from crossearth.errors import ConfigError
-from crossearth.trainers.methods import Method, roles
+from crossearth.trainers.methods import (
+    DomainAdversarial,
+    FeatureDistance,
+    Method,
+    SelectiveWhitening,
+    roles,
+)
 from crossearth.trainers.methods.wrapping import SeenDomains, Wrapping, first_pass, recorded_passes
 from tests.trainers.methods.small import make_batch, plain
 
@@ -101,3 +107,18 @@ def test_a_source_of_one_domain_is_noticed_and_one_of_two_is_not():
     again.eval()({'domain': torch.tensor([0])})
     assert again.images.tolist() == [1, 202]
     single({'domain': torch.tensor([0])})
+
+
+@pytest.mark.parametrize(
+    ('around', 'name'),
+    [
+        (lambda method: FeatureDistance(method), 'loss_fd'),
+        (lambda method: SelectiveWhitening(method, transform=nn.Identity()), 'loss_whitening'),
+        (lambda method: DomainAdversarial(method, num_domains=2, total_steps=9), 'loss_domain'),
+    ],
+)
+def test_no_term_is_lost_when_a_method_goes_around_itself(around, name):
+    batch = make_batch(4, 32)
+    assert name in around(plain()).losses(batch)
+    with pytest.raises(ConfigError, match=f"has a term '{name}' too, and one of the two would be"):
+        around(around(plain())).losses(batch)
