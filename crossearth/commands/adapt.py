@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crossearth.commands.loading import BUILDER_HELP, trusted_builder
-from crossearth.errors import ConfigError
+from crossearth.errors import ConfigError, WriteError
 
 if TYPE_CHECKING:
     from crossearth.adaptation import AdaptationMethod
@@ -90,8 +90,19 @@ def run(arguments: argparse.Namespace) -> str:
         builders=[trusted_builder(name, str(Path.cwd())) for name in arguments.builders],
     )
     if arguments.json is not None:
-        Path(arguments.json).write_text(json.dumps(report.to_json(), indent=1), encoding='utf-8')
+        _write_json(Path(arguments.json), report.to_json())
     return f'{report}\n\n{arguments.output}: adapted by {report.method}'
+
+
+def _write_json(path: Path, report: dict[str, Any]) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(report, indent=1), encoding='utf-8')
+    except OSError as error:
+        raise WriteError(
+            f'--json {path} cannot be written ({error.strerror}), the adapted model is: choose '
+            'another name'
+        ) from error
 
 
 def _method(arguments: argparse.Namespace) -> 'AdaptationMethod':

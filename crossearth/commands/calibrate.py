@@ -106,7 +106,7 @@ def run(arguments: argparse.Namespace) -> str:
         gsd_range_m=info.gsd_range_m,
         value_range=info.value_range,
         source=measured,
-        adaptation=info.adaptation,
+        adaptation=info.adaptation and replace(info.adaptation, calibrated=True),
         trainable_only=not info.complete,
     )
     return f'{arguments.output}: {_described(measured.calibration, info.labels.classes)}'

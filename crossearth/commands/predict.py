@@ -231,7 +231,8 @@ def _map_one(model: 'nn.Module', arguments: argparse.Namespace, values: dict[str
         lines.append(str(summarise_map(made.path, confidence=values['outputs'].confidence)))
     if made.accuracy is not None:
         labels = values['labels'] or imagery_of(model).labels
-        adapted = read_model_info(arguments.weights).adaptation is not None
+        record = read_model_info(arguments.weights).adaptation
+        adapted = record is not None and not record.calibrated
         lines.append(describe_accuracy(made.accuracy, labels, adapted=adapted))
     elif values['outputs'].estimate_accuracy:
         lines.append('no accuracy is estimated: no pixel of the scene has data')

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from crossearth.commands import adapt
-from crossearth.errors import ConfigError
+from crossearth.errors import ConfigError, WriteError
 from crossearth.labels import ROAD
 from crossearth.models import fpn_timm, read_model_info, save_model
 
@@ -56,3 +56,12 @@ def test_options_of_another_method_are_refused(scene):
     words = 'model.safetensors', scene, '-o', 'a.safetensors', '--steps', 3, '--lr', 0.1
     with pytest.raises(ConfigError, match='--method norms has no --lr, --steps: expected some'):
         run(*words)
+
+
+def test_a_report_that_cannot_be_written_is_told_apart_from_the_model(scene):
+    words = 'model.safetensors', scene, '-o', 'a.safetensors', '--tile-px', 32, '--json'
+    with pytest.raises(WriteError, match=r'--json scene.tif.r.json cannot be written .* the adapt'):
+        run(*words, 'scene.tif/r.json')
+    assert read_model_info('a.safetensors').adaptation is not None
+    run(*words, 'new/r.json')
+    assert Path('new/r.json').is_file()

@@ -1,4 +1,5 @@
 import argparse
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -66,7 +67,9 @@ def test_calibrating_an_adapted_model_measures_its_features_again(files):
     assert adapted.source.features == ()
     assert len(again.source.features) == 4
     assert again.source.features != known.source.features
-    assert again.adaptation == adapted.adaptation
+    assert again.adaptation == replace(adapted.adaptation, calibrated=True)
+    assert 'before it was adapted' in run(predict, *PREDICT, 'adapted.safetensors')
+    assert 'before it was adapted' not in run(predict, *PREDICT, 'again.safetensors')
 
 
 def test_a_scene_without_data_is_told_to_have_no_estimate(files, write_raster):

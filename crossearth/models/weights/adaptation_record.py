@@ -17,6 +17,7 @@ class AdaptationRecord:
         scenes: Names of the scenes, without their folders.
         windows: Windows of the scenes that it saw.
         model_sha256: Digest of the file of the model that was adapted.
+        calibrated: Whether the calibration in the file was measured after adapting.
     """
 
     method: str
@@ -24,6 +25,7 @@ class AdaptationRecord:
     scenes: tuple[str, ...]
     windows: int
     model_sha256: str
+    calibrated: bool = False
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> 'AdaptationRecord':
@@ -34,4 +36,5 @@ class AdaptationRecord:
             scenes=tuple(map(str, value['scenes'])),
             windows=int(value['windows']),
             model_sha256=str(value['model_sha256']),
+            calibrated=bool(value.get('calibrated', False)),
         )

@@ -160,7 +160,8 @@ def with_term(
     if name in terms:
         raise ConfigError(
             f'the method inside has a term {name!r} too, and one of the two would be lost: '
-            'expected other names, so use a method around another one just once, or rename your term'
+            'expected other names, so use a method around another one just once, or rename your '
+            'term'
         )
     return {**terms, name: value}
 
