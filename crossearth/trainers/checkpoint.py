@@ -132,7 +132,9 @@ def intact_checkpoint(path: _Path) -> Path:
     except CheckpointError as error:
         try:
             check_checkpoint(before)
-        except CheckpointError:
+        except CheckpointError as other:
+            if before.is_file():
+                raise CheckpointError(f'{error}. The one before is no help: {other}') from error
             raise error from None
         warnings.warn(
             f'{error}. Training resumes from {before}, the checkpoint before it',
