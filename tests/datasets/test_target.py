@@ -250,3 +250,14 @@ def test_targets_that_do_not_fit_are_refused(source, target, write_raster, tmp_p
         ShiftDataModule(source, target_size_px=16)
     with pytest.raises(ConfigError, match='at least 1 pixel and 1 window'):
         ShiftDataModule(source, target=target, target_batch_size=0)
+
+
+def test_a_target_of_another_integer_type_without_a_range_is_warned_of(
+    source, write_raster, tmp_path
+):
+    write_raster('deep/d.tif', np.full((3, 32, 32), 1000, np.uint16))
+    deep = FolderDataset(tmp_path / 'deep', labels=ISPRS)
+    with pytest.warns(UserWarning, match=r'd.tif: holds uint16 pixels \(1 of 1 target.*uint8: eac'):
+        ShiftDataModule(source, target=deep, size_px=16)
+    said = FolderDataset(tmp_path / 'deep', labels=ISPRS, value_range=(0, 2000))
+    ShiftDataModule(source, target=said, size_px=16)  # without a warning, which would be an error
