@@ -4,7 +4,7 @@ import copy
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +96,12 @@ class Experiment:
             raise ConfigError(
                 f'seeds are {self.seeds!r}: expected whole numbers, such as [0, 1, 2]'
             )
+        for name in ('sources', 'unseen'):
+            given = getattr(self, name)
+            if isinstance(given, str):
+                raise ConfigError(
+                    f'{name} is {given!r}: expected a list of domains, such as [{given}]'
+                )
         for name in (*self.domains, *self.methods):
             _check_name(name)
         for name, roles in self.domains.items():
@@ -104,6 +110,12 @@ class Experiment:
                     f'domain {name}: expected the keys train and test, or one of them, each with a '
                     f'dataset, got {roles!r}'
                 )
+            for role, dataset in roles.items():
+                if not isinstance(dataset, Mapping):
+                    raise ConfigError(
+                        f'domain {name}: {role} is {dataset!r}: expected a dataset, such as '
+                        '{images: FOLDER, masks: FOLDER}'
+                    )
         for name, method in self.methods.items():
             self._check_method(name, method)
         for source in self._sources():
@@ -117,6 +129,8 @@ class Experiment:
                 f'{", ".join(self.methods)}'
             )
         _label_space(self.labels)
+        self._protocol()
+        self._files()
 
     def _check_method(self, name: str, method: Any) -> None:
         if not isinstance(method, Mapping) or ('task' in method) == ('published' in method):
@@ -175,13 +189,7 @@ class Experiment:
         """What a model of a source is scored on: its own test images, and every unseen domain."""
         own = [name for name in source if 'test' in self.domains[name]]
         joined = _SOURCES_JOINED.join(source)
-        protocol = Protocol(
-            **{
-                'window_px': self.size_px,
-                'stride_px': max(math.floor(self.size_px * 2 / 3), 1),
-                **self.protocol,
-            }
-        )
+        protocol = self._protocol()
         cases = tuple(
             Case(
                 name=f'{joined}-to-{target}',
@@ -197,6 +205,20 @@ class Experiment:
                 f'there is nothing to score a model of {joined} on: give a domain test'
             )
         return cases
+
+    def _protocol(self) -> Protocol:
+        _check_keys('protocol', self.protocol, Protocol)
+        return Protocol(
+            **{
+                'window_px': self.size_px,
+                'stride_px': max(math.floor(self.size_px * 2 / 3), 1),
+                **self.protocol,
+            }
+        )
+
+    def _files(self) -> Files:
+        _check_keys('files', self.files, Files)
+        return Files(**self.files)
 
     def _recipe(self, source: tuple[str, ...], name: str, seed: int) -> dict[str, Any]:
         """The complete recipe of a run."""
@@ -233,7 +255,7 @@ class Experiment:
                 labels=_label_space(self.labels),
                 size_px=self.size_px,
                 steps=self.steps,
-                files=Files(**self.files),
+                files=self._files(),
             )
         task: dict[str, Any] = copy.deepcopy(dict(method['task']))
         arguments = task.setdefault('init_args', {})
@@ -291,6 +313,11 @@ def read_experiment(path: str | os.PathLike[str]) -> Experiment:
         )
     if isinstance(values.get('seeds'), int):
         values['seeds'] = list(range(values['seeds']))
+    if not isinstance(values.get('seeds', []), list):
+        raise ConfigError(
+            f'{file}: seeds are {values["seeds"]!r}: expected a number of seeds, or whole numbers '
+            'such as [0, 1, 2]'
+        )
     try:
         return Experiment(**values)
     except ConfigError as error:
@@ -332,6 +359,15 @@ def _label_space(labels: Section) -> LabelSpace:
             f'labels are {dict(labels)!r} ({type(error).__name__}: {error}): expected name, '
             'classes and a palette of one colour [red, green, blue] per class'
         ) from error
+
+
+def _check_keys(where: str, given: Section, kind: type[Protocol | Files]) -> None:
+    known = [entry.name for entry in fields(kind)]
+    surplus = sorted(str(key) for key in set(given) - set(known))
+    if surplus:
+        raise ConfigError(
+            f'{where}: does not know {", ".join(surplus)}; expected some of {", ".join(known)}'
+        )
 
 
 def _check_name(name: Any) -> None:

@@ -52,7 +52,7 @@ from crossearth.benchmark.training import (
 )
 from crossearth.datasets import Coverage, SceneDataset
 from crossearth.errors import ConfigError, LabelError
-from crossearth.trainers import TrainingTask
+from crossearth.trainers import TrainingTask, check_recipe
 
 __all__ = ['Counts', 'count_images', 'make_runs', 'run_benchmark', 'work_through']
 
@@ -163,10 +163,17 @@ def work_through(runs: Sequence[Run], options: RunOptions) -> list[BusyError]:
 def _check(runs: Sequence[Run], options: RunOptions) -> None:
     """Whether everything that the unfinished runs need is there, and whole."""
     seen: list[Mapping[str, Any]] = []
+    checked = set()
     for run in runs:
         cases = run.waiting(options)
         if not cases:
             continue
+        if (run.name, run.source) not in checked:  # seeds change no name
+            checked.add((run.name, run.source))
+            try:
+                check_recipe(run.recipe)
+            except ConfigError as error:
+                raise ConfigError(f'{run.name}: {error}') from error
         data = run.recipe['data'].get('init_args', {})
         trained = [(f'{run.source}, to train on', data['train'])] if 'train' in data else []
         for name, section in [

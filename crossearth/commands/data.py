@@ -98,7 +98,8 @@ def _describe(archive: Archive) -> str:
         options = ', '.join(f'{name}={value}' for name, value in part.options.items())
         count = f'{part.images} images' if part.images else 'images'
         chips = f', {part.chips(archive.chip_px)} chips of {archive.chip_px}' if part.images else ''
-        lines.append(f'  {options}: {count}{chips}{"" if part.labelled else ", no labels"}')
+        labels = '' if part.labelled else ', no labels'
+        lines.append(f'  {options or "whole archive"}: {count}{chips}{labels}')
     pixel = 'varies' if archive.gsd_m is None else f'{archive.gsd_m} m'
     lines += [
         f'{name}: {text}'

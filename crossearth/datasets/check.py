@@ -96,7 +96,7 @@ def check_archive(
     findings: list[Finding] = []
     absent: list[Finding] = []
     for part in dataset.archive.parts:
-        name = ', '.join(part.options.values())
+        name = ', '.join(part.options.values()) or 'whole archive'
         try:
             opened = dataset(root, **{**part.options, **(options or {})})
         except SceneNotFoundError as error:

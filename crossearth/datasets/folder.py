@@ -81,8 +81,9 @@ class FolderDataset(SceneDataset):
     # many arguments: one for each thing that files may leave unsaid; recipes name them one by one
     def __init__(
         self,
-        images: str | os.PathLike[str],
-        masks: VectorLabels | str | os.PathLike[str] | None = None,  # in this order for recipes
+        # not os.PathLike: of its unions, jsonargparse reads a path such as 'city: north' as YAML
+        images: str | Path,
+        masks: VectorLabels | str | Path | None = None,  # in this order for recipes
         *,
         labels: LabelSpace,
         codec: LabelCodec | None = None,

@@ -56,7 +56,7 @@ class VectorLabels:
         0
     """
 
-    path: str | os.PathLike[str]
+    path: str | Path
     class_id: int = 1
     attribute: str | None = None
     classes: Mapping[str | int, int] | None = None

@@ -94,8 +94,9 @@ class ReportData:
 
     Args:
         scores: One row per kind, protocol, domain and method: `kind`, `protocol`, `domain`,
-            `method`, `fingerprint`, `metric`, `mean`, `sd`, `seeds`, `images`, `partial` (what is
-            lacking, as text), `first_step`, `last_step`, `paper`, `minus_paper`, `baseline`,
+            `method`, `fingerprint`, `metric`, `seen` (whether it is the domain that was trained
+            on), `mean`, `sd`, `seeds`, `images`, `partial` (what is lacking, as text),
+            `first_step`, `last_step`, `paper`, `minus_paper`, `baseline`,
             `minus_baseline`, and the ends of 95 % intervals: `low`, `high` of the mean over seeds,
             `images_low`, `images_high` of the score over images, and the same of the difference to
             the baseline, `minus_…`.
@@ -215,6 +216,7 @@ def _score(row: Row, *, complete: bool) -> dict[str, Any]:
     return {
         'fingerprint': row.fingerprint,
         'metric': row.metric,
+        'seen': row.target in row.source.split('+'),  # which joins several sources
         'mean': row.mean,
         'sd': row.sd,
         'seeds': len(row.seeds),

@@ -159,6 +159,11 @@ def _overview(scores: pd.DataFrame, quoted: pd.DataFrame, suffix: str) -> Table:
     """Methods in rows, domains in columns, as papers print them."""
     domains = list(dict.fromkeys(scores.domain))
     methods = list(dict.fromkeys(scores.method))
+    seen = list(dict.fromkeys(scores.domain[scores.seen]))
+    averaged = [domain for domain in domains if domain not in seen] or domains
+    notes = ['Bold: the best of those that were run here.']
+    if averaged != domains:
+        notes.append(f'The mean leaves out {", ".join(seen)}: places that were trained on.')
     by_place = scores.set_index(['method', 'domain'])
     rows: list[dict[str, Any]] = []
     for method in methods:
@@ -170,7 +175,7 @@ def _overview(scores: pd.DataFrame, quoted: pd.DataFrame, suffix: str) -> Table:
                 row[f'{domain} {part}'] = value
             row[f'{domain} partial'] = by_place.loc[(method, domain), 'partial'] if there else ''
         complete = not any(row[f'{domain} partial'] for domain in domains)
-        row['all domains'] = _mean(row, domains) if complete else math.nan
+        row['all domains'] = _mean(row, averaged) if complete else math.nan
         rows.append(row)
     for method in dict.fromkeys(quoted.method):
         printed = quoted[quoted.method == method].set_index('domain')['paper']
@@ -178,7 +183,7 @@ def _overview(scores: pd.DataFrame, quoted: pd.DataFrame, suffix: str) -> Table:
         for domain in domains:
             row |= {f'{domain} mean': printed.get(domain, math.nan), f'{domain} sd': math.nan}
             row[f'{domain} partial'] = ''
-        row['all domains'] = _mean(row, domains)
+        row['all domains'] = _mean(row, averaged)
         if any(domain in printed.index for domain in domains):
             rows.append(row)
     shown = [
@@ -188,7 +193,7 @@ def _overview(scores: pd.DataFrame, quoted: pd.DataFrame, suffix: str) -> Table:
     return Table(
         name=f'overview-{suffix}',
         title='Methods by domain',
-        notes=('Bold: the best of those that were run here.', *_metrics(scores), *_notes(scores)),
+        notes=(*notes, *_metrics(scores), *_notes(scores)),
         frame=pd.DataFrame(rows),
         columns=(
             Column('method', 'method'),
@@ -200,7 +205,7 @@ def _overview(scores: pd.DataFrame, quoted: pd.DataFrame, suffix: str) -> Table:
 
 
 def _mean(row: Mapping[str, Any], domains: Sequence[str]) -> float:
-    """Over all domains, or NaN: a mean over fewer is not comparable."""
+    """Over these domains, or NaN: a mean over fewer is not comparable."""
     return math.fsum(row[f'{domain} mean'] for domain in domains) / len(domains)
 
 

@@ -1,5 +1,6 @@
 """A survey in words: tables for a terminal, what was assumed, and which line changes it."""
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 
@@ -107,7 +108,7 @@ def findings(sets: Sequence[SceneSet]) -> list[str]:
         lines += [f'  ! {fault.name}: {fault.reason}' for fault in found.faults[:_MOST_NAMES]]
         if len(found.faults) > _MOST_NAMES:
             others = [fault.name for fault in found.faults[_MOST_NAMES:]]
-            lines.append(f'  ! and {len(others)} more files: {_some(others)}')
+            lines.append(f'  ! and more files: {_some(others)}')
         masks_read = [look for look in found.looks if look.mask is not None]
         if masks_read:
             held = sum(
@@ -125,6 +126,11 @@ def assumptions(plan: Plan, text: str, untested: Sequence[tuple[str, str]]) -> l
     said: list[tuple[str, str]] = []
     key = 'codec:' if plan.encoding.codec is not None else 'masks:'
     said.append((key, f'masks: {plan.encoding.why}'))
+    said += [
+        (f'{found.name}:', f'{found.name}: masks differ: {encoding.why}')
+        for found, encoding in plan.unseen
+        if encoding.codec is not None and encoding.codec != plan.encoding.codec
+    ]
     said.append(('classes:', f'classes are called {", ".join(plan.encoding.labels.classes[:8])}'))
     said.append(('hold_out:', f'validation: {plan.split.text}; {plan.split.share:.0%} of the '
                  'labelled pixels; never trained on'))  # fmt: skip
@@ -244,9 +250,9 @@ def commands(recipe: str, example: str) -> str:
     """The three commands that follow."""
     return '\n'.join(
         (
-            f'  crossearth fit --config {recipe}',
-            f'  crossearth test --config {recipe} --ckpt_path last.ckpt',
-            f'  crossearth predict {example} map.tif --weights model.safetensors',
+            f'  crossearth fit --config {shlex.quote(recipe)}',
+            f'  crossearth test --config {shlex.quote(recipe)} --ckpt_path last.ckpt',
+            f'  crossearth predict {shlex.quote(example)} map.tif --weights model.safetensors',
         )
     )
 

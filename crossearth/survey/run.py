@@ -109,7 +109,7 @@ def start(
     tested, untested = _tested(sets[1:], encoding)
     workers = min(os.cpu_count() or 1, 8) if shutil.which('nvidia-smi') else 0
     plan = Plan(first, tested, encoding, view, split, backbone, workers)
-    text = write_recipe(plan, recipe=str(target))
+    text = write_recipe(plan, recipe=shlex.quote(str(target)))
     notes = [*_missing_classes(plan), *_shared_ground(first, sets[1:])]
     say(
         f'\n{target} is written. What it assumes, and the line to change:\n'
@@ -120,7 +120,7 @@ def start(
     except OSError as error:
         raise WriteError(f'{target}: cannot be written ({error.strerror})') from error
     example = sets[-1].looks[0].raster.path if len(sets) > 1 else 'scene.tif'
-    say('\nNext:\n' + report.commands(str(target), shlex.quote(example)))
+    say('\nNext:\n' + report.commands(str(target), example))
     return target
 
 
@@ -209,7 +209,10 @@ def _same_classes(found: SceneSet, encoding: Encoding) -> Encoding:
         masks = [look.mask for look in found.looks if look.mask is not None]
         values = {value for mask in masks for value in mask.counts()}
         if encoding.codec is not None and encoding.threshold is None and encoding.reads(values):
-            return encoding
+            # 0 and 255 next to a source of 0, 1 and 255 are two classes, not one and ignored pixels
+            ids = {encoding.ids[value] for value in values}
+            if encoding.labels.num_classes != 2 or IGNORE_INDEX not in ids or len(ids) != 2:
+                return encoding
         own = guess_encoding(masks)
     if own.labels.num_classes != encoding.labels.num_classes or own.labels.num_classes != 2:
         raise LabelError(

@@ -191,13 +191,18 @@ def _pairs(found: SceneSet, labels: str | None) -> list[tuple[RasterFile, Raster
     if labels is not None and Path(labels).suffix.lower() in _VECTORS:
         found.vectors = _vectors(labels)
         return [(file, None) for file in files]
-    if labels is None:
+    if labels is None or os.path.realpath(labels) == os.path.realpath(found.images):
         masks = [file for file in files if looks_like_mask(file)]
         if not masks or len(masks) == len(files):
             return [(file, None) for file in files]
         files = [file for file in files if not looks_like_mask(file)]
         found.masks = found.images
     else:
+        if Path(labels).is_file() and not labels.lower().endswith('.zip'):
+            raise SceneNotFoundError(
+                f'{labels}: is a file; give the folder of the masks, or a vector file ending in '
+                f'{", ".join(_VECTORS)}'
+            )
         masks = rasters_below(labels)
         found.masks = labels
         inside = {os.path.realpath(mask.path) for mask in masks}

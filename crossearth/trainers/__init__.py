@@ -25,7 +25,7 @@ from crossearth.trainers.norms import CheckNorms
 from crossearth.trainers.optimizer import check_schedule, parameter_groups, poly_factor
 from crossearth.trainers.paper_parts import earth_style, patch_mask
 from crossearth.trainers.pictures import LogPictures
-from crossearth.trainers.recipe import Training, build_training, read_recipe
+from crossearth.trainers.recipe import Training, build_training, check_recipe, read_recipe
 from crossearth.trainers.report import score_table
 from crossearth.trainers.restoration import restoration_losses
 from crossearth.trainers.saving import SaveModel, save_trained
@@ -55,6 +55,7 @@ __all__ = [
     'TrainingTask',
     'build_training',
     'check_checkpoint',
+    'check_recipe',
     'check_schedule',
     'earth_style',
     'fourier_style',

@@ -1,7 +1,9 @@
 """The parts of a training from its recipe, for programs: what `crossearth fit` builds."""
 
 import argparse
+import copy
 import os
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +17,7 @@ from crossearth.errors import ConfigError, CrossEarthError
 from crossearth.trainers.engine import TrainingTask
 from crossearth.trainers.seeded_parts import seed_parts
 
-__all__ = ['Training', 'build_training', 'read_recipe']
+__all__ = ['Training', 'build_training', 'check_recipe', 'read_recipe']
 
 
 _SECTIONS = ('seed_everything', 'model', 'data', 'trainer')
@@ -58,6 +60,19 @@ def read_recipe(path: str | os.PathLike[str]) -> dict[str, Any]:
     return recipe
 
 
+def check_recipe(recipe: Mapping[str, Any]) -> None:
+    """Whether every name and option of a recipe is known; builds nothing, so it takes no time.
+
+    Args:
+        recipe: Values of a recipe file, see `read_recipe`.
+
+    Raises:
+        CrossEarthError: If one is not; a `ConfigError` that names it.
+    """
+    values = copy.deepcopy(dict(recipe))  # the parser writes into what it is given
+    _lightning_cli(values | {'seed_everything': False}, build=False)
+
+
 def build_training(recipe: Mapping[str, Any]) -> Training:
     """Task, data and trainer of a recipe, built as `crossearth fit --config` builds them.
 
@@ -72,9 +87,19 @@ def build_training(recipe: Mapping[str, Any]) -> Training:
         CrossEarthError: Of the parts, if one cannot be built; a `ConfigError` if the recipe names
             what is not there.
     """
+    built = _lightning_cli(recipe, build=True)
+    return Training(built.model, built.datamodule, built.trainer)
+
+
+def _lightning_cli(recipe: Mapping[str, Any], *, build: bool) -> Any:
+    """Lightning's command line with the parts of a recipe, or with its checked values alone."""
     from lightning.pytorch.cli import LightningCLI
 
     class Parts(LightningCLI):
+        def instantiate_classes(self) -> None:
+            if build:
+                super().instantiate_classes()
+
         def before_instantiate_classes(self) -> None:
             seed_parts(self.parser, self.config.as_dict()['model'])
 
@@ -83,7 +108,7 @@ def build_training(recipe: Mapping[str, Any]) -> Training:
         # lightning's use of jsonargparse
         warnings.filterwarnings('ignore', category=DeprecationWarning)
         try:
-            built = Parts(
+            return Parts(
                 TrainingTask,
                 ShiftDataModule,
                 subclass_mode_model=True,
@@ -100,5 +125,6 @@ def build_training(recipe: Mapping[str, Any]) -> Training:
                 cause = cause.__cause__ or cause.__context__
             if cause is not None:
                 raise cause from error
-            raise ConfigError(' '.join(str(error).split())) from error
-    return Training(built.model, built.datamodule, built.trainer)
+            # what follows repeats the recipe, once for each level
+            reason = re.sub(r' Given value type: .*', '', ' '.join(str(error).split()))
+            raise ConfigError(reason) from error

@@ -345,6 +345,11 @@ def test_a_method_that_trains_on_a_target_is_one_of_adaptation(file, options, tm
         ({'unseen': ['nowhere']}, "unseen: 'nowhere' is not a domain"),
         ({'steps': 0}, 'steps is 0: expected a whole number from 1'),
         ({'seeds': []}, r'seeds are \[\]: expected whole numbers'),
+        ({'seeds': 2.5}, r'seeds are 2.5: expected a number of seeds'),
+        ({'unseen': 'there'}, r"unseen is 'there': expected a list of domains, such as \[there\]"),
+        ({'protocol': {'window': 3}}, 'protocol: does not know window; expected some of window_px'),
+        ({'files': {'styles': 'x'}}, 'files: does not know styles; expected some of data, style'),
+        ({'domains': {'here': {'test': 'x'}}}, "domain here: test is 'x': expected a dataset"),
         ({'methods': {'a/b': {'published': 'rein'}}}, "'a/b': names of domains and methods"),
         ({'methods': {'a': {'model': 1}}}, 'method a: expected either task'),
         ({'methods': {'a': {'published': 'rein', 'lr': 1}}}, 'method a: does not know lr'),
@@ -366,6 +371,16 @@ def test_what_an_experiment_cannot_be_is_refused_by_name(file, changes, message)
     edited(file, **changes)
     with pytest.raises(ConfigError, match=message):
         read_experiment(file).runs()
+
+
+def test_a_misspelt_option_of_the_last_method_shows_before_anything_is_trained(file, options):
+    styled = yaml.safe_load(file.read_text())['methods']['styled']
+    styled['task']['init_args']['method']['init_args']['stile'] = 1
+    edited(file, methods={**yaml.safe_load(file.read_text())['methods'], 'styled': styled})
+    with pytest.raises(ConfigError, match=r"styled: .*Option 'stile' is not accepted") as told:
+        run_experiment(file, options)
+    assert 'Given value' not in str(told.value)
+    assert not list(options.output.glob('trainings/**/*.json'))
 
 
 def test_a_missing_folder_shows_before_anything_is_trained(file, options, home):

@@ -361,6 +361,47 @@ def test_masks_in_a_folder_among_the_images_are_no_images(capsys):
         assert len(data.train) + len(data.val) == 12
 
 
+def test_one_folder_given_for_images_and_masks_holds_both():
+    write_place('roads', PLACE, as_0_255)
+    for path in sorted(Path('roads/masks').iterdir()):
+        path.rename(f'roads/images/{path.stem}_mask.tif')
+    assert main(['start', 'roads/images', 'roads/images/', '--quiet']) == 0
+    data = build_training(read_recipe('recipe.yaml')).data
+    assert len(data.train) + len(data.val) == 12
+
+
+def test_a_file_given_for_the_folder_of_the_masks_is_named(capsys):
+    write_place('roads', PLACE, as_0_255, chips=3)
+    said = refused(capsys, 'roads/images', 'roads/masks/0.tif')
+    assert 'roads/masks/0.tif: is a file; give the folder of the masks, or a vector file' in said
+
+
+def test_paths_that_yaml_could_take_for_something_else_are_read(capsys):
+    write_place('road 1: north', PLACE, as_0_255)
+    words = ['road 1: north/images', 'road 1: north/masks', '--output', 'north 1.yaml', '--quiet']
+    assert main(['start', *words]) == 0
+    assert "crossearth fit --config 'north 1.yaml'" in capsys.readouterr().out
+    data = build_training(read_recipe('north 1.yaml')).data
+    assert len(data.train) + len(data.val) == 12
+
+
+def test_an_unseen_place_of_0_and_255_is_not_taken_for_one_class_and_ignored_pixels(capsys):
+    def with_ignored(labels):
+        return {'pixels': np.where(np.arange(SIDE) < 4, 255, labels).astype(np.uint8)}
+
+    write_place('roads', PLACE, with_ignored)
+    write_place('other', ELSEWHERE, as_0_255)
+    words = ['--unseen', 'other=other/images:other/masks', '--quiet']
+    assert main(['start', 'roads/images', 'roads/masks', *words]) == 0
+    assert 'other: masks differ: 0 is background, 255 the one class' in capsys.readouterr().out
+    data = build_training(read_recipe('recipe.yaml')).data.tests['other']
+    number = int(Path(data.scenes[0].image).stem)
+    found = data.read_labels(data.whole(0))
+    known = found != IGNORE_INDEX
+    assert known.mean() > 0.9
+    assert (found[known] == 1).mean() == pytest.approx(truth(number).mean(), abs=0.1)
+
+
 def test_an_unseen_place_is_seen_at_the_pixel_size_of_the_source():
     write_place('roads', PLACE, as_0_255)
     write_place('other', ELSEWHERE, as_0_255)

@@ -218,6 +218,18 @@ def test_an_archive_of_ones_own_is_checked_by_its_import_path(tmp_path, capsys, 
     assert "there is no module 'no_such_module'" in capsys.readouterr().err
 
 
+def test_an_archive_of_one_part_without_options_is_called_whole(tmp_path, capsys, monkeypatch):
+    for name in 'ab':
+        trees.put(tmp_path / 'data' / 'train' / f'{name}.tif', trees.picture())
+        trees.put(tmp_path / 'data' / 'train' / f'{name}_mask.png', trees.classes(2))
+    (tmp_path / 'mine_whole.py').write_text(MINE.replace("{'split': 'train'}", '{}'))
+    monkeypatch.chdir(tmp_path)
+    main(['data', 'check', 'mine_whole:Fields', 'data', '--headers-only'])
+    assert 'whole archive: 2 of 2 images' in capsys.readouterr().out
+    assert main(['data', 'info', 'mine_whole:Fields']) == 0
+    assert '  whole archive: 2 images' in capsys.readouterr().out
+
+
 MINE = """
 from crossearth.archives import Archive, Part
 from crossearth.datasets import ArchiveDataset, Layout

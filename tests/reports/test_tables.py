@@ -143,6 +143,16 @@ def test_the_overview_sets_methods_against_domains_and_the_paper(data):
     assert frame.loc['rein', 'all domains'] == pytest.approx(sum(ours) / 3)
 
 
+def test_the_mean_is_over_places_that_were_not_trained_on(data):
+    scores = data.scores.copy()
+    scores.loc[scores.domain == 'A2S', 'seen'] = True
+    overview = groups_of(replace(data, scores=scores))[0].overview
+    row = overview.frame.set_index('method').loc['rein']
+    others = [row[f'{name} mean'] for name in made_up.SETTING_NAMES if name != 'A2S']
+    assert row['all domains'] == pytest.approx(sum(others) / 2)
+    assert 'The mean leaves out A2S: places that were trained on.' in overview.notes
+
+
 def test_an_incomplete_set_has_no_mean_and_nothing_published_in_its_column():
     results = [
         made_up.few(r) if (r.setting, r.method) == ('A2S', 'rein') else r
