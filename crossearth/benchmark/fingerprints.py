@@ -115,9 +115,9 @@ def _no_effect(path: str) -> frozenset[str] | str:
 
 def _content(word: str) -> str:
     """The digest of the file that a word names; the word itself if it names none."""
-    if '.' not in word:
-        return word
     file = Path(word)
+    if '.' not in file.name:  # nor do folders with a dot make one of a name
+        return word
     try:
         if not file.is_file():
             return word

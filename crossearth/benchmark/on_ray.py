@@ -7,7 +7,7 @@ data and the files of weights must have the same paths on all machines.
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 __all__ = ['work_on_ray']
 
 
-def work_on_ray(runs: 'Sequence[Run]', options: 'RunOptions') -> None:
+def work_on_ray(
+    runs: 'Sequence[Run]',
+    options: 'RunOptions',
+    work: 'Callable[[Sequence[Run], RunOptions], Sequence[CrossEarthError]]',
+) -> None:
     """Make each run as a task of Ray, with one GPU where the cluster has some, else with one core.
 
     A task whose worker dies is started again by Ray, and resumes from its last checkpoint.
@@ -30,6 +34,7 @@ def work_on_ray(runs: 'Sequence[Run]', options: 'RunOptions') -> None:
         runs: What to train and score.
         options: `ray` is the address of the cluster, or `'local'` for one of this machine, which
             ends with the call.
+        work: Function of a module that makes runs, and returns what kept it from some.
 
     Raises:
         ConfigError: If Ray is not installed or cannot be reached, or if a run failed. The other
@@ -67,7 +72,7 @@ def work_on_ray(runs: 'Sequence[Run]', options: 'RunOptions') -> None:
             say=_say_nothing,
         )
         waiting: dict[Any, Run] = {
-            task.remote(run, quiet, str(Path.cwd()), list(sys.path)): run for run in runs
+            task.remote(work, run, quiet, str(Path.cwd()), list(sys.path)): run for run in runs
         }
         failed = []
         while waiting:
@@ -89,14 +94,18 @@ def work_on_ray(runs: 'Sequence[Run]', options: 'RunOptions') -> None:
         )
 
 
-def _work(run: 'Run', options: 'RunOptions', folder: str, modules: list[str]) -> str:
+def _work(
+    work: 'Callable[[Sequence[Run], RunOptions], Sequence[CrossEarthError]]',
+    run: 'Run',
+    options: 'RunOptions',
+    folder: str,
+    modules: list[str],
+) -> str:
     """Make a run where Ray put this process; what went wrong, or nothing."""
     os.chdir(folder)  # relative paths of recipes are meant from here
     sys.path.extend(path for path in modules if path not in sys.path)
-    from crossearth.benchmark.runner import work_through
-
     try:
-        busy = work_through([run], options)
+        busy = work([run], options)
     except CrossEarthError as error:
         return str(error)
     return str(busy[0]) if busy else ''

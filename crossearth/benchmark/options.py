@@ -16,6 +16,7 @@ def _quiet(line: str) -> None:
     """Say nothing."""
 
 
+# many arguments: each is an option of the command line that no recipe can hold
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
     """Where and how runs are made; what is learnt does not depend on it.

@@ -8,7 +8,7 @@ for machines that share a file system whose locks work.
 import multiprocessing
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -23,11 +23,18 @@ if TYPE_CHECKING:
 __all__ = ['work_in_processes']
 
 
-def work_in_processes(runs: 'Sequence[Run]', options: 'RunOptions') -> None:
+def work_in_processes(
+    runs: 'Sequence[Run]', options: 'RunOptions', work: 'Callable[..., object]'
+) -> None:
     """Work through the runs with `options.processes` processes.
 
     Each has its share of the processor's threads. Where there are several GPUs and the options do
     not name one of them, each process sees one, in turn.
+
+    Args:
+        runs: What to train and score.
+        options: Where and how.
+        work: Function of a module, called in each process with all runs and its options.
 
     Raises:
         ConfigError: If a process failed; it has printed why.
@@ -40,7 +47,7 @@ def work_in_processes(runs: 'Sequence[Run]', options: 'RunOptions') -> None:
     processes = [
         spawn.Process(
             target=_work,
-            args=(runs, alone, threads, i % gpus if gpus > 1 else None),
+            args=(work, runs, alone, threads, i % gpus if gpus > 1 else None),
             name=f'process {i}',
         )
         for i in range(options.processes)
@@ -62,15 +69,19 @@ def work_in_processes(runs: 'Sequence[Run]', options: 'RunOptions') -> None:
         )
 
 
-def _work(runs: 'Sequence[Run]', options: 'RunOptions', threads: int, gpu: int | None) -> None:
+def _work(
+    work: 'Callable[..., object]',
+    runs: 'Sequence[Run]',
+    options: 'RunOptions',
+    threads: int,
+    gpu: int | None,
+) -> None:
     if gpu is not None:  # before anything asks CUDA what there is
         seen = os.environ.get('CUDA_VISIBLE_DEVICES')
         os.environ['CUDA_VISIBLE_DEVICES'] = str(gpu) if seen is None else seen.split(',')[gpu]
-    from crossearth.benchmark.runner import work_through
-
     torch.set_num_threads(threads)
     try:
-        work_through(runs, options)
+        work(runs, options)
     except CrossEarthError as error:
         sys.stderr.write(f'crossearth: {error}\n')
         raise SystemExit(2) from error

@@ -123,9 +123,9 @@ def make_runs(runs: Sequence[Run], options: RunOptions) -> list[RunResult]:
             raise busy[0]
     else:
         if options.ray is None:
-            work_in_processes(runs, options)
+            work_in_processes(runs, options, work_through)
         else:
-            work_on_ray(runs, options)
+            work_on_ray(runs, options, work_through)
         others = [run for run in runs if run.waiting(options)]
         if others:
             raise BusyError(

@@ -15,6 +15,7 @@ from crossearth.benchmark.runs import find_settings
 from crossearth.benchmark.settings import Setting
 from crossearth.benchmark.training import alone, hushed
 from crossearth.errors import LabelError
+from crossearth.labels import LabelSpace
 from crossearth.models import load_model, read_model_info
 
 __all__ = ['score_model']
@@ -53,14 +54,7 @@ def score_model(
     """
     chosen = find_settings(settings)
     info = read_model_info(path)
-    for setting in chosen:
-        labels = setting.target.labels
-        classes = None if info.labels is None else info.labels.classes
-        if classes != labels.classes:
-            raise LabelError(
-                f'{path}: its classes are {classes}, {setting.name} has {labels.classes}: choose '
-                'a setting with the classes of the model'
-            )
+    _check_classes(path, info.labels, chosen)
     name = path.stem if method is None else method
     with path.open('rb') as file:
         mark = hashlib.file_digest(file, 'sha256').hexdigest()[:8]
@@ -124,3 +118,15 @@ def score_model(
             options.say(f'{name}: {case.name} {result.score:.1f} {result.metric}')
             results.append(result)
     return results
+
+
+def _check_classes(path: Path, labels: LabelSpace | None, settings: Sequence[Setting]) -> None:
+    """Refuse a model of other classes than a setting has."""
+    classes = None if labels is None else labels.classes
+    for setting in settings:
+        wanted = setting.target.labels
+        if classes != wanted.classes:
+            raise LabelError(
+                f'{path}: its classes are {classes}, {setting.name} has {wanted.classes}: choose '
+                'a setting with the classes of the model'
+            )

@@ -86,6 +86,7 @@ class ModelInfo:
         )
 
 
+# many arguments: everything that a model file says of its model
 def save_model(
     model: nn.Module,
     path: str | Path,
@@ -153,16 +154,7 @@ def save_model(
             f'{getattr(model, "num_classes", "none")}: give the label space it was trained in'
         )
     state = model.state_dict()
-    frozen = frozen_names(model)
-    has_source = bool(blueprint.arguments.get('pretrained'))
-    if trainable_only is None:
-        trainable_only = has_source
-    elif trainable_only and frozen and not has_source:
-        raise CheckpointError(
-            'frozen weights of this model are random (pretrained=False), no builder can get them '
-            'again: use trainable_only=False'
-        )
-    left_out = frozen if trainable_only else set()
+    left_out = _left_out(model, blueprint, trainable_only)
     kept = {
         name: whole(t.detach()).cpu().contiguous()
         for name, t in state.items()
@@ -190,6 +182,18 @@ def save_model(
         return path
     _write_whole(path, kept, {'format': _FORMAT, 'version': str(_VERSION), 'model': text})
     return path
+
+
+def _left_out(model: nn.Module, blueprint: Blueprint, trainable_only: bool | None) -> set[str]:
+    """Names of the frozen weights that a file need not hold."""
+    frozen = frozen_names(model)
+    has_source = bool(blueprint.arguments.get('pretrained'))
+    if trainable_only and frozen and not has_source:
+        raise CheckpointError(
+            'frozen weights of this model are random (pretrained=False), no builder can get them '
+            'again: use trainable_only=False'
+        )
+    return frozen if (has_source if trainable_only is None else trainable_only) else set()
 
 
 def _write_whole(path: Path, state: dict[str, Tensor], metadata: dict[str, str]) -> None:
