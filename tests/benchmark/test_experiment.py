@@ -263,6 +263,7 @@ def test_a_process_that_fails_says_so_and_leaves_what_is_finished(file, options,
 @pytest.mark.slow
 @pytest.mark.filterwarnings('ignore')  # Ray's own
 def test_on_ray_the_runs_are_those_of_one_process_and_a_failure_is_told(file, options):
+    pytest.importorskip('ray', reason='the extra scale is not installed')
     values = yaml.safe_load(file.read_text())
     broken = yaml.safe_load(yaml.safe_dump(values['methods']['plain']))
     broken['task']['init_args']['method']['init_args']['model']['init_args']['num_classes'] = 3
@@ -276,6 +277,9 @@ def test_on_ray_the_runs_are_those_of_one_process_and_a_failure_is_told(file, op
     edited(file, methods={'plain': values['methods']['plain']})
     one = run_experiment(file, options)
     assert [r.confusion for r in one] == [r.confusion for r in load_results(apart.output)]
+
+
+def test_ray_and_processes_are_not_asked_for_together(options):
     with pytest.raises(ConfigError, match='leave one of the two out'):
         replace(options, ray='local', processes=2)
 
