@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crossearth.commands.loading import BUILDER_HELP, trusted_builder
+from crossearth.commands.loading import add_loading, trusted_builder
 from crossearth.errors import ConfigError, WriteError
 
 if TYPE_CHECKING:
@@ -52,15 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--max-windows', type=int, default=64, help='of all scenes (default: %(default)s)'
     )
     parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--device', default='cpu', help='cpu, cuda, cuda:1 (default: %(default)s)')
-    parser.add_argument(
-        '--builder',
-        dest='builders',
-        action='append',
-        default=[],
-        metavar='MODULE:FUNCTION',
-        help=BUILDER_HELP,
-    )
+    add_loading(parser)
     parser.add_argument('--json', metavar='FILE', help='write the report there, too')
 
 

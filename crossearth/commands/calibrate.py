@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crossearth.commands.loading import BUILDER_HELP, load_trusted
+from crossearth.commands.loading import add_loading, load_trusted
 from crossearth.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -38,15 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--tile-px', type=int, default=512, help='(default: %(default)s)')
     parser.add_argument('--max-windows', type=int, default=64, help='(default: %(default)s)')
-    parser.add_argument('--device', default='cpu', help='cpu, cuda, cuda:1 (default: %(default)s)')
-    parser.add_argument(
-        '--builder',
-        dest='builders',
-        action='append',
-        default=[],
-        metavar='MODULE:FUNCTION',
-        help=BUILDER_HELP,
-    )
+    add_loading(parser)
 
 
 def run(arguments: argparse.Namespace) -> str:

@@ -1,5 +1,6 @@
 """Models that the command line loads, with the builders that its user trusts."""
 
+import argparse
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -10,12 +11,21 @@ from crossearth.errors import ConfigError
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ['BUILDER_HELP', 'load_trusted', 'trusted_builder']
+__all__ = ['add_loading', 'load_trusted', 'trusted_builder']
 
-BUILDER_HELP = (
-    'function of yours that you trust to build the model, from a module in the working folder or '
-    'installed; may be repeated. A weights file imports nothing.'
-)
+
+def add_loading(parser: argparse.ArgumentParser) -> None:
+    """Which builders are trusted, and where the model runs."""
+    parser.add_argument(
+        '--builder',
+        dest='builders',
+        action='append',
+        default=[],
+        metavar='MODULE:FUNCTION',
+        help='function of yours that you trust to build the model, from a module in the working '
+        'folder or installed; may be repeated. A weights file imports nothing.',
+    )
+    parser.add_argument('--device', default='cpu', help='cpu, cuda, cuda:1 (default: %(default)s)')
 
 
 def load_trusted(weights: str, device: str, builders: Sequence[str], folder: str) -> 'nn.Module':

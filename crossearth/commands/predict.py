@@ -12,7 +12,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crossearth.commands.loading import BUILDER_HELP, load_trusted
+from crossearth.commands.loading import add_loading, load_trusted
 from crossearth.errors import ConfigError, SceneError
 from crossearth.labels import LABEL_SPACES
 
@@ -32,15 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('map', help='GeoTIFF to write, or a folder for many scenes')
     parser.add_argument('--weights', required=True, help='model, a safetensors file')
-    parser.add_argument(
-        '--builder',
-        dest='builders',
-        action='append',
-        default=[],
-        metavar='MODULE:FUNCTION',
-        help=BUILDER_HELP,
-    )
-    parser.add_argument('--device', default='cpu', help='cpu, cuda, cuda:1 (default: %(default)s)')
+    add_loading(parser)
     parser.add_argument('--threads', type=int, help='of the CPU (default: all)')
     _add_view(parser.add_argument_group('what the model sees'))
     _add_outputs(parser.add_argument_group('what is written'))
