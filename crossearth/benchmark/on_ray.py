@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +42,7 @@ def work_on_ray(
             runs are made all the same.
     """
     try:
-        import ray
+        ray: Any = import_module('ray')  # untyped: checked alike where Ray is not installed
     except ImportError as error:
         raise ConfigError(
             "Ray is not installed: pip install 'crossearth[scale]', or leave --ray out"
@@ -61,7 +62,7 @@ def work_on_ray(
                 "--head, or pass 'local'"
             ) from error
     try:
-        gpus = min(ray.cluster_resources().get('GPU', 0), 1)  # type: ignore[no-untyped-call]  # ray's
+        gpus = min(ray.cluster_resources().get('GPU', 0), 1)
         task = ray.remote(num_cpus=1, num_gpus=gpus)(_work)
         quiet = replace(
             options,
