@@ -35,7 +35,7 @@ class EarthDomain:
         bands: Bands of the image, in order: red green blue, near-infrared red green, or red green
             blue near-infrared. All come from the same reflectances.
         platform: Ground sampling distance and image quality. `'aerial'`: 0.25 m, sharp. `'drone'`:
-            0.12 m, noisier. `'satellite'`: 0.5 m, blurred, hazy, low contrast.
+            0.12 m, noisier. `'satellite'`: 1 m, soft, hazy, low contrast.
         climate: Phenology, soils, number of trees, height of the sun: `'temperate'` (summer),
             `'arid'`, `'tropical'`, `'winter'` (leafless, low sun; no snow).
         crs: A projected CRS in metres that rasterio knows.

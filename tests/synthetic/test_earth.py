@@ -164,6 +164,22 @@ def test_a_satellite_is_blurrier_than_an_aeroplane(unchecked):
     assert edges('satellite') < 0.9 * edges('aerial')
 
 
+def test_the_platform_gap_is_a_factor_of_4_in_pixel_size_and_another_in_sharpness(unchecked):
+    def fine_share(domain):
+        """Part of the spectral energy above a quarter of the sampling rate."""
+        image, _ = drawn(domain, side=256)
+        taper = np.hanning(256)[:, None] * np.hanning(256)
+        grey = image.mean(1)
+        centred = (grey - grey.mean((1, 2), keepdims=True)) * taper
+        energy = (np.abs(np.fft.fft2(centred)) ** 2).mean(0)
+        cycles = np.hypot(np.fft.fftfreq(256)[:, None], np.fft.fftfreq(256))
+        return energy[cycles > 0.25].sum() / energy.sum()
+
+    earth, satellite = SyntheticEarth(), EARTH_DOMAINS['region_platform']
+    assert earth.transform(satellite, 0).a == 4 * earth.transform(SOURCE, 0).a == 1.0
+    assert fine_share(satellite) < fine_share(SOURCE) / 3
+
+
 # Files
 
 
