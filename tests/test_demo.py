@@ -1,10 +1,15 @@
 import csv
+import subprocess
+import sys
 
+import numpy as np
 import pytest
 import rasterio
 
 from crossearth.demo import run_demo
 from crossearth.errors import ConfigError
+from crossearth.labels import ISPRS
+from crossearth.models import load_model
 from crossearth.synthetic import EARTH_DOMAINS
 
 
@@ -15,18 +20,64 @@ def demo(tmp_path_factory):
     return result, '\n'.join(lines)
 
 
-def test_the_table_has_both_methods_and_every_domain_and_says_synthetic(demo):
+def test_the_table_has_all_methods_and_domains_and_differences_and_says_synthetic(demo):
     result, report = demo
     with result.table.open() as file:
         head, *rows = csv.reader(file)
     assert head == ['data', 'method', *EARTH_DOMAINS, 'mean of unseen']
-    assert [row[:2] for row in rows] == [['synthetic', 'baseline'], ['synthetic', 'ours']]
+    assert {row[0] for row in rows} == {'synthetic'}
     assert 'SYNTHETIC' in report
-    for row in rows:
-        scores = [float(cell) for cell in row[2:]]
-        assert all(0 < score < 100 for score in scores)
-        assert scores[-1] == pytest.approx(sum(scores[1:-1]) / 5, abs=0.1)
-        assert row[2] in report
+    values = {row[1]: [float(cell) for cell in row[2:]] for row in rows}
+    methods = ['baseline', 'baseline, right GSD', 'ours']
+    assert list(values) == [*methods, f'{methods[1]} - baseline', 'ours - baseline']
+    for method in methods:
+        assert all(0 < score < 100 for score in values[method])
+        assert values[method][-1] == pytest.approx(sum(values[method][1:-1]) / 5, abs=0.1)
+        assert f'{values[method][0]:.1f}' in report
+    for column, plain in enumerate(values['baseline']):
+        difference = values['ours'][column] - plain
+        assert values['ours - baseline'][column] == pytest.approx(difference, abs=0.11)
+
+
+def test_only_a_domain_of_other_pixels_is_seen_otherwise_at_the_right_gsd(demo):
+    result, _ = demo
+    plain, right = (result.scores[name] for name in ('baseline', 'baseline, right GSD'))
+    assert {name for name in EARTH_DOMAINS if plain[name] != right[name]} == {'region_platform'}
+
+
+def test_scores_are_of_maps_on_the_pixels_of_each_scene(demo):
+    result, _ = demo
+    counts = np.zeros((6, 6), int)
+    for mask in (result.output / 'region_platform' / 'test' / 'masks').iterdir():
+        with (
+            rasterio.open(mask) as truth,
+            rasterio.open(result.output / 'maps' / f'{mask.stem}_ours.tif') as made,
+        ):
+            assert made.transform == truth.transform
+            assert made.transform.a == 1.0
+            np.add.at(counts, (truth.read(1), made.read(1)), 1)
+    hits, union = counts.diagonal(), counts.sum(0) + counts.sum(1) - counts.diagonal()
+    expected = (hits / union)[union > 0].mean()
+    assert result.scores['ours']['region_platform'] == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_models_know_what_they_were_trained_at(demo):
+    result, _ = demo
+    for name in ('baseline', 'ours'):
+        imagery = load_model(result.output / f'{name}.safetensors').imagery
+        assert imagery.gsd_m == pytest.approx(0.25, rel=0.01)
+        assert imagery.labels.classes == ISPRS.classes
+
+
+def test_progress_in_a_file_is_a_few_lines(tmp_path):
+    done = subprocess.run(
+        [sys.executable, '-m', 'crossearth.cli', 'demo', '--quick', '--output', tmp_path / 'demo'],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert len((done.stdout + done.stderr).splitlines()) < 45
+    assert 'step/s' not in done.stderr
 
 
 def test_the_map_lies_exactly_on_its_scene(demo):
