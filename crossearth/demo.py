@@ -130,7 +130,10 @@ def run_demo(
     _clear(root)
     say('Drawing the synthetic Earth (made-up places; every number below is synthetic)')
     large = _draw(root, size, seed)
-    recipes = {BASELINE: [], OURS: recommended_augmentation(root / 'style')}
+    recipes: dict[str, list[nn.Module]] = {
+        BASELINE: [],
+        OURS: recommended_augmentation(root / 'style'),
+    }
     models = {}
     for name, recipe in recipes.items():
         say(f'Training {name}: {size.steps} steps')

@@ -35,7 +35,7 @@ def main() -> None:
     args = parser.parse_args()
     tables = {}
     for seed in args.seeds:
-        folder = args.output / f'seed{seed}'
+        folder = args.output / f'{"quick" if args.quick else "seed"}{seed}'
         if not (folder / 'scores.csv').exists():
             begin = time.perf_counter(), time.process_time()
             run_demo(folder, quick=args.quick, seed=seed, say=print)
