@@ -326,8 +326,8 @@ def _score(root: Path, model: nn.Module, method: str, domain: str, view: View) -
         made = _map_path(root, Path(scene.image), method)
         _map(model, Path(scene.image), made, view)
         counts += confusion_matrix(
-            torch.from_numpy(_read(made)[0]),
-            torch.from_numpy(_read(scene.mask)[0]),
+            torch.from_numpy(_read(made)[0]).long(),
+            torch.from_numpy(_read(scene.mask)[0]).long(),
             num_classes=ISPRS.num_classes,
         )
     return mean_iou(counts)
