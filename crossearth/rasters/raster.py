@@ -40,6 +40,8 @@ class Raster:
         value_range: Values of black and white; None for those of the pixels' type.
         georeference: What ties the file to the ground, also where that is not a transform.
         native: The raster on its file's own grid, where this one is resampled.
+        steps_px: Rows and columns of the file from one pixel to the next, where this one is
+            resampled along the file's own axes; None on a grid on the ground.
     """
 
     path: str
@@ -56,6 +58,7 @@ class Raster:
     value_range: tuple[float, float] | None
     georeference: Georeference
     native: 'Raster | None' = None
+    steps_px: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         if self.value_range is not None:
@@ -82,6 +85,9 @@ class Raster:
 
         None without georeferencing.
         """
+        if self.native is not None and self.steps_px is not None:
+            own_m, (down, across) = self.native.gsd_m(), self.steps_px
+            return None if own_m is None else (own_m[0] * across, own_m[1] * down)
         if self.native is not None:
             return abs(self.transform.a), abs(self.transform.e)
         if self.georeference.tie is None:
