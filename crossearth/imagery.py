@@ -56,7 +56,7 @@ class Imagery:
         """The ground sampling distance to see a scene at.
 
         Args:
-            own_m: That of the scene, along columns and rows; None if nothing ties it to the ground.
+            own_m: That of the scene, along columns and rows; None if it is not known.
 
         Returns:
             Metres; None for the scene's own pixels: where the model's distance is not known, or
@@ -79,8 +79,9 @@ class Imagery:
             known = self.gsd_m if self.gsd_range_m is None else self.gsd_range_m
             raise ConfigError(
                 f'the model was trained at {known} m per pixel, and nothing ties the scene to the '
-                "ground: georeference it, or pass View(gsd_m='native') (--gsd-m native) to map its "
-                'own pixels'
+                'ground: say what its pixels measure there with View(scene_gsd_m=0.21) '
+                "(--gsd 0.21), georeference it, or pass View(gsd_m='native') (--seen-at native) to "
+                'map its own pixels'
             )
         if self.gsd_range_m is None:
             return self.gsd_m

@@ -143,9 +143,9 @@ def _own_gsd(dataset: SceneDataset, index: int) -> tuple[float, float]:
     own_m = scene.raster.gsd_m()
     if own_m is None or not all(map(math.isfinite, own_m)):
         raise ConfigError(
-            f'{scene.image}: nothing says how large its pixels are on the ground, so windows cannot '
-            'be read at a gsd_m: give scale=(0.5, 3.0), which needs no georeference, or open the '
-            'dataset with native_gsd_m, the size of its own pixels in metres'
+            f'{scene.image}: nothing says how large its pixels are on the ground, so windows '
+            'cannot be read at a gsd_m: give scale=(0.5, 3.0), which needs no georeference, or '
+            'open the dataset with native_gsd_m, the size of its own pixels in metres'
         )
     across, down = own_m
     return down, across

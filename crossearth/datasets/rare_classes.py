@@ -22,11 +22,11 @@ class RareClassSampler(RandomWindowSampler):
 
     - P(c) = exp((1 − f_c) / T) / Σ exp((1 − f_c') / T), over the classes that occur.
 
-    Scenes are divided into cells of half a window, the smallest one if sizes are drawn. A window is drawn by its class, then uniformly
-    among the cells in which the class has at least `min_fraction` of a window's pixels (or, where
-    no cell has as many, among those that have most), then uniformly among the positions that show
-    the whole cell: each window has that much of its class, in pixels of the scene. A window that
-    shows more ground than one in these has a smaller part of it.
+    Scenes are divided into cells of half a window, the smallest one if sizes are drawn. A window is
+    drawn by its class, then uniformly among the cells in which the class has at least
+    `min_fraction` of that window's pixels (or, where no cell has as many, among those that have
+    most), then uniformly among the positions that show the whole cell: each window has that much of
+    its class. A larger window of a drawn size has as much of it, which is a smaller part.
 
     When the sampler is built, all masks are read once, without their images, in each process of a
     distributed training: about a second for 10⁸ pixels of GeoTIFF. It keeps one number for each

@@ -18,8 +18,8 @@ def resize_range(steps: Iterable[nn.Module], *, size_px: int) -> tuple[float, fl
     """Least and greatest factor by which augmentations resize what images show.
 
     A module says it in an attribute `scale_range`, least and greatest factor: at 2, it shows
-    everything twice as large. kornia's `RandomResizedCrop`, `RandomAffine`, `Resize` and its kin are
-    known. Others, which say nothing, count as keeping sizes.
+    everything twice as large. kornia's `RandomResizedCrop`, `RandomAffine`, `Resize` and its kin
+    are known. Others, which say nothing, count as keeping sizes.
 
     Args:
         steps: Modules in the order in which they are applied; containers are looked into.

@@ -91,7 +91,8 @@ def unlabelled_scenes(
         warnings.warn(
             f'{unplaced[0]}: nothing ties it to the ground ({len(unplaced)} of {len(scenes)} '
             f'target scenes), but the source is seen at {imagery.gsd_m:.4g} m per pixel: it is '
-            'read in its own pixels; georeference it, or make sure that they are as large',
+            'read in its own pixels; state what these measure there (native_gsd_m=0.21), '
+            'georeference it, or make sure that they are as large',
             stacklevel=2,
         )
     weights = target.domain_weights if isinstance(target, SceneDataset) else None

@@ -16,8 +16,8 @@ from rasterio.windows import Window as RasterWindow
 
 from crossearth.geometry import Window, window_transform
 from crossearth.labels import IGNORE_INDEX
-from crossearth.rasters.georeference import GroundToPixels, apply_affine
 from crossearth.rasters.masks import Mask
+from crossearth.rasters.native_pixels import to_native
 from crossearth.rasters.opening import WHOLE_PNG, damaged, open_raster
 from crossearth.rasters.positions import (
     FRACTIONS,
@@ -91,7 +91,7 @@ class RasterReader:
 
         Raises:
             SceneError: If the file or a block cannot be read.
-            ConfigError: If it is resampled, and nothing ties it to the ground.
+            ConfigError: If it is resampled on the ground, and nothing ties its file to that.
         """
         if raster.native is not None:
             return self._resampled(raster, raster.native, window)
@@ -253,20 +253,11 @@ class RasterReader:
 
     def _positions(self, raster: Raster, native: Raster, window: Window) -> Positions:
         """Where the pixels of a resampled raster lie in its file."""
-        assert raster.crs is not None
-        key = (native.path, raster.transform, raster.crs.srs)
+        key = (native.path, raster.transform, None if raster.crs is None else raster.crs.srs)
         if self._latest is not None and self._latest[0] == (key, window):
             return self._latest[1]  # an image and its mask are read one after the other
         if key not in self._maps:
-            to_pixels = GroundToPixels(
-                native.georeference,
-                raster.crs,
-                height=native.height,
-                width=native.width,
-                name=native.path,
-            )
-            transform = raster.transform
-            self._remember(key, lambda cols, rows: to_pixels(*apply_affine(transform, cols, rows)))
+            self._remember(key, to_native(raster))
         size = {'height': native.height, 'width': native.width}
         positions = positions_of(self._maps[key], window, **size)
         self._latest = ((key, window), positions)

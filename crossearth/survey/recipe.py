@@ -99,6 +99,7 @@ def _training(plan: Plan) -> list[str]:
         'in_channels': len(plan.view.bands),
         'width': 64,
         'pretrained': plan.backbone.pretrained,
+        'norms': 'resting' if plan.backbone.pretrained else 'training',
     }
     labels: dict[str, Any] = {
         'name': space.name,
