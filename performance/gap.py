@@ -10,10 +10,10 @@ Takes the models that an experiment has trained. The images of each unseen domai
 - there, with their spectrum (the mean amplitude at each frequency) turned into that of the source,
 - with both.
 
-Colours and spectra are those of whole domains, of all images that are scored. No label is used for
-them, but nobody could map so without having all images: this takes a gap apart, it closes none. What
-remains after all of it is called place: what roads look like there, how they were drawn, and all
-that mean colours and mean spectra do not hold.
+Colours and spectra are those of whole domains, of all images that are scored. No label is used
+for them, but nobody could map so without having all images: this takes a gap apart, it closes none.
+What remains after all of it is called place: what roads look like there, how they were drawn, and
+all that mean colours and mean spectra do not hold.
 """
 
 import argparse
@@ -84,9 +84,7 @@ def spectrum(images: Images) -> Float[Tensor, ' b']:
         power = power / image[0].numel() ** 2
         bins = frequency(image).clamp(max=0.4999).mul(2 * BINS).long()
         sums = torch.zeros(BINS).scatter_add_(0, bins.flatten(), power.flatten())
-        number = torch.zeros(BINS).scatter_add_(
-            0, bins.flatten(), torch.ones_like(power).flatten()
-        )
+        number = torch.zeros(BINS).scatter_add_(0, bins.flatten(), torch.ones_like(power).flatten())
         total += sums / number.clamp(min=1) * image[0].numel()
         count += 1
     return total / count
