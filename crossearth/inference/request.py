@@ -1,13 +1,14 @@
 """What can be asked of a map, as values: checked once, compared, described, sent to workers.
 
-`Windows`, `View`, `Outputs` and `Running` are what `predict_scene`, `predict_scenes`,
-`estimate_scene` and the command line take. A `MapRequest` holds all of them, with the classes.
+`Windows`, `View`, `Outputs`, `Running` and `ModelOutput` are what `predict_scene`,
+`predict_scenes`, `estimate_scene` and the command line take. A `MapRequest` holds all of them, with
+the classes.
 """
 
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -16,6 +17,7 @@ import torch
 
 from crossearth.errors import ConfigError
 from crossearth.inference.grid import Blend
+from crossearth.inference.model_output import ModelOutput
 from crossearth.inference.network import Augment, Combine
 from crossearth.inference.rendering import Product
 from crossearth.inference.scene import OnReadError
@@ -123,6 +125,10 @@ class View:
             of the nearest pixel that the model saw; `'bilinear'` interpolates the averaged scores,
             probabilities or logits as `combine` says, and then chooses. It needs 4 bytes per class
             and pixel of the model's grid on disk meanwhile.
+        mean: For a model that does not normalise images itself: what is subtracted from each band,
+            in the order of the bands, in units of the image, which lies in [0, 1].
+        std: What each band is divided by then, in the same units. `1 / 255` makes 0 to 255 of
+            0 to 1.
 
     Raises:
         ConfigError: If a value is out of range or none of the choices, or `bands` is a single name.
@@ -133,6 +139,8 @@ class View:
     value_range: tuple[float | int, float | int] | None = None
     gsd_m: GsdChoice | None = None
     return_by: ReturnBy = 'nearest'
+    mean: Sequence[float] | None = None
+    std: Sequence[float] | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.bands, str):
@@ -155,6 +163,10 @@ class View:
             raise ConfigError(f'gsd_m is {self.gsd_m}: expected metres, more than 0')
         _check_choice('alpha', self.alpha, get_args(Alpha))
         _check_choice('return_by', self.return_by, get_args(ReturnBy.__value__))
+        for name in ('mean', 'std'):
+            values = getattr(self, name)
+            if values is not None:
+                object.__setattr__(self, name, _band_values(name, values))
 
     def describe(self) -> dict[str, Any]:
         """What the pixels of a map depend on, by name, as JSON values."""
@@ -164,6 +176,8 @@ class View:
             'value_range': None if self.value_range is None else list(self.value_range),
             'gsd_m': self.gsd_m,
             'return_by': self.return_by,
+            'mean': None if self.mean is None else list(self.mean),
+            'std': None if self.std is None else list(self.std),
         }
 
 
@@ -183,11 +197,15 @@ class Outputs:
         qgis_style: Whether a map whose classes have names gets what QGIS takes names and colours
             from: a `.qml`, and a raster attribute table in `….aux.xml`. A class named background
             is transparent there.
+        class_thresholds: Probability from which on a class may be chosen, by its name or id, such
+            as `{'road': 0.7}`; pixels below go to the most likely of the other classes. In a map of
+            two classes a single threshold decides alone: the class is chosen where its probability
+            is at least that.
         estimate_accuracy: Whether the accuracy of the map is estimated from the model's confidence,
             while it is made. Needs a model file with a calibration.
 
     Raises:
-        ConfigError: If nodata does not fit 16 bits.
+        ConfigError: If nodata does not fit 16 bits, or a threshold is not between 0 and 1.
     """
 
     nodata: int = 255
@@ -197,10 +215,23 @@ class Outputs:
     cog: bool = False
     qgis_style: bool = True
     estimate_accuracy: bool = False
+    class_thresholds: Mapping[str | int, float] | Sequence[tuple[str | int, float]] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, 'class_thresholds', self.thresholds)
+        for name, threshold in self.thresholds:
+            if not 0 < threshold < 1:
+                raise ConfigError(
+                    f'threshold of class {name!r} is {threshold}: expected between 0 and 1'
+                )
         if not 0 <= self.nodata <= 65535:
             raise ConfigError(f'nodata is {self.nodata}: expected 0 to 65535')
+
+    @property
+    def thresholds(self) -> tuple[tuple[str | int, float], ...]:
+        """Pairs of a class and its threshold."""
+        given = self.class_thresholds
+        return tuple(given.items() if isinstance(given, Mapping) else given)
 
     @property
     def further(self) -> dict[Product, Path]:
@@ -326,6 +357,11 @@ class MapRequest:
         view: How the model views the scene.
         outputs: What is written.
         running: How it runs.
+        model_output: What the model gives.
+        model_id: What tells the model from others; None for a digest of it, see `identity_of`.
+
+    Raises:
+        ConfigError: If `model_id` is empty.
     """
 
     labels: LabelSpace | None = None
@@ -333,10 +369,25 @@ class MapRequest:
     view: View = field(default_factory=View)
     outputs: Outputs = field(default_factory=Outputs)
     running: Running = field(default_factory=Running)
+    model_output: ModelOutput = field(default_factory=ModelOutput)
+    model_id: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.model_id is not None and not self.model_id.strip():
+            raise ConfigError(
+                f'model_id is {self.model_id!r}, which tells no model from another: name its '
+                'version, or leave it out for a digest of the model'
+            )
 
     def describe_pixels(self) -> dict[str, Any]:
-        """What the classes and scores of pixels depend on: windows, view and running."""
-        return self.windows.describe() | self.view.describe() | self.running.describe()
+        """What the classes and scores of pixels depend on, besides the scene and the model."""
+        return (
+            self.windows.describe()
+            | self.view.describe()
+            | self.running.describe()
+            | self.model_output.describe()
+            | {'class_thresholds': [list(pair) for pair in self.outputs.thresholds]}
+        )
 
     def digest(self) -> str:
         """A digest of all that the files of a map depend on, for receipts.
@@ -363,3 +414,16 @@ def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
 def _check_at_least_one(name: str, value: int) -> None:
     if value < 1:
         raise ConfigError(f'{name} is {value}: expected at least 1')
+
+
+def _band_values(name: str, values: Sequence[float]) -> tuple[float, ...]:
+    """Means or standard deviations of bands, in units of an image in [0, 1]."""
+    given = tuple(float(value) for value in values)
+    least = 0.0 if name == 'mean' else math.ulp(0.0)
+    if not given or not all(least <= value <= 1 for value in given):
+        expected = 'from 0' if name == 'mean' else 'above 0 and up'
+        raise ConfigError(
+            f'{name} is {given}: expected one number per band, {expected} to 1, for images are in '
+            '[0, 1]: divide numbers for bytes by 255, others by the width of value_range'
+        )
+    return given
