@@ -7,13 +7,14 @@ from crossearth.inference.map_summary import ClassSummary, MapSummary, summarise
 from crossearth.inference.model_output import ModelOutput
 from crossearth.inference.outcomes import Outcome, Summary
 from crossearth.inference.predict import SceneMap, predict_scene
-from crossearth.inference.request import Outputs, Running, View, Windows
+from crossearth.inference.request import GsdEstimator, Outputs, Running, View, Windows
 from crossearth.inference.scene_sources import Task, find_scenes, tasks_of
 from crossearth.inference.vectors import VectorMap, vectorize
 from crossearth.inference.workers import Workers
 
 __all__ = [
     'ClassSummary',
+    'GsdEstimator',
     'MapSummary',
     'ModelOutput',
     'Outcome',

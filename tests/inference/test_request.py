@@ -16,8 +16,8 @@ EVERYTHING = MapRequest(
     ISPRS,
     Windows(tile_px=96, stride_px=40, blend='mean', combine='logits', augment='d4'),
     View(
-        bands=(3, 1), alpha='image', value_range=(0, 9), gsd_m=0.5, return_by='bilinear',
-        mean=[0.4, 0.5], std=[0.25, 0.125],
+        bands=(3, 1), alpha='image', value_range=(0, 9), gsd_m=0.5, scene_gsd_m=0.2,
+        return_by='bilinear', mean=[0.4, 0.5], std=[0.25, 0.125],
     ),
     Outputs(
         nodata=99, confidence='c.tif', cog=True, qgis_style=False, class_thresholds={'car': 0.75}
@@ -96,6 +96,7 @@ def test_values_are_hashable_and_travel_to_workers() -> None:
     assert json.loads(json.dumps(EVERYTHING.describe_pixels())) == {
         'tile_px': 96, 'stride_px': 40, 'blend': 'mean', 'combine': 'logits', 'augment': 'd4',
         'bands': [3, 1], 'alpha': 'image', 'value_range': [0, 9], 'gsd_m': 0.5,
+        'scene_gsd_m': 0.2,
         'return_by': 'bilinear', 'mean': [0.4, 0.5], 'std': [0.25, 0.125],
         'model_output': {'kind': 'logit', 'key': 'out', 'threshold': 0.25, 'num_classes': None},
         'class_thresholds': [['car', 0.75]],
@@ -113,7 +114,12 @@ def test_digests_tell_what_files_depend_on_from_what_they_do_not() -> None:
         MapRequest(ISPRS),
         MapRequest(ROAD),
         *(MapRequest(windows=windows) for windows in (Windows(tile_px=513), Windows(blend='mean'))),
-        *(MapRequest(view=view) for view in (View(gsd_m='native'), View(std=(0.5,)))),
+        *(
+            MapRequest(view=view)
+            for view in (
+                View(gsd_m='native'), View(alpha='mask'), View(scene_gsd_m=0.2), View(std=(0.5,)),
+            )
+        ),
         *(
             MapRequest(outputs=outputs)
             for outputs in (
