@@ -15,6 +15,8 @@ __all__ = ['evaluating', 'moved_to']
 def evaluating(model: nn.Module | Callable[[Tensor], Tensor]) -> Iterator[None]:
     """Eval mode inside, the mode that each submodule had before outside.
 
+    Frozen TorchScript and exported programs have the mode that they were made in.
+
     Example:
         >>> model = nn.Sequential(nn.Dropout(0.5), nn.Identity()).train()
         >>> _ = model[1].eval()
@@ -27,8 +29,16 @@ def evaluating(model: nn.Module | Callable[[Tensor], Tensor]) -> Iterator[None]:
     if not isinstance(model, nn.Module):
         yield
         return
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
+    modes = [
+        (module, module.training)
+        for module in model.modules()
+        if getattr(module, 'training', None) is not None  # frozen TorchScript has none
+    ]
+    try:
+        model.eval()
+    except NotImplementedError:  # of an exported program, perhaps inside of a module
+        for module, _ in modes:
+            module.training = False
     try:
         yield
     finally:

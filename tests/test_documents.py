@@ -89,6 +89,13 @@ def test_the_page_of_models_runs(empty_folder):
     assert (empty_folder / 'bottleneck.safetensors').is_file()
 
 
+@pytest.mark.usefixtures('unchecked')  # the exporter cannot see through the checks of shapes
+def test_the_page_of_models_as_they_come_runs(empty_folder):
+    follow('docs/your_model.md')
+    assert (empty_folder / 'again.tif').is_file()
+    assert not (empty_folder / 'dark.tif.parts').exists()
+
+
 def test_the_page_of_datasets_runs(empty_folder):
     follow('docs/datasets.md')
     assert (empty_folder / 'sample.png').is_file()

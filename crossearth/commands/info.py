@@ -18,6 +18,7 @@ _PACKAGES = (
     'rasterio',
     'xformers',
     'onnx',
+    'onnxruntime',
     'ray',
 )
 

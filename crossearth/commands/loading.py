@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crossearth.errors import ConfigError
@@ -11,7 +12,7 @@ from crossearth.errors import ConfigError
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ['add_loading', 'load_trusted', 'trusted_builder']
+__all__ = ['add_loading', 'load_runnable', 'load_trusted', 'model_id_of', 'trusted_builder']
 
 
 def add_loading(parser: argparse.ArgumentParser) -> None:
@@ -35,6 +36,32 @@ def load_trusted(weights: str, device: str, builders: Sequence[str], folder: str
 
     trusted = [trusted_builder(name, folder) for name in builders]
     return moved_to(load_model(weights, builders=trusted), device)
+
+
+def load_runnable(weights: str, device: str, builders: Sequence[str], folder: str) -> 'nn.Module':
+    """The model of a weights file, or of a file that holds its code, see `models.load_program`."""
+    from crossearth.models import load_program
+
+    if Path(weights).suffix == '.safetensors':
+        return load_trusted(weights, device, builders, folder)
+    if builders:
+        raise ConfigError(
+            f'--builder {builders[0]}: {weights} is not a .safetensors file and says itself how '
+            'its model is built: leave the builder out'
+        )
+    return load_program(weights, device=device)
+
+
+def model_id_of(weights: str, builders: Sequence[str], folder: str) -> str:
+    """A digest of the files of a model: its weights, and the modules of its builders."""
+    from crossearth.models import program_digest
+
+    digests = [program_digest(weights)]
+    for name in builders:
+        trusted_builder(name, folder)
+        file = sys.modules[name.partition(':')[0]].__file__
+        digests.append(f'{name} {program_digest(file) if file else ""}')
+    return ' '.join(digests)
 
 
 def trusted_builder(name: str, folder: str) -> Callable[..., 'nn.Module']:

@@ -6,13 +6,12 @@ names of the values that they set; what is not given is left to the defaults of 
 
 import argparse
 import functools
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crossearth.commands.loading import add_loading, load_trusted
+from crossearth.commands.loading import add_loading, load_runnable, model_id_of
 from crossearth.commands.seeing import add_gsd, add_seen_at
 from crossearth.errors import ConfigError, SceneError
 from crossearth.labels import LABEL_SPACES
@@ -32,10 +31,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'scene', help='raster, folder, .zip, list (.txt, .csv) or STAC items (.json)'
     )
     parser.add_argument('map', help='GeoTIFF to write, or a folder for many scenes')
-    parser.add_argument('--weights', required=True, help='model, a safetensors file')
+    parser.add_argument(
+        '--weights',
+        required=True,
+        help='model: .safetensors of save_model, TorchScript, .pt2 of torch.export, or .onnx. All '
+        'but the first hold programs: take TorchScript and .pt2 from people you trust.',
+    )
     add_loading(parser)
     parser.add_argument('--threads', type=int, help='of the CPU (default: all)')
     _add_view(parser.add_argument_group('what the model sees'))
+    _add_model_output(parser.add_argument_group('what the model gives'))
     _add_outputs(parser.add_argument_group('what is written'))
     _add_running(parser.add_argument_group('how it runs'))
 
@@ -70,6 +75,10 @@ def _add_view(group: argparse._ArgumentGroup) -> None:
         choices=['nearest', 'bilinear'],
         help='how the map comes back to the grid of the scene (default: nearest)',
     )
+    group.add_argument(
+        '--mean', type=float, nargs='+', help='subtracted from each band, which lies in [0, 1]'
+    )
+    group.add_argument('--std', type=float, nargs='+', help='what each band is divided by then')
     group.add_argument('--tile-px', type=int, help='side of a window (default: 512)')
     overlap = group.add_mutually_exclusive_group()
     overlap.add_argument('--overlap', type=float, help='part of a window (default: 1/3)')
@@ -79,6 +88,28 @@ def _add_view(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument('--combine', choices=['softmax', 'logits'], help='(default: softmax)')
     group.add_argument('--augment', choices=['none', 'd4'], help='(default: none)')
+
+
+def _add_model_output(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        '--output-kind',
+        dest='kind',
+        choices=['auto', 'logits', 'probabilities', 'logit', 'probability', 'ids'],
+        help='logit and probability are one channel, of which a map of two classes is made '
+        '(default: logits of two or more classes)',
+    )
+    group.add_argument(
+        '--output-key',
+        dest='key',
+        type=_key,
+        help='entry of a dictionary or a tuple (default: out, logits, the only or the first one)',
+    )
+    group.add_argument(
+        '--threshold',
+        type=float,
+        help='probability that makes one channel class 1 (default: .5)',
+    )
+    group.add_argument('--num-classes', type=int, help='of class ids, where no --labels say it')
 
 
 def _add_outputs(group: argparse._ArgumentGroup) -> None:
@@ -91,6 +122,13 @@ def _add_outputs(group: argparse._ArgumentGroup) -> None:
     group.add_argument('--probabilities', metavar='TIF', help='one band per class')
     group.add_argument('--confidence', metavar='TIF')
     group.add_argument('--entropy', metavar='TIF')
+    group.add_argument(
+        '--class-thresholds',
+        type=_class_threshold,
+        nargs='+',
+        metavar='CLASS=P',
+        help='probability from which on a class may be chosen, as in road=0.7',
+    )
     group.add_argument('--cog', action='store_true', help='cloud-optimised, with overviews')
     group.add_argument(
         '--estimate-accuracy',
@@ -149,7 +187,7 @@ def run(arguments: argparse.Namespace) -> str:
         torch.set_num_threads(arguments.threads)
     values = _values(arguments)
     load = functools.partial(
-        load_trusted,
+        load_runnable,
         arguments.weights,
         arguments.device,
         tuple(arguments.builders),
@@ -174,7 +212,7 @@ def _values(arguments: argparse.Namespace) -> dict[str, Any]:
     """What `predict_scene`, `predict_scenes` and `estimate_scene` take in common."""
     import torch
 
-    from crossearth.inference import Outputs, Running, View, Windows
+    from crossearth.inference import ModelOutput, Outputs, Running, View, Windows
 
     if arguments.autocast is not None:
         arguments.autocast = getattr(torch, arguments.autocast)
@@ -195,6 +233,7 @@ def _values(arguments: argparse.Namespace) -> dict[str, Any]:
         'view': given(View),
         'outputs': given(Outputs),
         'running': given(Running),
+        'model_output': given(ModelOutput),
     }
 
 
@@ -205,7 +244,12 @@ def _map_one(model: 'nn.Module', arguments: argparse.Namespace, values: dict[str
     from crossearth.models import read_model_info
 
     made = predict_scene(
-        model, arguments.scene, arguments.map, **values, progress=not arguments.quiet
+        model,
+        arguments.scene,
+        arguments.map,
+        **values,
+        model_id=model_id_of(arguments.weights, arguments.builders, str(Path.cwd())),
+        progress=not arguments.quiet,
     )
     lines = [
         f'{made.path if made.complete else "parts"}: {made.width} × {made.height} px, '
@@ -247,7 +291,7 @@ def _map_many(
             tasks,
             **values,
             workers=Workers(arguments.workers, arguments.engine, arguments.address),
-            model_id=_model_id(arguments.weights, arguments.builders),
+            model_id=model_id_of(arguments.weights, arguments.builders, str(Path.cwd())),
             max_failures=arguments.max_failures,
             retry=arguments.retry,
             progress=tell,
@@ -283,6 +327,18 @@ def _size(estimate: 'SceneEstimate') -> str:
     return f'{size} seen as {estimate.model_width} × {estimate.model_height} px'
 
 
+def _class_threshold(text: str) -> tuple[str | int, float]:
+    name, _, number = text.rpartition('=')
+    try:
+        return _key(name), float(number)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f'{text!r}: expected CLASS=P, as in road=0.7') from error
+
+
+def _key(text: str) -> str | int:
+    return int(text) if text.isdigit() else text
+
+
 def _shard(text: str) -> tuple[int, int]:
     index, _, count = text.partition('/')
     if not (index.isdigit() and count.isdigit()):
@@ -290,8 +346,3 @@ def _shard(text: str) -> tuple[int, int]:
     if not 1 <= int(index) <= int(count):
         raise argparse.ArgumentTypeError(f'{text!r}: the share must be from 1 to {count}')
     return int(index), int(count)
-
-
-def _model_id(weights: str, builders: Sequence[str]) -> str:
-    with Path(weights).open('rb') as file:
-        return ' '.join([hashlib.file_digest(file, 'sha256').hexdigest(), *builders])

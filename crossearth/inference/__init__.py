@@ -1,8 +1,10 @@
 """Scene in, map out: windows, blending, writing, vectors, resuming, many scenes."""
 
 from crossearth.inference.estimate import SceneEstimate, estimate_scene
+from crossearth.inference.identity import identity_of
 from crossearth.inference.many_scenes import predict_scenes
 from crossearth.inference.map_summary import ClassSummary, MapSummary, summarise_map
+from crossearth.inference.model_output import ModelOutput
 from crossearth.inference.outcomes import Outcome, Summary
 from crossearth.inference.predict import SceneMap, predict_scene
 from crossearth.inference.request import GsdEstimator, Outputs, Running, View, Windows
@@ -14,6 +16,7 @@ __all__ = [
     'ClassSummary',
     'GsdEstimator',
     'MapSummary',
+    'ModelOutput',
     'Outcome',
     'Outputs',
     'Running',
@@ -27,6 +30,7 @@ __all__ = [
     'Workers',
     'estimate_scene',
     'find_scenes',
+    'identity_of',
     'predict_scene',
     'predict_scenes',
     'summarise_map',

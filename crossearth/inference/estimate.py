@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from crossearth.inference.model_output import ModelOutput
 from crossearth.inference.prepared_map import prepare_map
 from crossearth.inference.request import MapRequest, Outputs, Running, View, Windows
 from crossearth.labels import LabelSpace
@@ -54,6 +55,7 @@ def estimate_scene(
     view: View = View(),
     outputs: Outputs = Outputs(),
     running: Running = Running(),
+    model_output: ModelOutput = ModelOutput(),
 ) -> SceneEstimate:
     """What `predict_scene` would do and take, from three batches of the model and no pixel read.
 
@@ -73,12 +75,12 @@ def estimate_scene(
         ...     transform=rasterio.Affine(0.5, 0, 4e5, 0, -0.5, 5e6),
         ... ) as scene:
         ...     scene.write(np.ones((1, 700, 900), 'uint8'))
-        >>> estimate = estimate_scene(lambda images: images, path)
+        >>> estimate = estimate_scene(lambda images: images.repeat(1, 2, 1, 1) - 0.3, path)
         >>> estimate.windows, estimate.units
         (6, 1)
     """
     with ExitStack() as stack:
-        request = MapRequest(labels, windows, view, outputs, running)
+        request = MapRequest(labels, windows, view, outputs, running, model_output)
         prepared = prepare_map(stack, model, source, request)
         mapper, native = prepared.mapper, prepared.native
         units = mapper.units(running)

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from crossearth.errors import ConfigError
+from crossearth.inference.identity import identity_of
+from crossearth.inference.model_output import ModelOutput
 from crossearth.inference.outcomes import Outcome, Summary
 from crossearth.inference.request import MapRequest, Outputs, Running, View, Windows
 from crossearth.inference.scene_receipts import SceneReceipt
@@ -29,8 +31,9 @@ def predict_scenes(
     view: View = View(),
     outputs: Outputs = Outputs(),
     running: Running = Running(),
+    model_output: ModelOutput = ModelOutput(),
     workers: Workers = Workers(),
-    model_id: str = '',
+    model_id: str | None = None,
     max_failures: int = 2,
     retry: bool = False,
     progress: Callable[[Outcome], None] | None = None,
@@ -47,8 +50,10 @@ def predict_scenes(
         outputs: As of `predict_scene`; further rasters are written for one scene at a time.
         running: As of `predict_scene`; a shard `(i, n)` has every n-th scene from the i-th.
         workers: Processes of this machine, or actors of a cluster.
+        model_output: As of `predict_scene`.
         model_id: What tells the model from others, such as a checksum of its weights: maps of
-            another are made again.
+            another are made again. None for a digest of what `load` gives, for which it is called
+            once more, in this process; functions have none.
         max_failures: Failures after which a scene is quarantined, those of earlier runs counted.
         retry: Whether quarantined scenes get another chance.
         progress: Called with each outcome.
@@ -57,7 +62,8 @@ def predict_scenes(
         What became of every scene of the shard.
 
     Raises:
-        ConfigError: If an argument has no meaning for many scenes, or Ray is not installed.
+        ConfigError: If an argument has no meaning for many scenes, the model has no identity, or
+            Ray is not installed.
     """
     start = time.perf_counter()
     if max_failures < 1:
@@ -69,7 +75,10 @@ def predict_scenes(
     if outputs.estimate_accuracy:
         raise ConfigError('estimate_accuracy: accuracy is estimated for one scene at a time')
     tasks = running.share_of(tasks)
-    request = MapRequest(labels, windows, view, outputs, replace(running, shard=None))
+    if model_id is None:
+        model_id = identity_of(load())
+    running = replace(running, shard=None)
+    request = MapRequest(labels, windows, view, outputs, running, model_output, model_id)
     for folder in {task.destination.parent for task in tasks}:
         folder.mkdir(parents=True, exist_ok=True)
     outcomes: dict[Task, Outcome] = {}

@@ -4,7 +4,6 @@ A part is a set of files, written under other names and renamed, and a receipt t
 What an interrupted run leaves has no receipt, and is computed again.
 """
 
-import hashlib
 import json
 import shutil
 import tempfile
@@ -15,17 +14,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
-
 from crossearth.errors import ConfigError
 from crossearth.geometry import Window
 from crossearth.inference.rendering import Product
 from crossearth.inference.writer import whole_file
 
-__all__ = ['MapParts', 'PartReceipt', 'fingerprint', 'parts_folder']
+__all__ = ['MapParts', 'PartReceipt', 'parts_folder']
 
-_FORMAT = 2
+_FORMAT = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,23 +42,6 @@ class PartReceipt:
 def parts_folder(destination: Path) -> Path:
     """The folder in which the parts of a map wait."""
     return destination.with_name(f'{destination.name}.parts')
-
-
-def fingerprint(model: object) -> str:
-    """A digest of a model's weights; of anything else than a module, of its name only.
-
-    Example:
-        >>> fingerprint(nn.Linear(2, 2)) == fingerprint(nn.Linear(2, 2))
-        False
-    """
-    digest = hashlib.sha256()
-    if not isinstance(model, nn.Module):
-        return getattr(model, '__qualname__', type(model).__qualname__)
-    for name, tensor in model.state_dict().items():
-        digest.update(f'{name} {tensor.dtype} {tuple(tensor.shape)}'.encode())
-        flat = tensor.detach().cpu().contiguous().reshape(-1)
-        digest.update(flat.view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 class MapParts:

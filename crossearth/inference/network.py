@@ -1,7 +1,8 @@
-"""Any model that gives logits, run in eval mode and put back as it was."""
+"""Any model, run in eval mode and put back as it was, as a function from windows to scores."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
+from itertools import chain
 from typing import Literal
 
 import torch
@@ -9,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from crossearth.errors import BandError, ConfigError, CrossEarthError, ShapeError
+from crossearth.inference.model_output import ModelOutput
 from crossearth.labels import LabelSpace
 from crossearth.modes import evaluating
 
@@ -16,6 +18,9 @@ __all__ = ['Augment', 'Combine', 'Network', 'evaluating', 'model_device']
 
 type Combine = Literal['softmax', 'logits']
 type Augment = Literal['none', 'd4']
+
+_OTHER_TYPES = (torch.float16, torch.bfloat16, torch.float64)
+_LEAST = 1e-12  # probability whose logarithm stands for that of 0
 
 
 def model_device(
@@ -46,13 +51,17 @@ class Network:
     """A model as a checked function from windows to scores.
 
     Args:
-        model: Images (b, c, h, w) in [0, 1] to logits (b, k, h, w).
+        model: Images (b, c, h, w) in [0, 1], or as `mean` and `std` make them, to what
+            `model_output` says. They are cast to the type of its weights.
         device: Where it runs.
         combine: Whether scores are probabilities or the logits themselves.
         augment: `'d4'` averages the scores of the eight flips and quarter turns of a window.
         autocast: Half type to compute in, or None. Scores are float32 either way.
         labels: Label space whose classes the logits must be, or None.
         name: Of the scene, for messages.
+        model_output: What the model gives.
+        mean: Subtracted from each band before the model sees it; None for nothing.
+        std: What each band is divided by then; None for nothing.
     """
 
     def __init__(
@@ -65,6 +74,9 @@ class Network:
         augment: Augment = 'none',
         autocast: torch.dtype | None,
         labels: LabelSpace | None,
+        model_output: ModelOutput = ModelOutput(),
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
     ) -> None:
         self._model = model
         self._name = name
@@ -73,6 +85,12 @@ class Network:
         self._augment = augment
         self._autocast = autocast
         self._labels = labels
+        self._output = model_output
+        self._mean, self._std = (
+            None if values is None else torch.tensor(values, device=device)[:, None, None]
+            for values in (mean, std)
+        )
+        self._dtype = _weights_dtype(model)
         self._tried = False
         self._scores: Tensor | None = None
         self.num_classes: int | None = None if labels is None else labels.num_classes
@@ -85,7 +103,17 @@ class Network:
     def count_classes(self, image_chw: tuple[int, int, int]) -> int:
         """Number of classes of what a black window gives; what does not fit fails here, early."""
         if not self._tried:
-            self.logits(torch.zeros((1, *image_chw), device=self.device))
+            for name, values in (('mean', self._mean), ('std', self._std)):
+                if values is not None and len(values) != image_chw[0]:
+                    raise ConfigError(
+                        f'{self._name}: {name} has {len(values)} numbers for images of '
+                        f'{image_chw[0]} bands: expected one per band'
+                    )
+            first = self.logits(torch.zeros((1, *image_chw), device=self.device))
+            try:
+                self._output.check_unambiguous(first)
+            except ShapeError as error:
+                raise ShapeError(f'{self._name}: {error}') from error
             self._tried = True
         assert self.num_classes is not None
         return self.num_classes
@@ -97,7 +125,7 @@ class Network:
         return self._scores_of(raw)
 
     def run(self, images: Float[Tensor, 'b c h w']) -> Float[Tensor, 'b k h w']:
-        """The model on a batch: logits, or scores if they had to be averaged already."""
+        """The model on a batch: what `logits` gives, or scores if they were averaged already."""
         if self._augment == 'none':
             return self.logits(images)
         total: Tensor | None = None
@@ -111,20 +139,28 @@ class Network:
         assert total is not None
         return total.div_(8)
 
-    def _scores_of(self, logits: Float[Tensor, 'b k h w']) -> Float[Tensor, 'b k h w']:
+    def _scores_of(self, raw: Float[Tensor, 'b k h w']) -> Float[Tensor, 'b k h w']:
+        if self._output.gives_probabilities:
+            probabilities = raw.float()
+            if self._combine == 'softmax':
+                return probabilities
+            return probabilities.clamp_min(_LEAST).log_()
         if self._combine == 'logits':
-            return logits.float()
-        if self._scores is None or self._scores.shape != logits.shape:
-            self._scores = torch.empty(logits.shape, device=logits.device)
-        return torch.softmax(logits.float(), dim=1, out=self._scores)
+            return raw.float()
+        if self._scores is None or self._scores.shape != raw.shape:
+            self._scores = torch.empty(raw.shape, device=raw.device)
+        return torch.softmax(raw.float(), dim=1, out=self._scores)
 
     def logits(self, images: Float[Tensor, 'b c h w']) -> Float[Tensor, 'b k h w']:
-        """Checked logits of a batch.
+        """Checked logits of a batch, or probabilities if that is what the model gives.
 
         Raises:
             BandError: If the model takes another number of bands.
-            ShapeError: If it does not give logits at the size of the images, or other classes.
+            ShapeError: If it does not give what was said of it at the size of the images, or other
+                classes.
         """
+        seen = images if self._mean is None else images - self._mean
+        seen = seen if self._std is None else seen / self._std
         precision = (
             nullcontext()
             if self._autocast is None
@@ -132,7 +168,7 @@ class Network:
         )
         try:
             with precision:
-                logits = self._model(images)
+                output = self._model(seen.to(self._dtype))
         except BandError as error:
             raise BandError(f'{self._name}: {error}') from error
         except CrossEarthError:
@@ -150,31 +186,41 @@ class Network:
                 ) from error
             error.add_note(f'raised by the model on {self._name}, images {tuple(images.shape)}')
             raise
-        return self._check(logits, images)
+        return self._check(output, images)
 
-    def _check(self, logits: object, images: Float[Tensor, 'b c h w']) -> Float[Tensor, 'b k h w']:
-        b, _, h, w = images.shape
-        classes = 'k' if self.num_classes is None else str(self.num_classes)
-        expected = f'logits ({b}, {classes}, {h}, {w}), at the size of the image'
-        if not isinstance(logits, Tensor):
-            raise ShapeError(
-                f'{self._name}: the model gave {type(logits).__name__}, expected a tensor of '
-                f'{expected}: wrap it in a function that returns its logits'
-            )
-        shape = tuple(logits.shape)
-        if len(shape) != 4 or shape[0] != b or shape[2:] != (h, w) or shape[1] < 1:
-            raise ShapeError(
-                f'{self._name}: the model gave shape {shape}, expected {expected}: upsample its '
-                'output'
-            )
-        if self.num_classes is not None and shape[1] != self.num_classes:
+    def _check(self, output: object, images: Float[Tensor, 'b c h w']) -> Float[Tensor, 'b k h w']:
+        try:
+            tensor = self._output.tensor_of(output)
+            classes = self._output.classes_of(tensor, images, num_classes=self.num_classes)
+        except ShapeError as error:
+            raise ShapeError(f'{self._name}: {error}') from error
+        if self.num_classes is not None and classes.shape[1] != self.num_classes:
             other = 'its first window' if self._labels is None else repr(self._labels.name)
             raise ShapeError(
-                f'{self._name}: the model gave {shape[1]} classes, {other} has {self.num_classes}: '
-                'pass the label space that the model was trained with'
+                f'{self._name}: the model gave {classes.shape[1]} classes, {other} has '
+                f'{self.num_classes}: pass the label space that the model was trained with'
             )
-        self.num_classes = shape[1]
-        return logits
+        self.num_classes = classes.shape[1]
+        return classes
+
+
+def _weights_dtype(model: nn.Module | Callable[[Tensor], Tensor]) -> torch.dtype:
+    """The type that a model computes in: that of its first floating-point weight."""
+    if not isinstance(model, nn.Module):
+        return torch.float32
+    tensors: Iterator[Tensor] = chain(model.parameters(), model.buffers())
+    if isinstance(model, torch.jit.ScriptModule):
+        tensors = chain(tensors, _constants_of(model))
+    dtype = next((tensor.dtype for tensor in tensors if tensor.is_floating_point()), torch.float32)
+    return dtype if dtype in _OTHER_TYPES else torch.float32
+
+
+def _constants_of(model: torch.jit.ScriptModule) -> Iterator[Tensor]:
+    """Tensors in the graph of a frozen model, which has no other weights."""
+    for node in model.inlined_graph.nodes():
+        is_constant = node.kind() == 'prim::Constant' and node.hasAttribute('value')
+        if is_constant and node.kindOf('value') == 't':
+            yield node.t('value')
 
 
 def _first_channels(model: nn.Module | Callable[[Tensor], Tensor]) -> int | None:

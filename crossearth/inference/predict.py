@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from crossearth.accuracy import AccuracyEstimate
 from crossearth.geometry import Window
 from crossearth.inference.grid import Unit, by_rows
+from crossearth.inference.identity import identity_of
 from crossearth.inference.map_parts import MapParts, parts_folder
+from crossearth.inference.model_output import ModelOutput
 from crossearth.inference.prepared_map import PreparedMap, output_paths, prepare_map
 from crossearth.inference.progress import counting
 from crossearth.inference.qgis import write_attribute_table, write_qgis_style
@@ -75,6 +77,8 @@ def predict_scene(
     view: View = View(),
     outputs: Outputs = Outputs(),
     running: Running = Running(),
+    model_output: ModelOutput = ModelOutput(),
+    model_id: str | None = None,
     progress: bool | Callable[[int, int], None] = False,
 ) -> SceneMap:
     """Map a scene of any size: windows are read, predicted, blended and written as a stream.
@@ -85,8 +89,9 @@ def predict_scene(
     off earlier leaves nothing there.
 
     Args:
-        model: Images (b, c, h, w), float32 in [0, 1], to logits (b, k, h, w). A module, also a
-            scripted one, runs in eval mode and is put back as it was, submodule by submodule.
+        model: Images (b, c, h, w) in [0, 1], float32 or the type of its weights, to logits
+            (b, k, h, w), or to what `model_output` says. A module, also a scripted one, runs in
+            eval mode and is put back as it was, submodule by submodule.
         source: Scene: a path, or anything that GDAL opens.
         destination: GeoTIFF to write, replaced if it is there.
         labels: Class names and colours; None for those of the model's file, if it has any.
@@ -95,6 +100,10 @@ def predict_scene(
         outputs: Nodata, rasters of probabilities, cloud optimisation, styles, and whether the
             accuracy is estimated.
         running: Batches, device, memory, resuming and shards.
+        model_output: What the model gives, if it is not logits of two or more classes.
+        model_id: What tells the model from others, such as the name of its version, when parts are
+            kept (`resume`, `shard`): parts of another are refused. None for a digest of the model,
+            see `identity_of`; functions have none.
         progress: True shows a bar; a function is called with windows done and in all.
 
     Returns:
@@ -104,9 +113,10 @@ def predict_scene(
         SceneNotFoundError: If the scene is not there.
         SceneError: If the scene is not a raster, or a block of it cannot be read.
         BandError: If bands are not there, or are not as many as the model takes.
-        ShapeError: If the model does not give logits at the size of its input, or gives other
-            classes than `labels`.
-        ConfigError: If an argument has no meaning for this scene.
+        ShapeError: If the model does not give what `model_output` says at the size of its input,
+            gives other classes than `labels`, or something that could mean two things.
+        ConfigError: If an argument has no meaning for this scene, or parts are kept of a model
+            without identity.
 
     Example:
         >>> import tempfile, numpy as np, rasterio, torch
@@ -126,7 +136,7 @@ def predict_scene(
         ...     print(result.crs, result.transform.c, result.read(1)[3])
         EPSG:32633 400000.0 [0 0 0 0 1 1 1 1 1]
     """
-    request = MapRequest(labels, windows, view, outputs, running)
+    request = MapRequest(labels, windows, view, outputs, running, model_output, model_id)
     return map_scene(model, source, destination, request, progress=progress)
 
 
@@ -185,12 +195,14 @@ def _open_parts(
     stack: ExitStack,
     prepared: PreparedMap,
     units: Sequence[Unit],
-    model: object,
+    model: nn.Module | Callable[[Tensor], Tensor],
     map_path: Path,
 ) -> MapParts | None:
     """Where parts wait: kept for the next call, or for this one only; None if there is one part."""
     if prepared.request.running.keeps_parts:
-        plan = prepared.mapper.describe(units, model) | prepared.request.describe_pixels()
+        request = prepared.request
+        plan = prepared.mapper.describe(units) | request.describe_pixels()
+        plan['model'] = identity_of(model) if request.model_id is None else request.model_id
         return MapParts(parts_folder(map_path), plan)
     if len(units) == 1:
         return None
@@ -224,7 +236,7 @@ def _finished_files(
                 mapper.scene.raster,
                 prepared.layers,
                 files,
-                are_logits=mapper.network.gives_logits,
+                decision=mapper.decision,
                 draft=request.outputs.cog,
             )
         if request.outputs.cog:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from crossearth.accuracy import AccuracyMeter
 from crossearth.errors import ConfigError
 from crossearth.imagery import Imagery, imagery_of
+from crossearth.inference.decision import Decision, thresholds_by_id
 from crossearth.inference.grid import Grid
 from crossearth.inference.network import Network, evaluating, model_device
 from crossearth.inference.rendering import Product, probability_layer, score_layer
@@ -86,6 +87,7 @@ def prepare_map(
     accuracy = None
     if request.outputs.estimate_accuracy:
         accuracy = _accuracy_meter(known, scene, running)
+    model_output = request.model_output
     network = Network(
         model,
         name=scene.name,
@@ -94,6 +96,9 @@ def prepare_map(
         augment=windows.augment,
         autocast=running.autocast,
         labels=labels,
+        model_output=model_output,
+        mean=view.mean,
+        std=view.std,
     )
     grid = Grid(
         scene.height,
@@ -106,16 +111,16 @@ def prepare_map(
     num_classes = network.count_classes((len(scene.bands), *grid.tile_hw))
     products: tuple[Product, ...] = ('labels', *request.outputs.further)
     layers = _layers(products, num_classes, nodata=request.outputs.nodata, labels=labels)
+    decision = _decision(network, request, labels)
     made = layers
     if scene is not native and view.return_by == 'bilinear':
         made = {'scores': score_layer(num_classes)}
-    mapper = SceneMapper(scene, grid, network, min(batch_size, len(grid)), made, accuracy)
-    settled = MapRequest(
-        labels,
-        windows,
-        _settled_view(view, raster, seen),
-        request.outputs,
-        replace(running, batch_size=mapper.batch_size, device=network.device),
+    mapper = SceneMapper(scene, grid, network, min(batch_size, len(grid)), made, decision, accuracy)
+    settled = replace(
+        request,
+        labels=labels,
+        view=_settled_view(view, raster, seen),
+        running=replace(running, batch_size=mapper.batch_size, device=network.device),
     )
     return PreparedMap(mapper, native, layers, settled)
 
@@ -175,10 +180,33 @@ def _accuracy_meter(known: Imagery, scene: OpenScene, running: Running) -> Accur
     return AccuracyMeter(calibration, height=scene.height, width=scene.width)
 
 
+def _decision(network: Network, request: MapRequest, labels: LabelSpace | None) -> Decision:
+    """How classes are chosen from what the network gives."""
+    output, outputs = request.model_output, request.outputs
+    assert network.num_classes is not None
+    thresholds = thresholds_by_id(
+        outputs.thresholds, num_classes=network.num_classes, labels=labels
+    )
+    if output.is_binary:
+        if thresholds:
+            raise ConfigError(
+                f'the model gives one {output.kind}: set its threshold in '
+                'ModelOutput(threshold=…) (--threshold), and leave out class_thresholds'
+            )
+        thresholds = ((1, 0.5 if output.threshold is None else output.threshold),)
+    if thresholds and outputs.estimate_accuracy:
+        raise ConfigError(
+            'accuracy is estimated for maps of the most likely class, not of a threshold: leave '
+            'out one of the two'
+        )
+    return Decision(network.gives_logits, thresholds)
+
+
 def _settled_view(view: View, raster: Raster, seen: Raster) -> View:
     """The view with all that was left open, so that equal views say the same."""
     is_native = seen is raster
-    return View(
+    return replace(
+        view,
         bands=raster.bands,
         alpha='image' if raster.alpha is None else 'mask',
         value_range=seen.value_range,

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float32, Float64, Int64, Shaped
 from rasterio.io import DatasetReader
 
 from crossearth.geometry import Window
+from crossearth.inference.decision import Decision
 from crossearth.inference.rendering import Product, render_rows
 from crossearth.inference.scene import OpenScene
 from crossearth.inference.writer import BLOCK_PX, Layer, Piece, RasterWriter
@@ -31,7 +32,7 @@ def regrid_to_scene(
     layers: Mapping[Product, Layer],
     paths: Mapping[Product, Path],
     *,
-    are_logits: bool,
+    decision: Decision,
     draft: bool,
 ) -> None:
     """Write rasters of the model's grid on the scene's own.
@@ -47,7 +48,7 @@ def regrid_to_scene(
         grid: The scene as the model saw it.
         layers: What is asked for.
         paths: Where it goes.
-        are_logits: Whether scores are logits.
+        decision: How classes are chosen from scores.
         draft: As of `RasterWriter`.
 
     Raises:
@@ -78,7 +79,7 @@ def regrid_to_scene(
                     [torch.from_numpy(scores)],
                     valid & known,
                     layers=dict(layers),
-                    are_logits=are_logits,
+                    decision=decision,
                 )
             else:
                 parts = {

@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Bool, Float, Shaped, UInt8
 from torch import Tensor
 
-from crossearth.inference.stitching import most_likely, require_finite
+from crossearth.inference.decision import Decision
+from crossearth.inference.stitching import require_finite
 from crossearth.inference.writer import Layer
 
 __all__ = [
@@ -82,7 +83,7 @@ def render_rows(
     valid: Bool[np.ndarray, 'h w'],
     *,
     layers: dict[Product, Layer],
-    are_logits: bool,
+    decision: Decision,
 ) -> dict[Product, Shaped[np.ndarray, 'c h w']]:
     """Rasters of some finished rows.
 
@@ -90,7 +91,7 @@ def render_rows(
         parts: Averaged probabilities or logits, in row order; not changed.
         valid: True where a pixel has data.
         layers: Rasters that are wanted.
-        are_logits: Whether probabilities are still to be made.
+        decision: How classes are chosen.
 
     Returns:
         An array for each layer, with its nodata where there is no data.
@@ -104,17 +105,21 @@ def render_rows(
         here = slice(first, first + sums.shape[1])
         first = here.stop
         if 'labels' in rows:
-            most_likely(sums, out=torch.from_numpy(rows['labels'][0, here]))
+            decision.choose(sums, out=torch.from_numpy(rows['labels'][0, here]))
         if 'scores' in rows:
             require_finite(bool(torch.isfinite(sums.sum())))
             rows['scores'][:, here] = sums.cpu().numpy()
         if not rows.keys() & {'probabilities', 'confidence', 'entropy'}:
             continue
-        probabilities = torch.softmax(sums, 0) if are_logits else sums
+        probabilities = decision.probabilities(sums)
         if 'probabilities' in rows:
             rows['probabilities'][:, here] = quantise(probabilities).cpu().numpy()
         if 'confidence' in rows:
-            rows['confidence'][0, here] = quantise(probabilities.amax(0)).cpu().numpy()
+            chosen = probabilities.amax(0)
+            if decision.thresholds and 'labels' in rows:
+                ids = torch.from_numpy(rows['labels'][:, here].astype(np.int64))
+                chosen = probabilities.cpu().gather(0, ids)[0]
+            rows['confidence'][0, here] = quantise(chosen).cpu().numpy()
         if 'entropy' in rows:
             rows['entropy'][0, here] = quantise(entropy(probabilities)).cpu().numpy()
     for product, layer in layers.items():

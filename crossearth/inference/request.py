@@ -1,13 +1,14 @@
 """What can be asked of a map, as values: checked once, compared, described, sent to workers.
 
-`Windows`, `View`, `Outputs` and `Running` are what `predict_scene`, `predict_scenes`,
-`estimate_scene` and the command line take. A `MapRequest` holds all of them, with the classes.
+`Windows`, `View`, `Outputs`, `Running` and `ModelOutput` are what `predict_scene`,
+`predict_scenes`, `estimate_scene` and the command line take. A `MapRequest` holds all of them, with
+the classes.
 """
 
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
@@ -16,6 +17,7 @@ import torch
 
 from crossearth.errors import ConfigError
 from crossearth.inference.grid import Blend
+from crossearth.inference.model_output import ModelOutput
 from crossearth.inference.network import Augment, Combine
 from crossearth.inference.rendering import Product
 from crossearth.inference.scene import OnReadError
@@ -151,6 +153,10 @@ class View:
             of the nearest pixel that the model saw; `'bilinear'` interpolates the averaged scores,
             probabilities or logits as `combine` says, and then chooses. It needs 4 bytes per class
             and pixel of the model's grid on disk meanwhile.
+        mean: For a model that does not normalise images itself: what is subtracted from each band,
+            in the order of the bands, in units of the image, which lies in [0, 1].
+        std: What each band is divided by then, in the same units. `1 / 255` makes 0 to 255 of
+            0 to 1.
 
     Raises:
         ConfigError: If a value is out of range or none of the choices, or `bands` is a single name.
@@ -162,6 +168,8 @@ class View:
     gsd_m: GsdChoice | None = None
     scene_gsd_m: float | int | GsdEstimator | None = None
     return_by: ReturnBy = 'nearest'
+    mean: Sequence[float] | None = None
+    std: Sequence[float] | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.bands, str):
@@ -189,6 +197,10 @@ class View:
             raise ConfigError(f'scene_gsd_m is {own_m!r}: expected metres, or a GsdEstimator')
         _check_choice('alpha', self.alpha, get_args(Alpha))
         _check_choice('return_by', self.return_by, get_args(ReturnBy.__value__))
+        for name in ('mean', 'std'):
+            values = getattr(self, name)
+            if values is not None:
+                object.__setattr__(self, name, _band_values(name, values))
 
     def describe(self) -> dict[str, Any]:
         """What the pixels of a map depend on, by name, as JSON values."""
@@ -200,6 +212,8 @@ class View:
             'gsd_m': self.gsd_m,
             'scene_gsd_m': own_m if isinstance(own_m, int | float | None) else own_m.name,
             'return_by': self.return_by,
+            'mean': None if self.mean is None else list(self.mean),
+            'std': None if self.std is None else list(self.std),
         }
 
 
@@ -219,11 +233,15 @@ class Outputs:
         qgis_style: Whether a map whose classes have names gets what QGIS takes names and colours
             from: a `.qml`, and a raster attribute table in `….aux.xml`. A class named background
             is transparent there.
+        class_thresholds: Probability from which on a class may be chosen, by its name or id, such
+            as `{'road': 0.7}`; pixels below go to the most likely of the other classes. In a map of
+            two classes a single threshold decides alone: the class is chosen where its probability
+            is at least that.
         estimate_accuracy: Whether the accuracy of the map is estimated from the model's confidence,
             while it is made. Needs a model file with a calibration.
 
     Raises:
-        ConfigError: If nodata does not fit 16 bits.
+        ConfigError: If nodata does not fit 16 bits, or a threshold is not between 0 and 1.
     """
 
     nodata: int = 255
@@ -233,10 +251,23 @@ class Outputs:
     cog: bool = False
     qgis_style: bool = True
     estimate_accuracy: bool = False
+    class_thresholds: Mapping[str | int, float] | Sequence[tuple[str | int, float]] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, 'class_thresholds', self.thresholds)
+        for name, threshold in self.thresholds:
+            if not 0 < threshold < 1:
+                raise ConfigError(
+                    f'threshold of class {name!r} is {threshold}: expected between 0 and 1'
+                )
         if not 0 <= self.nodata <= 65535:
             raise ConfigError(f'nodata is {self.nodata}: expected 0 to 65535')
+
+    @property
+    def thresholds(self) -> tuple[tuple[str | int, float], ...]:
+        """Pairs of a class and its threshold."""
+        given = self.class_thresholds
+        return tuple(given.items() if isinstance(given, Mapping) else given)
 
     @property
     def further(self) -> dict[Product, Path]:
@@ -362,6 +393,11 @@ class MapRequest:
         view: How the model views the scene.
         outputs: What is written.
         running: How it runs.
+        model_output: What the model gives.
+        model_id: What tells the model from others; None for a digest of it, see `identity_of`.
+
+    Raises:
+        ConfigError: If `model_id` is empty.
     """
 
     labels: LabelSpace | None = None
@@ -369,10 +405,25 @@ class MapRequest:
     view: View = field(default_factory=View)
     outputs: Outputs = field(default_factory=Outputs)
     running: Running = field(default_factory=Running)
+    model_output: ModelOutput = field(default_factory=ModelOutput)
+    model_id: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.model_id is not None and not self.model_id.strip():
+            raise ConfigError(
+                f'model_id is {self.model_id!r}, which tells no model from another: name its '
+                'version, or leave it out for a digest of the model'
+            )
 
     def describe_pixels(self) -> dict[str, Any]:
-        """What the classes and scores of pixels depend on: windows, view and running."""
-        return self.windows.describe() | self.view.describe() | self.running.describe()
+        """What the classes and scores of pixels depend on, besides the scene and the model."""
+        return (
+            self.windows.describe()
+            | self.view.describe()
+            | self.running.describe()
+            | self.model_output.describe()
+            | {'class_thresholds': [list(pair) for pair in self.outputs.thresholds]}
+        )
 
     def digest(self) -> str:
         """A digest of all that the files of a map depend on, for receipts.
@@ -399,3 +450,16 @@ def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
 def _check_at_least_one(name: str, value: int) -> None:
     if value < 1:
         raise ConfigError(f'{name} is {value}: expected at least 1')
+
+
+def _band_values(name: str, values: Sequence[float]) -> tuple[float, ...]:
+    """Means or standard deviations of bands, in units of an image in [0, 1]."""
+    given = tuple(float(value) for value in values)
+    least = 0.0 if name == 'mean' else math.ulp(0.0)
+    if not given or not all(least <= value <= 1 for value in given):
+        expected = 'from 0' if name == 'mean' else 'above 0 and up'
+        raise ConfigError(
+            f'{name} is {given}: expected one number per band, {expected} to 1, for images are in '
+            '[0, 1]: divide numbers for bytes by 255, others by the width of value_range'
+        )
+    return given

@@ -14,8 +14,9 @@ from crossearth.accuracy import AccuracyMeter
 from crossearth.errors import ConfigError
 from crossearth.inference.allocator import keeping_freed_memory
 from crossearth.inference.background import Consumer
+from crossearth.inference.decision import Decision
 from crossearth.inference.grid import Grid, Unit, column_units
-from crossearth.inference.map_parts import MapParts, PartReceipt, fingerprint
+from crossearth.inference.map_parts import MapParts, PartReceipt
 from crossearth.inference.network import Network
 from crossearth.inference.rendering import Product
 from crossearth.inference.request import Running
@@ -40,6 +41,7 @@ class SceneMapper:
         network: The model.
         batch_size: Windows in a batch.
         layers: Rasters that are made of its rows.
+        decision: How classes are chosen.
         accuracy: Counts what the scores say of the map's accuracy; None if nobody asked.
     """
 
@@ -48,6 +50,7 @@ class SceneMapper:
     network: Network
     batch_size: int
     layers: dict[Product, Layer]
+    decision: Decision
     accuracy: AccuracyMeter | None = None
 
     @property
@@ -100,13 +103,12 @@ class SceneMapper:
         rows, cols = self.grid.touching(unit)
         return len(rows) * len(cols)
 
-    def describe(self, units: Sequence[Unit], model: object) -> dict[str, Any]:
-        """The scene, the model, the rasters and the units, as values that JSON knows."""
+    def describe(self, units: Sequence[Unit]) -> dict[str, Any]:
+        """The scene, the rasters and the units, as values that JSON knows."""
         scene = self.scene
         return {
             'scene': [Path(scene.name).name, scene.height, scene.width, str(scene.dtype)],
             'files': scene.files(),
-            'model': fingerprint(model),
             'layers': {
                 name: [layer.dtype, str(layer.nodata)] for name, layer in self.layers.items()
             },
@@ -203,7 +205,7 @@ class SceneMapper:
                         valid[here],
                         row0=row + first,
                         col0=unit.col0,
-                        are_logits=self.network.gives_logits,
+                        are_logits=self.decision.are_logits,
                     )
                     first = here.stop
 
@@ -215,6 +217,7 @@ class SceneMapper:
                 self.network,
                 batch_size=self.batch_size,
                 layers=self.layers,
+                decision=self.decision,
                 put=consumer.put,
                 advance=advance,
                 observe=None if self.accuracy is None else observe,

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 from crossearth.inference.background import Consumer, Producer
+from crossearth.inference.decision import Decision
 from crossearth.inference.grid import Grid, Unit
 from crossearth.inference.network import Network
 from crossearth.inference.rendering import Product, render_rows
@@ -116,6 +117,7 @@ def stream_unit(
     *,
     batch_size: int,
     layers: dict[Product, Layer],
+    decision: Decision,
     put: Callable[[Rows], None],
     advance: Callable[[int], None],
     observe: Observe | None = None,
@@ -132,6 +134,7 @@ def stream_unit(
         network: The model.
         batch_size: Windows in a batch.
         layers: Rasters that are wanted.
+        decision: How classes are chosen.
         put: Receives the rows of each raster, (bands, rows, unit width).
         advance: Receives the number of windows done, after each batch.
         observe: Sees the scores of finished rows; None if nobody does.
@@ -165,7 +168,7 @@ def stream_unit(
         if stop <= first:
             return
         parts = stitcher.finished(stop)
-        rendered = render_rows(parts, valid, layers=layers, are_logits=network.gives_logits)
+        rendered = render_rows(parts, valid, layers=layers, decision=decision)
         if observe is not None:
             observe(parts, valid, first)
         stitcher.release(stop)

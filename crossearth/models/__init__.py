@@ -21,6 +21,7 @@ from crossearth.models.features import Features
 from crossearth.models.hooks import attach
 from crossearth.models.listing import ModelSummary, list_models
 from crossearth.models.mix_style import MixStyle
+from crossearth.models.programs import load_program, program_digest
 from crossearth.models.recording import builder
 from crossearth.models.segmenter import Segmenter
 from crossearth.models.weights.checkpoint import (
@@ -50,6 +51,8 @@ __all__ = [
     'frozen_vit_large',
     'list_models',
     'load_model',
+    'load_program',
+    'program_digest',
     'read_model_info',
     'rein_vit_fpn',
     'rein_vit_large',

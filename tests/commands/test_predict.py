@@ -14,9 +14,10 @@ import torch
 from torch import nn
 
 from crossearth.commands.predict import add_arguments, run
-from crossearth.errors import CheckpointError, ConfigError, CrossEarthError, SceneError
-from crossearth.inference import Outputs, Running, View, Windows, predict_scene
+from crossearth.errors import CheckpointError, ConfigError, CrossEarthError, SceneError, ShapeError
+from crossearth.inference import ModelOutput, Outputs, Running, View, Windows, predict_scene
 from crossearth.inference.grid import Blend
+from crossearth.inference.model_output import OutputKind
 from crossearth.inference.network import Augment, Combine
 from crossearth.inference.request import ReturnBy
 from crossearth.inference.scene import OnReadError
@@ -77,7 +78,8 @@ def test_every_value_can_be_set_with_the_choices_that_it_has() -> None:
     parser = argparse.ArgumentParser()
     add_arguments(parser)
     options = {action.dest: action for action in parser._actions}
-    names = {field.name for kind in (Windows, View, Outputs, Running) for field in fields(kind)}
+    kinds = (Windows, View, Outputs, Running, ModelOutput)
+    names = {field.name for kind in kinds for field in fields(kind)}
     assert names <= options.keys()
     for name, choices in {
         'blend': Blend.__value__,
@@ -86,9 +88,10 @@ def test_every_value_can_be_set_with_the_choices_that_it_has() -> None:
         'return_by': ReturnBy.__value__,
         'on_read_error': OnReadError.__value__,
         'alpha': Alpha,
+        'kind': OutputKind.__value__,
     }.items():
         assert tuple(options[name].choices or ()) == get_args(choices)
-    for kind in (Windows, View, Outputs, Running):
+    for kind in kinds:
         for field in fields(kind):
             if field.name != 'device':  # cpu: the model is moved there
                 told = options[field.name].default
@@ -225,3 +228,72 @@ def test_help_imports_neither_torch_nor_rasterio() -> None:
     )
     done = subprocess.run([sys.executable, '-c', code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == '[]'
+
+
+@pytest.mark.filterwarnings('ignore:.torch.jit:FutureWarning')  # deprecated, and in wide use
+def test_frozen_torchscript_of_one_logit_is_mapped_and_resumed_by_its_file(
+    write_raster: Write, tmp_path: Path
+) -> None:
+    scene = write_raster('scene.tif', random_image(60, 90))
+    torch.manual_seed(0)
+    model = nn.Conv2d(3, 1, 1).eval()
+    torch.jit.save(torch.jit.freeze(torch.jit.script(model.half())), 'roads.pt')
+    words = ('--output-kind', 'logit', '--threshold', 0.4, '--tile-px', 64)
+    normalised = ('--mean', 0.4, 0.5, 0.6, '--std', 0.2, 0.2, 0.2)
+    predict(scene, 'a.tif', *words, *normalised, weights='roads.pt')
+    made = predict_scene(
+        model,
+        scene,
+        tmp_path / 'b.tif',
+        windows=Windows(tile_px=64),
+        view=View(mean=(0.4, 0.5, 0.6), std=(0.2, 0.2, 0.2)),
+        model_output=ModelOutput('logit', threshold=0.4),
+    )
+    assert Path('a.tif').read_bytes() == made.path.read_bytes()
+    with rasterio.open('a.tif') as dataset:
+        assert set(np.unique(dataset.read())) == {0, 1}
+    with pytest.raises(
+        ShapeError, match=r'gave shape \(1, 1, 60, 64\), one channel, .*--threshold'
+    ):
+        predict(scene, 'c.tif', '--tile-px', 64, weights='roads.pt')
+
+    kept = ('--shard', '1/1', '--shard-px', 512)
+    predict(scene, 'd.tif', *words, *kept, weights='roads.pt')
+    with torch.no_grad():
+        model.bias += 1
+    torch.jit.save(torch.jit.freeze(torch.jit.script(model)), 'roads.pt')
+    with pytest.raises(ConfigError, match=r'another run \(model was'):
+        predict(scene, 'd.tif', *words, *kept, weights='roads.pt')
+    with pytest.raises(
+        ConfigError, match=r'--builder mine:build: roads\.pt .*leave the builder out'
+    ):
+        predict(scene, 'd.tif', '--builder', 'mine:build', weights='roads.pt')
+
+
+def test_thresholds_of_classes_are_named(
+    write_raster: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scene = write_raster('scene.tif', random_image(60, 90))
+    predict(
+        scene,
+        'a.tif',
+        '--tile-px',
+        64,
+        '--labels',
+        'isprs',
+        '--class-thresholds',
+        'car=0.9',
+        '0=0.9',
+    )
+    made = predict_scene(
+        load_model('model.safetensors'),
+        scene,
+        tmp_path / 'b.tif',
+        labels=ISPRS,
+        windows=Windows(tile_px=64),
+        outputs=Outputs(class_thresholds={0: 0.9, 4: 0.9}),
+    )
+    assert Path('a.tif').read_bytes() == made.path.read_bytes()
+    with pytest.raises(SystemExit):
+        predict('a.tif', 'b.tif', '--class-thresholds', 'car')
+    assert "'car': expected CLASS=P, as in road=0.7" in capsys.readouterr().err

@@ -106,7 +106,7 @@ def test_wrong_bands_name_the_file_and_the_remedy(
     [
         (lambda x: x[:, :, ::2, ::2], r'gave shape \(1, 3, 10, 10\), expected logits \(1, k, 20'),
         (lambda x: x[0], r'gave shape \(3, 20, 20\)'),
-        (lambda x: {'out': x}, 'gave dict, expected a tensor'),
+        (lambda _: {'out': None}, 'gave NoneType in its dict, expected a tensor'),
     ],
 )
 def test_outputs_that_are_no_logits_are_errors(

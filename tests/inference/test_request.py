@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from crossearth.errors import ConfigError
-from crossearth.inference import Outputs, Running, View, Windows
+from crossearth.inference import ModelOutput, Outputs, Running, View, Windows
 from crossearth.inference.request import MapRequest
 from crossearth.labels import ISPRS, ROAD
 
@@ -17,13 +17,17 @@ EVERYTHING = MapRequest(
     Windows(tile_px=96, stride_px=40, blend='mean', combine='logits', augment='d4'),
     View(
         bands=(3, 1), alpha='image', value_range=(0, 9), gsd_m=0.5, scene_gsd_m=0.2,
-        return_by='bilinear',
+        return_by='bilinear', mean=[0.4, 0.5], std=[0.25, 0.125],
     ),
-    Outputs(nodata=99, confidence='c.tif', cog=True, qgis_style=False),
+    Outputs(
+        nodata=99, confidence='c.tif', cog=True, qgis_style=False, class_thresholds={'car': 0.75}
+    ),
     Running(
         batch_size=3, device='cuda:1', autocast=torch.float16, memory_mb=99,
         on_read_error='nodata', resume=True, shard=(2, 3), shard_px=512,
     ),
+    ModelOutput('logit', key='out', threshold=0.25),
+    'roads 3',
 )  # fmt: skip
 
 
@@ -40,6 +44,15 @@ EVERYTHING = MapRequest(
         (lambda: View(bands='red'), r"bands is 'red': expected a sequence, \('red',\)"),
         (lambda: View(bands=()), r'bands is \(\): expected at least one'),
         (lambda: View(value_range=(5, 5)), r'value_range is \(5\.0, 5\.0\)'),
+        (lambda: View(mean=(123.7,)), r'mean is \(123\.7,\): .* one number per band, from 0 to 1'),
+        (lambda: View(std=(0.5, 0)), r'std is \(0\.5, 0\.0\): .* one number per band, above 0'),
+        (lambda: View(mean=()), r'mean is \(\)'),
+        (lambda: MapRequest(model_id=' '), r"model_id is ' ', which tells no model from another"),
+        (lambda: ModelOutput('logit', threshold=1), 'threshold is 1: expected between 0 and 1'),
+        (lambda: ModelOutput('logits', threshold=0.5), "threshold is 0.5, but kind is 'logits'"),
+        (lambda: ModelOutput(num_classes=3), "num_classes is 3, but kind is 'auto'"),
+        (lambda: ModelOutput('ids', num_classes=0), 'num_classes is 0: expected at least 1'),
+        (lambda: Outputs(class_thresholds={'a': 1.0}), "threshold of class 'a' is 1.0: expected b"),
         (lambda: Outputs(nodata=-1), 'nodata is -1: expected 0 to 65535'),
         (lambda: Running(batch_size=0), 'batch_size is 0: expected at least 1'),
         (lambda: Running(memory_mb=0), 'memory_mb is 0: expected at least 1'),
@@ -84,7 +97,9 @@ def test_values_are_hashable_and_travel_to_workers() -> None:
         'tile_px': 96, 'stride_px': 40, 'blend': 'mean', 'combine': 'logits', 'augment': 'd4',
         'bands': [3, 1], 'alpha': 'image', 'value_range': [0, 9], 'gsd_m': 0.5,
         'scene_gsd_m': 0.2,
-        'return_by': 'bilinear',
+        'return_by': 'bilinear', 'mean': [0.4, 0.5], 'std': [0.25, 0.125],
+        'model_output': {'kind': 'logit', 'key': 'out', 'threshold': 0.25, 'num_classes': None},
+        'class_thresholds': [['car', 0.75]],
         'batch_size': 3, 'device': 'cuda', 'autocast': 'torch.float16', 'on_read_error': 'nodata',
     }  # fmt: skip
 
@@ -101,15 +116,19 @@ def test_digests_tell_what_files_depend_on_from_what_they_do_not() -> None:
         *(MapRequest(windows=windows) for windows in (Windows(tile_px=513), Windows(blend='mean'))),
         *(
             MapRequest(view=view)
-            for view in (View(gsd_m='native'), View(alpha='mask'), View(scene_gsd_m=0.2))
+            for view in (
+                View(gsd_m='native'), View(alpha='mask'), View(scene_gsd_m=0.2), View(std=(0.5,)),
+            )
         ),
         *(
             MapRequest(outputs=outputs)
             for outputs in (
                 Outputs(nodata=9), Outputs(cog=True), Outputs(qgis_style=False),
-                Outputs(entropy=Path('e.tif')),
+                Outputs(entropy=Path('e.tif')), Outputs(class_thresholds={1: 0.5}),
             )
         ),
+        MapRequest(model_output=ModelOutput('logit')),
+        MapRequest(model_output=ModelOutput('logit', threshold=0.6)),
         *(
             MapRequest(running=running)
             for running in (Running(batch_size=2), Running(on_read_error='nodata'))
