@@ -113,7 +113,7 @@ def resample_axes(
     rows, cols = rows.counted_from(top), cols.counted_from(left)
     kind = np.float64 if pixels.dtype.name in _WIDE else np.float32
     down, across = (
-        _Axis(places.centres, np.full(1, places.side, np.int32), length).boxes()
+        _Axis(places.centres, np.full((1, 1), places.side, np.int32), length).boxes()
         for places, length in ((rows, height), (cols, width))
     )
     shown = rows.inside(height)[:, None] & cols.inside(width)
