@@ -94,7 +94,7 @@ def resample_axes(
     """What `resample_box` gives for a grid along the axes of its source, one axis after the other.
 
     Sums are taken in another order, so that values that are no whole numbers of 1/2¹⁶ may differ
-    in their last bit. A window at a third of the resolution takes a fifth of the time.
+    in their last bit. A window at a third of the resolution takes a quarter of the time.
 
     Args:
         pixels: A block of the source that holds all that the boxes touch, where there is any.

@@ -98,8 +98,8 @@ def test_windows_show_what_a_dataset_opened_at_that_size_shows(write_raster, sce
     ours = data[ScaledWindow(window, gsd_m / down, gsd_m / across)]
     theirs = at_size[window]  # its grid begins at a multiple of the pixel, less than one away
     x, y = ours['transform'][[2, 5]] - theirs['transform'][[2, 5]]
-    assert 0 <= x < gsd_m
-    assert 0 >= y > -gsd_m
+    assert -0.01 < x < gsd_m  # metres of UTM are a little shorter than those of the ground
+    assert 0.01 > y > -gsd_m
     inner = np.abs(ours['image'].numpy().astype(int) - theirs['image'].numpy())
     assert inner.max() <= 20 * (math.hypot(x, y) / 0.5 + 0.1)  # as steep as the ground is
 
@@ -161,10 +161,10 @@ def test_windows_lie_where_they_would_lie_at_the_own_size(scene, border):
 def test_every_pixel_is_equally_likely_at_a_drawn_size(scene):
     data = SceneDataset([scene()], ISPRS)
     counts = np.zeros((60, 45), int)
-    for window in RandomWindowSampler(data, 8, length=40_000, scale=0.5).windows(0):
+    for window in RandomWindowSampler(data, 8, length=20_000, scale=0.5).windows(0):
         inner = window.window
         counts[max(inner.row, 0) : inner.row + 8, max(inner.col, 0) : inner.col + 8] += 1
-    expected = 40_000 * 64 / (67 * 52)
+    expected = 20_000 * 64 / (67 * 52)
     assert abs(counts - expected).max() < 6 * expected**0.5
 
 

@@ -43,7 +43,7 @@ def test_a_model_of_a_range_is_tested_within_it_natively_and_beyond_it_at_its_ne
 ):
     names = {'fine': 0.21, 'within': 0.8, 'coarse': 2.0, 'plain': None}
     unseen = {name: scenes(name, size) for name, size in names.items()}
-    opened = scenes('opened', 0.21, gsd_m=1.0)
+    opened = scenes('opened', 0.21, side=100, gsd_m=1.0)
     data = module(
         scenes('source', 0.5),
         unseen={**unseen, 'opened': opened},
