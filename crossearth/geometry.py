@@ -186,7 +186,7 @@ def scaled_start(
         >>> [int(scaled_start(own, 4)) for own in (0, 9, 10, 11, 20)]
         [0, 2, 2, 3, 5]
     """
-    return np.ceil(np.asarray(own) / step - 0.5).astype(np.int64)
+    return np.asarray(np.ceil(np.asarray(own) / step - 0.5), np.int64)  # of numbers too
 
 
 def bounds_of(transform: Affine, *, height: int, width: int) -> tuple[float, float, float, float]:

@@ -1,12 +1,14 @@
 """How fast windows are read, against bare rasterio and torchgeo on the same windows.
 
-    python performance/datasets.py [--windows 200] [--only read|masks|resample|workers|memory|index]
+    python performance/datasets.py [--windows 200]
+        [--only read|masks|resample|drawn|workers|memory|index]
 
 Every comparison alternates the contenders in rounds, so that all of them meet the same machine, and
 prints the median and the quartiles of the rounds' ratios. Files lie in the page cache.
 """
 
 import argparse
+import functools
 import gc
 import os
 import resource
@@ -183,6 +185,36 @@ def resample(folder: Path, count: int) -> None:
     compare({'crossearth': ours, 'torchgeo': torchgeo}, base='crossearth')
 
 
+def drawn(folder: Path, count: int) -> None:
+    """Windows at drawn sizes against native ones of as many pixels."""
+    for title, profile in (('uncompressed', {}), ('deflate', {'compress': 'deflate'})):
+        inner = folder / f'drawn_{title}'
+        inner.mkdir()
+        data = SceneDataset(
+            [read_scene(write_scene(inner / 'a.tif', SIZE, seed=0, **profile))], ISPRS
+        )
+        some = count // (4 if title == 'uncompressed' else 16)
+        plans = {
+            name: RandomWindowSampler(data, PX // 2, length=some, border='shift', scale=scale)
+            for name, scale in (
+                ('native', None),
+                ('drawn from 0.5 to 3 times', (0.5, 3.0)),
+                ('3 times the size', 3.0),
+                ('half the size', 0.5),
+                ('a quarter of the size', 0.25),
+            )
+        }
+
+        def read_all(name: str, plans=plans, data=data) -> int:
+            windows = plans[name].windows(0)
+            for window in windows:
+                data[window]
+            return len(windows)
+
+        print(f'{title}: windows of {PX // 2} at drawn sizes, of a scene of {SIZE}')
+        compare({name: functools.partial(read_all, name) for name in plans}, base='native')
+
+
 def workers(folder: Path, count: int) -> None:
     path = write_scene(folder / 'w.tif', SIZE // 2, seed=0, compress='deflate')
     data = SceneDataset([read_scene(path)], ISPRS)
@@ -246,7 +278,7 @@ def main() -> None:
     parser.add_argument('--many', type=int, default=100_000)
     parser.add_argument('--chips', type=int, default=20_000)
     parser.add_argument(
-        '--only', choices=('read', 'masks', 'resample', 'workers', 'memory', 'index')
+        '--only', choices=('read', 'masks', 'resample', 'drawn', 'workers', 'memory', 'index')
     )
     arguments = parser.parse_args()
     warnings.simplefilter('ignore')
@@ -259,6 +291,7 @@ def main() -> None:
             ('read', lambda: read(folder, arguments.windows)),
             ('masks', lambda: masks(folder, arguments.windows)),
             ('resample', lambda: resample(folder, arguments.windows)),
+            ('drawn', lambda: drawn(folder, arguments.windows)),
             ('workers', lambda: workers(folder, arguments.windows)),
             ('memory', lambda: memory(folder, arguments.scenes, arguments.many)),
             ('index', lambda: index(folder, arguments.chips)),

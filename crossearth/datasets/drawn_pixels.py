@@ -69,6 +69,7 @@ class DrawnPixels:
         """
         low, high = np.log(self.span)
         size = np.exp(low + (high - low) * rng.random(len(scene)))
+        size = np.clip(size, *self.span)  # against rounding
         return self._steps(size[:, None], self._own[scene])
 
     def limits(self) -> Float64[np.ndarray, 'ends n 2']:

@@ -98,8 +98,8 @@ def test_windows_show_what_a_dataset_opened_at_that_size_shows(write_raster, sce
     ours = data[ScaledWindow(window, gsd_m / down, gsd_m / across)]
     theirs = at_size[window]  # its grid begins at a multiple of the pixel, less than one away
     x, y = ours['transform'][[2, 5]] - theirs['transform'][[2, 5]]
-    assert 0 <= x < gsd_m
-    assert 0 >= y > -gsd_m
+    assert -0.01 < x < gsd_m  # metres of UTM are a little shorter than those of the ground
+    assert 0.01 > y > -gsd_m
     inner = np.abs(ours['image'].numpy().astype(int) - theirs['image'].numpy())
     assert inner.max() <= 20 * (math.hypot(x, y) / 0.5 + 0.1)  # as steep as the ground is
 
@@ -121,7 +121,7 @@ def test_sizes_are_log_uniform_and_the_same_along_both_axes(scene):
     sampler = RandomWindowSampler(data, 8, length=4000, gsd_m=(0.2, 3.0), pad=True)
     across, down = data.scenes[0].raster.gsd_m()
     steps = np.array([step_of(w) for w in sampler.windows(0)])
-    assert np.ptp(steps[:, 0] * down - steps[:, 1] * across) < 1e-9
+    np.testing.assert_allclose(steps[:, 0] * down, steps[:, 1] * across, rtol=1e-8)
     octaves = np.log(steps[:, 0] * down / 0.2) / np.log(15)
     assert stats.kstest(octaves[np.abs(steps[:, 0] - 1) > 0.02], 'uniform').pvalue > 1e-3
     assert (steps == 1).all(axis=1).mean() == pytest.approx(2 * 0.02 / np.log(15), abs=0.01)
@@ -161,10 +161,10 @@ def test_windows_lie_where_they_would_lie_at_the_own_size(scene, border):
 def test_every_pixel_is_equally_likely_at_a_drawn_size(scene):
     data = SceneDataset([scene()], ISPRS)
     counts = np.zeros((60, 45), int)
-    for window in RandomWindowSampler(data, 8, length=40_000, scale=0.5).windows(0):
+    for window in RandomWindowSampler(data, 8, length=20_000, scale=0.5).windows(0):
         inner = window.window
         counts[max(inner.row, 0) : inner.row + 8, max(inner.col, 0) : inner.col + 8] += 1
-    expected = 40_000 * 64 / (67 * 52)
+    expected = 20_000 * 64 / (67 * 52)
     assert abs(counts - expected).max() < 6 * expected**0.5
 
 

@@ -21,10 +21,10 @@ LOG = 'lightning.pytorch.utilities.rank_zero'
 
 @pytest.fixture
 def scenes(write_raster, tmp_path):
-    def make(name, gsd_m, side=64, **options):
+    def make(name, own_m, side=64, **options):
         place = {'crs': None}
-        if gsd_m is not None:
-            place = {'transform': Affine(gsd_m, 0, 400_000, 0, -gsd_m, 5_800_000)}
+        if own_m is not None:
+            place = {'transform': Affine(own_m, 0, 400_000, 0, -own_m, 5_800_000)}
         rng = np.random.default_rng(1)
         pixels = rng.integers(1, 255, (3, side, side), np.uint8)
         write_raster(f'{name}/i/a.tif', pixels, **place)
@@ -43,7 +43,7 @@ def test_a_model_of_a_range_is_tested_within_it_natively_and_beyond_it_at_its_ne
 ):
     names = {'fine': 0.21, 'within': 0.8, 'coarse': 2.0, 'plain': None}
     unseen = {name: scenes(name, size) for name, size in names.items()}
-    opened = scenes('opened', 0.21, gsd_m=1.0)
+    opened = scenes('opened', 0.21, side=100, gsd_m=1.0)
     data = module(
         scenes('source', 0.5),
         unseen={**unseen, 'opened': opened},
