@@ -41,7 +41,7 @@ class RadialSpectrum(nn.Module):
     width = 10
 
     def forward(self, grey: Tensor) -> Tensor:
-        """Log power (b, 10) of grey images (b, 1, h, w); a band without a frequency has the next's."""
+        """Log power (b, 10) of grey images (b, 1, h, w); empty bands repeat others."""
         height, width = grey.shape[2:]
         window = torch.hann_window(height)[:, None] * torch.hann_window(width)
         power = torch.fft.fft2(grey[:, 0] * window).abs() ** 2 / (window**2).sum()
@@ -93,6 +93,7 @@ def main() -> None:
     parser.add_argument('--data', type=Path, required=True)
     parser.add_argument('--output', type=Path, required=True)
     parser.add_argument('--max-blocks', type=int, default=40, help='images of each domain')
+    parser.add_argument('--features', choices=['frozen features', 'spectra'], help='only these')
     arguments = parser.parse_args()
     data = arguments.data
     torch.set_num_threads(1)
@@ -101,7 +102,7 @@ def main() -> None:
         for name, (gsd_m, folders) in KNOWN.items()
     }
     results = {}
-    for kind in networks(data):
+    for kind in networks(data) if arguments.features is None else [arguments.features]:
         for fitted_on, domains in (
             ('massachusetts', {'massachusetts': known['massachusetts']}),
             ('all', known),

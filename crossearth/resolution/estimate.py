@@ -180,7 +180,9 @@ def settled(
         return GsdEstimate(
             None, None, None, len(octaves), f'{end}, out of the range that was learnt'
         )
-    note = '' if held_out_domains else 'interval of images from the places that were learnt'
+    note = (
+        '' if held_out_domains else 'the interval is too narrow for other places than were learnt'
+    )
     low, high = (2 ** (middle + error) for error in error_octaves)
     return GsdEstimate(2**middle, low, high, len(octaves), note)
 

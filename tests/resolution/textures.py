@@ -8,7 +8,7 @@ from crossearth.resolution import GsdNetwork
 
 
 def texture(gsd_m, *, seed, side=160, structure_m=4.0):
-    """Smooth noise (3, side, side) in [0, 1], with structures as wide on the ground as asked for."""
+    """Smooth noise (3, side, side) in [0, 1], whose structures have a width on the ground."""
     draws = torch.Generator().manual_seed(seed)
     sigma = structure_m / gsd_m
     reach = int(3 * sigma) + 1
