@@ -9,6 +9,8 @@ from crossearth.source_statistics import SourceStatistics
 
 __all__ = ['Imagery', 'imagery_of']
 
+_SQUARE = 1.05  # ratio of the sides of pixels that count as square on the ground
+
 
 @dataclass(frozen=True, slots=True)
 class Imagery:
@@ -54,12 +56,12 @@ class Imagery:
         """The ground sampling distance to see a scene at.
 
         Args:
-            own_m: That of the scene, along columns and rows; None if nothing ties it to the ground.
+            own_m: That of the scene, along columns and rows; None if it is not known.
 
         Returns:
             Metres; None for the scene's own pixels: where the model's distance is not known, or
-            the scene's lies in the range that the model was trained across. Outside of a range,
-            its nearer end.
+            the scene's lies in the range that the model was trained across, and its pixels are
+            square to 5 %. Outside of a range, its nearer end.
 
         Raises:
             ConfigError: If the model's distance is known and the scene's is not.
@@ -77,14 +79,16 @@ class Imagery:
             known = self.gsd_m if self.gsd_range_m is None else self.gsd_range_m
             raise ConfigError(
                 f'the model was trained at {known} m per pixel, and nothing ties the scene to the '
-                "ground: georeference it, or pass View(gsd_m='native') (--gsd-m native) to map its "
-                'own pixels'
+                'ground: say what its pixels measure there with View(scene_gsd_m=0.21) '
+                "(--gsd 0.21), georeference it, or pass View(gsd_m='native') (--seen-at native) to "
+                'map its own pixels'
             )
         if self.gsd_range_m is None:
             return self.gsd_m
         low, high = self.gsd_range_m
         own = math.sqrt(own_m[0] * own_m[1])
-        return None if low <= own <= high else min(max(own, low), high)
+        square = 1 / _SQUARE < own_m[0] / own_m[1] < _SQUARE
+        return None if square and low <= own <= high else min(max(own, low), high)
 
 
 def imagery_of(model: object) -> Imagery:

@@ -4,7 +4,7 @@
     python performance/inference.py --threads 2 --repeats 5
     python performance/inference.py --light --width 131072 --contenders import map --repeats 1
     python performance/inference.py --contenders floor map cog
-    python performance/inference.py --contenders import floor map --gsd-m 0.2   # at half size
+    python performance/inference.py --contenders import floor map --seen-at 0.2   # at half size
     pip install monai && python performance/inference.py --contenders import floor map monai
 
 Every measurement is a process of its own, the contenders take turns, and medians are given with
@@ -221,7 +221,7 @@ def measure(options: argparse.Namespace) -> None:
         result = monai_map(scene, folder)
     elif options.measure in ('map', 'cog'):
         cog = options.measure == 'cog'
-        result = crossearth_map(scene, folder, options.memory_mb, cog=cog, gsd_m=options.gsd_m)
+        result = crossearth_map(scene, folder, options.memory_mb, cog=cog, gsd_m=options.seen_at)
     elif options.measure == 'floor':
         result = floor(scene, folder / 'map.tif', folder)
     elif options.measure == 'stitching':
@@ -239,7 +239,7 @@ def main() -> None:
     parser.add_argument('--threads', type=int, default=1)
     parser.add_argument('--repeats', type=int, default=3)
     parser.add_argument('--memory-mb', type=int)
-    parser.add_argument('--gsd-m', type=float, help='of the model; the scene has 0.1')
+    parser.add_argument('--seen-at', type=float, help='metres; the scene has 0.1')
     parser.add_argument(
         '--light', action='store_true', help='black scene, one small convolution: memory alone'
     )
@@ -269,8 +269,8 @@ def main() -> None:
         ]  # fmt: skip
         if options.light:
             command.append('--light')
-        if options.gsd_m:
-            command += ['--gsd-m', str(options.gsd_m)]
+        if options.seen_at:
+            command += ['--seen-at', str(options.seen_at)]
         if options.memory_mb:
             command += ['--memory-mb', str(options.memory_mb)]
         environment = os.environ | {

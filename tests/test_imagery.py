@@ -15,6 +15,7 @@ from crossearth.imagery import Imagery, imagery_of
 from crossearth.inference import View, Windows, estimate_scene, predict_scene
 from crossearth.labels import ROAD
 from crossearth.models import fpn_timm, load_model, save_model
+from crossearth.rasters import Raster, open_raster
 
 type Write = Callable[..., Path]
 COARSE = Affine(1.0, 0, 400_000, 0, -1.0, 5_800_000)
@@ -24,14 +25,15 @@ def test_a_model_of_one_distance_sees_every_scene_at_it() -> None:
     known = Imagery(gsd_m=1.0)
     assert known.gsd_for((0.21, 0.21)) == 1.0
     assert known.gsd_for((3.0, 3.0)) == 1.0
-    with pytest.raises(ConfigError, match=r"trained at 1\.0 m .*gsd_m='native'"):
+    with pytest.raises(ConfigError, match=r"trained at 1\.0 m .*--gsd 0\.21.*gsd_m='native'"):
         known.gsd_for(None)
     assert Imagery().gsd_for(None) is None
 
 
 def test_a_model_of_a_range_sees_scenes_within_it_as_they_are() -> None:
     known = Imagery(gsd_m=0.6, gsd_range_m=(0.3, 1.2))
-    assert known.gsd_for((0.4, 0.9)) is None  # a pixel of 0.6 m
+    assert known.gsd_for((0.61, 0.59)) is None
+    assert known.gsd_for((0.4, 0.9)) == pytest.approx(0.6)  # square ones of the same area
     assert known.gsd_for((0.1, 0.1)) == 0.3
     assert known.gsd_for((2.0, 2.0)) == 1.2
 
@@ -101,3 +103,66 @@ def test_a_source_of_several_distances_gives_a_range(write_raster: Write, tmp_pa
     module = ShiftDataModule(alike, size_px=16, windows_per_epoch=4, pad=True)
     assert (module.gsd_m, module.gsd_range_m) == (0.5, None)
     assert torch.is_tensor(alike[0]['image'])
+
+
+def test_a_stated_distance_stands_in_for_a_georeference(
+    write_raster: Write, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 255, (3, 90, 70), np.uint8)
+    bright = torch.nn.Conv2d(3, 2, 1)
+    torch.nn.init.constant_(bright.weight, 1.0)
+    bright.weight.data[0] *= -1
+    torch.nn.init.constant_(bright.bias, 0.0)
+    bright.bias.data[1] = -2.9
+    bright.imagery = Imagery(labels=ROAD, gsd_m=1.0)  # type: ignore[assignment]  # as of load_model
+    windows = Windows(tile_px=32)
+    placed = write_raster('placed.tif', pixels)  # 0.5 m
+    wrong = write_raster('wrong.tif', pixels, transform=COARSE @ Affine.scale(3))
+    plain = write_raster('plain.png', pixels, crs=None, driver='PNG')
+    stated = View(scene_gsd_m=0.5, return_by='bilinear')
+    maps = {}
+    for name, source, view in (
+        ('placed', placed, View(return_by='bilinear')),
+        ('wrong', wrong, stated),
+        ('plain', plain, stated),
+    ):
+        made = predict_scene(
+            bright, source, tmp_path / f'{name}-map.tif', view=view, windows=windows
+        )
+        with open_raster(made.path) as result, open_raster(source) as scene:
+            maps[name] = result.read(1)
+            assert (result.crs, result.transform) == (scene.crs, scene.transform)
+    assert 0.1 < maps['plain'].mean() < 0.9
+    np.testing.assert_array_equal(maps['plain'], maps['wrong'])
+    assert (maps['plain'] != maps['placed']).mean() < 0.02  # metres of UTM, and of the ground
+    assert estimate_scene(bright, plain, view=stated).model_height == 45
+
+    class Guess:
+        name = 'always half a metre'
+
+        def __call__(self, raster: Raster) -> float:
+            assert raster.path == str(plain)
+            return 0.5
+
+    guessed = View(scene_gsd_m=Guess(), return_by='bilinear')
+    assert guessed.describe()['scene_gsd_m'] == 'always half a metre'
+    predict_scene(bright, plain, tmp_path / 'guess.tif', view=guessed, windows=windows)
+    with open_raster(tmp_path / 'guess.tif') as result:
+        np.testing.assert_array_equal(result.read(1), maps['plain'])
+    assert estimate_scene(bright, wrong, view=guessed).model_height == 270  # the georeference says
+    with pytest.raises(ConfigError, match=r'scene_gsd_m is -1: expected metres'):
+        View(scene_gsd_m=-1)
+
+
+def test_a_folder_of_plain_images_is_resampled_by_its_stated_distance(
+    write_raster: Write, tmp_path: Path
+) -> None:
+    pixels = np.ones((3, 60, 40), np.uint8)
+    for name in ('i/a.png', 'm/a.png'):
+        write_raster(name, pixels[: 3 if name[0] == 'i' else 1], crs=None, driver='PNG')
+    data = FolderDataset(tmp_path / 'i', tmp_path / 'm', labels=ROAD, native_gsd_m=0.2, gsd_m=1.0)
+    assert data[0]['image'].shape == (3, 12, 8)
+    assert ShiftDataModule(data, size_px=8, windows_per_epoch=4).gsd_m == 1.0
+    own = FolderDataset(tmp_path / 'i', tmp_path / 'm', labels=ROAD, native_gsd_m=0.2)
+    assert ShiftDataModule(own, size_px=8, windows_per_epoch=4).gsd_m == pytest.approx(0.2)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crossearth.commands.loading import add_loading, trusted_builder
+from crossearth.commands.seeing import add_gsd, add_seen_at
 from crossearth.errors import ConfigError, WriteError
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--bands', type=_band, nargs='+', help='as of predict')
     parser.add_argument('--value-range', type=float, nargs=2, metavar=('LOW', 'HIGH'))
     parser.add_argument('--alpha-band', choices=['auto', 'mask', 'image'], default='auto')
-    parser.add_argument('--gsd-m', type=_gsd, help='as of predict')
+    add_gsd(parser)
+    add_seen_at(parser)
     parser.add_argument('--tile-px', type=int, default=512, help='(default: %(default)s)')
     parser.add_argument(
         '--max-windows', type=int, default=64, help='of all scenes (default: %(default)s)'
@@ -66,7 +68,11 @@ def run(arguments: argparse.Namespace) -> str:
     from crossearth.inference import View, find_scenes
 
     method = _method(arguments)
-    view: dict[str, Any] = {'bands': arguments.bands, 'gsd_m': arguments.gsd_m}
+    view: dict[str, Any] = {
+        'bands': arguments.bands,
+        'gsd_m': arguments.gsd_m,
+        'scene_gsd_m': arguments.scene_gsd_m,
+    }
     if arguments.value_range is not None:
         view['value_range'] = tuple(arguments.value_range)
     report = adapt_file(
@@ -115,12 +121,3 @@ def _method(arguments: argparse.Namespace) -> 'AdaptationMethod':
 
 def _band(text: str) -> int | str:
     return int(text) if text.isdigit() else text
-
-
-def _gsd(text: str) -> float | str:
-    if text == 'native':
-        return text
-    try:
-        return float(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f'{text!r}: expected metres, or native') from error

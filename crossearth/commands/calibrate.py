@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crossearth.commands.loading import add_loading, load_trusted
+from crossearth.commands.seeing import add_gsd
 from crossearth.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs='+',
         help='of the images, counted from 1 (default: those of the weights, if they are numbers)',
     )
+    add_gsd(parser)
     parser.add_argument('--tile-px', type=int, default=512, help='(default: %(default)s)')
     parser.add_argument('--max-windows', type=int, default=64, help='(default: %(default)s)')
     add_loading(parser)
@@ -67,6 +69,7 @@ def run(arguments: argparse.Namespace) -> str:
         labels=info.labels,
         codec=None if threshold is None else ThresholdCodec(threshold),
         bands=arguments.bands or numbers or None,
+        native_gsd_m=arguments.scene_gsd_m,
     )
     scenes = read()
     if scenes.gsd_range_m is not None:  # images that nothing ties to the ground keep their pixels

@@ -1,6 +1,6 @@
 """The command line of `predict_scene` and `predict_scenes`: `crossearth predict`.
 
-Heavy imports happen inside the functions, so that asking for help is instant. Options have the
+Heavy imports happen inside the functions, so that asking for help is instant. Arguments have the
 names of the values that they set; what is not given is left to the defaults of those values.
 """
 
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crossearth.commands.loading import add_loading, load_trusted
+from crossearth.commands.seeing import add_gsd, add_seen_at
 from crossearth.errors import ConfigError, SceneError
 from crossearth.labels import LABEL_SPACES
 
@@ -62,12 +63,8 @@ def _add_view(group: argparse._ArgumentGroup) -> None:
         choices=['auto', 'mask', 'image'],
         help='what a band that the file calls alpha is (default: by its values)',
     )
-    group.add_argument(
-        '--gsd-m',
-        type=_gsd,
-        help="ground sampling distance that the model sees, metres, or native for the scene's own "
-        'pixels (default: that of the weights)',
-    )
+    add_gsd(group)
+    add_seen_at(group)
     group.add_argument(
         '--return-by',
         choices=['nearest', 'bilinear'],
@@ -284,15 +281,6 @@ def _size(estimate: 'SceneEstimate') -> str:
     if (estimate.model_width, estimate.model_height) == (estimate.width, estimate.height):
         return size
     return f'{size} seen as {estimate.model_width} × {estimate.model_height} px'
-
-
-def _gsd(text: str) -> float | str:
-    if text == 'native':
-        return text
-    try:
-        return float(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f'{text!r}: expected metres, or native') from error
 
 
 def _shard(text: str) -> tuple[int, int]:

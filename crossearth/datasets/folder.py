@@ -64,6 +64,9 @@ class FolderDataset(SceneDataset):
         value_range: Values of black and white for `'unit'`, for all images or by pixel type
             (`{'uint16': (0, 3000)}`); None for those of the type.
         gsd_m: Side of a pixel in metres on the ground; None for the files' own pixels.
+        native_gsd_m: What the files' own pixels measure on the ground, in metres, for images that
+            nothing ties to it (plain PNGs of a known sensor), or whose georeference is wrong
+            about it; None for what the georeference says.
         time: When the images were taken: one span for all (`'2021'`, `('2021-06', '2021-08')`),
             spans by patterns of image names, or `FileTimes`, which finds it in them. Images that
             nobody has dated count as taken at any time.
@@ -103,6 +106,7 @@ class FolderDataset(SceneDataset):
         dtype: PixelType = 'native',
         value_range: ValueRange | Mapping[str, ValueRange] | None = None,
         gsd_m: float | None = None,
+        native_gsd_m: float | None = None,
         time: Times | None = None,
     ) -> None:
         folder = Path(images)
@@ -140,6 +144,7 @@ class FolderDataset(SceneDataset):
             domain=domain,
             split=split,
             crs=crs,
+            native_gsd_m=native_gsd_m,
         )
         if domains_from_folders:
             scenes = [

@@ -29,7 +29,6 @@ from crossearth.rasters import (
     VectorLabels,
     describe_mask,
     describe_raster,
-    resampled,
 )
 
 __all__ = ['Part', 'Scene', 'read_scene', 'read_scenes']
@@ -133,10 +132,6 @@ class Scene:
         )
         return dataclasses.replace(self, raster=raster)
 
-    def seen_at(self, gsd_m: float) -> 'Scene':
-        """The scene resampled to square pixels on the ground, see `resampled`."""
-        return dataclasses.replace(self, raster=resampled(self.raster, gsd_m))
-
 
 def read_scene(
     image: str | os.PathLike[str],
@@ -148,6 +143,7 @@ def read_scene(
     domain: str = '',
     split: str = '',
     crs: CRS | str | None = None,
+    native_gsd_m: float | None = None,
 ) -> Scene:
     """A scene from the headers of its files.
 
@@ -161,6 +157,7 @@ def read_scene(
         domain=domain,
         split=split,
         crs=crs,
+        native_gsd_m=native_gsd_m,
     )[0]
 
 
@@ -174,6 +171,7 @@ def read_scenes(
     domain: str = '',
     split: str = '',
     crs: CRS | str | None = None,
+    native_gsd_m: float | None = None,
 ) -> list[Scene]:
     """Scenes from the headers of many files, which are remembered from one opening to the next.
 
@@ -190,14 +188,17 @@ def read_scenes(
         domain: Name of the domain.
         split: Name of the split.
         crs: CRS of images that have a transform, or ground control points, and name none.
+        native_gsd_m: Metres on the ground from one pixel of the files to the next, for images that
+            nothing ties to the ground, or whose georeference is wrong about it; None for what the
+            georeference says.
 
     Raises:
         SceneNotFoundError: If a file is missing.
         SceneError: If a file is not a raster, or a world file holds no transform.
         BandError: If an image lacks one of the bands, or fits no pattern.
         LabelError: If a mask lies elsewhere than its image, or has another size and no place.
-        ConfigError: If `crs` or `value_range` has no meaning, or it cannot be told what an alpha
-            band is.
+        ConfigError: If `crs`, `value_range` or `native_gsd_m` has no meaning, or it cannot be told
+            what an alpha band is.
     """
     cache = HeaderCache(folder)
     scenes: list[Scene] = []
@@ -205,7 +206,12 @@ def read_scenes(
     for image, mask in pairs:
         try:
             raster = describe_raster(
-                image, bands=_bands_of(image, bands), alpha=alpha, crs=crs, cache=cache
+                image,
+                bands=_bands_of(image, bands),
+                alpha=alpha,
+                crs=crs,
+                native_gsd_m=native_gsd_m,
+                cache=cache,
             )
             raster = _ranged(raster, value_range)
             labels = (

@@ -5,13 +5,14 @@ from crossearth.inference.many_scenes import predict_scenes
 from crossearth.inference.map_summary import ClassSummary, MapSummary, summarise_map
 from crossearth.inference.outcomes import Outcome, Summary
 from crossearth.inference.predict import SceneMap, predict_scene
-from crossearth.inference.request import Outputs, Running, View, Windows
+from crossearth.inference.request import GsdEstimator, Outputs, Running, View, Windows
 from crossearth.inference.scene_sources import Task, find_scenes, tasks_of
 from crossearth.inference.vectors import VectorMap, vectorize
 from crossearth.inference.workers import Workers
 
 __all__ = [
     'ClassSummary',
+    'GsdEstimator',
     'MapSummary',
     'Outcome',
     'Outputs',

@@ -14,7 +14,7 @@ from crossearth.imagery import Imagery, imagery_of
 from crossearth.inference.grid import Grid
 from crossearth.inference.network import Network, evaluating, model_device
 from crossearth.inference.rendering import Product, probability_layer, score_layer
-from crossearth.inference.request import GsdChoice, MapRequest, Outputs, Running, View
+from crossearth.inference.request import GsdChoice, GsdEstimator, MapRequest, Outputs, Running, View
 from crossearth.inference.scene import OpenScene, describe_scene
 from crossearth.inference.scene_mapper import SceneMapper
 from crossearth.inference.writer import Layer, check_destination, label_layer
@@ -134,12 +134,16 @@ def rasters_of(source: str | Path, known: Imagery, view: View) -> tuple[Raster, 
     Raises:
         CrossEarthError: As `predict_scene`.
     """
+    own_m = view.scene_gsd_m
     raster = describe_scene(
         source,
         bands=known.bands if view.bands is None else view.bands,
         alpha=view.alpha,
         value_range=known.value_range if view.value_range is None else view.value_range,
+        native_gsd_m=own_m if isinstance(own_m, int | float) else None,
     )
+    if isinstance(own_m, GsdEstimator) and raster.gsd_m() is None:
+        raster = replace(raster, pixel_m=own_m(raster))
     return raster, _seen(raster, known, view.gsd_m)
 
 
@@ -178,7 +182,8 @@ def _settled_view(view: View, raster: Raster, seen: Raster) -> View:
         bands=raster.bands,
         alpha='image' if raster.alpha is None else 'mask',
         value_range=seen.value_range,
-        gsd_m='native' if is_native else seen.transform.a,
+        gsd_m='native' if is_native else seen.pixel_m,
+        scene_gsd_m=raster.pixel_m,
         return_by='nearest' if is_native else view.return_by,
     )
 

@@ -15,7 +15,7 @@ from crossearth.inference.rendering import Product, render_rows
 from crossearth.inference.scene import OpenScene
 from crossearth.inference.writer import BLOCK_PX, Layer, Piece, RasterWriter
 from crossearth.rasters import Raster
-from crossearth.rasters.georeference import PixelsToGround, Points, apply_affine
+from crossearth.rasters.native_pixels import from_native
 from crossearth.rasters.positions import FRACTIONS, Positions, positions_of
 
 __all__ = ['regrid_to_scene']
@@ -95,13 +95,7 @@ def _placed_blocks(
     scene: OpenScene, grid: Raster
 ) -> Iterator[tuple[Window, Bool[np.ndarray, 'h w'], Positions]]:
     """Blocks of the scene: where they have data, and where the model's grid has their pixels."""
-    assert grid.crs is not None
-    to_ground = PixelsToGround(scene.georeference, grid.crs, name=scene.name)
-    to_model = ~grid.transform
-
-    def pixel_map(cols: Float64[np.ndarray, ' n'], rows: Float64[np.ndarray, ' n']) -> Points:
-        return apply_affine(to_model, *to_ground(cols, rows))
-
+    pixel_map = from_native(grid)
     for row in range(0, scene.height, BLOCK_PX):
         rows = min(BLOCK_PX, scene.height - row)
         for col in range(0, scene.width, _STRIP_PX):

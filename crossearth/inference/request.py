@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import torch
 
@@ -21,12 +21,36 @@ from crossearth.inference.rendering import Product
 from crossearth.inference.scene import OnReadError
 from crossearth.inference.writer import BLOCK_PX
 from crossearth.labels import LabelSpace
-from crossearth.rasters import Alpha
+from crossearth.rasters import Alpha, Raster
 
-__all__ = ['GsdChoice', 'MapRequest', 'Outputs', 'ReturnBy', 'Running', 'View', 'Windows']
+__all__ = [
+    'GsdChoice',
+    'GsdEstimator',
+    'MapRequest',
+    'Outputs',
+    'ReturnBy',
+    'Running',
+    'View',
+    'Windows',
+]
 
 type ReturnBy = Literal['nearest', 'bilinear']
 type GsdChoice = float | int | Literal['native']
+
+
+@runtime_checkable
+class GsdEstimator(Protocol):
+    """Tells from its pixels what a scene that nothing ties to the ground measures there.
+
+    For many scenes it is sent to the workers, so it has to be picklable.
+    """
+
+    name: str
+    """Tells it from others, such as a checksum of its file: maps by another are made again."""
+
+    def __call__(self, raster: Raster) -> float:
+        """Metres on the ground from one pixel of the scene to the next."""
+
 
 _HALF_TYPES = (torch.bfloat16, torch.float16)
 
@@ -119,6 +143,10 @@ class View:
             2 % of it along both axes is mapped on its own grid, as it is with `'native'`. None for
             what the model's file says (for a model trained across a range, the scene's own if it
             lies in it, else the nearer end), and the scene's own where it says nothing.
+        scene_gsd_m: Ground sampling distance of the scene's own pixels, in metres, for scenes that
+            nothing ties to the ground, or whose georeference is wrong about it: such a scene is
+            resampled along its own axes. A `GsdEstimator` is asked for scenes that nothing ties to
+            the ground. None for what the georeference says.
         return_by: How the map comes back to the scene's grid: `'nearest'` gives a pixel the label
             of the nearest pixel that the model saw; `'bilinear'` interpolates the averaged scores,
             probabilities or logits as `combine` says, and then chooses. It needs 4 bytes per class
@@ -132,6 +160,7 @@ class View:
     alpha: Alpha = 'auto'
     value_range: tuple[float | int, float | int] | None = None
     gsd_m: GsdChoice | None = None
+    scene_gsd_m: float | int | GsdEstimator | None = None
     return_by: ReturnBy = 'nearest'
 
     def __post_init__(self) -> None:
@@ -153,16 +182,23 @@ class View:
                 raise ConfigError(f"gsd_m is {self.gsd_m!r}: expected metres, or 'native'")
         elif self.gsd_m is not None and not (math.isfinite(self.gsd_m) and self.gsd_m > 0):
             raise ConfigError(f'gsd_m is {self.gsd_m}: expected metres, more than 0')
+        own_m = self.scene_gsd_m
+        if isinstance(own_m, int | float) and not (math.isfinite(own_m) and own_m > 0):
+            raise ConfigError(f'scene_gsd_m is {own_m}: expected metres, more than 0')
+        if own_m is not None and not isinstance(own_m, int | float | GsdEstimator):
+            raise ConfigError(f'scene_gsd_m is {own_m!r}: expected metres, or a GsdEstimator')
         _check_choice('alpha', self.alpha, get_args(Alpha))
         _check_choice('return_by', self.return_by, get_args(ReturnBy.__value__))
 
     def describe(self) -> dict[str, Any]:
         """What the pixels of a map depend on, by name, as JSON values."""
+        own_m = self.scene_gsd_m
         return {
             'bands': None if self.bands is None else list(self.bands),
             'alpha': self.alpha,
             'value_range': None if self.value_range is None else list(self.value_range),
             'gsd_m': self.gsd_m,
+            'scene_gsd_m': own_m if isinstance(own_m, int | float | None) else own_m.name,
             'return_by': self.return_by,
         }
 

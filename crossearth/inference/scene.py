@@ -29,6 +29,7 @@ def describe_scene(
     bands: Sequence[int] | Sequence[str] | None,
     alpha: Alpha,
     value_range: tuple[float | int, float | int] | None,
+    native_gsd_m: float | int | None = None,
 ) -> Raster:
     """The raster of a scene on its own grid, ready to be mapped.
 
@@ -38,7 +39,9 @@ def describe_scene(
         ConfigError: If the map could not say where it lies: ground control points without a CRS.
     """
     limits = None if value_range is None else (float(value_range[0]), float(value_range[1]))
-    raster = describe_raster(source, bands=bands, alpha=alpha, value_range=limits)
+    raster = describe_raster(
+        source, bands=bands, alpha=alpha, value_range=limits, native_gsd_m=native_gsd_m
+    )
     if raster.georeference.gcps and raster.georeference.tie is None:
         raster.georeference.require_tie(raster.path)
     return raster
@@ -60,8 +63,9 @@ class OpenScene:
         self.bands = raster.bands
         self.dtype = np.dtype(raster.dtype)
         self.georeference = raster.georeference
-        if raster.native is not None and raster.crs is not None:
-            self.georeference = Georeference(raster.crs.to_wkt(), raster.transform)
+        if raster.native is not None:
+            crs_wkt = None if raster.crs is None else raster.crs.to_wkt()
+            self.georeference = Georeference(crs_wkt, raster.transform)
         self.lost: set[Window] = set()
         self._reader = RasterReader(lose=self.lost.add if on_read_error == 'nodata' else None)
         self._file_block_hw = self._reader.block_hw(raster)

@@ -2,8 +2,8 @@
 
 A file's `Header` is read once; `describe_raster` turns it into a `Raster`, which says what is read
 of the file: bands, values, what hides pixels, and what ties it to the ground. `resampled` sees a
-raster on a grid of square pixels on the ground. `RasterReader` reads windows of either, in exactly
-one way, and the labels that lie on them.
+raster on a grid of square pixels on the ground, `scaled` along its own axes. `RasterReader` reads
+windows of any, in exactly one way, and the labels that lie on them.
 """
 
 from crossearth.rasters.alpha import Alpha, hides_pixels
@@ -22,6 +22,7 @@ from crossearth.rasters.masks import Mask, describe_mask
 from crossearth.rasters.opening import gdal_environment, open_raster
 from crossearth.rasters.raster import Raster, describe_raster
 from crossearth.rasters.reading import RasterReader, colours_of
+from crossearth.rasters.scaled_grid import scaled
 from crossearth.rasters.vector_labels import VectorLabels
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     'open_raster',
     'read_header',
     'resampled',
+    'scaled',
     'transformer_between',
     'turn_of',
 ]

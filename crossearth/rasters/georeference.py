@@ -118,9 +118,9 @@ class Georeference:
                 "or crs='EPSG:4326' for a dataset), or leave gsd_m out"
             )
         raise ConfigError(
-            f'{name}: has no CRS and transform, so its pixels have no size on the ground: '
-            "georeference it first (crs='EPSG:...' for a dataset whose images have a transform), "
-            'or leave gsd_m out'
+            f'{name}: has no CRS and transform, so its pixels have no size on the ground: state '
+            'it (native_gsd_m=0.21 for a dataset, --gsd 0.21 for a map), georeference it first '
+            "(crs='EPSG:...' for a dataset whose images have a transform), or leave gsd_m out"
         )
 
     def creation_options(self) -> MappingProxyType[str, Any]:

@@ -9,14 +9,14 @@ from jaxtyping import Float64
 from pyproj import CRS
 
 from crossearth.errors import ConfigError
-from crossearth.rasters.georeference import PixelsToGround, ground_gsd
+from crossearth.rasters.georeference import PixelsToGround
 from crossearth.rasters.raster import Raster
+from crossearth.rasters.scaled_grid import FINEST, scaled
 
 __all__ = ['local_metric_crs', 'resampled']
 
 _WGS84 = CRS.from_epsg(4326)
 _SAME_GSD = 0.02  # rasters this close to the asked ground sampling distance are not resampled
-_FINEST = 50
 _LARGEST_SPAN_M = 8e6  # beyond, no projection is fair to all of a scene
 _EDGE_POINTS = 65
 _FAIR_SPAN_M = 300_000
@@ -27,11 +27,12 @@ def resampled(raster: Raster, gsd_m: float | int) -> Raster:
 
     The grid lies in the UTM zone of the raster's middle (UPS near the poles, Lambert's equal-area
     projection for more than 300 km), its edges at multiples of the pixel, around the whole raster.
-    Corners that a rotated raster does not fill hold no data.
+    Corners that a rotated raster does not fill hold no data. A raster whose ground sampling
+    distance was stated is resampled along its own axes instead, see `scaled`.
 
     Args:
-        raster: On its file's own grid, tied to the ground by a transform, ground control points or
-            rational polynomials.
+        raster: On its file's own grid; tied to the ground by a transform, ground control points or
+            rational polynomials, or with a stated ground sampling distance.
         gsd_m: Side of a pixel, in metres on the ground.
 
     Returns:
@@ -44,16 +45,22 @@ def resampled(raster: Raster, gsd_m: float | int) -> Raster:
     name, place = raster.path, raster.georeference
     if not (math.isfinite(gsd_m) and gsd_m > 0):
         raise ConfigError(f'gsd_m is {gsd_m}: expected metres, more than 0')
-    across, down = ground_gsd(place, height=raster.height, width=raster.width, name=name)
+    if raster.pixel_m is None:
+        place.require_tie(name)
+    own_m = raster.gsd_m()
+    assert own_m is not None
+    across, down = own_m
     if not (math.isfinite(across) and math.isfinite(down)):
         raise ConfigError(f'{name}: the middle of the scene is not on the globe; leave gsd_m out')
     if all(abs(size / gsd_m - 1) <= _SAME_GSD for size in (across, down)):
         return raster
-    if gsd_m < max(across, down) / _FINEST:
+    if gsd_m < max(across, down) / FINEST:
         raise ConfigError(
             f'gsd_m is {gsd_m:g}, but the pixels of {name} are {across:g} by {down:g} m: more than '
-            f'{_FINEST} times finer shows nothing new; is gsd_m in metres?'
+            f'{FINEST} times finer shows nothing new; is gsd_m in metres?'
         )
+    if raster.pixel_m is not None:
+        return scaled(raster, gsd_m / raster.pixel_m)
     span_m = max(across * raster.width, down * raster.height)
     if span_m > _LARGEST_SPAN_M:
         raise ConfigError(
@@ -74,6 +81,7 @@ def resampled(raster: Raster, gsd_m: float | int) -> Raster:
         height=max(math.ceil((top - y.min()) / gsd_m), 1),
         width=max(math.ceil((x.max() - left) / gsd_m), 1),
         native=raster,
+        pixel_m=float(gsd_m),
     )
 
 

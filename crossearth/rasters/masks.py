@@ -46,7 +46,11 @@ class Mask:
     on_image: bool
 
     def map_from(self, raster: Raster) -> PixelMap:
-        """The way from pixels of an image to pixels of the mask, over the ground."""
+        """The way from pixels of an image to pixels of the mask, over the ground.
+
+        Args:
+            raster: The image, on its file's own grid or resampled to one on the ground.
+        """
         to_ground: PixelMap
         if raster.native is not None and raster.crs is not None:
             meeting = raster.crs

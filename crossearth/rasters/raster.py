@@ -40,6 +40,10 @@ class Raster:
         value_range: Values of black and white; None for those of the pixels' type.
         georeference: What ties the file to the ground, also where that is not a transform.
         native: The raster on its file's own grid, where this one is resampled.
+        steps_px: Rows and columns of the file from one pixel to the next, where this one is
+            resampled along the file's own axes; None on a grid on the ground.
+        pixel_m: Side of a pixel on the ground, in metres, where somebody stated it or it was
+            asked for; None for what the georeference says.
     """
 
     path: str
@@ -56,6 +60,8 @@ class Raster:
     value_range: tuple[float, float] | None
     georeference: Georeference
     native: 'Raster | None' = None
+    steps_px: tuple[float, float] | None = None
+    pixel_m: float | None = None
 
     def __post_init__(self) -> None:
         if self.value_range is not None:
@@ -64,6 +70,11 @@ class Raster:
                 raise ConfigError(
                     f'value_range is {self.value_range}: expected (low, high), low < high'
                 )
+        if self.pixel_m is not None and not (np.isfinite(self.pixel_m) and self.pixel_m > 0):
+            raise ConfigError(
+                f'{self.path}: native_gsd_m is {self.pixel_m}: expected metres on the ground from '
+                'one pixel of the file to the next, more than 0'
+            )
 
     @property
     def black(self) -> float:
@@ -80,10 +91,13 @@ class Raster:
     def gsd_m(self) -> tuple[float, float] | None:
         """Metres on the ground from one pixel to the next, along columns and rows.
 
-        None without georeferencing.
+        What was stated goes before what the georeference says. None without either.
         """
-        if self.native is not None:
-            return abs(self.transform.a), abs(self.transform.e)
+        if self.pixel_m is not None:
+            return self.pixel_m, self.pixel_m
+        if self.native is not None and self.steps_px is not None:
+            own_m, (down, across) = self.native.gsd_m(), self.steps_px
+            return None if own_m is None else (own_m[0] * across, own_m[1] * down)
         if self.georeference.tie is None:
             return None
         return ground_gsd(self.georeference, height=self.height, width=self.width, name=self.path)
@@ -96,6 +110,7 @@ def describe_raster(
     alpha: Alpha = 'auto',
     value_range: tuple[float, float] | None = None,
     crs: CRS | str | None = None,
+    native_gsd_m: float | int | None = None,
     cache: HeaderCache | None = None,
 ) -> Raster:
     """A raster from its header.
@@ -112,6 +127,9 @@ def describe_raster(
             `'image'` is a band like others, such as near infrared; `'auto'` tells by its values.
         value_range: Values of black and white; None for those of the pixels' type.
         crs: CRS of a file that has a transform or ground control points and names none.
+        native_gsd_m: Metres on the ground from one pixel of the file to the next, for files that
+            nothing ties to the ground, or whose georeference is wrong about it; None for what the
+            georeference says.
         cache: Where headers are kept.
 
     Raises:
@@ -119,7 +137,8 @@ def describe_raster(
         SceneError: If the file is not a raster, its values are complex, or its bands count the
             colours of a palette.
         BandError: If a band is missing.
-        ConfigError: If `crs` or `value_range` has no meaning, or alpha cannot be told.
+        ConfigError: If `crs`, `value_range` or `native_gsd_m` has no meaning, or alpha cannot be
+            told.
     """
     name = os.fspath(path)
     header = read_header(name) if cache is None else cache.get(name)
@@ -153,6 +172,7 @@ def describe_raster(
         alpha=None if hiding in chosen else hiding,
         value_range=None if value_range is None else (float(value_range[0]), float(value_range[1])),
         georeference=place,
+        pixel_m=None if native_gsd_m is None else float(native_gsd_m),
     )
 
 

@@ -145,13 +145,17 @@ def test_shards_and_resume_make_one_map(write_raster: Write, tmp_path: Path) -> 
 
 def test_dry_run_tells_and_writes_nothing(write_raster: Write, tmp_path: Path) -> None:
     scene = write_raster('scene.tif', random_image(700, 900))
-    text = predict(scene, tmp_path / 'map.tif', '--dry-run', '--gsd-m', 1)
+    text = predict(scene, tmp_path / 'map.tif', '--dry-run', '--seen-at', 1)
     assert re.search(
         r'900 × 700 px seen as 45\d × 35\d px, 1 windows, 0 of them twice, in 1 part.s., \d+ MiB',
         text,
     )
-    native = predict(scene, tmp_path / 'map.tif', '--dry-run', '--gsd-m', 'native')
+    native = predict(scene, tmp_path / 'map.tif', '--dry-run', '--seen-at', 'native')
     assert '900 × 700 px, 6 windows' in native
+    plain = write_raster('plain.png', random_image(70, 90), crs=None, driver='PNG')
+    stated = predict(plain, tmp_path / 'map.tif', '--dry-run', '--gsd', 0.5, '--seen-at', 1)
+    assert '90 × 70 px seen as 45 × 35 px' in stated
+    plain.unlink()
     assert {path.name for path in tmp_path.iterdir()} == {'scene.tif', 'model.safetensors'}
 
 

@@ -15,7 +15,10 @@ from crossearth.labels import ISPRS, ROAD
 EVERYTHING = MapRequest(
     ISPRS,
     Windows(tile_px=96, stride_px=40, blend='mean', combine='logits', augment='d4'),
-    View(bands=(3, 1), alpha='image', value_range=(0, 9), gsd_m=0.5, return_by='bilinear'),
+    View(
+        bands=(3, 1), alpha='image', value_range=(0, 9), gsd_m=0.5, scene_gsd_m=0.2,
+        return_by='bilinear',
+    ),
     Outputs(nodata=99, confidence='c.tif', cog=True, qgis_style=False),
     Running(
         batch_size=3, device='cuda:1', autocast=torch.float16, memory_mb=99,
@@ -80,6 +83,7 @@ def test_values_are_hashable_and_travel_to_workers() -> None:
     assert json.loads(json.dumps(EVERYTHING.describe_pixels())) == {
         'tile_px': 96, 'stride_px': 40, 'blend': 'mean', 'combine': 'logits', 'augment': 'd4',
         'bands': [3, 1], 'alpha': 'image', 'value_range': [0, 9], 'gsd_m': 0.5,
+        'scene_gsd_m': 0.2,
         'return_by': 'bilinear',
         'batch_size': 3, 'device': 'cuda', 'autocast': 'torch.float16', 'on_read_error': 'nodata',
     }  # fmt: skip
@@ -95,7 +99,10 @@ def test_digests_tell_what_files_depend_on_from_what_they_do_not() -> None:
         MapRequest(ISPRS),
         MapRequest(ROAD),
         *(MapRequest(windows=windows) for windows in (Windows(tile_px=513), Windows(blend='mean'))),
-        *(MapRequest(view=view) for view in (View(gsd_m='native'), View(alpha='mask'))),
+        *(
+            MapRequest(view=view)
+            for view in (View(gsd_m='native'), View(alpha='mask'), View(scene_gsd_m=0.2))
+        ),
         *(
             MapRequest(outputs=outputs)
             for outputs in (

@@ -1,0 +1,47 @@
+"""The ways between the pixels of a resampled raster and those of its file."""
+
+from crossearth.rasters.georeference import GroundToPixels, PixelsToGround, apply_affine
+from crossearth.rasters.positions import PixelMap
+from crossearth.rasters.raster import Raster
+
+__all__ = ['from_native', 'to_native']
+
+
+def to_native(raster: Raster) -> PixelMap:
+    """From columns and rows of a resampled raster to those of its file.
+
+    Raises:
+        ConfigError: If it lies on the ground, and nothing ties the file to it.
+    """
+    native = raster.native
+    assert native is not None
+    if raster.steps_px is not None:
+        down, across = raster.steps_px
+        return lambda cols, rows: (cols * across, rows * down)
+    assert raster.crs is not None
+    to_pixels = GroundToPixels(
+        native.georeference,
+        raster.crs,
+        height=native.height,
+        width=native.width,
+        name=native.path,
+    )
+    transform = raster.transform
+    return lambda cols, rows: to_pixels(*apply_affine(transform, cols, rows))
+
+
+def from_native(raster: Raster) -> PixelMap:
+    """From columns and rows of a file to those of a raster that is resampled from it.
+
+    Raises:
+        ConfigError: If it lies on the ground, and nothing ties the file to it.
+    """
+    native = raster.native
+    assert native is not None
+    if raster.steps_px is not None:
+        down, across = raster.steps_px
+        return lambda cols, rows: (cols / across, rows / down)
+    assert raster.crs is not None
+    to_ground = PixelsToGround(native.georeference, raster.crs, name=native.path)
+    to_model = ~raster.transform
+    return lambda cols, rows: apply_affine(to_model, *to_ground(cols, rows))
