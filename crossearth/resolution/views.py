@@ -48,7 +48,7 @@ def as_sensor(image: Float[Tensor, 'c h w'], draws: torch.Generator) -> Float[Te
     chance, blur, noise = torch.rand(3, generator=draws).tolist()
     if chance < 0.6:
         image = _blurred(image, blur * _MOST_BLUR_PX)
-    noisy = image + noise * _MOST_NOISE * torch.randn(image.shape, generator=draws)
+    noisy: Tensor = image + noise * _MOST_NOISE * torch.randn(image.shape, generator=draws)
     return noisy.clamp(0, 1)
 
 
