@@ -19,6 +19,7 @@ _COMMANDS = {
     'start': 'look through your images, and write a recipe for them',
     'demo': 'the whole story on generated data',
     'predict': 'map scenes with a trained model',
+    'gsd': 'estimate the ground sampling distance of scenes',
     'adapt': 'adapt a model to scenes without labels',
     'calibrate': 'let a model file remember how far its confidence can be believed',
     'vectorize': 'turn a map into polygons',

@@ -101,6 +101,11 @@ def test_the_page_of_datasets_runs(empty_folder):
     assert (empty_folder / 'sample.png').is_file()
 
 
+def test_the_page_of_resolution_runs(empty_folder):
+    follow('docs/resolution.md')
+    assert len((empty_folder / 'gsd.csv').read_text().splitlines()) == 6
+
+
 def test_the_page_of_adaptation_runs(empty_folder):
     follow('docs/adaptation.md')
     assert (empty_folder / 'report.json').is_file()

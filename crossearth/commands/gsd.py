@@ -1,0 +1,148 @@
+"""The command line of `crossearth gsd`: how far apart the pixels of scenes are on the ground."""
+
+import argparse
+import csv
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from crossearth.errors import ConfigError, WriteError
+
+if TYPE_CHECKING:
+    from crossearth.resolution import GsdEstimate, KnownScene
+
+__all__ = ['add_arguments', 'run']
+
+_COLUMNS = ('scene', 'header_m', 'estimate_m', 'low_m', 'high_m', 'windows', 'note')
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the arguments to the parser of this command."""
+    parser.description = (
+        'Estimate the ground sampling distance of scenes from their pixels, next to what their '
+        'headers say; or, with --fit, learn to from images of known distance, without labels.'
+    )
+    parser.add_argument(
+        'sources',
+        nargs='+',
+        metavar='SCENE',
+        help='rasters, folders, .zip, lists or STAC items; with --fit each is a domain, and '
+        'FOLDER=METRES says the distance of images that nothing ties to the ground',
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument('--estimator', metavar='FILE', help='that --fit wrote')
+    what.add_argument('--fit', metavar='FILE', help='estimator to write, a safetensors file')
+    parser.add_argument('--bands', type=int, nargs='+', help='counted from 1')
+    parser.add_argument('--value-range', type=float, nargs=2, metavar=('LOW', 'HIGH'))
+    parser.add_argument(
+        '--max-windows',
+        type=int,
+        help='blocks of 2048 px to read of a scene (16), or of each domain (64)',
+    )
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--csv', metavar='FILE', help='write the table there, too')
+    fitting = parser.add_argument_group('with --fit')
+    fitting.add_argument('--encoder', help='CNN of timm (default: tf_efficientnet_lite0)')
+    fitting.add_argument(
+        '--pretrained',
+        metavar='FILE',
+        help="weights of the encoder (default: timm's, from the hub)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> str:
+    """Estimate, or learn to.
+
+    Raises:
+        CrossEarthError: To be printed as one line.
+    """
+    return _estimate(arguments) if arguments.fit is None else _fit(arguments)
+
+
+def _estimate(arguments: argparse.Namespace) -> str:
+    if arguments.encoder is not None or arguments.pretrained is not None:
+        raise ConfigError('--encoder and --pretrained are for --fit: the file holds its encoder')
+    from crossearth.inference import find_scenes
+    from crossearth.rasters import describe_raster
+    from crossearth.resolution import estimate_gsd, load_gsd_estimator, mean_gsd_m
+
+    network = load_gsd_estimator(arguments.estimator)
+    limits = None if arguments.value_range is None else tuple(arguments.value_range)
+    rows = [_COLUMNS]
+    for scene in (found for source in arguments.sources for found in find_scenes(source)):
+        estimate = estimate_gsd(
+            network,
+            scene,
+            bands=arguments.bands,
+            value_range=limits,
+            max_windows=16 if arguments.max_windows is None else arguments.max_windows,
+            seed=arguments.seed,
+        )
+        header = mean_gsd_m(describe_raster(scene, bands=arguments.bands))
+        rows.append(_row(scene, header, estimate))
+    if arguments.csv is not None:
+        _write_csv(Path(arguments.csv), rows)
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
+    return '\n'.join(
+        '  '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
+
+
+def _row(scene: str, header_m: float | None, estimate: 'GsdEstimate') -> tuple[str, ...]:
+    notes = [estimate.note] if estimate.note else []
+    if header_m is not None and estimate.low_m is not None and header_m < estimate.low_m:
+        notes.append('shows less than its pixels could: enlarged, or blurred')
+    metres = (header_m, estimate.gsd_m, estimate.low_m, estimate.high_m)
+    cells = ['' if value is None else f'{value:.3g}' for value in metres]
+    return (scene, *cells, str(estimate.windows), '; '.join(notes))
+
+
+def _write_csv(path: Path, rows: list[tuple[str, ...]]) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open('w', newline='', encoding='utf-8') as file:
+            csv.writer(file).writerows(rows)
+    except OSError as error:
+        raise WriteError(f'--csv {path} cannot be written ({error.strerror})') from error
+
+
+def _fit(arguments: argparse.Namespace) -> str:
+    if arguments.csv is not None:
+        raise ConfigError('--csv is for estimates: leave it out with --fit')
+    from crossearth.resolution import fit_gsd_estimator, gsd_network, save_gsd_estimator
+
+    domains = dict(map(_domain, arguments.sources))
+    if len(domains) < len(arguments.sources):
+        raise ConfigError('a domain is named twice: name each folder once')
+    network = gsd_network(
+        arguments.encoder or 'tf_efficientnet_lite0',
+        pretrained=arguments.pretrained or True,
+    )
+    report = fit_gsd_estimator(
+        network,
+        domains,
+        bands=arguments.bands,
+        value_range=None if arguments.value_range is None else tuple(arguments.value_range),
+        max_blocks=64 if arguments.max_windows is None else arguments.max_windows,
+        seed=arguments.seed,
+    )
+    save_gsd_estimator(network, arguments.fit)
+    return f'{report}\n\n{arguments.fit}: fitted on {", ".join(domains)}'
+
+
+def _domain(text: str) -> 'tuple[str, list[KnownScene]]':
+    """Name and scenes of `FOLDER` or `FOLDER=METRES`."""
+    from crossearth.inference import find_scenes
+    from crossearth.resolution import KnownScene
+
+    name, equals, metres = text.rpartition('=')
+    if not equals:
+        return text, [KnownScene(scene) for scene in find_scenes(text)]
+    try:
+        gsd_m = float(metres)
+    except ValueError as error:
+        raise ConfigError(f'{text}: expected FOLDER=METRES, such as images=0.3') from error
+    if not (math.isfinite(gsd_m) and gsd_m > 0):
+        raise ConfigError(f'{text}: expected metres, more than 0')
+    return name, [KnownScene(scene, gsd_m) for scene in find_scenes(name)]

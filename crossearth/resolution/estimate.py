@@ -1,0 +1,202 @@
+"""The ground sampling distance of a scene, from views of it at several sizes."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from crossearth.errors import ConfigError
+from crossearth.imagery import imagery_of
+from crossearth.rasters import describe_raster
+from crossearth.resolution.blocks import read_blocks
+from crossearth.resolution.network import GsdNetwork
+from crossearth.resolution.views import FACTORS, centre, filled, resized, tells_something
+
+__all__ = [
+    'GsdEstimate',
+    'estimate_gsd',
+    'interval_of',
+    'octaves_of_block',
+    'settled',
+    'views_of',
+]
+
+_SEEN_PX = 512  # side of what the network sees at most
+
+
+@dataclass(frozen=True, slots=True)
+class GsdEstimate:
+    """What the pixels of a scene say of their distance on the ground.
+
+    Args:
+        gsd_m: Metres; None where nothing can be told.
+        low_m: Lower end of the interval that holds nine of ten held-out images, in metres.
+        high_m: Its upper end.
+        windows: Parts of the scene that say something.
+        note: Why nothing can be told, or what to beware of; empty otherwise.
+    """
+
+    gsd_m: float | None
+    low_m: float | None
+    high_m: float | None
+    windows: int
+    note: str
+
+
+def estimate_gsd(
+    network: GsdNetwork,
+    scene: str | Path,
+    *,
+    bands: Sequence[int] | Sequence[str] | None = None,
+    value_range: tuple[float, float] | None = None,
+    max_windows: int = 16,
+    seed: int = 0,
+) -> GsdEstimate:
+    """The ground sampling distance of a scene, whatever its header says.
+
+    Blocks of the scene are seen with pixels once, twice and four times as large. Each view whose
+    answer lies in the range that the network was fitted on says what the scene's own distance is;
+    the answer is the median over views, then over blocks.
+
+    Args:
+        network: Fitted, see `load_gsd_estimator`.
+        scene: Anything that GDAL opens.
+        bands: Of the scene; by default all but an alpha band. Their mean is seen.
+        value_range: Values of black and white; by default those that the network was fitted with.
+        max_windows: Blocks of 2048 px to read at most.
+        seed: Chooses them.
+
+    Raises:
+        ConfigError: If the network was not fitted, or `max_windows` is below 1.
+        CrossEarthError: As `describe_raster`.
+    """
+    known = imagery_of(network)
+    if known.gsd_range_m is None or max_windows < 1:
+        raise ConfigError(
+            f'a network fitted on {known.gsd_range_m} and max_windows={max_windows}: expected one '
+            'that fit_gsd_estimator gave, and at least 1'
+        )
+    raster = describe_raster(
+        scene,
+        bands=bands,
+        value_range=known.value_range if value_range is None else value_range,
+    )
+    octaves = [
+        octaves_of_block([network.octaves(seen) for seen in views], factors, known.gsd_range_m)
+        for image, valid in read_blocks(raster, most=max_windows, seed=seed)
+        for factors, views in [views_of(network, image, valid)]
+        if views
+    ]
+    return settled(
+        octaves,
+        known.gsd_range_m,
+        (float(network.error_octaves[0]), float(network.error_octaves[1])),
+        held_out_domains=int(network.held_out_domains),
+    )
+
+
+def views_of(
+    network: GsdNetwork, image: Float[Tensor, 'c h w'], valid: Bool[Tensor, 'h w']
+) -> tuple[list[int], list[Float[Tensor, '1 d']]]:
+    """Features of a block at the sizes at which it says something, and by how much it was shrunk.
+
+    Args:
+        network: Gives the features.
+        image: In [0, 1].
+        valid: Which pixels hold data.
+    """
+    factors, features = [], []
+    for factor in FACTORS:
+        part = centre(image, _SEEN_PX * factor)
+        whole = filled(part, centre(valid[None], _SEEN_PX * factor)[0])
+        if whole is None:
+            continue
+        view = resized(whole, factor)
+        if tells_something(view):
+            factors.append(factor)
+            features.append(network.features(view[None]))
+    return factors, features
+
+
+def octaves_of_block(
+    views: Sequence[Float[Tensor, ' 1']],
+    factors: Sequence[int],
+    gsd_range_m: tuple[float, float],
+) -> float:
+    """log2 of a block's distance in metres: the median of what its views say.
+
+    Views whose answer lies outside of the range do not count, as the network saw nothing like it.
+
+    Returns:
+        Infinity where the block's own pixels are larger than the range, minus infinity where all
+        views are smaller than it.
+
+    Example:
+        >>> views = [torch.tensor([1.0]), torch.tensor([1.5])]
+        >>> octaves_of_block(views, [1, 2], (0.5, 4.0))
+        0.75
+    """
+    low, high = (math.log2(end) for end in gsd_range_m)
+    answers = [float(view) for view in views]
+    said = [
+        answer - math.log2(factor)
+        for answer, factor in zip(answers, factors, strict=True)
+        if low <= answer <= high
+    ]
+    if said:
+        return median(said)
+    return math.inf if answers[0] > high else -math.inf
+
+
+def settled(
+    octaves: Sequence[float],
+    gsd_range_m: tuple[float, float],
+    error_octaves: tuple[float, float],
+    *,
+    held_out_domains: int,
+) -> GsdEstimate:
+    """One answer of what the blocks say, with an interval, or the reason why there is none.
+
+    Args:
+        octaves: Of each block, see `octaves_of_block`.
+        gsd_range_m: Finest and coarsest distance that the network was fitted on.
+        error_octaves: Ends of the interval, relative to the estimate.
+        held_out_domains: As in `GsdNetwork`.
+    """
+    if not octaves:
+        note = 'nothing to go by: too small, without data, or of one colour'
+        return GsdEstimate(None, None, None, 0, note)
+    middle = median(octaves) if len(octaves) % 2 else sorted(octaves)[len(octaves) // 2]
+    if math.isinf(middle):
+        low, high = gsd_range_m
+        end = (
+            f'coarser than {high:.3g} m' if middle > 0 else f'finer than {low / FACTORS[-1]:.3g} m'
+        )
+        return GsdEstimate(
+            None, None, None, len(octaves), f'{end}, out of the range that was learnt'
+        )
+    note = (
+        '' if held_out_domains else 'the interval is too narrow for other places than were learnt'
+    )
+    low, high = (2 ** (middle + error) for error in error_octaves)
+    return GsdEstimate(2**middle, low, high, len(octaves), note)
+
+
+def interval_of(errors: Sequence[float], weights: Sequence[float]) -> tuple[float, float]:
+    """5 % and 95 % quantile of weighted errors.
+
+    Example:
+        >>> interval_of([2.0, -1.0, 0.0], [0.02, 0.08, 0.9])
+        (-1.0, 0.0)
+    """
+    values, order = torch.tensor(errors, dtype=torch.float64).sort()
+    share = torch.tensor(weights, dtype=torch.float64)[order].cumsum(0)
+    share /= share[-1].clone()
+    low = int((share >= 0.05).nonzero()[0])
+    high = int((share >= 0.95).nonzero()[0])
+    return float(values[low]), float(values[high])

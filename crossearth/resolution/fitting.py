@@ -1,0 +1,290 @@
+"""Learns the ground sampling distance from images of known distance, shrunk and blurred.
+
+No label is needed. Each domain (a folder of one sensor and place) weighs the same. The interval is
+measured on what was held out: whole domains, each in turn, if there are three or more; images of
+the same domains otherwise, and it is then too narrow for other places.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from crossearth.errors import ConfigError, SceneError
+from crossearth.imagery import Imagery
+from crossearth.rasters import describe_raster
+from crossearth.resolution.blocks import mean_gsd_m, read_blocks
+from crossearth.resolution.estimate import interval_of, octaves_of_block, views_of
+from crossearth.resolution.network import GsdNetwork
+from crossearth.resolution.views import as_sensor, filled, resized, tells_something
+
+__all__ = ['FitReport', 'KnownScene', 'fit_gsd_estimator']
+
+_VIEWS = 8  # of each block, to learn from
+_SIDE_PX = 256  # of a view at most
+_SMALLEST_PX = 80  # of a block that was shrunk
+_FINEST = 0.5  # blocks are enlarged to this part of their distance
+_RIDGE = 0.1  # next to features of unit variance and weights that sum to 1
+_LEAST_SCALE = 1e-3
+_FOLDS = 5
+_LEAST_BLOCKS = 10
+_DOMAINS_TO_HOLD_OUT = 3
+
+
+@dataclass(frozen=True, slots=True)
+class KnownScene:
+    """A scene to learn from.
+
+    Args:
+        path: Anything that GDAL opens.
+        gsd_m: Its ground sampling distance in metres; None for that of its georeference.
+    """
+
+    path: str
+    gsd_m: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DomainReport:
+    """How well a domain is told by a head that did not see it, or not these images of it.
+
+    Args:
+        name: Of the domain.
+        blocks: Images, or parts of large ones.
+        bias_octaves: Median of estimate minus truth; NaN where nothing could be told.
+        error_octaves: Median of its size.
+        within_half: Share of blocks that are told to half an octave, a factor of 1.41.
+    """
+
+    name: str
+    blocks: int
+    bias_octaves: float
+    error_octaves: float
+    within_half: float
+
+
+@dataclass(frozen=True, slots=True)
+class FitReport:
+    """What was learnt.
+
+    Args:
+        gsd_range_m: Finest and coarsest distance that was seen.
+        held_out: What was held out to measure the error.
+        low_octaves: 5 % quantile of truth minus estimate.
+        high_octaves: 95 % quantile.
+        domains: Each domain.
+    """
+
+    gsd_range_m: tuple[float, float]
+    held_out: str
+    low_octaves: float
+    high_octaves: float
+    domains: tuple[DomainReport, ...]
+
+    def __str__(self) -> str:
+        lines = [
+            f'learnt from {self.gsd_range_m[0]:.3g} to {self.gsd_range_m[1]:.3g} m; 9 of 10 true '
+            f'distances are {2**self.low_octaves:.2f} to {2**self.high_octaves:.2f} times the '
+            f'estimate, on {self.held_out} that were held out',
+            f'{"domain":24}{"blocks":>8}{"bias":>8}{"error":>8}{"in 1/2":>8}   (octaves)',
+        ]
+        lines += [
+            f'{one.name:24}{one.blocks:8}{one.bias_octaves:+8.2f}{one.error_octaves:8.2f}'
+            f'{one.within_half:8.0%}'
+            for one in self.domains
+        ]
+        return '\n'.join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """Features of a block: drawn views to learn from, and those that an estimate would use."""
+
+    octaves: float
+    drawn: Float[Tensor, 'v d']
+    truth: Float[Tensor, ' v']
+    factors: list[int]
+    views: list[Float[Tensor, '1 d']]
+
+
+def fit_gsd_estimator(
+    network: GsdNetwork,
+    domains: Mapping[str, Sequence[KnownScene]],
+    *,
+    bands: Sequence[int] | None = None,
+    value_range: tuple[float, float] | None = None,
+    max_blocks: int = 64,
+    seed: int = 0,
+) -> FitReport:
+    """Fit the head of a network, in place, and measure its error on what is held out.
+
+    Args:
+        network: Built by `gsd_network`, with weights of ImageNet or others: random ones tell less.
+        domains: Scenes of each.
+        bands: Of the scenes, counted from 1; None for all but an alpha band. Their mean is seen.
+        value_range: Values of black and white; None for those of the pixels' type.
+        max_blocks: Images, or blocks of large ones, of each domain.
+        seed: Chooses blocks and views.
+
+    Raises:
+        ConfigError: If a scene's distance is not known or not positive, or `max_blocks` is below 1.
+        SceneError: If a domain has no block that says anything, or all have fewer than 10.
+    """
+    if max_blocks < 1 or not domains:
+        raise ConfigError(f'{len(domains)} domains, max_blocks={max_blocks}: expected at least 1')
+    draws = torch.Generator().manual_seed(seed)
+    seen: dict[str, list[_Seen]] = {}
+    for name, scenes in domains.items():
+        seen[name] = []
+        for gsd_m, image, valid in _blocks(scenes, bands, value_range, max_blocks, seed):
+            whole = filled(image, valid)
+            if whole is not None and tells_something(whole):
+                seen[name].append(_seen(network, image, valid, gsd_m, draws))
+        if not seen[name]:
+            raise SceneError(f'{name}: no image of it says anything: too small, empty, or uniform')
+    if sum(map(len, seen.values())) < _LEAST_BLOCKS:
+        raise SceneError(
+            f'{sum(map(len, seen.values()))} images say something: expected {_LEAST_BLOCKS} or more'
+        )
+    gsd_range_m = _range(seen)
+    errors = _held_out_errors(network, seen)
+    told = {name: [e for e in found if math.isfinite(e)] for name, found in errors.items()}
+    flat = [(e, 1 / len(found)) for found in told.values() for e in found]
+    if not flat:
+        raise SceneError('no held-out image could be told: give more images, of more distances')
+    low, high = interval_of(*map(list, zip(*flat, strict=True)))
+    _fit(network, seen)
+    by_domains = len(seen) >= _DOMAINS_TO_HOLD_OUT
+    network.error_octaves.copy_(torch.tensor([low, high]))
+    network.held_out_domains.fill_(len(seen) if by_domains else 0)
+    # setattr, as torch's types admit tensors and modules only
+    setattr(  # noqa: B010
+        network,
+        'imagery',
+        Imagery(value_range=value_range, gsd_range_m=gsd_range_m),
+    )
+    held_out = f'{len(seen)} domains' if by_domains else 'images of the same domains'
+    reports = tuple(_report(name, found) for name, found in errors.items())
+    return FitReport(gsd_range_m, held_out, low, high, reports)
+
+
+def _blocks(
+    scenes: Sequence[KnownScene],
+    bands: Sequence[int] | None,
+    value_range: tuple[float, float] | None,
+    most: int,
+    seed: int,
+) -> Iterator[tuple[float, Float[Tensor, 'c h w'], Bool[Tensor, 'h w']]]:
+    """Distance, values and validity of blocks of a domain's scenes, spread over them."""
+    count = min(len(scenes), most)
+    for index in range(count):
+        scene = scenes[index * len(scenes) // count]
+        raster = describe_raster(scene.path, bands=bands, value_range=value_range)
+        gsd_m = mean_gsd_m(raster) if scene.gsd_m is None else scene.gsd_m
+        if gsd_m is None or not (math.isfinite(gsd_m) and gsd_m > 0):
+            raise ConfigError(
+                f'{raster.path}: the ground sampling distance is {gsd_m}, expected metres, more '
+                'than 0: where nothing ties images to the ground, pass KnownScene(path, gsd_m), or '
+                'FOLDER=METRES'
+            )
+        for image, valid in read_blocks(raster, most=max(most // count, 1), seed=seed):
+            yield gsd_m, image, valid
+
+
+def _seen(
+    network: GsdNetwork,
+    image: Float[Tensor, 'c h w'],
+    valid: Bool[Tensor, 'h w'],
+    gsd_m: float,
+    draws: torch.Generator,
+) -> _Seen:
+    whole = filled(image, valid)
+    assert whole is not None
+    side = min(whole.shape[1:])
+    low, high = math.log2(_FINEST), max(math.log2(side / _SMALLEST_PX), 0.0)
+    drawn, truth = [], []
+    for view in range(_VIEWS):
+        chance, across, down = torch.rand(3, generator=draws).tolist()
+        octave = low + (high - low) * (view + chance) / _VIEWS
+        taken = min(side, round(_SIDE_PX * 2**octave))
+        top = int(down * (whole.shape[1] - taken + 1))
+        left = int(across * (whole.shape[2] - taken + 1))
+        part = whole[:, top : top + taken, left : left + taken]
+        drawn.append(network.features(as_sensor(resized(part, 2**octave), draws)[None]))
+        truth.append(math.log2(gsd_m) + octave)
+    factors, views = views_of(network, image, valid)
+    return _Seen(math.log2(gsd_m), torch.cat(drawn), torch.tensor(truth), factors, views)
+
+
+def _held_out_errors(
+    network: GsdNetwork, seen: Mapping[str, list[_Seen]]
+) -> dict[str, list[float]]:
+    """Truth minus estimate of blocks that the head was not fitted on; infinite where out of range.
+
+    Leaves the network with the head of the last fit.
+    """
+    errors: dict[str, list[float]] = {name: [] for name in seen}
+    if len(seen) >= _DOMAINS_TO_HOLD_OUT:
+        parts = [
+            ({n: b for n, b in seen.items() if n != name}, {name: blocks})
+            for name, blocks in seen.items()
+        ]
+    else:
+        parts = [
+            (
+                {n: [x for i, x in enumerate(b) if i % _FOLDS != fold] for n, b in seen.items()},
+                {n: [x for i, x in enumerate(b) if i % _FOLDS == fold] for n, b in seen.items()},
+            )
+            for fold in range(_FOLDS)
+        ]
+    for fitted, held_out in parts:
+        _fit(network, fitted)
+        gsd_range_m = _range(fitted)
+        for name, blocks in held_out.items():
+            for block in blocks:
+                said = octaves_of_block(
+                    [network.octaves(view) for view in block.views], block.factors, gsd_range_m
+                )
+                errors[name].append(block.octaves - said)
+    return errors
+
+
+def _range(seen: Mapping[str, list[_Seen]]) -> tuple[float, float]:
+    """Finest and coarsest distance of the views that a head is fitted on, in metres."""
+    every = torch.cat([block.truth for blocks in seen.values() for block in blocks])
+    return 2 ** float(every.min()), 2 ** float(every.max())
+
+
+def _fit(network: GsdNetwork, seen: Mapping[str, list[_Seen]]) -> None:
+    """Ridge regression of the head, each domain of the same weight."""
+    features, truth, weights, within = [], [], [], []
+    for blocks in seen.values():
+        count = sum(len(block.truth) for block in blocks)
+        for block in blocks:
+            features.append(block.drawn)
+            truth.append(block.truth)
+            weights.append(torch.full((len(block.truth),), 1 / (count * len(seen))))
+            within.append(block.drawn - block.drawn.mean(0))
+    x, y, w = torch.cat(features), torch.cat(truth).double(), torch.cat(weights).double()
+    centre = (w[:, None] * x.double()).sum(0)
+    network.centre.copy_(centre)
+    network.scale.copy_(torch.cat(within).double().std(0) + _LEAST_SCALE)
+    seen_x = network.standardised(x).double()
+    mean_x, mean_y = (w[:, None] * seen_x).sum(0), (w * y).sum()
+    seen_x, y = seen_x - mean_x, y - mean_y
+    gram = seen_x.T @ (w[:, None] * seen_x) + _RIDGE * torch.eye(x.shape[1], dtype=torch.float64)
+    weight = torch.linalg.solve(gram, seen_x.T @ (w * y))
+    network.weight.copy_(weight)
+    network.bias.copy_(mean_y - mean_x @ weight)
+
+
+def _report(name: str, errors: Sequence[float]) -> DomainReport:
+    told = torch.tensor([-error for error in errors if math.isfinite(error)])
+    middle, size = (
+        (float(told.median()), float(told.abs().median())) if len(told) else (math.nan, math.nan)
+    )
+    within = float((told.abs() <= 0.5).sum()) / len(errors)
+    return DomainReport(name, len(errors), middle, size, within)
