@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from crossearth.accuracy import AccuracyEstimate
 from crossearth.geometry import Window
 from crossearth.inference.grid import Unit, by_rows
+from crossearth.inference.map_lock import only_writer
 from crossearth.inference.map_parts import MapParts, parts_folder
 from crossearth.inference.prepared_map import PreparedMap, output_paths, prepare_map
 from crossearth.inference.progress import counting
@@ -107,6 +108,8 @@ def predict_scene(
         ShapeError: If the model does not give logits at the size of its input, or gives other
             classes than `labels`.
         ConfigError: If an argument has no meaning for this scene.
+        BusyError: If another process is writing the same files.
+        WriteError: If they cannot be written.
 
     Example:
         >>> import tempfile, numpy as np, rasterio, torch
@@ -143,6 +146,7 @@ def map_scene(
     running = request.running
     paths = output_paths(source, destination, request.outputs)
     with ExitStack() as stack:
+        stack.enter_context(only_writer(paths.values(), shard=running.shard))
         prepared = prepare_map(stack, model, source, request)
         mapper, native = prepared.mapper, prepared.native
         units = mapper.units(running)

@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
@@ -362,6 +363,9 @@ class MapRequest:
         view: How the model views the scene.
         outputs: What is written.
         running: How it runs.
+
+    Raises:
+        ConfigError: If a value is of another kind.
     """
 
     labels: LabelSpace | None = None
@@ -369,6 +373,15 @@ class MapRequest:
     view: View = field(default_factory=View)
     outputs: Outputs = field(default_factory=Outputs)
     running: Running = field(default_factory=Running)
+
+    def __post_init__(self) -> None:
+        kinds = {'windows': Windows, 'view': View, 'outputs': Outputs, 'running': Running}
+        if self.labels is not None:
+            kinds['labels'] = LabelSpace
+        for name, kind in kinds.items():
+            value = getattr(self, name)
+            if not isinstance(value, kind):
+                raise ConfigError(f'{name} is {value!r}: expected a {kind.__name__}')
 
     def describe_pixels(self) -> dict[str, Any]:
         """What the classes and scores of pixels depend on: windows, view and running."""
@@ -396,6 +409,8 @@ def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
         raise ConfigError(f'{name} is {value!r}: choose {first} or {choices[-1]!r}')
 
 
-def _check_at_least_one(name: str, value: int) -> None:
-    if value < 1:
+def _check_at_least_one(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise ConfigError(f'{name} is {value!r}: expected a whole number')
+    if int(value) < 1:
         raise ConfigError(f'{name} is {value}: expected at least 1')
