@@ -199,8 +199,6 @@ def test_settings_that_fit_no_scene_are_raised_and_blame_none(
     with pytest.raises(ConfigError, match=r'3 scenes failed in the same way .* but nri were asked'):
         predict_scenes(load, tasks, windows=SMALL, view=View(bands=('nri',)))
     assert list((tmp_path / 'out').iterdir()) == []
-    with pytest.raises(ConfigError, match=r"labels is 'isprs': expected a LabelSpace"):
-        predict_scenes(load, tasks, labels='isprs')  # type: ignore[arg-type]
     # once a scene has a map, the others are judged one by one
     assert predict_scenes(load, tasks[:1]).count('done') == 1
     Path(tasks[1].scene).write_bytes(b'')
