@@ -75,8 +75,8 @@ def fpn_timm(
         instance_norms: IBN-a or IBN-b in the shallow stages of a ResNet, see
             `add_instance_norms`; pretrained weights carry over.
         norms: What the backbone's batch norms do: `'training'` averages over the images that it is
-            trained on; `'resting'` keeps what pretrained weights bring, which holds better in places
-            that were not trained on. It makes no sense for random weights.
+            trained on; `'resting'` keeps what pretrained weights bring, which holds better in
+            places that were not trained on. It makes no sense for random weights.
 
     Returns:
         Model of images in [0, 1], of any size that the backbone takes.

@@ -196,7 +196,8 @@ def _left_out(model: nn.Module, blueprint: Blueprint, trainable_only: bool | Non
         )
     if trainable_only is None:
         sizes = {name: value.numel() for name, value in model.state_dict().items()}
-        trainable_only = has_source and 2 * sum(sizes[name] for name in frozen) > sum(sizes.values())
+        known_again = sum(sizes[name] for name in frozen)
+        trainable_only = has_source and 2 * known_again > sum(sizes.values())
     return frozen if trainable_only else set()
 
 
