@@ -235,11 +235,13 @@ def test_workers_end_with_a_killed_parent_and_leave_no_lock(
         [sys.executable, tmp_path / 'parent.py', tmp_path / 'in', tmp_path / 'out'],
         env={**os.environ, 'PYTHONPATH': str(root)},
     )
-    wait_until(lambda: len(list(tmp_path.glob('pid-*'))) == 2)
-    workers = [int(path.name.removeprefix('pid-')) for path in tmp_path.glob('pid-*')]
-    assert all(map(lives, workers))
-    parent.kill()
-    parent.wait()
+    try:
+        wait_until(lambda: len(list(tmp_path.glob('pid-*'))) == 2)
+        workers = [int(path.name.removeprefix('pid-')) for path in tmp_path.glob('pid-*')]
+        assert all(map(lives, workers))
+    finally:
+        parent.kill()
+        parent.wait()
     wait_until(lambda: not any(map(lives, workers)))
     assert list((tmp_path / 'out').glob('.*.lock'))
     assert predict_scenes(load, tasks, windows=SMALL).count('done') == 4
@@ -247,7 +249,7 @@ def test_workers_end_with_a_killed_parent_and_leave_no_lock(
     assert not [path for path in (tmp_path / 'out').iterdir() if path.name.startswith('.')]
 
 
-def wait_until(is_so: Callable[[], bool], seconds: float = 120) -> None:
+def wait_until(is_so: Callable[[], bool], seconds: float = 600) -> None:
     end = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < end
