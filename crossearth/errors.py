@@ -6,6 +6,7 @@ code that knows nothing of this library still catches it.
 
 __all__ = [
     'BandError',
+    'BusyError',
     'CheckpointError',
     'ConfigError',
     'CrossEarthError',
@@ -82,6 +83,10 @@ class CheckpointError(CrossEarthError, ValueError):
 
 class WriteError(CrossEarthError, OSError):
     """A file cannot be written: the disk is full, or the folder is not writable."""
+
+
+class BusyError(CrossEarthError, BlockingIOError):
+    """Another process is writing the same file."""
 
 
 class ConfigError(CrossEarthError, ValueError):

@@ -218,7 +218,8 @@ class Experiment:
         own = [name for name in source if 'test' in self.domains[name]]
         joined = _SOURCES_JOINED.join(source)
         targets = list(dict.fromkeys([*own, *self._unseen()]))
-        views = [('', {}, targets)] + [
+        views: list[tuple[str, Section, list[str]]] = [('', {}, targets)]
+        views += [
             (f', {name}', view, [t for t in targets if t in view.get('domains', targets)])
             for name, view in self.views.items()
         ]

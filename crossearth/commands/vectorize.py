@@ -15,7 +15,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--labels', choices=sorted(LABEL_SPACES), help='names, if the map has none')
     parser.add_argument('--min-area-m2', type=float, default=0.0)
     parser.add_argument('--simplify-px', type=float, default=0.0)
-    parser.add_argument('--classes', type=int, nargs='+', help='ids to write (default: all)')
+    parser.add_argument(
+        '--classes', type=int, nargs='+', help='ids to write (default: all but background)'
+    )
+    parser.add_argument(
+        '--background', action='store_true', help='write a class named background too'
+    )
+    parser.add_argument(
+        '--confidence', metavar='TIF', help='whose mean over its pixels each polygon gets'
+    )
 
 
 def run(arguments: argparse.Namespace) -> str:
@@ -39,6 +47,8 @@ def run(arguments: argparse.Namespace) -> str:
         min_area_m2=arguments.min_area_m2,
         simplify_px=arguments.simplify_px,
         classes=arguments.classes,
+        background=arguments.background,
+        confidence=arguments.confidence,
     )
     return (
         f'{made.path}: {made.polygons} polygons, {made.dropped} smaller ones left out, '

@@ -4,22 +4,31 @@ A scene that failed is tried again, and after some failures is left alone until 
 what is done has a receipt next to its map, and is not done again.
 """
 
+import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
-from crossearth.errors import ConfigError
+from crossearth.errors import BusyError, ConfigError, WriteError
+from crossearth.inference.crew import Crew, Failure, Loader
 from crossearth.inference.identity import identity_of
+from crossearth.inference.map_lock import only_writer
 from crossearth.inference.model_output import ModelOutput
 from crossearth.inference.outcomes import Outcome, Summary
 from crossearth.inference.request import MapRequest, Outputs, Running, View, Windows
 from crossearth.inference.scene_receipts import SceneReceipt
 from crossearth.inference.scene_sources import Task
-from crossearth.inference.workers import Crew, Died, Loader, Workers, start_crew
+from crossearth.inference.workers import Workers, start_crew
+from crossearth.inference.writer import find_leftovers
 from crossearth.labels import LabelSpace
 
 __all__ = ['predict_scenes']
+
+_ALIKE = 3  # first scenes that fail in the same way are not at fault themselves
+_PAUSE_S = 1.0  # between two looks at maps that another process is making
 
 
 def predict_scenes(
@@ -39,6 +48,9 @@ def predict_scenes(
     progress: Callable[[Outcome], None] | None = None,
 ) -> Summary:
     """Map many scenes; one that fails does not keep the others.
+
+    A map that another process is making is waited for, and is not made twice, so that several runs
+    may share one list of scenes.
 
     Args:
         load: Makes the model, once in each worker; it has to be picklable, as a function of a
@@ -62,8 +74,11 @@ def predict_scenes(
         What became of every scene of the shard.
 
     Raises:
-        ConfigError: If an argument has no meaning for many scenes, the model has no identity, or
-            Ray is not installed.
+        ConfigError: If an argument has no meaning for many scenes, the model has no identity, Ray
+            is not installed, or the first scenes all fail in the same way for another reason than
+            that they cannot be read.
+        WriteError: If a folder for maps cannot be made.
+        Exception: That of `load`, before any worker starts or from the first one.
     """
     start = time.perf_counter()
     if max_failures < 1:
@@ -79,8 +94,7 @@ def predict_scenes(
         model_id = identity_of(load())
     running = replace(running, shard=None)
     request = MapRequest(labels, windows, view, outputs, running, model_output, model_id)
-    for folder in {task.destination.parent for task in tasks}:
-        folder.mkdir(parents=True, exist_ok=True)
+    _make_folders({task.destination.parent for task in tasks})
     outcomes: dict[Task, Outcome] = {}
 
     def settle(task: Task, outcome: Outcome) -> None:
@@ -96,40 +110,128 @@ def predict_scenes(
             todo.append(task)
         else:
             settle(task, known)
-    with start_crew(load, request, workers) as crew:
-        for task, result in _work_off(crew, todo, receipts, workers.count, max_failures):
-            settle(task, result)
+    has_maps = any(outcome.status == 'present' for outcome in outcomes.values())
+    if todo:
+        _remove_leftovers({task.destination for task in todo})
+        with start_crew(load, request, workers) as crew:
+            work = _Work(crew, todo, receipts, workers=workers.count, max_failures=max_failures)
+            for task, outcome in work.outcomes(is_proven=has_maps):
+                settle(task, outcome)
     return Summary(tuple(outcomes[task] for task in tasks), time.perf_counter() - start)
 
 
-def _work_off(
-    crew: Crew,
-    todo: deque[Task],
-    receipts: Mapping[Task, SceneReceipt],
-    workers: int,
-    max_failures: int,
-) -> Iterator[tuple[Task, Outcome]]:
-    alone: deque[Task] = deque()
-    under_way, is_alone = 0, False
-    while todo or alone or under_way:
-        while todo and under_way < workers and not is_alone:
-            crew.give(todo.popleft())
-            under_way += 1
-        if alone and under_way == 0:
-            # what may have killed a worker runs again alone: none is blamed for another
-            crew.give(alone.popleft())
-            under_way, is_alone = 1, True
-        for task, result in crew.take():
-            under_way -= 1
-            receipt = receipts[task]
-            if isinstance(result, Outcome):
-                receipt.write_done(result)
-                yield task, result
-            elif isinstance(result, Died) and not is_alone:
-                alone.append(task)
-            elif receipt.write_failure(str(result)) < max_failures:
-                (alone if isinstance(result, Died) else todo).append(task)
-            else:
-                error = str(result)
-                yield task, Outcome(task.scene, str(task.destination), 'quarantined', error=error)
-        is_alone = is_alone and under_way > 0
+def _make_folders(folders: Collection[Path]) -> None:
+    for folder in folders:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise WriteError(
+                f'the folder {folder} cannot be made ({error}): check the path, and that you may '
+                'write there'
+            ) from error
+
+
+def _remove_leftovers(destinations: Collection[Path]) -> None:
+    """Remove the hidden folders of runs that were killed."""
+    for folder in {path.parent for path in destinations}:
+        for destination, leftover in list(find_leftovers(folder)):
+            if destination in destinations:
+                with suppress(BusyError), only_writer([destination]):
+                    shutil.rmtree(leftover)
+
+
+class _Work:
+    """Scenes that are left to map, and what happens to those that fail.
+
+    Args:
+        crew: Workers that have started.
+        todo: Scenes without a map.
+        receipts: Of all scenes.
+        workers: How many scenes may be under way.
+        max_failures: Failures after which a scene is quarantined.
+    """
+
+    def __init__(
+        self,
+        crew: Crew,
+        todo: deque[Task],
+        receipts: Mapping[Task, SceneReceipt],
+        *,
+        workers: int,
+        max_failures: int,
+    ) -> None:
+        self._crew, self._todo, self._receipts = crew, todo, receipts
+        self._workers, self._max_failures = workers, max_failures
+        self._alone: deque[Task] = deque()  # each may have killed a worker
+        self._elsewhere: deque[Task] = deque()  # another process is making them
+        self._under_way, self._is_alone = 0, False
+        self._alike: dict[str, list[Task]] = {}
+        self._enough_alike = min(_ALIKE, len(todo))
+
+    def outcomes(self, *, is_proven: bool) -> Iterator[tuple[Task, Outcome]]:
+        """Give scenes to the workers until all are settled.
+
+        Args:
+            is_proven: Whether a scene has a map of these settings already.
+        """
+        while self._todo or self._alone or self._elsewhere or self._under_way:
+            for task, made in self._give():
+                is_proven = True
+                yield task, made
+            for task, result in self._crew.take() if self._under_way else ():
+                self._under_way -= 1
+                if isinstance(result, Outcome):
+                    is_proven = True
+                    self._receipts[task].write_done(result)
+                    yield task, result
+                    continue
+                quarantined = self._judge(task, result)
+                if result.cause == 'any' and not is_proven:
+                    self._raise_if_alike(task, result.text)
+                if quarantined is not None:
+                    yield task, quarantined
+            self._is_alone = self._is_alone and self._under_way > 0
+
+    def _give(self) -> Iterator[tuple[Task, Outcome]]:
+        """Hand out what may run now; maps that another process has made meanwhile."""
+        if self._elsewhere and not (self._todo or self._alone or self._under_way):
+            time.sleep(_PAUSE_S)
+            self._todo.extend(self._elsewhere)
+            self._elsewhere.clear()
+        while self._todo and self._under_way < self._workers and not self._is_alone:
+            task = self._todo.popleft()
+            made = self._receipts[task].present()
+            if made is not None:
+                yield task, made
+                continue
+            self._crew.give(task)
+            self._under_way += 1
+        if self._alone and self._under_way == 0:
+            # what may have killed a worker runs again alone: none is blamed for another's memory
+            self._crew.give(self._alone.popleft())
+            self._under_way, self._is_alone = 1, True
+
+    def _judge(self, task: Task, failure: Failure) -> Outcome | None:
+        """Put a scene that failed where it gets another chance, or into quarantine."""
+        if failure.cause == 'busy':
+            self._elsewhere.append(task)
+        elif failure.cause == 'died' and not self._is_alone:
+            self._alone.append(task)
+        elif self._receipts[task].write_failure(failure.text) < self._max_failures:
+            (self._alone if failure.cause == 'died' else self._todo).append(task)
+        else:
+            return Outcome(task.scene, str(task.destination), 'quarantined', error=failure.text)
+        return None
+
+    def _raise_if_alike(self, task: Task, text: str) -> None:
+        nameless = text.replace(task.scene, '').replace(Path(task.scene).name, '')
+        alike = self._alike.setdefault(nameless, [])
+        if task not in alike:
+            alike.append(task)
+        if 2 <= self._enough_alike <= len(alike):
+            for one in alike:
+                self._receipts[one].forget_failures()
+            raise ConfigError(
+                f'{len(alike)} scenes failed in the same way before one had a map, so what they '
+                f'share is at fault, the settings or the model: {text}'
+            )

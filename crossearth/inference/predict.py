@@ -13,6 +13,7 @@ from crossearth.accuracy import AccuracyEstimate
 from crossearth.geometry import Window
 from crossearth.inference.grid import Unit, by_rows
 from crossearth.inference.identity import identity_of
+from crossearth.inference.map_lock import only_writer
 from crossearth.inference.map_parts import MapParts, parts_folder
 from crossearth.inference.model_output import ModelOutput
 from crossearth.inference.prepared_map import PreparedMap, output_paths, prepare_map
@@ -117,6 +118,8 @@ def predict_scene(
             gives other classes than `labels`, or something that could mean two things.
         ConfigError: If an argument has no meaning for this scene, or parts are kept of a model
             without identity.
+        BusyError: If another process is writing the same files.
+        WriteError: If they cannot be written.
 
     Example:
         >>> import tempfile, numpy as np, rasterio, torch
@@ -153,6 +156,7 @@ def map_scene(
     running = request.running
     paths = output_paths(source, destination, request.outputs)
     with ExitStack() as stack:
+        stack.enter_context(only_writer(paths.values(), shard=running.shard))
         prepared = prepare_map(stack, model, source, request)
         mapper, native = prepared.mapper, prepared.native
         units = mapper.units(running)

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import shapely
 import shapely.affinity
-from jaxtyping import Bool, Float64, Integer
+from jaxtyping import Bool, Float32, Float64, Integer
 from numpy.typing import NDArray
-from rasterio.features import shapes
+from rasterio.features import rasterize, shapes
 
 __all__ = ['Region', 'regions']
 
@@ -20,10 +21,19 @@ class Region:
     Args:
         label: Its label.
         polygon: Its outline in pixels, `(col, row)`, counted from the corner of the map.
+        mean: Of the amounts of its pixels; None if none were given.
     """
 
     label: int
     polygon: shapely.Polygon
+    mean: float | None = None
+
+
+class _Amount(NamedTuple):
+    """Pixels of a piece of a region, and the sum of what they have."""
+
+    pixels: int
+    total: float
 
 
 @dataclass(slots=True, eq=False)
@@ -32,6 +42,7 @@ class _Open:
 
     label: int
     parts: list[shapely.Polygon] = field(default_factory=list)
+    amount: '_Amount | None' = None
     merged_into: '_Open | None' = None
 
     def root(self) -> '_Open':
@@ -40,12 +51,16 @@ class _Open:
             region = region.merged_into
         return region
 
+    def whole(self) -> Region:
+        return Region(self.label, _merged(self.parts), _mean(self.amount))
+
 
 def regions(
     strips: Iterator[Integer[np.ndarray, 'h w']],
     *,
     nodata: int | None,
     simplify_px: float | int = 0,
+    amounts: Iterator[Float32[np.ndarray, 'h w']] | None = None,
 ) -> Iterator[Region]:
     """Regions of equal labels, from strips of a map, top to bottom.
 
@@ -59,6 +74,7 @@ def regions(
         nodata: Label that is in no region; None if all are.
         simplify_px: How coarse borders may become, in pixels: the square root of the area that
             leaving out a vertex may move from one side to the other. 0 keeps the pixels' edges.
+        amounts: Values of the pixels of each strip, whose mean each region gets.
 
     Yields:
         Regions, without an order.
@@ -78,15 +94,16 @@ def regions(
         top: list[tuple[float, float, _Open]] = []
         bottom: list[tuple[float, float, _Open]] = []
         touched = {id(region.root()): region.root() for _, _, region in above}
-        for value, polygon in _pieces(before, labels, after, row, simplify_px):
+        here = None if amounts is None else next(amounts)
+        for value, polygon, amount in _pieces(before, labels, after, row, simplify_px, here):
             if value == nodata:
                 continue
             corners = shapely.get_coordinates(polygon.exterior)
             upper, lower = _along(corners, row), _along(corners, stop)
             if not upper and not lower:
-                yield Region(value, polygon)
+                yield Region(value, polygon, _mean(amount))
                 continue
-            region = _Open(value, [polygon])
+            region = _Open(value, [polygon], amount)
             touched[id(region)] = region
             top += [(left, right, region) for left, right in upper]
             bottom += [(left, right, region) for left, right in lower]
@@ -94,11 +111,11 @@ def regions(
         goes_on = {id(region.root()) for _, _, region in bottom}
         for region in touched.values():
             if region.merged_into is None and id(region) not in goes_on:
-                yield Region(region.label, _merged(region.parts))
+                yield region.whole()
         above, row = sorted(bottom, key=lambda run: run[0]), stop
     rest = {id(region.root()): region.root() for _, _, region in above}
     for region in rest.values():
-        yield Region(region.label, _merged(region.parts))
+        yield region.whole()
 
 
 def _with_neighbours(
@@ -125,7 +142,8 @@ def _pieces(
     after: Integer[np.ndarray, ' w'] | None,
     row: int,
     simplify_px: float | int,
-) -> Iterator[tuple[int, shapely.Polygon]]:
+    amounts: Float32[np.ndarray, 'h w'] | None,
+) -> Iterator[tuple[int, shapely.Polygon, _Amount | None]]:
     """Regions within a strip, with all vertices that their neighbours have."""
     polygons: list[shapely.Polygon] = []
     values: list[int] = []
@@ -133,13 +151,33 @@ def _pieces(
         outline, *holes = shape['coordinates']
         polygons.append(shapely.Polygon(outline, holes))
         values.append(int(value))
+    totals = _amounts(polygons, amounts)
     # the polygoniser leaves out where a third region meets a straight border
     pieces = shapely.segmentize(polygons, 1.0)
     if simplify_px > 0:
         pieces = shapely.coverage_simplify(pieces, simplify_px, simplify_boundary=False)
     pieces = _without_midpoints(pieces, _junctions(before, labels, after))
     down = np.array([0.0, row])
-    yield from zip(values, shapely.transform(pieces, lambda at: at + down), strict=True)
+    placed = shapely.transform(pieces, lambda at: at + down)
+    yield from zip(values, placed, totals, strict=True)
+
+
+def _amounts(
+    polygons: Sequence[shapely.Polygon], amounts: Float32[np.ndarray, 'h w'] | None
+) -> Sequence[_Amount | None]:
+    """What the pixels of each polygon have together; its edges are those of pixels."""
+    if amounts is None:
+        return [None] * len(polygons)
+    numbered = rasterize(
+        zip(polygons, range(len(polygons)), strict=True), amounts.shape, dtype='int32'
+    ).ravel()
+    pixels = np.bincount(numbered, minlength=len(polygons))
+    totals = np.bincount(numbered, amounts.ravel(), minlength=len(polygons))
+    return [_Amount(*pair) for pair in zip(pixels.tolist(), totals.tolist(), strict=True)]
+
+
+def _mean(amount: _Amount | None) -> float | None:
+    return None if amount is None else amount.total / amount.pixels
 
 
 def _junctions(
@@ -209,6 +247,11 @@ def _join(
             one, other = upper.root(), lower.root()
             if one is not other and one.label == other.label:
                 one.parts += other.parts
+                if one.amount is not None and other.amount is not None:
+                    one.amount = _Amount(
+                        one.amount.pixels + other.amount.pixels,
+                        one.amount.total + other.amount.total,
+                    )
                 other.parts, other.merged_into = [], one
 
 

@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
@@ -397,7 +398,7 @@ class MapRequest:
         model_id: What tells the model from others; None for a digest of it, see `identity_of`.
 
     Raises:
-        ConfigError: If `model_id` is empty.
+        ConfigError: If a value is of another kind, or `model_id` is empty.
     """
 
     labels: LabelSpace | None = None
@@ -409,6 +410,19 @@ class MapRequest:
     model_id: str | None = None
 
     def __post_init__(self) -> None:
+        kinds: dict[str, type] = {
+            'windows': Windows,
+            'view': View,
+            'outputs': Outputs,
+            'running': Running,
+            'model_output': ModelOutput,
+        }
+        if self.labels is not None:
+            kinds['labels'] = LabelSpace
+        for name, kind in kinds.items():
+            value = getattr(self, name)
+            if not isinstance(value, kind):
+                raise ConfigError(f'{name} is {value!r}: expected a {kind.__name__}')
         if self.model_id is not None and not self.model_id.strip():
             raise ConfigError(
                 f'model_id is {self.model_id!r}, which tells no model from another: name its '
@@ -447,8 +461,10 @@ def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
         raise ConfigError(f'{name} is {value!r}: choose {first} or {choices[-1]!r}')
 
 
-def _check_at_least_one(name: str, value: int) -> None:
-    if value < 1:
+def _check_at_least_one(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise ConfigError(f'{name} is {value!r}: expected a whole number')
+    if int(value) < 1:
         raise ConfigError(f'{name} is {value}: expected at least 1')
 
 

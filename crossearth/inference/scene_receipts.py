@@ -40,8 +40,8 @@ class SceneReceipt:
         self._receipt = task.destination.with_name(f'{name}.receipt.json')
         self._failures = task.destination.with_name(f'{name}.failures.json')
 
-    def settled(self, *, max_failures: int, retry: bool) -> Outcome | None:
-        """The outcome of an earlier run, if there is nothing left to do."""
+    def present(self) -> Outcome | None:
+        """That the map is there, if an earlier run, or one next to this, made it."""
         task = self._task
         receipt = _read_json(self._receipt)
         if (
@@ -53,9 +53,17 @@ class SceneReceipt:
             return Outcome(
                 task.scene, str(task.destination), 'present', lost=receipt['outcome']['lost']
             )
+        return None
+
+    def settled(self, *, max_failures: int, retry: bool) -> Outcome | None:
+        """The outcome of an earlier run, if there is nothing left to do."""
+        task = self._task
+        known = self.present()
+        if known is not None:
+            return known
         failures = _read_json(self._failures)
         if failures is None or failures['key'] != self._key or retry:
-            self._failures.unlink(missing_ok=True)
+            self.forget_failures()
             return None
         if len(failures['errors']) < max_failures:
             return None
@@ -69,6 +77,10 @@ class SceneReceipt:
         with whole_file(self._receipt) as path:
             content = {'key': self._key, 'bytes': size, 'outcome': asdict(outcome)}
             path.write_text(json.dumps(content), encoding='utf-8')
+        self.forget_failures()
+
+    def forget_failures(self) -> None:
+        """Forget the failures, which were not the fault of the scene."""
         self._failures.unlink(missing_ok=True)
 
     def write_failure(self, error: str) -> int:
@@ -82,7 +94,7 @@ class SceneReceipt:
 
 def _read_json(path: Path) -> dict[str, Any] | None:
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding='utf-8'))
-    except (FileNotFoundError, json.JSONDecodeError):
+        content = json.loads(path.read_text(encoding='utf-8'))
+    except (FileNotFoundError, ValueError):
         return None
-    return content
+    return content if isinstance(content, dict) and 'key' in content else None

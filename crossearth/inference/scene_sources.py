@@ -5,9 +5,11 @@ import json
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from os.path import commonpath
+from pathlib import Path, PurePosixPath
+from typing import Any
 
-from crossearth.errors import ConfigError, SceneError, SceneNotFoundError
+from crossearth.errors import ConfigError, SceneError, SceneNotFoundError, printable
 
 __all__ = ['Task', 'find_scenes', 'tasks_of']
 
@@ -31,17 +33,20 @@ class Task:
 def tasks_of(sources: Sequence[str | Path], folder: str | Path) -> list[Task]:
     """Scenes of some sources, each with a map of the same name in a folder.
 
+    Folders are mirrored: `a/TCI.tif` and `b/TCI.tif` of a folder or an archive are mapped to
+    `a/TCI.tif` and `b/TCI.tif` in `folder`. Scenes of a list keep the folders below the one that
+    they all share. STAC items whose images share a name are mapped to `<id of the item>.tif`.
+
     Args:
         sources: Each as in `find_scenes`.
         folder: For the maps.
 
     Returns:
-        One task a scene, also if it is listed twice, `folder/<name of the scene>.tif`, or
-        `folder/<id of the item>.tif` of STAC items whose images share a name. What lies in the
-        folder for the maps does not count as a scene of a folder around it.
+        One task per scene, also if it is listed twice. What lies in the folder for the maps does
+        not count as a scene of a folder around it.
 
     Raises:
-        ConfigError: If two scenes would have the same map.
+        ConfigError: If two scenes would have the same map, or a name cannot be that of a file.
         SceneNotFoundError: If a source is not there, or empty.
 
     Example:
@@ -51,12 +56,10 @@ def tasks_of(sources: Sequence[str | Path], folder: str | Path) -> list[Task]:
     by_destination: dict[Path, Task] = {}
     for source in sources:
         maps_are_inside = _is_below(Path(folder).parent, Path(source))
-        names = _item_names(source)
-        for index, scene in enumerate(find_scenes(source)):
+        for name, scene in _named_scenes(source):
             if maps_are_inside and _is_below(Path(scene), Path(folder)):
                 continue  # a map of an earlier run
-            stem = names[index] if names else Path(scene.split('?')[0]).stem
-            destination = Path(folder) / f'{stem}.tif'
+            destination = Path(folder) / f'{name}.tif'
             known = by_destination.get(destination)
             if known is not None and known.scene != scene:
                 raise ConfigError(
@@ -79,88 +82,133 @@ def find_scenes(source: str | Path) -> list[str]:
 
     Raises:
         SceneNotFoundError: If it is not there, or has no scenes.
-        ConfigError: If a list is not one.
+        SceneError: If it may not be read.
+        ConfigError: If a list is not one, or holds a name that no file can have.
     """
+    return [scene for _, scene in _named_scenes(source)]
+
+
+def _named_scenes(source: str | Path) -> list[tuple[str, str]]:
+    """Scenes with the names of their maps, without a suffix."""
     name = str(source)
     if '://' in name or name.startswith('/vsi'):
-        return [name]
+        return [(_stem(name), name)]
     path = Path(source)
-    if not path.exists():
-        raise SceneNotFoundError(f'{path} is not there: check the path of the scenes')
+    try:
+        if not path.exists():
+            raise SceneNotFoundError(f'{path} is not there: check the path of the scenes')
+        named = _read_source(path)
+    except PermissionError as error:
+        raise SceneError(f'{path} may not be read ({error}): change its permissions') from error
+    if not named:
+        raise SceneNotFoundError(f'{path} holds no scenes: expected {", ".join(_RASTERS)}')
+    for map_name, scene in named:
+        if any(ord(letter) < 32 for letter in map_name + scene):
+            raise ConfigError(
+                f'{path} names {printable(scene)!r} with the map {printable(map_name)!r}: control '
+                'characters cannot be part of the name of a file, correct it there'
+            )
+    return named
+
+
+def _read_source(path: Path) -> list[tuple[str, str]]:
     suffix = path.suffix.lower()
     if path.is_dir():
-        scenes = sorted(
-            str(found)
-            for found in path.rglob('*')
-            if found.suffix.lower() in _RASTERS
-            and not any(part.startswith('.') for part in found.relative_to(path).parts)
+        found = sorted(
+            one.relative_to(path)
+            for one in path.rglob('*')
+            if one.suffix.lower() in _RASTERS
+            and not any(part.startswith('.') for part in one.relative_to(path).parts)
         )
-    elif suffix == '.zip':
-        try:
-            with zipfile.ZipFile(path) as archive:
-                scenes = [
-                    f'/vsizip/{path}/{inner}'
-                    for inner in sorted(archive.namelist())
-                    if inner.lower().endswith(_RASTERS)
-                ]
-        except zipfile.BadZipFile as error:
-            raise SceneError(
-                f'{path} is not a complete zip archive ({error}): fetch it again'
-            ) from error
-    elif suffix == '.txt':
+        return [(one.with_suffix('').as_posix(), str(path / one)) for one in found]
+    if suffix == '.zip':
+        return _read_archive(path)
+    if suffix == '.txt':
         try:
             lines = path.read_text(encoding='utf-8-sig').splitlines()
         except UnicodeDecodeError as error:
             raise ConfigError(f'{path} is not a list of scenes in UTF-8 ({error})') from error
-        scenes = [_beside(path, line.strip()) for line in lines if line.strip()]
-    elif suffix == '.csv':
+        return _below_shared([_relative_to(path, line.strip()) for line in lines if line.strip()])
+    if suffix == '.csv':
         with path.open(newline='', encoding='utf-8-sig') as file:
             reader = csv.DictReader(file)
             if 'scene' not in (reader.fieldnames or ()):
                 raise ConfigError(
                     f'{path} has the columns {reader.fieldnames}: expected one named scene'
                 )
-            scenes = [_beside(path, row['scene'].strip()) for row in reader if row['scene']]
-    elif suffix in {'.json', '.geojson'}:
-        scenes = [scene for _, scene in _stac_scenes(path)]
-    else:
-        return [name]
-    if not scenes:
-        raise SceneNotFoundError(f'{path} holds no scenes: expected {", ".join(_RASTERS)}')
-    return scenes
+            scenes = [row['scene'].strip() for row in reader if row['scene']]
+        return _below_shared([_relative_to(path, scene) for scene in scenes])
+    if suffix in {'.json', '.geojson'}:
+        return _name_items(_stac_scenes(path))
+    return [(path.stem, str(path))]
+
+
+def _read_archive(path: Path) -> list[tuple[str, str]]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            inside = sorted(
+                inner for inner in archive.namelist() if inner.lower().endswith(_RASTERS)
+            )
+    except zipfile.BadZipFile as error:
+        raise SceneError(
+            f'{path} is not a complete zip archive ({error}): fetch it again'
+        ) from error
+    named = []
+    for inner in inside:
+        inner_path = PurePosixPath(inner)
+        if inner_path.is_absolute() or '..' in inner_path.parts:
+            raise SceneError(
+                f'{path} holds {printable(inner)}, a path that leaves the archive, so its map '
+                'would lie outside of the folder for maps: pack it again'
+            )
+        named.append((inner_path.with_suffix('').as_posix(), f'/vsizip/{path}/{inner}'))
+    return named
+
+
+def _below_shared(scenes: Sequence[str]) -> list[tuple[str, str]]:
+    """Scenes of a list, named by their path below the deepest folder that they all share."""
+    paths = [Path(scene.split('?')[0]).as_posix() for scene in scenes]
+    folders = [str(PurePosixPath(path).parent) for path in paths]
+    if len({folder.startswith('/') for folder in folders}) == 2 or '..' in ''.join(folders):
+        folders = [Path(folder).resolve().as_posix() for folder in folders]
+    shared = commonpath(folders) if folders else ''
+    return [
+        (str(PurePosixPath(folder).relative_to(shared or '.') / _stem(scene)), scene)
+        for folder, scene in zip(folders, scenes, strict=True)
+    ]
+
+
+def _stem(scene: str) -> str:
+    return Path(scene.split('?')[0]).stem
 
 
 def _is_below(scene: Path, folder: Path) -> bool:
     return scene.resolve().is_relative_to(folder.resolve())
 
 
-def _beside(listing: Path, name: str) -> str:
+def _relative_to(listing: Path, name: str) -> str:
     if '://' in name or name.startswith('/vsi'):
         return name
     return str(listing.parent / name)
 
 
-def _item_names(source: str | Path) -> list[str]:
-    """Ids of STAC items whose images have the same name, `TCI.tif` in many a catalogue."""
-    path = Path(source)
-    if path.suffix.lower() not in {'.json', '.geojson'} or not path.is_file():
-        return []
-    items = _stac_scenes(path)
+def _name_items(items: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """By their images, or by the ids of the items where images share a name, as `TCI.tif` does."""
     by_stem: dict[str, set[str]] = {}
     for _, scene in items:
-        by_stem.setdefault(Path(scene.split('?')[0]).stem, set()).add(scene)
+        by_stem.setdefault(_stem(scene), set()).add(scene)
     if all(len(scenes) == 1 for scenes in by_stem.values()):
-        return []
-    return [name.replace('/', '_') for name, _ in items]
+        return [(_stem(scene), scene) for _, scene in items]
+    return [(name.replace('/', '_'), scene) for name, scene in items]
 
 
 def _stac_scenes(path: Path) -> list[tuple[str, str]]:
     """Id and image of each item."""
     try:
         content = json.loads(path.read_text(encoding='utf-8'))
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise ConfigError(f'{path} is not JSON ({error})') from error
-    items = content.get('features', [content]) if isinstance(content, dict) else []
+    items: list[Any] = content.get('features', [content]) if isinstance(content, dict) else []
     scenes = []
     for item in items:
         assets = item.get('assets') if isinstance(item, dict) else None
@@ -180,5 +228,5 @@ def _stac_scenes(path: Path) -> list[tuple[str, str]]:
         href = assets[key]['href']
         if href.startswith(('http://', 'https://')):
             href = f'/vsicurl/{href}'
-        scenes.append((str(item.get('id')), _beside(path, href)))
+        scenes.append((str(item.get('id')), _relative_to(path, href)))
     return scenes

@@ -2,24 +2,26 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import batched, compress, pairwise
 from pathlib import Path
 from typing import Any
 
-import fiona
 import numpy as np
 import pyproj
 import rasterio
 import shapely
 import shapely.affinity
-from fiona._err import CPLE_BaseError
-from jaxtyping import Float64, Integer
+from jaxtyping import Float32, Float64, Integer, Shaped
 from numpy.typing import NDArray
+from pyproj.exceptions import ProjError
 from rasterio.crs import CRS
 from rasterio.errors import RasterioIOError
 
-from crossearth.errors import ConfigError, SceneError, SceneNotFoundError, WriteError
+from crossearth.errors import ConfigError, SceneError, SceneNotFoundError
+from crossearth.inference.map_lock import only_writer
+from crossearth.inference.polygon_files import DRIVERS, open_polygons
 from crossearth.inference.regions import Region, regions
 from crossearth.inference.writer import class_names, whole_file
 from crossearth.labels import LabelSpace
@@ -30,7 +32,6 @@ __all__ = ['VectorMap', 'vectorize']
 
 _STRIP_PIXELS = 1 << 21  # of a strip, whatever the width of the map: they bound the memory
 _WRITE_AT_ONCE = 2000
-_DRIVERS = {'.gpkg': 'GPKG', '.geojson': 'GeoJSON', '.json': 'GeoJSON', '.fgb': 'FlatGeobuf'}
 _WGS84 = 'EPSG:4326'
 
 
@@ -59,12 +60,15 @@ def vectorize(
     min_area_m2: float | int = 0,
     simplify_px: float | int = 0,
     classes: Sequence[int] | None = None,
+    background: bool = False,
+    confidence: str | Path | None = None,
 ) -> VectorMap:
     """Write the regions of a map as polygons, with class names and areas.
 
-    Each polygon has `class_id`, `class` and `area_m2`, its area on the ellipsoid of its CRS. The
-    file appears under its name only when it is complete. What is held in memory are the regions
-    that cross the seam between two strips of two million pixels, whatever the height of the map.
+    Each polygon has `class_id`, `class`, `area_m2`, its area on the ellipsoid of its CRS, and
+    `confidence`, the mean of its pixels, if the confidence is given. The file appears under its
+    name only when it is complete. What is held in memory are the regions that cross the seam
+    between two strips of two million pixels, whatever the height of the map.
 
     Args:
         source: Map of class ids, with a CRS and a transform.
@@ -73,7 +77,9 @@ def vectorize(
         labels: Class names; None for those that the map carries.
         min_area_m2: Smaller polygons are left out, and leave a gap.
         simplify_px: How coarse borders may become, in pixels, see `regions`.
-        classes: Ids to write; None for all.
+        classes: Ids to write; None for all but the background.
+        background: Whether a class named background is written too.
+        confidence: The confidence that was written with the map, on the same grid.
 
     Returns:
         The file and what is in it.
@@ -81,45 +87,68 @@ def vectorize(
     Raises:
         SceneNotFoundError: If the map is not there.
         SceneError: If it is not a raster of one integer band, or is damaged.
-        ConfigError: If it has no CRS and transform, or an argument has no meaning.
+        ConfigError: If it has no CRS and transform on a body, or an argument has no meaning.
         WriteError: If the file cannot be written.
+        BusyError: If another process is writing it.
     """
     start = time.perf_counter()
     path = _check(source, destination, min_area_m2, simplify_px)
-    driver = _DRIVERS[path.suffix.lower()]
     count = dropped = 0
-    with gdal_environment():
-        try:
-            dataset = rasterio.open(str(source))
-        except RasterioIOError as error:
-            raise SceneError(f'{source} is not a raster that can be read ({error})') from error
-        with dataset, whole_file(path) as temporary:
-            where = _check_map(dataset, source)
-            project = _Projector(where, to_wgs84=driver == 'GeoJSON')
-            names = (
-                class_names(dataset.tags()) if labels is None else dict(enumerate(labels.classes))
+    with ExitStack() as stack:
+        stack.enter_context(gdal_environment())
+        stack.enter_context(only_writer([path]))
+        dataset = stack.enter_context(_open(source))
+        where = _check_map(dataset, source)
+        amounts = None
+        if confidence is not None:
+            sure = stack.enter_context(_open(confidence))
+            amounts = _confidences(sure, dataset)
+        project = _Projector(
+            where, to_wgs84=DRIVERS[path.suffix.lower()] == 'GeoJSON', name=str(source)
+        )
+        names = class_names(dataset.tags()) if labels is None else dict(enumerate(labels.classes))
+        left_out = set[int]()
+        if classes is None and not background:
+            left_out = {index for index, name in names.items() if name.lower() == 'background'}
+        nodata = None if dataset.nodata is None else int(dataset.nodata)
+        found = (
+            region
+            for region in regions(
+                _strips(dataset), nodata=nodata, simplify_px=simplify_px, amounts=amounts
             )
-            nodata = None if dataset.nodata is None else int(dataset.nodata)
-            found = (
-                region
-                for region in regions(_strips(dataset), nodata=nodata, simplify_px=simplify_px)
-                if classes is None or region.label in classes
-            )
-            try:
-                with _open_polygons(temporary, driver, project.crs_wkt, layer=path.stem) as file:
-                    for batch in batched(found, _WRITE_AT_ONCE):
-                        polygons, areas = project([region.polygon for region in batch])
-                        kept = areas >= min_area_m2
-                        dropped += int((~kept).sum())
-                        count += int(kept.sum())
-                        records = _records(batch, polygons, areas, names)
-                        file.writerecords(compress(records, kept))
-            except (fiona.errors.FionaError, CPLE_BaseError, RuntimeError) as error:
-                # fiona lets what GDAL says of a GeoPackage that it cannot close pass as it is
-                raise WriteError(
-                    f'{path} cannot be written ({error}): is the disk full?'
-                ) from error
+            if region.label not in left_out and (classes is None or region.label in classes)
+        )
+        temporary = stack.enter_context(whole_file(path))
+        with open_polygons(
+            temporary, path, crs_wkt=project.crs_wkt, has_confidence=confidence is not None
+        ) as file:
+            for batch in batched(found, _WRITE_AT_ONCE):
+                polygons, areas = project([region.polygon for region in batch])
+                kept = areas >= min_area_m2
+                dropped += int((~kept).sum())
+                count += int(kept.sum())
+                file.writerecords(compress(_records(batch, polygons, areas, names), kept))
     return VectorMap(path, count, dropped, time.perf_counter() - start)
+
+
+def _open(source: str | Path) -> rasterio.io.DatasetReader:
+    try:
+        return rasterio.open(str(source))
+    except RasterioIOError as error:
+        raise SceneError(f'{source} is not a raster that can be read ({error})') from error
+
+
+def _confidences(
+    sure: rasterio.io.DatasetReader, of_map: rasterio.io.DatasetReader
+) -> Iterator[Float32[np.ndarray, 'h w']]:
+    """Strips of a raster of confidence, from 0 to 1."""
+    if sure.shape != of_map.shape or not sure.transform.almost_equals(of_map.transform):
+        raise ConfigError(
+            f'{sure.name} has {sure.shape} px at {sure.transform[:6]}, the map {of_map.shape} at '
+            f'{of_map.transform[:6]}: expected one grid, that of the map'
+        )
+    scale = np.float32(sure.scales[0])
+    return (strip.astype(np.float32) * scale for strip in _read_strips(sure))
 
 
 def _check_map(dataset: rasterio.io.DatasetReader, source: str | Path) -> Georeference:
@@ -137,20 +166,6 @@ def _check_map(dataset: rasterio.io.DatasetReader, source: str | Path) -> Georef
     return where
 
 
-def _open_polygons(path: Path, driver: str, crs_wkt: str, *, layer: str) -> fiona.Collection:
-    return fiona.open(
-        str(path),
-        'w',
-        driver=driver,
-        crs_wkt=crs_wkt,
-        layer=layer if driver == 'GPKG' else None,
-        schema={
-            'geometry': ['Polygon', 'MultiPolygon'] if driver == 'GeoJSON' else 'Polygon',
-            'properties': {'class_id': 'int', 'class': 'str', 'area_m2': 'float'},
-        },
-    )
-
-
 def _records(
     batch: Sequence[Region],
     polygons: NDArray[np.object_],
@@ -165,6 +180,7 @@ def _records(
                 'class_id': region.label,
                 'class': names.get(region.label, str(region.label)),
                 'area_m2': round(float(area), 3),
+                **({} if region.mean is None else {'confidence': round(region.mean, 4)}),
             },
         }
 
@@ -173,8 +189,8 @@ def _check(
     source: str | Path, destination: str | Path, min_area_m2: float | int, simplify_px: float | int
 ) -> Path:
     path = Path(destination)
-    if path.suffix.lower() not in _DRIVERS:
-        raise ConfigError(f'{path}: polygons are written as {", ".join(_DRIVERS)}')
+    if path.suffix.lower() not in DRIVERS:
+        raise ConfigError(f'{path}: polygons are written as {", ".join(DRIVERS)}')
     if not path.parent.is_dir():
         raise ConfigError(f'the folder {path.parent} is not there: make it first')
     if not (min_area_m2 >= 0 and simplify_px >= 0):
@@ -191,35 +207,51 @@ def _check(
 
 
 def _strips(dataset: rasterio.io.DatasetReader) -> Iterator[Integer[np.ndarray, 'h w']]:
+    for labels in _read_strips(dataset):
+        # the polygoniser knows no unsigned numbers of more than 16 bits
+        yield labels if labels.dtype in (np.uint8, np.uint16, np.int16) else labels.astype(np.int32)
+
+
+def _read_strips(dataset: rasterio.io.DatasetReader) -> Iterator[Shaped[np.ndarray, 'h w']]:
     rows = min(max(_STRIP_PIXELS // dataset.width // 64 * 64, 64), 512)
     for row in range(0, dataset.height, rows):
         window = ((row, min(row + rows, dataset.height)), (0, dataset.width))
         try:
-            labels = dataset.read(1, window=window)
+            values = dataset.read(1, window=window)
         except RasterioIOError as error:
             raise SceneError(
                 f'{dataset.name}: rows {row} to {window[0][1] - 1} cannot be read ({error}): the '
                 'map is damaged, make it again'
             ) from error
-        # the polygoniser knows no unsigned numbers of more than 16 bits
-        yield labels if labels.dtype in (np.uint8, np.uint16, np.int16) else labels.astype(np.int32)
+        yield values
 
 
 class _Projector:
     """Polygons from pixels to coordinates, and their areas."""
 
-    def __init__(self, where: Georeference, *, to_wgs84: bool) -> None:
+    def __init__(self, where: Georeference, *, to_wgs84: bool, name: str) -> None:
         assert where.crs is not None
         crs = pyproj.CRS.from_wkt(where.crs.to_wkt())
         geographic = crs.geodetic_crs
-        assert geographic is not None
+        if geographic is None:
+            raise ConfigError(
+                f'{name} has the local CRS {crs.name!r}, which is not tied to the ground, so its '
+                'polygons have no area there: give the map the CRS that it lies in, with '
+                'gdal_edit.py -a_srs'
+            )
         self._affine = where.transform
         self._degrees = pyproj.Transformer.from_crs(crs, geographic, always_xy=True)
         self._geod = crs.get_geod() or pyproj.Geod(ellps='WGS84')
         self._out: pyproj.Transformer | None = None
         self.crs_wkt = where.crs.to_wkt()
         if to_wgs84:
-            self._out = pyproj.Transformer.from_crs(crs, _WGS84, always_xy=True)
+            try:
+                self._out = pyproj.Transformer.from_crs(crs, _WGS84, always_xy=True)
+            except ProjError as error:
+                raise ConfigError(
+                    f'{name} has the CRS {crs.name!r}, and GeoJSON holds degrees of the Earth '
+                    f'({error}): choose a name that ends in .gpkg or .fgb'
+                ) from error
             self.crs_wkt = CRS.from_user_input(_WGS84).to_wkt()
 
     def __call__(

@@ -1,5 +1,6 @@
 """Maps as tiled GeoTIFFs that appear whole or not at all."""
 
+import os
 import re
 import shutil
 import tempfile
@@ -29,6 +30,7 @@ __all__ = [
     'RasterWriter',
     'check_destination',
     'class_names',
+    'find_leftovers',
     'label_layer',
     'remove_leftovers',
     'stacked',
@@ -129,14 +131,26 @@ def check_destination(destination: str | Path, source: str | Path) -> Path:
 def whole_file(destination: Path) -> Iterator[Path]:
     """A path in a hidden folder next to `destination`, moved there when the block ends.
 
-    If the block fails, or is never ended, nothing appears under the final name. A sidecar
-    `….aux.xml` that GDAL wrote goes along.
+    If the block fails, or is never ended, nothing appears under the final name. What was written
+    is on the disk before it does. A sidecar `….aux.xml` that GDAL wrote goes along.
+
+    Raises:
+        WriteError: If the folder cannot be written in, or the disk is full.
     """
     sidecar = destination.with_name(f'{destination.name}.aux.xml')
-    prefix = f'.{destination.name}.'
-    with tempfile.TemporaryDirectory(dir=destination.parent, prefix=prefix) as folder:
+    try:
+        holder = tempfile.TemporaryDirectory(
+            dir=destination.parent, prefix=f'.{destination.name}.', ignore_cleanup_errors=True
+        )
+    except OSError as error:
+        raise WriteError(
+            f'{destination} cannot be written ({error}): check that you may write in the folder '
+            f'{destination.parent}, and that the name is not too long'
+        ) from error
+    with holder as folder:
         temporary = Path(folder) / destination.name
         yield temporary
+        _reach_disk(temporary)
         made = Path(folder) / sidecar.name
         if made.exists():
             made.replace(sidecar)
@@ -145,14 +159,31 @@ def whole_file(destination: Path) -> Iterator[Path]:
         temporary.replace(destination)
 
 
+def _reach_disk(path: Path) -> None:
+    """Wait until a file is on the disk; network file systems report only now that it is full."""
+    try:
+        with path.open('r+b') as file:
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise WriteError(_cannot_write(path, str(error))) from error
+
+
+def find_leftovers(folder: Path) -> Iterator[tuple[Path, Path]]:
+    """Files that `whole_file` was to make in a folder, each with a hidden folder that is left."""
+    name = re.compile(r'\.(.+)\.[a-z0-9_]{8}')  # of tempfile
+    for found in folder.iterdir():
+        match = name.fullmatch(found.name)
+        if match is not None and found.is_dir():
+            yield folder / match[1], found
+
+
 def remove_leftovers(destination: Path) -> None:
     """Remove the hidden folders that kills left of `whole_file(destination)`.
 
     Nobody else may be writing the same file.
     """
-    name = re.compile(re.escape(f'.{destination.name}.') + '[a-z0-9_]{8}')  # of tempfile
-    for folder in destination.parent.iterdir():
-        if name.fullmatch(folder.name) and folder.is_dir():
+    for made, folder in list(find_leftovers(destination.parent)):
+        if made == destination:
             shutil.rmtree(folder)
 
 

@@ -4,7 +4,6 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
@@ -119,8 +118,10 @@ def _not_opened(name: str, error: RasterioError) -> SceneError | SceneNotFoundEr
                 f'{name}: the server gives whole files only: fetch the file first, or read it from '
                 'start to end with /vsicurl_streaming/ instead of /vsicurl/'
             )
-    elif not is_remote(name) and not Path(name).exists():
+    elif not is_remote(name) and not os.path.exists(name):  # noqa: PTH110 - Path raises in a closed folder
         return SceneNotFoundError(f'{name}: no such file; check the path')
+    elif not is_remote(name) and not os.access(name, os.R_OK):
+        return SceneError(f'{name}: you may not read this file: change its permissions (chmod u+r)')
     return SceneError(
         f'{name}: not a readable raster ({reason}); expected a format that GDAL reads, such as '
         'GeoTIFF, PNG, JPEG, JPEG 2000 or VRT: fetch or export the file again'

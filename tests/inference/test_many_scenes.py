@@ -1,23 +1,30 @@
 import functools
 import os
 import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from crossearth.errors import ConfigError
+from crossearth.errors import CheckpointError, ConfigError
 from crossearth.inference import (
     Outcome,
     Running,
     Task,
+    View,
     Windows,
     Workers,
     predict_scene,
     predict_scenes,
     tasks_of,
 )
+from crossearth.inference.map_lock import only_writer
 from tests.inference.test_predict import Write, random_image
 
 SMALL = Windows(tile_px=64)
@@ -45,6 +52,16 @@ class Deadly(nn.Module):
 
 def load_deadly(once: Path | None) -> nn.Module:
     return Deadly(once)
+
+
+def load_nothing(log: Path) -> nn.Module:
+    with log.open('a') as file:
+        file.write('x')
+    raise CheckpointError('the file is damaged')
+
+
+def load_and_end() -> nn.Module:
+    os._exit(3)
 
 
 @pytest.fixture
@@ -157,6 +174,114 @@ def test_another_model_or_a_changed_scene_makes_maps_again(tasks: list[Task]) ->
     assert predict_scenes(load, tasks, windows=SMALL, model_id='b').count('done') == 4
 
 
+@pytest.mark.parametrize('workers', [1, 3])
+def test_a_loader_that_fails_is_raised_after_one_try_and_blames_no_scene(
+    tasks: list[Task], tmp_path: Path, workers: int
+) -> None:
+    with pytest.raises(CheckpointError, match='the file is damaged'):
+        predict_scenes(
+            functools.partial(load_nothing, tmp_path / 'loads'), tasks, workers=Workers(workers)
+        )
+    assert (tmp_path / 'loads').read_text() == 'x'
+    assert list((tmp_path / 'out').iterdir()) == []
+
+
+def test_a_loader_that_cannot_be_sent_or_ends_its_process_is_named(tasks: list[Task]) -> None:
+    with pytest.raises(ConfigError, match=r'load cannot be sent .* a function of a module'):
+        predict_scenes(lambda: nn.Identity(), tasks, workers=Workers(2))
+    with pytest.raises(ConfigError, match='exit code 3 before it had loaded the model'):
+        predict_scenes(load_and_end, tasks, workers=Workers(2))
+
+
+def test_settings_that_fit_no_scene_are_raised_and_blame_none(
+    tasks: list[Task], tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r'3 scenes failed in the same way .* but nri were asked'):
+        predict_scenes(load, tasks, windows=SMALL, view=View(bands=('nri',)))
+    assert list((tmp_path / 'out').iterdir()) == []
+    # once a scene has a map, the others are judged one by one
+    assert predict_scenes(load, tasks[:1]).count('done') == 1
+    Path(tasks[1].scene).write_bytes(b'')
+    for task in tasks[2:]:
+        Path(task.scene).write_bytes(b'')
+    assert predict_scenes(load, tasks).count('quarantined') == 3
+
+
+PARENT = """
+import os, sys, time
+from pathlib import Path
+from crossearth.inference import Task, Workers, predict_scenes
+
+def load():
+    def model(images):
+        (Path(sys.argv[1]).parent / f'pid-{os.getpid()}').touch()
+        time.sleep(600)
+    return model
+
+if __name__ == '__main__':
+    scenes = sorted(Path(sys.argv[1]).iterdir())
+    tasks = [Task(str(scene), Path(sys.argv[2], scene.name)) for scene in scenes]
+    predict_scenes(load, tasks, workers=Workers(2))
+"""
+
+
+@pytest.mark.slow
+def test_workers_end_with_a_killed_parent_and_leave_no_lock(
+    tasks: list[Task], expected: list[bytes], tmp_path: Path
+) -> None:
+    (tmp_path / 'parent.py').write_text(PARENT)
+    root = Path(__file__).parents[2]
+    parent = subprocess.Popen(
+        [sys.executable, tmp_path / 'parent.py', tmp_path / 'in', tmp_path / 'out'],
+        env={**os.environ, 'PYTHONPATH': str(root)},
+    )
+    try:
+        wait_until(lambda: len(list(tmp_path.glob('pid-*'))) == 2)
+        workers = [int(path.name.removeprefix('pid-')) for path in tmp_path.glob('pid-*')]
+        assert all(map(lives, workers))
+    finally:
+        parent.kill()
+        parent.wait()
+    wait_until(lambda: not any(map(lives, workers)))
+    assert list((tmp_path / 'out').glob('.*.lock'))
+    assert predict_scenes(load, tasks, windows=SMALL).count('done') == 4
+    assert maps(tasks) == expected
+    assert not [path for path in (tmp_path / 'out').iterdir() if path.name.startswith('.')]
+
+
+def wait_until(is_so: Callable[[], bool], seconds: float = 600) -> None:
+    end = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def lives(pid: int) -> bool:
+    try:
+        return Path(f'/proc/{pid}/stat').read_text().split()[2] != 'Z'
+    except FileNotFoundError:
+        return False
+
+
+def test_a_map_that_another_process_makes_is_waited_for_and_not_made_twice(
+    tasks: list[Task], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = ExitStack()
+    tasks[1].destination.parent.mkdir()
+    held.enter_context(only_writer([tasks[1].destination]))
+    pauses = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        held.close()  # the other process ends, with a map and a receipt
+        assert predict_scenes(load, [tasks[1]], windows=SMALL).count('done') == 1
+
+    monkeypatch.setattr('crossearth.inference.many_scenes.time.sleep', pause)
+    summary = predict_scenes(load, tasks, windows=SMALL)
+    assert [outcome.status for outcome in summary.outcomes] == ['done', 'present', 'done', 'done']
+    assert len(pauses) == 1
+
+
 def test_shards_of_a_manifest_map_every_scene_once(
     tasks: list[Task], expected: list[bytes]
 ) -> None:
@@ -173,11 +298,8 @@ def test_shards_of_a_manifest_map_every_scene_once(
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings('ignore')  # Ray leaves sockets and processes to the interpreter
-def test_ray_gives_the_bytes_of_one_process(
-    tasks: list[Task], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ray_gives_the_bytes_of_one_process(tasks: list[Task], tmp_path: Path) -> None:
     pytest.importorskip('ray', reason='the extra scale is not installed')
-    monkeypatch.setenv('RAY_AUTH_MODE', 'disabled')
     # actors of a cluster import no test modules
     summary = predict_scenes(nn.Identity, tasks, windows=SMALL, workers=Workers(2, 'ray'))
     assert summary.count('done') == 4
@@ -189,10 +311,9 @@ def test_ray_gives_the_bytes_of_one_process(
 @pytest.mark.slow
 @pytest.mark.filterwarnings('ignore')  # Ray leaves sockets and processes to the interpreter
 def test_ray_actor_that_is_killed_costs_nothing_and_a_deadly_scene_is_quarantined(
-    tasks: list[Task], expected: list[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tasks: list[Task], expected: list[bytes], tmp_path: Path
 ) -> None:
     ray = pytest.importorskip('ray', reason='the extra scale is not installed')
-    monkeypatch.setenv('RAY_AUTH_MODE', 'disabled')
     # actors find the model of this module
     variables = {'PYTHONPATH': str(Path(__file__).parents[2])}
     ray.init(include_dashboard=False, num_cpus=2, runtime_env={'env_vars': variables})
@@ -205,6 +326,12 @@ def test_ray_actor_that_is_killed_costs_nothing_and_a_deadly_scene_is_quarantine
         always = functools.partial(load_deadly, None)
         again = Windows(tile_px=64, blend='mean')
         summary = predict_scenes(always, tasks, windows=again, workers=Workers(2, 'ray'))
+        resumed = predict_scenes(always, tasks, windows=again, workers=Workers(2, 'ray'))
+        assert resumed.count('present') == 3
+        counting = functools.partial(load_nothing, tmp_path / 'loads')
+        with pytest.raises(CheckpointError, match='the file is damaged'):
+            predict_scenes(counting, tasks, workers=Workers(2, 'ray'))
+        assert (tmp_path / 'loads').read_text() == 'x'
         assert ray.is_initialized()  # a cluster that was there is left
     finally:
         ray.shutdown()
@@ -215,7 +342,7 @@ def test_ray_actor_that_is_killed_costs_nothing_and_a_deadly_scene_is_quarantine
 
 
 def test_arguments_without_a_meaning_are_errors(tasks: list[Task]) -> None:
-    with pytest.raises(ConfigError, match='0 workers: expected at least 1'):
+    with pytest.raises(ConfigError, match='0 workers: expected a whole number'):
         predict_scenes(load, tasks, windows=SMALL, workers=Workers(0))
     with pytest.raises(ConfigError, match=r'shard is \(3, 2\)'):
         predict_scenes(load, tasks, windows=SMALL, running=Running(shard=(3, 2)))

@@ -143,3 +143,14 @@ def test_shares_have_every_item_once() -> None:
     shares = [Running(shard=(index, 4)).share_of(items) for index in (1, 2, 3, 4)]
     assert sorted(item for share in shares for item in share) == items
     assert Running().share_of(items) == items
+
+
+def test_values_of_another_kind_are_named() -> None:
+    request = MapRequest()
+    object.__setattr__(request, 'labels', 'isprs')  # past the types that tests check
+    with pytest.raises(ConfigError, match="labels is 'isprs': expected a LabelSpace"):
+        request.__post_init__()
+    windows = Windows()
+    object.__setattr__(windows, 'tile_px', 64.5)
+    with pytest.raises(ConfigError, match=r'tile_px is 64.5: expected a whole number'):
+        windows.__post_init__()

@@ -215,3 +215,58 @@ def test_items_whose_images_share_a_name_are_mapped_to_their_ids(tmp_path: Path)
         '/vsicurl/https://a.org/T32UQE_1/TCI.tif',
         Path('maps/T32UQE_1.tif'),
     )
+
+
+def test_folders_archives_and_lists_are_mirrored(write_scene: Write, tmp_path: Path) -> None:
+    for name in ('a', 'b/deep', 'c'):
+        (tmp_path / 'in' / name).mkdir(parents=True)
+    names = ['a/TCI', 'b/deep/TCI']
+    for name in names:
+        write_scene(np.ones((1, 4, 4), np.uint8), f'in/{name}.tif')
+    expected = [Path('maps', f'{name}.tif') for name in names]
+    assert [task.destination for task in tasks_of([tmp_path / 'in'], 'maps')] == expected
+
+    with zipfile.ZipFile(tmp_path / 'all.zip', 'w') as archive:
+        for name in names:
+            archive.write(tmp_path / 'in' / f'{name}.tif', f'{name}.tif')
+    assert [task.destination for task in tasks_of([tmp_path / 'all.zip'], 'maps')] == expected
+
+    listing = tmp_path / 'in' / 'c' / 'list.txt'
+    for lines in (
+        ['../a/TCI.tif', '../b/deep/TCI.tif'],
+        [f'{tmp_path}/in/a/TCI.tif', '../b/deep/TCI.tif'],
+        ['s3://bucket/a/TCI.tif', 's3://bucket/b/deep/TCI.tif'],
+        ['https://x.org/y/a/TCI.tif?key=/1/', 'https://x.org/y/b/deep/TCI.tif?key=/2/3/'],
+    ):
+        listing.write_text('\n'.join(lines))
+        assert [task.destination for task in tasks_of([listing], 'maps')] == expected
+    listing.write_text('one.tif\ntwo.tif')
+    assert [task.destination.name for task in tasks_of([listing], 'maps')] == ['one.tif', 'two.tif']
+
+
+def test_names_that_no_map_can_have_are_named(write_scene: Write, tmp_path: Path) -> None:
+    items = [
+        {'id': f'T32\0{number}', 'assets': {'visual': {'href': f'{number}/TCI.tif'}}}
+        for number in (1, 2)
+    ]
+    (tmp_path / 'a.json').write_text(json.dumps({'features': items}))
+    with pytest.raises(ConfigError, match=r'the map .T32.+x001.: control characters'):
+        tasks_of([tmp_path / 'a.json'], 'maps')
+    with zipfile.ZipFile(tmp_path / 'all.zip', 'w') as archive:
+        archive.write(write_scene(np.ones((1, 4, 4), np.uint8)), '../up.tif')
+    with pytest.raises(SceneError, match=r'holds ../up.tif, a path that leaves the archive'):
+        tasks_of([tmp_path / 'all.zip'], 'maps')
+
+
+def test_a_source_that_may_not_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listing = tmp_path / 'list.txt'
+    listing.write_text('a.tif')
+
+    def refuse(*words: object, **options: object) -> str:
+        raise PermissionError(13, 'Permission denied')
+
+    monkeypatch.setattr(Path, 'read_text', refuse)  # the superuser may read everything
+    with pytest.raises(SceneError, match=r'list.txt may not be read .* change its permissions'):
+        find_scenes(listing)

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import rasterio
 import shapely
+from rasterio.crs import CRS
 from rasterio.features import rasterize
 from rasterio.transform import Affine
 
 from crossearth.errors import ConfigError, SceneError, SceneNotFoundError, WriteError
 from crossearth.inference import vectorize
-from crossearth.labels import ISPRS
+from crossearth.labels import ISPRS, ROAD
 from tests.inference.test_predict import Write
 from tests.inference.test_regions import blobs, components
 
@@ -208,3 +209,87 @@ def test_a_full_disk_leaves_no_file_or_a_whole_one(
     finally:
         signal.signal(signal.SIGXFSZ, handler)
     assert failed >= 3
+
+
+def test_no_limit_of_the_disk_leaves_a_part_of_a_geojson_file(
+    write_scene: Write, tmp_path: Path
+) -> None:
+    source = write_scene(blobs(60, 60)[None], name='map.tif')
+    vectorize(source, tmp_path / 'whole.geojson')
+    size, target = (tmp_path / 'whole.geojson').stat().st_size, tmp_path / 'o.geojson'
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        for short in (1, 2, 3, 6, 30, 60, 61, 200):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size - len('whole') + 1 - short, hard))
+            with pytest.raises(WriteError, match=r'o.geojson cannot be written .*disk full'):
+                vectorize(source, target)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+            assert not target.exists()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+    assert vectorize(source, target).path.stat().st_size == size - len('whole') + 1
+    assert {path.name for path in tmp_path.iterdir()} == {'map.tif', 'whole.geojson', 'o.geojson'}
+
+
+def test_the_background_is_left_out_unless_it_is_asked_for(
+    write_scene: Write, tmp_path: Path
+) -> None:
+    labels = np.zeros((1, 20, 20), np.uint8)
+    labels[0, 5:9, 5:9] = 1
+    scene = write_scene(labels)
+    assert vectorize(scene, tmp_path / 'o.gpkg').polygons == 2  # without names nothing is known
+    assert vectorize(scene, tmp_path / 'o.gpkg', labels=ROAD).polygons == 1
+    assert vectorize(scene, tmp_path / 'o.gpkg', labels=ROAD, background=True).polygons == 2
+    assert vectorize(scene, tmp_path / 'o.gpkg', labels=ROAD, classes=[0]).polygons == 1
+    with rasterio.open(scene, 'r+') as dataset:
+        dataset.update_tags(CLASS_0='Background', CLASS_1='road')
+    assert vectorize(scene, tmp_path / 'o.gpkg').polygons == 1
+
+
+@pytest.mark.parametrize('suffix', ['gpkg', 'geojson'])
+def test_polygons_have_the_mean_confidence_of_their_pixels(
+    write_scene: Write, tmp_path: Path, suffix: str
+) -> None:
+    labels = np.zeros((1400, 90), np.uint8)  # several strips
+    labels[100:1300, 30:60] = 1
+    labels[10:20, 70:80] = 2
+    values = np.random.default_rng(0).integers(0, 255, labels.shape, np.uint8)
+    scene = write_scene(labels[None])
+    sure = write_scene(values[None], 'sure.tif')
+    with rasterio.open(sure, 'r+') as dataset:
+        dataset.scales = (1 / 254,)
+    made = vectorize(scene, tmp_path / f'o.{suffix}', confidence=sure)
+    with fiona.open(made.path) as file:
+        means = {one['properties']['class']: one['properties']['confidence'] for one in file}
+    for label in range(3):
+        expected = values[labels == label].mean() / 254
+        assert means[str(label)] == pytest.approx(expected, abs=6e-5)
+    other = write_scene(values[None, :-1], 'other.tif')
+    with pytest.raises(ConfigError, match=r'other.tif has \(1399, 90\) px .* expected one grid'):
+        vectorize(scene, tmp_path / f'o.{suffix}', confidence=other)
+
+
+def test_maps_of_other_bodies_and_of_no_body_are_told_apart(
+    write_scene: Write, tmp_path: Path
+) -> None:
+    square = np.ones((1, 100, 100), np.uint8)
+    mars = write_scene(
+        square, 'mars.tif', crs=CRS.from_wkt(MARS), transform=Affine(0.01, 0, 10, 0, -0.01, 1)
+    )
+    made = vectorize(mars, tmp_path / 'o.gpkg')
+    with fiona.open(made.path) as file:
+        (one,) = file
+    assert one['properties']['area_m2'] == pytest.approx((np.pi / 180 * 3_396_190) ** 2, rel=1e-3)
+    with pytest.raises(ConfigError, match=r'GeoJSON holds degrees of the Earth .* \.gpkg or \.fgb'):
+        vectorize(mars, tmp_path / 'o.geojson')
+    local = write_scene(square, 'local.tif', crs=CRS.from_wkt('LOCAL_CS["site",UNIT["metre",1]]'))
+    with pytest.raises(ConfigError, match=r"local.tif has the local CRS 'site', .* -a_srs"):
+        vectorize(local, tmp_path / 'o.gpkg')
+
+
+MARS = (
+    'GEOGCS["Mars 2000",DATUM["D_Mars_2000",SPHEROID["Mars_2000",3396190,0]],'
+    'PRIMEM["Reference_Meridian",0],UNIT["Degree",0.0174532925199433]]'
+)

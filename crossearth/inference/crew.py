@@ -1,0 +1,112 @@
+"""What workers do with a scene, and what all kinds of crews have in common."""
+
+import pickle
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+from torch import Tensor, nn
+
+from crossearth.errors import BusyError, ConfigError, SceneError, SceneNotFoundError
+from crossearth.inference.outcomes import Outcome
+from crossearth.inference.predict import map_scene
+from crossearth.inference.request import MapRequest
+from crossearth.inference.scene_sources import Task
+
+__all__ = ['Crew', 'Failure', 'Loader', 'Model', 'Unloadable', 'load_packed', 'map_task']
+
+type Model = nn.Module | Callable[[Tensor], Tensor]
+type Loader = Callable[[], Model]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a scene has no map.
+
+    Args:
+        cause: `'scene'` if the scene cannot be read; `'any'` if it may be the fault of the scene,
+            the settings or the model; `'died'` if the worker ended; `'busy'` if another process is
+            making the same map.
+        text: In one line.
+    """
+
+    cause: Literal['scene', 'any', 'died', 'busy']
+    text: str
+
+
+@runtime_checkable
+class Crew(Protocol):
+    """Workers that take tasks and give results, in any order."""
+
+    def __enter__(self) -> 'Crew':
+        """Load the model in one worker; the others follow.
+
+        Raises:
+            Exception: That of the loader, if it fails.
+        """
+
+    def __exit__(self, *error: object) -> None: ...
+
+    def give(self, task: Task) -> None:
+        """Hand over a task; at most as many are under way as there are workers."""
+
+    def take(self) -> list[tuple[Task, Outcome | Failure]]:
+        """Wait for results.
+
+        Raises:
+            Exception: That of the loader, if it fails in a worker that came later.
+        """
+
+
+def map_task(model: Model, request: MapRequest, task: Task) -> Outcome | Failure:
+    """The outcome of a scene, or why it has no map."""
+    try:
+        made = map_scene(model, task.scene, task.destination, request)
+    except Exception as error:  # noqa: BLE001 - any scene may fail in its own way, others continue
+        cause: Literal['scene', 'any', 'busy'] = 'any'
+        if isinstance(error, BusyError):
+            cause = 'busy'
+        elif isinstance(error, SceneError | SceneNotFoundError):
+            cause = 'scene'
+        return Failure(cause, f'{type(error).__name__}: {" ".join(str(error).split())}')
+    return Outcome(
+        task.scene,
+        str(task.destination),
+        'done',
+        seconds=round(made.seconds, 3),
+        windows_run=made.windows_run,
+        lost=len(made.lost),
+    )
+
+
+class Unloadable:
+    """The error of a loader, on its way from a worker.
+
+    Args:
+        error: What was raised, by the loader or while it was unpacked.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        error.add_note(f'In a worker:\n{"".join(traceback.format_exception(error))}')
+        try:
+            self._packed = pickle.dumps(error)
+            pickle.loads(self._packed)
+        except Exception:  # noqa: BLE001 - errors of others may be anything
+            told = ConfigError(f'the model cannot be loaded ({type(error).__name__}: {error})')
+            self._packed = pickle.dumps(told)
+
+    def error(self) -> Exception:
+        """The error, as it was raised where it can be brought over."""
+        error = pickle.loads(self._packed)
+        assert isinstance(error, Exception)
+        return error
+
+
+def load_packed(packed: bytes) -> Model | Unloadable:
+    """The model that a pickled loader makes, or why there is none."""
+    try:
+        load: Loader = pickle.loads(packed)
+        return load()
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is raised where the user is
+        return Unloadable(error)
