@@ -1,9 +1,11 @@
 """Scores of a model on a domain, as the benchmark counts them."""
 
+import math
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,18 +19,37 @@ from crossearth.benchmark.settings import Setting
 from crossearth.datasets import SceneDataset
 from crossearth.errors import ConfigError, LabelError
 from crossearth.geometry import Window, window_grid
+from crossearth.imagery import Imagery, imagery_of
 from crossearth.inference.grid import Grid, Unit
+from crossearth.inference.merging import Merge
 from crossearth.inference.network import Network, evaluating, model_device
+from crossearth.inference.prepared_map import merging_of
+from crossearth.inference.request import Windows, checked_scales
+from crossearth.inference.scene_labels import scene_labels
+from crossearth.inference.seeing import Seeing, see_raster
 from crossearth.inference.stitching import Stitcher, most_likely
 from crossearth.labels import IGNORE_INDEX
 from crossearth.metrics import confusion_matrix
 from crossearth.radiometry import to_unit
+from crossearth.rasters import Raster
 
-__all__ = ['Half', 'Protocol', 'evaluate', 'evaluate_images', 'fitted_hw', 'image_names']
+__all__ = [
+    'Half',
+    'Protocol',
+    'SeenAt',
+    'evaluate',
+    'evaluate_images',
+    'fitted_hw',
+    'image_names',
+    'images_seen',
+]
 
 type Sink = Callable[[Window, UInt8[Tensor, 'h w']], None]
 type Model = nn.Module | Callable[[Tensor], Tensor]
 type Half = Literal['bfloat16', 'float16']
+type SeenAt = Literal['native', 'model'] | float | int
+
+_STRIP_PX = 1024  # rows of labels that are read at a time
 
 _HALVES: dict[Half | None, torch.dtype | None] = {
     None: None,
@@ -55,9 +76,20 @@ class Protocol:
         flip: Whether the logits of the image and of its mirror image are averaged.
         autocast: Half type that the model computes in, where it lets itself be cast; None for the
             model's own.
+        seen_at: What the pixels that the model sees measure on the ground: `'native'` for the
+            images' own, as in the published numbers; `'model'` for what the model was trained at,
+            as `predict_scene` shows it a scene; or metres. The logits are brought back to the
+            images' own pixels, whose labels count. With `'model'`, images whose size on the ground
+            is not known are seen in their own pixels, and so are images of a dataset that is
+            resampled already; pixels without data are not counted.
+        scales: As of `Windows`: factors of the size at which images are seen otherwise. For images
+            whose size on the ground is not known, these alone change it.
+        merge: As of `Windows`.
+        merge_class: As of `Windows`.
 
     Raises:
-        ConfigError: If a number has no meaning, or chips are to be fitted.
+        ConfigError: If a number has no meaning, chips are to be fitted, or chips or fitted images
+            are to be resampled.
 
     Source:
         Windows of 512 px, 341 apart, or of 1024, 683 apart: the released test configurations.
@@ -73,8 +105,13 @@ class Protocol:
     fit_px: int | None = None
     flip: bool = False
     autocast: Half | None = None
+    seen_at: SeenAt = 'native'
+    scales: Sequence[float | int] = (1,)
+    merge: Merge = 'mean'
+    merge_class: str | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, 'scales', checked_scales(self.scales))
         if not 1 <= self.stride_px <= self.window_px:
             raise ConfigError(
                 f'windows of {self.window_px} px, {self.stride_px} px apart: expected a stride '
@@ -84,6 +121,20 @@ class Protocol:
             raise ConfigError('chips are never fitted: choose chip_px or fit_px')
         if min(self.fit_px or 1, self.chip_px or 1) < 1:
             raise ConfigError(f'{self}: sizes are at least 1 px')
+        if self.seen_at not in ('native', 'model') and not (
+            isinstance(self.seen_at, int | float)
+            and math.isfinite(self.seen_at)
+            and self.seen_at > 0
+        ):
+            raise ConfigError(
+                f"seen_at is {self.seen_at!r}: expected 'native', 'model', or metres, more than 0"
+            )
+        if not self.sees_native and (self.fit_px or self.chip_px) is not None:
+            raise ConfigError(
+                'chips and fitted images are seen in their own pixels: leave out chip_px and '
+                'fit_px, or seen_at and scales'
+            )
+        self.windows  # noqa: B018  # checks them
 
     @classmethod
     def of(
@@ -112,7 +163,13 @@ class Protocol:
         return published.varied(whole=whole, flip=flip, autocast=autocast)
 
     def varied(
-        self, *, whole: bool = False, flip: bool = False, autocast: Half | None = None
+        self,
+        *,
+        whole: bool = False,
+        flip: bool = False,
+        autocast: Half | None = None,
+        seen_at: SeenAt | None = None,
+        scales: Sequence[float | int] | None = None,
     ) -> 'Protocol':
         """This protocol with what a user asked for besides.
 
@@ -121,14 +178,61 @@ class Protocol:
                 chips or makes images smaller.
             flip: Whether to average with the mirror image; False leaves the protocol's own choice.
             autocast: Half type to score in; None leaves the protocol's own choice.
+            seen_at: Size of the pixels that the model sees, of whole images; None likewise.
+            scales: Factors of the size at which whole images are seen; None likewise.
         """
+        whole = whole or seen_at is not None or scales is not None
         return replace(
             self,
             chip_px=None if whole else self.chip_px,
             fit_px=None if whole else self.fit_px,
             flip=flip or self.flip,
             autocast=autocast or self.autocast,
+            seen_at=self.seen_at if seen_at is None else seen_at,
+            scales=self.scales if scales is None else scales,
         )
+
+    @property
+    def sees_native(self) -> bool:
+        """Whether every image is seen in its own pixels alone."""
+        return self.seen_at == 'native' and self.scales == (1,)
+
+    @property
+    def windows(self) -> Windows:
+        """The windows of images that are resampled."""
+        return Windows(
+            tile_px=self.window_px,
+            stride_px=self.stride_px,
+            blend='mean',
+            combine='logits',
+            scales=self.scales,
+            merge=self.merge,
+            merge_class=self.merge_class,
+        )
+
+    def seeing(self, raster: Raster, known: Imagery) -> Seeing:
+        """An image as a model sees it.
+
+        Args:
+            raster: The image.
+            known: What the model was trained on.
+
+        Raises:
+            ConfigError: If it cannot be resampled.
+        """
+        if raster.native is not None:
+            if self.scales != (1,):
+                raise ConfigError(
+                    f'{raster.path}: its dataset was opened with gsd_m, so it cannot be seen at '
+                    f'scales {self.scales}: leave gsd_m out'
+                )
+            return replace(see_raster(raster, known, 'native'), own='as its dataset was opened')
+        if self.seen_at != 'model':
+            return see_raster(raster, known, self.seen_at, scales=self.scales)
+        if raster.gsd_m() is None:
+            seeing = see_raster(raster, known, 'native', scales=self.scales)
+            return replace(seeing, why='what they measure is not known')
+        return see_raster(raster, known, scales=self.scales)
 
     def __str__(self) -> str:
         images = 'whole images' if self.chip_px is None else f'chips of {self.chip_px} px'
@@ -138,7 +242,17 @@ class Protocol:
             f'{images}, windows of {self.window_px} px, {self.stride_px} px apart, mean logits, '
             f'{"mean with the mirror image" if self.flip else "no flip"}'
             + ('' if self.autocast is None else f', in {self.autocast}')
+            + self._sizes()
         )
+
+    def _sizes(self) -> str:
+        seen = {'native': '', 'model': ', seen at the pixel size of the training'}
+        text = seen.get(str(self.seen_at), f', seen at {self.seen_at} m')
+        if self.scales == (1,):
+            return text
+        several = f', {self.merge} of the scales' if len(self.scales) > 1 else ', at scale'
+        at = f'{several} {", ".join(f"{scale:g}" for scale in self.scales)}'
+        return text + at + (f' by {self.merge_class}' if self.merge_class else '')
 
     def to_json(self) -> dict[str, Any]:
         """Its values, for a file."""
@@ -150,6 +264,7 @@ def evaluate(
     dataset: SceneDataset,
     protocol: Protocol,
     *,
+    imagery: Imagery | None = None,
     batch_size: int = 1,
     num_workers: int = 0,
     device: torch.device | str | None = None,
@@ -185,6 +300,7 @@ def evaluate(
         model,
         dataset,
         protocol,
+        imagery=imagery,
         batch_size=batch_size,
         num_workers=num_workers,
         device=device,
@@ -198,6 +314,7 @@ def evaluate_images(
     dataset: SceneDataset,
     protocol: Protocol,
     *,
+    imagery: Imagery | None = None,
     batch_size: int = 1,
     num_workers: int = 0,
     device: torch.device | str | None = None,
@@ -212,6 +329,8 @@ def evaluate_images(
         model: Images (b,c,h,w) in [0, 1] → logits (b,k,h,w). Run in eval mode and put back.
         dataset: Labelled scenes.
         protocol: How it is counted.
+        imagery: What the model was trained on; None for what it says itself, as those of
+            `load_model` do.
         batch_size: Windows at a time; the result does not depend on it.
         num_workers: Reading processes.
         device: Where the model lies.
@@ -225,11 +344,15 @@ def evaluate_images(
     Raises:
         LabelError: If a scene has no labels.
         ShapeError: If the model gives no logits at the size of its input, or other classes.
+        ConfigError: If an image cannot be resampled.
     """
     bare = next((scene for scene in dataset.scenes if not scene.labelled), None)
     if bare is not None:
         raise LabelError(f'{bare.image}: has no labels to score against')
+    seen = _seeings(model, dataset, protocol, imagery)
     areas = _areas(dataset, protocol)
+    own = [area for area in areas if seen[area.scene].is_native]
+    others = [area for area in areas if not seen[area.scene].is_native]
     where = model_device(model, device)
     network = Network(
         _mirrored(model) if protocol.flip else model,
@@ -243,17 +366,45 @@ def evaluate_images(
     counts = torch.zeros((len(dataset.scenes), k, k), dtype=torch.int64)
     with torch.inference_mode(), evaluating(model):
         maps = (
-            _stitched(network, dataset, areas, protocol, batch_size, num_workers)
+            _stitched(network, dataset, own, protocol, batch_size, num_workers)
             if protocol.fit_px is None
-            else _fitted(network, dataset, areas, protocol, num_workers)
+            else _fitted(network, dataset, own, protocol, num_workers)
         )
-        for done, (area, ids, mask) in enumerate(maps, start=1):
+        brought = _brought_back(network, dataset, others, seen, protocol, batch_size)
+        for done, (area, ids, mask) in enumerate(chain(maps, brought), start=1):
             counts[area.scene] += confusion_matrix(ids.long(), mask, num_classes=k)
             if sink is not None:
                 sink(area, ids)
             if progress is not None:
                 progress(done, len(areas))
     return counts
+
+
+def images_seen(
+    model: Model, dataset: SceneDataset, protocol: Protocol, *, imagery: Imagery | None = None
+) -> dict[str, int]:
+    """How the images of a dataset are seen, and how many of them: arguments of `evaluate_images`.
+
+    Returns:
+        Number of images by a line that says what their pixels measure, what the model sees, and
+        why.
+    """
+    return dict(Counter(map(str, _seeings(model, dataset, protocol, imagery))))
+
+
+def _seeings(
+    model: Model, dataset: SceneDataset, protocol: Protocol, imagery: Imagery | None
+) -> list[Seeing]:
+    known = imagery_of(model) if imagery is None else imagery
+    seen = []
+    for scene in dataset.scenes:
+        seen.append(protocol.seeing(scene.raster, known))
+        if scene.part is not None and not seen[-1].is_native:
+            raise ConfigError(
+                f'{scene.image}: is a part that a split has left, and cannot be resampled: open '
+                "the dataset with gsd_m, then split it, or score with seen_at='native'"
+            )
+    return seen
 
 
 def image_names(dataset: SceneDataset) -> tuple[str, ...]:
@@ -407,6 +558,32 @@ def _finish(stitcher: Stitcher, stop: int, ids: UInt8[Tensor, 'h w']) -> None:
         most_likely(sums, out=ids[row : row + sums.shape[1]])
         row += sums.shape[1]
     stitcher.release(stop)
+
+
+def _brought_back(
+    network: Network,
+    dataset: SceneDataset,
+    areas: Sequence[Window],
+    seen: Sequence[Seeing],
+    protocol: Protocol,
+    batch_size: int,
+) -> Iterator[tuple[Window, UInt8[Tensor, 'h w'], Int64[Tensor, 'h w']]]:
+    """Class ids and labels of whole images that are seen at other sizes than their own."""
+    windows = protocol.windows
+    merge = merging_of(windows, dataset.labels)
+    for area in areas:
+        seeing = seen[area.scene]
+        ids = scene_labels(
+            network, seeing.native, seeing.grids, windows, merge, batch_size=batch_size
+        )
+        mask = torch.full((area.height, area.width), IGNORE_INDEX, dtype=torch.int64)
+        for row in range(0, area.height, _STRIP_PX):
+            height = min(_STRIP_PX, area.height - row)
+            strip = Window(area.scene, area.row + row, area.col, height, area.width)
+            mask[row : row + height] = dataset[strip]['mask']
+        found = torch.from_numpy(ids)
+        mask[found == IGNORE_INDEX] = IGNORE_INDEX
+        yield area, found, mask
 
 
 def _fitted(

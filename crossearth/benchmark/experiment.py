@@ -56,7 +56,7 @@ class Experiment:
         batch_size: Windows per step.
         augment: Augmentations of the training windows, for every method.
         protocol: Arguments of `Protocol`; by default whole images, in windows of `size_px` that
-            are two thirds of it apart.
+            are two thirds of it apart, seen as the model learnt to see (`seen_at: model`).
         data: Further arguments of the data module, for every method.
         trainer: Further arguments of lightning's trainer, for every method.
         files: Arguments of `Files`, for published methods.
@@ -208,10 +208,12 @@ class Experiment:
 
     def _protocol(self) -> Protocol:
         _check_keys('protocol', self.protocol, Protocol)
+        cut = self.protocol.get('chip_px') or self.protocol.get('fit_px')
         return Protocol(
             **{
                 'window_px': self.size_px,
                 'stride_px': max(math.floor(self.size_px * 2 / 3), 1),
+                'seen_at': 'native' if cut else 'model',
                 **self.protocol,
             }
         )

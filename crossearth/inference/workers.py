@@ -71,6 +71,7 @@ def _map_one(
         seconds=round(made.seconds, 3),
         windows_run=made.windows_run,
         lost=len(made.lost),
+        seen=made.seen,
     )
 
 

@@ -30,13 +30,14 @@ def to_native(raster: Raster) -> PixelMap:
 
 
 def from_native(raster: Raster) -> PixelMap:
-    """From columns and rows of a file to those of a raster that is resampled from it.
+    """From columns and rows of a file to those of a raster of it, resampled or not.
 
     Raises:
         ConfigError: If it lies on the ground, and nothing ties the file to it.
     """
     native, step_px = raster.native, raster.step_px
-    assert native is not None
+    if native is None:
+        return lambda cols, rows: (cols, rows)
     if step_px is not None:
         return lambda cols, rows: (cols / step_px, rows / step_px)
     assert raster.crs is not None
