@@ -5,16 +5,21 @@ the centre of the first pixel is `(0.5, 0.5)`. Affine transforms map `(col, row)
 the units of the CRS, in float64, as rasterio's do.
 """
 
+import math
 from dataclasses import dataclass
 
+import numpy as np
 from affine import Affine
+from jaxtyping import Int64, Shaped
 
 from crossearth.errors import ConfigError, WindowError
 
 __all__ = [
+    'ScaledWindow',
     'Window',
     'axis_starts',
     'bounds_of',
+    'scaled_start',
     'window_grid',
     'window_transform',
 ]
@@ -76,6 +81,37 @@ class Window:
         )
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class ScaledWindow:
+    """A window of one scene, in pixels of another size than the scene's.
+
+    Args:
+        window: Counts in those pixels, whose first row and column begin where the image's do. In a
+            part of an image, it counts from the first whose centre lies in the part.
+        row_step: Rows of the scene from one row of the window to the next: 2 sees half as fine.
+        col_step: Columns of the scene, likewise.
+
+    Raises:
+        WindowError: If a step is not finite and positive.
+    """
+
+    window: Window
+    row_step: float
+    col_step: float
+
+    def __post_init__(self) -> None:
+        if not all(math.isfinite(step) and step > 0 for step in (self.row_step, self.col_step)):
+            raise WindowError(
+                f'{self}: expected finite steps above 0, in pixels of the scene for one of the '
+                'window'
+            )
+
+    @property
+    def scene(self) -> int:
+        """Index of the scene in its dataset."""
+        return self.window.scene
+
+
 def axis_starts(length_px: int, tile_px: int, stride_px: int) -> list[int]:
     """First pixels of the tiles that cover an axis, `stride_px` apart, the last at the border.
 
@@ -135,6 +171,22 @@ def window_grid(
         for row in axis_starts(height, tile_px, stride_px)
         for col in axis_starts(width, tile_px, stride_px)
     ]
+
+
+def scaled_start(
+    own: Shaped[np.ndarray, '...'] | int, step: Shaped[np.ndarray, '...'] | float
+) -> Int64[np.ndarray, '...']:
+    """The first pixels of another size whose centres do not lie before a border between pixels.
+
+    Args:
+        own: The border, in pixels of an axis.
+        step: Pixels of the axis from one of the others to the next; both begin where it does.
+
+    Example:
+        >>> [int(scaled_start(own, 4)) for own in (0, 9, 10, 11, 20)]
+        [0, 2, 2, 3, 5]
+    """
+    return np.ceil(np.asarray(own) / step - 0.5).astype(np.int64)
 
 
 def bounds_of(transform: Affine, *, height: int, width: int) -> tuple[float, float, float, float]:

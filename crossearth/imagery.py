@@ -9,6 +9,8 @@ from crossearth.source_statistics import SourceStatistics
 
 __all__ = ['Imagery', 'imagery_of']
 
+_SQUARE = 1.05  # ratio of the sides of pixels that count as square on the ground
+
 
 @dataclass(frozen=True, slots=True)
 class Imagery:
@@ -58,8 +60,8 @@ class Imagery:
 
         Returns:
             Metres; None for the scene's own pixels: where the model's distance is not known, or
-            the scene's lies in the range that the model was trained across. Outside of a range,
-            its nearer end.
+            the scene's lies in the range that the model was trained across, and its pixels are
+            square to 5 %. Outside of a range, its nearer end.
 
         Raises:
             ConfigError: If the model's distance is known and the scene's is not.
@@ -85,7 +87,8 @@ class Imagery:
             return self.gsd_m
         low, high = self.gsd_range_m
         own = math.sqrt(own_m[0] * own_m[1])
-        return None if low <= own <= high else min(max(own, low), high)
+        square = 1 / _SQUARE < own_m[0] / own_m[1] < _SQUARE
+        return None if square and low <= own <= high else min(max(own, low), high)
 
 
 def imagery_of(model: object) -> Imagery:

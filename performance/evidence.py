@@ -1,361 +1,222 @@
-"""Which part of the recipe helps where no label was drawn? Real images, several seeds.
+"""The tables of docs/evidence.md, from the results of experiments on real images.
 
-An ImageNet EfficientNet-lite0 under an FPN is trained on one domain and scored there and on unseen
-ones (foreground IoU; mIoU on the synthetic Earth), at equal steps, on the same windows:
+    crossearth experiment run performance/roads.yaml --output evidence/roads
+    python performance/evidence.py runs evidence/roads --csv docs/evidence/runs.csv
+    python performance/evidence.py compare evidence/roads --baseline plain --view 'right size'
 
-- `source only`: segmentation alone;
-- `mask`: with PatchMask and masked image modelling (L_MIM);
-- `style`: with Earth-Style Injection, in styles of AID;
-- `full`: both, with L_Δ: the paper's recipe;
-- `fourier`: with `FourierStyle` in the place of the style networks, and no masks.
-
-    python performance/evidence.py roads --data ../shared/data --seeds 0 1 2
-
-Tasks: `roads` (Massachusetts to ETH), `roads-back` (ETH to Massachusetts), `buildings` (each of six
-sets left out in turn) and `synthetic` (the source of the synthetic Earth to its five gaps).
-Finished runs are kept in `--output` and not repeated. `--maps` also maps two real scenes, seen at
-the 1 m of Massachusetts, with the models of the runs that are still to do, and checks that the maps
-lie where the scenes lie. The images are not part of this library: `--data` needs the folders
-`roads`, `buildings`, `georef`, `style_aid150` and `weights`; `synthetic` needs the weights alone.
+The first command trains and scores. The second writes a line for each score. The third prints, for
+each pair of domains, every method's difference to the baseline with two 95 % intervals: over seeds
+(paired t) and over images (bootstrap of whole images).
 """
 
 import argparse
-import json
-import logging
-import statistics
-import time
-import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import csv
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-import kornia.augmentation as K
-import lightning.pytorch as pl
-import rasterio
-import torch
-from torch import nn
+import numpy as np
 
-from crossearth.datasets import FolderDataset, SceneDataset, ShiftDataModule, merge_domains
-from crossearth.inference import View, predict_scene
-from crossearth.labels import BUILDING, ISPRS, ROAD, LabelSpace, ThresholdCodec
-from crossearth.metrics import iou_per_class, mean_iou
-from crossearth.models import CrossEarth
-from crossearth.models.backbones import TimmPyramid
-from crossearth.models.decoders import FPNDecoder, MultiStageASPP
-from crossearth.models.segmenter import IMAGENET_MEAN, IMAGENET_STD
-from crossearth.models.style import light_style_networks
-from crossearth.models.weights.pretrained import create_timm
-from crossearth.synthetic import EARTH_DOMAINS, SyntheticEarth
-from crossearth.trainers import CrossEarthTraining, SourceOnly, TrainingTask, fourier_style
-from crossearth.transforms import (
-    EarthStyle,
-    EarthStyleInjection,
-    PatchMask,
-    PhotometricDistortion,
-    RandomScaleCrop,
-    StyleImageFolder,
+from crossearth.benchmark import RunResult, load_results, paired_interval
+from crossearth.benchmark.intervals import Interval, image_difference_interval, mean_interval
+from crossearth.benchmark.results import mean_and_sd
+
+COLUMNS = (
+    'experiment',
+    'source',
+    'target',
+    'view',
+    'method',
+    'seed',
+    'steps',
+    'metric',
+    'score',
+    'images',
+    'adaptation',
+    'seen',
+    'training_s',
+    'parameters',
+    'hardware',
+    'commit',
+    'fingerprint',
+    'finished',
+    'command',
 )
 
-METHODS = ('source only', 'mask', 'style', 'full', 'fourier')
-SCENES = {
-    'NAIP, North Dakota': 'opengeos__data__m_4709963_se_14_1_20150926.tif',
-    'Adelaide, EPSG:4326': 'bao18__open_earth_map__adelaide_2.tif',
-}
-CROP_PX = 256
-BATCH = 4
+type Key = tuple[str, str, str, str]  # source, target, view, method
 
 
-@dataclass(frozen=True)
-class Split:
-    """A domain to learn from, and the domains to score."""
-
-    name: str
-    train: SceneDataset
-    source_test: SceneDataset | None
-    unseen: dict[str, SceneDataset]
-    styles: Path
+def view_of(result: RunResult) -> str:
+    """Name of the view that a result was scored in; empty for the images' own size."""
+    return result.setting.removeprefix(f'{result.source}-to-{result.target}').removeprefix(', ')
 
 
-def folder(path: Path, labels: LabelSpace) -> FolderDataset:
-    codec = ThresholdCodec()
-    return FolderDataset(path / 'images', path / 'masks', labels=labels, codec=codec)
+def rows(folder: Path) -> Iterator[dict[str, object]]:
+    """A line for each result below the folder of an experiment."""
+    for result in load_results(folder):
+        training = result.hardware.get('training') or {}
+        yield {
+            'experiment': folder.name,
+            'source': result.source,
+            'target': result.target,
+            'view': view_of(result),
+            'method': result.method,
+            'seed': result.seed,
+            'steps': result.step,
+            'metric': result.metric,
+            'score': f'{result.score:.2f}',
+            'images': result.images,
+            'adaptation': result.adaptation,
+            'seen': result.protocol,
+            'training_s': round(result.seconds['training']),
+            'parameters': result.parameters,
+            'hardware': training.get('name', ''),
+            'commit': (result.commit or '')[:10],
+            'fingerprint': result.fingerprint,
+            'finished': result.finished,
+            'command': f'crossearth experiment run performance/{folder.name}.yaml',
+        }
 
 
-def gather(parts: list[SceneDataset]) -> SceneDataset:
-    scenes = [scene for part in parts for scene in part.scenes]
-    return SceneDataset(scenes, parts[0].labels, codec=parts[0].codec)
+def write_runs(folders: Sequence[Path], path: Path) -> int:
+    """Write the lines of several experiments; the file appears whole or not at all."""
+    lines = [row for folder in folders for row in rows(folder)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f'.{path.name}.{os.getpid()}')
+    with draft.open('w', newline='') as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator='\n')
+        writer.writeheader()
+        writer.writerows(lines)
+    draft.replace(path)
+    return len(lines)
 
 
-def roads(data: Path, *, back: bool) -> Iterator[Split]:
-    places = data / 'roads'
-    eth = folder(places / 'eth_cil2022', ROAD)
-    parts = {
-        'massachusetts': (
-            folder(places / 'massachusetts' / 'train', ROAD),
-            gather([folder(places / 'massachusetts' / name, ROAD) for name in ('val', 'test')]),
-        ),
-        'eth': tuple(
-            SceneDataset(scenes, ROAD, codec=ThresholdCodec())
-            for scenes in (eth.scenes[:100], eth.scenes[100:])
-        ),
-    }
-    source, other = ('eth', 'massachusetts') if back else ('massachusetts', 'eth')
-    (train, test), unseen = parts[source], parts[other][1] if back else eth
-    yield Split(source, train, test, {other: unseen}, data / 'style_aid150')
+def grouped(results: Sequence[RunResult]) -> dict[Key, list[RunResult]]:
+    """Results by source, target, view and method, in the order of the seeds."""
+    groups: dict[Key, list[RunResult]] = {}
+    for result in results:
+        key = (result.source, result.target, view_of(result), result.method)
+        groups.setdefault(key, []).append(result)
+    for group in groups.values():
+        group.sort(key=lambda result: result.seed)
+        if len({result.seed for result in group}) < len(group):
+            raise SystemExit(f'{group[0].method}: two results of one seed; sort out old results')
+    return groups
 
 
-def buildings(data: Path) -> Iterator[Split]:
-    places = data / 'buildings'
-    names = ('inria_256', 'whu_global_cities', 'whu_east_asia', 'nzlnd', 'spacenet', 'crowdai')
-    inria = [folder(places / 'inria_256' / part, BUILDING) for part in ('train', 'val', 'test')]
-    sets: dict[str, SceneDataset] = {'inria_256': gather(inria)}
-    sets |= {name: folder(places / name, BUILDING) for name in names[1:]}
-    for out in names:
-        others = {name: dataset for name, dataset in sets.items() if name != out}
-        train = merge_domains(others, weights=dict.fromkeys(others, 1.0))
-        yield Split(f'all but {out}', train, None, {out: sets[out]}, data / 'style_aid150')
+def differences(ours: Sequence[RunResult], theirs: Sequence[RunResult]) -> tuple[str, str, str]:
+    """Mean difference on the seeds of both, and its intervals over seeds and over images."""
+    seeds = sorted({r.seed for r in ours} & {r.seed for r in theirs})
+    if not seeds:
+        return '', '', ''
+    a = [r for r in ours if r.seed in seeds]
+    b = [r for r in theirs if r.seed in seeds]
+    scores = [r.score for r in a], [r.score for r in b]
+    over_images = image_difference_interval(
+        np.stack([r.image_matrices.numpy() for r in a]),
+        np.stack([r.image_matrices.numpy() for r in b]),
+        scored=a[0].scored,
+    )
+    mean = sum(scores[0]) / len(seeds) - sum(scores[1]) / len(seeds)
+    return f'{mean:+.1f}', _interval(paired_interval(*scores)), _interval(over_images)
 
 
-def synthetic(output: Path) -> Iterator[Split]:
-    earth = SyntheticEarth(0)
-    root = output / 'earth'
-    unseen = {}
-    for name, domain in EARTH_DOMAINS.items():
-        place = root / name
-        if not (place / 'test').exists():
-            earth.write(root, domain, scenes=2, size_px=768, split='test', start=100)
-        unseen[name] = FolderDataset(
-            place / 'test' / 'images', place / 'test' / 'masks', labels=ISPRS, domain=name
+def _interval(interval: Interval) -> str:
+    if not interval.known:
+        return '–'
+    text = f'{interval.low:+.1f} … {interval.high:+.1f}'
+    return f'**{text}**' if interval.excludes_zero else text
+
+
+def compare(folder: Path, baseline: str, view: str, sources: Sequence[str]) -> str:
+    """A table for each source, as Markdown."""
+    groups = grouped(load_results(folder))
+    parts = []
+    for source in dict.fromkeys(key[0] for key in groups):
+        if sources and source not in sources:
+            continue
+        parts.append(
+            f'### Learnt in {source}\n\n' + '\n'.join(_table(groups, source, baseline, view))
         )
-    if not (root / 'source' / 'train').exists():
-        earth.write(root, EARTH_DOMAINS['source'], scenes=8, size_px=1024)
-    if not (root / 'style').exists():
-        earth.write_style(root / 'style', images=128, size_px=256)
-    place = root / 'source' / 'train'
-    train = FolderDataset(place / 'images', place / 'masks', labels=ISPRS, domain='source')
-    yield Split('source', train, unseen.pop('source'), unseen, root / 'style')
+    return '\n\n'.join(parts)
 
 
-def build(data: Path, num_classes: int, *, restores: bool, rest_norms: bool) -> CrossEarth:
-    (weights,) = (data / 'weights' / 'backbone').glob('*')
-    encoder = TimmPyramid(create_timm('tf_efficientnet_lite0', pretrained=str(weights)))
-    if rest_norms:  # statistics of ImageNet: masked and styled images do not move them
-        for module in encoder.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.requires_grad_(False)
-    return CrossEarth(
-        encoder,
-        FPNDecoder(encoder.channels, num_classes, width=64),
-        MultiStageASPP(encoder.channels, width=64) if restores else None,
-        mean=IMAGENET_MEAN,
-        std=IMAGENET_STD,
-    )
-
-
-def injection(args: argparse.Namespace, styles: Path, draws: torch.Generator) -> nn.Module:
-    weights = args.data / 'weights' / 'style'
-    networks = light_style_networks(
-        weights / 'arbitrary_predict.onnx', weights / 'arbitrary_transform.onnx'
-    )
-    fitted = args.output / f'{styles.name}.safetensors'
-    if not fitted.exists():
-        EarthStyle.fit(StyleImageFolder(styles), networks.predictor).save(fitted)
-    return EarthStyleInjection(
-        EarthStyle.load(fitted),
-        *networks,
-        patch_size=args.style_patch,
-        ratio=args.style_ratio,
-        alpha=args.alpha,
-        p=args.p,
-        generator=draws,
-    )
-
-
-def augmentations(kind: str, seed: int) -> list[nn.Module]:
-    if kind == 'flips':
-        return [K.RandomHorizontalFlip(), K.RandomVerticalFlip()]
-    draws = torch.Generator().manual_seed(seed)
-    return [
-        RandomScaleCrop(CROP_PX, generator=draws),
-        K.RandomHorizontalFlip(),
-        PhotometricDistortion(generator=draws),
+def _table(
+    groups: Mapping[Key, Sequence[RunResult]], source: str, baseline: str, view: str
+) -> list[str]:
+    lines = [
+        '| scored on | seen at | method | seeds | IoU | difference | over seeds | over images |',
+        '|---|---|---|---|---|---|---|---|',
     ]
-
-
-def train(args: argparse.Namespace, split: Split, method: str, seed: int) -> dict[str, object]:
-    """Scores of the last step by domain, and seconds a step."""
-    pl.seed_everything(seed, verbose=False)
-    draws = torch.Generator().manual_seed(seed)
-    smallest = min(min(s.height, s.width) for d in split.unseen.values() for s in d.scenes)
-    batches = ShiftDataModule(
-        split.train,
-        source_test=split.source_test,
-        unseen=split.unseen,
-        size_px=CROP_PX,
-        test_size_px=min(smallest, args.test_px),
-        windows_per_epoch=args.steps * BATCH,
-        batch_size=BATCH,
-        augment=augmentations(args.augment, seed),
-        seed=seed,
-    )
-    style: nn.Module | None = None
-    if method in {'style', 'full'}:
-        style = injection(args, split.styles, draws)
-    elif method == 'fourier':
-        style = fourier_style(split.styles, p=args.p, beta=0.01, seed=seed)
-    mask = None
-    if method in {'mask', 'full'}:
-        prompt = torch.tensor(IMAGENET_MEAN).view(3, 1, 1)
-        generator = torch.Generator().manual_seed(seed)
-        mask = PatchMask(args.mask_patch, args.mask_ratio, prompt=prompt, generator=generator)
-    labels = split.train.labels
-    model = build(
-        args.data,
-        labels.num_classes,
-        restores=mask is not None,
-        rest_norms=args.norms == 'resting',
-    )
-    training = (
-        SourceOnly(model, labels, style=style)
-        if mask is None
-        else CrossEarthTraining(
-            model,
-            labels,
-            mask=mask,
-            style=style,
-            mim_weight=args.mim_weight,
-            delta_weight=args.mim_weight,
+    here = {key: group for key, group in groups.items() if key[0] == source}
+    for key, group in sorted(here.items(), key=lambda item: item[0]):
+        _, target, seen, method = key
+        reference = groups.get((source, target, view, baseline)) or groups.get(
+            (source, target, '', baseline), ()
         )
+        mean, sd = mean_and_sd(result.score for result in group)
+        spread = '' if math.isnan(sd) else f' ± {sd:.1f}'
+        found = ('', '', '') if reference is group else differences(group, reference)
+        cells = (target, seen or 'own size', method, str(len(group)), f'{mean:.1f}{spread}', *found)
+        lines.append(f'| {" | ".join(cells)} |')
+    return lines
+
+
+def mean_over(folder: Path, source: str, ours: tuple[str, str], theirs: tuple[str, str]) -> str:
+    """Difference of the mean over all unseen domains, with its interval over seeds.
+
+    Args:
+        folder: Of the experiment.
+        source: What was trained on; it is left out of the mean.
+        ours: View and method.
+        theirs: View and method of the baseline.
+    """
+    groups = grouped(load_results(folder))
+    targets = sorted({key[1] for key in groups if key[0] == source and key[1] != source})
+    means = []
+    for view, method in (ours, theirs):
+        of_seed: dict[int, list[float]] = {}
+        for target in targets:
+            group = groups.get((source, target, view, method))
+            if group is None:
+                raise SystemExit(f'{source} to {target}: no result of {method} in view {view!r}')
+            for result in group:
+                of_seed.setdefault(result.seed, []).append(result.score)
+        whole = {s: sum(v) / len(v) for s, v in of_seed.items() if len(v) == len(targets)}
+        means.append(whole)
+    seeds = sorted(set(means[0]) & set(means[1]))
+    a, b = ([mean[seed] for seed in seeds] for mean in means)
+    return (
+        f'{len(targets)} unseen domains, {len(seeds)} seeds: {ours} {sum(a) / len(a):.1f} '
+        f'({_interval(mean_interval(a))}), {theirs} {sum(b) / len(b):.1f}; difference '
+        f'{sum(a) / len(a) - sum(b) / len(b):+.1f} ({_interval(paired_interval(a, b))})'
     )
-    task = TrainingTask(training, lr=5e-4)
-    trainer = pl.Trainer(
-        accelerator='auto',
-        max_steps=args.steps,
-        logger=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        enable_progress_bar=False,
-        use_distributed_sampler=False,
-    )
-    start = time.perf_counter()
-    trainer.fit(task, datamodule=batches)
-    pace = (time.perf_counter() - start) / args.steps
-    trainer.test(task, datamodule=batches, verbose=False)
-    if args.maps is not None:
-        name = f'{split.name}-{method}-{seed}'.replace(' ', '_')
-        map_scenes(task, args.data / 'georef', args.maps / name)
-    scores = {
-        name: float(mean_iou(matrix) if labels.scored is None else iou_per_class(matrix)[1])
-        for name, matrix in task.confusion.items()
-    }
-    return {'split': split.name, 'method': method, 'seed': seed, 's_per_step': pace, **scores}
-
-
-def map_scenes(task: TrainingTask, scenes: Path, output: Path) -> None:
-    """Maps of two real scenes, in place; what they say is printed."""
-    output.mkdir(parents=True, exist_ok=True)
-    for name, file in SCENES.items():
-        target = output / file
-        made = predict_scene(
-            task.model,
-            scenes / file,
-            target,
-            view=View(gsd_m=1.0, bands=(1, 2, 3)),
-            labels=task.labels,
-        )
-        with rasterio.open(scenes / file) as source, rasterio.open(target) as result:
-            for what in ('crs', 'transform', 'shape'):
-                if getattr(source, what) != getattr(result, what):
-                    raise SystemExit(f'{target}: its {what} is not that of the scene')
-            ids = result.read(1)
-        share = (ids == 1).sum() / max((ids != 255).sum(), 1)
-        print(
-            f'{target}: {name}, {made.height} x {made.width} px, {made.windows} windows, CRS and '
-            f'transform equal; {100 * share:.1f} % of pixels are {task.labels.classes[1]}'
-        )
-
-
-TASKS: dict[str, Callable[[argparse.Namespace], Iterator[Split]]] = {
-    'roads': lambda args: roads(args.data, back=False),
-    'roads-back': lambda args: roads(args.data, back=True),
-    'buildings': lambda args: buildings(args.data),
-    'synthetic': lambda args: synthetic(args.output),
-}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('task', choices=TASKS)
-    parser.add_argument('--data', type=Path, default=Path('../shared/data'))
-    parser.add_argument('--output', type=Path, default=Path('evidence'))
-    parser.add_argument('--methods', nargs='+', choices=METHODS, default=METHODS)
-    parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
-    parser.add_argument('--steps', type=int, default=200)
-    parser.add_argument('--augment', choices=['flips', 'paper'], default='flips')
-    parser.add_argument('--norms', choices=['training', 'resting'], default='training')
-    parser.add_argument('--p', type=float, default=0.5, help='share of styled samples')
-    parser.add_argument('--alpha', type=float, default=1.0, help='weight of the drawn style')
-    parser.add_argument('--style-patch', type=int, help='side of styled patches; whole by default')
-    parser.add_argument('--style-ratio', type=float, default=1.0, help='fraction of styled patches')
-    parser.add_argument('--mask-patch', type=int, default=32)
-    parser.add_argument('--mask-ratio', type=float, default=0.5)
-    parser.add_argument('--mim-weight', type=float, default=0.1, help='of L_MIM and L_Δ')
-    parser.add_argument('--test-px', type=int, default=400)
-    parser.add_argument('--maps', type=Path, help='folder to write maps of two real scenes to')
+    commands = parser.add_subparsers(dest='command', required=True)
+    runs = commands.add_parser('runs', help='write a line for each score')
+    runs.add_argument('folders', nargs='+', type=Path)
+    runs.add_argument('--csv', type=Path, required=True)
+    against = commands.add_parser('compare', help='print differences to the baseline')
+    against.add_argument('folder', type=Path)
+    against.add_argument('--baseline', default='plain')
+    against.add_argument('--view', default='')
+    against.add_argument('--sources', nargs='*', default=())
+    over = commands.add_parser('mean', help='print the difference of the mean over unseen domains')
+    over.add_argument('folder', type=Path)
+    over.add_argument('--source', required=True)
+    over.add_argument('--ours', nargs=2, required=True, metavar=('VIEW', 'METHOD'))
+    over.add_argument('--theirs', nargs=2, required=True, metavar=('VIEW', 'METHOD'))
     args = parser.parse_args()
-    logging.getLogger('lightning.pytorch').setLevel(logging.ERROR)
-    warnings.filterwarnings('ignore')
-    args.output.mkdir(parents=True, exist_ok=True)
-
-    apart = {'data', 'output', 'seeds', 'methods', 'maps'}
-    settings = {name: value for name, value in vars(args).items() if name not in apart}
-    known = args.output / 'runs.jsonl'
-    done = [json.loads(line) for line in known.read_text().splitlines()] if known.exists() else []
-    rows = []
-    for split in TASKS[args.task](args):
-        for seed in args.seeds:
-            for method in args.methods:
-                key = {'split': split.name, 'method': method, 'seed': seed, 'settings': settings}
-                row = next((r for r in done if key.items() <= r.items()), None)
-                if row is None:
-                    row = {**train(args, split, method, seed), 'settings': settings}
-                    with known.open('a') as file:
-                        file.write(json.dumps(row) + '\n')
-                rows.append(row)
-                print(json.dumps({k: v for k, v in row.items() if k != 'settings'}), flush=True)
-    print(
-        f'\n{args.task}, {args.steps} steps of {BATCH} x {CROP_PX}², seeds {args.seeds}, IoU in %'
-    )
-    print(f'torch {torch.__version__}, {torch.get_num_threads()} threads; {settings}')
-    report(rows)
-
-
-def report(rows: list[dict[str, object]]) -> None:
-    """A table a split: mean ± standard deviation over seeds."""
-    fixed = {'split', 'method', 'seed', 's_per_step', 'settings'}
-    for split in dict.fromkeys(row['split'] for row in rows):
-        own = [row for row in rows if row['split'] == split]
-        domains = [name for name in own[0] if name not in fixed]
-        unseen = [name for name in domains if name != 'source']
-        extra = ['mean of unseen'] if len(unseen) > 1 else []
-        print(f'\n| {split} | ' + ' | '.join([*domains, *extra, 's a step']) + ' |')
-        print('|---' * (len(domains) + len(extra) + 2) + '|')
-        for method in dict.fromkeys(row['method'] for row in own):
-            runs = [row for row in own if row['method'] == method]
-            columns = [[float(str(run[name])) for run in runs] for name in domains]
-            if extra:
-                columns.append(
-                    [statistics.mean(v) for v in zip(*columns[-len(unseen) :], strict=True)]
-                )
-            cells = [spread([100 * value for value in column]) for column in columns]
-            pace = statistics.median(float(str(run['s_per_step'])) for run in runs)
-            print(f'| {method} | ' + ' | '.join(cells) + f' | {pace:.2f} |')
-
-
-def spread(values: list[float]) -> str:
-    if len(values) < 2:
-        return f'{values[0]:.1f}'
-    return f'{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}'
+    if args.command == 'runs':
+        print(f'{args.csv}: {write_runs(args.folders, args.csv)} scores')
+    elif args.command == 'compare':
+        print(compare(args.folder, args.baseline, args.view, args.sources))
+    else:
+        print(mean_over(args.folder, args.source, tuple(args.ours), tuple(args.theirs)))
 
 
 if __name__ == '__main__':

@@ -32,7 +32,8 @@ def test_a_model_of_one_distance_sees_every_scene_at_it() -> None:
 
 def test_a_model_of_a_range_sees_scenes_within_it_as_they_are() -> None:
     known = Imagery(gsd_m=0.6, gsd_range_m=(0.3, 1.2))
-    assert known.gsd_for((0.4, 0.9)) is None  # a pixel of 0.6 m
+    assert known.gsd_for((0.61, 0.59)) is None
+    assert known.gsd_for((0.4, 0.9)) == pytest.approx(0.6)  # square ones of the same area
     assert known.gsd_for((0.1, 0.1)) == 0.3
     assert known.gsd_for((2.0, 2.0)) == 1.2
 

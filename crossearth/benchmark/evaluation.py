@@ -21,10 +21,10 @@ from crossearth.errors import ConfigError, LabelError
 from crossearth.geometry import Window, window_grid
 from crossearth.imagery import Imagery, imagery_of
 from crossearth.inference.grid import Grid, Unit
-from crossearth.inference.merging import Merge
+from crossearth.inference.merging import Merge, checked_scales
 from crossearth.inference.network import Network, evaluating, model_device
 from crossearth.inference.prepared_map import merging_of
-from crossearth.inference.request import Windows, checked_scales
+from crossearth.inference.request import Windows
 from crossearth.inference.scene_labels import scene_labels
 from crossearth.inference.seeing import Seeing, see_raster
 from crossearth.inference.stitching import Stitcher, most_likely

@@ -57,6 +57,9 @@ class Experiment:
         augment: Augmentations of the training windows, for every method.
         protocol: Arguments of `Protocol`; by default whole images, in windows of `size_px` that
             are two thirds of it apart, seen as the model learnt to see (`seen_at: model`).
+        views: By name, further ways to see what is scored, without training again: arguments of
+            `Protocol` that differ, and `domains` where it is for some of them alone. None to
+            score by `protocol` alone.
         data: Further arguments of the data module, for every method.
         trainer: Further arguments of lightning's trainer, for every method.
         files: Arguments of `Files`, for published methods.
@@ -77,13 +80,23 @@ class Experiment:
     batch_size: int = 4
     augment: Sequence[Section] = ()
     protocol: Section = field(default_factory=dict)
+    views: Mapping[str, Section] = field(default_factory=dict)
     data: Section = field(default_factory=dict)
     trainer: Section = field(default_factory=dict)
     files: Section = field(default_factory=dict)
     baseline: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ('domains', 'methods', 'labels', 'protocol', 'data', 'trainer', 'files'):
+        for name in (
+            'domains',
+            'methods',
+            'labels',
+            'protocol',
+            'views',
+            'data',
+            'trainer',
+            'files',
+        ):
             if not isinstance(getattr(self, name), Mapping):
                 raise ConfigError(
                     f'{name}: expected names with values, got {getattr(self, name)!r}'
@@ -102,7 +115,7 @@ class Experiment:
                 raise ConfigError(
                     f'{name} is {given!r}: expected a list of domains, such as [{given}]'
                 )
-        for name in (*self.domains, *self.methods):
+        for name in (*self.domains, *self.methods, *self.views):
             _check_name(name)
         for name, roles in self.domains.items():
             if not isinstance(roles, Mapping) or not set(roles) <= {'train', 'test'} or not roles:
@@ -128,6 +141,8 @@ class Experiment:
                 f'baseline {self.baseline!r} is not a method; expected one of '
                 f'{", ".join(self.methods)}'
             )
+        for name, view in self.views.items():
+            self._check_view(name, view)
         _label_space(self.labels)
         self._protocol()
         self._files()
@@ -152,6 +167,19 @@ class Experiment:
                 f'method {name}: its target {target!r} is not a domain; expected one of '
                 f'{", ".join(self.domains)}'
             )
+
+    def _check_view(self, name: str, view: Any) -> None:
+        if not isinstance(view, Mapping):
+            raise ConfigError(
+                f'view {name}: expected arguments of Protocol, such as {{scales: [0.5]}}, and '
+                f'perhaps domains; got {view!r}'
+            )
+        domains = view.get('domains', list(self.domains))
+        if not isinstance(domains, list) or not domains:
+            raise ConfigError(f'view {name}: domains is {domains!r}: expected a list of domains')
+        for domain in domains:
+            self._require(domain, 'test', f'view {name}')
+        self._protocol(view)
 
     def _require(self, name: Any, role: str, where: str) -> None:
         if name not in self.domains:
@@ -189,16 +217,22 @@ class Experiment:
         """What a model of a source is scored on: its own test images, and every unseen domain."""
         own = [name for name in source if 'test' in self.domains[name]]
         joined = _SOURCES_JOINED.join(source)
-        protocol = self._protocol()
+        targets = list(dict.fromkeys([*own, *self._unseen()]))
+        views: list[tuple[str, Section, list[str]]] = [('', {}, targets)]
+        views += [
+            (f', {name}', view, [t for t in targets if t in view.get('domains', targets)])
+            for name, view in self.views.items()
+        ]
         cases = tuple(
             Case(
-                name=f'{joined}-to-{target}',
+                name=f'{joined}-to-{target}{name}',
                 source=joined,
                 target=target,
                 test=self._dataset(target, 'test'),
-                protocol=protocol,
+                protocol=self._protocol(view),
             )
-            for target in dict.fromkeys([*own, *self._unseen()])
+            for name, view, seen in views
+            for target in seen
         )
         if not cases:
             raise ConfigError(
@@ -206,15 +240,17 @@ class Experiment:
             )
         return cases
 
-    def _protocol(self) -> Protocol:
-        _check_keys('protocol', self.protocol, Protocol)
-        cut = self.protocol.get('chip_px') or self.protocol.get('fit_px')
+    def _protocol(self, view: Section | None = None) -> Protocol:
+        varied = {name: value for name, value in (view or {}).items() if name != 'domains'}
+        given = {**self.protocol, **varied}
+        _check_keys('protocol', given, Protocol)
+        cut = given.get('chip_px') or given.get('fit_px')
         return Protocol(
             **{
                 'window_px': self.size_px,
                 'stride_px': max(math.floor(self.size_px * 2 / 3), 1),
                 'seen_at': 'native' if cut else 'model',
-                **self.protocol,
+                **given,
             }
         )
 

@@ -201,10 +201,9 @@ def _make(run: Run, options: RunOptions) -> None:
     record = train(run, training, run.folder(options.output), options)
     training.task.to(options.torch_device)
     data = training.data
-    known = Imagery(gsd_m=data.gsd_m, gsd_range_m=data.gsd_range_m)
-    _Scoring(run, training.task, known, targets, coverage_of(data.train), record, options).score(
-        cases
-    )
+    _Scoring(
+        run, training.task, data.imagery, targets, coverage_of(data.train), record, options
+    ).score(cases)
 
 
 def _check_labels(run: Run, case: Case, target: SceneDataset, task: TrainingTask) -> None:
@@ -363,8 +362,8 @@ def count_images(
     protocol = options.protocol(case.protocol)
     known = imagery_of(model) if imagery is None else imagery
     seen = images_seen(model, dataset, protocol, imagery=known)
-    for how, count in seen.items() if not protocol.sees_native else ():
-        options.say(f'{case.name}: {count} images, {how}')
+    for how, number in seen.items() if not protocol.sees_native else ():
+        options.say(f'{case.name}: {number} images, {how}')
     images = 0
     with tqdm(desc=case.name, unit='image', disable=not options.progress) as bar:
 

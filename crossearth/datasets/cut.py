@@ -18,12 +18,20 @@ from pyproj.exceptions import ProjError
 from rasterio.features import geometry_mask
 
 from crossearth.datasets.scene import Part, Scene
-from crossearth.errors import ConfigError
-from crossearth.geometry import Window
-from crossearth.rasters import nearest_turn, transformer_between, turn_of
+from crossearth.errors import ConfigError, SceneNotFoundError
+from crossearth.geometry import Window, scaled_start
+from crossearth.rasters import nearest_turn, resampled, scaled, transformer_between, turn_of
 from crossearth.rasters.georeference import apply_affine
 
-__all__ = ['cut_scene', 'footprint_of', 'hidden_pixels', 'in_image', 'to_pixels']
+__all__ = [
+    'cut_scene',
+    'footprint_of',
+    'hidden_pixels',
+    'in_image',
+    'resampled_scene',
+    'scaled_scene',
+    'to_pixels',
+]
 
 _MARGIN_PX = 1e-3  # of a border that belongs to neither side: far above the noise of coordinates
 # Borders on whole and half pixels stay clear of what stands for a pixel: its centre + this.
@@ -70,6 +78,53 @@ def cut_scene(scene: Scene, geometry: shapely.Geometry, crs: CRS | None) -> Scen
         return None
     part = Part(first_row, first_col, stop_row - first_row, stop_col - first_col, kept)
     return dataclasses.replace(scene, part=part)
+
+
+def resampled_scene(scene: Scene, gsd_m: float) -> Scene:
+    """A scene in square pixels on the ground, see `resampled`; of a part, the same part.
+
+    Raises:
+        ConfigError: If it cannot be resampled, or is a part that nothing but ground control points
+            or rational polynomials tie to the ground.
+        SceneNotFoundError: If no pixel of that size has its centre in the part.
+    """
+    raster = resampled(scene.raster, gsd_m)
+    whole = dataclasses.replace(scene, raster=raster, part=None)
+    if scene.part is None or raster is scene.raster:
+        return dataclasses.replace(scene, raster=raster)
+    if scene.crs is None and raster.crs is not None:
+        raise ConfigError(
+            f'{scene.image}: is a part of a scene that ground control points or rational '
+            f'polynomials tie to the ground, and cannot be resampled to {gsd_m:g} m: open the '
+            'dataset with gsd_m, then split it'
+        )
+    part = cut_scene(whole, footprint_of(scene, None), scene.crs)
+    if part is None:
+        raise SceneNotFoundError(
+            f'{scene.image}: no pixel of {gsd_m:g} m has its centre in the part that a split has '
+            'left: choose finer pixels, or leave it out'
+        )
+    return part
+
+
+def scaled_scene(scene: Scene, row_step: float, col_step: float) -> Scene:
+    """A scene in larger or smaller pixels along its own axes, see `scaled`; of a part, the part.
+
+    A pixel belongs to the part if its centre lies in it.
+    """
+    raster, part = scaled(scene.raster, (row_step, col_step)), scene.part
+    if part is None:
+        return dataclasses.replace(scene, raster=raster)
+    ends = (part.row, part.row + part.height), (part.col, part.col + part.width)
+    rows, cols = (
+        [int(scaled_start(end, step)) for end in both]
+        for both, step in zip(ends, (row_step, col_step), strict=True)
+    )
+    area = part.area
+    if area is not None:
+        area = shapely.transform(area, lambda points: points / (col_step, row_step))
+    placed = Part(rows[0], cols[0], rows[1] - rows[0], cols[1] - cols[0], area)
+    return dataclasses.replace(scene, raster=raster, part=placed)
 
 
 def in_image(scene: Scene, window: Window) -> Window:

@@ -5,10 +5,11 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float64, Int64
 
+from crossearth.datasets.drawn_pixels import Span
 from crossearth.datasets.samplers import RandomWindowSampler
 from crossearth.datasets.scene_dataset import SceneDataset
 from crossearth.errors import ConfigError, LabelError
-from crossearth.geometry import Window
+from crossearth.geometry import ScaledWindow, Window, scaled_start
 from crossearth.labels import IGNORE_INDEX
 
 __all__ = ['RareClassSampler', 'class_probabilities']
@@ -21,10 +22,11 @@ class RareClassSampler(RandomWindowSampler):
 
     - P(c) = exp((1 − f_c) / T) / Σ exp((1 − f_c') / T), over the classes that occur.
 
-    Scenes are divided into cells of half a window. A window is drawn by its class, then uniformly
-    among the cells in which the class has at least `min_fraction` of a window's pixels (or, where
-    no cell has as many, among those that have most), then uniformly among the positions that show
-    the whole cell: each window has that much of its class.
+    Scenes are divided into cells of half a window, the smallest one if sizes are drawn. A window is
+    drawn by its class, then uniformly among the cells in which the class has at least
+    `min_fraction` of that window's pixels (or, where no cell has as many, among those that have
+    most), then uniformly among the positions that show the whole cell: each window has that much of
+    its class. A larger window of a drawn size has as much of it, which is a smaller part.
 
     When the sampler is built, all masks are read once, without their images, in each process of a
     distributed training: about a second for 10⁸ pixels of GeoTIFF. It keeps one number for each
@@ -40,6 +42,8 @@ class RareClassSampler(RandomWindowSampler):
         seed: Seed of the draws.
         border: Whether windows may overhang a scene (`'pad'`), see `RandomWindowSampler`.
         pad: Whether a scene smaller than a window is padded to its size, with label 255.
+        gsd_m: Sizes of the windows' pixels on the ground, see `RandomWindowSampler`.
+        scale: Factors of the image's size, likewise.
         shard: Which share of each epoch's windows, counted from 0.
         num_shards: Number of shares.
 
@@ -67,6 +71,8 @@ class RareClassSampler(RandomWindowSampler):
         seed: int = 0,
         border: Literal['pad', 'shift'] = 'pad',
         pad: bool = False,
+        gsd_m: Span | None = None,
+        scale: Span | None = None,
         shard: int = 0,
         num_shards: int = 1,
     ) -> None:
@@ -77,6 +83,8 @@ class RareClassSampler(RandomWindowSampler):
             seed=seed,
             border=border,
             pad=pad,
+            gsd_m=gsd_m,
+            scale=scale,
             shard=shard,
             num_shards=num_shards,
         )
@@ -91,7 +99,8 @@ class RareClassSampler(RandomWindowSampler):
                 'leave one of them out'
             )
         self.temperature = temperature
-        cell_px = max(size_px // 2, 1)
+        finest = 1.0 if self._pixels is None else min(float(self._pixels.limits()[0].min()), 1.0)
+        cell_px = max(int(size_px * finest) // 2, 1)
         # scene, first row, first column of each cell, and its pixels of each class
         self.cells, self.counts = _count_cells(dataset, cell_px)
         self._cell_px = cell_px
@@ -102,13 +111,14 @@ class RareClassSampler(RandomWindowSampler):
             )
         self.frequencies: Float64[np.ndarray, ' k'] = total / total.sum()
         self.probabilities = class_probabilities(self.frequencies, temperature)
-        least = np.minimum(np.ceil(max(min_fraction * size_px**2, 1)), self.counts.max(axis=0))
+        fills = min_fraction * (size_px * finest) ** 2
+        least = np.minimum(np.ceil(max(fills, 1)), self.counts.max(axis=0))
         self._shown = [
             np.flatnonzero(self.counts[:, k] >= least[k]) if total[k] else np.empty(0, np.int64)
             for k in range(len(total))
         ]
 
-    def windows(self, epoch: int) -> list[Window]:
+    def windows(self, epoch: int) -> list[Window | ScaledWindow]:
         """The windows of one epoch, of this shard."""
         rng = np.random.default_rng((self.seed, epoch))
         size = self.size_px
@@ -117,17 +127,21 @@ class RareClassSampler(RandomWindowSampler):
         picks = rng.integers(numbers)
         cells = np.array([self._shown[k][i] for k, i in zip(classes, picks, strict=True)])
         scene, first = self.cells[cells, 0], self.cells[cells, 1:]
-        shapes = self._shapes[scene]
+        shapes, steps = self._shapes[scene], None
         last = np.minimum(first + self._cell_px, shapes)
         start = rng.integers(last - size, first, endpoint=True)
-        if self.border == 'shift':
-            start = np.clip(start, 0, np.maximum(shapes - size, 0))
-        else:  # along an axis that is not longer than a window there is one place
+        if self._pixels is not None:
+            steps, move = self._sizes(epoch, scene)
+            shapes, corner = self._seen(steps, scene), self._corners[scene]
+            origin = scaled_start(corner, steps)
+            low = np.ceil((last + corner) / steps).astype(np.int64) - origin - size
+            high = np.floor((first + corner) / steps).astype(np.int64) - origin
+            start = move(start, (last - size, first), (low, np.maximum(low, high)))
+        if (
+            self.border == 'pad'
+        ):  # along an axis that is not longer than a window there is one place
             start = np.where(shapes <= size, 0, start)
-        return [
-            Window(i, row, col, size, size)
-            for i, (row, col) in zip(scene.tolist(), start.tolist(), strict=True)
-        ][self.shard :: self.num_shards]
+        return self._windows(scene, start, steps)
 
 
 def class_probabilities(

@@ -3,18 +3,23 @@
 Samplers take the scenes as they are when they are built: split a dataset first, then sample.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 from torch.utils.data import Sampler
 
+from crossearth.datasets.drawn_pixels import DrawnPixels, Span
 from crossearth.datasets.scene_dataset import SceneDataset
 from crossearth.errors import ConfigError, WindowError
-from crossearth.geometry import Window, window_grid
+from crossearth.geometry import ScaledWindow, Window, scaled_start, window_grid
 
 __all__ = ['GridWindowSampler', 'RandomWindowSampler']
+
+type Shapes = Int64[np.ndarray, 'n 2']
+
+_SIZES = 0x51235  # pixels are drawn apart from places
 
 
 class GridWindowSampler(Sampler[Window]):
@@ -69,7 +74,7 @@ class GridWindowSampler(Sampler[Window]):
         return len(self.windows)
 
 
-class RandomWindowSampler(Sampler[Window]):
+class RandomWindowSampler(Sampler[Window | ScaledWindow]):
     """Windows at random places, in which every pixel of every scene is equally likely.
 
     A window that must lie inside its scene meets border pixels less often than others (a corner
@@ -83,6 +88,11 @@ class RandomWindowSampler(Sampler[Window]):
 
     Along an axis as long as a window there is only one place, and both are the same.
 
+    With `gsd_m` or `scale`, each window is read at a pixel size that is drawn for it, see
+    `DrawnPixels`, and the same holds at every size: with scenes seen in such pixels, each of them
+    is equally likely. Sizes and places come from separate streams. A window lies where it would lie
+    without a drawn size: the smaller of the two is within the larger, to a pixel.
+
     The windows of an epoch depend on nothing but the seed, the epoch and the dataset's sizes.
     `state_dict` taken between two windows and loaded elsewhere continues with the next one.
 
@@ -94,13 +104,18 @@ class RandomWindowSampler(Sampler[Window]):
         seed: Seed of the draws.
         border: What happens at borders.
         pad: Whether a scene smaller than a window is padded to its size, with label 255.
+        gsd_m: Least and greatest side of the windows' pixels on the ground, in metres, of which
+            each window draws one log-uniformly, or one for all; None for the scenes' own pixels.
+        scale: Least and greatest factor of the image's size, drawn likewise: 3 shows a third of the
+            ground, three times as large as the scene's own pixels do; 0.5 twice as much, at half
+            the size.
         shard: Which share of each epoch's windows, counted from 0.
         num_shards: Number of shares.
 
     Raises:
-        WindowError: If a scene is smaller than a window and `pad` is off.
-        ConfigError: If the length or the shard has no meaning, or the domains of all scenes that a
-            split has left have a weight of 0.
+        WindowError: If a scene is smaller than a window, at the largest pixels, and `pad` is off.
+        ConfigError: If the length or the shard has no meaning, the domains of all scenes that a
+            split has left have a weight of 0, or sizes cannot be drawn, see `DrawnPixels`.
     """
 
     def __init__(
@@ -112,10 +127,12 @@ class RandomWindowSampler(Sampler[Window]):
         seed: int = 0,
         border: Literal['pad', 'shift'] = 'pad',
         pad: bool = False,
+        gsd_m: Span | None = None,
+        scale: Span | None = None,
         shard: int = 0,
         num_shards: int = 1,
     ) -> None:
-        _check_sizes(dataset, size_px, pad=pad)
+        _check_sizes(dataset, size_px, pad=pad or gsd_m is not None or scale is not None)
         _check_shard(shard, num_shards)
         if length < 1 or length % num_shards:
             raise ConfigError(
@@ -133,6 +150,13 @@ class RandomWindowSampler(Sampler[Window]):
         self.epoch = 0
         self._done = self._first = 0
         self._shapes = np.array([(scene.height, scene.width) for scene in dataset.scenes])
+        self._corners = np.array(
+            [(0, 0) if s.part is None else (s.part.row, s.part.col) for s in dataset.scenes]
+        )
+        self._pixels: DrawnPixels | None = None
+        if gsd_m is not None or scale is not None:
+            self._pixels = DrawnPixels(dataset, gsd_m=gsd_m, scale=scale)
+            self._pixels.check_sizes(self._corners, self._shapes, size_px=size_px, pad=pad)
         self._domain = np.array([dataset.domains.index(s.domain) for s in dataset.scenes])
         weights = dataset.domain_weights
         self._weights = None if weights is None else [weights[name] for name in dataset.domains]
@@ -151,28 +175,84 @@ class RandomWindowSampler(Sampler[Window]):
         self.epoch = state['epoch']
         self._done = self._first = state['done']
 
-    def windows(self, epoch: int) -> list[Window]:
+    def windows(self, epoch: int) -> list[Window | ScaledWindow]:
         """The windows of one epoch, of this shard."""
         rng = np.random.default_rng((self.seed, epoch))
-        size = self.size_px
-        single = self._shapes == size
-        if self.border == 'shift':
-            single |= self._shapes < size
-        least = np.where(single, 0, 1 - size)
-        most = np.where(single, 0, self._shapes - 1)
+        # scenes of several pixel sizes are chosen by their ground
+        shapes = self._shapes if self._pixels is None else self._seen(self._pixels.common())
+        least, most = self._starts(shapes)
         # The one place of an axis that is as long as a window shows each of its pixels; of the
-        # places of a longer axis, `size` do.
-        places = np.where(single, 1.0, (most - least + 1) / size).prod(axis=1)
+        # places of a longer axis, `size_px` do.
+        places = np.where(most == least, 1.0, (most - least + 1) / self.size_px).prod(axis=1)
         scene = rng.choice(len(places), size=self.length, p=self._shares(places))
         start = rng.integers(least[scene], most[scene], endpoint=True)
-        if self.border == 'shift':
-            start = np.clip(start, 0, np.maximum(self._shapes[scene] - size, 0))
-        return [
-            Window(i, row, col, size, size)
-            for i, (row, col) in zip(scene.tolist(), start.tolist(), strict=True)
-        ][self.shard :: self.num_shards]
+        if self._pixels is None:
+            return self._windows(scene, start)
+        steps, move = self._sizes(epoch, scene)
+        before = least[scene], most[scene]
+        return self._windows(
+            scene, move(start, before, self._starts(self._seen(steps, scene))), steps
+        )
 
-    def __iter__(self) -> Iterator[Window]:
+    def _sizes(
+        self, epoch: int, scene: Int64[np.ndarray, ' n']
+    ) -> tuple[Float64[np.ndarray, 'n 2'], Callable[..., Shapes]]:
+        """Pixel sizes of an epoch's windows, and what moves their starts to those.
+
+        A window lies as far along the places of its axis as without a drawn size.
+        """
+        assert self._pixels is not None
+        rng = np.random.default_rng((self.seed, epoch, _SIZES))
+        steps = self._pixels.draw(scene, rng)
+
+        def move(
+            start: Shapes, before: tuple[Shapes, Shapes], now: tuple[Shapes, Shapes]
+        ) -> Shapes:
+            done = (start - before[0] + rng.random(start.shape)) / (before[1] - before[0] + 1)
+            last = now[1] - now[0]
+            moved = now[0] + np.minimum(np.floor(done * (last + 1)), last)
+            whole: Shapes = moved.astype(np.int64)
+            return whole
+
+        return steps, move
+
+    def _starts(self, shapes: Shapes) -> tuple[Shapes, Shapes]:
+        """First and last row and column that a window of scenes of these shapes starts at."""
+        single = shapes == self.size_px
+        if self.border == 'shift':
+            single |= shapes < self.size_px
+        return np.where(single, 0, 1 - self.size_px), np.where(single, 0, shapes - 1)
+
+    def _seen(
+        self, steps: Float64[np.ndarray, 'n 2'], scene: Int64[np.ndarray, ' n'] | None = None
+    ) -> Shapes:
+        """Rows and columns of scenes, all or some, in pixels of another size."""
+        chosen = slice(None) if scene is None else scene
+        first, shapes = self._corners[chosen], self._shapes[chosen]
+        seen: Shapes = scaled_start(first + shapes, steps) - scaled_start(first, steps)
+        return seen
+
+    def _windows(
+        self,
+        scene: Int64[np.ndarray, ' n'],
+        start: Shapes,
+        steps: Float64[np.ndarray, 'n 2'] | None = None,
+    ) -> list[Window | ScaledWindow]:
+        """The windows of this shard, moved inside where `border` is to."""
+        size = self.size_px
+        if self.border == 'shift':
+            seen = self._shapes[scene] if steps is None else self._seen(steps, scene)
+            start = np.clip(start, 0, np.maximum(seen - size, 0))
+        all_steps = np.ones(start.shape) if steps is None else steps
+        windows: list[Window | ScaledWindow] = []
+        for i, (row, col), step in zip(
+            scene.tolist(), start.tolist(), all_steps.tolist(), strict=True
+        ):
+            window = Window(i, row, col, size, size)
+            windows.append(window if step == [1, 1] else ScaledWindow(window, *step))
+        return windows[self.shard :: self.num_shards]
+
+    def __iter__(self) -> Iterator[Window | ScaledWindow]:
         self._done, self._first = self._first, 0
         for window in self.windows(self.epoch)[self._done :]:
             self._done += 1

@@ -29,7 +29,6 @@ from crossearth.rasters import (
     VectorLabels,
     describe_mask,
     describe_raster,
-    resampled,
 )
 
 __all__ = ['Part', 'Scene', 'read_scene', 'read_scenes']
@@ -132,10 +131,6 @@ class Scene:
             georeference=Georeference(crs.to_wkt(), transform),
         )
         return dataclasses.replace(self, raster=raster)
-
-    def seen_at(self, gsd_m: float) -> 'Scene':
-        """The scene resampled to square pixels on the ground, see `resampled`."""
-        return dataclasses.replace(self, raster=resampled(self.raster, gsd_m))
 
 
 def read_scene(

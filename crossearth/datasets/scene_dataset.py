@@ -17,7 +17,13 @@ from pyproj import CRS, Transformer
 from torch import Tensor
 
 from crossearth.datasets.combine import Combinable, Meaning
-from crossearth.datasets.cut import hidden_pixels, in_image, to_pixels
+from crossearth.datasets.cut import (
+    hidden_pixels,
+    in_image,
+    resampled_scene,
+    scaled_scene,
+    to_pixels,
+)
 from crossearth.datasets.scene import Scene
 from crossearth.datasets.scene_index import SceneIndex
 from crossearth.datasets.timespan import ALWAYS, Times, dated, span_of
@@ -30,7 +36,7 @@ from crossearth.errors import (
     UnknownLabelWarning,
     WindowError,
 )
-from crossearth.geometry import Window
+from crossearth.geometry import ScaledWindow, Window
 from crossearth.labels import IGNORE_INDEX, ColourCodec, IdCodec, LabelCodec, LabelSpace
 from crossearth.radiometry import to_unit
 from crossearth.rasters import RasterReader, VectorLabels
@@ -56,7 +62,8 @@ class SceneDataset(Combinable):
 
     Three keys are understood:
 
-    - a `Window` picks whole pixels of one scene;
+    - a `Window` picks whole pixels of one scene; a `ScaledWindow` shows it in larger or smaller
+      pixels, as random windows at a drawn size are;
     - a GeoSlice `[xmin:xmax, ymin:ymax, tmin:tmax]` in `dataset.crs` picks the window of the scene
       that it covers most, among those taken in that time; scenes on the same pixel grid fill in
       where that scene ends;
@@ -138,13 +145,7 @@ class SceneDataset(Combinable):
                 )
         scenes = dated(scenes, time)
         if gsd_m is not None:
-            part = next((scene for scene in scenes if scene.part is not None), None)
-            if part is not None:
-                raise ConfigError(
-                    f'{part.image}: is a part that a split has left, and cannot be resampled: open '
-                    'the dataset with gsd_m, then split it'
-                )
-            scenes = [scene.seen_at(gsd_m) for scene in scenes]
+            scenes = [resampled_scene(scene, gsd_m) for scene in scenes]
         self._index = SceneIndex(scenes)
         self._placed = any(scene.crs is not None for scene in scenes)
         self.gsd_m = gsd_m
@@ -245,7 +246,7 @@ class SceneDataset(Combinable):
             f'{self.labels.name}, {self.labels.num_classes} classes; CRS {self.crs}'
         )
 
-    def __getitem__(self, key: Window | SupportsIndex | GeoSlice) -> Sample:
+    def __getitem__(self, key: Window | ScaledWindow | SupportsIndex | GeoSlice) -> Sample:
         """The sample of a window, of a whole scene, or of a geographic slice.
 
         Raises:
@@ -254,7 +255,7 @@ class SceneDataset(Combinable):
             SceneError: If pixels cannot be read.
             LabelError: If a mask holds an id that no class has.
         """
-        if isinstance(key, Window):
+        if isinstance(key, Window | ScaledWindow):
             return self._sample(key)
         if isinstance(key, slice | tuple):
             return self._mosaic(self._windows_of(key))
@@ -274,7 +275,7 @@ class SceneDataset(Combinable):
         return Window(scene=scene, row=0, col=0, height=there.height, width=there.width)
 
     def read_image(
-        self, window: Window
+        self, window: Window | ScaledWindow
     ) -> tuple[Shaped[Tensor, 'c h w'], Bool[np.ndarray, 'h w'] | None]:
         """Pixels of a window, and which of them hold data, without a look at its labels.
 
@@ -286,7 +287,11 @@ class SceneDataset(Combinable):
             WindowError: If the window lies outside the scenes.
             SceneError: If the pixels cannot be read.
         """
-        scene = self._scene_of(window)
+        return self._image(*self._scene_of(window))
+
+    def _image(
+        self, scene: Scene, window: Window
+    ) -> tuple[Shaped[Tensor, 'c h w'], Bool[np.ndarray, 'h w'] | None]:
         pixels, valid = self._reader.read(scene.raster, in_image(scene, window))
         hidden = None if scene.part is None else hidden_pixels(scene, window)
         if hidden is not None:
@@ -294,7 +299,7 @@ class SceneDataset(Combinable):
             valid = ~hidden if valid is None else valid & ~hidden
         return self._typed(pixels, scene), valid
 
-    def read_labels(self, window: Window) -> UInt8[np.ndarray, 'h w']:
+    def read_labels(self, window: Window | ScaledWindow) -> UInt8[np.ndarray, 'h w']:
         """Class ids of a window, without a look at its image; 255 outside the scene.
 
         Raises:
@@ -302,7 +307,9 @@ class SceneDataset(Combinable):
             SceneError: If the scene has no labels, or they cannot be read.
             LabelError: If the mask holds an id that no class has.
         """
-        scene = self._scene_of(window)
+        return self._ids(*self._scene_of(window))
+
+    def _ids(self, scene: Scene, window: Window) -> UInt8[np.ndarray, 'h w']:
         if scene.labels is None:
             raise SceneError(f'{scene.image}: has no mask')
         ids = self._reader.labels(
@@ -350,22 +357,31 @@ class SceneDataset(Combinable):
                 axes.set_title('')
         return figure
 
-    def _scene_of(self, window: Window) -> Scene:
-        if window.scene >= len(self):
-            raise WindowError(f'{window}: there are only {len(self)} scenes')
-        scene = self.scenes[window.scene]
+    def _scene_of(self, key: Window | ScaledWindow) -> tuple[Scene, Window]:
+        """The scene that a window lies in, in the pixels that it counts in, and the window."""
+        if key.scene >= len(self):
+            raise WindowError(f'{key}: there are only {len(self)} scenes')
+        scene, window = self.scenes[key.scene], key
+        if isinstance(window, ScaledWindow):
+            if scene.raster.native is not None:
+                raise ConfigError(
+                    f'{scene.image}: is resampled to a gsd_m, and cannot be scaled again: open the '
+                    'dataset without gsd_m, for its pixels are to come from the file'
+                )
+            scene = scaled_scene(scene, window.row_step, window.col_step)
+            window = window.window
         bottom, right = window.stop
         if window.row >= scene.height or window.col >= scene.width or bottom <= 0 or right <= 0:
             raise WindowError(
                 f'{window} lies outside {scene.image}, which has {scene.height} rows and '
                 f'{scene.width} columns'
             )
-        return scene
+        return scene, window
 
-    def _sample(self, window: Window) -> Sample:
-        scene = self._scene_of(window)
+    def _sample(self, key: Window | ScaledWindow) -> Sample:
+        scene, window = self._scene_of(key)
         there = in_image(scene, window)
-        image, valid = self.read_image(window)
+        image, valid = self._image(scene, window)
         sample: Sample = {
             'image': image,
             'domain': torch.from_numpy(np.array(self._numbers[scene.domain])),
@@ -375,7 +391,7 @@ class SceneDataset(Combinable):
         if self._placed:
             sample['bounds'] = _bounds(scene, scene.raster.transform, there)
         if scene.labelled:
-            sample['mask'] = torch.from_numpy(self._labels(window, valid)).long()
+            sample['mask'] = torch.from_numpy(self._labels(scene, window, valid)).long()
         return sample
 
     def _typed(self, pixels: Shaped[np.ndarray, 'c h w'], scene: Scene) -> Shaped[Tensor, 'c h w']:
@@ -387,9 +403,9 @@ class SceneDataset(Combinable):
         return image.float()
 
     def _labels(
-        self, window: Window, valid: Bool[np.ndarray, 'h w'] | None
+        self, scene: Scene, window: Window, valid: Bool[np.ndarray, 'h w'] | None
     ) -> UInt8[np.ndarray, 'h w']:
-        ids = self.read_labels(window)
+        ids = self._ids(scene, window)
         if self.ignore_nodata and valid is not None:
             ids[~valid] = IGNORE_INDEX
         return ids

@@ -1,19 +1,22 @@
 """One source domain to train on, many unseen ones to test on."""
 
-import math
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import ClassVar, Literal
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from crossearth.datasets.augmenting import augment_batch, chain_augmentations
+from crossearth.datasets.drawn_pixels import DrawnPixels, Span
 from crossearth.datasets.rare_classes import RareClassSampler
 from crossearth.datasets.samplers import GridWindowSampler, RandomWindowSampler
 from crossearth.datasets.scene_dataset import SceneDataset
+from crossearth.datasets.seen import describe_learnt, describe_pixels, learnt_gsd, seen_scenes
 from crossearth.datasets.target import PairedLoader, TargetWindows, unlabelled_scenes
 from crossearth.datasets.window_loader import WindowLoader
 from crossearth.errors import BandError, ConfigError, LabelError
@@ -27,7 +30,6 @@ __all__ = ['ShiftDataModule']
 type Sample = dict[str, Tensor]
 
 _TARGET_SEED = 0x7A46E7  # windows of the target do not lie where those of the source do
-_ONE_GSD = 1.05  # scenes of one campaign differ by so much with latitude and height
 
 
 class ShiftDataModule(pl.LightningDataModule):
@@ -38,6 +40,13 @@ class ShiftDataModule(pl.LightningDataModule):
     (t,c,h,w) in [0, 1], and `target_valid` (t,h,w), true where they hold data. A method that learns
     from them adapts to this place: its scores are results of *adaptation*, and do not belong in
     a table of domain generalisation. `adaptation` and `adapted` say so.
+
+    With `gsd_m` or `scale`, each training window is read at a pixel size that is drawn for it, from
+    the pixels of its file. Whatever training sees goes into the model's file (`gsd_m` and
+    `gsd_range_m`), and validation and test scenes are seen as `crossearth predict` would show them
+    to the model: in their own pixels if these are of a size that training has seen, otherwise at
+    the nearest size that it has. Scenes of unknown size, and datasets that were opened with a
+    `gsd_m`, are seen as they are. The log says what each domain is seen at.
 
     Domains are named in `domains`, in the order of the test loaders: `'source'` first, if it has
     scenes to test on, then the unseen ones. Windows are dealt out to the processes without
@@ -59,7 +68,16 @@ class ShiftDataModule(pl.LightningDataModule):
             (b,h,w), as `RandomScaleCrop` does.
         value_range: Pixel values of black and white, where they are not those of the type.
         border: How training windows meet borders, see `RandomWindowSampler`.
-        pad: Whether scenes smaller than a window are padded, with label 255.
+        pad: Whether scenes smaller than a window are padded, with label 255. Scenes that are tested
+            at another size than their own always are.
+        gsd_m: Least and greatest side of the training windows' pixels on the ground, in metres, of
+            which each window draws one log-uniformly, or one for all; None for the pixels of
+            `train` as they are.
+        scale: For scenes whose size on the ground is not known: least and greatest factor of the
+            image's size, drawn likewise. At 3, a window shows its content three times as large as
+            the file does, so a third of the ground; at 0.5 half as large.
+        test_gsd_m: Side of a pixel, in metres, that validation and test scenes are seen at;
+            `'native'` for their own pixels, None for what the model has learnt.
         num_workers: Reading processes per loader.
         seed: Seed of the training windows and of what `augment` and `target_augment` draw. Each
             step of these has its own stream of draws, which other steps, the model and the method
@@ -79,7 +97,9 @@ class ShiftDataModule(pl.LightningDataModule):
     Raises:
         LabelError: If a dataset has other classes than the source, or no masks.
         BandError: If it has another number of bands.
-        ConfigError: If an unseen domain is called `'source'`, batches would be empty, a
+        ConfigError: If sizes cannot be drawn: both `gsd_m` and `scale` are given, `train` was
+            opened with a `gsd_m`, or a scene has no known size; if an unseen domain is called
+            `'source'`, batches would be empty, a
             container in `augment` has other data keys, or an argument of the target is given
             without one.
     """
@@ -103,6 +123,9 @@ class ShiftDataModule(pl.LightningDataModule):
         value_range: tuple[float, float] | None = None,
         border: Literal['pad', 'shift'] = 'shift',
         pad: bool = False,
+        gsd_m: float | tuple[float, float] | None = None,
+        scale: float | tuple[float, float] | None = None,
+        test_gsd_m: float | Literal['native'] | None = None,
         num_workers: int = 0,
         seed: int = 0,
         target: SceneDataset | Mapping[str, SceneDataset] | None = None,
@@ -123,11 +146,17 @@ class ShiftDataModule(pl.LightningDataModule):
         self.batch_size = batch_size
         self.border: Literal['pad', 'shift'] = border
         self.pad = pad
+        self.test_gsd_m = test_gsd_m
         self.num_workers = num_workers
         self.seed = seed
         self.rare_class_temperature = rare_class_temperature
         self.target_size_px = size_px if target_size_px is None else target_size_px
         self.target_batch_size = batch_size if target_batch_size is None else target_batch_size
+        self.drawn: dict[str, Span] = {
+            name: given for name, given in (('gsd_m', gsd_m), ('scale', scale)) if given is not None
+        }
+        pixels = DrawnPixels(train, **self.drawn) if self.drawn else None
+        self.gsd_m, self.gsd_range_m = learnt_gsd(train, pixels, self.augment, size_px=size_px)
         self._windows: WindowLoader | PairedLoader | None = None
         self._resumed: dict[str, int] = {}  # batches before the checkpoint that is resumed from
         self.tests = _test_domains(val if source_test is None else source_test, unseen or {})
@@ -192,23 +221,30 @@ class ShiftDataModule(pl.LightningDataModule):
         return bands.pop() if len(bands) == 1 else None
 
     @property
-    def gsd_m(self) -> float | None:
-        """Ground sampling distance that the source is seen at, in metres; None if not known."""
-        if self.train.gsd_m is not None:
-            return self.train.gsd_m
-        known = self.train.gsd_range_m
-        return None if known is None else math.sqrt(known[0] * known[1])
+    def imagery(self) -> Imagery:
+        """What a model that is trained on these data knows of their pixels."""
+        return Imagery(value_range=self.unit_range, gsd_m=self.gsd_m, gsd_range_m=self.gsd_range_m)
 
-    @property
-    def gsd_range_m(self) -> tuple[float, float] | None:
-        """Finest and coarsest distance of a source that is seen at several; None for one alone."""
-        known = None if self.train.gsd_m is not None else self.train.gsd_range_m
-        return None if known is None or known[1] <= known[0] * _ONE_GSD else known
+    @functools.cached_property
+    def seen_val(self) -> SceneDataset | None:
+        """The validation scenes as they are seen: see `test_gsd_m`."""
+        if self.val is None:
+            return None
+        return seen_scenes(self.val, self.imagery, gsd_m=self.test_gsd_m)
+
+    @functools.cached_property
+    def seen_tests(self) -> dict[str, SceneDataset]:
+        """The tested scenes of each domain as they are seen: see `test_gsd_m`."""
+        return {
+            name: seen_scenes(dataset, self.imagery, gsd_m=self.test_gsd_m)
+            for name, dataset in self.tests.items()
+        }
 
     def setup(self, stage: str) -> None:
         """Begin with the first window of the sequence, unless a checkpoint is loaded next."""
         if stage == 'fit':
             self._windows, self._resumed = None, {}
+            rank_zero_info(f'training sees {describe_learnt(self.imagery)}')
 
     def state_dict(self) -> dict[str, int]:
         """How many training batches were handed out, of the source and of the target."""
@@ -244,6 +280,7 @@ class ShiftDataModule(pl.LightningDataModule):
             seed=self.seed,
             batches=position.get('batches', 0),
             rare_class_temperature=self.rare_class_temperature,
+            drawn=self.drawn,
         )
         self._windows = source
         if self.target is not None:
@@ -261,7 +298,10 @@ class ShiftDataModule(pl.LightningDataModule):
 
     def val_dataloader(self) -> list[DataLoader[Sample]]:
         """Every window of the validation scenes; no loader without them."""
-        return [] if self.val is None else [self._grid(self.val)]
+        if self.val is None or self.seen_val is None:
+            return []
+        rank_zero_info(f'validation is seen at {describe_pixels(self.val, self.seen_val)}')
+        return [self._grid(self.val, self.seen_val)]
 
     def test_dataloader(self) -> list[DataLoader[Sample]]:
         """One loader a domain, in the order of `domains`, over every pixel of its scenes.
@@ -271,7 +311,10 @@ class ShiftDataModule(pl.LightningDataModule):
         """
         if not self.tests:
             raise ConfigError('nothing to test: give unseen={name: dataset}, val or source_test')
-        return [self._grid(dataset) for dataset in self.tests.values()]
+        seen = self.seen_tests
+        said = (f'{name} at {describe_pixels(self.tests[name], seen[name])}' for name in seen)
+        rank_zero_info(f'tests see {"; ".join(said)}')
+        return [self._grid(self.tests[name], seen[name]) for name in seen]
 
     def on_after_batch_transfer(self, batch: Sample, dataloader_idx: int) -> Sample:  # noqa: ARG002  # lightning's signature
         """Images in [0, 1], augmented while training."""
@@ -289,8 +332,7 @@ class ShiftDataModule(pl.LightningDataModule):
         return {**batch, **{f'target_{name}': target[name] for name in target}}
 
     def _open_target(self, target: SceneDataset | Mapping[str, SceneDataset]) -> SceneDataset:
-        seen = Imagery(value_range=self.unit_range, gsd_m=self.gsd_m, gsd_range_m=self.gsd_range_m)
-        return unlabelled_scenes(target, self.train, imagery=seen)
+        return unlabelled_scenes(target, self.train, imagery=self.imagery)
 
     def _random(
         self,
@@ -303,6 +345,7 @@ class ShiftDataModule(pl.LightningDataModule):
         seed: int,
         batches: int,
         rare_class_temperature: float | None = None,
+        drawn: Mapping[str, Span] | None = None,
     ) -> WindowLoader:
         shard, num_shards = self._shard()
         draws: Callable[..., RandomWindowSampler] = RandomWindowSampler
@@ -317,6 +360,7 @@ class ShiftDataModule(pl.LightningDataModule):
             pad=self.pad,
             shard=shard,
             num_shards=num_shards,
+            **(drawn or {}),
         )
         return WindowLoader(
             dataset,
@@ -326,12 +370,14 @@ class ShiftDataModule(pl.LightningDataModule):
             batches=batches,
         )
 
-    def _grid(self, dataset: SceneDataset) -> DataLoader[Sample]:
+    def _grid(self, dataset: SceneDataset, seen: SceneDataset) -> DataLoader[Sample]:
         shard, num_shards = self._shard()
+        # nobody has chosen the size of scenes that are resampled to what the model has learnt
+        pad = self.pad or seen is not dataset
         sampler = GridWindowSampler(
-            dataset, self.test_size_px, pad=self.pad, shard=shard, num_shards=num_shards
+            seen, self.test_size_px, pad=pad, shard=shard, num_shards=num_shards
         )
-        return self._loader(_CountedOnce(dataset), sampler)
+        return self._loader(_CountedOnce(seen), sampler)
 
     def _loader(self, dataset: Dataset[Sample], sampler: Sampler[Window]) -> DataLoader[Sample]:
         return DataLoader(

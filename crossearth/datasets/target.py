@@ -13,9 +13,10 @@ from torch.utils.data import Dataset
 from crossearth.datasets.samplers import RandomWindowSampler
 from crossearth.datasets.scene import Scene
 from crossearth.datasets.scene_dataset import SceneDataset
+from crossearth.datasets.seen import seen_scene
 from crossearth.datasets.window_loader import WindowLoader
 from crossearth.errors import BandError, ConfigError
-from crossearth.geometry import Window
+from crossearth.geometry import ScaledWindow, Window
 from crossearth.imagery import Imagery
 
 __all__ = ['PairedLoader', 'TargetWindows', 'unlabelled_scenes']
@@ -48,7 +49,7 @@ def unlabelled_scenes(
         One dataset, whose scenes have no labels.
 
     Raises:
-        ConfigError: If there are no datasets, or a part of a scene would have to be resampled.
+        ConfigError: If there are no datasets, or a scene cannot be resampled.
         BandError: If a dataset has another number of bands than the source.
     """
     named = target if isinstance(target, Mapping) else {'': target}
@@ -77,7 +78,7 @@ def unlabelled_scenes(
                 unscaled.append(scene)
             if dataset.gsd_m is None and scene.raster.gsd_m() is None:
                 unplaced.append(scene.image)
-            scenes.append(seen if dataset.gsd_m is not None else _at_source_gsd(seen, imagery))
+            scenes.append(seen if dataset.gsd_m is not None else seen_scene(seen, imagery))
     if unscaled:
         warnings.warn(
             f'{unscaled[0].image}: holds {unscaled[0].raster.dtype} pixels ({len(unscaled)} of '
@@ -96,19 +97,6 @@ def unlabelled_scenes(
         )
     weights = target.domain_weights if isinstance(target, SceneDataset) else None
     return SceneDataset(scenes, train.labels, dtype='unit', domain_weights=weights)
-
-
-def _at_source_gsd(scene: Scene, imagery: Imagery) -> Scene:
-    own = scene.raster.gsd_m()
-    gsd_m = None if own is None else imagery.gsd_for(own)
-    if gsd_m is None:
-        return scene
-    if scene.part is None:
-        return scene.seen_at(gsd_m)
-    raise ConfigError(
-        f'{scene.image}: is a part that a split has left, and cannot be resampled to the '
-        f"source's {gsd_m:.4g} m: open the target with gsd_m, then split it"
-    )
 
 
 class TargetWindows(Dataset[Sample]):
@@ -152,7 +140,7 @@ class TargetWindows(Dataset[Sample]):
                 break
         return best
 
-    def _read(self, window: Window) -> tuple[Sample, float]:
+    def _read(self, window: Window | ScaledWindow) -> tuple[Sample, float]:
         image, valid = self.scenes.read_image(window)
         known = torch.ones(image.shape[-2:], dtype=torch.bool)
         if valid is not None:

@@ -1,5 +1,6 @@
 """What several predictions of the same pixels become: one."""
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -7,9 +8,32 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float32
 
-__all__ = ['Merge', 'merge_scores']
+from crossearth.errors import ConfigError
+
+__all__ = ['Merge', 'checked_scales', 'merge_scores']
 
 type Merge = Literal['mean', 'max']
+
+
+def checked_scales(scales: Sequence[float | int]) -> tuple[float, ...]:
+    """Scales as a tuple.
+
+    Raises:
+        ConfigError: If there are none, one is not positive, or one is there twice.
+    """
+    given = tuple(scales) if isinstance(scales, Sequence) else scales
+    if (
+        not isinstance(given, tuple)
+        or not given
+        or not all(isinstance(scale, int | float) for scale in given)
+        or not all(math.isfinite(scale) and scale > 0 for scale in given)
+        or len(set(given)) < len(given)
+    ):
+        raise ConfigError(
+            f'scales are {given}: expected factors of the sides of the scene, each once and more '
+            'than 0, such as (1, 0.5)'
+        )
+    return tuple(map(float, given))
 
 
 def merge_scores(

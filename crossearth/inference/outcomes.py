@@ -55,7 +55,9 @@ class Summary:
             + f'; {windows} windows in {self.seconds:.1f} s'
         ]
         seen = Counter(outcome.seen for outcome in self.outcomes if outcome.seen)
-        lines += [f'{count} scenes: {how}' for how, count in seen.most_common(_WAYS)]
+        lines += [
+            f'{count} scene{"s" * (count > 1)}: {how}' for how, count in seen.most_common(_WAYS)
+        ]
         if len(seen) > _WAYS:
             lines.append(f'{sum(seen.values())} scenes were seen in {len(seen)} ways, see receipts')
         for outcome in self.outcomes:

@@ -16,7 +16,7 @@ import torch
 
 from crossearth.errors import ConfigError
 from crossearth.inference.grid import Blend
-from crossearth.inference.merging import Merge
+from crossearth.inference.merging import Merge, checked_scales
 from crossearth.inference.network import Augment, Combine
 from crossearth.inference.rendering import Product
 from crossearth.inference.scene import OnReadError
@@ -33,7 +33,6 @@ __all__ = [
     'Running',
     'View',
     'Windows',
-    'checked_scales',
 ]
 
 type ReturnBy = Literal['nearest', 'bilinear']
@@ -412,27 +411,6 @@ class MapRequest:
         if labels is not None:
             described['labels'] = [labels.name, labels.classes, labels.palette]
         return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
-
-
-def checked_scales(scales: Sequence[float | int]) -> tuple[float | int, ...]:
-    """Scales as a tuple.
-
-    Raises:
-        ConfigError: If there are none, one is not positive, or one is there twice.
-    """
-    given = tuple(scales) if isinstance(scales, Sequence) else scales
-    if (
-        not isinstance(given, tuple)
-        or not given
-        or not all(isinstance(scale, int | float) for scale in given)
-        or not all(math.isfinite(scale) and scale > 0 for scale in given)
-        or len(set(given)) < len(given)
-    ):
-        raise ConfigError(
-            f'scales are {given}: expected factors of the sides of the scene, each once and more '
-            'than 0, such as (1, 0.5)'
-        )
-    return given
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

@@ -125,8 +125,9 @@ def _at_scale(seen: Raster, scale: float) -> Raster:
         return seen
     if seen.native is None:
         return scaled(seen, 1 / scale)
-    if seen.step_px is not None:
-        return scaled(seen.native, seen.step_px / scale)
+    if seen.steps_px is not None:
+        down, across = seen.steps_px
+        return scaled(seen.native, (down / scale, across / scale))
     assert seen.pixel_m is not None
     return resampled(seen.native, seen.pixel_m / scale)
 

@@ -21,6 +21,7 @@ from crossearth.models.crossearth import CrossEarth
 from crossearth.models.decoders.fpn import FPNDecoder
 from crossearth.models.decoders.mask2former import Mask2FormerDecoder
 from crossearth.models.decoders.restorer import LinearRestorer, MultiStageASPP, SharedASPP
+from crossearth.models.freezing import freeze_norms
 from crossearth.models.padding import ceil_div
 from crossearth.models.recording import builder
 from crossearth.models.segmenter import IMAGENET_MEAN, IMAGENET_STD, Segmenter
@@ -55,6 +56,7 @@ def fpn_timm(
     std: Sequence[float] | None = None,
     width: int = 128,
     instance_norms: Literal['a', 'b'] | None = None,
+    norms: Literal['training', 'resting'] = 'training',
 ) -> Segmenter:
     """A timm CNN or hierarchical transformer under an FPN, all of it trainable.
 
@@ -72,6 +74,9 @@ def fpn_timm(
         width: Width of the decoder.
         instance_norms: IBN-a or IBN-b in the shallow stages of a ResNet, see
             `add_instance_norms`; pretrained weights carry over.
+        norms: What the backbone's batch norms do: `'training'` averages over the images that it is
+            trained on; `'resting'` keeps what pretrained weights bring, which holds better in
+            places that were not trained on. It makes no sense for random weights.
 
     Returns:
         Model of images in [0, 1], of any size that the backbone takes.
@@ -93,6 +98,8 @@ def fpn_timm(
     model = _hierarchy(name, img_size=size, in_channels=in_channels, pretrained=pretrained)
     if instance_norms is not None:
         model = add_instance_norms(model, instance_norms)
+    if norms == 'resting':
+        freeze_norms(model)
     backbone = TimmPyramid(model, img_size=size)
     decoder = FPNDecoder(backbone.channels, num_classes, width=width)
     return Segmenter(backbone, decoder, mean=mean, std=std)

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
-__all__ = ['frozen_marks', 'frozen_names', 'other_marks', 'rest_frozen', 'whole']
+__all__ = ['freeze_norms', 'frozen_marks', 'frozen_names', 'other_marks', 'rest_frozen', 'whole']
 
 _TOLERANCE = 1e-3  # resizing weights differs in the last bits from one version of torch to the next
 
@@ -44,6 +45,26 @@ def rest_frozen(model: nn.Module) -> None:
     """
     for module in _frozen_modules(model).values():
         module.eval()
+
+
+def freeze_norms(model: nn.Module) -> None:
+    """Freeze the batch norms of a model: training keeps their averages, scales and shifts.
+
+    Trained on one domain, batch norms learn its averages, and then fail elsewhere. Those of varied
+    images, such as ImageNet's, last.
+
+    Args:
+        model: Everything else of it trains as before.
+
+    Example:
+        >>> model = nn.Sequential(nn.Conv2d(3, 2, 1), nn.BatchNorm2d(2))
+        >>> freeze_norms(model)
+        >>> [p.requires_grad for p in model.parameters()]
+        [True, True, False, False]
+    """
+    for module in model.modules():
+        if isinstance(module, _BatchNorm):
+            module.requires_grad_(False)
 
 
 def frozen_marks(state: Mapping[str, Tensor], names: set[str]) -> dict[str, float]:

@@ -16,7 +16,6 @@ from crossearth.rasters.georeference import (
     apply_affine,
 )
 from crossearth.rasters.headers import HeaderCache, read_header
-from crossearth.rasters.native_pixels import to_native
 from crossearth.rasters.positions import PixelMap
 from crossearth.rasters.raster import Raster
 
@@ -47,10 +46,13 @@ class Mask:
     on_image: bool
 
     def map_from(self, raster: Raster) -> PixelMap:
-        """The way from pixels of an image to pixels of the mask, over the ground."""
+        """The way from pixels of an image to pixels of the mask, over the ground.
+
+        Args:
+            raster: The image, on its file's own grid or resampled to one on the ground.
+        """
         to_ground: PixelMap
-        if raster.native is not None and raster.step_px is None:
-            assert raster.crs is not None
+        if raster.native is not None and raster.crs is not None:
             meeting = raster.crs
             to_ground = functools.partial(apply_affine, raster.transform)
         else:
@@ -59,10 +61,7 @@ class Mask:
         to_mask = GroundToPixels(
             self.georeference, meeting, height=self.height, width=self.width, name=self.path
         )
-        if raster.step_px is None:
-            return lambda cols, rows: to_mask(*to_ground(cols, rows))
-        to_file = to_native(raster)
-        return lambda cols, rows: to_mask(*to_ground(*to_file(cols, rows)))
+        return lambda cols, rows: to_mask(*to_ground(cols, rows))
 
 
 def describe_mask(

@@ -13,10 +13,11 @@ def to_native(raster: Raster) -> PixelMap:
     Raises:
         ConfigError: If it lies on the ground, and nothing ties the file to it.
     """
-    native, step_px = raster.native, raster.step_px
+    native = raster.native
     assert native is not None
-    if step_px is not None:
-        return lambda cols, rows: (cols * step_px, rows * step_px)
+    if raster.steps_px is not None:
+        down, across = raster.steps_px
+        return lambda cols, rows: (cols * across, rows * down)
     assert raster.crs is not None
     to_pixels = GroundToPixels(
         native.georeference,
@@ -35,11 +36,12 @@ def from_native(raster: Raster) -> PixelMap:
     Raises:
         ConfigError: If it lies on the ground, and nothing ties the file to it.
     """
-    native, step_px = raster.native, raster.step_px
+    native = raster.native
     if native is None:
         return lambda cols, rows: (cols, rows)
-    if step_px is not None:
-        return lambda cols, rows: (cols / step_px, rows / step_px)
+    if raster.steps_px is not None:
+        down, across = raster.steps_px
+        return lambda cols, rows: (cols / across, rows / down)
     assert raster.crs is not None
     to_ground = PixelsToGround(native.georeference, raster.crs, name=native.path)
     to_model = ~raster.transform

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float64, Int32, Int64
 
 from crossearth.geometry import Window
 
-__all__ = ['FRACTIONS', 'Positions', 'positions_of']
+__all__ = ['FRACTIONS', 'Places', 'Positions', 'places_of', 'positions_of']
 
 FRACTIONS = 256
 """Positions are rounded to this part of a source pixel, so that arithmetic with them is exact."""
@@ -69,6 +69,54 @@ class Positions:
         """Which pixels have a place in the source's coordinates at all, inside of it or not."""
         placed: Bool[np.ndarray, 'h w'] = (self.cols != _NOWHERE) & (self.rows != _NOWHERE)
         return placed
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the pixels of a window lie along one axis of a source, in `FRACTIONS` of its pixels.
+
+    Args:
+        centres: Of each pixel, counted from the source's first edge.
+        side: Pixels of the source that one covers, at least one.
+    """
+
+    centres: Int32[np.ndarray, ' n']
+    side: int
+
+    def counted_from(self, first: int) -> 'Places':
+        """The same, counted from a pixel of the source."""
+        return Places(self.centres - np.int32(first * FRACTIONS), self.side)
+
+    def inside(self, length: int) -> Bool[np.ndarray, ' n']:
+        """Which centres lie in a source of that length."""
+        within: Bool[np.ndarray, ' n'] = (self.centres >= 0) & (self.centres < length * FRACTIONS)
+        return within
+
+    def nearest(self, length: int) -> Int32[np.ndarray, ' n']:
+        """The pixels of a source of that length that the centres lie in, or its nearest edge."""
+        found: Int32[np.ndarray, ' n'] = np.clip(self.centres // FRACTIONS, 0, length - 1)
+        return found
+
+    def needed(self, length: int) -> tuple[int, int]:
+        """First and end (exclusive) of the source's pixels that are touched; empty for none."""
+        inside = self.centres[self.inside(length)]
+        if not len(inside):
+            return 0, 0
+        half = self.side // 2 + 1
+        low, high = int(inside[0]) - half, int(inside[-1]) + half
+        return max(low // FRACTIONS, 0), min(high // FRACTIONS + 1, length)
+
+
+def places_of(first: int, count: int, step_px: float) -> Places:
+    """Where pixels lie along an axis of a source that they are larger or smaller than.
+
+    Args:
+        first: First of the pixels; both are counted from the same edge.
+        count: Number of them.
+        step_px: Pixels of the source from one to the next.
+    """
+    centres = np.rint((np.arange(first, first + count) + 0.5) * (step_px * FRACTIONS))
+    return Places(centres.astype(np.int32), max(round(step_px * FRACTIONS), FRACTIONS))
 
 
 def positions_of(pixel_map: PixelMap, window: Window, *, height: int, width: int) -> Positions:

@@ -40,8 +40,8 @@ class Raster:
         value_range: Values of black and white; None for those of the pixels' type.
         georeference: What ties the file to the ground, also where that is not a transform.
         native: The raster on its file's own grid, where this one is resampled.
-        step_px: Pixels of the file from one pixel to the next, where this one is resampled along
-            the file's own axes; None on a grid on the ground.
+        steps_px: Rows and columns of the file from one pixel to the next, where this one is
+            resampled along the file's own axes; None on a grid on the ground.
         pixel_m: Side of a pixel on the ground, in metres, where somebody stated it or it was
             asked for; None for what the georeference says.
     """
@@ -60,7 +60,7 @@ class Raster:
     value_range: tuple[float, float] | None
     georeference: Georeference
     native: 'Raster | None' = None
-    step_px: float | None = None
+    steps_px: tuple[float, float] | None = None
     pixel_m: float | None = None
 
     def __post_init__(self) -> None:
@@ -95,9 +95,9 @@ class Raster:
         """
         if self.pixel_m is not None:
             return self.pixel_m, self.pixel_m
-        if self.native is not None and self.step_px is not None:
-            own_m = self.native.gsd_m()
-            return None if own_m is None else (own_m[0] * self.step_px, own_m[1] * self.step_px)
+        if self.native is not None and self.steps_px is not None:
+            own_m, (down, across) = self.native.gsd_m(), self.steps_px
+            return None if own_m is None else (own_m[0] * across, own_m[1] * down)
         if self.georeference.tie is None:
             return None
         return ground_gsd(self.georeference, height=self.height, width=self.width, name=self.path)

@@ -19,9 +19,16 @@ from crossearth.labels import IGNORE_INDEX
 from crossearth.rasters.masks import Mask
 from crossearth.rasters.native_pixels import to_native
 from crossearth.rasters.opening import WHOLE_PNG, damaged, open_raster
-from crossearth.rasters.positions import FRACTIONS, PixelMap, Positions, positions_of
+from crossearth.rasters.positions import (
+    FRACTIONS,
+    PixelMap,
+    Places,
+    Positions,
+    places_of,
+    positions_of,
+)
 from crossearth.rasters.raster import Raster
-from crossearth.rasters.resampling import resample_box, resample_nearest
+from crossearth.rasters.resampling import resample_axes, resample_box, resample_nearest
 from crossearth.rasters.vector_labels import VectorLabels
 
 __all__ = ['RasterReader', 'colours_of']
@@ -144,6 +151,8 @@ class RasterReader:
         self, raster: Raster, mask: Mask, window: Window, decode: Decode, *, coloured: bool
     ) -> UInt8[np.ndarray, 'h w']:
         """Class ids of the pixels of a mask that are nearest to those of a window."""
+        if mask.on_image and raster.steps_px is not None:
+            return self._picked_labels(raster, mask, window, decode, coloured=coloured)
         if mask.on_image:
             assert raster.native is not None
             positions = self._positions(raster, raster.native, window)
@@ -165,6 +174,27 @@ class RasterReader:
         raw = self._raw_mask(mask, needed, coloured=coloured)
         found = resample_nearest(decode(raw), positions, top=needed.row, left=needed.col)
         return found if known is None else np.where(known, found, ids)
+
+    def _picked_labels(
+        self, raster: Raster, mask: Mask, window: Window, decode: Decode, *, coloured: bool
+    ) -> UInt8[np.ndarray, 'h w']:
+        """As `_nearest_labels`, of a mask on an image that is resampled along its own axes."""
+        ids = np.full((window.height, window.width), IGNORE_INDEX, np.uint8)
+        rows, cols = _places(raster, window)
+        needed = _block_of(rows.needed(mask.height), cols.needed(mask.width))
+        if needed is None:
+            return ids
+        if needed.height * needed.width > _MOST_MASK_PX and window.height * window.width > 1:
+            for half in _halves(window):
+                part = _part(window, *half)
+                ids[half] = self._picked_labels(raster, mask, part, decode, coloured=coloured)
+            return ids
+        here = np.ix_(rows.inside(mask.height), cols.inside(mask.width))
+        at_rows = rows.nearest(mask.height)[rows.inside(mask.height)] - needed.row
+        at_cols = cols.nearest(mask.width)[cols.inside(mask.width)] - needed.col
+        raw = self._raw_mask(mask, needed, coloured=coloured)
+        ids[here] = decode(raw[:, at_rows][:, :, at_cols])
+        return ids
 
     def block_hw(self, raster: Raster) -> tuple[int, int]:
         """Height and width of the largest block of a raster's file."""
@@ -198,14 +228,25 @@ class RasterReader:
         return pixels, shown
 
     def _piece(self, raster: Raster, native: Raster, window: Window) -> Read:
+        if raster.steps_px is not None:
+            return self._piece_along_axes(raster, native, window)
         positions = self._positions(raster, native, window)
         needed = _needed(positions, native.height, native.width)
         if needed is None:
-            shape = window.height, window.width
-            black = np.full((len(raster.bands), *shape), raster.black, raster.dtype)
-            return black, np.zeros(shape, bool)
+            return _nothing(raster, window)
         pixels, valid = self._block(native, needed)
         image, shown = resample_box(pixels, valid, positions, top=needed.row, left=needed.col)
+        if shown is not None and raster.black:
+            image[:, ~shown] = raster.black
+        return image, shown
+
+    def _piece_along_axes(self, raster: Raster, native: Raster, window: Window) -> Read:
+        rows, cols = _places(raster, window)
+        needed = _block_of(rows.needed(native.height), cols.needed(native.width))
+        if needed is None:
+            return _nothing(raster, window)
+        pixels, valid = self._block(native, needed)
+        image, shown = resample_axes(pixels, valid, rows, cols, top=needed.row, left=needed.col)
         if shown is not None and raster.black:
             image[:, ~shown] = raster.black
         return image, shown
@@ -224,10 +265,16 @@ class RasterReader:
 
     def _mask_positions(self, raster: Raster, mask: Mask, window: Window) -> Positions:
         """Where the pixels of an image lie in a mask that has its own georeference."""
-        key = (mask.path, raster.path, raster.transform)
+        own = raster if raster.steps_px is None or raster.native is None else raster.native
+        key = (mask.path, own.path, own.transform)
         if key not in self._maps:
-            self._remember(key, mask.map_from(raster))
-        return positions_of(self._maps[key], window, height=mask.height, width=mask.width)
+            self._remember(key, mask.map_from(own))
+        pixel_map = self._maps[key]
+        if raster.steps_px is not None:  # windows have many steps, and their image one map
+            down, across = raster.steps_px
+            to_mask = pixel_map
+            pixel_map = lambda cols, rows: to_mask(cols * across, rows * down)  # noqa: E731
+        return positions_of(pixel_map, window, height=mask.height, width=mask.width)
 
     def _remember(self, key: Any, pixel_map: PixelMap) -> None:
         while len(self._maps) >= self.max_open:
@@ -236,7 +283,7 @@ class RasterReader:
 
     def _outside(self, raster: Raster, window: Window) -> Bool[np.ndarray, 'h w'] | None:
         """Which pixels of a window lie outside of its image; None for none."""
-        if raster.native is not None:
+        if raster.native is not None and raster.steps_px is None:
             native = raster.native
             inside = self._positions(raster, native, window).inside(native.height, native.width)
             return None if inside is None else ~inside
@@ -373,6 +420,29 @@ def _as_stored(nodata: float, dtype: np.dtype[Any]) -> Any:
         return nodata  # compared as numbers: 300 is not a value of uint8, and matches none
     with np.errstate(over='ignore'):
         return dtype.type(nodata)
+
+
+def _nothing(raster: Raster, window: Window) -> Read:
+    shape = window.height, window.width
+    black = np.full((len(raster.bands), *shape), raster.black, raster.dtype)
+    return black, np.zeros(shape, bool)
+
+
+def _places(raster: Raster, window: Window) -> tuple[Places, Places]:
+    """Where rows and columns of a window lie in the file that it is along the axes of."""
+    assert raster.steps_px is not None
+    down, across = raster.steps_px
+    return (
+        places_of(window.row, window.height, down),
+        places_of(window.col, window.width, across),
+    )
+
+
+def _block_of(rows: tuple[int, int], cols: tuple[int, int]) -> Window | None:
+    (top, bottom), (left, right) = rows, cols
+    if bottom <= top or right <= left:
+        return None
+    return Window(0, top, left, bottom - top, right - left)
 
 
 def _needed(positions: Positions, height: int, width: int) -> Window | None:

@@ -15,14 +15,16 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int32, Shaped
 
-from crossearth.rasters.positions import FRACTIONS, Positions
+from crossearth.rasters.positions import FRACTIONS, Places, Positions
 
-__all__ = ['resample_box', 'resample_nearest']
+__all__ = ['resample_axes', 'resample_box', 'resample_nearest']
 
 _WIDE = frozenset({'int32', 'uint32', 'int64', 'uint64', 'float64'})  # more digits than float32
 _SHIFT = 8  # FRACTIONS is 2 to the power of it
 _TILE_SOURCE_PX = 512  # side of what is averaged at a time
 _EXACT_SIZE = (1 << 11) - 1  # up to here, coordinates of 1/256 pixel are exact in float32
+
+type Taps = tuple[Int32[torch.Tensor, ' n'], Float[torch.Tensor, 'n t']]
 
 
 def resample_box(
@@ -80,6 +82,77 @@ def resample_box(
             finer=finer,
         )
     return image, None if shown.all() else shown
+
+
+def resample_axes(
+    pixels: Shaped[np.ndarray, 'c a b'],
+    valid: Bool[np.ndarray, 'a b'] | None,
+    rows: Places,
+    cols: Places,
+    *,
+    top: int,
+    left: int,
+) -> tuple[Shaped[np.ndarray, 'c h w'], Bool[np.ndarray, 'h w'] | None]:
+    """What `resample_box` gives for a grid along the axes of its source, one axis after the other.
+
+    Sums are taken in another order, so that values that are no whole numbers of 1/2¹⁶ may differ
+    in their last bit. A window at a third of the resolution takes a fifth of the time.
+
+    Args:
+        pixels: A block of the source that holds all that the boxes touch, where there is any.
+        valid: Which of its pixels hold data; None for all.
+        rows: Where the rows of pixels lie in the source.
+        cols: Where its columns lie.
+        top: Row of the source that the block starts at.
+        left: Column of the source that it starts at.
+
+    Returns:
+        As `resample_box`.
+    """
+    height, width = pixels.shape[1:]
+    rows, cols = rows.counted_from(top), cols.counted_from(left)
+    kind = np.float64 if pixels.dtype.name in _WIDE else np.float32
+    down, across = (
+        _Axis(places.centres, np.full(1, places.side, np.int32), length).boxes()
+        for places, length in ((rows, height), (cols, width))
+    )
+    shown = rows.inside(height)[:, None] & cols.inside(width)
+    if valid is None:
+        sums = _along_axes(pixels, down, across, kind)
+        areas = (down[1].sum(1)[:, None] * across[1].sum(1)).numpy()
+    else:
+        sums = _along_axes(np.where(valid, pixels, 0), down, across, kind)
+        areas = _along_axes(valid[None], down, across, kind)[0]
+        if max(rows.side, cols.side) > FRACTIONS:
+            shown &= areas > 0
+        else:
+            shown &= valid[rows.nearest(height)][:, cols.nearest(width)]
+    with np.errstate(divide='ignore', invalid='ignore'):
+        sums /= areas
+    if pixels.dtype.kind in 'iu':
+        np.rint(sums, out=sums)
+    if shown.all():
+        return sums.astype(pixels.dtype), None
+    sums[:, ~shown] = 0
+    return sums.astype(pixels.dtype), shown
+
+
+def _along_axes(
+    planes: Shaped[np.ndarray, 'c a b'],
+    down: Taps,
+    across: Taps,
+    kind: type[np.float32 | np.float64],
+) -> Float[np.ndarray, 'c h w']:
+    """Weighted sums along the columns of planes, then along the rows of what this gives."""
+    sums = planes
+    for axis, (first, weights) in ((1, down), (2, across)):
+        parts = weights.numpy().astype(kind)
+        before, starts = sums, first.numpy()
+        sums = np.zeros((*before.shape[:axis], len(starts), *before.shape[axis + 1 :]), kind)
+        for tap in range(parts.shape[1]):
+            shares = parts[:, tap, None] if axis == 1 else parts[:, tap]
+            sums += before.take(starts + tap, axis=axis) * shares
+    return sums
 
 
 def resample_nearest(
@@ -275,7 +348,7 @@ class _Axis:
         widest = FRACTIONS if sides is None else int(sides.max())
         self.taps = min(-(-widest // FRACTIONS) + 1, length)
 
-    def boxes(self) -> tuple[Int32[torch.Tensor, ' n'], Float[torch.Tensor, 'n t']]:
+    def boxes(self) -> Taps:
         """First source pixels of the boxes, and how much of each pixel from there lies within."""
         places = self._places
         sides = FRACTIONS if self._sides is None else self._sides

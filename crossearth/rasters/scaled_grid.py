@@ -1,4 +1,4 @@
-"""The grid of larger or smaller pixels that a raster is seen on without any georeference."""
+"""The grid of larger or smaller pixels that a raster is seen on along its own axes."""
 
 import dataclasses
 import math
@@ -6,6 +6,7 @@ import math
 from affine import Affine
 
 from crossearth.errors import ConfigError
+from crossearth.geometry import scaled_start
 from crossearth.rasters.raster import Raster
 
 __all__ = ['FINEST', 'scaled']
@@ -14,7 +15,7 @@ FINEST = 50
 """Pixels that are more often finer than those of the file are refused: they show nothing new."""
 
 
-def scaled(raster: Raster, step_px: float | int) -> Raster:
+def scaled(raster: Raster, steps_px: float | int | tuple[float | int, float | int]) -> Raster:
     """A raster whose pixels are those of its file, made larger or smaller along its own axes.
 
     Both grids begin at the file's upper-left corner. A pixel at the right or lower border is
@@ -23,10 +24,10 @@ def scaled(raster: Raster, step_px: float | int) -> Raster:
 
     Args:
         raster: On its file's own grid.
-        step_px: Pixels of the file from one pixel to the next.
+        steps_px: Rows and columns of the file from one pixel to the next, or one number for both.
 
     Raises:
-        ConfigError: If `step_px` is not positive or far too small, or no pixel would be left.
+        ConfigError: If a step is not positive or far too small, or no pixel would be left.
 
     Example:
         >>> from crossearth.rasters import Georeference
@@ -39,23 +40,25 @@ def scaled(raster: Raster, step_px: float | int) -> Raster:
         (5, 7, (0.4, 0.4))
     """
     assert raster.native is None
-    if not (math.isfinite(step_px) and step_px >= 1 / FINEST):
+    down, across = steps_px if isinstance(steps_px, tuple) else (steps_px, steps_px)
+    if not all(math.isfinite(step) and step >= 1 / FINEST for step in (down, across)):
         raise ConfigError(
-            f'{raster.path}: pixels of {step_px:g} of its own: expected at least 1/{FINEST}, for '
-            'finer ones show nothing new'
+            f'{raster.path}: pixels of {down:g} by {across:g} of its own: expected at least '
+            f'1/{FINEST}, for finer ones show nothing new'
         )
-    height, width = (math.ceil(side / step_px - 0.5) for side in (raster.height, raster.width))
+    height, width = int(scaled_start(raster.height, down)), int(scaled_start(raster.width, across))
     if min(height, width) < 1:
         raise ConfigError(
             f'{raster.path}: has {raster.height} x {raster.width} pixels, less than half of one '
-            f'that is {step_px:g} times as large: choose finer pixels'
+            f'that is {down:g} by {across:g} times as large: choose finer pixels'
         )
+    stated_m = raster.pixel_m if down == across else None
     return dataclasses.replace(
         raster,
-        transform=raster.transform @ Affine.scale(step_px),
+        transform=raster.transform @ Affine.scale(across, down),
         height=height,
         width=width,
         native=raster,
-        step_px=float(step_px),
-        pixel_m=None if raster.pixel_m is None else raster.pixel_m * step_px,
+        steps_px=(float(down), float(across)),
+        pixel_m=None if stated_m is None else stated_m * down,
     )

@@ -11,12 +11,13 @@ from crossearth.survey.scenes import SceneSet
 from crossearth.survey.split import Split
 from crossearth.survey.view import View
 
-__all__ = ['Backbone', 'Plan', 'line_of', 'write_recipe']
+__all__ = ['Backbone', 'Plan', 'drawn_sizes', 'line_of', 'write_recipe']
 
 _BATCH = 4
 _PASSES = 40  # over the source
 _STEPS = (400, 10_000)  # least and most
 _VALIDATIONS = 10
+_SPREAD = 1.5  # times finer and coarser than the source's own pixels that windows are shown
 
 _HEAD = """\
 # Written by crossearth start. Paths count from the folder in which you run crossearth.
@@ -99,6 +100,7 @@ def _training(plan: Plan) -> list[str]:
         'in_channels': len(plan.view.bands),
         'width': 64,
         'pretrained': plan.backbone.pretrained,
+        'norms': 'resting' if plan.backbone.pretrained else 'training',
     }
     labels: dict[str, Any] = {
         'name': space.name,
@@ -149,11 +151,12 @@ def _data(plan: Plan) -> list[str]:
             f'    {_flow(found.name)}:',
             '      class_path: crossearth.datasets.FolderDataset',
             '      init_args:',
-            *_indent(_folder(found, encoding, plan.view, resample=plan.view.gsd_m is not None), 8),
+            *_indent(_folder(found, encoding, plan.view), 8),
         ]
     return [
         *lines,
         f'  size_px: {plan.view.window_px}',
+        f'  {_pixels(plan.view)}',
         '  pad: true',
         f'  windows_per_epoch: {steps // _VALIDATIONS * _BATCH}',
         f'  batch_size: {_BATCH}',
@@ -164,7 +167,7 @@ def _data(plan: Plan) -> list[str]:
 
 
 def _source(plan: Plan) -> list[str]:
-    lines = _folder(plan.source, plan.encoding, plan.view, resample=plan.view.resample)
+    lines = _folder(plan.source, plan.encoding, plan.view)
     rule = plan.split.hold_out
     lines.append('hold_out:  # what is validated on')
     if rule.boxes:
@@ -177,7 +180,7 @@ def _source(plan: Plan) -> list[str]:
     return lines
 
 
-def _folder(found: SceneSet, encoding: Encoding, view: View, *, resample: bool) -> list[str]:
+def _folder(found: SceneSet, encoding: Encoding, view: View) -> list[str]:
     """Arguments of the dataset of a set of scenes."""
     values: dict[str, Any] = {'images': found.images}
     if found.vectors is not None:
@@ -204,9 +207,23 @@ def _folder(found: SceneSet, encoding: Encoding, view: View, *, resample: bool) 
     ranges = {kind: list(pair) for kind, pair in view.value_range.items() if kind in types}
     if ranges:
         lines.append(f'value_range: {_flow(ranges)}')
-    if resample and all(look.gsd_m is not None for look in found.looks):
-        lines.append(f'gsd_m: {_flow(view.gsd_m)}')
     return lines
+
+
+def drawn_sizes(view: View) -> tuple[float, float]:
+    """What the pixels of training windows are drawn between.
+
+    Metres on the ground; where they are not known, factors of the image's size.
+    """
+    low, high = view.gsd_range_m or (1.0, 1.0)
+    return float(f'{low / _SPREAD:.3g}'), float(f'{high * _SPREAD:.3g}')
+
+
+def _pixels(view: View) -> str:
+    sizes = _flow(list(drawn_sizes(view)))
+    if view.gsd_range_m is None:
+        return f'scale: {sizes}  # factor of its size that each training window is shown at'
+    return f'gsd_m: {sizes}  # metres per pixel that each training window is read at'
 
 
 def _augmentations(bands: int) -> list[dict[str, Any]]:

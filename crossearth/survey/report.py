@@ -5,10 +5,11 @@ from collections import Counter
 from collections.abc import Sequence
 
 from crossearth.columns import align_columns
+from crossearth.imagery import Imagery
 from crossearth.labels import IGNORE_INDEX
 from crossearth.survey.encoding import Encoding
 from crossearth.survey.mask_values import Value
-from crossearth.survey.recipe import Plan, line_of
+from crossearth.survey.recipe import Plan, drawn_sizes, line_of
 from crossearth.survey.scenes import Fault, Look, SceneSet
 from crossearth.survey.split import Split
 from crossearth.survey.view import gsd_range, percentiles
@@ -203,23 +204,28 @@ def _about_values(plan: Plan) -> list[tuple[str, str]]:
 
 
 def _about_pixels(plan: Plan) -> list[tuple[str, str]]:
-    view = plan.view
-    known = gsd_range(plan.source.looks)
-    if known is None:
+    view, sizes = plan.view, drawn_sizes(plan.view)
+    if view.gsd_range_m is None:
         places = [look.raster.georeference for look in plan.source.looks]
         remedy = ''
         if any(place.has_transform and place.crs_wkt is None for place in places):
             remedy = '; some have a transform without a CRS: add crs, such as crs: EPSG:32633'
         return [
             (
-                'images:',
-                'pixel size unknown, for some images have no place: nothing is resampled, and a '
-                f'scene of another pixel size will be mapped badly{remedy}',
+                'scale:',
+                'pixel size unknown, for some images have no place: training windows are shown at '
+                f'{sizes[0]:g} to {sizes[1]:g} times their size, and a scene of a very different '
+                f'pixel size will be mapped badly{remedy}',
             )
         ]
-    how = 'resampled to' if view.resample else 'read in their own pixels of'
-    text = f'source: pixels of {_span(known)}, {how} {view.gsd_m:g} m'
-    said = [('gsd_m:' if view.resample else 'images:', text)]
+    said = [
+        (
+            'gsd_m:',
+            f'source: pixels of {_span(view.gsd_range_m)}; each training window is read at a size '
+            f'between {_span(sizes)}, and scenes of other sizes are seen at the nearer end',
+        )
+    ]
+    known = Imagery(gsd_range_m=sizes)
     for found, _ in plan.unseen:
         there = gsd_range(found.looks)
         if there is None:
@@ -227,14 +233,15 @@ def _about_pixels(plan: Plan) -> list[tuple[str, str]]:
                 (
                     f'{found.name}:',
                     f'{found.name}: pixel size unknown, tested in its own pixels, though the model '
-                    f'learns at {view.gsd_m:g} m',
+                    f'learns {_span(sizes)}',
                 )
             )
         else:
+            seen = [known.gsd_for((size, size)) or size for size in there]
             said.append(
                 (
                     f'{found.name}:',
-                    f'{found.name}: pixels of {_span(there)}, seen at {view.gsd_m:g} m '
+                    f'{found.name}: pixels of {_span(there)}, seen at {_span((seen[0], seen[1]))} '
                     'in tests and maps',
                 )
             )

@@ -23,8 +23,8 @@ class View:
     Args:
         bands: 1-based bands.
         value_range: Values of black and white by pixel type, for types that need one.
-        gsd_m: Pixel size of the source in metres; None if it is not known.
-        resample: Whether the source is resampled to it; unseen domains always are.
+        gsd_m: Middle pixel size of the source in metres; None if it is not known.
+        gsd_range_m: Finest and coarsest pixel size of the source; None if they are not known.
         window_px: Side of the windows.
         windows: How many of them the source holds.
     """
@@ -32,7 +32,7 @@ class View:
     bands: tuple[int, ...]
     value_range: dict[str, tuple[float, float]]
     gsd_m: float | None
-    resample: bool
+    gsd_range_m: tuple[float, float] | None
     window_px: int
     windows: int
 
@@ -46,9 +46,9 @@ def choose_view(source: SceneSet, others: Sequence[SceneSet], bands: tuple[int, 
     known = gsd_range(source.looks)
     crooked = any(_crooked(look) for look in source.looks)
     gsd_m = None if known is None else float(f'{np.sqrt(known[0] * known[1]):.4g}')
-    resample = known is not None and (known[1] > known[0] * _ONE_GSD or crooked)
+    several = known is not None and (known[1] > known[0] * _ONE_GSD or crooked)
     factors = [
-        look.gsd_m / gsd_m if resample and gsd_m and look.gsd_m else 1.0 for look in source.looks
+        look.gsd_m / gsd_m if several and gsd_m and look.gsd_m else 1.0 for look in source.looks
     ]
     sides = [look.side_px * factor for look, factor in zip(source.looks, factors, strict=True)]
     side = int(min(float(np.median(sides)), _LARGEST_WINDOW_PX))
@@ -65,7 +65,7 @@ def choose_view(source: SceneSet, others: Sequence[SceneSet], bands: tuple[int, 
             chosen = _value_range(looks, dtype)
         if chosen is not None:
             ranges[dtype] = chosen
-    return View(bands, ranges, gsd_m, resample, window_px, int(windows))
+    return View(bands, ranges, gsd_m, known, window_px, int(windows))
 
 
 def gsd_range(looks: Sequence[Look]) -> tuple[float, float] | None:

@@ -126,10 +126,12 @@ def _measure(
         return measure_source(
             model,
             data.train,
-            data.val,
+            data.seen_val,
             size_px=data.size_px,
             value_range=data.value_range,
             max_windows=windows,
+            gsd_m=data.drawn.get('gsd_m'),
+            scale=data.drawn.get('scale'),
         )
     except CrossEarthError as error:  # a trained model is not to be lost for it
         warnings.warn(f'{path} remembers nothing of the source: {error}', stacklevel=2)

@@ -19,6 +19,8 @@ def measure_source(
     *,
     size_px: int,
     value_range: tuple[float, float] | None = None,
+    gsd_m: float | tuple[float, float] | None = None,
+    scale: float | tuple[float, float] | None = None,
     max_windows: int = 64,
     seed: int = 0,
 ) -> SourceStatistics:
@@ -31,6 +33,8 @@ def measure_source(
         size_px: Side of the windows, or that of the largest scene if it is less; scenes that are
             smaller are padded, which counts nowhere.
         value_range: Pixel values of black and white, where they are not those of the type.
+        gsd_m: Pixel sizes that training windows are drawn at, see `RandomWindowSampler`.
+        scale: Factors of their size, likewise.
         max_windows: Windows of each of the two, at most; small training data take fewer.
         seed: Chooses them. No global random generator is used.
 
@@ -42,7 +46,7 @@ def measure_source(
     enough = sum(_OFTEN * -(-s.height // side) * -(-s.width // side) for s in train.scenes)
     length = min(max_windows, enough)
     for window in RandomWindowSampler(
-        train, side, length=length, seed=seed, border='shift', pad=True
+        train, side, length=length, seed=seed, border='shift', pad=True, gsd_m=gsd_m, scale=scale
     ):
         image = to_unit(train[window]['image'], value_range=value_range)
         meter.add_image(image, (image != 0).any(0))

@@ -13,6 +13,7 @@ from crossearth.transforms.photometric import PhotometricDistortion
 from crossearth.transforms.rand_conv import RandConv
 from crossearth.transforms.scale_crop import RandomScaleCrop
 from crossearth.transforms.seeded import SeededAugmentation
+from crossearth.transforms.sensor import SensorSimulation
 from crossearth.transforms.style_images import StyleImageFolder
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     'RandConv',
     'RandomScaleCrop',
     'SeededAugmentation',
+    'SensorSimulation',
     'StyleImageFolder',
     'StyleInjection',
     'StyleMoments',

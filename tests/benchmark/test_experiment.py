@@ -257,6 +257,20 @@ def test_what_is_finished_is_not_made_again_and_what_was_added_is(file, options)
     assert (len(after), len(results)) == (8, 8)
 
 
+def test_further_views_are_scored_without_training_again(file, options):
+    run_experiment(edited(file, seeds=[0]), options)
+    kept = {path: path.stat().st_mtime_ns for path in options.output.glob('**/*.ckpt')}
+    views = {'small windows': {'window_px': 8, 'stride_px': 8, 'domains': ['there']}}
+    results = run_experiment(edited(file, views=views), options)
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    plain = {r.setting: r for r in results if r.method == 'plain'}
+    assert list(plain) == ['here-to-here', 'here-to-there', 'here-to-there, small windows']
+    again, whole = plain['here-to-there, small windows'], plain['here-to-there']
+    assert (again.target, again.protocol.window_px, whole.protocol.window_px) == ('there', 8, 16)
+    assert again.fingerprint == whole.fingerprint
+    assert again.image_counts != whole.image_counts
+
+
 def test_two_processes_share_the_runs_and_take_none_twice(file, options):
     """Four runs; the results are those of one process."""
     apart = replace(options, output=options.output / 'two', processes=2)
@@ -383,6 +397,9 @@ def test_a_method_that_trains_on_a_target_is_one_of_adaptation(file, options, tm
         ({'seeds': 2.5}, r'seeds are 2.5: expected a number of seeds'),
         ({'unseen': 'there'}, r"unseen is 'there': expected a list of domains, such as \[there\]"),
         ({'protocol': {'window': 3}}, 'protocol: does not know window; expected some of window_px'),
+        ({'views': {'a': {'window': 3}}}, 'protocol: does not know window'),
+        ({'views': {'a': {'domains': 'x'}}}, "view a: domains is 'x': expected a list of domains"),
+        ({'views': {'a': {'domains': ['x']}}}, "view a: 'x' is not a domain"),
         ({'files': {'styles': 'x'}}, 'files: does not know styles; expected some of data, style'),
         ({'domains': {'here': {'test': 'x'}}}, "domain here: test is 'x': expected a dataset"),
         ({'methods': {'a/b': {'published': 'rein'}}}, "'a/b': names of domains and methods"),

@@ -243,7 +243,7 @@ def test_a_fine_scene_is_seen_as_the_model_learnt_and_the_output_says_so(
         line
     )
     several = predict(tmp_path / 'in', tmp_path / 'out', weights='metre.safetensors')
-    assert f'\n1 scenes: {line}' in several
+    assert f'\n1 scene: {line}' in several
     assert (tmp_path / 'out' / 'scene.tif').read_bytes() == (tmp_path / 'map.tif').read_bytes()
 
 

@@ -62,8 +62,8 @@ def places_in(grid: Raster, native: Raster) -> tuple[np.ndarray, np.ndarray]:
     rows, cols = np.mgrid[: native.height, : native.width] + 0.5
     if grid.native is None:
         return cols, rows
-    if grid.step_px is not None:
-        return cols / grid.step_px, rows / grid.step_px
+    if grid.steps_px is not None:
+        return cols / grid.steps_px[1], rows / grid.steps_px[0]
     x, y = native.transform @ (cols, rows)
     x, y = Transformer.from_crs(native.crs, grid.crs, always_xy=True).transform(x, y)
     there: tuple[np.ndarray, np.ndarray] = ~grid.transform @ (x, y)
@@ -179,7 +179,7 @@ def test_parts_of_several_scales_make_the_same_map(write_raster: Write, tmp_path
         assert not predict_scene(pixelwise(), scene, path, windows=windows, running=part).complete
     other = Windows(tile_px=256, scales=(1, 0.4))
     again = Running(resume=True, shard_px=512)
-    with pytest.raises(ConfigError, match=r'parts of another run \(scales was \[1, 0\.5\], is'):
+    with pytest.raises(ConfigError, match=r'parts of another run \(scales was \[1\.0, 0\.5\], is'):
         predict_scene(pixelwise(), scene, path, windows=other, running=again)
     with pytest.raises(ConfigError, match='merge was mean, is max'):
         predict_scene(

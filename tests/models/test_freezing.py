@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from crossearth.models import fpn_timm, load_model, save_model
+from crossearth.models import fpn_timm, load_model, read_model_info, save_model
 from crossearth.models.freezing import frozen_marks, frozen_names, other_marks, rest_frozen
 
 
@@ -35,3 +35,36 @@ def test_a_model_whose_backbone_was_frozen_by_hand_comes_back(tmp_path):
     again = load_model(tmp_path / 'model.safetensors')
     image = torch.rand(1, 3, 32, 32)
     assert torch.equal(again(image), model(image))
+
+
+def test_resting_norms_keep_what_pretrained_weights_bring_and_the_file_holds_them(tmp_path):
+    torch.manual_seed(0)
+    weights = tmp_path / 'backbone.pt'
+    source = fpn_timm('resnet10t', num_classes=2, width=64).backbone.model
+    for module in source.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_()
+    torch.save(source.state_dict(), weights)
+    model = fpn_timm(
+        'resnet10t', num_classes=2, width=64, pretrained=str(weights), norms='resting'
+    ).train()
+    rest_frozen(model)
+    before = {name: value.clone() for name, value in model.backbone.state_dict().items()}
+    loss = model(torch.rand(2, 3, 32, 32)).square().mean()
+    loss.backward()
+    assert not torch.equal(loss.detach(), torch.zeros(()))
+    still = model.backbone.state_dict()
+    assert all(torch.equal(still[name], value) for name, value in before.items())
+    learnt = {name for name, p in model.backbone.named_parameters() if p.grad is not None}
+    norms = {name for name, m in model.backbone.named_modules() if isinstance(m, nn.BatchNorm2d)}
+    assert learnt == {
+        name
+        for name, _ in model.backbone.named_parameters()
+        if name.rpartition('.')[0] not in norms
+    }
+    save_model(model, tmp_path / 'model.safetensors')
+    weights.unlink()  # most of the model was trained, so nothing else is needed
+    assert read_model_info(tmp_path / 'model.safetensors').complete
+    again = load_model(tmp_path / 'model.safetensors')
+    image = torch.rand(1, 3, 32, 32)
+    assert torch.equal(again(image), model.eval()(image))

@@ -10,6 +10,7 @@ import pytest
 from rasterio.control import GroundControlPoint
 
 from crossearth.datasets import SceneDataset, read_scene
+from crossearth.datasets.cut import resampled_scene
 from crossearth.errors import ConfigError
 from crossearth.geometry import Window
 from crossearth.inference import predict_scene
@@ -208,10 +209,10 @@ def test_scenes_with_ground_control_points_are_read_at_a_gsd_and_with_a_crs_give
     assert bare.crs is None
     assert len(bare.raster.georeference.gcps) == 4
     with pytest.raises(ConfigError, match='4 ground control points without a CRS'):
-        bare.seen_at(1.0)
+        resampled_scene(bare, 1.0)
     with pytest.raises(ConfigError, match='4 ground control points without a CRS'):
         predict_scene(lambda x: x, path, tmp_path / 'map.tif')
-    scene = read_scene(path, crs='EPSG:32633').seen_at(0.8)
+    scene = resampled_scene(read_scene(path, crs='EPSG:32633'), 0.8)
     view = resampled(straight, 0.8)
     assert (scene.height, scene.width) == (view.height, view.width)
     whole = Window(0, 0, 0, view.height, view.width)

@@ -51,7 +51,7 @@ def test_pixels_are_those_of_the_same_file_with_a_georeference(
 def test_half_the_size_is_the_mean_of_four_pixels(write_raster: Write) -> None:
     raster = describe_raster(write_raster('a.png', IMAGE, crs=None, driver='PNG'), native_gsd_m=0.2)
     half = resampled(raster, 0.4)
-    assert (half.height, half.width, half.step_px) == (30, 22, 2)
+    assert (half.height, half.width, half.steps_px) == (30, 22, (2, 2))
     pixels, valid = RasterReader().read(half, Window(0, 0, 0, 30, 22))
     assert valid is None
     blocks = IMAGE[:, :60].reshape(3, 30, 2, 22, 2).mean(axis=(2, 4))

@@ -53,23 +53,22 @@ def test_windows_are_multiples_of_the_stride_that_fit_into_the_images(look, side
     assert look(ramp('uint8', 0, 200, side)).window_px == window
 
 
-def test_one_pixel_size_is_read_as_it_is_and_several_are_resampled_to_the_middle(
-    look, write_raster
-):
+def test_the_middle_pixel_size_and_the_finest_and_coarsest_are_known(look, write_raster):
     one = look(ramp('uint8', 0, 200))
-    assert (one.gsd_m, one.resample) == (pytest.approx(0.5, rel=1e-3), False)
+    assert one.gsd_m == pytest.approx(0.5, rel=1e-3)
+    assert one.gsd_range_m == pytest.approx((0.5, 0.5), rel=1e-3)
     write_raster('images/1.tif', ramp('uint8', 0, 200), transform=Affine(2, 0, 4e5, 0, -2, 5.8e6))
     several = look(ramp('uint8', 0, 200))
-    assert (several.gsd_m, several.resample) == (pytest.approx(1.0, rel=1e-3), True)
+    assert several.gsd_m == pytest.approx(1.0, rel=1e-3)
+    assert several.gsd_range_m == pytest.approx((0.5, 2.0), rel=1e-3)
 
 
-def test_pixels_in_degrees_are_resampled_to_square_ones(look):
+def test_pixels_in_degrees_count_by_their_area(look):
     degrees = {'crs': 'EPSG:4326', 'transform': Affine(1e-5, 0, 10, 0, -1e-5, 60)}
     view = look(ramp('uint8', 0, 200), **degrees)
-    assert view.resample
     assert view.gsd_m == pytest.approx(1e-5 * 111_320 * np.sqrt(0.5), rel=0.01)
 
 
 def test_without_a_place_no_pixel_size_is_made_up(look):
     view = look(ramp('uint8', 0, 200), crs=None)
-    assert (view.gsd_m, view.resample) == (None, False)
+    assert (view.gsd_m, view.gsd_range_m) == (None, None)

@@ -2,12 +2,13 @@ import lightning.pytorch as pl
 import numpy as np
 import pytest
 import torch
+from affine import Affine
 from safetensors.torch import load_file
 from torch import nn
 
 from crossearth.datasets import FolderDataset, ShiftDataModule
 from crossearth.errors import ConfigError
-from crossearth.inference import View, predict_scene
+from crossearth.inference import View, Windows, estimate_scene, predict_scene
 from crossearth.labels import ISPRS
 from crossearth.models import fpn_timm, load_model, read_model_info
 from crossearth.trainers import (
@@ -153,3 +154,20 @@ def test_bands_go_by_their_numbers_from_the_source_into_maps(write_raster, tmp_p
     predict_scene(again, five, maps[0], view=View(bands=(5, 2)))
     predict_scene(again, five, maps[1])
     assert maps[0].read_bytes() == maps[1].read_bytes()
+
+
+@pytest.mark.filterwarnings('ignore')  # lightning's notices about short trainings
+def test_a_drawn_size_goes_through_training_into_the_file_and_the_map(data, write_raster, tmp_path):
+    across = ShiftDataModule(
+        data.train, size_px=16, windows_per_epoch=4, batch_size=2, gsd_m=(0.4, 1.6)
+    )
+    path = tmp_path / 'model.safetensors'
+    fit(fpn_timm('mobilenetv3_small_050', num_classes=6, width=16), across, path)
+    info = read_model_info(path)
+    assert (info.gsd_m, info.gsd_range_m) == (pytest.approx(0.8), (0.4, 1.6))
+    pixels = np.random.default_rng(2).integers(0, 255, (3, 80, 80), np.uint8)
+    fine = write_raster('fine.tif', pixels, transform=Affine(0.1, 0, 4e5, 0, -0.1, 5.8e6))
+    model = load_model(path)
+    assert estimate_scene(model, fine, windows=Windows(tile_px=32)).model_height == 21
+    within = write_raster('within.tif', pixels)
+    assert estimate_scene(model, within, windows=Windows(tile_px=32)).model_height == 80

@@ -124,7 +124,8 @@ def save_model(
         adaptation: How the model was adapted to scenes without labels.
         trainable_only: True leaves frozen weights out; the builder gets them again on loading. By
             default they are left out if the builder has a source for them (its argument
-            `pretrained`), and kept if they are random.
+            `pretrained`) and they are more than half of all weights; a file that would hold most
+            of the model holds all of it.
         write: Whether this process writes the file. Of a model that is sharded over processes all
             have to call, and one writes.
 
@@ -193,7 +194,11 @@ def _left_out(model: nn.Module, blueprint: Blueprint, trainable_only: bool | Non
             'frozen weights of this model are random (pretrained=False), no builder can get them '
             'again: use trainable_only=False'
         )
-    return frozen if (has_source if trainable_only is None else trainable_only) else set()
+    if trainable_only is None:
+        sizes = {name: value.numel() for name, value in model.state_dict().items()}
+        known_again = sum(sizes[name] for name in frozen)
+        trainable_only = has_source and 2 * known_again > sum(sizes.values())
+    return frozen if trainable_only else set()
 
 
 def _write_whole(path: Path, state: dict[str, Tensor], metadata: dict[str, str]) -> None:

@@ -1,0 +1,116 @@
+"""Scenes as a trained model sees them: in the pixel sizes that it has learnt."""
+
+import copy
+import math
+from typing import Literal
+
+from torch import nn
+
+from crossearth.datasets.cut import resampled_scene
+from crossearth.datasets.drawn_pixels import ONE_GSD, DrawnPixels
+from crossearth.datasets.resizing import resize_range
+from crossearth.datasets.scene import Scene
+from crossearth.datasets.scene_dataset import SceneDataset
+from crossearth.datasets.scene_index import SceneIndex
+from crossearth.imagery import Imagery
+
+__all__ = ['describe_learnt', 'describe_pixels', 'learnt_gsd', 'seen_scene', 'seen_scenes']
+
+
+def learnt_gsd(
+    train: SceneDataset, drawn: DrawnPixels | None, augment: nn.ModuleList, *, size_px: int
+) -> tuple[float | None, tuple[float, float] | None]:
+    """The ground sampling distances that training sees, in metres.
+
+    Args:
+        train: The scenes.
+        drawn: What draws the pixel sizes of windows; None for those of the scenes.
+        augment: What training batches pass through, see `resize_range`.
+        size_px: Side of the windows.
+
+    Returns:
+        The middle of the range in octaves, and the finest and coarsest, None for a single one;
+        None and None where the size of a scene is not known.
+    """
+    if drawn is not None and drawn.name == 'gsd_m':
+        known: tuple[float, float] | None = drawn.span
+    else:
+        known = train.gsd_range_m if train.gsd_m is None else (train.gsd_m, train.gsd_m)
+    if known is None:
+        return None, None
+    least, most = resize_range(augment, size_px=size_px)
+    if drawn is not None and drawn.name == 'scale':
+        least, most = least * drawn.span[0], most * drawn.span[1]
+    low, high = known[0] / most, known[1] / least
+    middle = min(max(math.sqrt(low * high), low), high)  # the root may be off by a rounding
+    return middle, None if high <= low * ONE_GSD else (low, high)
+
+
+def describe_learnt(imagery: Imagery) -> str:
+    """What size the pixels have that training sees, in words."""
+    if imagery.gsd_m is None:
+        return (
+            'pixels of unknown size on the ground: the file of the model will not say which, and '
+            'scenes to test or map are seen in their own pixels'
+        )
+    span = imagery.gsd_range_m or (imagery.gsd_m,)
+    return f'pixels of {" to ".join(f"{size:.3g}" for size in span)} m'
+
+
+def seen_scenes(
+    dataset: SceneDataset, imagery: Imagery, *, gsd_m: float | Literal['native'] | None = None
+) -> SceneDataset:
+    """A dataset whose scenes are seen as `crossearth predict` shows them, masks with them.
+
+    A scene whose pixel size on the ground is not known is seen in its own pixels, and so is a
+    dataset that was opened with a `gsd_m` of its own.
+
+    Args:
+        dataset: The scenes; parts of scenes stay the same parts.
+        imagery: What the model was trained on.
+        gsd_m: Side of a pixel in metres for all scenes whose size is known, `'native'` for their
+            own pixels, None for what `imagery` says.
+
+    Returns:
+        The dataset itself, or a copy of it with other scenes.
+
+    Raises:
+        ConfigError: If a scene cannot be resampled.
+    """
+    if gsd_m == 'native' or dataset.gsd_m is not None:
+        return dataset
+    known = imagery if gsd_m is None else Imagery(gsd_m=gsd_m)
+    scenes = [seen_scene(scene, known) for scene in dataset.scenes]
+    if all(now is before for now, before in zip(scenes, dataset.scenes, strict=True)):
+        return dataset
+    seen = copy.copy(dataset)
+    seen._index = SceneIndex(scenes)
+    return seen
+
+
+def seen_scene(scene: Scene, imagery: Imagery) -> Scene:
+    """A scene as `crossearth predict` shows it; itself where that is in its own pixels."""
+    own_m = scene.raster.gsd_m()
+    gsd_m = None if own_m is None or scene.raster.native is not None else imagery.gsd_for(own_m)
+    seen = scene if gsd_m is None else resampled_scene(scene, gsd_m)
+    return scene if seen.raster is scene.raster else seen
+
+
+def describe_pixels(before: SceneDataset, seen: SceneDataset) -> str:
+    """What a dataset is seen at, and what size its own pixels have, in words."""
+    if before.gsd_m is not None:
+        return f'{before.gsd_m:.3g} m, as it was opened'
+    if seen is before:
+        return f'its own pixels ({_sizes(before)})'
+    return f'{_sizes(seen)} (own pixels {_sizes(before)})'
+
+
+def _sizes(dataset: SceneDataset) -> str:
+    sides = [scene.raster.gsd_m() for scene in dataset.scenes]
+    known = [f'{math.sqrt(across * down):.3g}' for across, down in filter(None, sides)]
+    if not known:
+        return 'of unknown size on the ground'
+    known.sort(key=float)
+    span = f'{known[0]} m' if known[0] == known[-1] else f'{known[0]} to {known[-1]} m'
+    lacking = len(sides) - len(known)
+    return f'{span}, {lacking} of {len(sides)} scenes unknown' if lacking else span

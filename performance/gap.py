@@ -1,0 +1,198 @@
+"""How much of a gap between two places is size, colour and sharpness: each removed in turn.
+
+    python performance/gap.py evidence/roads --experiment performance/roads.yaml --method plain
+
+Takes the models that an experiment has trained. The images of each unseen domain are seen
+
+- in their own size,
+- at the ground sampling distance that the model was trained at, where it is known,
+- there, with the mean and covariance of their colours turned into those of the source,
+- there, with their spectrum (the mean amplitude at each frequency) turned into that of the source,
+- with both.
+
+Colours and spectra are those of whole domains, of all images that are scored. No label is used
+for them, but nobody could map so without having all images: this takes a gap apart, it closes none.
+What remains after all of it is called place: what roads look like there, how they were drawn, and
+all that mean colours and mean spectra do not hold.
+"""
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from crossearth.benchmark import read_experiment
+from crossearth.benchmark.cases import open_dataset
+from crossearth.benchmark.results import mean_and_sd
+from crossearth.datasets import SceneDataset
+from crossearth.metrics import confusion_matrix, iou_per_class
+from crossearth.models import load_model
+from crossearth.radiometry import to_unit
+
+BINS = 32  # of the spectrum, from 0 to the sampling rate's half
+MOST_GAIN = 4.0  # of the filter that turns one spectrum into another: noise is not made into detail
+
+type Images = list[Float[Tensor, 'c h w']]
+type Change = Callable[[Float[Tensor, 'c h w']], Float[Tensor, 'c h w']]
+
+
+def read(dataset: SceneDataset) -> Images:
+    """All images of a dataset, in [0, 1]."""
+    return [to_unit(dataset[i]['image'][None])[0] for i in range(len(dataset))]
+
+
+def resize(image: Float[Tensor, 'c h w'], factor: float) -> Float[Tensor, 'c h w']:
+    """The image with `factor` times the pixels along each axis."""
+    size = [max(32, round(side * factor)) for side in image.shape[-2:]]
+    return F.interpolate(image[None], size, mode='bilinear', antialias=True)[0]
+
+
+def colour_change(images: Images, like: Images) -> Change:
+    """The linear map of colours that gives the mean and covariance of others."""
+
+    def statistics(of: Images) -> tuple[Tensor, Tensor]:
+        pixels = torch.cat([image.flatten(1) for image in of], dim=1).double()
+        return pixels.mean(1), torch.cov(pixels)
+
+    def root(matrix: Tensor, power: float) -> Tensor:
+        values, vectors = torch.linalg.eigh(matrix)
+        return vectors @ torch.diag(values.clamp(min=1e-8) ** power) @ vectors.T
+
+    (mean, cov), (wanted_mean, wanted_cov) = statistics(images), statistics(like)
+    matrix = (root(wanted_cov, 0.5) @ root(cov, -0.5)).float()
+    mean, wanted_mean = mean.float(), wanted_mean.float()
+
+    def change(image: Tensor) -> Tensor:
+        flat = matrix @ (image.flatten(1) - mean[:, None]) + wanted_mean[:, None]
+        return flat.view_as(image).clamp(0, 1)
+
+    return change
+
+
+def spectrum(images: Images) -> Float[Tensor, ' b']:
+    """Mean power of the contrast at each frequency, over all images and bands."""
+    total, count = torch.zeros(BINS), 0
+    for image in images:
+        contrast = image - image.mean((1, 2), keepdim=True)
+        window = [torch.hann_window(side, periodic=False) for side in image.shape[-2:]]
+        power = torch.fft.rfft2(contrast * window[0][:, None] * window[1]).abs().square().mean(0)
+        power = power / image[0].numel() ** 2
+        bins = frequency(image).clamp(max=0.4999).mul(2 * BINS).long()
+        sums = torch.zeros(BINS).scatter_add_(0, bins.flatten(), power.flatten())
+        number = torch.zeros(BINS).scatter_add_(0, bins.flatten(), torch.ones_like(power).flatten())
+        total += sums / number.clamp(min=1) * image[0].numel()
+        count += 1
+    return total / count
+
+
+def frequency(image: Float[Tensor, 'c h w']) -> Float[Tensor, 'h f']:
+    """Cycles a pixel of each coefficient of `rfft2`."""
+    rows = torch.fft.fftfreq(image.shape[-2])[:, None]
+    cols = torch.fft.rfftfreq(image.shape[-1])
+    return (rows.square() + cols.square()).sqrt()
+
+
+def sharpness_change(images: Images, like: Images) -> Change:
+    """The filter that gives the spectrum of others, without a change of overall contrast."""
+    ours, wanted = spectrum(images), spectrum(like)
+    gain = (wanted / wanted.sum() / (ours / ours.sum()).clamp(min=1e-12)).sqrt()
+    gain = (gain / gain[:2].mean()).clamp(1 / MOST_GAIN, MOST_GAIN)
+
+    def change(image: Tensor) -> Tensor:
+        place = (frequency(image) * 2 * BINS - 0.5).clamp(0, BINS - 1)
+        low = place.floor().long()
+        high = (low + 1).clamp(max=BINS - 1)
+        share = place - low
+        factor = gain[low] * (1 - share) + gain[high] * share
+        mean = image.mean((1, 2), keepdim=True)
+        filtered = torch.fft.irfft2(torch.fft.rfft2(image - mean) * factor, s=image.shape[-2:])
+        return (filtered + mean).clamp(0, 1)
+
+    return change
+
+
+@torch.inference_mode()
+def score(model: nn.Module, dataset: SceneDataset, images: Images, factor: float) -> float:
+    """IoU of the scored class in percent, in the images' own pixels."""
+    k = dataset.labels.num_classes
+    total = torch.zeros((k, k), dtype=torch.int64)
+    for i, image in enumerate(images):
+        mask = dataset[i]['mask']
+        seen = image[None]
+        logits = model(seen)
+        if factor != 1:
+            logits = F.interpolate(logits, mask.shape, mode='bilinear', align_corners=False)
+        total += confusion_matrix(logits.argmax(1)[0], mask, num_classes=k)
+    scored = dataset.labels.scored or tuple(range(k))
+    return 100 * float(np.mean([iou_per_class(total)[c] for c in scored]))
+
+
+def gsd_of(dataset: SceneDataset) -> float | None:
+    """Ground sampling distance of a dataset in metres, if it is known."""
+    known = dataset.gsd_range_m
+    return None if known is None else float(np.sqrt(known[0] * known[1]))
+
+
+def models(folder: Path, source: str, method: str) -> Sequence[Path]:
+    """The models that were trained by a method, one for each seed."""
+    found = sorted(folder.glob(f'trainings/{source}/{method}-????????/seed*/model.safetensors'))
+    if not found:
+        raise SystemExit(f'{folder}: has no model of {method} trained in {source}')
+    return found
+
+
+def take_apart(folder: Path, experiment: Path, method: str, source: str) -> None:
+    """Print a line for each unseen domain."""
+    domains = read_experiment(experiment).domains
+    trained = open_dataset(domains[source]['train'])
+    like = read(trained)
+    own_gsd = gsd_of(trained)
+    found = [load_model(path).eval() for path in models(folder, source, method)]
+    print(f'{method}, learnt in {source}: mean of {len(found)} models ± standard deviation')
+    print('| unseen | own size | right size | and colour | and sharpness | and both |')
+    print('|---|---|---|---|---|---|')
+    for name, roles in domains.items():
+        if name == source or 'test' not in roles:
+            continue
+        dataset = open_dataset(roles['test'])
+        images = read(dataset)
+        gsd = gsd_of(dataset)
+        known = gsd is not None and own_gsd is not None
+        factor = gsd / own_gsd if known else 1.0
+        sized = [resize(image, factor) for image in images] if factor != 1 else images
+        colour, sharpness = colour_change(sized, like), sharpness_change(sized, like)
+        sharp = [sharpness(image) for image in sized]
+        colour_of_sharp = colour_change(sharp, like)
+        cells = []
+        for seen, by in (
+            (images, 1.0),
+            (sized, factor),
+            ([colour(image) for image in sized], factor),
+            (sharp, factor),
+            ([colour_of_sharp(image) for image in sharp], factor),
+        ):
+            mean, sd = mean_and_sd([score(model, dataset, seen, by) for model in found])
+            cells.append(f'{mean:.1f} ± {sd:.1f}')
+        if not known:
+            cells[1] = 'not known'
+        print(f'| {name} | {" | ".join(cells)} |', flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('folder', type=Path, help='output of crossearth experiment run')
+    parser.add_argument('--experiment', type=Path, required=True)
+    parser.add_argument('--method', default='plain')
+    parser.add_argument('--source', default='massachusetts')
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    take_apart(args.folder, args.experiment, args.method, args.source)
+
+
+if __name__ == '__main__':
+    main()
