@@ -11,10 +11,10 @@ from typing import Any
 import yaml
 
 from crossearth.benchmark.cases import Case
-from crossearth.benchmark.evaluation import Protocol
 from crossearth.benchmark.fingerprints import fingerprint
 from crossearth.benchmark.methods import find_method
 from crossearth.benchmark.options import RunOptions
+from crossearth.benchmark.protocol import Protocol
 from crossearth.benchmark.recipes import Files, published_task
 from crossearth.benchmark.results import RunResult, write_whole
 from crossearth.benchmark.runner import make_runs

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from crossearth.benchmark.evaluation import Half, Protocol, SeenAt
+from crossearth.benchmark.protocol import Half, Protocol, SeenAt
 from crossearth.errors import ConfigError
 
 __all__ = ['RunOptions']

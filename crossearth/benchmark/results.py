@@ -17,7 +17,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 import crossearth
-from crossearth.benchmark.evaluation import Protocol
+from crossearth.benchmark.protocol import Protocol
 from crossearth.datasets import Coverage
 from crossearth.errors import ConfigError
 from crossearth.metrics import iou_per_class, mean_iou
