@@ -164,7 +164,7 @@ def test_images_are_scored_as_they_would_be_mapped(file, options):
     domains['fine'] = {'test': {**domains['there']['test'], 'native_gsd_m': 0.25}}
     domains['cut'] = {'test': {**domains['there']['test'], 'gsd_m': 0.3}}
     results = run_experiment(
-        edited(file, domains=domains, methods={'plain': plain}, seeds=1), options
+        edited(file, domains=domains, methods={'plain': plain}, seeds=1, augment=[]), options
     )
     seen = {result.target: result.seen for result in results}
     trained = 'the model was trained at 0.5 m'

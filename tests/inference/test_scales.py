@@ -191,7 +191,7 @@ def test_parts_of_several_scales_make_the_same_map(write_raster: Write, tmp_path
     assert path.read_bytes() == (tmp_path / 'whole.tif').read_bytes()
 
 
-def test_blocks_that_are_lost_are_listed_once(write_raster: Write, tmp_path: Path) -> None:
+def test_blocks_that_are_lost_are_listed(write_raster: Write, tmp_path: Path) -> None:
     scene = write_raster('a.tif', smooth(530, 600), tiled=True, blockxsize=256, blockysize=256)
     with rasterio.open(scene) as file:
         offset = int(file.get_tag_item('BLOCK_OFFSET_1_1', 'TIFF', bidx=1))
