@@ -125,13 +125,19 @@ def floor(scene: Path, former_map: Path, folder: Path) -> dict[str, float]:
 
 
 def crossearth_map(
-    scene: Path, folder: Path, memory_mb: int | None, *, cog: bool, gsd_m: float | None
+    scene: Path,
+    folder: Path,
+    memory_mb: int | None,
+    *,
+    cog: bool,
+    gsd_m: float | None,
+    scales: list[float],
 ) -> dict[str, float]:
     made = predict_scene(
         three_convolutions(),
         scene,
         folder / ('cog.tif' if cog else 'map.tif'),
-        windows=Windows(tile_px=TILE_PX, stride_px=STRIDE_PX),
+        windows=Windows(tile_px=TILE_PX, stride_px=STRIDE_PX, scales=scales),
         running=Running(batch_size=BATCH, memory_mb=memory_mb),
         outputs=Outputs(cog=cog),
         view=View(gsd_m=gsd_m),
@@ -221,7 +227,9 @@ def measure(options: argparse.Namespace) -> None:
         result = monai_map(scene, folder)
     elif options.measure in ('map', 'cog'):
         cog = options.measure == 'cog'
-        result = crossearth_map(scene, folder, options.memory_mb, cog=cog, gsd_m=options.seen_at)
+        result = crossearth_map(
+            scene, folder, options.memory_mb, cog=cog, gsd_m=options.seen_at, scales=options.scales
+        )
     elif options.measure == 'floor':
         result = floor(scene, folder / 'map.tif', folder)
     elif options.measure == 'stitching':
@@ -240,6 +248,7 @@ def main() -> None:
     parser.add_argument('--repeats', type=int, default=3)
     parser.add_argument('--memory-mb', type=int)
     parser.add_argument('--seen-at', type=float, help='metres; the scene has 0.1')
+    parser.add_argument('--scales', type=float, nargs='+', default=[1], help='of the scene')
     parser.add_argument(
         '--light', action='store_true', help='black scene, one small convolution: memory alone'
     )
@@ -271,6 +280,7 @@ def main() -> None:
             command.append('--light')
         if options.seen_at:
             command += ['--seen-at', str(options.seen_at)]
+        command += ['--scales', *map(str, options.scales)]
         if options.memory_mb:
             command += ['--memory-mb', str(options.memory_mb)]
         environment = os.environ | {

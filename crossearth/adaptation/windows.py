@@ -14,9 +14,9 @@ from torch import Tensor
 from crossearth.errors import BandError, ConfigError, SceneError
 from crossearth.imagery import Imagery
 from crossearth.inference.grid import Grid
-from crossearth.inference.prepared_map import rasters_of
 from crossearth.inference.request import View
 from crossearth.inference.scene import OpenScene
+from crossearth.inference.seeing import see_scene
 from crossearth.rasters import gdal_environment
 
 __all__ = ['SceneWindows', 'SeenScene', 'read_windows']
@@ -108,8 +108,8 @@ def read_windows(
         )
     with ExitStack() as stack:
         stack.enter_context(gdal_environment())
-        rasters = [rasters_of(source, known, view) for source in sources]
-        scenes = [stack.enter_context(OpenScene(seen)) for _, seen in rasters]
+        seen = [see_scene(source, known, view) for source in sources]
+        scenes = [stack.enter_context(OpenScene(one.seen)) for one in seen]
         for scene in scenes:
             if len(scene.bands) != len(scenes[0].bands):
                 raise BandError(
@@ -139,11 +139,11 @@ def read_windows(
                 f'{scenes[0].name}: none of {len(order)} windows of {tile_px} px has data in half '
                 'of its pixels: choose a smaller tile_px, or scenes with data'
             )
-        seen = [
-            SeenScene(Path(str(source)).name, _gsd(raster.gsd_m()), _gsd(grid.gsd_m()))
-            for source, (raster, grid) in zip(sources, rasters, strict=True)
+        named = [
+            SeenScene(Path(str(source)).name, _gsd(one.native.gsd_m()), _gsd(one.seen.gsd_m()))
+            for source, one in zip(sources, seen, strict=True)
         ]
-    return SceneWindows(seen, windows)
+    return SceneWindows(named, windows)
 
 
 def _read(scene: OpenScene, row: int, col: int, tile_px: int) -> tuple[Tensor, Tensor]:

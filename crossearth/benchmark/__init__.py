@@ -6,7 +6,7 @@ from crossearth.lazy import lazy_names
 
 if TYPE_CHECKING:
     from crossearth.benchmark.domains import DOMAINS, Domain
-    from crossearth.benchmark.evaluation import Protocol, evaluate, evaluate_images
+    from crossearth.benchmark.evaluation import evaluate, evaluate_images
     from crossearth.benchmark.experiment import Experiment, read_experiment, run_experiment
     from crossearth.benchmark.fingerprints import fingerprint
     from crossearth.benchmark.intervals import (
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from crossearth.benchmark.options import RunOptions
     from crossearth.benchmark.own_settings import read_settings
     from crossearth.benchmark.predictions import PredictionFiles, encode_labels
+    from crossearth.benchmark.protocol import Protocol
     from crossearth.benchmark.recipes import (
         Files,
         Variation,
@@ -49,7 +50,7 @@ else:  # settings are read without PyTorch
         __name__,
         {
             'crossearth.benchmark.domains': ['DOMAINS', 'Domain'],
-            'crossearth.benchmark.evaluation': ['Protocol', 'evaluate', 'evaluate_images'],
+            'crossearth.benchmark.evaluation': ['evaluate', 'evaluate_images'],
             'crossearth.benchmark.experiment': [
                 'Experiment',
                 'read_experiment',
@@ -67,6 +68,7 @@ else:  # settings are read without PyTorch
             'crossearth.benchmark.options': ['RunOptions'],
             'crossearth.benchmark.own_settings': ['read_settings'],
             'crossearth.benchmark.predictions': ['PredictionFiles', 'encode_labels'],
+            'crossearth.benchmark.protocol': ['Protocol'],
             'crossearth.benchmark.recipes': [
                 'Files',
                 'Variation',

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from crossearth.benchmark.evaluation import Protocol
+from crossearth.benchmark.protocol import Protocol
 from crossearth.benchmark.recipes import Files, dataset_section
 from crossearth.benchmark.settings import Setting
 from crossearth.datasets import ArchiveDataset, Coverage, SceneDataset

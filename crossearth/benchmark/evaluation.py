@@ -1,11 +1,11 @@
 """Scores of a model on a domain, as the benchmark counts them."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
-from itertools import groupby
+from dataclasses import dataclass
+from itertools import chain, groupby
 from pathlib import Path
-from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -13,22 +13,33 @@ from jaxtyping import Float, Int64, Shaped, UInt8
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from crossearth.benchmark.settings import Setting
+from crossearth.benchmark.protocol import Half, Protocol
 from crossearth.datasets import SceneDataset
 from crossearth.errors import ConfigError, LabelError
 from crossearth.geometry import Window, window_grid
+from crossearth.imagery import Imagery, imagery_of
 from crossearth.inference.grid import Grid, Unit
 from crossearth.inference.network import Network, evaluating, model_device
+from crossearth.inference.prepared_map import merging_of
+from crossearth.inference.scene_labels import scene_labels
+from crossearth.inference.seeing import Seeing
 from crossearth.inference.stitching import Stitcher, most_likely
 from crossearth.labels import IGNORE_INDEX
 from crossearth.metrics import confusion_matrix
 from crossearth.radiometry import to_unit
 
-__all__ = ['Half', 'Protocol', 'evaluate', 'evaluate_images', 'fitted_hw', 'image_names']
+__all__ = [
+    'evaluate',
+    'evaluate_images',
+    'fitted_hw',
+    'image_names',
+    'images_seen',
+]
 
 type Sink = Callable[[Window, UInt8[Tensor, 'h w']], None]
 type Model = nn.Module | Callable[[Tensor], Tensor]
-type Half = Literal['bfloat16', 'float16']
+
+_STRIP_PX = 1024  # rows of labels that are read at a time
 
 _HALVES: dict[Half | None, torch.dtype | None] = {
     None: None,
@@ -37,119 +48,12 @@ _HALVES: dict[Half | None, torch.dtype | None] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Protocol:
-    """How a score is taken; scores under different protocols stand beside nothing.
-
-    Images, or the chips that they are cut into, are seen by windows; the logits of windows that
-    overlap are averaged at the pixels of the image, and one confusion matrix is counted over all.
-
-    Args:
-        window_px: Side of the windows that the model sees. An image that is smaller is seen whole.
-        stride_px: Pixels from one window to the next, the last one moved to end at the border.
-        chip_px: Side of the chips that images are cut into, "floor step, shift last": pixels that
-            the last two chips of a row or column share are counted in both, as in the published
-            numbers. None for whole images, of which every pixel counts once.
-        fit_px: Images are resized to fit into a square of this side before they are seen, and
-            their logits back to the image's size; None for their own pixels.
-        flip: Whether the logits of the image and of its mirror image are averaged.
-        autocast: Half type that the model computes in, where it lets itself be cast; None for the
-            model's own.
-
-    Raises:
-        ConfigError: If a number has no meaning, or chips are to be fitted.
-
-    Source:
-        Windows of 512 px, 341 apart, or of 1024, 683 apart: the released test configurations.
-
-    Example:
-        >>> print(Protocol(window_px=512, stride_px=341, chip_px=512))
-        chips of 512 px, windows of 512 px, 341 px apart, mean logits, no flip
-    """
-
-    window_px: int
-    stride_px: int
-    chip_px: int | None = None
-    fit_px: int | None = None
-    flip: bool = False
-    autocast: Half | None = None
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.stride_px <= self.window_px:
-            raise ConfigError(
-                f'windows of {self.window_px} px, {self.stride_px} px apart: expected a stride '
-                'from 1 to the window'
-            )
-        if self.fit_px is not None and self.chip_px is not None:
-            raise ConfigError('chips are never fitted: choose chip_px or fit_px')
-        if min(self.fit_px or 1, self.chip_px or 1) < 1:
-            raise ConfigError(f'{self}: sizes are at least 1 px')
-
-    @classmethod
-    def of(
-        cls,
-        setting: Setting,
-        *,
-        whole: bool = False,
-        flip: bool = False,
-        autocast: Half | None = None,
-    ) -> 'Protocol':
-        """That of the published numbers.
-
-        Args:
-            setting: The setting.
-            whole: See `varied`.
-            flip: See `varied`; the published numbers are without.
-            autocast: See `varied`.
-        """
-        side, target = setting.chip_px, setting.target
-        published = cls(
-            window_px=side,
-            stride_px=round(side * 2 / 3),  # 341 of 512, 683 of 1024
-            chip_px=None if target.tested_whole else side,
-            fit_px=side if target.fitted else None,
-        )
-        return published.varied(whole=whole, flip=flip, autocast=autocast)
-
-    def varied(
-        self, *, whole: bool = False, flip: bool = False, autocast: Half | None = None
-    ) -> 'Protocol':
-        """This protocol with what a user asked for besides.
-
-        Args:
-            whole: Whether images are seen whole, in their own pixels, where this protocol cuts
-                chips or makes images smaller.
-            flip: Whether to average with the mirror image; False leaves the protocol's own choice.
-            autocast: Half type to score in; None leaves the protocol's own choice.
-        """
-        return replace(
-            self,
-            chip_px=None if whole else self.chip_px,
-            fit_px=None if whole else self.fit_px,
-            flip=flip or self.flip,
-            autocast=autocast or self.autocast,
-        )
-
-    def __str__(self) -> str:
-        images = 'whole images' if self.chip_px is None else f'chips of {self.chip_px} px'
-        if self.fit_px is not None:
-            images += f' fitted into {self.fit_px} px'
-        return (
-            f'{images}, windows of {self.window_px} px, {self.stride_px} px apart, mean logits, '
-            f'{"mean with the mirror image" if self.flip else "no flip"}'
-            + ('' if self.autocast is None else f', in {self.autocast}')
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """Its values, for a file."""
-        return asdict(self)
-
-
 def evaluate(
     model: Model,
     dataset: SceneDataset,
     protocol: Protocol,
     *,
+    imagery: Imagery | None = None,
     batch_size: int = 1,
     num_workers: int = 0,
     device: torch.device | str | None = None,
@@ -185,6 +89,7 @@ def evaluate(
         model,
         dataset,
         protocol,
+        imagery=imagery,
         batch_size=batch_size,
         num_workers=num_workers,
         device=device,
@@ -198,6 +103,7 @@ def evaluate_images(
     dataset: SceneDataset,
     protocol: Protocol,
     *,
+    imagery: Imagery | None = None,
     batch_size: int = 1,
     num_workers: int = 0,
     device: torch.device | str | None = None,
@@ -212,6 +118,8 @@ def evaluate_images(
         model: Images (b,c,h,w) in [0, 1] → logits (b,k,h,w). Run in eval mode and put back.
         dataset: Labelled scenes.
         protocol: How it is counted.
+        imagery: What the model was trained on; None for what it says itself, as those of
+            `load_model` do.
         batch_size: Windows at a time; the result does not depend on it.
         num_workers: Reading processes.
         device: Where the model lies.
@@ -225,11 +133,15 @@ def evaluate_images(
     Raises:
         LabelError: If a scene has no labels.
         ShapeError: If the model gives no logits at the size of its input, or other classes.
+        ConfigError: If an image cannot be resampled.
     """
     bare = next((scene for scene in dataset.scenes if not scene.labelled), None)
     if bare is not None:
         raise LabelError(f'{bare.image}: has no labels to score against')
+    seen = _seeings(model, dataset, protocol, imagery)
     areas = _areas(dataset, protocol)
+    own = [area for area in areas if seen[area.scene].is_native]
+    others = [area for area in areas if not seen[area.scene].is_native]
     where = model_device(model, device)
     network = Network(
         _mirrored(model) if protocol.flip else model,
@@ -243,17 +155,45 @@ def evaluate_images(
     counts = torch.zeros((len(dataset.scenes), k, k), dtype=torch.int64)
     with torch.inference_mode(), evaluating(model):
         maps = (
-            _stitched(network, dataset, areas, protocol, batch_size, num_workers)
+            _stitched(network, dataset, own, protocol, batch_size, num_workers)
             if protocol.fit_px is None
-            else _fitted(network, dataset, areas, protocol, num_workers)
+            else _fitted(network, dataset, own, protocol, num_workers)
         )
-        for done, (area, ids, mask) in enumerate(maps, start=1):
+        brought = _brought_back(network, dataset, others, seen, protocol, batch_size)
+        for done, (area, ids, mask) in enumerate(chain(maps, brought), start=1):
             counts[area.scene] += confusion_matrix(ids.long(), mask, num_classes=k)
             if sink is not None:
                 sink(area, ids)
             if progress is not None:
                 progress(done, len(areas))
     return counts
+
+
+def images_seen(
+    model: Model, dataset: SceneDataset, protocol: Protocol, *, imagery: Imagery | None = None
+) -> dict[str, int]:
+    """How the images of a dataset are seen, and how many of them: arguments of `evaluate_images`.
+
+    Returns:
+        Number of images by a line that says what their pixels measure, what the model sees, and
+        why.
+    """
+    return dict(Counter(map(str, _seeings(model, dataset, protocol, imagery))))
+
+
+def _seeings(
+    model: Model, dataset: SceneDataset, protocol: Protocol, imagery: Imagery | None
+) -> list[Seeing]:
+    known = imagery_of(model) if imagery is None else imagery
+    seen = []
+    for scene in dataset.scenes:
+        seen.append(protocol.seeing(scene.raster, known))
+        if scene.part is not None and not seen[-1].is_native:
+            raise ConfigError(
+                f'{scene.image}: is a part that a split has left, and cannot be resampled: open '
+                "the dataset with gsd_m, then split it, or score with seen_at='native'"
+            )
+    return seen
 
 
 def image_names(dataset: SceneDataset) -> tuple[str, ...]:
@@ -407,6 +347,32 @@ def _finish(stitcher: Stitcher, stop: int, ids: UInt8[Tensor, 'h w']) -> None:
         most_likely(sums, out=ids[row : row + sums.shape[1]])
         row += sums.shape[1]
     stitcher.release(stop)
+
+
+def _brought_back(
+    network: Network,
+    dataset: SceneDataset,
+    areas: Sequence[Window],
+    seen: Sequence[Seeing],
+    protocol: Protocol,
+    batch_size: int,
+) -> Iterator[tuple[Window, UInt8[Tensor, 'h w'], Int64[Tensor, 'h w']]]:
+    """Class ids and labels of whole images that are seen at other sizes than their own."""
+    windows = protocol.windows
+    merge = merging_of(windows, dataset.labels, are_logits=network.gives_logits)
+    for area in areas:
+        seeing = seen[area.scene]
+        ids = scene_labels(
+            network, seeing.native, seeing.grids, windows, merge, batch_size=batch_size
+        )
+        mask = torch.full((area.height, area.width), IGNORE_INDEX, dtype=torch.int64)
+        for row in range(0, area.height, _STRIP_PX):
+            height = min(_STRIP_PX, area.height - row)
+            strip = Window(area.scene, area.row + row, area.col, height, area.width)
+            mask[row : row + height] = dataset[strip]['mask']
+        found = torch.from_numpy(ids)
+        mask[found == IGNORE_INDEX] = IGNORE_INDEX
+        yield area, found, mask
 
 
 def _fitted(

@@ -11,10 +11,10 @@ from typing import Any
 import yaml
 
 from crossearth.benchmark.cases import Case
-from crossearth.benchmark.evaluation import Protocol
 from crossearth.benchmark.fingerprints import fingerprint
 from crossearth.benchmark.methods import find_method
 from crossearth.benchmark.options import RunOptions
+from crossearth.benchmark.protocol import Protocol
 from crossearth.benchmark.recipes import Files, published_task
 from crossearth.benchmark.results import RunResult, write_whole
 from crossearth.benchmark.runner import make_runs
@@ -56,7 +56,7 @@ class Experiment:
         batch_size: Windows per step.
         augment: Augmentations of the training windows, for every method.
         protocol: Arguments of `Protocol`; by default whole images, in windows of `size_px` that
-            are two thirds of it apart.
+            are two thirds of it apart, seen as the model learnt to see (`seen_at: model`).
         views: By name, further ways to see what is scored, without training again: arguments of
             `Protocol` that differ, and `domains` where it is for some of them alone. None to
             score by `protocol` alone.
@@ -242,13 +242,15 @@ class Experiment:
 
     def _protocol(self, view: Section | None = None) -> Protocol:
         varied = {name: value for name, value in (view or {}).items() if name != 'domains'}
-        _check_keys('protocol', {**self.protocol, **varied}, Protocol)
+        given = {**self.protocol, **varied}
+        _check_keys('protocol', given, Protocol)
+        cut = given.get('chip_px') or given.get('fit_px')
         return Protocol(
             **{
                 'window_px': self.size_px,
                 'stride_px': max(math.floor(self.size_px * 2 / 3), 1),
-                **self.protocol,
-                **varied,
+                'seen_at': 'native' if cut else 'model',
+                **given,
             }
         )
 

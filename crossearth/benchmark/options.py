@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from crossearth.benchmark.evaluation import Half, Protocol
+from crossearth.benchmark.protocol import Half, Protocol, SeenAt
 from crossearth.errors import ConfigError
 
 __all__ = ['RunOptions']
@@ -35,6 +35,8 @@ class RunOptions:
         flip: See `Protocol`.
         whole: See `Protocol.varied`.
         autocast: See `Protocol`; for scoring alone, a recipe says what a training computes in.
+        seen_at: See `Protocol.varied`.
+        scales: See `Protocol.varied`.
         save_predictions: Folder for label maps; None for none.
         partial: Whether archives that lack images are trained on and scored. Such results are
             marked, and never set next to published ones.
@@ -57,6 +59,8 @@ class RunOptions:
     flip: bool = False
     whole: bool = False
     autocast: Half | None = None
+    seen_at: SeenAt | None = None
+    scales: tuple[float | int, ...] | None = None
     save_predictions: Path | None = None
     partial: bool = False
     processes: int = 1
@@ -87,7 +91,13 @@ class RunOptions:
 
     def protocol(self, protocol: Protocol) -> Protocol:
         """How is scored what has this protocol by default."""
-        return protocol.varied(whole=self.whole, flip=self.flip, autocast=self.autocast)
+        return protocol.varied(
+            whole=self.whole,
+            flip=self.flip,
+            autocast=self.autocast,
+            seen_at=self.seen_at,
+            scales=self.scales,
+        )
 
     @property
     def torch_device(self) -> torch.device:

@@ -7,7 +7,7 @@ import platform
 import subprocess
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +17,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 import crossearth
-from crossearth.benchmark.evaluation import Protocol
+from crossearth.benchmark.protocol import Protocol
 from crossearth.datasets import Coverage
 from crossearth.errors import ConfigError
 from crossearth.metrics import iou_per_class, mean_iou
@@ -79,6 +79,8 @@ class RunResult:
             None if it is not known, or the model was there already.
         parameters: Parameters of the model, frozen ones included.
         finished: Time of the end, ISO 8601 in UTC.
+        seen: Number of images by how they were seen: what their pixels measure on the ground, what
+            the model saw, and why. Empty in results from before this was noted.
     """
 
     setting: str
@@ -106,6 +108,7 @@ class RunResult:
     memory_bytes: int | None
     parameters: int
     finished: str
+    seen: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def matrix(self) -> Int64[Tensor, 'k k']:
@@ -205,6 +208,7 @@ class RunResult:
             values['image_counts'] = array(
                 'q', (n for counts in per_image.values() for n in counts)
             )
+            values.setdefault('seen', {})
             given = {f.name: values[f.name] for f in fields(cls)}
             _check(given)
             scored = given['scored']

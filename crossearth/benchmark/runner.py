@@ -17,7 +17,7 @@ from torch import nn
 from tqdm import tqdm
 
 from crossearth.benchmark.cases import Case, check_complete, coverage_of, open_dataset
-from crossearth.benchmark.evaluation import evaluate_images, image_names
+from crossearth.benchmark.evaluation import evaluate_images, image_names, images_seen
 from crossearth.benchmark.on_ray import work_on_ray
 from crossearth.benchmark.options import RunOptions
 from crossearth.benchmark.predictions import PredictionFiles
@@ -52,6 +52,7 @@ from crossearth.benchmark.training import (
 )
 from crossearth.datasets import Coverage, SceneDataset
 from crossearth.errors import ConfigError, LabelError
+from crossearth.imagery import Imagery, imagery_of
 from crossearth.trainers import TrainingTask, check_recipe
 
 __all__ = ['Counts', 'count_images', 'make_runs', 'run_benchmark', 'work_through']
@@ -199,9 +200,10 @@ def _make(run: Run, options: RunOptions) -> None:
         _check_labels(run, case, targets[case.name], training.task)
     record = train(run, training, run.folder(options.output), options)
     training.task.to(options.torch_device)
-    _Scoring(run, training.task, targets, coverage_of(training.data.train), record, options).score(
-        cases
-    )
+    data = training.data
+    _Scoring(
+        run, training.task, data.imagery, targets, coverage_of(data.train), record, options
+    ).score(cases)
 
 
 def _check_labels(run: Run, case: Case, target: SceneDataset, task: TrainingTask) -> None:
@@ -219,6 +221,7 @@ class _Scoring:
 
     run: Run
     task: TrainingTask
+    imagery: Imagery
     targets: Mapping[str, SceneDataset]
     trained_on: Coverage
     record: Mapping[str, Any]
@@ -274,6 +277,7 @@ class _Scoring:
             case,
             target,
             options,
+            imagery=self.imagery,
             num_workers=workers_of(run.recipe, options),
             maps=maps,
         )
@@ -292,6 +296,7 @@ class _Scoring:
             image_names=counts.names,
             image_counts=counts.by_image,
             images=counts.images,
+            seen=counts.seen,
             coverage={'train': self.trained_on, 'test': coverage_of(target)},
             adaptation=run.adaptation,
             protocol=options.protocol(case.protocol),
@@ -322,12 +327,14 @@ class Counts:
         names: The images.
         by_image: Counts of each image, row by row.
         images: Images that were scored, or chips that they were cut into.
+        seen: How many images were seen how, see `images_seen`.
     """
 
     confusion: tuple[tuple[int, ...], ...]
     names: tuple[str, ...]
     by_image: 'array[int]'
     images: int
+    seen: dict[str, int]
 
 
 def count_images(
@@ -336,6 +343,7 @@ def count_images(
     dataset: SceneDataset,
     options: RunOptions,
     *,
+    imagery: Imagery | None = None,
     num_workers: int,
     maps: Path | None,
 ) -> Counts:
@@ -346,10 +354,16 @@ def count_images(
         case: What is scored.
         dataset: Its images.
         options: How.
+        imagery: What the model was trained on; None for what it says itself.
         num_workers: Reading processes.
         maps: Folder to write label maps below; None for none.
     """
     files = None if maps is None else PredictionFiles(maps, dataset)
+    protocol = options.protocol(case.protocol)
+    known = imagery_of(model) if imagery is None else imagery
+    seen = images_seen(model, dataset, protocol, imagery=known)
+    for how, number in seen.items() if not protocol.sees_native else ():
+        options.say(f'{case.name}: {number} images, {how}')
     images = 0
     with tqdm(desc=case.name, unit='image', disable=not options.progress) as bar:
 
@@ -361,7 +375,8 @@ def count_images(
         counts = evaluate_images(
             model,
             dataset,
-            options.protocol(case.protocol),
+            protocol,
+            imagery=known,
             batch_size=options.batch_size,
             num_workers=num_workers,
             device=options.torch_device,
@@ -375,6 +390,7 @@ def count_images(
         image_names(dataset),
         array('q', counts.flatten().tolist()),
         images,
+        seen,
     )
 
 

@@ -71,6 +71,10 @@ class Run:
             'flip' if options.flip else None,
             'whole' if (asked.chip_px, asked.fit_px) != _sizes(case) else None,
             options.autocast,
+            None if options.seen_at is None else f'at-{options.seen_at}',
+            None
+            if options.scales is None
+            else 'scales-' + '-'.join(f'{scale:g}' for scale in options.scales),
         )
         how = ''.join(f'-{word}' for word in words if word is not None)
         return (

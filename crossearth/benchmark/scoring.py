@@ -102,6 +102,7 @@ def score_model(
                 image_names=counts.names,
                 image_counts=counts.by_image,
                 images=counts.images,
+                seen=counts.seen,
                 coverage={'test': coverage_of(target)},
                 adaptation=info.adaptation is not None,
                 protocol=protocol,

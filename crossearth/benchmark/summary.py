@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int64
 
-from crossearth.benchmark.evaluation import Protocol
 from crossearth.benchmark.intervals import (
     NONE,
     Interval,
@@ -17,6 +16,7 @@ from crossearth.benchmark.intervals import (
     paired_interval,
 )
 from crossearth.benchmark.methods import METHODS
+from crossearth.benchmark.protocol import Protocol
 from crossearth.benchmark.results import RunResult, Selection, mean_and_sd
 from crossearth.benchmark.settings import ABLATIONS, SETTINGS
 

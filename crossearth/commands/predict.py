@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crossearth.commands.loading import add_loading, load_runnable, model_id_of
-from crossearth.commands.seeing import add_gsd, add_seen_at
+from crossearth.commands.seeing import add_gsd, add_scales, add_seen_at
 from crossearth.errors import ConfigError, SceneError
 from crossearth.labels import LABEL_SPACES
 
@@ -88,6 +88,7 @@ def _add_view(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument('--combine', choices=['softmax', 'logits'], help='(default: softmax)')
     group.add_argument('--augment', choices=['none', 'd4'], help='(default: none)')
+    add_scales(group)
 
 
 def _add_model_output(group: argparse._ArgumentGroup) -> None:
@@ -255,6 +256,7 @@ def _map_one(model: 'nn.Module', arguments: argparse.Namespace, values: dict[str
         f'{made.path if made.complete else "parts"}: {made.width} × {made.height} px, '
         f'{made.windows_run} windows in {made.seconds:.1f} s'
     ]
+    lines.append(f'scene: {made.seen}')
     lines += [
         f'could not be read, left without data: rows {window.row} to {window.stop[0] - 1}, '
         f'columns {window.col} to {window.stop[1] - 1}'
@@ -311,7 +313,8 @@ def _estimate(
     lines = [
         f'{scene}: {_size(estimate)}, {estimate.windows} windows, '
         f'{estimate.windows_run - estimate.windows} of them twice, in {estimate.units} part(s), '
-        f'{estimate.memory_mb} MiB besides the model, about {estimate.seconds:.0f} s'
+        f'{estimate.memory_mb} MiB besides the model, about {estimate.seconds:.0f} s; '
+        f'{estimate.seen}'
         for scene, estimate in zip(scenes, estimates, strict=True)
     ]
     total = sum(estimate.seconds for estimate in estimates)

@@ -2,7 +2,7 @@
 
 import argparse
 
-__all__ = ['add_gsd', 'add_seen_at']
+__all__ = ['add_gsd', 'add_scales', 'add_scored_sizes', 'add_seen_at']
 
 
 def add_gsd(group: argparse._ActionsContainer) -> None:
@@ -29,6 +29,51 @@ def add_seen_at(group: argparse._ActionsContainer) -> None:
     )
 
 
+def add_scales(group: argparse._ActionsContainer) -> None:
+    """Add `--scales`, `--merge` and `--merge-class`."""
+    group.add_argument(
+        '--scales',
+        type=_factors,
+        metavar='1,0.5',
+        help='sizes at which the scene is seen, as factors of its sides; several are merged '
+        '(default: 1)',
+    )
+    group.add_argument(
+        '--merge', choices=['mean', 'max'], help='what several scales become (default: mean)'
+    )
+    group.add_argument(
+        '--merge-class',
+        metavar='NAME',
+        help='with --merge max: a pixel takes the scale that is surest of this class (default: the '
+        'greatest score of each class)',
+    )
+
+
+def add_scored_sizes(group: argparse._ActionsContainer) -> None:
+    """Add `--seen-at` and `--scales` of whole images that are scored."""
+    group.add_argument(
+        '--seen-at',
+        type=_metres_or_word,
+        metavar='METRES|native|model',
+        help='score whole images, whose pixels the model sees at this size: model as it was '
+        'trained, which is how predict shows it a scene (native; of experiments model)',
+    )
+    group.add_argument(
+        '--scales',
+        type=_factors,
+        metavar='1,0.5',
+        help='score whole images, seen at these factors of their sides; logits of several are '
+        'averaged (1)',
+    )
+
+
+def _factors(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(',')]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f'{text!r}: expected factors, such as 1,0.5') from error
+
+
 def _metres(text: str) -> float:
     try:
         return float(text)
@@ -43,3 +88,7 @@ def _metres_or_native(text: str) -> float | str:
         return float(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f'{text!r}: expected metres, or native') from error
+
+
+def _metres_or_word(text: str) -> float | str:
+    return text if text == 'model' else _metres_or_native(text)

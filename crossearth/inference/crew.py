@@ -77,6 +77,7 @@ def map_task(model: Model, request: MapRequest, task: Task) -> Outcome | Failure
         seconds=round(made.seconds, 3),
         windows_run=made.windows_run,
         lost=len(made.lost),
+        seen=made.seen,
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from crossearth.inference.model_output import ModelOutput
 from crossearth.inference.prepared_map import prepare_map
 from crossearth.inference.request import MapRequest, Outputs, Running, View, Windows
+from crossearth.inference.scene_mapper import SceneMapper
 from crossearth.labels import LabelSpace
 
 __all__ = ['SceneEstimate', 'estimate_scene']
@@ -24,10 +26,11 @@ class SceneEstimate:
     Args:
         height: Rows of the scene.
         width: Columns of the scene.
-        model_height: Rows of the grid that the model sees.
-        model_width: Columns of the grid that the model sees.
+        model_height: Rows of the grid that the model sees; of the first of several scales.
+        model_width: Columns of the grid that the model sees, likewise.
+        seen: What the scene's own pixels measure, what the model sees, and why: one line.
         num_classes: Number of classes.
-        windows: Windows that cover it.
+        windows: Windows that cover it, at all scales.
         windows_run: Windows that would run, those on the border of two units twice.
         units: Parts that it would be mapped in.
         memory_mb: Memory besides the model's own, in MiB.
@@ -38,6 +41,7 @@ class SceneEstimate:
     width: int
     model_height: int
     model_width: int
+    seen: str
     num_classes: int
     windows: int
     windows_run: int
@@ -82,26 +86,46 @@ def estimate_scene(
     with ExitStack() as stack:
         request = MapRequest(labels, windows, view, outputs, running, model_output)
         prepared = prepare_map(stack, model, source, request)
-        mapper, native = prepared.mapper, prepared.native
-        units = mapper.units(running)
-        windows_run = sum(mapper.windows_of(unit) for unit in units)
-        fixed, a_column = mapper.memory()
-        shape = (mapper.batch_size, len(mapper.scene.bands), *mapper.grid.tile_hw)
-        images = torch.zeros(shape, device=mapper.network.device)
-        spent = []
-        for _ in range(3):
-            start = time.perf_counter()
-            mapper.network.run(images).sum().item()  # waits for a device to be done
-            spent.append(time.perf_counter() - start)
+        mappers, native = prepared.mappers, prepared.native
+        costs = [_cost(mapper, running) for mapper in mappers]
         return SceneEstimate(
             height=native.height,
             width=native.width,
-            model_height=mapper.scene.height,
-            model_width=mapper.scene.width,
-            num_classes=mapper.num_classes,
-            windows=len(mapper.grid),
-            windows_run=windows_run,
-            units=len(units),
-            memory_mb=-(-(fixed + a_column * max(unit.width for unit in units)) >> 20),
-            seconds=min(spent) * windows_run / mapper.batch_size,
+            model_height=mappers[0].scene.height,
+            model_width=mappers[0].scene.width,
+            seen=str(prepared.seeing),
+            num_classes=mappers[0].num_classes,
+            windows=sum(len(mapper.grid) for mapper in mappers),
+            windows_run=sum(cost.windows_run for cost in costs),
+            units=sum(cost.units for cost in costs),
+            memory_mb=max(cost.memory_mb for cost in costs),
+            seconds=sum(cost.seconds for cost in costs),
         )
+
+
+class _Cost(NamedTuple):
+    """What one grid takes."""
+
+    windows_run: int
+    units: int
+    memory_mb: int
+    seconds: float
+
+
+def _cost(mapper: SceneMapper, running: Running) -> _Cost:
+    units = mapper.units(running)
+    windows_run = sum(mapper.windows_of(unit) for unit in units)
+    fixed, a_column = mapper.memory()
+    shape = (mapper.batch_size, len(mapper.scene.bands), *mapper.grid.tile_hw)
+    images = torch.zeros(shape, device=mapper.network.device)
+    spent = []
+    for _ in range(3):
+        start = time.perf_counter()
+        mapper.network.run(images).sum().item()  # waits for a device to be done
+        spent.append(time.perf_counter() - start)
+    return _Cost(
+        windows_run,
+        len(units),
+        -(-(fixed + a_column * max(unit.width for unit in units)) >> 20),
+        min(spent) * windows_run / mapper.batch_size,
+    )

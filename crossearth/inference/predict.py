@@ -1,5 +1,6 @@
 """A scene in, a georeferenced map out."""
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -19,9 +20,10 @@ from crossearth.inference.model_output import ModelOutput
 from crossearth.inference.prepared_map import PreparedMap, output_paths, prepare_map
 from crossearth.inference.progress import counting
 from crossearth.inference.qgis import write_attribute_table, write_qgis_style
-from crossearth.inference.regridding import regrid_to_scene
+from crossearth.inference.regridding import Draft, regrid_to_scene
 from crossearth.inference.rendering import Product
 from crossearth.inference.request import MapRequest, Outputs, Running, View, Windows
+from crossearth.inference.scene_mapper import SceneMapper
 from crossearth.inference.writer import (
     RasterWriter,
     optimise_for_cloud,
@@ -33,6 +35,8 @@ from crossearth.labels import LabelSpace
 
 __all__ = ['SceneMap', 'map_scene', 'predict_scene']
 
+_LOG = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class SceneMap:
@@ -43,7 +47,9 @@ class SceneMap:
         height: Rows, those of the scene.
         width: Columns, those of the scene.
         num_classes: Number of classes.
-        windows: Windows that cover the scene.
+        seen: What the scene's own pixels measure, what the model saw, and why: one line, which is
+            also logged.
+        windows: Windows that cover the scene, at all scales.
         windows_run: Windows that the model saw: fewer where there is no data, more where the scene
             was too wide for the memory allowed and the windows between two parts ran twice.
         units: Parts that the scene was mapped in.
@@ -59,6 +65,7 @@ class SceneMap:
     height: int
     width: int
     num_classes: int
+    seen: str
     windows: int
     windows_run: int
     units: int
@@ -158,57 +165,99 @@ def map_scene(
     with ExitStack() as stack:
         stack.enter_context(only_writer(paths.values(), shard=running.shard))
         prepared = prepare_map(stack, model, source, request)
-        mapper, native = prepared.mapper, prepared.native
-        units = mapper.units(running)
-        parts = _open_parts(stack, prepared, units, model, paths['labels'])
-        chosen = running.share_of(range(len(units)))
-        total = sum(mapper.windows_of(units[index]) for index in chosen)
+        native = prepared.native
+        _LOG.info('%s: %s', native.name, prepared.seeing)
+        passes = _passes(prepared.mappers, running)
+        parts = _open_parts(stack, prepared, passes, model, paths['labels'])
+        total = sum(one.windows for one in passes)
         advance = stack.enter_context(counting(progress, total, paths['labels'].name))
         windows_run, lost = 0, set[Window]()
         if parts is not None:
-            for receipt in mapper.map_parts(parts, units, chosen, advance):
-                windows_run += receipt.windows_run
-                lost.update(receipt.lost)
+            for one in passes:
+                for receipt in one.mapper.map_parts(
+                    parts, one.units, one.chosen, advance, first=one.first
+                ):
+                    windows_run += receipt.windows_run
+                    lost.update(receipt.lost)
         if running.shard is None:
-            with _finished_files(prepared, paths) as made:
-                if parts is None:
-                    windows_run = mapper.map_whole(made, advance, draft=prepared.writes_drafts)
-                    lost = mapper.scene.lost
-                else:
-                    _join_parts(parts, units, prepared, made)
+            with _finished_files(prepared, paths) as drafts:
+                for one, made in zip(passes, drafts, strict=True):
+                    if parts is None:
+                        windows_run += one.mapper.map_whole(
+                            made, advance, draft=prepared.writes_drafts
+                        )
+                        lost = one.mapper.scene.lost
+                    else:
+                        _join_parts(parts, one, made, draft=prepared.writes_drafts)
             if prepared.is_resampled:
                 lost = native.lost
     if running.resume and running.shard is None and parts is not None:
         parts.remove()
+    accuracy = prepared.mappers[0].accuracy
     return SceneMap(
         path=paths['labels'],
         height=native.height,
         width=native.width,
-        num_classes=mapper.num_classes,
-        windows=len(mapper.grid),
+        num_classes=prepared.mappers[0].num_classes,
+        seen=str(prepared.seeing),
+        windows=sum(len(one.mapper.grid) for one in passes),
         windows_run=windows_run,
-        units=len(units),
+        units=sum(len(one.units) for one in passes),
         complete=running.shard is None,
         lost=tuple(sorted(lost)),
         seconds=time.perf_counter() - start,
-        accuracy=None if mapper.accuracy is None else mapper.accuracy.estimate(),
+        accuracy=None if accuracy is None else accuracy.estimate(),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Pass:
+    """The work on one of the grids that the model sees.
+
+    Args:
+        mapper: Does it.
+        units: All parts of the grid.
+        first: The number of the first among the parts of all grids.
+        chosen: Positions in `units` of those that are done here.
+    """
+
+    mapper: SceneMapper
+    units: list[Unit]
+    first: int
+    chosen: list[int]
+
+    @property
+    def windows(self) -> int:
+        """Windows of the chosen parts."""
+        return sum(self.mapper.windows_of(self.units[index]) for index in self.chosen)
+
+
+def _passes(mappers: Sequence[SceneMapper], running: Running) -> list[_Pass]:
+    cut = [mapper.units(running) for mapper in mappers]
+    chosen = running.share_of(range(sum(map(len, cut))))
+    passes: list[_Pass] = []
+    first = 0
+    for mapper, units in zip(mappers, cut, strict=True):
+        own = [index - first for index in chosen if first <= index < first + len(units)]
+        passes.append(_Pass(mapper, units, first, own))
+        first += len(units)
+    return passes
 
 
 def _open_parts(
     stack: ExitStack,
     prepared: PreparedMap,
-    units: Sequence[Unit],
-    model: nn.Module | Callable[[Tensor], Tensor],
+    passes: Sequence[_Pass],
+    model: object,
     map_path: Path,
 ) -> MapParts | None:
     """Where parts wait: kept for the next call, or for this one only; None if there is one part."""
     if prepared.request.running.keeps_parts:
-        request = prepared.request
-        plan = prepared.mapper.describe(units) | request.describe_pixels()
-        plan['model'] = identity_of(model) if request.model_id is None else request.model_id
+        plan = prepared.describe([one.units for one in passes])
+        model_id = prepared.request.model_id
+        plan['model'] = identity_of(model) if model_id is None else model_id
         return MapParts(parts_folder(map_path), plan)
-    if len(units) == 1:
+    if all(len(one.units) == 1 for one in passes):
         return None
     folder = TemporaryDirectory(dir=map_path.parent, prefix='.parts.')
     return MapParts(Path(stack.enter_context(folder)), {})
@@ -217,30 +266,36 @@ def _open_parts(
 @contextmanager
 def _finished_files(
     prepared: PreparedMap, paths: Mapping[Product, Path]
-) -> Iterator[dict[Product, Path]]:
-    """Files to write on the model's grid; when the block ends, they become what is asked for.
+) -> Iterator[list[dict[Product, Path]]]:
+    """Files to write on the model's grids; when the block ends, they become what is asked for.
 
     Files get their names in reverse order, the map last: it is the sign that all are there.
     """
-    mapper, request = prepared.mapper, prepared.request
+    mappers, request = prepared.mappers, prepared.request
     with ExitStack() as stack:
         if request.running.resume:
             for path in paths.values():
                 remove_leftovers(path)
         files = {product: stack.enter_context(whole_file(path)) for product, path in paths.items()}
-        made = files
+        made = [files]
         if prepared.is_resampled:
             folder = files['labels'].parent
-            made = {product: folder / f'model-{product}.tif' for product in mapper.layers}
+            made = [
+                {product: folder / f'model-{i}-{product}.tif' for product in mapper.layers}
+                for i, mapper in enumerate(mappers)
+            ]
         yield made
         if prepared.is_resampled:
             regrid_to_scene(
-                made,
+                [
+                    Draft(mapper.scene.raster, there)
+                    for mapper, there in zip(mappers, made, strict=True)
+                ],
                 prepared.native,
-                mapper.scene.raster,
                 prepared.layers,
                 files,
-                decision=mapper.decision,
+                merge=prepared.merge,
+                decision=mappers[0].decision,
                 draft=request.outputs.cog,
             )
         if request.outputs.cog:
@@ -251,23 +306,20 @@ def _finished_files(
             write_qgis_style(paths['labels'], request.labels)
 
 
-def _join_parts(
-    parts: MapParts,
-    units: Sequence[Unit],
-    prepared: PreparedMap,
-    made: Mapping[Product, Path],
-) -> None:
+def _join_parts(parts: MapParts, one: _Pass, made: Mapping[Product, Path], *, draft: bool) -> None:
     """Put the parts of each raster together, block by block in the order of the file."""
-    scene = prepared.mapper.scene
+    scene = one.mapper.scene
     for product, path in made.items():
-        rows = [[parts.path(index, product) for index in row] for row in by_rows(units)]
+        rows = [
+            [parts.path(one.first + index, product) for index in row] for row in by_rows(one.units)
+        ]
         with RasterWriter(
             path,
             height=scene.height,
             width=scene.width,
-            layer=prepared.mapper.layers[product],
+            layer=one.mapper.layers[product],
             georeference=scene.georeference,
-            draft=prepared.writes_drafts,
+            draft=draft,
         ) as writer:
             for piece in stacked(rows):
                 writer.place(piece)

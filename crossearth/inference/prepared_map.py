@@ -1,9 +1,11 @@
 """From what is asked for to a scene and a model that are ready."""
 
-from collections.abc import Callable, Iterable
+import functools
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,17 +14,20 @@ from crossearth.accuracy import AccuracyMeter
 from crossearth.errors import ConfigError
 from crossearth.imagery import Imagery, imagery_of
 from crossearth.inference.decision import Decision, thresholds_by_id
-from crossearth.inference.grid import Grid
+from crossearth.inference.grid import Grid, Unit
+from crossearth.inference.merging import merge_scores
 from crossearth.inference.network import Network, evaluating, model_device
+from crossearth.inference.regridding import MergeScores
 from crossearth.inference.rendering import Product, probability_layer, score_layer
-from crossearth.inference.request import GsdChoice, GsdEstimator, MapRequest, Outputs, Running, View
-from crossearth.inference.scene import OpenScene, describe_scene
+from crossearth.inference.request import MapRequest, Outputs, Running, View, Windows
+from crossearth.inference.scene import OpenScene
 from crossearth.inference.scene_mapper import SceneMapper
+from crossearth.inference.seeing import Seeing, see_scene
 from crossearth.inference.writer import Layer, check_destination, label_layer
 from crossearth.labels import LabelSpace
-from crossearth.rasters import Raster, gdal_environment, resampled
+from crossearth.rasters import gdal_environment
 
-__all__ = ['PreparedMap', 'output_paths', 'prepare_map', 'rasters_of']
+__all__ = ['PreparedMap', 'merging_of', 'output_paths', 'prepare_map']
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,28 +35,43 @@ class PreparedMap:
     """A map whose scene and model are ready.
 
     Args:
-        mapper: The work on the grid that the model sees.
-        native: The scene on its own grid; that of the mapper if the model sees it so.
-        layers: Rasters that are asked for. The mapper makes scores instead where these are
+        mappers: The work on each grid that the model sees.
+        native: The scene on its own grid; that of a mapper if the model sees it so.
+        seeing: Which grids the model sees, and why.
+        layers: Rasters that are asked for. The mappers make scores instead where these are
             interpolated between two grids.
+        merge: Makes one of the scores of several grids.
         request: What was asked for, with what the model and the scene settled: bands, values,
             ground sampling distance, batch size and device.
     """
 
-    mapper: SceneMapper
+    mappers: tuple[SceneMapper, ...]
     native: OpenScene
+    seeing: Seeing
     layers: dict[Product, Layer]
+    merge: MergeScores
     request: MapRequest
 
     @property
     def is_resampled(self) -> bool:
-        """Whether the model sees another grid than the scene's own."""
-        return self.mapper.scene is not self.native
+        """Whether the model sees another grid than the scene's own, or several."""
+        return len(self.mappers) > 1 or self.mappers[0].scene is not self.native
 
     @property
     def writes_drafts(self) -> bool:
         """Whether the files that the mapper makes are only a step to others."""
         return self.is_resampled or self.request.outputs.cog
+
+    def describe(self, units: Sequence[Sequence[Unit]]) -> dict[str, Any]:
+        """All that the parts of the map depend on besides the model, as values that JSON knows.
+
+        Args:
+            units: Those of each mapper.
+        """
+        described = self.mappers[0].describe(units[0])
+        for i, (mapper, own) in enumerate(zip(self.mappers[1:], units[1:], strict=True), start=1):
+            described[f'units at scale {i}'] = mapper.describe_units(own)
+        return described | self.request.describe_pixels()
 
 
 def prepare_map(
@@ -78,19 +98,19 @@ def prepare_map(
     stack.enter_context(evaluating(model))
     stack.enter_context(gdal_environment())
 
-    raster, seen = rasters_of(source, known, view)
-    native = stack.enter_context(OpenScene(raster, on_read_error=running.on_read_error))
-    scene = native
-    if seen is not raster:
-        scene = stack.enter_context(OpenScene(seen, on_read_error=running.on_read_error))
-    stack.enter_context(gdal_environment(max(native.cache_bytes, scene.cache_bytes)))
-    accuracy = None
-    if request.outputs.estimate_accuracy:
-        accuracy = _accuracy_meter(known, scene, running)
     model_output = request.model_output
+    seeing = see_scene(source, known, view, scales=windows.scales)
+    native = stack.enter_context(OpenScene(seeing.native, on_read_error=running.on_read_error))
+    scenes = [
+        native
+        if grid is seeing.native
+        else stack.enter_context(OpenScene(grid, on_read_error=running.on_read_error))
+        for grid in seeing.grids
+    ]
+    stack.enter_context(gdal_environment(max(scene.cache_bytes for scene in (native, *scenes))))
     network = Network(
         model,
-        name=scene.name,
+        name=native.name,
         device=model_device(model, running.device),
         combine=windows.combine,
         augment=windows.augment,
@@ -100,71 +120,65 @@ def prepare_map(
         mean=view.mean,
         std=view.std,
     )
-    grid = Grid(
-        scene.height,
-        scene.width,
-        tile_px=windows.tile_px,
-        stride_px=windows.step_px,
-        blend=windows.blend,
-    )
+    grids = [
+        Grid(
+            scene.height,
+            scene.width,
+            tile_px=windows.tile_px,
+            stride_px=windows.step_px,
+            blend=windows.blend,
+        )
+        for scene in scenes
+    ]
     batch_size = running.batch_size or (1 if network.device.type == 'cpu' else 4)
-    num_classes = network.count_classes((len(scene.bands), *grid.tile_hw))
+    num_classes = network.count_classes((len(native.bands), *grids[0].tile_hw))
     products: tuple[Product, ...] = ('labels', *request.outputs.further)
     layers = _layers(products, num_classes, nodata=request.outputs.nodata, labels=labels)
     decision = _decision(network, request, labels)
     made = layers
-    if scene is not native and view.return_by == 'bilinear':
+    if len(scenes) > 1 or (scenes[0] is not native and view.return_by == 'bilinear'):
         made = {'scores': score_layer(num_classes)}
-    mapper = SceneMapper(scene, grid, network, min(batch_size, len(grid)), made, decision, accuracy)
+    accuracy = None
+    if request.outputs.estimate_accuracy:
+        accuracy = _accuracy_meter(known, scenes, running)
+    mappers = tuple(
+        SceneMapper(scene, grid, network, min(batch_size, len(grid)), made, decision, accuracy)
+        for scene, grid in zip(scenes, grids, strict=True)
+    )
     settled = replace(
         request,
         labels=labels,
-        view=_settled_view(view, raster, seen),
-        running=replace(running, batch_size=mapper.batch_size, device=network.device),
+        view=_settled_view(view, seeing),
+        running=replace(running, batch_size=mappers[0].batch_size, device=network.device),
     )
-    return PreparedMap(mapper, native, layers, settled)
+    merge = merging_of(windows, labels, are_logits=network.gives_logits)
+    return PreparedMap(mappers, native, seeing, layers, merge, settled)
 
 
-def rasters_of(source: str | Path, known: Imagery, view: View) -> tuple[Raster, Raster]:
-    """The scene on its own grid, and on the grid that the model is to see it on.
-
-    Args:
-        source: The scene.
-        known: What the model was trained on.
-        view: How it is to see the scene; what is left open follows from `known`.
-
-    Returns:
-        Twice the same where the model sees the scene's own pixels.
+def merging_of(windows: Windows, labels: LabelSpace | None, *, are_logits: bool) -> MergeScores:
+    """The function that makes one of the scores of several scales.
 
     Raises:
-        CrossEarthError: As `predict_scene`.
+        ConfigError: If there is no such class.
     """
-    own_m = view.scene_gsd_m
-    raster = describe_scene(
-        source,
-        bands=known.bands if view.bands is None else view.bands,
-        alpha=view.alpha,
-        value_range=known.value_range if view.value_range is None else view.value_range,
-        native_gsd_m=own_m if isinstance(own_m, int | float) else None,
+    name, class_id = windows.merge_class, None
+    if name is not None:
+        names = () if labels is None else labels.classes
+        if name not in names:
+            raise ConfigError(
+                f'merge_class is {name!r}, but the classes are {", ".join(names) or "not known"}: '
+                'choose one of them, or pass labels'
+            )
+        class_id = names.index(name)
+    return functools.partial(
+        merge_scores,
+        merge=windows.merge,
+        class_id=class_id,
+        are_logits=are_logits,
     )
-    if isinstance(own_m, GsdEstimator) and raster.gsd_m() is None:
-        raster = replace(raster, pixel_m=own_m(raster))
-    return raster, _seen(raster, known, view.gsd_m)
 
 
-def _seen(raster: Raster, known: Imagery, gsd_m: GsdChoice | None) -> Raster:
-    """The scene on the grid that the model is to see it on."""
-    if isinstance(gsd_m, str):
-        return raster
-    if gsd_m is None and (known.gsd_m is not None or known.gsd_range_m is not None):
-        try:
-            gsd_m = known.gsd_for(raster.gsd_m())
-        except ConfigError as error:
-            raise ConfigError(f'{raster.path}: {error}') from error
-    return raster if gsd_m is None else resampled(raster, gsd_m)
-
-
-def _accuracy_meter(known: Imagery, scene: OpenScene, running: Running) -> AccuracyMeter:
+def _accuracy_meter(known: Imagery, scenes: Sequence[OpenScene], running: Running) -> AccuracyMeter:
     """What estimates the accuracy of the map on the grid that the model sees."""
     calibration = None if known.source is None else known.source.calibration
     if calibration is None:
@@ -177,7 +191,12 @@ def _accuracy_meter(known: Imagery, scene: OpenScene, running: Running) -> Accur
             'accuracy is estimated while a map is made in one go: leave out resume and shard, or '
             'estimate_accuracy'
         )
-    return AccuracyMeter(calibration, height=scene.height, width=scene.width)
+    if len(scenes) > 1:
+        raise ConfigError(
+            'accuracy is estimated from the confidence at one scale, which is what the calibration '
+            'knows: leave out scales, or estimate_accuracy'
+        )
+    return AccuracyMeter(calibration, height=scenes[0].height, width=scenes[0].width)
 
 
 def _decision(network: Network, request: MapRequest, labels: LabelSpace | None) -> Decision:
@@ -202,17 +221,19 @@ def _decision(network: Network, request: MapRequest, labels: LabelSpace | None) 
     return Decision(network.gives_logits, thresholds)
 
 
-def _settled_view(view: View, raster: Raster, seen: Raster) -> View:
+def _settled_view(view: View, seeing: Seeing) -> View:
     """The view with all that was left open, so that equal views say the same."""
-    is_native = seen is raster
+    raster, seen = seeing.native, seeing.seen
+    several = len(seeing.grids) > 1
+    return_by = 'nearest' if seeing.grids[0] is raster else view.return_by
     return replace(
         view,
         bands=raster.bands,
         alpha='image' if raster.alpha is None else 'mask',
         value_range=seen.value_range,
-        gsd_m='native' if is_native else seen.pixel_m,
+        gsd_m='native' if seen is raster else seen.pixel_m,
         scene_gsd_m=raster.pixel_m,
-        return_by='nearest' if is_native else view.return_by,
+        return_by='bilinear' if several else return_by,
     )
 
 

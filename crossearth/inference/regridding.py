@@ -1,7 +1,8 @@
 """Maps on a model's grid, brought back to the grid of their scene."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,23 +20,41 @@ from crossearth.rasters import Raster
 from crossearth.rasters.native_pixels import from_native
 from crossearth.rasters.positions import FRACTIONS, Positions, positions_of
 
-__all__ = ['regrid_to_scene']
+__all__ = ['Draft', 'MergeScores', 'regrid_to_scene']
 
 _STRIP_PX = 8 * BLOCK_PX
 _LEAST_WEIGHT = 1e-3  # of the four pixels around: less says nothing about what is between them
 
 
+type Scores = Float32[np.ndarray, 'k h w']
+type Known = Bool[np.ndarray, 'h w']
+type MergeScores = Callable[[Sequence[Scores], Sequence[Known]], tuple[Scores, Known]]
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A map on a grid that the model saw.
+
+    Args:
+        grid: The scene as the model saw it.
+        files: Rasters on that grid: those that are asked for, or `'scores'`.
+    """
+
+    grid: Raster
+    files: Mapping[Product, Path]
+
+
 def regrid_to_scene(
-    made: Mapping[Product, Path],
+    drafts: Sequence[Draft],
     scene: OpenScene,
-    grid: Raster,
     layers: Mapping[Product, Layer],
     paths: Mapping[Product, Path],
     *,
+    merge: MergeScores,
     decision: Decision,
     draft: bool,
 ) -> None:
-    """Write rasters of the model's grid on the scene's own.
+    """Write rasters of the model's grids on the scene's own.
 
     A pixel has a value where the scene has data. Labels and probabilities take that of the nearest
     pixel of the model's grid; scores are interpolated between the four around, and what was asked
@@ -43,11 +62,11 @@ def regrid_to_scene(
     has data, at its edge, the nearest of the eight around the nearest counts.
 
     Args:
-        made: Rasters on the model's grid, those of `layers` or `'scores'`.
+        drafts: The map on the grid of the model, or its scores on several.
         scene: The scene, on its own grid.
-        grid: The scene as the model saw it.
         layers: What is asked for.
         paths: Where it goes.
+        merge: Makes one of the scores of several grids.
         decision: How classes are chosen from scores.
         draft: As of `RasterWriter`.
 
@@ -69,12 +88,27 @@ def regrid_to_scene(
             )
             for product, layer in layers.items()
         }
-        rasters = {
-            product: stack.enter_context(rasterio.open(path)) for product, path in made.items()
-        }
-        for block, valid, positions in _placed_blocks(scene, grid):
-            if 'scores' in rasters:
-                scores, known = _interpolated(rasters['scores'], positions)
+        rasters = [
+            {
+                product: stack.enter_context(rasterio.open(path))
+                for product, path in one.files.items()
+            }
+            for one in drafts
+        ]
+        maps = [from_native(one.grid) for one in drafts]
+        for block, valid in _blocks(scene):
+            places = [
+                positions_of(pixel_map, block, height=one.grid.height, width=one.grid.width)
+                for pixel_map, one in zip(maps, drafts, strict=True)
+            ]
+            if 'scores' in rasters[0]:
+                found = [
+                    _interpolated(there['scores'], positions)
+                    for there, positions in zip(rasters, places, strict=True)
+                ]
+                scores, known = found[0]
+                if len(found) > 1:
+                    scores, known = merge(*map(list, zip(*found, strict=True)))
                 parts = render_rows(
                     [torch.from_numpy(scores)],
                     valid & known,
@@ -83,7 +117,7 @@ def regrid_to_scene(
                 )
             else:
                 parts = {
-                    product: _nearest(raster, positions) for product, raster in rasters.items()
+                    product: _nearest(raster, places[0]) for product, raster in rasters[0].items()
                 }
                 for product, part in parts.items():
                     part[:, ~valid] = layers[product].nodata
@@ -92,11 +126,8 @@ def regrid_to_scene(
                 writer.place(Piece(bands, block.row, block.col, parts[product]))
 
 
-def _placed_blocks(
-    scene: OpenScene, grid: Raster
-) -> Iterator[tuple[Window, Bool[np.ndarray, 'h w'], Positions]]:
-    """Blocks of the scene: where they have data, and where the model's grid has their pixels."""
-    pixel_map = from_native(grid)
+def _blocks(scene: OpenScene) -> Iterator[tuple[Window, Bool[np.ndarray, 'h w']]]:
+    """Blocks of the scene, and where they have data."""
     for row in range(0, scene.height, BLOCK_PX):
         rows = min(BLOCK_PX, scene.height - row)
         for col in range(0, scene.width, _STRIP_PX):
@@ -107,8 +138,7 @@ def _placed_blocks(
                 valid = np.ones((rows, width), bool)
             for left in range(0, width, BLOCK_PX):
                 block = Window(0, row, col + left, rows, min(BLOCK_PX, width - left))
-                positions = positions_of(pixel_map, block, height=grid.height, width=grid.width)
-                yield block, valid[:, left : left + block.width], positions
+                yield block, valid[:, left : left + block.width]
 
 
 def _nearest(made: DatasetReader, positions: Positions) -> Shaped[np.ndarray, 'c h w']:

@@ -18,6 +18,7 @@ import torch
 
 from crossearth.errors import ConfigError
 from crossearth.inference.grid import Blend
+from crossearth.inference.merging import Merge, checked_scales
 from crossearth.inference.model_output import ModelOutput
 from crossearth.inference.network import Augment, Combine
 from crossearth.inference.rendering import Product
@@ -74,6 +75,15 @@ class Windows:
         combine: What is averaged: `'softmax'` probabilities, or `'logits'`.
         augment: `'d4'` averages over the eight flips and quarter turns of every window, at eight
             times the cost.
+        scales: Sizes at which the scene is seen, as factors of its sides: 1 is as `View` says, 0.5
+            half as many rows and columns. With more than one, the scene is predicted at each, and
+            the scores (what `combine` averages) are brought back to the scene's own grid by
+            interpolation and merged. They need 4 bytes per class and pixel of each scale on disk
+            meanwhile.
+        merge: What several scales become: `'mean'`; or `'max'`, by which each class takes its
+            greatest score, and probabilities are made to sum to 1 again.
+        merge_class: Name of a class, for `'max'`: a pixel takes all scores of the scale that gives
+            this class the greatest probability.
 
     Raises:
         ConfigError: If a value is out of range, or the stride would leave gaps.
@@ -89,6 +99,9 @@ class Windows:
     blend: Blend = 'hann'
     combine: Combine = 'softmax'
     augment: Augment = 'none'
+    scales: Sequence[float | int] = (1,)
+    merge: Merge = 'mean'
+    merge_class: str | None = None
 
     def __post_init__(self) -> None:
         _check_at_least_one('tile_px', self.tile_px)
@@ -105,6 +118,13 @@ class Windows:
         _check_choice('blend', self.blend, get_args(Blend.__value__))
         _check_choice('combine', self.combine, get_args(Combine.__value__))
         _check_choice('augment', self.augment, get_args(Augment.__value__))
+        object.__setattr__(self, 'scales', checked_scales(self.scales))
+        _check_choice('merge', self.merge, get_args(Merge.__value__))
+        if self.merge_class is not None and self.merge != 'max':
+            raise ConfigError(
+                f"merge_class is {self.merge_class!r}: it chooses the scale for merge='max', but "
+                f'merge is {self.merge!r}'
+            )
 
     @property
     def step_px(self) -> int:
@@ -121,6 +141,9 @@ class Windows:
             'blend': self.blend,
             'combine': self.combine,
             'augment': self.augment,
+            'scales': list(self.scales),
+            'merge': self.merge,
+            'merge_class': self.merge_class,
         }
 
 

@@ -112,8 +112,12 @@ class SceneMapper:
             'layers': {
                 name: [layer.dtype, str(layer.nodata)] for name, layer in self.layers.items()
             },
-            'units': [list(astuple(unit)) for unit in units],
+            'units': self.describe_units(units),
         }
+
+    def describe_units(self, units: Sequence[Unit]) -> list[list[int]]:
+        """Units as values that JSON knows."""
+        return [list(astuple(unit)) for unit in units]
 
     def map_whole(
         self, paths: Mapping[Product, Path], advance: Callable[[int], None], *, draft: bool
@@ -138,23 +142,32 @@ class SceneMapper:
         units: Sequence[Unit],
         chosen: Sequence[int],
         advance: Callable[[int], None],
+        *,
+        first: int = 0,
     ) -> Iterator[PartReceipt]:
         """Map the units that are chosen and have no receipt yet.
+
+        Args:
+            parts: Where parts wait.
+            units: All of the scene.
+            chosen: Positions of those to map.
+            advance: Receives numbers of windows.
+            first: The part that the first unit is.
 
         Yields:
             Receipts, also of those that were there.
         """
         for index in chosen:
             unit = units[index]
-            receipt = parts.receipt(index)
+            receipt = parts.receipt(first + index)
             if receipt is None:
-                with parts.folder_for(index) as folder:
+                with parts.folder_for(first + index) as folder:
                     paths = {product: folder / f'{product}.tif' for product in self.layers}
                     self.scene.lost.clear()
                     nowhere = Georeference()
                     run = self._map_unit(unit, paths, nowhere, advance, draft=True)
                     lost = tuple(sorted(self.scene.lost))
-                    receipt = parts.commit(index, paths, windows_run=run, lost=lost)
+                    receipt = parts.commit(first + index, paths, windows_run=run, lost=lost)
             else:
                 advance(self.windows_of(unit))
             yield receipt

@@ -31,13 +31,14 @@ def to_native(raster: Raster) -> PixelMap:
 
 
 def from_native(raster: Raster) -> PixelMap:
-    """From columns and rows of a file to those of a raster that is resampled from it.
+    """From columns and rows of a file to those of a raster of it, resampled or not.
 
     Raises:
         ConfigError: If it lies on the ground, and nothing ties the file to it.
     """
     native = raster.native
-    assert native is not None
+    if native is None:
+        return lambda cols, rows: (cols, rows)
     if raster.steps_px is not None:
         down, across = raster.steps_px
         return lambda cols, rows: (cols / across, rows / down)

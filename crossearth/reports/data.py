@@ -97,7 +97,8 @@ class ReportData:
             `method`, `fingerprint`, `metric`, `seen` (whether it is the domain that was trained
             on), `mean`, `sd`, `seeds`, `images`, `partial` (what is lacking, as text),
             `first_step`, `last_step`, `paper`, `minus_paper`, `baseline`,
-            `minus_baseline`, and the ends of 95 % intervals: `low`, `high` of the mean over seeds,
+            `minus_baseline`, `seen_at` (how images were seen, where not in their own pixels alone),
+            and the ends of 95 % intervals: `low`, `high` of the mean over seeds,
             `images_low`, `images_high` of the score over images, and the same of the difference to
             the baseline, `minus_…`.
         classes: One row per class of each of these: `class`, `mean`, `sd`, `low`, `high`, `paper`.
@@ -144,7 +145,7 @@ def report_data(results: Sequence[RunResult], *, baseline: str = 'rein') -> Repo
         if row.method == baseline:
             compared.add((head['kind'], head['protocol'], head['domain'], found))
         size = {'images': found, 'partial': partial}
-        scores.append(head | _score(row, complete=not partial) | size)
+        scores.append(head | _score(row, complete=not partial) | size | _seen_at(group))
         classes += [head | line | size for line in _class_lines(row, group, complete=not partial)]
         costs.append(head | _cost(group))
         confusions.append(
@@ -169,6 +170,14 @@ def report_data(results: Sequence[RunResult], *, baseline: str = 'rein') -> Repo
         confusions=tuple(confusions),
         trained=_trained(results, names),
     )
+
+
+def _seen_at(group: Sequence[RunResult]) -> dict[str, str]:
+    """How images were seen that were not seen in their own pixels alone."""
+    if group[0].protocol.sees_native:
+        return {'seen_at': ''}
+    lines = [f'{count} images: {how}' for result in group for how, count in result.seen.items()]
+    return {'seen_at': '; '.join(dict.fromkeys(lines))}
 
 
 def _belongs(result: RunResult, row: Row) -> bool:

@@ -133,7 +133,7 @@ def _scores(scores: pd.DataFrame, suffix: str) -> Table:
     return Table(
         name=f'scores-{suffix}',
         title='Scores by domain',
-        notes=(*_metrics(scores), *_notes(scores)),
+        notes=(*_metrics(scores), *_sizes(scores), *_notes(scores)),
         frame=scores.drop(columns='kind').reset_index(drop=True),
         columns=tuple(c for c in columns if c.key in always or scores[c.key].notna().any()),
         quoted=(False,) * len(scores),
@@ -153,6 +153,12 @@ def _metrics(scores: pd.DataFrame) -> tuple[str, ...]:
         for name in dict.fromkeys(scores.metric)
     ]
     return (f'Scores: {"; ".join(by_metric)}.',) if len(by_metric) > 1 else ()
+
+
+def _sizes(scores: pd.DataFrame) -> tuple[str, ...]:
+    """How the images of each domain were seen, where not in their own pixels alone."""
+    seen = dict.fromkeys(zip(scores.domain, scores.seen_at, strict=True))
+    return tuple(f'{domain}: {how}.' for domain, how in seen if how)
 
 
 def _overview(scores: pd.DataFrame, quoted: pd.DataFrame, suffix: str) -> Table:

@@ -1,14 +1,23 @@
+import json
+from collections import Counter
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
 from crossearth.benchmark import SETTINGS, Protocol, evaluate
+from crossearth.benchmark.evaluation import images_seen
 from crossearth.datasets import FolderDataset, SceneDataset, read_scene
 from crossearth.errors import ConfigError, LabelError
-from crossearth.labels import ISPRS
+from crossearth.imagery import Imagery
+from crossearth.inference import View, predict_scene
+from crossearth.labels import ISPRS, ROAD
+from crossearth.rasters import open_raster
 
 
 class Uneven(nn.Module):
@@ -202,3 +211,106 @@ def test_what_cannot_be_scored_says_why(scenes, write_raster, tmp_path):
     bare = FolderDataset(tmp_path / 'images', labels=ISPRS)
     with pytest.raises(LabelError, match='has no labels to score against'):
         evaluate(Uneven(), bare, Protocol(window_px=16, stride_px=8))
+
+
+@pytest.fixture
+def pixelwise():
+    """Each pixel by its own values: 1 m pixels of the scene are roads where they are bright."""
+    model = nn.Conv2d(3, 2, 1)
+    model.weight.data = torch.tensor([-1.0, 1.0]).reshape(2, 1, 1, 1).expand(2, 3, 1, 1).clone()
+    model.bias.data = torch.tensor([1.5, -1.5])
+    return model
+
+
+@pytest.fixture
+def fine(write_raster, tmp_path):
+    """A georeferenced scene of 0.21 m, a plain one, and their masks."""
+    rng = np.random.default_rng(1)
+    chip = Affine(0.21, 0, 400_000, 0, -0.21, 5_800_000)
+    for name, options in (
+        ('placed/a.tif', {'transform': chip}), ('plain/a.png', {'crs': None, 'driver': 'PNG'})
+    ):  # fmt: skip
+        write_raster(f'i/{name}', rng.integers(0, 255, (3, 90, 75), np.uint8), **options)
+        mask = rng.integers(0, 2, (1, 90, 75), np.uint8)
+        mask[:, :5] = 255
+        write_raster(f'm/{name}', mask, **options)
+    return tmp_path
+
+
+def roads(fine, name, **options):
+    return FolderDataset(fine / 'i' / name, fine / 'm' / name, labels=ROAD, **options)
+
+
+@pytest.mark.parametrize(
+    ('protocol', 'view'),
+    [
+        (Protocol(24, 16, seen_at='model'), View()),
+        (Protocol(24, 16, seen_at=0.6, scales=(1, 0.5), merge='max', merge_class='road'),
+         View(gsd_m=0.6)),
+        (Protocol(24, 16, scales=(0.5,)), View(gsd_m='native')),
+        (Protocol(24, 16, seen_at='model', scales=(1.5, 0.7)), View()),
+    ],
+)  # fmt: skip
+def test_resampled_scores_are_those_of_the_map_that_predict_makes(
+    fine, pixelwise, tmp_path, protocol, view
+):
+    pixelwise.imagery = Imagery(gsd_m=1.0)
+    data = roads(fine, 'placed')
+    found = evaluate(pixelwise, data, protocol)
+    predict_scene(
+        pixelwise, data.scenes[0].image, tmp_path / 'map.tif', labels=ROAD,
+        windows=protocol.windows, view=replace(view, return_by='bilinear'),
+    )  # fmt: skip
+    with open_raster(tmp_path / 'map.tif') as file:
+        ids = torch.from_numpy(file.read(1)).long()
+    mask = data[0]['mask']
+    known = mask != 255
+    matrix = torch.zeros(2, 2, dtype=torch.int64)
+    for pair, count in Counter(zip(mask[known].tolist(), ids[known].tolist(), strict=True)).items():
+        matrix[pair] = count
+    assert torch.equal(found, matrix)
+    native = evaluate(pixelwise, data, Protocol(24, 16))
+    assert native.sum() == found.sum() == 85 * 75
+    assert not torch.equal(native, found)
+
+
+def test_images_of_unknown_size_are_seen_as_they_are_unless_scaled_or_stated(fine, pixelwise):
+    known, model = Imagery(gsd_m=1.0), Protocol(24, 16, seen_at='model')
+    plain = roads(fine, 'plain')
+    native = evaluate(pixelwise, plain, Protocol(24, 16))
+    assert torch.equal(evaluate(pixelwise, plain, model, imagery=known), native)
+    half = evaluate(pixelwise, plain, Protocol(24, 16, scales=(0.5,)))
+    assert not torch.equal(half, native)
+    stated = roads(fine, 'plain', native_gsd_m=0.5)
+    assert torch.equal(evaluate(pixelwise, stated, model, imagery=known), half)
+    assert images_seen(pixelwise, plain, model, imagery=known) == {
+        'own pixels of unknown size (nothing ties them to the ground), seen as they are: what they '
+        'measure is not known': 1
+    }
+    assert images_seen(pixelwise, stated, model, imagery=known) == {
+        'own pixels 0.5 m (stated), seen at 1 m: the model was trained at 1 m': 1
+    }
+    opened = roads(fine, 'placed', gsd_m=1.0)
+    assert list(images_seen(pixelwise, opened, model, imagery=known)) == [
+        'own pixels 1 m (as its dataset was opened), seen as they are: as asked'
+    ]
+    with pytest.raises(ConfigError, match='opened with gsd_m, so it cannot be seen at scales'):
+        evaluate(pixelwise, opened, Protocol(24, 16, scales=(0.5,)))
+
+
+def test_ways_of_seeing_are_named_and_checked():
+    assert str(Protocol(24, 16)).endswith('no flip')
+    merged = Protocol(24, 16, seen_at='model', scales=[1, 0.5], merge='max', merge_class='road')
+    assert str(merged).endswith(
+        'no flip, seen at the pixel size of the training, max of the scales 1, 0.5 by road'
+    )
+    assert Protocol(**json.loads(json.dumps(merged.to_json()))) == merged
+    assert str(Protocol(24, 16, seen_at=0.6, scales=(2,))).endswith('seen at 0.6 m, at scale 2')
+    for wrong in (0, -1, float('nan')):
+        with pytest.raises(ConfigError, match="expected 'native', 'model', or metres"):
+            Protocol(24, 16, seen_at=wrong)
+    for size in ({'chip_px': 24}, {'fit_px': 24}):
+        with pytest.raises(ConfigError, match='leave out chip_px and fit_px, or seen_at'):
+            Protocol(24, 16, seen_at='model', **size)
+    with pytest.raises(ConfigError, match='scales are'):
+        Protocol(24, 16, scales=())

@@ -158,6 +158,32 @@ def test_every_method_seed_and_domain_has_a_result(file, options):
     assert styled.difference_over_images.known
 
 
+def test_images_are_scored_as_they_would_be_mapped(file, options):
+    values = yaml.safe_load(file.read_text())
+    domains, plain = values['domains'], values['methods']['plain']
+    domains['fine'] = {'test': {**domains['there']['test'], 'native_gsd_m': 0.25}}
+    domains['cut'] = {'test': {**domains['there']['test'], 'gsd_m': 0.3}}
+    results = run_experiment(
+        edited(file, domains=domains, methods={'plain': plain}, seeds=1, augment=[]), options
+    )
+    seen = {result.target: result.seen for result in results}
+    trained = 'the model was trained at 0.5 m'
+    assert seen == {
+        'here': {f'own pixels 0.5 m (georeference), seen as they are: {trained}': 2},
+        'there': {f'own pixels 0.5 m (georeference), seen as they are: {trained}': 2},
+        'fine': {f'own pixels 0.25 m (stated), seen at 0.5 m: {trained}': 2},
+        'cut': {'own pixels 0.3 m (as its dataset was opened), seen as they are: as asked': 2},
+    }
+    assert {r.target: int(r.matrix.sum()) for r in results}['fine'] == 2 * 24 * 24
+    assert [result.seen for result in load_results(options.output)] == [
+        seen[target] for target in ('cut', 'fine', 'here', 'there')
+    ]
+    assert results[0].protocol.seen_at == 'model'
+    text = format_scores(report_data(results, baseline='plain'))
+    assert 'seen at the pixel size of the training' in text
+    assert f'here-to-fine: 2 images: own pixels 0.25 m (stated), seen at 0.5 m: {trained}' in text
+
+
 def test_the_recipe_of_a_result_repeats_it(file, options):
     """Each result holds a complete recipe, which nothing else is needed for."""
     (result, *_) = run_experiment(edited(file, seeds=[5]), options)

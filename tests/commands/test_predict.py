@@ -297,3 +297,36 @@ def test_thresholds_of_classes_are_named(
     with pytest.raises(SystemExit):
         predict('a.tif', 'b.tif', '--class-thresholds', 'car')
     assert "'car': expected CLASS=P, as in road=0.7" in capsys.readouterr().err
+
+
+def test_a_fine_scene_is_seen_as_the_model_learnt_and_the_output_says_so(
+    write_raster: Write, tmp_path: Path
+) -> None:
+    save_model(_model(), 'metre.safetensors', gsd_m=1.0, labels=ISPRS)
+    place = rasterio.Affine(0.21, 0, 400_000, 0, -0.21, 5_800_000)
+    scene = write_raster('in/scene.tif', random_image(200, 300), transform=place)
+    line = 'own pixels 0.21 m (georeference), seen at 1 m: the model was trained at 1 m'
+    text = predict(scene, tmp_path / 'map.tif', weights='metre.safetensors')
+    assert f'\nscene: {line}\n' in text
+    asked = predict(scene, tmp_path / 'asked.tif', '--labels', 'isprs', '--seen-at', 1)
+    assert 'seen at 1 m: as asked' in asked
+    assert (tmp_path / 'map.tif').read_bytes() == (tmp_path / 'asked.tif').read_bytes()
+    assert predict(scene, tmp_path / 'map.tif', '--dry-run', weights='metre.safetensors').endswith(
+        line
+    )
+    several = predict(tmp_path / 'in', tmp_path / 'out', weights='metre.safetensors')
+    assert f'\n1 scene: {line}' in several
+    assert (tmp_path / 'out' / 'scene.tif').read_bytes() == (tmp_path / 'map.tif').read_bytes()
+
+
+def test_several_scales_are_options(write_raster: Write, tmp_path: Path) -> None:
+    scene = write_raster('scene.tif', random_image(60, 70))
+    words = ('--labels', 'isprs', '--scales', '1,0.5', '--merge', 'max', '--merge-class', 'car')
+    text = predict(scene, tmp_path / 'a.tif', *words)
+    assert 'is not known; at scales 1, 0.5' in text
+    windows = Windows(scales=(1, 0.5), merge='max', merge_class='car')
+    model = load_model('model.safetensors')
+    made = predict_scene(model, scene, tmp_path / 'b.tif', labels=ISPRS, windows=windows)
+    assert (tmp_path / 'a.tif').read_bytes() == made.path.read_bytes()
+    with pytest.raises(SystemExit):
+        predict(scene, tmp_path / 'a.tif', '--scales', 'half')

@@ -14,7 +14,10 @@ from crossearth.labels import ISPRS, ROAD
 
 EVERYTHING = MapRequest(
     ISPRS,
-    Windows(tile_px=96, stride_px=40, blend='mean', combine='logits', augment='d4'),
+    Windows(
+        tile_px=96, stride_px=40, blend='mean', combine='logits', augment='d4',
+        scales=(1, 0.5), merge='max', merge_class='car',
+    ),
     View(
         bands=(3, 1), alpha='image', value_range=(0, 9), gsd_m=0.5, scene_gsd_m=0.2,
         return_by='bilinear', mean=[0.4, 0.5], std=[0.25, 0.125],
@@ -96,7 +99,7 @@ def test_values_are_hashable_and_travel_to_workers() -> None:
     assert json.loads(json.dumps(EVERYTHING.describe_pixels())) == {
         'tile_px': 96, 'stride_px': 40, 'blend': 'mean', 'combine': 'logits', 'augment': 'd4',
         'bands': [3, 1], 'alpha': 'image', 'value_range': [0, 9], 'gsd_m': 0.5,
-        'scene_gsd_m': 0.2,
+        'scene_gsd_m': 0.2, 'scales': [1, 0.5], 'merge': 'max', 'merge_class': 'car',
         'return_by': 'bilinear', 'mean': [0.4, 0.5], 'std': [0.25, 0.125],
         'model_output': {'kind': 'logit', 'key': 'out', 'threshold': 0.25, 'num_classes': None},
         'class_thresholds': [['car', 0.75]],

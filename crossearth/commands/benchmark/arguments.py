@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from crossearth.commands.seeing import add_scored_sizes
 from crossearth.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ def add_scoring(parser: argparse.ArgumentParser) -> None:
         action='store_true',
         help='score whole images, each pixel once, not the chips of the published numbers',
     )
+    add_scored_sizes(parser)
     parser.add_argument(
         '--autocast', choices=['bfloat16', 'float16'], help='half type to score in (none)'
     )
@@ -187,6 +189,8 @@ def options_of(
         flip=arguments.flip_tta,
         whole=arguments.whole,
         autocast=arguments.autocast,
+        seen_at=arguments.seen_at,
+        scales=None if arguments.scales is None else tuple(arguments.scales),
         save_predictions=save_predictions,
         partial=arguments.partial,
         processes=processes,

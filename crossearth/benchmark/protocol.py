@@ -1,0 +1,220 @@
+"""How scores are taken: windows, chips or whole images, and the sizes that they are seen at."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from crossearth.benchmark.settings import Setting
+from crossearth.errors import ConfigError
+from crossearth.imagery import Imagery
+from crossearth.inference.merging import Merge, checked_scales
+from crossearth.inference.request import Windows
+from crossearth.inference.seeing import Seeing, see_raster
+from crossearth.rasters import Raster
+
+__all__ = ['Half', 'Protocol', 'SeenAt']
+
+type Half = Literal['bfloat16', 'float16']
+type SeenAt = Literal['native', 'model'] | float | int
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """How a score is taken; scores under different protocols stand beside nothing.
+
+    Images, or the chips that they are cut into, are seen by windows; the logits of windows that
+    overlap are averaged at the pixels of the image, and one confusion matrix is counted over all.
+
+    Args:
+        window_px: Side of the windows that the model sees. An image that is smaller is seen whole.
+        stride_px: Pixels from one window to the next, the last one moved to end at the border.
+        chip_px: Side of the chips that images are cut into, "floor step, shift last": pixels that
+            the last two chips of a row or column share are counted in both, as in the published
+            numbers. None for whole images, of which every pixel counts once.
+        fit_px: Images are resized to fit into a square of this side before they are seen, and
+            their logits back to the image's size; None for their own pixels.
+        flip: Whether the logits of the image and of its mirror image are averaged.
+        autocast: Half type that the model computes in, where it lets itself be cast; None for the
+            model's own.
+        seen_at: What the pixels that the model sees measure on the ground: `'native'` for the
+            images' own, as in the published numbers; `'model'` for what the model was trained at,
+            as `predict_scene` shows it a scene; or metres. The logits are brought back to the
+            images' own pixels, whose labels count. With `'model'`, images whose size on the ground
+            is not known are seen in their own pixels, and so are images of a dataset that is
+            resampled already; pixels without data are not counted.
+        scales: As of `Windows`: factors of the size at which images are seen otherwise. For images
+            whose size on the ground is not known, these alone change it.
+        merge: As of `Windows`.
+        merge_class: As of `Windows`.
+
+    Raises:
+        ConfigError: If a number has no meaning, chips are to be fitted, or chips or fitted images
+            are to be resampled.
+
+    Source:
+        Windows of 512 px, 341 apart, or of 1024, 683 apart: the released test configurations.
+
+    Example:
+        >>> print(Protocol(window_px=512, stride_px=341, chip_px=512))
+        chips of 512 px, windows of 512 px, 341 px apart, mean logits, no flip
+    """
+
+    window_px: int
+    stride_px: int
+    chip_px: int | None = None
+    fit_px: int | None = None
+    flip: bool = False
+    autocast: Half | None = None
+    seen_at: SeenAt = 'native'
+    scales: Sequence[float | int] = (1,)
+    merge: Merge = 'mean'
+    merge_class: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, 'scales', checked_scales(self.scales))
+        if not 1 <= self.stride_px <= self.window_px:
+            raise ConfigError(
+                f'windows of {self.window_px} px, {self.stride_px} px apart: expected a stride '
+                'from 1 to the window'
+            )
+        if self.fit_px is not None and self.chip_px is not None:
+            raise ConfigError('chips are never fitted: choose chip_px or fit_px')
+        if min(self.fit_px or 1, self.chip_px or 1) < 1:
+            raise ConfigError(f'{self}: sizes are at least 1 px')
+        if self.seen_at not in ('native', 'model') and not (
+            isinstance(self.seen_at, int | float)
+            and math.isfinite(self.seen_at)
+            and self.seen_at > 0
+        ):
+            raise ConfigError(
+                f"seen_at is {self.seen_at!r}: expected 'native', 'model', or metres, more than 0"
+            )
+        if not self.sees_native and (self.fit_px or self.chip_px) is not None:
+            raise ConfigError(
+                'chips and fitted images are seen in their own pixels: leave out chip_px and '
+                'fit_px, or seen_at and scales'
+            )
+        self.windows  # noqa: B018  # checks them
+
+    @classmethod
+    def of(
+        cls,
+        setting: Setting,
+        *,
+        whole: bool = False,
+        flip: bool = False,
+        autocast: Half | None = None,
+    ) -> 'Protocol':
+        """That of the published numbers.
+
+        Args:
+            setting: The setting.
+            whole: See `varied`.
+            flip: See `varied`; the published numbers are without.
+            autocast: See `varied`.
+        """
+        side, target = setting.chip_px, setting.target
+        published = cls(
+            window_px=side,
+            stride_px=round(side * 2 / 3),  # 341 of 512, 683 of 1024
+            chip_px=None if target.tested_whole else side,
+            fit_px=side if target.fitted else None,
+        )
+        return published.varied(whole=whole, flip=flip, autocast=autocast)
+
+    def varied(
+        self,
+        *,
+        whole: bool = False,
+        flip: bool = False,
+        autocast: Half | None = None,
+        seen_at: SeenAt | None = None,
+        scales: Sequence[float | int] | None = None,
+    ) -> 'Protocol':
+        """This protocol with what a user asked for besides.
+
+        Args:
+            whole: Whether images are seen whole, in their own pixels, where this protocol cuts
+                chips or makes images smaller.
+            flip: Whether to average with the mirror image; False leaves the protocol's own choice.
+            autocast: Half type to score in; None leaves the protocol's own choice.
+            seen_at: Size of the pixels that the model sees, of whole images; None likewise.
+            scales: Factors of the size at which whole images are seen; None likewise.
+        """
+        whole = whole or seen_at is not None or scales is not None
+        return replace(
+            self,
+            chip_px=None if whole else self.chip_px,
+            fit_px=None if whole else self.fit_px,
+            flip=flip or self.flip,
+            autocast=autocast or self.autocast,
+            seen_at=self.seen_at if seen_at is None else seen_at,
+            scales=self.scales if scales is None else scales,
+        )
+
+    @property
+    def sees_native(self) -> bool:
+        """Whether every image is seen in its own pixels alone."""
+        return self.seen_at == 'native' and self.scales == (1,)
+
+    @property
+    def windows(self) -> Windows:
+        """The windows of images that are resampled."""
+        return Windows(
+            tile_px=self.window_px,
+            stride_px=self.stride_px,
+            blend='mean',
+            combine='logits',
+            scales=self.scales,
+            merge=self.merge,
+            merge_class=self.merge_class,
+        )
+
+    def seeing(self, raster: Raster, known: Imagery) -> Seeing:
+        """An image as a model sees it.
+
+        Args:
+            raster: The image.
+            known: What the model was trained on.
+
+        Raises:
+            ConfigError: If it cannot be resampled.
+        """
+        if raster.native is not None:
+            if self.scales != (1,):
+                raise ConfigError(
+                    f'{raster.path}: its dataset was opened with gsd_m, so it cannot be seen at '
+                    f'scales {self.scales}: leave gsd_m out'
+                )
+            return replace(see_raster(raster, known, 'native'), own='as its dataset was opened')
+        if self.seen_at != 'model':
+            return see_raster(raster, known, self.seen_at, scales=self.scales)
+        if raster.gsd_m() is None:
+            seeing = see_raster(raster, known, 'native', scales=self.scales)
+            return replace(seeing, why='what they measure is not known')
+        return see_raster(raster, known, scales=self.scales)
+
+    def __str__(self) -> str:
+        images = 'whole images' if self.chip_px is None else f'chips of {self.chip_px} px'
+        if self.fit_px is not None:
+            images += f' fitted into {self.fit_px} px'
+        return (
+            f'{images}, windows of {self.window_px} px, {self.stride_px} px apart, mean logits, '
+            f'{"mean with the mirror image" if self.flip else "no flip"}'
+            + ('' if self.autocast is None else f', in {self.autocast}')
+            + self._sizes()
+        )
+
+    def _sizes(self) -> str:
+        seen = {'native': '', 'model': ', seen at the pixel size of the training'}
+        text = seen.get(str(self.seen_at), f', seen at {self.seen_at} m')
+        if self.scales == (1,):
+            return text
+        several = f', {self.merge} of the scales' if len(self.scales) > 1 else ', at scale'
+        at = f'{several} {", ".join(f"{scale:g}" for scale in self.scales)}'
+        return text + at + (f' by {self.merge_class}' if self.merge_class else '')
+
+    def to_json(self) -> dict[str, Any]:
+        """Its values, for a file."""
+        return asdict(self)

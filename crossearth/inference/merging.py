@@ -1,0 +1,103 @@
+"""What several predictions of the same pixels become: one."""
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float32
+
+from crossearth.errors import ConfigError
+
+__all__ = ['Merge', 'checked_scales', 'merge_scores']
+
+type Merge = Literal['mean', 'max']
+
+
+def checked_scales(scales: Sequence[float | int]) -> tuple[float, ...]:
+    """Scales as a tuple.
+
+    Raises:
+        ConfigError: If there are none, one is not positive, or one is there twice.
+    """
+    given = tuple(scales) if isinstance(scales, Sequence) else scales
+    if (
+        not isinstance(given, tuple)
+        or not given
+        or not all(isinstance(scale, int | float) for scale in given)
+        or not all(math.isfinite(scale) and scale > 0 for scale in given)
+        or len(set(given)) < len(given)
+    ):
+        raise ConfigError(
+            f'scales are {given}: expected factors of the sides of the scene, each once and more '
+            'than 0, such as (1, 0.5)'
+        )
+    return tuple(map(float, given))
+
+
+def merge_scores(
+    scores: Sequence[Float32[np.ndarray, 'k h w']],
+    known: Sequence[Bool[np.ndarray, 'h w']],
+    merge: Merge,
+    *,
+    class_id: int | None = None,
+    are_logits: bool = False,
+) -> tuple[Float32[np.ndarray, 'k h w'], Bool[np.ndarray, 'h w']]:
+    """One set of scores from those of several scales.
+
+    Args:
+        scores: Probabilities or logits of each scale.
+        known: Where it has any; others of its values are not looked at.
+        merge: `'mean'` averages the scales that know a pixel. `'max'` without a class gives each
+            class its greatest score and makes the sum of probabilities 1 again.
+        class_id: With `'max'`: a pixel takes all scores of the scale that gives this class the
+            greatest probability, so that the sum stays 1; the first of equals.
+        are_logits: Whether scores are logits; the greatest ones need no sum.
+
+    Returns:
+        Scores, 0 where no scale knows the pixel; and where any does.
+
+    Example:
+        >>> road, unsure = np.float32([[[0.4]], [[0.6]]]), np.float32([[[0.9]], [[0.1]]])
+        >>> there = np.ones((1, 1), bool)
+        >>> for merge, class_id in (('mean', None), ('max', None), ('max', 1)):
+        ...     merged, _ = merge_scores([road, unsure], [there] * 2, merge, class_id=class_id)
+        ...     print([round(float(p), 2) for p in merged.ravel()])
+        [0.65, 0.35]
+        [0.6, 0.4]
+        [0.4, 0.6]
+    """
+    anywhere: Bool[np.ndarray, 'h w'] = np.logical_or.reduce(known)
+    if merge == 'mean':
+        merged, count = np.zeros_like(scores[0]), np.zeros(anywhere.shape, np.float32)
+        for one, here in zip(scores, known, strict=True):
+            merged += np.where(here, one, np.float32(0))
+            count += here
+        merged /= np.maximum(count, 1)
+        return merged, anywhere
+    if class_id is not None:
+        merged = np.zeros_like(scores[0])
+        best = np.full(anywhere.shape, -1, np.float32)
+        for one, here in zip(scores, known, strict=True):
+            sure = _probability(one, class_id, are_logits=are_logits)
+            better = here & (sure > best)
+            best[better] = sure[better]
+            merged[:, better] = one[:, better]
+        return merged, anywhere
+    merged = np.full_like(scores[0], -np.inf)
+    for one, here in zip(scores, known, strict=True):
+        np.maximum(merged, one, out=merged, where=here)
+    merged[:, ~anywhere] = 0
+    if not are_logits:
+        merged /= np.where(anywhere, merged.sum(axis=0), np.float32(1))
+    return merged, anywhere
+
+
+def _probability(
+    scores: Float32[np.ndarray, 'k h w'], class_id: int, *, are_logits: bool
+) -> Float32[np.ndarray, 'h w']:
+    chosen: Float32[np.ndarray, 'h w'] = scores[class_id]
+    if are_logits:
+        chosen = torch.softmax(torch.from_numpy(scores), 0)[class_id].numpy()
+    return chosen

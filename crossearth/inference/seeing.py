@@ -1,0 +1,147 @@
+"""How a model sees a scene: on which grids, and why."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from crossearth.errors import ConfigError
+from crossearth.imagery import Imagery
+from crossearth.inference.request import GsdChoice, GsdEstimator, View
+from crossearth.inference.scene import describe_scene
+from crossearth.rasters import Raster, resampled, scaled
+
+__all__ = ['Seeing', 'see_raster', 'see_scene']
+
+
+@dataclass(frozen=True, slots=True)
+class Seeing:
+    """A scene as a model sees it.
+
+    Args:
+        native: The scene on its own grid.
+        seen: As the model sees it at scale 1; `native` where these are its own pixels.
+        grids: As the model sees it at each scale; `seen` alone for one scale of 1.
+        scales: Of `grids`.
+        own: How the size of the scene's own pixels is known.
+        why: Why the model sees it at that size.
+    """
+
+    native: Raster
+    seen: Raster
+    grids: tuple[Raster, ...]
+    scales: tuple[float | int, ...]
+    own: str
+    why: str
+
+    @property
+    def is_native(self) -> bool:
+        """Whether the model sees the scene's own pixels, at one scale."""
+        return len(self.grids) == 1 and self.grids[0] is self.native
+
+    def __str__(self) -> str:
+        """One line: what its own pixels measure, what the model sees, and why."""
+        own_m, seen_m = _side(self.native), _side(self.seen)
+        own = 'own pixels of unknown size' if own_m is None else f'own pixels {own_m:.3g} m'
+        seen = 'as they are' if self.seen is self.native or seen_m is None else f'at {seen_m:.3g} m'
+        line = f'{own} ({self.own}), seen {seen}: {self.why}'
+        if self.scales == (1,):
+            return line
+        return f'{line}; at scale{"s" * (len(self.scales) > 1)} ' + ', '.join(
+            f'{scale:g}' for scale in self.scales
+        )
+
+
+def see_scene(
+    source: str | Path, known: Imagery, view: View, *, scales: Sequence[float | int] = (1,)
+) -> Seeing:
+    """A scene as a model sees it.
+
+    Args:
+        source: The scene.
+        known: What the model was trained on.
+        view: How it is to see the scene; what is left open follows from `known`.
+        scales: As of `Windows`.
+
+    Raises:
+        CrossEarthError: As `predict_scene`.
+    """
+    own_m = view.scene_gsd_m
+    raster = describe_scene(
+        source,
+        bands=known.bands if view.bands is None else view.bands,
+        alpha=view.alpha,
+        value_range=known.value_range if view.value_range is None else view.value_range,
+        native_gsd_m=own_m if isinstance(own_m, int | float) else None,
+    )
+    estimated = isinstance(own_m, GsdEstimator) and raster.gsd_m() is None
+    if isinstance(own_m, GsdEstimator) and estimated:
+        raster = replace(raster, pixel_m=own_m(raster))
+    seeing = see_raster(raster, known, view.gsd_m, scales=scales)
+    return replace(seeing, own='estimated from its pixels') if estimated else seeing
+
+
+def see_raster(
+    raster: Raster,
+    known: Imagery,
+    gsd_m: GsdChoice | None = None,
+    *,
+    scales: Sequence[float | int] = (1,),
+) -> Seeing:
+    """A raster as a model sees it.
+
+    Args:
+        raster: The scene on its own grid.
+        known: What the model was trained on.
+        gsd_m: As of `View`.
+        scales: As of `Windows`.
+
+    Raises:
+        ConfigError: If the model's distance is known and the scene's is not, or the scene cannot
+            be resampled.
+    """
+    if gsd_m == 'native':
+        seen, why = raster, 'as asked'
+    elif gsd_m is not None:
+        seen, why = resampled(raster, gsd_m), 'as asked'
+    else:
+        try:
+            chosen_m = known.gsd_for(raster.gsd_m())
+        except ConfigError as error:
+            raise ConfigError(f'{raster.path}: {error}') from error
+        seen = raster if chosen_m is None else resampled(raster, chosen_m)
+        why = _reason(known, is_within=chosen_m is None)
+    grids = tuple(_at_scale(seen, scale) for scale in scales)
+    if raster.pixel_m is not None:
+        own = 'stated'
+    else:
+        own = 'nothing ties them to the ground' if raster.gsd_m() is None else 'georeference'
+    return Seeing(raster, seen, grids, tuple(scales), own, why)
+
+
+def _at_scale(seen: Raster, scale: float) -> Raster:
+    """A raster whose sides have that many times as many pixels."""
+    if scale == 1:
+        return seen
+    if seen.native is None:
+        return scaled(seen, 1 / scale)
+    if seen.steps_px is not None:
+        down, across = seen.steps_px
+        return scaled(seen.native, (down / scale, across / scale))
+    assert seen.pixel_m is not None
+    return resampled(seen.native, seen.pixel_m / scale)
+
+
+def _reason(known: Imagery, *, is_within: bool) -> str:
+    if known.gsd_range_m is not None:
+        low, high = known.gsd_range_m
+        across = f'the {low:.3g} to {high:.3g} m that the model was trained across'
+        return f'within {across}' if is_within else f'the nearer end of {across}'
+    if known.gsd_m is not None:
+        return f'the model was trained at {known.gsd_m:.3g} m'
+    return 'what the model was trained at is not known'
+
+
+def _side(raster: Raster) -> float | None:
+    sides_m = raster.gsd_m()
+    return None if sides_m is None else math.sqrt(sides_m[0] * sides_m[1])

@@ -1,0 +1,61 @@
+"""One line says what a scene's pixels measure, what the model sees, and why."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from affine import Affine
+from torch import nn
+
+from crossearth.imagery import Imagery
+from crossearth.inference import View, Windows, predict_scene
+from crossearth.inference.seeing import see_scene
+
+type Write = Callable[..., Path]
+CHIP = Affine(0.21, 0, 400_000, 0, -0.21, 5_800_000)
+PIXELS = np.ones((1, 100, 80), np.uint8)
+ONE, RANGE = Imagery(gsd_m=1.0), Imagery(gsd_m=0.6, gsd_range_m=(0.3, 1.2))
+
+
+@pytest.mark.parametrize(
+    ('known', 'view', 'line'),
+    [
+        (ONE, View(), '(georeference), seen at 1 m: the model was trained at 1 m'),
+        (ONE, View(gsd_m=0.5), '(georeference), seen at 0.5 m: as asked'),
+        (ONE, View(gsd_m='native'), '(georeference), seen as they are: as asked'),
+        (RANGE, View(), 'seen at 0.3 m: the nearer end of the 0.3 to 1.2 m that the model was'),
+        (Imagery(), View(), 'seen as they are: what the model was trained at is not known'),
+    ],
+)
+def test_a_georeferenced_scene_is_seen_as_the_model_learnt(
+    write_raster: Write, known: Imagery, view: View, line: str
+) -> None:
+    said = str(see_scene(write_raster('a.tif', PIXELS, transform=CHIP), known, view))
+    assert said.startswith('own pixels 0.21 m (georeference), seen ')
+    assert line in said
+
+
+def test_scenes_without_a_place_say_so(write_raster: Write) -> None:
+    plain = write_raster('a.png', PIXELS, crs=None, driver='PNG')
+    assert str(see_scene(plain, RANGE, View(scene_gsd_m=0.5))) == (
+        'own pixels 0.5 m (stated), seen as they are: within the 0.3 to 1.2 m that the model was '
+        'trained across'
+    )
+    assert str(see_scene(plain, Imagery(), View(), scales=(1, 0.5))) == (
+        'own pixels of unknown size (nothing ties them to the ground), seen as they are: what the '
+        'model was trained at is not known; at scales 1, 0.5'
+    )
+
+
+def test_the_line_is_logged_and_returned(
+    write_raster: Write, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = nn.Conv2d(1, 2, 1)
+    model.imagery = ONE  # type: ignore[assignment]  # as of load_model
+    scene = write_raster('a.tif', PIXELS, transform=CHIP)
+    with caplog.at_level(logging.INFO, logger='crossearth'):
+        made = predict_scene(model, scene, tmp_path / 'm.tif', windows=Windows(tile_px=16))
+    assert made.seen.startswith('own pixels 0.21 m (georeference), seen at 1 m: the model')
+    assert [record.getMessage() for record in caplog.records] == [f'{scene}: {made.seen}']
