@@ -68,7 +68,7 @@ def _estimate(arguments: argparse.Namespace) -> str:
 
     network = load_gsd_estimator(arguments.estimator)
     limits = None if arguments.value_range is None else tuple(arguments.value_range)
-    rows = [_COLUMNS]
+    rows: list[tuple[str, ...]] = [_COLUMNS]
     for scene in (found for source in arguments.sources for found in find_scenes(source)):
         estimate = estimate_gsd(
             network,

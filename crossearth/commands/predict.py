@@ -68,7 +68,7 @@ def _add_view(group: argparse._ArgumentGroup) -> None:
         choices=['auto', 'mask', 'image'],
         help='what a band that the file calls alpha is (default: by its values)',
     )
-    add_gsd(group)
+    add_gsd(group, automatic=True)
     add_seen_at(group)
     group.add_argument(
         '--return-by',
@@ -217,6 +217,18 @@ def _values(arguments: argparse.Namespace) -> dict[str, Any]:
 
     if arguments.autocast is not None:
         arguments.autocast = getattr(torch, arguments.autocast)
+
+    if arguments.scene_gsd_m == 'auto':
+        if arguments.gsd_estimator is None:
+            raise ConfigError(
+                '--gsd auto: needs --gsd-estimator FILE; make one from images of known ground '
+                'sampling distance: crossearth gsd FOLDER=METRES --fit FILE'
+            )
+        from crossearth.resolution import AutomaticGsd
+
+        arguments.scene_gsd_m = AutomaticGsd(arguments.gsd_estimator)
+    elif arguments.gsd_estimator is not None:
+        raise ConfigError('--gsd-estimator is for --gsd auto: give both, or neither')
 
     def given(kind: Any) -> Any:
         told = {field.name: getattr(arguments, field.name) for field in fields(kind)}

@@ -5,15 +5,22 @@ import argparse
 __all__ = ['add_gsd', 'add_scales', 'add_scored_sizes', 'add_seen_at']
 
 
-def add_gsd(group: argparse._ActionsContainer) -> None:
-    """Add `--gsd`, as the argument `scene_gsd_m`."""
+def add_gsd(group: argparse._ActionsContainer, *, automatic: bool = False) -> None:
+    """Add `--gsd`, as the argument `scene_gsd_m`; with `automatic`, `--gsd-estimator` too."""
+    if automatic:
+        group.add_argument(
+            '--gsd-estimator',
+            metavar='FILE',
+            help='for --gsd auto: what crossearth gsd --fit wrote',
+        )
     group.add_argument(
         '--gsd',
         dest='scene_gsd_m',
-        type=_metres,
-        metavar='METRES',
+        type=_metres_or_auto if automatic else _metres,
+        metavar='METRES|auto' if automatic else 'METRES',
         help="what the scene's own pixels measure on the ground, where nothing ties it to the "
-        'ground, or its georeference is wrong about it (default: what the georeference says)',
+        'ground, or its georeference is wrong about it (default: what the georeference says)'
+        + ('; auto estimates it where nothing says it' if automatic else ''),
     )
 
 
@@ -79,6 +86,10 @@ def _metres(text: str) -> float:
         return float(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f'{text!r}: expected metres, such as 0.21') from error
+
+
+def _metres_or_auto(text: str) -> float | str:
+    return text if text == 'auto' else _metres(text)
 
 
 def _metres_or_native(text: str) -> float | str:

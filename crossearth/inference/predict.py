@@ -248,7 +248,7 @@ def _open_parts(
     stack: ExitStack,
     prepared: PreparedMap,
     passes: Sequence[_Pass],
-    model: object,
+    model: nn.Module | Callable[[Tensor], Tensor],
     map_path: Path,
 ) -> MapParts | None:
     """Where parts wait: kept for the next call, or for this one only; None if there is one part."""

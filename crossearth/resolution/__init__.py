@@ -5,6 +5,7 @@ head (`network`) says how far apart the pixels of each are; `fitting` learns the
 labels, from images whose distance is known; `estimate` makes one answer with an interval of it.
 """
 
+from crossearth.resolution.automatic import AutomaticGsd
 from crossearth.resolution.blocks import mean_gsd_m
 from crossearth.resolution.estimate import GsdEstimate, estimate_gsd
 from crossearth.resolution.fitting import FitReport, KnownScene, fit_gsd_estimator
@@ -16,6 +17,7 @@ from crossearth.resolution.network import (
 )
 
 __all__ = [
+    'AutomaticGsd',
     'FitReport',
     'GsdEstimate',
     'GsdNetwork',

@@ -319,6 +319,14 @@ def test_a_fine_scene_is_seen_as_the_model_learnt_and_the_output_says_so(
     assert (tmp_path / 'out' / 'scene.tif').read_bytes() == (tmp_path / 'map.tif').read_bytes()
 
 
+def test_an_automatic_size_needs_an_estimator(write_raster: Write, tmp_path: Path) -> None:
+    scene = write_raster('scene.tif', random_image(60, 70))
+    with pytest.raises(ConfigError, match='--gsd auto: needs --gsd-estimator FILE'):
+        predict(scene, tmp_path / 'a.tif', '--gsd', 'auto')
+    with pytest.raises(ConfigError, match='--gsd-estimator is for --gsd auto'):
+        predict(scene, tmp_path / 'a.tif', '--gsd-estimator', 'gsd.safetensors')
+
+
 def test_several_scales_are_options(write_raster: Write, tmp_path: Path) -> None:
     scene = write_raster('scene.tif', random_image(60, 70))
     words = ('--labels', 'isprs', '--scales', '1,0.5', '--merge', 'max', '--merge-class', 'car')
