@@ -31,6 +31,7 @@ _ALIKE = 3  # first scenes that fail in the same way are not at fault themselves
 _PAUSE_S = 1.0  # between two looks at maps that another process is making
 
 
+# many arguments: what is mapped, how, by how many, and what becomes of failures
 def predict_scenes(
     load: Loader,
     tasks: Sequence[Task],

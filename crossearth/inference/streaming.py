@@ -163,8 +163,7 @@ def stream_unit(
 
     def finish(row_index: int) -> None:
         stop = grid.row_starts[row_index + 1] if row_index + 1 < rows.stop else unit.row1
-        valid = valid_rows.pop(row_index)
-        first = stitcher.next_row
+        valid, first = valid_rows.pop(row_index), stitcher.next_row
         if stop <= first:
             return
         parts = stitcher.finished(stop)

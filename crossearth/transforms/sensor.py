@@ -90,6 +90,7 @@ class SensorSimulation(SeededAugmentation):
         (0.9258, 0.9258)
     """
 
+    # many arguments: a range and a probability for each step of the chain
     def __init__(
         self,
         *,
