@@ -9,12 +9,13 @@ from typing import Literal, Protocol, runtime_checkable
 from torch import Tensor, nn
 
 from crossearth.errors import BusyError, ConfigError, SceneError, SceneNotFoundError
+from crossearth.inference.identity import identity_of
 from crossearth.inference.outcomes import Outcome
 from crossearth.inference.predict import map_scene
 from crossearth.inference.request import MapRequest
 from crossearth.inference.scene_sources import Task
 
-__all__ = ['Crew', 'Failure', 'Loader', 'Model', 'Unloadable', 'load_packed', 'map_task']
+__all__ = ['Crew', 'Failure', 'Loaded', 'Loader', 'Model', 'Unloadable', 'load_packed', 'map_task']
 
 type Model = nn.Module | Callable[[Tensor], Tensor]
 type Loader = Callable[[], Model]
@@ -35,9 +36,28 @@ class Failure:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model that a worker has loaded.
+
+    Args:
+        model: The model; None where this travels to the process that started the worker.
+        model_id: What tells it from others.
+    """
+
+    model: Model | None
+    model_id: str
+
+
 @runtime_checkable
 class Crew(Protocol):
-    """Workers that take tasks and give results, in any order."""
+    """Workers that take tasks and give results, in any order.
+
+    Attributes:
+        model_id: What tells the model from others, once it is loaded.
+    """
+
+    model_id: str
 
     def __enter__(self) -> 'Crew':
         """Load the model in one worker; the others follow.
@@ -104,10 +124,12 @@ class Unloadable:
         return error
 
 
-def load_packed(packed: bytes) -> Model | Unloadable:
+def load_packed(packed: bytes, request: MapRequest) -> Loaded | Unloadable:
     """The model that a pickled loader makes, or why there is none."""
     try:
         load: Loader = pickle.loads(packed)
-        return load()
+        model = load()
+        model_id = identity_of(model) if request.model_id is None else request.model_id
+        return Loaded(model, model_id)
     except Exception as error:  # noqa: BLE001 - whatever it is, it is raised where the user is
         return Unloadable(error)

@@ -8,13 +8,12 @@ import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
 from crossearth.errors import BusyError, ConfigError, WriteError
 from crossearth.inference.crew import Crew, Failure, Loader
-from crossearth.inference.identity import identity_of
 from crossearth.inference.map_lock import only_writer
 from crossearth.inference.model_output import ModelOutput
 from crossearth.inference.outcomes import Outcome, Summary
@@ -79,7 +78,7 @@ def predict_scenes(
             is not installed, or the first scenes all fail in the same way for another reason than
             that they cannot be read.
         WriteError: If a folder for maps cannot be made.
-        Exception: That of `load`, before any worker starts or from the first one.
+        Exception: That of `load`, from the first worker, before the others start.
     """
     start = time.perf_counter()
     if max_failures < 1:
@@ -91,8 +90,6 @@ def predict_scenes(
     if outputs.estimate_accuracy:
         raise ConfigError('estimate_accuracy: accuracy is estimated for one scene at a time')
     tasks = running.share_of(tasks)
-    if model_id is None:
-        model_id = identity_of(load())
     running = replace(running, shard=None)
     request = MapRequest(labels, windows, view, outputs, running, model_output, model_id)
     _make_folders({task.destination.parent for task in tasks})
@@ -103,18 +100,24 @@ def predict_scenes(
         if progress is not None:
             progress(outcome)
 
-    todo: deque[Task] = deque()
-    receipts = {task: SceneReceipt(task, request, model_id) for task in tasks}
-    for task, receipt in receipts.items():
-        known = receipt.settled(max_failures=max_failures, retry=retry)
-        if known is None:
-            todo.append(task)
-        else:
-            settle(task, known)
-    has_maps = any(outcome.status == 'present' for outcome in outcomes.values())
-    if todo:
-        _remove_leftovers({task.destination for task in todo})
-        with start_crew(load, request, workers) as crew:
+    with ExitStack() as stack:
+        crew = None
+        if model_id is None and tasks:  # a worker has to tell what the model is
+            crew = stack.enter_context(start_crew(load, request, workers))
+            model_id = crew.model_id
+        todo: deque[Task] = deque()
+        receipts = {task: SceneReceipt(task, request, model_id or '') for task in tasks}
+        for task, receipt in receipts.items():
+            known = receipt.settled(max_failures=max_failures, retry=retry)
+            if known is None:
+                todo.append(task)
+            else:
+                settle(task, known)
+        has_maps = any(outcome.status == 'present' for outcome in outcomes.values())
+        if todo:
+            _remove_leftovers({task.destination for task in todo})
+            if crew is None:
+                crew = stack.enter_context(start_crew(load, request, workers))
             work = _Work(crew, todo, receipts, workers=workers.count, max_failures=max_failures)
             for task, outcome in work.outcomes(is_proven=has_maps):
                 settle(task, outcome)

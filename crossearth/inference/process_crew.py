@@ -16,7 +16,14 @@ from multiprocessing.context import SpawnProcess
 import torch
 
 from crossearth.errors import ConfigError
-from crossearth.inference.crew import Failure, Loader, Unloadable, load_packed, map_task
+from crossearth.inference.crew import (
+    Failure,
+    Loaded,
+    Loader,
+    Unloadable,
+    load_packed,
+    map_task,
+)
 from crossearth.inference.outcomes import Outcome
 from crossearth.inference.request import MapRequest
 from crossearth.inference.scene_sources import Task
@@ -65,6 +72,7 @@ class ProcessCrew:
         self._request, self._count = request, count
         self._threads = max(torch.get_num_threads() // count, 1)
         self._workers: list[_Worker] = []
+        self.model_id = ''
 
     def __enter__(self) -> 'ProcessCrew':
         try:
@@ -144,8 +152,8 @@ class ProcessCrew:
             return Failure('died', f'the worker died with exit code {code}')
         if isinstance(message, Unloadable):
             raise message.error()
-        if message is None:
-            worker.is_loaded = True
+        if isinstance(message, Loaded):
+            worker.is_loaded, self.model_id = True, message.model_id
             return None
         assert isinstance(message, Outcome | Failure)
         return message
@@ -156,14 +164,15 @@ def _work(connection: Connection, load: bytes, request: MapRequest, threads: int
     _end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
     torch.set_num_threads(threads)
-    model = load_packed(load)
+    loaded = load_packed(load, request)
     try:
-        if isinstance(model, Unloadable):
-            connection.send(model)
+        if isinstance(loaded, Unloadable):
+            connection.send(loaded)
             return
-        connection.send(None)
+        connection.send(Loaded(None, loaded.model_id))
+        assert loaded.model is not None
         while True:
-            connection.send(map_task(model, request, connection.recv()))
+            connection.send(map_task(loaded.model, request, connection.recv()))
     except (EOFError, BrokenPipeError):
         return
 

@@ -6,8 +6,8 @@ from typing import Any
 from crossearth.errors import ConfigError
 from crossearth.inference.crew import (
     Failure,
+    Loaded,
     Loader,
-    Model,
     Unloadable,
     load_packed,
     map_task,
@@ -42,6 +42,7 @@ class RayCrew:
         self._ray, self._request, self._count, self._address = ray, request, count, address
         self._load = ray.cloudpickle.dumps(load)
         self._started = False
+        self.model_id = ''
         self._idle: list[Any] = []
         self._busy: dict[Any, tuple[Any, Task]] = {}
 
@@ -51,7 +52,7 @@ class RayCrew:
             gpus = self._ray.cluster_resources().get('GPU', 0) >= self._count
             self._new = self._ray.remote(num_cpus=1, num_gpus=int(gpus))(_Actor).remote
             first = self._hire()
-            self._raise_if_unloadable(first)
+            self.model_id = self._model_id_of(first)
             self._idle = [first, *(self._hire() for _ in range(1, self._count))]
         except BaseException:
             self.__exit__()
@@ -107,16 +108,18 @@ class RayCrew:
     def _hire(self) -> Any:
         return self._new(self._load, self._request)
 
-    def _raise_if_unloadable(self, actor: Any) -> None:
+    def _model_id_of(self, actor: Any) -> str:
         try:
-            problem = self._ray.get(actor.load.remote())
+            loaded = self._ray.get(actor.load.remote())
         except self._ray.exceptions.RayActorError as error:
             raise ConfigError(
                 f'an actor ended before it had loaded the model ({" ".join(str(error).split())}): '
                 'is crossearth installed on the cluster, and is there memory for the model?'
             ) from error
-        if problem is not None:
-            raise problem.error()
+        if isinstance(loaded, Unloadable):
+            raise loaded.error()
+        model_id: str = loaded
+        return model_id
 
 
 class _Actor:
@@ -124,19 +127,19 @@ class _Actor:
 
     def __init__(self, load: bytes, request: MapRequest) -> None:
         self._load, self._request = load, request
-        self._model: Model | Unloadable | None = None
+        self._loaded: Loaded | Unloadable | None = None
 
-    def load(self) -> Unloadable | None:
-        """Load the model, if it is not there; why it cannot be."""
-        if self._model is None:
-            self._model = load_packed(self._load)
-        return self._model if isinstance(self._model, Unloadable) else None
+    def load(self) -> Unloadable | str:
+        """Load the model, if it is not there: what tells it from others, or why it cannot be."""
+        if self._loaded is None:
+            self._loaded = load_packed(self._load, self._request)
+        return self._loaded if isinstance(self._loaded, Unloadable) else self._loaded.model_id
 
     def map(self, task: Task) -> Outcome | Failure | Unloadable:
         """Map a scene."""
-        problem = self.load()
-        if problem is not None:
-            return problem
-        assert self._model is not None
-        assert not isinstance(self._model, Unloadable)
-        return map_task(self._model, self._request, task)
+        self.load()
+        if isinstance(self._loaded, Unloadable):
+            return self._loaded
+        assert self._loaded is not None
+        assert self._loaded.model is not None
+        return map_task(self._loaded.model, self._request, task)
