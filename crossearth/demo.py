@@ -35,7 +35,7 @@ from crossearth.models import fpn_timm, load_model, save_model
 from crossearth.rasters import open_raster
 from crossearth.synthetic import EARTH_DOMAINS, EarthDomain, SyntheticEarth
 from crossearth.trainers import SourceOnly, TrainingTask, fourier_style
-from crossearth.transforms import PhotometricDistortion, SensorSimulation
+from crossearth.transforms import PhotometricDistortion
 from crossearth.visualization import draw_panels, save_figure
 
 __all__ = ['BASELINE', 'OURS', 'RIGHT_GSD', 'DemoResult', 'run_demo']
@@ -164,14 +164,10 @@ def run_demo(
 def recommended_augmentation(style_images: Path) -> list[nn.Module]:
     """What is recommended on real images, at its defaults, whatever it does here.
 
-    Other light and colours, the low frequencies of unlabelled images, other sensors. Nothing here
-    was chosen on the synthetic Earth.
+    Other light and colours, and the low frequencies of unlabelled images. Nothing here was chosen on
+    the synthetic Earth.
     """
-    return [
-        PhotometricDistortion(),
-        fourier_style(style_images, p=0.5, beta=0.01),
-        SensorSimulation(),
-    ]
+    return [PhotometricDistortion(), fourier_style(style_images, p=0.5, beta=0.01)]
 
 
 def _clear(root: Path) -> None:
@@ -377,8 +373,7 @@ def _format_table(scores: Mapping[str, Mapping[str, float]]) -> str:
         'number of steps. The baseline sees every scene in its own pixels. "right GSD" are the',
         'same weights, with each scene seen at 0.25 m and its map brought back to its own pixels;',
         'only region_platform (1 m) has other pixels. Ours is seen so too, and was trained with',
-        'PhotometricDistortion, FourierStyle (unlabelled images of other places) and',
-        'SensorSimulation.',
+        'PhotometricDistortion and FourierStyle (unlabelled images of other places).',
         '',
     ]
     return '\n'.join(lines)
