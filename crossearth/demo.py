@@ -164,8 +164,8 @@ def run_demo(
 def recommended_augmentation(style_images: Path) -> list[nn.Module]:
     """What is recommended on real images, at its defaults, whatever it does here.
 
-    Other light and colours, and the low frequencies of unlabelled images. Nothing here was chosen on
-    the synthetic Earth.
+    Other light and colours, and the low frequencies of unlabelled images. Nothing here was chosen
+    on the synthetic Earth.
     """
     return [PhotometricDistortion(), fourier_style(style_images, p=0.5, beta=0.01)]
 
