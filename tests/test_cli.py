@@ -29,7 +29,7 @@ def test_predict_maps_a_scene_with_its_georeferencing(write_raster, weights, tmp
     assert main(words) == 0
     lines = capsys.readouterr().out.splitlines()
     assert 'map.tif: 90 × 70 px' in lines[0]
-    assert [line.split()[0] for line in lines[1:]] == ['class', 'dark', 'bright', 'no']
+    assert [line.split()[0] for line in lines[1:]] == ['scene:', 'class', 'dark', 'bright', 'no']
     with rasterio.open(scene) as source, rasterio.open(target) as made:
         assert made.crs == source.crs
         assert made.transform == source.transform

@@ -221,9 +221,6 @@ def test_what_cannot_be_split_is_an_error(make, write_raster):
     mixed = SceneDataset([*data.scenes, nowhere], ISPRS)
     with pytest.raises(ConfigError, match=r'p\.png: is not georeferenced.*cannot be split'):
         roi_split(mixed, [shapely.box(400_000, 5_799_980, 400_020, 5_800_000)])
-    (part,) = roi_split(data, [shapely.box(400_000, 5_799_980, 400_020, 5_800_000)])
-    with pytest.raises(ConfigError, match='open the dataset with gsd_m, then split it'):
-        SceneDataset(part.scenes, ISPRS, gsd_m=1.0)
 
 
 def test_domains_without_a_scene_left_get_no_windows(make):

@@ -26,6 +26,8 @@ def test_the_names_to_start_with_are_few_and_known():
         'frozen_vit_large',
         'list_models',
         'load_model',
+        'load_program',
+        'program_digest',
         'read_model_info',
         'rein_vit_fpn',
         'rein_vit_large',

@@ -124,8 +124,8 @@ def save_model(
         adaptation: How the model was adapted to scenes without labels.
         trainable_only: True leaves frozen weights out; the builder gets them again on loading. By
             default they are left out if the builder has a source for them (its argument
-            `pretrained`) and they are more than half of all weights; a file that would hold most
-            of the model holds all of it.
+            `pretrained`) and they are more than a tenth of all weights; a file that would hold
+            nearly all of the model holds it all.
         write: Whether this process writes the file. Of a model that is sharded over processes all
             have to call, and one writes.
 
@@ -197,7 +197,7 @@ def _left_out(model: nn.Module, blueprint: Blueprint, trainable_only: bool | Non
     if trainable_only is None:
         sizes = {name: value.numel() for name, value in model.state_dict().items()}
         known_again = sum(sizes[name] for name in frozen)
-        trainable_only = has_source and 2 * known_again > sum(sizes.values())
+        trainable_only = has_source and 10 * known_again > sum(sizes.values())
     return frozen if trainable_only else set()
 
 
