@@ -163,32 +163,56 @@ def _table(
     return lines
 
 
-def mean_over(folder: Path, source: str, ours: tuple[str, str], theirs: tuple[str, str]) -> str:
+def pairs(folder: Path, source: str, ours: str, theirs: str) -> str:
+    """Two methods next to one another, wherever and however both were scored, as Markdown."""
+    groups = grouped(load_results(folder))
+    lines = [
+        f'| scored on | seen at | seeds | {theirs} | {ours} | difference '
+        '| over seeds | over images |',
+        '|---|---|---|---|---|---|---|---|',
+    ]
+    for key, baseline in sorted(groups.items()):
+        at, target, view, method = key
+        group = groups.get((at, target, view, ours))
+        if at != source or method != theirs or group is None:
+            continue
+        seeds = {r.seed for r in group} & {r.seed for r in baseline}
+        cells = [target, view or 'own size', str(len(seeds))]
+        for each in (baseline, group):
+            mean, sd = mean_and_sd(result.score for result in each if result.seed in seeds)
+            cells.append(f'{mean:.1f}' + ('' if math.isnan(sd) else f' ± {sd:.1f}'))
+        lines.append(f'| {" | ".join((*cells, *differences(group, baseline)))} |')
+    return '\n'.join(lines)
+
+
+def mean_over(folder: Path, source: str, ours: str, theirs: str, views: Sequence[str]) -> str:
     """Difference of the mean over all unseen domains, with its interval over seeds.
 
     Args:
         folder: Of the experiment.
         source: What was trained on; it is left out of the mean.
-        ours: View and method.
-        theirs: View and method of the baseline.
+        ours: A method.
+        theirs: The baseline.
+        views: How each domain is seen: the first of these in which it was scored.
     """
     groups = grouped(load_results(folder))
     targets = sorted({key[1] for key in groups if key[0] == source and key[1] != source})
-    means = []
-    for view, method in (ours, theirs):
+    means: list[dict[int, float]] = []
+    seen: dict[str, str] = {}
+    for method in (ours, theirs):
         of_seed: dict[int, list[float]] = {}
         for target in targets:
-            group = groups.get((source, target, view, method))
-            if group is None:
-                raise SystemExit(f'{source} to {target}: no result of {method} in view {view!r}')
-            for result in group:
+            view = next((v for v in views if (source, target, v, method) in groups), None)
+            if view is None or seen.setdefault(target, view) != view:
+                raise SystemExit(f'{source} to {target}: {method} has no result in {views}')
+            for result in groups[source, target, view, method]:
                 of_seed.setdefault(result.seed, []).append(result.score)
-        whole = {s: sum(v) / len(v) for s, v in of_seed.items() if len(v) == len(targets)}
-        means.append(whole)
+        means.append({s: sum(v) / len(v) for s, v in of_seed.items() if len(v) == len(targets)})
     seeds = sorted(set(means[0]) & set(means[1]))
     a, b = ([mean[seed] for seed in seeds] for mean in means)
+    shown = ', '.join(f'{target} ({view or "own size"})' for target, view in seen.items())
     return (
-        f'{len(targets)} unseen domains, {len(seeds)} seeds: {ours} {sum(a) / len(a):.1f} '
+        f'mean over {shown}; {len(seeds)} seeds: {ours} {sum(a) / len(a):.1f} '
         f'({_interval(mean_interval(a))}), {theirs} {sum(b) / len(b):.1f}; difference '
         f'{sum(a) / len(a) - sum(b) / len(b):+.1f} ({_interval(paired_interval(a, b))})'
     )
@@ -208,15 +232,23 @@ def main() -> None:
     over = commands.add_parser('mean', help='print the difference of the mean over unseen domains')
     over.add_argument('folder', type=Path)
     over.add_argument('--source', required=True)
-    over.add_argument('--ours', nargs=2, required=True, metavar=('VIEW', 'METHOD'))
-    over.add_argument('--theirs', nargs=2, required=True, metavar=('VIEW', 'METHOD'))
+    over.add_argument('--ours', required=True)
+    over.add_argument('--theirs', default='plain')
+    over.add_argument('--views', nargs='+', default=['right size', 'three sizes', ''])
+    both = commands.add_parser('pairs', help='print two methods next to one another')
+    both.add_argument('folder', type=Path)
+    both.add_argument('--source', required=True)
+    both.add_argument('--ours', required=True)
+    both.add_argument('--theirs', default='plain')
     args = parser.parse_args()
     if args.command == 'runs':
         print(f'{args.csv}: {write_runs(args.folders, args.csv)} scores')
     elif args.command == 'compare':
         print(compare(args.folder, args.baseline, args.view, args.sources))
+    elif args.command == 'pairs':
+        print(pairs(args.folder, args.source, args.ours, args.theirs))
     else:
-        print(mean_over(args.folder, args.source, tuple(args.ours), tuple(args.theirs)))
+        print(mean_over(args.folder, args.source, args.ours, args.theirs, args.views))
 
 
 if __name__ == '__main__':
