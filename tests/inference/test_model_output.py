@@ -296,7 +296,7 @@ def test_images_are_cast_to_the_type_of_the_weights(
 
 
 def test_accuracy_is_not_estimated_of_a_threshold(write_scene: Write, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match='the model has no calibration'):
+    with pytest.raises(ConfigError, match='of the most likely class, not of a threshold'):
         predict_scene(
             lambda x: x,
             write_scene(np.zeros((1, 20, 20), np.uint8)),

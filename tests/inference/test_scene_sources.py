@@ -15,7 +15,7 @@ from tests.inference.test_predict import Write, labels_of
 
 
 def two(images: Tensor) -> Tensor:
-    return torch.cat([images[:, :1], 1 - images[:, :1]], 1)
+    return torch.cat([images[:, :1], 1 - images[:, :1]], 1) - 0.5
 
 
 def test_folder_gives_its_rasters_in_order_and_below(write_scene: Write, tmp_path: Path) -> None:
