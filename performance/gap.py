@@ -146,13 +146,13 @@ def models(folder: Path, source: str, method: str) -> Sequence[Path]:
     return found
 
 
-def take_apart(folder: Path, experiment: Path, method: str, source: str) -> None:
+def take_apart(folder: Path, experiment: Path, method: str, source: str, most: int) -> None:
     """Print a line for each unseen domain."""
     domains = read_experiment(experiment).domains
     trained = open_dataset(domains[source]['train'])
     like = read(trained)
     own_gsd = gsd_of(trained)
-    found = [load_model(path).eval() for path in models(folder, source, method)]
+    found = [load_model(path).eval() for path in models(folder, source, method)[:most]]
     print(f'{method}, learnt in {source}: mean of {len(found)} models ± standard deviation')
     print('| unseen | own size | right size | and colour | and sharpness | and both |')
     print('|---|---|---|---|---|---|')
@@ -189,9 +189,10 @@ def main() -> None:
     parser.add_argument('--experiment', type=Path, required=True)
     parser.add_argument('--method', default='plain')
     parser.add_argument('--source', default='massachusetts')
+    parser.add_argument('--models', type=int, default=5, help='seeds at most')
     args = parser.parse_args()
     torch.set_num_threads(1)
-    take_apart(args.folder, args.experiment, args.method, args.source)
+    take_apart(args.folder, args.experiment, args.method, args.source, args.models)
 
 
 if __name__ == '__main__':

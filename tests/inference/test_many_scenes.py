@@ -221,7 +221,7 @@ def load():
 if __name__ == '__main__':
     scenes = sorted(Path(sys.argv[1]).iterdir())
     tasks = [Task(str(scene), Path(sys.argv[2], scene.name)) for scene in scenes]
-    predict_scenes(load, tasks, workers=Workers(2))
+    predict_scenes(load, tasks, workers=Workers(2), model_id='sleeper')
 """
 
 
@@ -236,7 +236,8 @@ def test_workers_end_with_a_killed_parent_and_leave_no_lock(
         env={**os.environ, 'PYTHONPATH': str(root)},
     )
     try:
-        wait_until(lambda: len(list(tmp_path.glob('pid-*'))) == 2)
+        wait_until(lambda: parent.poll() is not None or len(list(tmp_path.glob('pid-*'))) == 2)
+        assert parent.poll() is None
         workers = [int(path.name.removeprefix('pid-')) for path in tmp_path.glob('pid-*')]
         assert all(map(lives, workers))
     finally:
