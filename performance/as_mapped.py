@@ -68,6 +68,7 @@ def main() -> None:
     parser.add_argument('data', type=Path, help='folder of images and masks')
     parser.add_argument('--gsd', type=float, required=True, help='metres per pixel')
     parser.add_argument('--weights', type=Path, nargs='+', required=True)
+    parser.add_argument('--return-by', default='nearest', help='as of crossearth predict')
     args = parser.parse_args()
     scores = []
     with TemporaryDirectory() as name:
@@ -77,6 +78,8 @@ def main() -> None:
             maps = folder / f'maps{number}'
             command = [sys.executable, '-m', 'crossearth.cli', 'predict', str(folder / 'chips')]
             command += [str(maps), '--weights', str(weights)]
+            if args.return_by != 'nearest':
+                command += ['--return-by', args.return_by]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
                 raise SystemExit(done.stdout + done.stderr)
