@@ -2,25 +2,27 @@
 
     crossearth experiment run performance/roads.yaml --output evidence/roads
     python performance/evidence.py runs evidence/roads --csv docs/evidence/runs.csv
-    python performance/evidence.py compare evidence/roads --baseline plain --view 'right size'
+    python performance/evidence.py pairs evidence/roads --source SOURCE --ours METHOD
+    python performance/evidence.py mean evidence/roads --source SOURCE --ours METHOD
 
-The first command trains and scores. The second writes a line for each score. The third prints, for
-each pair of domains, every method's difference to the baseline with two 95 % intervals: over seeds
-(paired t) and over images (bootstrap of whole images).
+The first command trains and scores. The second writes a line for each score. The third prints a
+method next to the baseline on each domain, and their difference with two 95 % intervals: over
+seeds (paired t) and over images (bootstrap of whole images). The fourth prints the difference of
+the mean over all unseen domains.
 """
 
 import argparse
 import csv
+import io
 import math
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from crossearth.benchmark import RunResult, load_results, paired_interval
 from crossearth.benchmark.intervals import Interval, image_difference_interval, mean_interval
-from crossearth.benchmark.results import mean_and_sd
+from crossearth.benchmark.results import mean_and_sd, write_whole
 
 COLUMNS = (
     'experiment',
@@ -82,13 +84,11 @@ def rows(folder: Path) -> Iterator[dict[str, object]]:
 def write_runs(folders: Sequence[Path], path: Path) -> int:
     """Write the lines of several experiments; the file appears whole or not at all."""
     lines = [row for folder in folders for row in rows(folder)]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f'.{path.name}.{os.getpid()}')
-    with draft.open('w', newline='') as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator='\n')
-        writer.writeheader()
-        writer.writerows(lines)
-    draft.replace(path)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator='\n')
+    writer.writeheader()
+    writer.writerows(lines)
+    write_whole(path, text.getvalue())
     return len(lines)
 
 
@@ -127,40 +127,6 @@ def _interval(interval: Interval) -> str:
         return '–'
     text = f'{interval.low:+.1f} … {interval.high:+.1f}'
     return f'**{text}**' if interval.excludes_zero else text
-
-
-def compare(folder: Path, baseline: str, view: str, sources: Sequence[str]) -> str:
-    """A table for each source, as Markdown."""
-    groups = grouped(load_results(folder))
-    parts = []
-    for source in dict.fromkeys(key[0] for key in groups):
-        if sources and source not in sources:
-            continue
-        parts.append(
-            f'### Learnt in {source}\n\n' + '\n'.join(_table(groups, source, baseline, view))
-        )
-    return '\n\n'.join(parts)
-
-
-def _table(
-    groups: Mapping[Key, Sequence[RunResult]], source: str, baseline: str, view: str
-) -> list[str]:
-    lines = [
-        '| scored on | seen at | method | seeds | IoU | difference | over seeds | over images |',
-        '|---|---|---|---|---|---|---|---|',
-    ]
-    here = {key: group for key, group in groups.items() if key[0] == source}
-    for key, group in sorted(here.items(), key=lambda item: item[0]):
-        _, target, seen, method = key
-        reference = groups.get((source, target, view, baseline)) or groups.get(
-            (source, target, '', baseline), ()
-        )
-        mean, sd = mean_and_sd(result.score for result in group)
-        spread = '' if math.isnan(sd) else f' ± {sd:.1f}'
-        found = ('', '', '') if reference is group else differences(group, reference)
-        cells = (target, seen or 'own size', method, str(len(group)), f'{mean:.1f}{spread}', *found)
-        lines.append(f'| {" | ".join(cells)} |')
-    return lines
 
 
 def pairs(folder: Path, source: str, ours: str, theirs: str) -> str:
@@ -224,11 +190,6 @@ def main() -> None:
     runs = commands.add_parser('runs', help='write a line for each score')
     runs.add_argument('folders', nargs='+', type=Path)
     runs.add_argument('--csv', type=Path, required=True)
-    against = commands.add_parser('compare', help='print differences to the baseline')
-    against.add_argument('folder', type=Path)
-    against.add_argument('--baseline', default='plain')
-    against.add_argument('--view', default='')
-    against.add_argument('--sources', nargs='*', default=())
     over = commands.add_parser('mean', help='print the difference of the mean over unseen domains')
     over.add_argument('folder', type=Path)
     over.add_argument('--source', required=True)
@@ -243,8 +204,6 @@ def main() -> None:
     args = parser.parse_args()
     if args.command == 'runs':
         print(f'{args.csv}: {write_runs(args.folders, args.csv)} scores')
-    elif args.command == 'compare':
-        print(compare(args.folder, args.baseline, args.view, args.sources))
     elif args.command == 'pairs':
         print(pairs(args.folder, args.source, args.ours, args.theirs))
     else:

@@ -1,6 +1,5 @@
 """Windows of scenes without labels, as a map of these scenes would show them to the model."""
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -140,7 +139,7 @@ def read_windows(
                 'of its pixels: choose a smaller tile_px, or scenes with data'
             )
         named = [
-            SeenScene(Path(str(source)).name, _gsd(one.native.gsd_m()), _gsd(one.seen.gsd_m()))
+            SeenScene(Path(str(source)).name, one.native.mean_gsd_m(), one.seen.mean_gsd_m())
             for source, one in zip(sources, seen, strict=True)
         ]
     return SceneWindows(named, windows)
@@ -154,7 +153,3 @@ def _read(scene: OpenScene, row: int, col: int, tile_px: int) -> tuple[Tensor, T
     scene.scale(values, out=image.numpy())
     valid: _Valid = np.ones((height, width), bool) if has_data is None else has_data
     return image, torch.from_numpy(valid.copy())
-
-
-def _gsd(sides_m: tuple[float, float] | None) -> float | None:
-    return None if sides_m is None else math.sqrt(sides_m[0] * sides_m[1])

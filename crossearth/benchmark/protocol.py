@@ -21,7 +21,7 @@ type SeenAt = Literal['native', 'model'] | float | int
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """How a score is taken; scores under different protocols stand beside nothing.
+    """How a score is taken; scores under different protocols are never compared.
 
     Images, or the chips that they are cut into, are seen by windows; the logits of windows that
     overlap are averaged at the pixels of the image, and one confusion matrix is counted over all.
@@ -132,7 +132,7 @@ class Protocol:
         seen_at: SeenAt | None = None,
         scales: Sequence[float | int] | None = None,
     ) -> 'Protocol':
-        """This protocol with what a user asked for besides.
+        """This protocol with what else a user asked for.
 
         Args:
             whole: Whether images are seen whole, in their own pixels, where this protocol cuts

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from crossearth.columns import align_columns
 from crossearth.errors import ConfigError, WriteError
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def _estimate(arguments: argparse.Namespace) -> str:
         raise ConfigError('--encoder and --pretrained are for --fit: the file holds its encoder')
     from crossearth.inference import find_scenes
     from crossearth.rasters import describe_raster
-    from crossearth.resolution import estimate_gsd, load_gsd_estimator, mean_gsd_m
+    from crossearth.resolution import estimate_gsd, load_gsd_estimator
 
     network = load_gsd_estimator(arguments.estimator)
     limits = None if arguments.value_range is None else tuple(arguments.value_range)
@@ -78,15 +79,11 @@ def _estimate(arguments: argparse.Namespace) -> str:
             max_windows=16 if arguments.max_windows is None else arguments.max_windows,
             seed=arguments.seed,
         )
-        header = mean_gsd_m(describe_raster(scene, bands=arguments.bands))
-        rows.append(_row(scene, header, estimate))
+        header_m = describe_raster(scene, bands=arguments.bands).mean_gsd_m()
+        rows.append(_row(scene, header_m, estimate))
     if arguments.csv is not None:
         _write_csv(Path(arguments.csv), rows)
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
-    return '\n'.join(
-        '  '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )
+    return align_columns(rows, left=len(_COLUMNS))
 
 
 def _row(scene: str, header_m: float | None, estimate: 'GsdEstimate') -> tuple[str, ...]:
@@ -99,9 +96,11 @@ def _row(scene: str, header_m: float | None, estimate: 'GsdEstimate') -> tuple[s
 
 
 def _write_csv(path: Path, rows: list[tuple[str, ...]]) -> None:
+    from crossearth.inference.writer import whole_file
+
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open('w', newline='', encoding='utf-8') as file:
+        with whole_file(path) as draft, draft.open('w', newline='', encoding='utf-8') as file:
             csv.writer(file).writerows(rows)
     except OSError as error:
         raise WriteError(f'--csv {path} cannot be written ({error.strerror})') from error

@@ -256,12 +256,15 @@ def _map_one(model: 'nn.Module', arguments: argparse.Namespace, values: dict[str
     from crossearth.inference import predict_scene, summarise_map
     from crossearth.models import read_model_info
 
+    model_id = None
+    if values['running'].keeps_parts:  # nothing else asks; the files may be large
+        model_id = model_id_of(arguments.weights, arguments.builders, str(Path.cwd()))
     made = predict_scene(
         model,
         arguments.scene,
         arguments.map,
         **values,
-        model_id=model_id_of(arguments.weights, arguments.builders, str(Path.cwd())),
+        model_id=model_id,
         progress=not arguments.quiet,
     )
     lines = [

@@ -1,6 +1,7 @@
 """Options of commands that show scenes to a model: what their pixels measure, and which it sees."""
 
 import argparse
+from collections.abc import Callable
 
 __all__ = ['add_gsd', 'add_scales', 'add_scored_sizes', 'add_seen_at']
 
@@ -16,7 +17,7 @@ def add_gsd(group: argparse._ActionsContainer, *, automatic: bool = False) -> No
     group.add_argument(
         '--gsd',
         dest='scene_gsd_m',
-        type=_metres_or_auto if automatic else _metres,
+        type=_metres_or('auto') if automatic else _metres_or(),
         metavar='METRES|auto' if automatic else 'METRES',
         help="what the scene's own pixels measure on the ground, where nothing ties it to the "
         'ground, or its georeference is wrong about it (default: what the georeference says)'
@@ -29,7 +30,7 @@ def add_seen_at(group: argparse._ActionsContainer) -> None:
     group.add_argument(
         '--seen-at',
         dest='gsd_m',
-        type=_metres_or_native,
+        type=_metres_or('native'),
         metavar='METRES|native',
         help="what the pixels that the model sees measure on the ground, or native for the scene's "
         'own pixels (default: as the weights were trained)',
@@ -60,7 +61,7 @@ def add_scored_sizes(group: argparse._ActionsContainer) -> None:
     """Add `--seen-at` and `--scales` of whole images that are scored."""
     group.add_argument(
         '--seen-at',
-        type=_metres_or_word,
+        type=_metres_or('native', 'model'),
         metavar='METRES|native|model',
         help='score whole images, whose pixels the model sees at this size: model as it was '
         'trained, which is how predict shows it a scene (native; of experiments model)',
@@ -81,25 +82,18 @@ def _factors(text: str) -> list[float]:
         raise argparse.ArgumentTypeError(f'{text!r}: expected factors, such as 1,0.5') from error
 
 
-def _metres(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f'{text!r}: expected metres, such as 0.21') from error
+def _metres_or(*words: str) -> Callable[[str], float | str]:
+    """What reads metres, or one of some words."""
 
+    def read(text: str) -> float | str:
+        if text in words:
+            return text
+        try:
+            return float(text)
+        except ValueError as error:
+            others = ''.join(f', or {word}' for word in words)
+            raise argparse.ArgumentTypeError(
+                f'{text!r}: expected metres, such as 0.21{others}'
+            ) from error
 
-def _metres_or_auto(text: str) -> float | str:
-    return text if text == 'auto' else _metres(text)
-
-
-def _metres_or_native(text: str) -> float | str:
-    if text == 'native':
-        return text
-    try:
-        return float(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f'{text!r}: expected metres, or native') from error
-
-
-def _metres_or_word(text: str) -> float | str:
-    return text if text == 'model' else _metres_or_native(text)
+    return read

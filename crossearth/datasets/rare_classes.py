@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from crossearth.datasets.drawn_pixels import Span
-from crossearth.datasets.samplers import RandomWindowSampler
+from crossearth.datasets.samplers import RandomWindowSampler, moved
 from crossearth.datasets.scene_dataset import SceneDataset
 from crossearth.errors import ConfigError, LabelError
 from crossearth.geometry import ScaledWindow, Window, scaled_start
@@ -131,15 +131,15 @@ class RareClassSampler(RandomWindowSampler):
         last = np.minimum(first + self._cell_px, shapes)
         start = rng.integers(last - size, first, endpoint=True)
         if self._pixels is not None:
-            steps, move = self._sizes(epoch, scene)
+            steps, within = self._sizes(epoch, scene)
             shapes, corner = self._seen(steps, scene), self._corners[scene]
             origin = scaled_start(corner, steps)
             low = np.ceil((last + corner) / steps).astype(np.int64) - origin - size
             high = np.floor((first + corner) / steps).astype(np.int64) - origin
-            start = move(start, (last - size, first), (low, np.maximum(low, high)))
-        if (
-            self.border == 'pad'
-        ):  # along an axis that is not longer than a window there is one place
+            now = low, np.maximum(low, high)
+            start = moved(start, within, (last - size, first), now)
+        if self.border == 'pad':
+            # along an axis that is not longer than a window there is one place
             start = np.where(shapes <= size, 0, start)
         return self._windows(scene, start, steps)
 

@@ -3,7 +3,7 @@
 Samplers take the scenes as they are when they are built: split a dataset first, then sample.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
@@ -15,7 +15,7 @@ from crossearth.datasets.scene_dataset import SceneDataset
 from crossearth.errors import ConfigError, WindowError
 from crossearth.geometry import ScaledWindow, Window, scaled_start, window_grid
 
-__all__ = ['GridWindowSampler', 'RandomWindowSampler']
+__all__ = ['GridWindowSampler', 'RandomWindowSampler', 'moved']
 
 type Shapes = Int64[np.ndarray, 'n 2']
 
@@ -188,33 +188,17 @@ class RandomWindowSampler(Sampler[Window | ScaledWindow]):
         start = rng.integers(least[scene], most[scene], endpoint=True)
         if self._pixels is None:
             return self._windows(scene, start)
-        steps, move = self._sizes(epoch, scene)
-        before = least[scene], most[scene]
-        return self._windows(
-            scene, move(start, before, self._starts(self._seen(steps, scene))), steps
-        )
+        steps, within = self._sizes(epoch, scene)
+        now = self._starts(self._seen(steps, scene))
+        return self._windows(scene, moved(start, within, (least[scene], most[scene]), now), steps)
 
     def _sizes(
         self, epoch: int, scene: Int64[np.ndarray, ' n']
-    ) -> tuple[Float64[np.ndarray, 'n 2'], Callable[..., Shapes]]:
-        """Pixel sizes of an epoch's windows, and what moves their starts to those.
-
-        A window lies as far along the places of its axis as without a drawn size.
-        """
+    ) -> tuple[Float64[np.ndarray, 'n 2'], Float64[np.ndarray, 'n 2']]:
+        """Pixel sizes of an epoch's windows, and how far within its place each starts."""
         assert self._pixels is not None
         rng = np.random.default_rng((self.seed, epoch, _SIZES))
-        steps = self._pixels.draw(scene, rng)
-
-        def move(
-            start: Shapes, before: tuple[Shapes, Shapes], now: tuple[Shapes, Shapes]
-        ) -> Shapes:
-            done = (start - before[0] + rng.random(start.shape)) / (before[1] - before[0] + 1)
-            last = now[1] - now[0]
-            moved = now[0] + np.minimum(np.floor(done * (last + 1)), last)
-            whole: Shapes = moved.astype(np.int64)
-            return whole
-
-        return steps, move
+        return self._pixels.draw(scene, rng), rng.random((len(scene), 2))
 
     def _starts(self, shapes: Shapes) -> tuple[Shapes, Shapes]:
         """First and last row and column that a window of scenes of these shapes starts at."""
@@ -276,6 +260,26 @@ class RandomWindowSampler(Sampler[Window | ScaledWindow]):
             )
         share /= share.sum()
         return share
+
+
+def moved(
+    start: Shapes,
+    within: Float64[np.ndarray, 'n 2'],
+    before: tuple[Shapes, Shapes],
+    now: tuple[Shapes, Shapes],
+) -> Shapes:
+    """Starts of windows that lie as far along the places of their axes as they did in others.
+
+    Args:
+        start: Starts among the places before.
+        within: How far within its place each starts, in [0, 1).
+        before: First and last place of each.
+        now: First and last place of each, in pixels of another size.
+    """
+    done = (start - before[0] + within) / (before[1] - before[0] + 1)
+    last = now[1] - now[0]
+    whole: Shapes = (now[0] + np.minimum(np.floor(done * (last + 1)), last)).astype(np.int64)
+    return whole
 
 
 def _check_sizes(dataset: SceneDataset, size_px: int, *, pad: bool) -> None:

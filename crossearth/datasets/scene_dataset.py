@@ -170,11 +170,9 @@ class SceneDataset(Combinable):
 
         That of a pixel is the root of its area. None where a scene is not tied to the ground.
         """
-        sides = [scene.raster.gsd_m() for scene in self.scenes]
-        if not all(sides):
-            return None
-        sizes = [math.sqrt(across * down) for across, down in filter(None, sides)]
-        return min(sizes), max(sizes)
+        sizes = [scene.raster.mean_gsd_m() for scene in self.scenes]
+        known = [size for size in sizes if size is not None]
+        return (min(known), max(known)) if len(known) == len(sizes) else None
 
     @property
     def scenes(self) -> tuple[Scene, ...]:

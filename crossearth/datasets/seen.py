@@ -106,11 +106,10 @@ def describe_pixels(before: SceneDataset, seen: SceneDataset) -> str:
 
 
 def _sizes(dataset: SceneDataset) -> str:
-    sides = [scene.raster.gsd_m() for scene in dataset.scenes]
-    known = [f'{math.sqrt(across * down):.3g}' for across, down in filter(None, sides)]
+    sizes = [scene.raster.mean_gsd_m() for scene in dataset.scenes]
+    known = sorted((f'{size:.3g}' for size in sizes if size is not None), key=float)
     if not known:
         return 'of unknown size on the ground'
-    known.sort(key=float)
     span = f'{known[0]} m' if known[0] == known[-1] else f'{known[0]} to {known[-1]} m'
-    lacking = len(sides) - len(known)
-    return f'{span}, {lacking} of {len(sides)} scenes unknown' if lacking else span
+    lacking = len(sizes) - len(known)
+    return f'{span}, {lacking} of {len(sizes)} scenes unknown' if lacking else span

@@ -99,9 +99,8 @@ class ShiftDataModule(pl.LightningDataModule):
         BandError: If it has another number of bands.
         ConfigError: If sizes cannot be drawn: both `gsd_m` and `scale` are given, `train` was
             opened with a `gsd_m`, or a scene has no known size; if an unseen domain is called
-            `'source'`, batches would be empty, a
-            container in `augment` has other data keys, or an argument of the target is given
-            without one.
+            `'source'`, batches would be empty, a container in `augment` has other data keys, or an
+            argument of the target is given without one.
     """
 
     # the runner of experiments varies the seed; sets to test on are not learnt from

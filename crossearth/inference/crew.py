@@ -9,7 +9,6 @@ from typing import Literal, Protocol, runtime_checkable
 from torch import Tensor, nn
 
 from crossearth.errors import BusyError, ConfigError, SceneError, SceneNotFoundError
-from crossearth.inference.identity import identity_of
 from crossearth.inference.outcomes import Outcome
 from crossearth.inference.predict import map_scene
 from crossearth.inference.request import MapRequest
@@ -129,7 +128,6 @@ def load_packed(packed: bytes, request: MapRequest) -> Loaded | Unloadable:
     try:
         load: Loader = pickle.loads(packed)
         model = load()
-        model_id = identity_of(model) if request.model_id is None else request.model_id
-        return Loaded(model, model_id)
+        return Loaded(model, request.model_id_of(model))
     except Exception as error:  # noqa: BLE001 - whatever it is, it is raised where the user is
         return Unloadable(error)

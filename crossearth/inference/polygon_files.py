@@ -112,7 +112,7 @@ class _Counted:
         """Read the file that was closed.
 
         Raises:
-            WriteError: If a record is not in it.
+            OSError: If a record is not in it.
         """
         with fiona.open(str(path)) as written:
             found = sum(1 for _ in written)

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from crossearth.accuracy import AccuracyEstimate
 from crossearth.geometry import Window
 from crossearth.inference.grid import Unit, by_rows
-from crossearth.inference.identity import identity_of
 from crossearth.inference.map_lock import only_writer
 from crossearth.inference.map_parts import MapParts, parts_folder
 from crossearth.inference.model_output import ModelOutput
@@ -254,8 +253,7 @@ def _open_parts(
     """Where parts wait: kept for the next call, or for this one only; None if there is one part."""
     if prepared.request.running.keeps_parts:
         plan = prepared.describe([one.units for one in passes])
-        model_id = prepared.request.model_id
-        plan['model'] = identity_of(model) if model_id is None else model_id
+        plan['model'] = prepared.request.model_id_of(model)
         return MapParts(parts_folder(map_path), plan)
     if all(len(one.units) == 1 for one in passes):
         return None

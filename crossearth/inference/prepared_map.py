@@ -14,7 +14,7 @@ from crossearth.accuracy import AccuracyMeter
 from crossearth.errors import ConfigError
 from crossearth.imagery import Imagery, imagery_of
 from crossearth.inference.decision import Decision, thresholds_by_id
-from crossearth.inference.grid import Grid, Unit
+from crossearth.inference.grid import Unit
 from crossearth.inference.merging import merge_scores
 from crossearth.inference.network import Network, evaluating, model_device
 from crossearth.inference.regridding import MergeScores
@@ -120,16 +120,7 @@ def prepare_map(
         mean=view.mean,
         std=view.std,
     )
-    grids = [
-        Grid(
-            scene.height,
-            scene.width,
-            tile_px=windows.tile_px,
-            stride_px=windows.step_px,
-            blend=windows.blend,
-        )
-        for scene in scenes
-    ]
+    grids = [windows.grid(scene.height, scene.width) for scene in scenes]
     batch_size = running.batch_size or (1 if network.device.type == 'cpu' else 4)
     num_classes = network.count_classes((len(native.bands), *grids[0].tile_hw))
     products: tuple[Product, ...] = ('labels', *request.outputs.further)

@@ -8,16 +8,18 @@ the classes.
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import torch
+from torch import Tensor, nn
 
 from crossearth.errors import ConfigError
-from crossearth.inference.grid import Blend
+from crossearth.inference.grid import Blend, Grid
+from crossearth.inference.identity import identity_of
 from crossearth.inference.merging import Merge, checked_scales
 from crossearth.inference.model_output import ModelOutput
 from crossearth.inference.network import Augment, Combine
@@ -132,6 +134,10 @@ class Windows:
         if self.stride_px is not None:
             return self.stride_px
         return max(round(self.tile_px * (1 - self.overlap)), 1)
+
+    def grid(self, height: int, width: int) -> Grid:
+        """The windows of a scene of that many rows and columns."""
+        return Grid(height, width, tile_px=self.tile_px, stride_px=self.step_px, blend=self.blend)
 
     def describe(self) -> dict[str, Any]:
         """What the pixels of a map depend on, by name, as JSON values."""
@@ -451,6 +457,14 @@ class MapRequest:
                 f'model_id is {self.model_id!r}, which tells no model from another: name its '
                 'version, or leave it out for a digest of the model'
             )
+
+    def model_id_of(self, model: nn.Module | Callable[[Tensor], Tensor]) -> str:
+        """What tells the model from others: the name that was given, or a digest of it.
+
+        Raises:
+            ConfigError: If it has no name, and is not a module.
+        """
+        return identity_of(model) if self.model_id is None else self.model_id
 
     def describe_pixels(self) -> dict[str, Any]:
         """What the classes and scores of pixels depend on, besides the scene and the model."""

@@ -11,7 +11,6 @@ import torch
 from jaxtyping import UInt8
 
 from crossearth.inference.decision import Decision
-from crossearth.inference.grid import Grid
 from crossearth.inference.network import Network
 from crossearth.inference.regridding import Draft, MergeScores, regrid_to_scene
 from crossearth.inference.rendering import score_layer
@@ -62,13 +61,7 @@ def scene_labels(
         drafts = []
         for i, raster in enumerate(grids):
             seen = stack.enter_context(OpenScene(raster))
-            grid = Grid(
-                raster.height,
-                raster.width,
-                tile_px=windows.tile_px,
-                stride_px=windows.step_px,
-                blend=windows.blend,
-            )
+            grid = windows.grid(raster.height, raster.width)
             classes = network.count_classes((len(native.bands), *grid.tile_hw))
             decision = Decision(network.gives_logits, ())
             mapper = SceneMapper(

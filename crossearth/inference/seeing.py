@@ -1,6 +1,5 @@
 """How a model sees a scene: on which grids, and why."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -41,7 +40,7 @@ class Seeing:
 
     def __str__(self) -> str:
         """One line: what its own pixels measure, what the model sees, and why."""
-        own_m, seen_m = _side(self.native), _side(self.seen)
+        own_m, seen_m = self.native.mean_gsd_m(), self.seen.mean_gsd_m()
         own = 'own pixels of unknown size' if own_m is None else f'own pixels {own_m:.3g} m'
         seen = 'as they are' if self.seen is self.native or seen_m is None else f'at {seen_m:.3g} m'
         line = f'{own} ({self.own}), seen {seen}: {self.why}'
@@ -140,8 +139,3 @@ def _reason(known: Imagery, *, is_within: bool) -> str:
     if known.gsd_m is not None:
         return f'the model was trained at {known.gsd_m:.3g} m'
     return 'what the model was trained at is not known'
-
-
-def _side(raster: Raster) -> float | None:
-    sides_m = raster.gsd_m()
-    return None if sides_m is None else math.sqrt(sides_m[0] * sides_m[1])

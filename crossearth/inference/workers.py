@@ -8,7 +8,6 @@ from typing import Literal
 
 from crossearth.errors import ConfigError
 from crossearth.inference.crew import Crew, Failure, Loader, Model, map_task
-from crossearth.inference.identity import identity_of
 from crossearth.inference.outcomes import Outcome
 from crossearth.inference.process_crew import ProcessCrew
 from crossearth.inference.ray_crew import RayCrew
@@ -73,8 +72,7 @@ class _Alone:
 
     def __enter__(self) -> '_Alone':
         self._model = self._load()
-        asked = self._request.model_id
-        self.model_id = identity_of(self._model) if asked is None else asked
+        self.model_id = self._request.model_id_of(self._model)
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -1,6 +1,7 @@
 """What is read of a raster: which bands, where they lie, and which pixels hold data."""
 
 import dataclasses
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -101,6 +102,11 @@ class Raster:
         if self.georeference.tie is None:
             return None
         return ground_gsd(self.georeference, height=self.height, width=self.width, name=self.path)
+
+    def mean_gsd_m(self) -> float | None:
+        """The root of the area of a pixel on the ground, in metres; None if it is not known."""
+        sides_m = self.gsd_m()
+        return None if sides_m is None else math.sqrt(sides_m[0] * sides_m[1])
 
 
 def describe_raster(

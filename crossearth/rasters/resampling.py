@@ -93,7 +93,7 @@ def resample_axes(
 ) -> tuple[Shaped[np.ndarray, 'c h w'], Bool[np.ndarray, 'h w'] | None]:
     """What `resample_box` gives for a grid along the axes of its source, one axis after the other.
 
-    Sums are taken in another order, so that values that are no whole numbers of 1/2¹⁶ may differ
+    Sums are taken in another order, so that values that are not whole numbers of 1/2¹⁶ may differ
     in their last bit. A window at a third of the resolution takes a quarter of the time.
 
     Args:

@@ -6,7 +6,6 @@ labels, from images whose distance is known; `estimate` makes one answer with an
 """
 
 from crossearth.resolution.automatic import AutomaticGsd
-from crossearth.resolution.blocks import mean_gsd_m
 from crossearth.resolution.estimate import GsdEstimate, estimate_gsd
 from crossearth.resolution.fitting import FitReport, KnownScene, fit_gsd_estimator
 from crossearth.resolution.network import (
@@ -26,6 +25,5 @@ __all__ = [
     'fit_gsd_estimator',
     'gsd_network',
     'load_gsd_estimator',
-    'mean_gsd_m',
     'save_gsd_estimator',
 ]

@@ -1,6 +1,5 @@
 """Blocks of a scene, spread at random, in the values that models see."""
 
-import math
 from collections.abc import Iterator
 
 import torch
@@ -12,19 +11,9 @@ from crossearth.geometry import window_grid
 from crossearth.radiometry import to_unit
 from crossearth.rasters import Raster, RasterReader, gdal_environment
 
-__all__ = ['BLOCK_PX', 'mean_gsd_m', 'read_blocks']
+__all__ = ['BLOCK_PX', 'read_blocks']
 
 BLOCK_PX = 2048
-
-
-def mean_gsd_m(raster: Raster) -> float | None:
-    """The ground sampling distance that georeferencing gives, between columns and rows.
-
-    Returns:
-        Metres; None if nothing ties the raster to the ground.
-    """
-    sides = raster.gsd_m()
-    return None if sides is None else math.sqrt(sides[0] * sides[1])
 
 
 def read_blocks(

@@ -16,7 +16,7 @@ from torch import Tensor
 from crossearth.errors import ConfigError, SceneError
 from crossearth.imagery import Imagery
 from crossearth.rasters import describe_raster
-from crossearth.resolution.blocks import mean_gsd_m, read_blocks
+from crossearth.resolution.blocks import read_blocks
 from crossearth.resolution.estimate import interval_of, octaves_of_block, views_of
 from crossearth.resolution.network import GsdNetwork
 from crossearth.resolution.views import as_sensor, filled, resized, tells_something
@@ -183,7 +183,7 @@ def _blocks(
     for index in range(count):
         scene = scenes[index * len(scenes) // count]
         raster = describe_raster(scene.path, bands=bands, value_range=value_range)
-        gsd_m = mean_gsd_m(raster) if scene.gsd_m is None else scene.gsd_m
+        gsd_m = raster.mean_gsd_m() if scene.gsd_m is None else scene.gsd_m
         if gsd_m is None or not (math.isfinite(gsd_m) and gsd_m > 0):
             raise ConfigError(
                 f'{raster.path}: the ground sampling distance is {gsd_m}, expected metres, more '

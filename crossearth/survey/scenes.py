@@ -85,8 +85,7 @@ class Look:
     @property
     def gsd_m(self) -> float | None:
         """Root of the area of a pixel on the ground, in metres; None if not known."""
-        sides = self.raster.gsd_m()
-        return None if sides is None else float(np.sqrt(sides[0] * sides[1]))
+        return self.raster.mean_gsd_m()
 
 
 @dataclass(slots=True)

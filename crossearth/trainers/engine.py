@@ -174,6 +174,11 @@ class TrainingTask(BaseTask):
             resumed, generators, self.device, rank=rank, world_size=world_size
         ):
             spread_random_state(generators, rank=rank)
+        epochs = self.trainer.fit_loop
+        if epochs.restarted_mid_epoch and epochs.epoch_loop.batch_progress.is_last_batch:
+            # The checkpoint was written after the last batch of an epoch. Lightning closes that
+            # epoch but does not open the next: counts would be one behind at its own end.
+            epochs.reset_restart_stage()
 
     def configure_model(self) -> None:
         """Shard the frozen backbone, if asked to and there is another process to share it with."""

@@ -5,13 +5,14 @@ import torch
 from crossearth.errors import ConfigError
 from crossearth.rasters import describe_raster
 from crossearth.resolution import blocks
-from crossearth.resolution.blocks import mean_gsd_m, read_blocks
+from crossearth.resolution.blocks import read_blocks
 
 
 def test_the_mean_distance_lies_between_columns_and_rows(write_raster):
     pixels = np.zeros((1, 8, 8), np.uint8)
-    assert mean_gsd_m(describe_raster(write_raster('a.tif', pixels))) == pytest.approx(0.5, 1e-3)
-    assert mean_gsd_m(describe_raster(write_raster('b.tif', pixels, crs=None))) is None
+    tied = describe_raster(write_raster('a.tif', pixels))
+    assert tied.mean_gsd_m() == pytest.approx(0.5, 1e-3)
+    assert describe_raster(write_raster('b.tif', pixels, crs=None)).mean_gsd_m() is None
 
 
 def test_blocks_hold_each_pixel_once_and_are_chosen_by_the_seed(write_raster, monkeypatch):

@@ -97,6 +97,19 @@ def test_a_killed_training_resumes_bit_for_bit(run, tmp_path):
     assert min(losses(tmp_path / 'border')) == (1, 0, 6)
 
 
+def test_epochs_are_counted_where_each_kill_falls_on_a_border(run, tmp_path):
+    codes, errors = run(
+        {'name': 'whole'},
+        {'name': 'once', 'every': 5, 'kill': 7},
+        {'name': 'twice', 'every': 5, 'kill': 11, 'resume': 'once'},
+        {'name': 'borders', 'every': 5, 'resume': 'twice'},
+    )
+    assert codes == [0, -signal.SIGKILL, -signal.SIGKILL, 0], errors[-3000:]
+    assert min(losses(tmp_path / 'twice')) == (1, 0, 6)
+    assert min(losses(tmp_path / 'borders')) == (2, 0, 11)
+    assert_same_end(tmp_path, 'borders')
+
+
 @pytest.mark.slow
 def test_reading_processes_and_other_steps_change_nothing(run, tmp_path):
     codes, errors = run(
