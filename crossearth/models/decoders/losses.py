@@ -6,7 +6,7 @@ from torch import Tensor, distributed
 
 from crossearth.labels import IGNORE_INDEX
 
-__all__ = ['dice_loss', 'pixel_losses']
+__all__ = ['cross_entropy', 'dice_loss', 'pixel_losses']
 
 
 def dice_loss(
@@ -49,10 +49,33 @@ def dice_loss(
     return ((1 - dice) * present).sum() / present.sum().clamp(min=1)
 
 
+def cross_entropy(
+    logits: Float[Tensor, 'b k h w'], mask: Int64[Tensor, 'b h w']
+) -> Float[Tensor, '']:
+    """Cross entropy, averaged over the pixels that are not ignored, of all processes together.
+
+    Args:
+        logits: Scores of the classes.
+        mask: Class ids, 255 = ignore.
+
+    Returns:
+        0, with zero gradients, if every pixel is ignored.
+
+    Example:
+        >>> import torch
+        >>> mask = torch.tensor([[[0, 1, 255]]])
+        >>> round(float(cross_entropy(torch.zeros(1, 2, 1, 3), mask)), 4)
+        0.6931
+    """
+    keep = sum_over_ranks((mask != IGNORE_INDEX).sum().float()).clamp(min=1)
+    entropy = F.cross_entropy(logits.float(), mask, ignore_index=IGNORE_INDEX, reduction='sum')
+    return entropy * num_ranks() / keep
+
+
 def pixel_losses(
     logits: Float[Tensor, 'b k h w'], mask: Int64[Tensor, 'b h w']
 ) -> dict[str, Float[Tensor, '']]:
-    """Cross entropy, averaged over the pixels that are not ignored, and `dice_loss`.
+    """`cross_entropy` and `dice_loss`.
 
     In a distributed training the pixels are those of all processes, so that the mean over the
     processes, of values and of gradients, is what one process makes of all their samples. A batch
@@ -75,12 +98,7 @@ def pixel_losses(
         >>> {name: round(float(value), 4) for name, value in terms.items()}
         {'loss_ce': 0.6931, 'loss_dice': 0.3333}
     """
-    keep = sum_over_ranks((mask != IGNORE_INDEX).sum().float()).clamp(min=1)
-    entropy = F.cross_entropy(logits.float(), mask, ignore_index=IGNORE_INDEX, reduction='sum')
-    return {
-        'loss_ce': entropy * num_ranks() / keep,
-        'loss_dice': dice_loss(logits, mask),
-    }
+    return {'loss_ce': cross_entropy(logits, mask), 'loss_dice': dice_loss(logits, mask)}
 
 
 def num_ranks() -> int:

@@ -55,7 +55,8 @@ def fit_weights(
             f'{source} does not fit {type(model).__name__}: {reason or "no name agrees"}. {advice}'
         )
     require_finite(used, source=source)
-    model.load_state_dict(used, strict=False)
+    # encoders of segmentation_models_pytorch have a method of this name that takes no `strict`
+    nn.Module.load_state_dict(model, used, strict=False)
     return [name for name in given if name not in used]
 
 

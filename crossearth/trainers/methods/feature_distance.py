@@ -11,6 +11,7 @@ from torch import Tensor
 from crossearth.errors import ConfigError, LabelError
 from crossearth.labels import IGNORE_INDEX
 from crossearth.models.decoders.losses import num_ranks, sum_over_ranks
+from crossearth.models.padding import ceil_div
 from crossearth.trainers.methods.method import Batch, Method
 from crossearth.trainers.methods.wrapping import (
     Wrapping,
@@ -90,7 +91,12 @@ class FeatureDistance(Wrapping):
         with torch.no_grad():
             wanted = self.reference(image).maps[-1]
         mask = batch['mask']
-        padding = (0, image.shape[-1] - mask.shape[-1], 0, image.shape[-2] - mask.shape[-2])
+        # models such as HRDA show their backbone the whole batch at a fraction of its size
+        height, width = (
+            side * ceil_div(labelled, side)
+            for side, labelled in zip(image.shape[-2:], mask.shape[-2:], strict=True)
+        )
+        padding = (0, width - mask.shape[-1], 0, height - mask.shape[-2])
         filled = filled_places(
             F.pad(mask, padding, value=IGNORE_INDEX),
             (found.shape[-2], found.shape[-1]),
