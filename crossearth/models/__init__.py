@@ -5,6 +5,7 @@ together from plain arguments. Parts are in the rooms: `backbones`, `adapters` a
 networks, which need torchvision, in `style`.
 """
 
+from crossearth.models.adapted import adapted_backbone, adapted_fpn, merged
 from crossearth.models.backbones import ReinViT
 from crossearth.models.builders import (
     crossearth_rvsa_large,
@@ -41,6 +42,8 @@ __all__ = [
     'ModelSummary',
     'ReinViT',
     'Segmenter',
+    'adapted_backbone',
+    'adapted_fpn',
     'attach',
     'builder',
     'crossearth_rvsa_large',
@@ -52,6 +55,7 @@ __all__ = [
     'list_models',
     'load_model',
     'load_program',
+    'merged',
     'program_digest',
     'read_model_info',
     'rein_vit_fpn',

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from crossearth.errors import ConfigError
-from crossearth.models import builders
 from crossearth.models.backbones import ReinViT
+from crossearth.models.recording import own_builders
 from crossearth.models.segmenter import Segmenter
 from crossearth.models.weights.released import CrossEarth_Weights
 
@@ -30,6 +30,7 @@ class ModelSummary:
         input: Images that it is laid out for: bands and size in px; all take other bands, too.
         paper: Where it was published.
         weights: Where trained or pretrained weights come from.
+        arguments: What the builder was given besides the backbone and the number of classes.
     """
 
     name: str
@@ -41,6 +42,7 @@ class ModelSummary:
     input: str
     paper: str
     weights: tuple[str, ...]
+    arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,8 @@ class _Facts:
     input: str
     paper: str
     weights: tuple[str, ...]
+    name: str | None = None
+    adapter: str | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -79,7 +83,7 @@ _FACTS = {
         _ANY_SIZE,
         f'{_REIN}; FPN (arXiv 1612.03144)',
         (_TIMM,),
-        {'name': 'vit_small_patch16_dinov3'},
+        name='vit_small_patch16_dinov3',
     ),
     'fpn_timm': _Facts(
         'resnet18, or another CNN or hierarchical transformer of timm',
@@ -87,6 +91,18 @@ _FACTS = {
         'FPN (arXiv 1612.03144)',
         (_TIMM,),
     ),
+}
+
+# Shown on the one foundation encoder that is both small and hierarchical.
+_ADAPTED = {
+    'frozen': (None, 'FPN (arXiv 1612.03144)'),
+    'full': (None, 'FPN (arXiv 1612.03144)'),
+    'lora': ('LoRA', 'LoRA (arXiv 2106.09685)'),
+    'soma': ('SoMA', 'SoMA (arXiv 2412.04077)'),
+    'rein': ('Rein', _REIN),
+    'lora_rein': ('LoRARein', _REIN),
+    'earth': ('EarthAdapter', 'Earth-Adapter (arXiv 2504.06220)'),
+    'gate': ('Gate', 'CrossEarth-Gate (arXiv 2511.20302)'),
 }
 
 
@@ -99,7 +115,8 @@ def list_models(num_classes: int = 6) -> list[ModelSummary]:
         num_classes: Classes of the logits.
 
     Returns:
-        One summary for each builder, in the order of their names.
+        One summary for each builder, in the order of their names; of `adapted_fpn` one for each
+        adapter.
 
     Raises:
         ConfigError: If the number of classes is not positive.
@@ -112,26 +129,49 @@ def list_models(num_classes: int = 6) -> list[ModelSummary]:
     """
     if num_classes < 1:
         raise ConfigError(f'num_classes is {num_classes}: a model has at least one class')
-    return [_summary(name, _FACTS[name], num_classes) for name in sorted(builders.__all__)]
+    return [
+        _summary(name, facts, num_classes)
+        for name in sorted(own_builders())
+        for facts in ([_FACTS[name]] if name in _FACTS else _adapted_facts())
+    ]
+
+
+def _adapted_facts() -> list[_Facts]:
+    """One for each adapter of `adapted_fpn`."""
+    return [
+        _Facts(
+            'tiny_vit_5m_224, or another network of timm',
+            '3 bands, any size, or one size where the network has one',
+            paper,
+            (_TIMM,),
+            name='tiny_vit_5m_224',
+            adapter=adapter,
+            arguments={'adapter': name},
+        )
+        for name, (adapter, paper) in _ADAPTED.items()
+    ]
 
 
 def _summary(name: str, facts: _Facts, num_classes: int) -> ModelSummary:
-    build: Callable[..., nn.Module] = vars(builders)[name]
+    build: Callable[..., nn.Module] = own_builders()[name]
+    given = facts.arguments if facts.name is None else {'name': facts.name, **facts.arguments}
     with torch.device('meta'):
-        model = build(num_classes=num_classes, **facts.arguments)
+        model = build(num_classes=num_classes, **given)
     assert isinstance(model, Segmenter)
-    parts: list[object] = []
+    parts: list[str] = [] if facts.adapter is None else [facts.adapter]
     if isinstance(model.backbone, ReinViT):
-        parts = [model.backbone.adapter, model.backbone.injector]
+        found = (model.backbone.adapter, model.backbone.injector)
+        parts = [type(part).__name__ for part in found if part is not None]
     counts = [(p.numel(), p.requires_grad) for p in model.parameters()]
     return ModelSummary(
         name=name,
         backbone=facts.backbone,
-        adapter=' + '.join(type(part).__name__ for part in parts if part is not None) or None,
+        adapter=' + '.join(parts) or None,
         decoder=type(model.decoder).__name__,
         parameters=sum(count for count, _ in counts),
         trained_parameters=sum(count for count, trained in counts if trained),
         input=facts.input,
         paper=facts.paper,
         weights=facts.weights,
+        arguments=facts.arguments,
     )

@@ -1,6 +1,7 @@
 """Backbones: a normalised image in, four maps at strides 4 to 32 out."""
 
 from crossearth.models.backbones.dinov2 import convert_dinov2, dinov2_vit
+from crossearth.models.backbones.frozen_pyramid import FrozenPyramid
 from crossearth.models.backbones.instance_norms import InstanceBatchNorm, add_instance_norms
 from crossearth.models.backbones.pyramid import TimmPyramid
 from crossearth.models.backbones.rein_vit import ReinViT
@@ -16,6 +17,7 @@ from crossearth.models.features import Backbone
 __all__ = [
     'RVSA',
     'Backbone',
+    'FrozenPyramid',
     'InstanceBatchNorm',
     'ReinViT',
     'TimmPyramid',
