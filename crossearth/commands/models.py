@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> str:
 
 def _row(model: 'ModelSummary') -> list[str]:
     return [
-        model.name,
+        _call(model),
         model.backbone.partition(',')[0],
         model.adapter or '-',
         model.decoder,
@@ -45,9 +45,14 @@ def _row(model: 'ModelSummary') -> list[str]:
 def _origin(model: 'ModelSummary') -> str:
     weights = '\n'.join(f'  weights {name}' for name in model.weights)
     return (
-        f'{model.name}\n  backbone {model.backbone}\n  input {model.input}\n  paper {model.paper}\n'
-        f'{weights}'
+        f'{_call(model)}\n  backbone {model.backbone}\n  input {model.input}\n'
+        f'  paper {model.paper}\n{weights}'
     )
+
+
+def _call(model: 'ModelSummary') -> str:
+    """The builder, and the arguments that choose among its models."""
+    return ' '.join([model.name, *(f'{key}={value}' for key, value in model.arguments.items())])
 
 
 def _millions(count: int) -> str:

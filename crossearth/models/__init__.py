@@ -5,6 +5,7 @@ together from plain arguments. Parts are in the rooms: `backbones`, `adapters` a
 networks, which need torchvision, in `style`.
 """
 
+from crossearth.models.adapted import adapted_backbone, adapted_fpn, merged
 from crossearth.models.backbones import ReinViT
 from crossearth.models.builders import (
     crossearth_rvsa_large,
@@ -23,6 +24,13 @@ from crossearth.models.listing import ModelSummary, list_models
 from crossearth.models.mix_style import MixStyle
 from crossearth.models.programs import load_program, program_digest
 from crossearth.models.recording import builder
+from crossearth.models.rivals import (
+    daformer_mit_b5,
+    deeplabv2_resnet101,
+    deeplabv3_resnet101,
+    hrda_mit_b5,
+    mtp_rvsa_large,
+)
 from crossearth.models.segmenter import Segmenter
 from crossearth.models.weights.checkpoint import (
     ModelInfo,
@@ -41,17 +49,25 @@ __all__ = [
     'ModelSummary',
     'ReinViT',
     'Segmenter',
+    'adapted_backbone',
+    'adapted_fpn',
     'attach',
     'builder',
     'crossearth_rvsa_large',
     'crossearth_vit_base',
     'crossearth_vit_large',
     'crossearth_vit_small',
+    'daformer_mit_b5',
+    'deeplabv2_resnet101',
+    'deeplabv3_resnet101',
     'fpn_timm',
     'frozen_vit_large',
+    'hrda_mit_b5',
     'list_models',
     'load_model',
     'load_program',
+    'merged',
+    'mtp_rvsa_large',
     'program_digest',
     'read_model_info',
     'rein_vit_fpn',

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from crossearth.errors import ConfigError
-from crossearth.models import builders
 from crossearth.models.backbones import ReinViT
+from crossearth.models.recording import own_builders
 from crossearth.models.segmenter import Segmenter
 from crossearth.models.weights.released import CrossEarth_Weights
 
@@ -30,6 +30,7 @@ class ModelSummary:
         input: Images that it is laid out for: bands and size in px; all take other bands, too.
         paper: Where it was published.
         weights: Where trained or pretrained weights come from.
+        arguments: What the builder was given besides the backbone and the number of classes.
     """
 
     name: str
@@ -41,6 +42,7 @@ class ModelSummary:
     input: str
     paper: str
     weights: tuple[str, ...]
+    arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,8 @@ class _Facts:
     input: str
     paper: str
     weights: tuple[str, ...]
+    name: str | None = None
+    adapter: str | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -58,6 +62,9 @@ _CROSSEARTH = 'CrossEarth (arXiv 2410.22629)'
 _REIN = 'Rein (arXiv 2312.04265)'
 _ANY_SIZE = '3 bands, 512 px or any other size'
 _TIMM = "timm's backbone (pretrained=True or a file)"
+_SMP = "segmentation_models_pytorch's encoder (pretrained=True or a file)"
+_MTP = "MTP's RVSA ViT-L (pretrained='…', a file)"
+_FREE_SIZE = '3 bands, any size'
 _PUBLISHED = tuple(f'CrossEarth_Weights.{weights.name}' for weights in CrossEarth_Weights)
 
 _FACTS = {
@@ -70,7 +77,7 @@ _FACTS = {
         'rvsa_vit_large',
         '3 bands, 1024 px or any other size from 112 px',
         f'{_CROSSEARTH}; MTP (arXiv 2403.13430)',
-        ("MTP's RVSA ViT-L (pretrained='…', a file)",),
+        (_MTP,),
     ),
     'rein_vit_large': _Facts('vit_large_patch14_dinov2', _ANY_SIZE, _REIN, (*_PUBLISHED, _TIMM)),
     'frozen_vit_large': _Facts('vit_large_patch14_dinov2', _ANY_SIZE, _CROSSEARTH, (_TIMM,)),
@@ -79,14 +86,40 @@ _FACTS = {
         _ANY_SIZE,
         f'{_REIN}; FPN (arXiv 1612.03144)',
         (_TIMM,),
-        {'name': 'vit_small_patch16_dinov3'},
+        name='vit_small_patch16_dinov3',
+    ),
+    'daformer_mit_b5': _Facts('mit_b5', _FREE_SIZE, 'DAFormer (arXiv 2111.14887)', (_SMP,)),
+    'hrda_mit_b5': _Facts('mit_b5', _ANY_SIZE, 'HRDA (arXiv 2204.13949)', (_SMP,)),
+    'deeplabv2_resnet101': _Facts(
+        'resnet101', _FREE_SIZE, 'DeepLab v2 (arXiv 1606.00915)', (_TIMM,)
+    ),
+    'deeplabv3_resnet101': _Facts(
+        'resnet101', _FREE_SIZE, 'DeepLab v3 (arXiv 1706.05587)', (_TIMM,)
+    ),
+    'mtp_rvsa_large': _Facts(
+        'rvsa_vit_large',
+        '3 bands, 512 px or any other size from 112 px',
+        'MTP (arXiv 2403.13430); UPerNet (arXiv 1807.10221)',
+        (_MTP,),
     ),
     'fpn_timm': _Facts(
         'resnet18, or another CNN or hierarchical transformer of timm',
-        '3 bands, any size',
+        _FREE_SIZE,
         'FPN (arXiv 1612.03144)',
         (_TIMM,),
     ),
+}
+
+# Shown on the one foundation encoder that is both small and hierarchical.
+_ADAPTED = {
+    'frozen': (None, 'FPN (arXiv 1612.03144)'),
+    'full': (None, 'FPN (arXiv 1612.03144)'),
+    'lora': ('LoRA', 'LoRA (arXiv 2106.09685)'),
+    'soma': ('SoMA', 'SoMA (arXiv 2412.04077)'),
+    'rein': ('Rein', _REIN),
+    'lora_rein': ('LoRARein', _REIN),
+    'earth': ('EarthAdapter', 'Earth-Adapter (arXiv 2504.06220)'),
+    'gate': ('Gate', 'CrossEarth-Gate (arXiv 2511.20302)'),
 }
 
 
@@ -99,7 +132,8 @@ def list_models(num_classes: int = 6) -> list[ModelSummary]:
         num_classes: Classes of the logits.
 
     Returns:
-        One summary for each builder, in the order of their names.
+        One summary for each builder, in the order of their names; of `adapted_fpn` one for each
+        adapter.
 
     Raises:
         ConfigError: If the number of classes is not positive.
@@ -112,26 +146,49 @@ def list_models(num_classes: int = 6) -> list[ModelSummary]:
     """
     if num_classes < 1:
         raise ConfigError(f'num_classes is {num_classes}: a model has at least one class')
-    return [_summary(name, _FACTS[name], num_classes) for name in sorted(builders.__all__)]
+    return [
+        _summary(name, facts, num_classes)
+        for name in sorted(own_builders())
+        for facts in ([_FACTS[name]] if name in _FACTS else _adapted_facts())
+    ]
+
+
+def _adapted_facts() -> list[_Facts]:
+    """One for each adapter of `adapted_fpn`."""
+    return [
+        _Facts(
+            'tiny_vit_5m_224, or another network of timm',
+            '3 bands, any size, or one size where the network has one',
+            paper,
+            (_TIMM,),
+            name='tiny_vit_5m_224',
+            adapter=adapter,
+            arguments={'adapter': name},
+        )
+        for name, (adapter, paper) in _ADAPTED.items()
+    ]
 
 
 def _summary(name: str, facts: _Facts, num_classes: int) -> ModelSummary:
-    build: Callable[..., nn.Module] = vars(builders)[name]
+    build: Callable[..., nn.Module] = own_builders()[name]
+    given = facts.arguments if facts.name is None else {'name': facts.name, **facts.arguments}
     with torch.device('meta'):
-        model = build(num_classes=num_classes, **facts.arguments)
+        model = build(num_classes=num_classes, **given)
     assert isinstance(model, Segmenter)
-    parts: list[object] = []
+    parts: list[str] = [] if facts.adapter is None else [facts.adapter]
     if isinstance(model.backbone, ReinViT):
-        parts = [model.backbone.adapter, model.backbone.injector]
+        found = (model.backbone.adapter, model.backbone.injector)
+        parts = [type(part).__name__ for part in found if part is not None]
     counts = [(p.numel(), p.requires_grad) for p in model.parameters()]
     return ModelSummary(
         name=name,
         backbone=facts.backbone,
-        adapter=' + '.join(type(part).__name__ for part in parts if part is not None) or None,
+        adapter=' + '.join(parts) or None,
         decoder=type(model.decoder).__name__,
         parameters=sum(count for count, _ in counts),
         trained_parameters=sum(count for count, trained in counts if trained),
         input=facts.input,
         paper=facts.paper,
         weights=facts.weights,
+        arguments=facts.arguments,
     )

@@ -10,7 +10,6 @@ from torch import nn
 from crossearth.errors import CheckpointError, ConfigError
 from crossearth.models.backbones.encoders import DilatedTimm, SmpPyramid
 from crossearth.models.backbones.rvsa import load_mtp, rvsa_vit_large
-from crossearth.models.builders import _statistics
 from crossearth.models.decoders.daformer import DAFormerDecoder
 from crossearth.models.decoders.deeplab import DeepLabV2Decoder, DeepLabV3Decoder
 from crossearth.models.decoders.mlp import MLPDecoder
@@ -18,6 +17,7 @@ from crossearth.models.decoders.upernet import UPerNetDecoder
 from crossearth.models.hrda import HRDA
 from crossearth.models.recording import builder
 from crossearth.models.segmenter import Segmenter
+from crossearth.models.timm_networks import band_statistics
 from crossearth.models.weights.pretrained import check_pretrained, create_timm, load_weights
 
 __all__ = [
@@ -73,7 +73,7 @@ def daformer_mit_b5(
         >>> daformer_mit_b5(6, encoder='mit_b0', width=16).backbone.channels
         (32, 64, 160, 256)
     """
-    mean, std = _statistics(in_channels, mean, std)
+    mean, std = band_statistics(in_channels, mean, std)
     backbone = SmpPyramid(_smp_encoder(encoder, pretrained, in_channels))
     decoder = DAFormerDecoder(backbone.channels, num_classes, width=width)
     return Segmenter(backbone, decoder, mean=mean, std=std)
@@ -124,7 +124,7 @@ def hrda_mit_b5(
     """
     if img_size < 64 or img_size % 64:
         raise ConfigError(f'img_size is {img_size}: expected a multiple of 64 px')
-    mean, std = _statistics(in_channels, mean, std)
+    mean, std = band_statistics(in_channels, mean, std)
     backbone = SmpPyramid(_smp_encoder(encoder, pretrained, in_channels))
     return HRDA(
         backbone,
@@ -173,7 +173,7 @@ def deeplabv2_resnet101(
         >>> deeplabv2_resnet101(6, name='resnet18').decoder.num_classes
         6
     """
-    mean, std = _statistics(in_channels, mean, std)
+    mean, std = band_statistics(in_channels, mean, std)
     backbone = _dilated(name, pretrained, in_channels)
     decoder = DeepLabV2Decoder(backbone.channels, num_classes)
     return Segmenter(backbone, decoder, mean=mean, std=std)
@@ -200,7 +200,7 @@ def deeplabv3_resnet101(
         >>> deeplabv3_resnet101(6, name='resnet18').decoder.num_classes
         6
     """
-    mean, std = _statistics(in_channels, mean, std)
+    mean, std = band_statistics(in_channels, mean, std)
     backbone = _dilated(name, pretrained, in_channels)
     decoder = DeepLabV3Decoder(backbone.channels, num_classes)
     return Segmenter(backbone, decoder, mean=mean, std=std)
@@ -249,7 +249,7 @@ def mtp_rvsa_large(
         >>> all(p.requires_grad for p in model.parameters())
         True
     """
-    mean, std = _statistics(in_channels, mean, std)
+    mean, std = band_statistics(in_channels, mean, std)
     check_pretrained(pretrained)
     if pretrained is True:
         raise ConfigError(

@@ -58,6 +58,8 @@ class TrainingTask(BaseTask):
         lr: Learning rate of AdamW, after the warm-up.
         weight_decay: Decay of matrices and kernels, see `parameter_groups`.
         decay_biases: Whether biases decay too, as in the released training run.
+        layer_decay: Below 1, each layer of the backbone learns at this share of the next one's
+            rate, for full fine-tuning; see `parameter_groups`.
         power: Exponent of the polynomial decay of the learning rate.
         warmup_steps: Optimiser steps of linear warm-up.
         decay_steps: Step at which the learning rate reaches 0, warm-up included; None for the end
@@ -91,6 +93,7 @@ class TrainingTask(BaseTask):
         lr: float = 1e-4,
         weight_decay: float = 0.05,
         decay_biases: bool = False,
+        layer_decay: float = 1.0,
         power: float = 0.9,
         warmup_steps: int = 0,
         decay_steps: int | None = None,
@@ -109,6 +112,7 @@ class TrainingTask(BaseTask):
         self.lr = lr
         self.weight_decay = weight_decay
         self.decay_biases = decay_biases
+        self.layer_decay = layer_decay
         self.power = power
         self.warmup_steps = warmup_steps
         self.decay_steps = decay_steps
@@ -197,9 +201,12 @@ class TrainingTask(BaseTask):
         check_schedule(total_steps=steps, warmup_steps=self.warmup_steps, power=self.power)
         total = int(steps)
         groups = [
-            dict(group)
+            {'lr': self.lr * group.get('lr_scale', 1.0), **group}
             for group in parameter_groups(
-                self, weight_decay=self.weight_decay, decay_biases=self.decay_biases
+                self,
+                weight_decay=self.weight_decay,
+                decay_biases=self.decay_biases,
+                layer_decay=self.layer_decay,
             )
         ]
         if not groups:

@@ -1,12 +1,15 @@
 """Optimiser groups and the learning-rate schedule."""
 
 from collections.abc import Iterator
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from crossearth.errors import ConfigError
+from crossearth.models import ReinViT
+from crossearth.models.adapters import layer_depths
+from crossearth.models.backbones import TimmPyramid
 
 __all__ = ['ParameterGroup', 'check_schedule', 'parameter_groups', 'poly_factor']
 
@@ -24,14 +27,22 @@ _TOKENS = (
 
 
 class ParameterGroup(TypedDict):
-    """Parameters that share a weight decay, as torch optimisers take them."""
+    """Parameters that share a weight decay, as torch optimisers take them.
+
+    With layer-wise learning rates they share `lr_scale` too, their share of the learning rate.
+    """
 
     params: list[nn.Parameter]
     weight_decay: float
+    lr_scale: NotRequired[float]
 
 
 def parameter_groups(
-    module: nn.Module, *, weight_decay: float, decay_biases: bool = False
+    module: nn.Module,
+    *,
+    weight_decay: float,
+    decay_biases: bool = False,
+    layer_decay: float = 1.0,
 ) -> list[ParameterGroup]:
     """Trainable parameters in two groups: matrices and kernels decay, the others do not.
 
@@ -44,26 +55,58 @@ def parameter_groups(
         module: The model.
         weight_decay: Decay of the first group.
         decay_biases: Whether biases of what is no norm are in the first group too.
+        layer_decay: Below 1, layer-wise learning rates: the deepest trained layer of the backbone
+            gets this share of the learning rate, and each earlier layer this share of the next
+            one's. There are two groups for each depth then. Layers are those that timm counts.
+
+    Raises:
+        ConfigError: If `layer_decay` is not above 0 and at most 1, or no layer of a backbone of
+            timm trains.
 
     Source:
         The released training run: decay 0.05, none on norms, `level_embed`, learnable tokens and
         `reins.scale`. It decays biases, as `decay_biases=True` does; by default they do not decay,
-        as is common for transformers.
+        as is common for transformers. Layer-wise rates: Clark et al., ELECTRA (arXiv 2003.10555),
+        and Bao et al., BEiT (arXiv 2106.08254).
 
     Example:
         >>> groups = parameter_groups(nn.Linear(3, 2), weight_decay=0.05)
         >>> [(len(group['params']), group['weight_decay']) for group in groups]
         [(1, 0.05), (1, 0.0)]
     """
-    decay: list[nn.Parameter] = []
-    keep: list[nn.Parameter] = []
+    if not 0 < layer_decay <= 1:
+        raise ConfigError(f'layer_decay is {layer_decay}: expected a share above 0, at most 1')
+    scales = {} if layer_decay == 1 else _scales(module, layer_decay)
+    groups: dict[tuple[float, bool], ParameterGroup] = {}
     for parameter, decays in _trainable(module, decay_biases):
-        (decay if decays else keep).append(parameter)
-    groups: list[ParameterGroup] = [
-        {'params': decay, 'weight_decay': weight_decay},
-        {'params': keep, 'weight_decay': 0.0},
-    ]
-    return [group for group in groups if group['params']]
+        scale = scales.get(id(parameter), 1.0)
+        group = groups.setdefault(
+            (scale, decays), {'params': [], 'weight_decay': weight_decay if decays else 0.0}
+        )
+        if scales:
+            group['lr_scale'] = scale
+        group['params'].append(parameter)
+    return [groups[key] for key in sorted(groups, reverse=True)]  # deepest first, decayed first
+
+
+def _scales(module: nn.Module, layer_decay: float) -> dict[int, float]:
+    """Share of the learning rate of each trained parameter of a backbone, by its identity."""
+    scales: dict[int, float] = {}
+    for backbone in module.modules():
+        if not isinstance(backbone, ReinViT | TimmPyramid):
+            continue
+        network = backbone.vit if isinstance(backbone, ReinViT) else backbone.model
+        depths = layer_depths(network)
+        trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
+        deepest = max((depths[name] for name in trained), default=0)
+        for name, parameter in trained.items():
+            scales[id(parameter)] = layer_decay ** (deepest + 1 - depths[name])
+    if not scales:
+        raise ConfigError(
+            f'layer_decay={layer_decay} acts on layers of a backbone of timm that train, and there '
+            "are none: leave it at 1, or build the model with adapter='full'"
+        )
+    return scales
 
 
 def _trainable(module: nn.Module, decay_biases: bool) -> Iterator[tuple[nn.Parameter, bool]]:

@@ -1,22 +1,26 @@
 import subprocess
 import sys
+from typing import get_args
 
 import pytest
 import timm
 import torch
 
 from crossearth.errors import ConfigError
-from crossearth.models import builders, fpn_timm, list_models
+from crossearth.models import builders, fpn_timm, list_models, rivals
+from crossearth.models.adapted import AdapterName
 from crossearth.models.backbones import rvsa
 
 
 @pytest.fixture(scope='module')
 def models():
-    return {model.name: model for model in list_models(5)}
+    return {' '.join([model.name, *model.arguments.values()]): model for model in list_models(5)}
 
 
-def test_every_builder_is_listed_once(models):
-    assert sorted(models) == sorted(builders.__all__)
+def test_every_builder_is_listed_once_and_each_adapter(models):
+    adapted = {f'adapted_fpn {adapter}' for adapter in get_args(AdapterName.__value__)}
+    assert len(adapted) == 8
+    assert set(models) == {*builders.__all__, *rivals.__all__, *adapted}
     assert all(model.paper and model.weights and model.input for model in models.values())
 
 
@@ -44,6 +48,24 @@ def test_parts_are_read_off_the_models(models):
     assert models['rein_vit_large'].adapter == 'LoRARein'
     assert models['frozen_vit_large'].adapter is None
     assert models['fpn_timm'].decoder == 'FPNDecoder'
+    named = {'lora': 'LoRA', 'soma': 'SoMA', 'earth': 'EarthAdapter', 'gate': 'Gate'}
+    for adapter, name in named.items():
+        assert models[f'adapted_fpn {adapter}'].adapter == name
+    trained = {
+        adapter: models[f'adapted_fpn {adapter}'].trained_parameters
+        - models['adapted_fpn frozen'].trained_parameters
+        for adapter in ('frozen', 'full', 'lora', 'soma', 'rein', 'lora_rein', 'earth', 'gate')
+    }
+    assert trained == {
+        'frozen': 0,
+        'full': 5_071_124,
+        'lora': 536_064,
+        'soma': 536_064,
+        'rein': 365_504,
+        'lora_rein': 315_456,
+        'earth': 262_864,
+        'gate': 848_656,
+    }
     built = fpn_timm('resnet18', num_classes=5)
     assert models['fpn_timm'].parameters == sum(p.numel() for p in built.parameters())
 

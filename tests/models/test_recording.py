@@ -19,6 +19,7 @@ from crossearth.models import (
     fpn_timm,
     load_model,
     read_model_info,
+    rivals,
     save_model,
 )
 from crossearth.models.recording import (
@@ -64,7 +65,7 @@ class Shift(nn.Module):
         self.depth = depth
         self.shift = nn.Parameter(torch.rand(depth, dim))
 
-    def forward(self, features, layer):
+    def forward(self, features, layer, grid):  # noqa: ARG002 -- signature of the contract
         return features + self.shift[layer]
 
     def queries(self):
@@ -160,7 +161,7 @@ def test_a_file_imports_nothing_and_says_whom_to_trust(tmp_path):
 
 
 def test_strange_names_are_shown_as_text(tmp_path):
-    with pytest.raises(ConfigError, match=r"'\\x1b\[31m:build', expected one of fpn_timm"):
+    with pytest.raises(ConfigError, match=r"'\\x1b\[31m:build', expected one of adapted_fpn"):
         find_builder('\x1b[31m:build')
 
 
@@ -210,7 +211,8 @@ def test_arguments_without_a_name_are_refused_at_once():
 
 
 def test_every_builder_of_the_library_is_trusted_by_its_bare_name():
-    assert set(own_builders()) == set(builders.__all__)
-    for name in builders.__all__:
-        assert find_builder(name) is getattr(builders, name)
-        assert builder_name(getattr(builders, name)) == name
+    assert set(own_builders()) == {'adapted_fpn', *builders.__all__, *rivals.__all__}
+    for module in (builders, rivals):
+        for name in module.__all__:
+            assert find_builder(name) is getattr(module, name)
+            assert builder_name(getattr(module, name)) == name

@@ -1,4 +1,4 @@
-"""The contract between `ReinViT` and its adapters."""
+"""The contract between backbones and the adapters that refine their features."""
 
 from typing import Any, Protocol, runtime_checkable
 
@@ -11,19 +11,25 @@ __all__ = ['Adapter', 'check_adapter']
 
 _CONTRACT = (
     'an adapter is a torch module with `depth`, the number of blocks that it refines; '
-    '`forward(features, layer)`, which gives features (b, n, c) of the same shape for the block '
-    '`layer`; and `queries()`, which gives object queries (m, d) or None'
+    '`forward(features, layer, grid)`, which gives features (b, n, c) of the same shape for the '
+    'block `layer`, whose patches have `grid` rows and columns; and `queries()`, which gives '
+    'object queries (m, d) or None'
 )
 
 
 @runtime_checkable
 class Adapter(Protocol):
-    """What `ReinViT` asks of an adapter: any torch module with these three members."""
+    """What a backbone asks of an adapter: any torch module with these three members."""
 
     depth: int
 
-    def __call__(self, features: Float[Tensor, 'b n c'], layer: int) -> Float[Tensor, 'b n c']:
-        """Refined patch features of the block `layer`, counted from 0."""
+    def __call__(
+        self, features: Float[Tensor, 'b n c'], layer: int, grid: tuple[int, int]
+    ) -> Float[Tensor, 'b n c']:
+        """Refined patch features of the block `layer`, counted from 0.
+
+        `grid` is the number of rows and columns of the patches, which are ordered row by row.
+        """
         ...
 
     def queries(self) -> Float[Tensor, 'm d'] | None:

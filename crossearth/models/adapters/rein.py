@@ -46,12 +46,18 @@ class _TokenAdapter(nn.Module):
     def tokens(self, layer: int | None = None) -> Tensor:
         raise NotImplementedError
 
-    def forward(self, features: Float[Tensor, 'b n c'], layer: int) -> Float[Tensor, 'b n c']:
+    def forward(
+        self,
+        features: Float[Tensor, 'b n c'],
+        layer: int,
+        grid: tuple[int, int] | None = None,  # noqa: ARG002  # of the contract
+    ) -> Float[Tensor, 'b n c']:
         """Features of one block, refined.
 
         Args:
             features: Patch features of the block, class and register tokens left out.
             layer: Index of the block, from 0.
+            grid: Not used: every place is refined in the same way.
 
         Returns:
             Features of the same shape.

@@ -2,6 +2,7 @@
 
 from crossearth.models.backbones.dinov2 import convert_dinov2, dinov2_vit
 from crossearth.models.backbones.encoders import DilatedTimm, SmpPyramid
+from crossearth.models.backbones.frozen_pyramid import FrozenPyramid
 from crossearth.models.backbones.instance_norms import InstanceBatchNorm, add_instance_norms
 from crossearth.models.backbones.pyramid import TimmPyramid
 from crossearth.models.backbones.rein_vit import ReinViT
@@ -18,6 +19,7 @@ __all__ = [
     'RVSA',
     'Backbone',
     'DilatedTimm',
+    'FrozenPyramid',
     'InstanceBatchNorm',
     'ReinViT',
     'SmpPyramid',

@@ -1,4 +1,4 @@
-"""A frozen vision transformer of timm with an adapter after each block."""
+"""A vision transformer of timm, frozen as a rule, with an adapter after each block."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -30,11 +30,11 @@ __all__ = ['ReinViT']
 class ReinViT(nn.Module):
     """Any timm vision transformer, frozen, refined block by block, read as a four-level pyramid.
 
-    The transformer never trains: its parameters require no gradient, and it stays in eval mode
-    (no dropout, no stochastic depth) whatever `train()` says. The adapter sees patch tokens only,
-    after each block; class and register tokens pass by. The features of four blocks, before the
-    final norm, are resized ×4, ×2, ×1 and ×½ (bilinear), so that with patches of 16 px the maps
-    have strides 4, 8, 16 and 32.
+    The transformer does not train, unless `frozen=False`: its parameters require no gradient, and
+    it stays in eval mode (no dropout, no stochastic depth) whatever `train()` says. The adapter
+    sees patch tokens only, after each block; class and register tokens pass by. The features of
+    four blocks, before the final norm, are resized ×4, ×2, ×1 and ×½ (bilinear), so that with
+    patches of 16 px the maps have strides 4, 8, 16 and 32.
 
     Args:
         vit: Transformer built by `timm.create_model(..., num_classes=0, dynamic_img_size=True)`.
@@ -54,6 +54,8 @@ class ReinViT(nn.Module):
         odd_grid: How the coarsest map rounds half of an odd number of patches. `'up'` gives
             ⌈side / 32⌉ cells, like the convolutions of other backbones; `'down'` leaves out the
             last row or column, as the released model does.
+        frozen: False trains the whole transformer (full fine-tuning), in training mode; the final
+            norm and what pools tokens are not read, and stay frozen.
 
     Raises:
         ConfigError: If the model has no blocks of patch tokens, the adapter lacks part of its
@@ -84,6 +86,7 @@ class ReinViT(nn.Module):
         attention: Literal['sdpa', 'xformers'] = 'sdpa',
         checkpointing: bool = False,
         odd_grid: Literal['up', 'down'] = 'up',
+        frozen: bool = True,
     ) -> None:
         super().__init__()
         blocks = transformer_blocks(vit)
@@ -98,7 +101,8 @@ class ReinViT(nn.Module):
             raise ConfigError(f"odd_grid is {odd_grid!r}: expected 'up' or 'down'")
         if attention == 'xformers':
             use_xformers(blocks)
-        self.vit = vit.requires_grad_(False).eval()
+        self.frozen = frozen
+        self.vit = vit.requires_grad_(False).eval() if frozen else _without_end(vit)
         self.adapter = adapter
         self.extractor = extractor
         self.injector = injector
@@ -115,9 +119,10 @@ class ReinViT(nn.Module):
         self.channels = (dim, dim, dim, dim)
 
     def train(self, mode: bool = True) -> 'ReinViT':
-        """Training mode for the adapter; the transformer stays in eval mode."""
+        """Training mode for the adapter; a frozen transformer stays in eval mode."""
         super().train(mode)
-        self.vit.eval()
+        if self.frozen:
+            self.vit.eval()
         return self
 
     def forward(self, image: Float[Tensor, 'b c h w'], *, geospatial: bool = True) -> Features:
@@ -198,21 +203,21 @@ class ReinViT(nn.Module):
         """Features of images; the last ones, `without` many, have no geospatial queries."""
         blocks: Any = self.vit.blocks
         tokens, arguments = first_tokens(self.vit, padded)
+        rows, cols = self._grid(padded)
         taken: dict[int, Tensor] = {}
         for layer, block in enumerate(blocks):
             if self.checkpointing and torch.is_grad_enabled():
                 tokens = checkpoint(
                     self._refined_block,
-                    *(block, layer, tokens, queries, without, arguments[layer]),
+                    *(block, layer, (rows, cols), tokens, queries, without, arguments[layer]),
                     use_reentrant=False,
                 )
             else:
                 tokens = self._refined_block(
-                    block, layer, tokens, queries, without, arguments[layer]
+                    block, layer, (rows, cols), tokens, queries, without, arguments[layer]
                 )
             if layer in self.indices:
                 taken[layer] = tokens[:, self.prefix_tokens :]
-        rows, cols = self._grid(padded)
         levels = (
             rearrange(
                 taken[index], 'b (rows cols) c -> b c rows cols', rows=rows, cols=cols
@@ -226,6 +231,7 @@ class ReinViT(nn.Module):
         self,
         block: nn.Module,
         layer: int,
+        grid: tuple[int, int],
         tokens: Tensor,
         queries: Tensor | None,
         without: int,
@@ -236,7 +242,7 @@ class ReinViT(nn.Module):
         if self.adapter is None and queries is None:
             return tokens
         prefix, patches = tokens[:, : self.prefix_tokens], tokens[:, self.prefix_tokens :]
-        refined = patches if self.adapter is None else self.adapter(patches, layer)
+        refined = patches if self.adapter is None else self.adapter(patches, layer, grid)
         if refined.shape != patches.shape:
             raise ShapeError(
                 f'{type(self.adapter).__name__} gave features of shape {tuple(refined.shape)} for '
@@ -283,6 +289,14 @@ def _indices(indices: Sequence[int] | None, depth: int) -> tuple[int, ...]:
             f'0 to {depth - 1}, as the transformer has {depth} blocks'
         )
     return tuple(indices)
+
+
+def _without_end(vit: nn.Module) -> nn.Module:
+    """The transformer, whose layers after the last block are frozen, as nothing reads them."""
+    names = [name for name, _ in vit.named_children()]
+    for name in names[names.index('blocks') + 1 :]:
+        vit.get_submodule(name).requires_grad_(False)
+    return vit
 
 
 def _resize(features: Tensor, rows: int, cols: int) -> Tensor:

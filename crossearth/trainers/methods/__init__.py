@@ -4,6 +4,7 @@ from crossearth.trainers.methods.attached import Attached
 from crossearth.trainers.methods.crossearth import CrossEarthTraining
 from crossearth.trainers.methods.domain_adversarial import DomainAdversarial
 from crossearth.trainers.methods.feature_distance import FeatureDistance
+from crossearth.trainers.methods.fisher_gating import FisherGating
 from crossearth.trainers.methods.group_dro import GroupDRO
 from crossearth.trainers.methods.method import Batch, Method, Role, roles, segmentation_losses
 from crossearth.trainers.methods.selective_whitening import SelectiveWhitening
@@ -16,6 +17,7 @@ __all__ = [
     'CrossEarthTraining',
     'DomainAdversarial',
     'FeatureDistance',
+    'FisherGating',
     'GroupDRO',
     'Method',
     'Role',

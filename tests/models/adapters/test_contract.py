@@ -7,13 +7,15 @@ from crossearth.models.adapters.contract import check_adapter
 
 # ruff: noqa: ARG002 -- signatures of the contract
 
-CONTRACT = r'an adapter is a torch module with `depth`.*`forward\(features, layer\)`.*`queries\(\)`'
+CONTRACT = (
+    r'an adapter is a torch module with `depth`.*`forward\(features, layer, grid\)`.*`queries\(\)`'
+)
 
 
 class Whole(nn.Module):
     depth = 2
 
-    def forward(self, features, layer):
+    def forward(self, features, layer, grid):
         return features
 
     def queries(self):
@@ -30,7 +32,7 @@ class NoForward(nn.Module):
 class NoQueries(nn.Module):
     depth = 2
 
-    def forward(self, features, layer):
+    def forward(self, features, layer, grid):
         return features
 
 

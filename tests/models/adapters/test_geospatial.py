@@ -71,7 +71,7 @@ def test_it_adds_to_what_rein_makes_of_the_same_features():
     features, queries = torch.rand(1, 16, 32), torch.rand(1, 16, 16)
     tokens = torch.cat([torch.zeros(1, 1, 32), features], dim=1)
     expected = model.adapter(features, 1) + model.injector(queries, features)
-    found = model._refined_block(torch.nn.Identity(), 1, tokens, queries, 0, {})
+    found = model._refined_block(torch.nn.Identity(), 1, (4, 4), tokens, queries, 0, {})
     assert torch.equal(found[:, 1:], expected)
     assert torch.equal(found[:, :1], tokens[:, :1])
 

@@ -101,7 +101,7 @@ def test_adapter_sees_patch_tokens_only():
     class Spy(torch.nn.Module):
         depth = 4
 
-        def forward(self, features, layer):
+        def forward(self, features, layer, grid):  # noqa: ARG002 -- signature of the contract
             seen.append((layer, features.shape[1]))
             return features
 
@@ -246,7 +246,7 @@ def test_adapter_that_changes_the_shape_is_named():
     class Cut(torch.nn.Module):
         depth = 4
 
-        def forward(self, features, layer):
+        def forward(self, features, layer, grid):  # noqa: ARG002 -- signature of the contract
             return features[:, : 3 + layer]
 
         def queries(self):
@@ -309,7 +309,7 @@ def test_every_family_runs_through_the_adapter(name):
     class Double(torch.nn.Module):
         depth = 3
 
-        def forward(self, features, layer):
+        def forward(self, features, layer, grid):  # noqa: ARG002 -- signature of the contract
             seen.append((layer, features.shape[1]))
             return 2 * features
 

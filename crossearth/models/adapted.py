@@ -1,0 +1,262 @@
+"""One builder for every way to adapt a pretrained backbone, so that they compare fairly.
+
+The backbone is any network of timm, a plain vision transformer, a hierarchical one or a CNN; the
+decoder is always the FPN, which reads no queries. Only what adapts the backbone differs.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Literal, get_args
+
+import timm
+import torch
+from torch import nn
+
+from crossearth.errors import ConfigError
+from crossearth.models.adapters.contract import Adapter
+from crossearth.models.adapters.earth import EarthAdapter
+from crossearth.models.adapters.gate import Gate, add_toolbox
+from crossearth.models.adapters.layers import dense_layers, pyramid_stages
+from crossearth.models.adapters.low_rank import add_lora, add_soma, merge
+from crossearth.models.adapters.rein import LoRARein, Rein
+from crossearth.models.adapters.stages import refine_stages
+from crossearth.models.backbones.frozen_pyramid import FrozenPyramid
+from crossearth.models.backbones.pyramid import TimmPyramid
+from crossearth.models.backbones.rein_vit import ReinViT
+from crossearth.models.backbones.tokens import transformer_blocks
+from crossearth.models.decoders.fpn import FPNDecoder
+from crossearth.models.padding import ceil_div
+from crossearth.models.recording import Blueprint, blueprint_of, builder
+from crossearth.models.segmenter import Segmenter
+from crossearth.models.timm_networks import (
+    band_statistics,
+    height_width,
+    hierarchical_network,
+    plain_transformer,
+)
+
+__all__ = ['AdapterName', 'adapted_backbone', 'adapted_fpn', 'merged']
+
+type AdapterName = Literal['frozen', 'full', 'lora', 'soma', 'rein', 'lora_rein', 'earth', 'gate']
+
+_NAMES: tuple[str, ...] = get_args(AdapterName.__value__)
+_PLAIN_PX = 512
+_TOKENS = 100  # of Rein in each block or stage
+
+# Depth and width → adapter, for those that refine features. All leave them as they are at first.
+_REFINING: dict[str, Callable[[int, int, int | None], Adapter]] = {
+    'rein': lambda depth, dim, _: Rein(
+        depth, dim, tokens=_TOKENS, zero_init=True, link_queries=False
+    ),
+    'lora_rein': lambda depth, dim, rank: LoRARein(
+        depth, dim, tokens=_TOKENS, rank=rank or 16, zero_init=True, link_queries=False
+    ),
+    'earth': lambda depth, dim, rank: EarthAdapter(depth, dim, width=rank or 64),
+    'gate': lambda depth, dim, rank: Gate(depth, dim, width=rank or 32),
+}
+
+
+@builder
+def adapted_fpn(
+    name: str,
+    adapter: AdapterName,
+    *,
+    num_classes: int,
+    img_size: int | Sequence[int] | None = None,
+    in_channels: int = 3,
+    pretrained: bool | str = False,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    rank: int | None = None,
+    first: int = 0,
+    width: int = 128,
+) -> Segmenter:
+    """A timm backbone, adapted in one of eight ways, under an FPN.
+
+    Before it is trained, the backbone gives exactly what it gives frozen, whatever the adapter.
+
+    Args:
+        name: timm CNN or transformer, plain or hierarchical.
+        adapter: `'frozen'`, nothing of the backbone trains; `'full'`, all of it does (see
+            `layer_decay` of `TrainingTask`); `'lora'` and `'soma'`, low-rank changes of its dense
+            layers; `'rein'` and `'lora_rein'`, tokens that refine features after each block, or
+            stage of a hierarchy; `'earth'`, Earth-Adapter at the same places; `'gate'`, the toolbox
+            of CrossEarth-Gate, to be trained with the method `FisherGating`.
+        num_classes: Classes of the logits.
+        img_size: Height and width of the images in px (one number for squares): for plain
+            transformers 512 by default; for hierarchies see `fpn_timm`.
+        in_channels: Bands of the images.
+        pretrained: True for timm's weights, a path to a local file, False for random ones.
+        mean: Mean a band, in [0, 1]; by default ImageNet's, and their average for bands that
+            are not three.
+        std: Standard deviation a band, likewise.
+        rank: Rank of LoRA, SoMA (16) and the tokens of LoRA-Rein (16), width of the bottlenecks of
+            Earth-Adapter (64), and rank and widths of Gate (64, and 32 for frequencies); None for
+            these. The others have none.
+        first: LoRA and SoMA change layers from this block on, or from this of the four stages of a
+            hierarchy; earlier ones stay frozen.
+        width: Width of the decoder.
+
+    Returns:
+        Model of images in [0, 1]. The adapter and the decoder train.
+
+    Raises:
+        ConfigError: If the backbone is unknown, an argument is not one of the adapter, or its
+            formulas do not fit the backbone.
+        CheckpointError: If its weights cannot be had or do not fit.
+
+    Source:
+        See each adapter in `crossearth.models.adapters`.
+
+    Example:
+        >>> model = adapted_fpn('resnet10t', 'lora', num_classes=6, rank=4, width=16)
+        >>> sum(p.numel() for p in model.backbone.parameters() if p.requires_grad)
+        63584
+    """
+    mean, std = band_statistics(in_channels, mean, std)
+    _check(adapter, rank, first)
+    size = None
+    if _is_plain(name):
+        network = plain_transformer(
+            name, img_size=img_size or _PLAIN_PX, in_channels=in_channels, pretrained=pretrained
+        )
+    else:
+        if img_size is not None:  # images are padded to multiples of the coarsest stride
+            height, width_px = height_width(img_size)
+            size = ceil_div(height, 32) * 32, ceil_div(width_px, 32) * 32
+        network = hierarchical_network(
+            name, img_size=size, in_channels=in_channels, pretrained=pretrained
+        )
+    backbone = adapted_backbone(network, adapter, rank=rank, first=first, img_size=size)
+    decoder = FPNDecoder(backbone.channels, num_classes, width=width)
+    multiple_px = 2 * backbone.patch_px[0] if isinstance(backbone, ReinViT) else 32
+    return Segmenter(backbone, decoder, mean=mean, std=std, multiple_px=multiple_px)
+
+
+def adapted_backbone(
+    network: nn.Module,
+    adapter: AdapterName,
+    *,
+    rank: int | None = None,
+    first: int = 0,
+    img_size: tuple[int, int] | None = None,
+) -> ReinViT | TimmPyramid:
+    """A network of timm as a backbone that trains what the adapter adds; see `adapted_fpn`.
+
+    Args:
+        network: Taken over: frozen, and changed in place.
+        adapter: See `adapted_fpn`.
+        rank: See `adapted_fpn`.
+        first: See `adapted_fpn`.
+        img_size: Height and width in px that a hierarchy was built for; only errors name it.
+
+    Raises:
+        ConfigError: As `adapted_fpn` does.
+
+    Example:
+        >>> backbone = adapted_backbone(timm.create_model('resnet10t'), 'earth', rank=4)
+        >>> [name for name, p in backbone.named_parameters() if p.requires_grad][0]
+        'model.layer1.adapter.alpha'
+    """
+    _check(adapter, rank, first)
+    if _has_blocks(network):
+        return _adapted_transformer(network, adapter, rank, first)
+    return _adapted_hierarchy(network, adapter, rank, first, img_size)
+
+
+def merged(model: nn.Module) -> nn.Module:
+    """A model whose LoRA or SoMA is folded into its weights: it maps at the cost of the frozen one.
+
+    Args:
+        model: Changed in place. What `adapted_fpn` built is saved as the frozen model with its own
+            weights afterwards, all of them in the file; models of other builders cannot be saved.
+
+    Returns:
+        The model.
+
+    Raises:
+        ConfigError: If nothing in it merges.
+
+    Example:
+        >>> model = adapted_fpn('resnet10t', 'lora', num_classes=6, rank=4, width=16)
+        >>> merged(model).blueprint.arguments['adapter']
+        'frozen'
+    """
+    merge(model)
+    blueprint = blueprint_of(model)
+    if blueprint is not None:
+        own = blueprint.builder == 'adapted_fpn'
+        changed = {'adapter': 'frozen', 'rank': None, 'first': 0, 'pretrained': False}
+        setattr(  # noqa: B010  # torch's types admit tensors and modules only
+            model,
+            'blueprint',
+            Blueprint(blueprint.builder, blueprint.arguments | changed) if own else None,
+        )
+    return model
+
+
+def _adapted_transformer(vit: nn.Module, adapter: str, rank: int | None, first: int) -> ReinViT:
+    blocks = transformer_blocks(vit)
+    make = _REFINING.get(adapter)
+    refining = None
+    if make is not None:
+        refining = make(len(blocks), int(vit.embed_dim), rank)  # type: ignore[arg-type]  # timm's attribute
+    backbone = ReinViT(vit, refining, frozen=adapter != 'full')
+    _change_layers(vit, tuple(f'blocks.{i}' for i in range(len(blocks))), adapter, rank, first)
+    return backbone
+
+
+def _adapted_hierarchy(
+    network: nn.Module, adapter: str, rank: int | None, first: int, size: tuple[int, int] | None
+) -> TimmPyramid:
+    if adapter == 'full':
+        return TimmPyramid(network, img_size=size)
+    backbone = FrozenPyramid(network, img_size=size)
+    if adapter == 'frozen':
+        return backbone
+    stages = pyramid_stages(network)
+    _change_layers(network, tuple(stage.name for stage in stages), adapter, rank, first)
+    make = _REFINING.get(adapter)
+    if make is not None:
+        refine_stages(network, stages, lambda depth, dim: make(depth, dim, rank))
+    return backbone
+
+
+def _change_layers(
+    network: nn.Module, places: tuple[str, ...], adapter: str, rank: int | None, first: int
+) -> None:
+    """Put on what changes weights, after the rest was frozen."""
+    if adapter in ('lora', 'soma'):
+        layers = [found.layer for found in dense_layers(network, places, first=first)]
+        (add_lora if adapter == 'lora' else add_soma)(layers, rank=rank or 16)
+    elif adapter == 'gate':
+        add_toolbox(network, rank=rank or 64, width=rank or 64)
+
+
+def _check(adapter: str, rank: int | None, first: int) -> None:
+    if adapter not in _NAMES:
+        raise ConfigError(f'adapter is {adapter!r}: expected one of {", ".join(_NAMES)}')
+    if rank is not None and (rank < 1 or adapter in ('frozen', 'full', 'rein')):
+        raise ConfigError(
+            f'rank={rank} with adapter={adapter!r}: expected at least 1, and an adapter that has '
+            'one: lora, soma, lora_rein, earth or gate'
+        )
+    if first and adapter not in ('lora', 'soma'):
+        raise ConfigError(
+            f'first={first} with adapter={adapter!r}: expected lora or soma, which change layers'
+        )
+
+
+def _is_plain(name: str) -> bool:
+    """Whether timm's model of this name is a plain transformer, all blocks on one grid."""
+    if not timm.is_model(name):
+        return False  # create_timm says what is wrong
+    with torch.device('meta'):
+        return _has_blocks(timm.create_model(name))
+
+
+def _has_blocks(network: nn.Module) -> bool:
+    try:
+        transformer_blocks(network)
+    except ConfigError:
+        return False
+    return True

@@ -1,0 +1,52 @@
+"""A CNN or hierarchical transformer that is frozen, as the ground of adapters."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from crossearth.models.backbones.pyramid import TimmPyramid
+from crossearth.models.features import Features
+
+__all__ = ['FrozenPyramid']
+
+
+class FrozenPyramid(TimmPyramid):
+    """A `TimmPyramid` whose network does not train.
+
+    Its parameters require no gradient, and it stays in eval mode (batch norms keep their averages,
+    no stochastic depth) whatever `train()` says. What adapters add afterwards trains: `add_lora`,
+    `add_soma`, `refine_stages`.
+
+    Args:
+        model: As for `TimmPyramid`.
+        img_size: As for `TimmPyramid`.
+
+    Raises:
+        ConfigError: As `TimmPyramid` does.
+
+    Example:
+        >>> import timm
+        >>> backbone = FrozenPyramid(timm.create_model('resnet10t')).train()
+        >>> backbone.model.bn1.training, any(p.requires_grad for p in backbone.parameters())
+        (False, False)
+    """
+
+    def __init__(self, model: nn.Module, *, img_size: tuple[int, int] | None = None) -> None:
+        super().__init__(model, img_size=img_size)
+        self.model.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> 'FrozenPyramid':
+        """Eval mode for the network; adapters have no mode."""
+        super().train(mode)
+        self.model.eval()
+        return self
+
+    def forward(self, image: Float[Tensor, 'b c h w']) -> Features:
+        """Pyramid of a batch of normalised images, see `TimmPyramid`."""
+        if torch.is_grad_enabled():
+            # TinyViT, LeViT and EfficientFormer keep what they look up in eval mode. Kept under
+            # inference_mode, as in validation, it would be an error in the next training step.
+            for module in self.model.modules():
+                if getattr(module, 'attention_bias_cache', None):
+                    module.attention_bias_cache = {}  # type: ignore[assignment]  # timm's attribute
+        return super().forward(image)

@@ -1,0 +1,168 @@
+"""Every adapter on every kind of backbone: plain, hierarchical, convolutional."""
+
+import doctest
+from typing import get_args
+
+import pytest
+import timm
+import torch
+from timm.models.swin_transformer import SwinTransformer
+from timm.models.tiny_vit import TinyVit
+
+from crossearth.errors import ConfigError
+from crossearth.models import (
+    adapted,
+    adapted_backbone,
+    adapted_fpn,
+    load_model,
+    merged,
+    read_model_info,
+    save_model,
+)
+
+ADAPTERS = get_args(adapted.AdapterName.__value__)
+SIDE = 64
+
+
+def networks():
+    torch.manual_seed(0)
+    small = {'embed_dims': (8, 12, 12, 16), 'depths': (1,) * 4, 'num_heads': (2,) * 4}
+    swin = SwinTransformer(
+        img_size=SIDE, window_size=2, embed_dim=8, depths=(1,) * 4, num_heads=(2,) * 4
+    )
+    swin.pretrained_cfg = {}
+    return {
+        'vit': timm.create_model('test_vit', num_classes=0, img_size=SIDE, dynamic_img_size=True),
+        'tiny_vit': TinyVit(**small, window_sizes=(2,) * 4),
+        'swin': swin,
+        'cnn': timm.create_model('test_efficientnet'),
+    }
+
+
+REFUSED = {('cnn', 'gate')}
+PAIRS = [
+    (kind, adapter)
+    for kind in ('vit', 'tiny_vit', 'swin', 'cnn')
+    for adapter in ADAPTERS
+    if (kind, adapter) not in REFUSED
+]
+
+
+@pytest.mark.parametrize('kind', ['vit', 'tiny_vit', 'swin', 'cnn'])
+def test_adapters_start_as_the_frozen_backbone_and_all_that_trains_learns(kind):
+    x = torch.rand(2, 3, SIDE, SIDE)
+    frozen = adapted_backbone(networks()[kind], 'frozen')
+    expected = frozen(x).maps
+    pretrained = dict(frozen.state_dict())
+    assert not any(p.requires_grad for p in frozen.parameters())
+    for adapter in (a for k, a in PAIRS if k == kind and a != 'frozen'):
+        backbone = adapted_backbone(networks()[kind], adapter, rank=2 if 'o' in adapter else None)
+        backbone.train(adapter != 'full')
+        maps = backbone(x).maps
+        assert all(torch.equal(a, b) for a, b in zip(maps, expected, strict=True)), adapter
+        sum(level.square().mean() for level in maps).backward()
+        trained = {name: p for name, p in backbone.named_parameters() if p.requires_grad}
+        assert trained
+        assert all(p.grad is not None for p in trained.values()), adapter  # as DDP asks of all
+        if adapter == 'full':
+            continue
+        share = sum(p.numel() for p in trained.values())
+        assert share < sum(p.numel() for p in backbone.parameters()) / 2
+        # what was pretrained stays frozen, under whatever name it has now
+        state = backbone.state_dict()
+        names = {name: renamed(name) for name in state if name not in trained}
+        kept = {plain: state[name] for name, plain in names.items() if plain in pretrained}
+        assert set(kept) == set(pretrained), adapter
+        assert all(torch.equal(kept[name], pretrained[name]) for name in kept)
+
+
+def renamed(name: str) -> str:
+    """The name that a tensor of the network had before an adapter came."""
+    for part in ('.parametrizations.weight.original', '.stage.', '.mlp.mlp.'):
+        name = name.replace(part, {'.stage.': '.', '.mlp.mlp.': '.mlp.'}.get(part, '.weight'))
+    return name
+
+
+def test_gate_is_refused_on_a_cnn():
+    with pytest.raises(ConfigError, match='EfficientNet has no blocks of attention and MLP'):
+        adapted_fpn('test_efficientnet', 'gate', num_classes=2)
+
+
+@pytest.mark.parametrize(
+    ('adapter', 'options', 'message'),
+    [
+        ('dora', {}, "adapter is 'dora': expected one of frozen, full, lora"),
+        ('frozen', {'rank': 4}, "rank=4 with adapter='frozen'"),
+        ('lora', {'rank': 0}, 'rank=0 with'),
+        ('earth', {'first': 1}, 'first=1 with .*expected lora or soma'),
+        ('lora', {'first': 9}, 'first is 9: expected one of 0 to 3'),
+    ],
+)
+def test_arguments_that_say_nothing_of_the_adapter_are_refused(adapter, options, message):
+    with pytest.raises(ConfigError, match=message):
+        adapted_fpn('test_resnet', adapter, num_classes=2, width=8, **options)
+
+
+def test_the_example_of_the_builder_runs():
+    for name in ('adapted_fpn', 'merged', 'adapted_backbone'):
+        (example,) = doctest.DocTestFinder(recurse=False).find(
+            getattr(adapted, name), name, module=adapted
+        )
+        assert doctest.DocTestRunner().run(example).failed == 0
+
+
+def shaken(model):
+    """The model, as if trained: what requires gradients is no longer where it began."""
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter += 0.02 * torch.randn_like(parameter)
+    return model.eval()
+
+
+@pytest.fixture
+def weights(tmp_path):
+    """A file of pretrained weights for each of two networks."""
+    files = {}
+    for name in ('test_vit', 'test_resnet'):
+        torch.manual_seed(3)
+        options = {'img_size': SIDE, 'num_classes': 0} if name == 'test_vit' else {}
+        files[name] = tmp_path / f'{name}.pth'
+        torch.save(timm.create_model(name, **options).state_dict(), files[name])
+    return files
+
+
+@pytest.mark.parametrize('name', ['test_vit', 'test_resnet'])
+def test_models_go_through_their_file(name, weights, tmp_path):
+    """Frozen weights are not in it where the adapter left them whole."""
+    x = torch.rand(1, 3, SIDE, SIDE)
+    options = {'img_size': SIDE} if name == 'test_vit' else {}
+    kind = 'vit' if name == 'test_vit' else 'cnn'
+    for adapter in (a for k, a in PAIRS if k == kind):
+        model = adapted_fpn(
+            name, adapter, num_classes=2, width=8, pretrained=str(weights[name]), **options
+        )
+        path = save_model(shaken(model), tmp_path / f'{adapter}.safetensors')
+        assert read_model_info(path).complete == (adapter == 'full')
+        again = load_model(path)
+        assert torch.equal(again(x), model(x)), adapter
+        assert again.blueprint.arguments['adapter'] == adapter
+
+
+@pytest.mark.parametrize('adapter', ['lora', 'soma'])
+def test_merged_models_give_the_same_and_are_files_of_the_frozen_one(adapter, weights, tmp_path):
+    x = torch.rand(1, 3, SIDE, SIDE)
+    model = shaken(
+        adapted_fpn(
+            'test_resnet', adapter, num_classes=2, width=8, pretrained=str(weights['test_resnet'])
+        )
+    )
+    frozen = adapted_fpn('test_resnet', 'frozen', num_classes=2, width=8)
+    expected = model(x)
+    assert (merged(model)(x) - expected).abs().max() <= 1e-5
+    assert set(model.state_dict()) == set(frozen.state_dict())  # no cost is left
+    path = save_model(model, tmp_path / 'merged.safetensors')
+    assert (load_model(path)(x) - expected).abs().max() <= 1e-5
+    with pytest.raises(ConfigError, match='has no layer with LoRA or SoMA'):
+        merged(model)
