@@ -36,9 +36,9 @@ from crossearth.models.timm_networks import (
 
 __all__ = ['AdapterName', 'adapted_backbone', 'adapted_fpn', 'merged']
 
-type AdapterName = Literal['frozen', 'full', 'lora', 'soma', 'rein', 'lora_rein', 'earth', 'gate']
+AdapterName = Literal['frozen', 'full', 'lora', 'soma', 'rein', 'lora_rein', 'earth', 'gate']
 
-_NAMES: tuple[str, ...] = get_args(AdapterName.__value__)
+_NAMES: tuple[str, ...] = get_args(AdapterName)
 _PLAIN_PX = 512
 _TOKENS = 100  # of Rein in each block or stage
 
@@ -110,7 +110,7 @@ def adapted_fpn(
     Example:
         >>> model = adapted_fpn('resnet10t', 'lora', num_classes=6, rank=4, width=16)
         >>> sum(p.numel() for p in model.backbone.parameters() if p.requires_grad)
-        63584
+        68448
     """
     mean, std = band_statistics(in_channels, mean, std)
     _check(adapter, rank, first)
