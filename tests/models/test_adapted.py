@@ -1,5 +1,6 @@
 """Every adapter on every kind of backbone: plain, hierarchical, convolutional."""
 
+import copy
 import doctest
 from typing import get_args
 
@@ -119,6 +120,30 @@ def shaken(model):
             if parameter.requires_grad:
                 parameter += 0.02 * torch.randn_like(parameter)
     return model.eval()
+
+
+@pytest.mark.parametrize('adapter', ['lora', 'soma', 'rein', 'earth'])
+def test_a_copy_such_as_a_teacher_is_whole_and_goes_its_own_way(adapter):
+    x = torch.rand(1, 3, SIDE, SIDE)
+    model = shaken(adapted_fpn('test_convnext', adapter, num_classes=2, width=8))
+    teacher = copy.deepcopy(model)
+    expected = model(x)
+    assert torch.equal(teacher(x), expected)
+    shaken(model)
+    assert (model(x) - expected).abs().max() > 1e-3
+    assert torch.equal(teacher(x), expected)
+
+
+def test_all_that_trains_of_a_whole_cait_is_read():
+    torch.manual_seed(0)
+    network = timm.models.cait.Cait(
+        img_size=32, patch_size=16, embed_dim=16, depth=2, num_heads=2, num_classes=0
+    )
+    backbone = adapted_backbone(network, 'full').train()
+    sum(level.square().mean() for level in backbone(torch.rand(1, 3, 32, 32)).maps).backward()
+    trained = [p for p in backbone.parameters() if p.requires_grad]
+    assert trained
+    assert all(p.grad is not None for p in trained)
 
 
 @pytest.fixture

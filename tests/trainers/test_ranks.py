@@ -13,7 +13,7 @@ import torch
 from crossearth.datasets import FolderDataset, ShiftDataModule
 from crossearth.errors import ConfigError
 from crossearth.labels import LabelSpace
-from crossearth.models import load_model
+from crossearth.models import adapted_fpn, load_model
 from crossearth.trainers import shard_frozen
 
 THREE = LabelSpace('three', ('a', 'b', 'c'), ((0, 0, 0), (255, 0, 0), (0, 255, 0)))
@@ -189,3 +189,6 @@ def test_a_sharded_backbone_trains_resumes_and_saves_as_a_whole_one(run, tmp_pat
 def test_models_without_a_frozen_transformer_have_nothing_to_shard():
     with pytest.raises(ConfigError, match='this model has none'):
         shard_frozen(torch.nn.Conv2d(1, 1, 1), torch.device('cpu'))
+    lora = adapted_fpn('test_vit', 'lora', num_classes=2, img_size=32, rank=2, width=8)
+    with pytest.raises(ConfigError, match='frozen as a whole, and part of this one trains'):
+        shard_frozen(lora, torch.device('cpu'))
