@@ -4,6 +4,7 @@ The backbone is any network of timm, a plain vision transformer, a hierarchical 
 decoder is always the FPN, which reads no queries. Only what adapts the backbone differs.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
@@ -246,6 +247,7 @@ def _check(adapter: str, rank: int | None, first: int) -> None:
         )
 
 
+@functools.cache
 def _is_plain(name: str) -> bool:
     """Whether timm's model of this name is a plain transformer, all blocks on one grid."""
     if not timm.is_model(name):
