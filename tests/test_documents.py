@@ -83,6 +83,11 @@ def test_the_page_of_own_archives_runs(empty_folder):
     assert len(list((empty_folder / 'own').glob('results/F2F/*/seed0-last.json'))) == 1
 
 
+def test_the_page_of_adapters_runs(empty_folder):
+    follow('docs/adapters.md')
+    assert (empty_folder / 'merged.safetensors').is_file()
+
+
 @pytest.mark.usefixtures('unchecked')  # the exporter cannot see through the checks of shapes
 def test_the_page_of_models_runs(empty_folder):
     follow('docs/models.md')

@@ -4,6 +4,7 @@ The backbone is any network of timm, a plain vision transformer, a hierarchical 
 decoder is always the FPN, which reads no queries. Only what adapts the backbone differs.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
@@ -36,9 +37,9 @@ from crossearth.models.timm_networks import (
 
 __all__ = ['AdapterName', 'adapted_backbone', 'adapted_fpn', 'merged']
 
-type AdapterName = Literal['frozen', 'full', 'lora', 'soma', 'rein', 'lora_rein', 'earth', 'gate']
+AdapterName = Literal['frozen', 'full', 'lora', 'soma', 'rein', 'lora_rein', 'earth', 'gate']
 
-_NAMES: tuple[str, ...] = get_args(AdapterName.__value__)
+_NAMES: tuple[str, ...] = get_args(AdapterName)
 _PLAIN_PX = 512
 _TOKENS = 100  # of Rein in each block or stage
 
@@ -110,7 +111,7 @@ def adapted_fpn(
     Example:
         >>> model = adapted_fpn('resnet10t', 'lora', num_classes=6, rank=4, width=16)
         >>> sum(p.numel() for p in model.backbone.parameters() if p.requires_grad)
-        63584
+        68448
     """
     mean, std = band_statistics(in_channels, mean, std)
     _check(adapter, rank, first)
@@ -246,6 +247,7 @@ def _check(adapter: str, rank: int | None, first: int) -> None:
         )
 
 
+@functools.cache
 def _is_plain(name: str) -> bool:
     """Whether timm's model of this name is a plain transformer, all blocks on one grid."""
     if not timm.is_model(name):

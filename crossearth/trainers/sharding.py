@@ -24,7 +24,7 @@ def shard_frozen(module: nn.Module, device: torch.device) -> set[str]:
         Names of the sharded parameters, which DDP has to ignore.
 
     Raises:
-        ConfigError: If there is no such backbone.
+        ConfigError: If there is no such backbone, or part of its transformer trains.
 
     Source:
         FSDP2, `torch.distributed.fsdp.fully_shard`.
@@ -39,6 +39,11 @@ def shard_frozen(module: nn.Module, device: torch.device) -> set[str]:
         raise ConfigError(
             'shard_frozen spreads the frozen transformer of a ReinViT, and this model has none: '
             'leave it off'
+        )
+    if any(p.requires_grad for backbone in backbones for p in backbone.vit.parameters()):
+        raise ConfigError(
+            'shard_frozen spreads a transformer that is frozen as a whole, and part of this one '
+            'trains (LoRA, SoMA, Gate, or all of it): leave it off'
         )
     mesh = init_device_mesh(device.type, (torch.distributed.get_world_size(),))
     for backbone in backbones:

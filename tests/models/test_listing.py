@@ -18,7 +18,7 @@ def models():
 
 
 def test_every_builder_is_listed_once_and_each_adapter(models):
-    adapted = {f'adapted_fpn {adapter}' for adapter in get_args(AdapterName.__value__)}
+    adapted = {f'adapted_fpn {adapter}' for adapter in get_args(AdapterName)}
     assert len(adapted) == 8
     assert set(models) == {*builders.__all__, *rivals.__all__, *adapted}
     assert all(model.paper and model.weights and model.input for model in models.values())

@@ -18,11 +18,12 @@ from torch import nn
 
 from crossearth.datasets import FolderDataset, ShiftDataModule, merge_domains
 from crossearth.labels import LabelSpace
-from crossearth.models import rein_vit_fpn
+from crossearth.models import adapted_fpn, rein_vit_fpn
 from crossearth.trainers import (
     SWAD,
     DomainAdversarial,
     FeatureDistance,
+    FisherGating,
     SaveModel,
     SelfTraining,
     SourceOnly,
@@ -63,6 +64,7 @@ def train(
     shard=None,
     features=False,
     adapt=False,
+    adapter=None,
 ):
     """Test, train, test; losses, matrices and weights lie in `folder/name`."""
     warnings.simplefilter('ignore')
@@ -96,6 +98,13 @@ def train(
         method = DomainAdversarial(method, num_domains=2, total_steps=6, width=4)
     if adapt:
         method = SelfTraining(model, THREE, threshold=0.4, decay=0.9)
+    if adapter is not None:
+        name = 'test_resnet' if adapter in ('lora', 'soma', 'rein', 'frozen') else 'test_vit'
+        size = 32 if name == 'test_vit' else None
+        model = adapted_fpn(name, adapter, num_classes=3, img_size=size, width=8)
+        method = SourceOnly(model, THREE)
+        if adapter == 'gate':
+            method = FisherGating(method, interval=3, top=4)
     task = TrainingTask(
         method,
         lr=1e-2,

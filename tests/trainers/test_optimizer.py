@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from crossearth.errors import ConfigError
-from crossearth.models import crossearth_vit_small
+from crossearth.models import adapted_fpn, crossearth_vit_small
 from crossearth.trainers import check_schedule, parameter_groups, poly_factor
 from crossearth.transforms import PatchMask
 
@@ -30,6 +30,32 @@ def test_biases_decay_as_in_the_release_where_that_is_asked_for():
         id(module.scale),
         *(id(p) for p in module['norm'].parameters()),
     }
+
+
+def test_each_earlier_layer_learns_at_a_share_of_the_next_ones_rate():
+    model = adapted_fpn('test_vit', 'full', num_classes=2, img_size=32, width=8)
+    groups = parameter_groups(model, weight_decay=0.05, layer_decay=0.5)
+    scales = {id(p): group['lr_scale'] for group in groups for p in group['params']}
+    assert len(scales) == sum(p.requires_grad for p in model.parameters())
+    rates = [scales[id(model.backbone.vit.blocks[i].mlp.fc1.weight)] for i in range(6)]
+    assert rates == [0.5**6, 0.5**5, 0.5**4, 0.5**3, 0.5**2, 0.5]
+    assert scales[id(model.backbone.vit.patch_embed.proj.weight)] == 0.5**7
+    assert scales[id(model.decoder.classify.weight)] == 1
+    decays = {id(p): group['weight_decay'] for group in groups for p in group['params']}
+    assert decays[id(model.backbone.vit.blocks[0].mlp.fc1.weight)] == 0.05
+    assert decays[id(model.backbone.vit.blocks[0].norm1.weight)] == 0
+    plain = parameter_groups(model, weight_decay=0.05)
+    assert len(plain) == 2
+    assert 'lr_scale' not in plain[0]
+
+
+def test_layer_wise_rates_without_layers_that_train_are_refused():
+    with pytest.raises(ConfigError, match='layer_decay is 0: expected a share above 0'):
+        parameter_groups(nn.Linear(2, 2), weight_decay=0.05, layer_decay=0)
+    frozen = adapted_fpn('test_resnet', 'frozen', num_classes=2, width=8)
+    for module in (nn.Linear(2, 2), frozen):
+        with pytest.raises(ConfigError, match=r'layers of a backbone of timm that train'):
+            parameter_groups(module, weight_decay=0.05, layer_decay=0.9)
 
 
 def test_poly_follows_its_formula_and_stays_at_zero():

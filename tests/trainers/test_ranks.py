@@ -13,7 +13,7 @@ import torch
 from crossearth.datasets import FolderDataset, ShiftDataModule
 from crossearth.errors import ConfigError
 from crossearth.labels import LabelSpace
-from crossearth.models import load_model
+from crossearth.models import adapted_fpn, load_model
 from crossearth.trainers import shard_frozen
 
 THREE = LabelSpace('three', ('a', 'b', 'c'), ((0, 0, 0), (255, 0, 0), (0, 255, 0)))
@@ -91,6 +91,32 @@ def test_terms_of_features_and_the_average_of_a_window_are_those_of_one_process(
 
 
 @pytest.mark.slow
+def test_adapters_leave_no_parameter_unused_and_a_gate_chooses_as_one_process_does(run, tmp_path):
+    """DDP stops at the second step if a trained parameter took no part in the first."""
+    two = {'ranks': 2, 'batch': 2}
+    adapters = ('full', 'lora', 'soma', 'rein', 'lora_rein', 'earth')
+    run(
+        {'name': 'one', 'ranks': 1, 'batch': 4, 'adapter': 'gate'},
+        {'name': 'two', 'adapter': 'gate', **two},
+        *({'name': name, 'adapter': name, 'steps': 3, **two} for name in adapters),
+    )
+    assert all(len(losses(tmp_path / name)) == 3 for name in adapters)
+    expected, got = losses(tmp_path / 'one'), losses(tmp_path / 'two')
+    for step, other in zip(expected, got, strict=True):
+        assert other == pytest.approx(step, rel=1e-4, abs=1e-6)
+    opened = [
+        {
+            key
+            for key, value in end(tmp_path / name)['state_dict'].items()
+            if 'opened' in key and value
+        }
+        for name in ('one', 'two')
+    ]
+    assert opened[0] == opened[1]
+    assert len(opened[0]) == 4
+
+
+@pytest.mark.slow
 def test_processes_draw_differently_and_resume_bit_for_bit(run, tmp_path):
     options = {'ranks': 2, 'batch': 2, 'style': True}
     run(
@@ -163,3 +189,6 @@ def test_a_sharded_backbone_trains_resumes_and_saves_as_a_whole_one(run, tmp_pat
 def test_models_without_a_frozen_transformer_have_nothing_to_shard():
     with pytest.raises(ConfigError, match='this model has none'):
         shard_frozen(torch.nn.Conv2d(1, 1, 1), torch.device('cpu'))
+    lora = adapted_fpn('test_vit', 'lora', num_classes=2, img_size=32, rank=2, width=8)
+    with pytest.raises(ConfigError, match='frozen as a whole, and part of this one trains'):
+        shard_frozen(lora, torch.device('cpu'))

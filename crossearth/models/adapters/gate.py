@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float, Int64
-from timm.layers import Attention
+from timm.layers.attention import Attention
 from timm.models.beit import Attention as BeitAttention
 from timm.models.eva import EvaAttention
 from timm.models.swin_transformer import WindowAttention

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float
+from timm.models.cait import Cait
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -292,7 +293,9 @@ def _indices(indices: Sequence[int] | None, depth: int) -> tuple[int, ...]:
 
 
 def _without_end(vit: nn.Module) -> nn.Module:
-    """The transformer, whose layers after the last block are frozen, as nothing reads them."""
+    """The transformer, frozen where nothing reads it: after its blocks, and CaiT's class token."""
+    if isinstance(vit, Cait):  # it joins after the blocks
+        vit.cls_token.requires_grad_(False)
     names = [name for name, _ in vit.named_children()]
     for name in names[names.index('blocks') + 1 :]:
         vit.get_submodule(name).requires_grad_(False)

@@ -97,7 +97,8 @@ class FisherGating(Wrapping):
         gated = gated_modules(self.model)
 
         def losses() -> Iterator[Tensor]:
-            for image, mask in zip(batch['image'].split(1), batch['mask'].split(1), strict=True):
+            images, masks = torch.split(batch['image'], 1), torch.split(batch['mask'], 1)
+            for image, mask in zip(images, masks, strict=True):
                 terms = segmentation_losses(self.model, image, mask, self.labels)
                 yield torch.stack(list(terms.values())).sum()
 

