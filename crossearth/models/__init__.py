@@ -17,7 +17,9 @@ from crossearth.models.builders import (
     rein_vit_large,
 )
 from crossearth.models.crossearth import CrossEarth
+from crossearth.models.encoders import EncoderSummary, list_encoders
 from crossearth.models.features import Features
+from crossearth.models.foundation import foundation_crossearth, foundation_fpn
 from crossearth.models.hooks import attach
 from crossearth.models.listing import ModelSummary, list_models
 from crossearth.models.mix_style import MixStyle
@@ -35,6 +37,7 @@ from crossearth.models.weights.released import CrossEarth_Weights
 __all__ = [
     'CrossEarth',
     'CrossEarth_Weights',
+    'EncoderSummary',
     'Features',
     'MixStyle',
     'ModelInfo',
@@ -47,8 +50,11 @@ __all__ = [
     'crossearth_vit_base',
     'crossearth_vit_large',
     'crossearth_vit_small',
+    'foundation_crossearth',
+    'foundation_fpn',
     'fpn_timm',
     'frozen_vit_large',
+    'list_encoders',
     'list_models',
     'load_model',
     'load_program',

@@ -7,8 +7,6 @@ together with its arguments, so that `load_model` can build the model again.
 from collections.abc import Sequence
 from typing import Literal
 
-from torch import nn
-
 from crossearth.errors import ConfigError
 from crossearth.models.adapters.geospatial import GeospatialSemanticExtractor, Injector
 from crossearth.models.adapters.rein import LoRARein
@@ -20,12 +18,18 @@ from crossearth.models.backbones.rvsa import load_mtp, rvsa_vit_large
 from crossearth.models.crossearth import CrossEarth
 from crossearth.models.decoders.fpn import FPNDecoder
 from crossearth.models.decoders.mask2former import Mask2FormerDecoder
-from crossearth.models.decoders.restorer import LinearRestorer, MultiStageASPP, SharedASPP
+from crossearth.models.decoders.restorer import build_restorer
 from crossearth.models.freezing import freeze_norms
 from crossearth.models.padding import ceil_div
 from crossearth.models.recording import builder
-from crossearth.models.segmenter import IMAGENET_MEAN, IMAGENET_STD, Segmenter
-from crossearth.models.weights.pretrained import check_pretrained, create_timm
+from crossearth.models.segmenter import Segmenter
+from crossearth.models.timm_networks import (
+    band_statistics,
+    height_width,
+    hierarchical_network,
+    plain_transformer,
+)
+from crossearth.models.weights.pretrained import check_pretrained
 from crossearth.models.weights.released import CrossEarth_Weights, load_released
 
 __all__ = [
@@ -90,12 +94,14 @@ def fpn_timm(
         >>> fpn_timm('resnet18', num_classes=6, width=32).num_classes
         6
     """
-    mean, std = _statistics(in_channels, mean, std)
+    mean, std = band_statistics(in_channels, mean, std)
     size = None
     if img_size is not None:  # images are padded to multiples of the coarsest stride
-        height, width = _height_width(img_size)
+        height, width = height_width(img_size)
         size = ceil_div(height, 32) * 32, ceil_div(width, 32) * 32
-    model = _hierarchy(name, img_size=size, in_channels=in_channels, pretrained=pretrained)
+    model = hierarchical_network(
+        name, img_size=size, in_channels=in_channels, pretrained=pretrained
+    )
     if instance_norms is not None:
         model = add_instance_norms(model, instance_norms)
     if norms == 'resting':
@@ -150,8 +156,8 @@ def rein_vit_fpn(
         >>> sum(p.numel() for p in model.backbone.vit.parameters() if p.requires_grad)
         0
     """
-    mean, std = _statistics(in_channels, mean, std)
-    vit = _vit(name, img_size=img_size, in_channels=in_channels, pretrained=pretrained)
+    mean, std = band_statistics(in_channels, mean, std)
+    vit = plain_transformer(name, img_size=img_size, in_channels=in_channels, pretrained=pretrained)
     backbone = ReinViT(vit, None)
     if adapt:
         # The FPN reads no queries; parameters that link them would never get a gradient.
@@ -445,7 +451,7 @@ def crossearth_rvsa_large(
         >>> all(p.requires_grad for p in model.parameters())
         True
     """
-    mean, std = _statistics(in_channels, mean, std)
+    mean, std = band_statistics(in_channels, mean, std)
     check_pretrained(pretrained)
     if pretrained is True:
         raise ConfigError(
@@ -462,7 +468,11 @@ def crossearth_rvsa_large(
         load_mtp(encoder, pretrained)
     decoder = Mask2FormerDecoder(encoder.channels, num_classes, link_queries=False)
     return CrossEarth(
-        encoder, decoder, _restorer(restorer, encoder.channels, in_channels), mean=mean, std=std
+        encoder,
+        decoder,
+        build_restorer(restorer, encoder.channels, in_channels),
+        mean=mean,
+        std=std,
     )
 
 
@@ -485,7 +495,7 @@ def _crossearth(
     checkpointing: bool = False,
 ) -> CrossEarth:
     """The family of CrossEarth: a DINOv2, frozen, under Mask2Former."""
-    mean, std = _statistics(in_channels, mean, std)
+    mean, std = band_statistics(in_channels, mean, std)
     if padding not in ('stride', 'released'):
         raise ConfigError(f"padding is {padding!r}: expected 'stride' or 'released'")
     if weights is not None and pretrained is not False:
@@ -506,7 +516,7 @@ def _crossearth(
     model = CrossEarth(
         encoder,
         Mask2FormerDecoder(encoder.channels, num_classes, link_queries=adapted),
-        _restorer(restorer, encoder.channels, in_channels),
+        build_restorer(restorer, encoder.channels, in_channels),
         mean=mean,
         std=std,
         multiple_px=32 if padding == 'stride' else encoder.patch_px[0],
@@ -514,71 +524,3 @@ def _crossearth(
     if weights is not None:
         load_released(model, weights)
     return model
-
-
-def _restorer(
-    kind: str | None, channels: tuple[int, int, int, int], in_channels: int
-) -> nn.Module | None:
-    if kind is None:
-        return None
-    if kind == 'paper':
-        return MultiStageASPP(channels, in_channels)
-    if kind == 'released':
-        return SharedASPP(channels, in_channels)
-    if kind == 'linear':
-        return LinearRestorer(channels, in_channels)
-    raise ConfigError(f"restorer is {kind!r}: expected 'paper', 'released', 'linear' or None")
-
-
-def _hierarchy(
-    name: str, *, img_size: tuple[int, int] | None, in_channels: int, pretrained: bool | str
-) -> nn.Module:
-    """A timm CNN or hierarchical transformer, laid out for images of a size if one is given."""
-    if img_size is None:
-        return create_timm(name, pretrained=pretrained, in_channels=in_channels)
-    try:
-        return create_timm(name, pretrained=pretrained, in_channels=in_channels, img_size=img_size)
-    except TypeError as error:
-        raise ConfigError(
-            f'{name!r} has no img_size, it takes images of any size: leave img_size out'
-        ) from error
-
-
-def _vit(
-    name: str, *, img_size: int | Sequence[int], in_channels: int, pretrained: bool | str
-) -> nn.Module:
-    """A timm transformer without a head, of any image size where its family can."""
-    given = {'img_size': _height_width(img_size), 'num_classes': 0}
-    try:
-        return create_timm(
-            name, pretrained=pretrained, in_channels=in_channels, dynamic_img_size=True, **given
-        )
-    except TypeError:  # Beit and CaiT have no such argument, and take one size
-        return create_timm(name, pretrained=pretrained, in_channels=in_channels, **given)
-
-
-def _height_width(img_size: int | Sequence[int]) -> tuple[int, int]:
-    """Height and width in px."""
-    size = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
-    if len(size) != 2 or min(size) < 1:
-        raise ConfigError(f'img_size is {img_size}: expected a side or (height, width) in px')
-    return size
-
-
-def _statistics(
-    in_channels: int, mean: Sequence[float] | None, std: Sequence[float] | None
-) -> tuple[list[float], list[float]]:
-    """Mean and std a band: as given, or ImageNet's."""
-    if in_channels < 1:
-        raise ConfigError(f'in_channels is {in_channels}: a model takes at least one band')
-    three = in_channels == 3
-    if mean is None:
-        mean = IMAGENET_MEAN if three else [sum(IMAGENET_MEAN) / 3] * in_channels
-    if std is None:
-        std = IMAGENET_STD if three else [sum(IMAGENET_STD) / 3] * in_channels
-    if len(mean) != in_channels or len(std) != in_channels:
-        raise ConfigError(
-            f'mean has {len(mean)} and std {len(std)} values for {in_channels} bands: give one a '
-            'band'
-        )
-    return list(mean), list(std)

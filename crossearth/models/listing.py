@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from crossearth.errors import ConfigError
-from crossearth.models import builders
 from crossearth.models.backbones import ReinViT
+from crossearth.models.recording import own_builders
 from crossearth.models.segmenter import Segmenter
 from crossearth.models.weights.released import CrossEarth_Weights
 
@@ -58,6 +58,7 @@ _CROSSEARTH = 'CrossEarth (arXiv 2410.22629)'
 _REIN = 'Rein (arXiv 2312.04265)'
 _ANY_SIZE = '3 bands, 512 px or any other size'
 _TIMM = "timm's backbone (pretrained=True or a file)"
+_FOUNDATION = "timm's or torchgeo's encoder (pretrained=True, a name of torchgeo's, or a file)"
 _PUBLISHED = tuple(f'CrossEarth_Weights.{weights.name}' for weights in CrossEarth_Weights)
 
 _FACTS = {
@@ -80,6 +81,20 @@ _FACTS = {
         f'{_REIN}; FPN (arXiv 1612.03144)',
         (_TIMM,),
         {'name': 'vit_small_patch16_dinov3'},
+    ),
+    'foundation_fpn': _Facts(
+        'vit_large_patch16_dinov3.sat493m, or another encoder of list_encoders()',
+        'bands by wavelength where the encoder takes them, any size',
+        f'{_REIN}; FPN (arXiv 1612.03144)',
+        (_FOUNDATION,),
+        {'name': 'vit_large_patch16_dinov3.sat493m'},
+    ),
+    'foundation_crossearth': _Facts(
+        'vit_large_patch16_dinov3.sat493m, or another encoder of list_encoders()',
+        'bands by wavelength where the encoder takes them, any size',
+        _CROSSEARTH,
+        (_FOUNDATION,),
+        {'name': 'vit_large_patch16_dinov3.sat493m'},
     ),
     'fpn_timm': _Facts(
         'resnet18, or another CNN or hierarchical transformer of timm',
@@ -112,11 +127,11 @@ def list_models(num_classes: int = 6) -> list[ModelSummary]:
     """
     if num_classes < 1:
         raise ConfigError(f'num_classes is {num_classes}: a model has at least one class')
-    return [_summary(name, _FACTS[name], num_classes) for name in sorted(builders.__all__)]
+    return [_summary(name, _FACTS[name], num_classes) for name in sorted(own_builders())]
 
 
 def _summary(name: str, facts: _Facts, num_classes: int) -> ModelSummary:
-    build: Callable[..., nn.Module] = vars(builders)[name]
+    build: Callable[..., nn.Module] = own_builders()[name]
     with torch.device('meta'):
         model = build(num_classes=num_classes, **facts.arguments)
     assert isinstance(model, Segmenter)

@@ -18,8 +18,8 @@ from crossearth.errors import ConfigError
 
 __all__ = ['Blueprint', 'blueprint_of', 'builder', 'builder_name', 'find_builder', 'own_builders']
 
-_OWN_MODULE = 'crossearth.models.builders'
-_OWN: dict[str, Callable[..., nn.Module]] = {}  # filled once, when that module is imported
+_OWN_MODULES = ('crossearth.models.builders', 'crossearth.models.foundation')
+_OWN: dict[str, Callable[..., nn.Module]] = {}  # filled once, when those modules are imported
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ def builder(
         setattr(model, 'blueprint', Blueprint(name, arguments))  # noqa: B010
         return model
 
-    if function.__module__ == _OWN_MODULE:
+    if function.__module__ in _OWN_MODULES:
         _OWN[name] = build
     return build
 
@@ -111,7 +111,7 @@ def builder_name(function: Callable[..., Any]) -> str:
         >>> builder_name(fpn_timm), builder_name(nn.Linear)
         ('fpn_timm', 'torch.nn.modules.linear:Linear')
     """
-    if function.__module__ == _OWN_MODULE:
+    if function.__module__ in _OWN_MODULES:
         return function.__name__
     return f'{function.__module__}:{function.__qualname__}'
 

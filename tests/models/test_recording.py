@@ -16,6 +16,7 @@ from crossearth.models import (
     Segmenter,
     builder,
     builders,
+    foundation,
     fpn_timm,
     load_model,
     read_model_info,
@@ -210,7 +211,8 @@ def test_arguments_without_a_name_are_refused_at_once():
 
 
 def test_every_builder_of_the_library_is_trusted_by_its_bare_name():
-    assert set(own_builders()) == set(builders.__all__)
-    for name in builders.__all__:
-        assert find_builder(name) is getattr(builders, name)
-        assert builder_name(getattr(builders, name)) == name
+    assert set(own_builders()) == {*builders.__all__, *foundation.__all__}
+    for module in (builders, foundation):
+        for name in module.__all__:
+            assert find_builder(name) is getattr(module, name)
+            assert builder_name(getattr(module, name)) == name

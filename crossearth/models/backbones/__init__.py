@@ -11,14 +11,26 @@ from crossearth.models.backbones.rvsa import (
     rvsa_vit_base,
     rvsa_vit_large,
 )
+from crossearth.models.backbones.tokens import TokenEncoder
+from crossearth.models.backbones.torchgeo_encoders import (
+    TORCHGEO_SWINS,
+    TORCHGEO_VITS,
+    torchgeo_swin,
+    torchgeo_vit,
+)
+from crossearth.models.backbones.torchvision_swin import SwinPyramid
 from crossearth.models.features import Backbone
 
 __all__ = [
     'RVSA',
+    'TORCHGEO_SWINS',
+    'TORCHGEO_VITS',
     'Backbone',
     'InstanceBatchNorm',
     'ReinViT',
+    'SwinPyramid',
     'TimmPyramid',
+    'TokenEncoder',
     'add_instance_norms',
     'convert_dinov2',
     'dinov2_vit',
@@ -26,4 +38,6 @@ __all__ = [
     'resize_mtp',
     'rvsa_vit_base',
     'rvsa_vit_large',
+    'torchgeo_swin',
+    'torchgeo_vit',
 ]

@@ -1,0 +1,70 @@
+"""Networks of timm and statistics of bands, from the plain arguments of builders."""
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from crossearth.errors import ConfigError
+from crossearth.models.segmenter import IMAGENET_MEAN, IMAGENET_STD
+from crossearth.models.weights.pretrained import create_timm
+
+__all__ = ['band_statistics', 'height_width', 'hierarchical_network', 'plain_transformer']
+
+
+def hierarchical_network(
+    name: str, *, img_size: tuple[int, int] | None, in_channels: int, pretrained: bool | str
+) -> nn.Module:
+    """A timm CNN or hierarchical transformer, laid out for images of a size if one is given."""
+    if img_size is None:
+        return create_timm(name, pretrained=pretrained, in_channels=in_channels)
+    try:
+        return create_timm(name, pretrained=pretrained, in_channels=in_channels, img_size=img_size)
+    except TypeError as error:
+        raise ConfigError(
+            f'{name!r} has no img_size, it takes images of any size: leave img_size out'
+        ) from error
+    except AssertionError as error:  # NesT takes squares, for one
+        raise ConfigError(
+            f'{name!r} cannot be built for {img_size[0]}x{img_size[1]} px ({error}): choose '
+            'another img_size'
+        ) from error
+
+
+def plain_transformer(
+    name: str, *, img_size: int | Sequence[int], in_channels: int, pretrained: bool | str
+) -> nn.Module:
+    """A timm transformer without a head, of any image size where its family can."""
+    given = {'img_size': height_width(img_size), 'num_classes': 0}
+    try:
+        return create_timm(
+            name, pretrained=pretrained, in_channels=in_channels, dynamic_img_size=True, **given
+        )
+    except TypeError:  # Beit and CaiT have no such argument, and take one size
+        return create_timm(name, pretrained=pretrained, in_channels=in_channels, **given)
+
+
+def height_width(img_size: int | Sequence[int]) -> tuple[int, int]:
+    """Height and width in px."""
+    size = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
+    if len(size) != 2 or min(size) < 1:
+        raise ConfigError(f'img_size is {img_size}: expected a side or (height, width) in px')
+    return size
+
+
+def band_statistics(
+    in_channels: int, mean: Sequence[float] | None, std: Sequence[float] | None
+) -> tuple[list[float], list[float]]:
+    """Mean and std a band: as given, or ImageNet's."""
+    if in_channels < 1:
+        raise ConfigError(f'in_channels is {in_channels}: a model takes at least one band')
+    three = in_channels == 3
+    if mean is None:
+        mean = IMAGENET_MEAN if three else [sum(IMAGENET_MEAN) / 3] * in_channels
+    if std is None:
+        std = IMAGENET_STD if three else [sum(IMAGENET_STD) / 3] * in_channels
+    if len(mean) != in_channels or len(std) != in_channels:
+        raise ConfigError(
+            f'mean has {len(mean)} and std {len(std)} values for {in_channels} bands: give one a '
+            'band'
+        )
+    return list(mean), list(std)
