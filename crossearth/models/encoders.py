@@ -113,7 +113,7 @@ def _torchgeo(name: str, facts: TorchgeoEncoder) -> EncoderSummary:
     told: dict[str, Any] = {
         'wavelengths_um': (0.665, 0.56, 0.49),
         'bandwidths_um': (0.031, 0.036, 0.066),
-        'gsd_m': 1.0,
+        'gsd_m': 10.0,
     }
     parameters, stride = _size(name, **{argument: told[argument] for argument in facts.takes})
     optional = {'gsd_m'} if facts.kind == 'copernicus' else set()

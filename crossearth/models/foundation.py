@@ -66,8 +66,8 @@ def foundation_fpn(
             need them, and take any optical bands; others take none.
         bandwidths_um: Width of each band in micrometres, for Copernicus-FM.
         gsd_m: Side of a pixel on the ground in metres, for Scale-MAE, which needs it, and
-            Copernicus-FM, which works without. Show it images of that pixel size:
-            `save_model(…, gsd_m=…)`.
+            Copernicus-FM, which works without and can tell sizes from 2 m. Show it images of that
+            pixel size: `save_model(…, gsd_m=…)`.
         img_size: For timm's transformers, height and width in px that positions are laid out for
             (512 by default). Encoders of torchgeo take images of any size.
         pretrained: True for the published weights, downloaded once; the name of one of several that

@@ -48,15 +48,19 @@ def told(name, bands):
     if 'bandwidths_um' in takes:
         given['bandwidths_um'] = (0.03,) * bands
     if 'gsd_m' in takes:
-        given['gsd_m'] = 0.5
+        given['gsd_m'] = 10.0  # Copernicus-FM cannot tell less than 2 m
     return given
 
 
-CASES = [
-    (name, bands)
-    for name in [*TORCHGEO_VITS, *TORCHGEO_SWINS]
-    for bands in ((2, 12) if name.startswith('croma') else (3, 4, 13))
-]
+def _bands(name):
+    """All numbers of bands for one encoder of each family, four for the others."""
+    if name.startswith('croma'):
+        return (2, 12)
+    first = ('dofa_base', 'copernicusfm', 'panopticon', 'scalemae', 'swin_v2_b')
+    return (3, 4, 13) if name.startswith(first) else (4,)
+
+
+CASES = [(name, bands) for name in [*TORCHGEO_VITS, *TORCHGEO_SWINS] for bands in _bands(name)]
 
 
 @pytest.mark.parametrize(('name', 'bands'), CASES)
@@ -143,6 +147,11 @@ def test_images_are_normalised_as_the_encoder_was_trained():
             r'wavelengths_um has 3 values for 4 bands',
         ),
         ('copernicusfm_base', {'wavelengths_um': IRRG}, r'also reads how wide the bands are'),
+        (
+            'copernicusfm_base',
+            {'wavelengths_um': IRRG, 'bandwidths_um': IRRG, 'gsd_m': 0.5},
+            r'gsd_m is 0.5: copernicusfm_base can tell patches of 0.001 km² or more',
+        ),
         ('croma_base', {'in_channels': 3}, r'croma_base takes 12 or 2 bands, got 3: give the 12'),
         ('croma_base', {'wavelengths_um': IRRG}, r'croma_base takes no wavelengths_um'),
         ('scalemae_large_patch16', {}, r'places patches by metres on the ground, got gsd_m=None'),

@@ -132,7 +132,7 @@ def torchgeo_vit(
             which read any optical bands by them.
         bandwidths_um: Width of each band in micrometres, for Copernicus-FM.
         gsd_m: Side of a pixel on the ground in metres, for Scale-MAE, which needs it, and for
-            Copernicus-FM, which knows what to do without.
+            Copernicus-FM, which works without, and can tell sizes from 2 m.
         pretrained: True for torchgeo's weights, downloaded once; their name, such as
             `'DOFABase16_Weights.DOFA_MAE'`; a path to their file; False for random ones.
         depth: Keep only the first blocks, this many; by default all.
@@ -274,8 +274,11 @@ def _by_wavelength(
         return DOFAEncoder(build(num_classes=0), wavelengths)
     widths = check_bandwidths(told['bandwidths_um'], encoder=name, bands=bands)
     gsd_m = told['gsd_m']
-    if gsd_m is not None and not 0.01 <= gsd_m <= 1e5:
-        raise ConfigError(f'gsd_m is {gsd_m}: expected the side of a pixel in metres')
+    if gsd_m is not None and not 2.0 <= gsd_m <= 1e5:
+        raise ConfigError(
+            f'gsd_m is {gsd_m}: {name} can tell patches of 0.001 km² or more, pixels of 2 m or '
+            'more; leave gsd_m out for finer ones, and their size counts as unknown'
+        )
     return CopernicusFMEncoder(build(), wavelengths, widths, gsd_m)
 
 
