@@ -31,7 +31,7 @@ def check_wavelengths(
     if not wavelengths_um:
         raise ConfigError(
             f'{encoder} reads bands by their wavelengths, got none: pass wavelengths_um, the '
-            'centre of each band in micrometres, such as (0.665, 0.56, 0.49) for red, green and blue'
+            'centre of each band in micrometres, such as (0.665, 0.56, 0.49) for R-G-B'
         )
     _check_count('wavelengths_um', wavelengths_um, bands)
     low, high = _OPTICAL_UM
