@@ -324,7 +324,7 @@ def _load(encoder: nn.Module, source: str | Path, *, bands: int, branch: str | N
             continue
         kept[name] = tensor
     stem = 'features.0.0.weight' if 'features.0.0.weight' in wanted else 'patch_embed.proj.weight'
-    if stem in kept and stem in wanted:
+    if stem in kept and stem in wanted and kept[stem].ndim == 4:  # Panopticon's is linear
         kept[stem] = adapt_bands(kept[stem], wanted[stem].shape[1])
 
     def optional(name: str) -> bool:

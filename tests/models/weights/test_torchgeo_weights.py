@@ -63,6 +63,27 @@ def test_published_weights_of_croma_are_those_of_the_sensor(tiny_torchgeo, cache
         assert torch.equal(feed_forward.net[0].bias, layers['transformer.layers.0.1.net.0.bias'])
 
 
+def test_published_weights_of_the_others_are_loaded(tiny_torchgeo, cache):
+    panopticon = tiny_torchgeo.panopticon_vitb14(img_size=518).model
+    scale_mae = tiny_torchgeo.scalemae_large_patch16(img_size=224, in_chans=3, num_classes=0)
+    copernicus = tiny_torchgeo.copernicusfm_base()
+    bands = {'wavelengths_um': RGB}
+    for name, weights, model, told in (
+        ('panopticon_vitb14', 'Panopticon_Weights.VIT_BASE14', panopticon, bands),
+        ('scalemae_large_patch16', 'ScaleMAELarge16_Weights.FMOW_RGB', scale_mae, {'gsd_m': 1.0}),
+        (
+            'copernicusfm_base',
+            'CopernicusFM_Base_Weights.CopernicusFM_ViT',
+            copernicus,
+            {'bandwidths_um': RGB, **bands},
+        ),
+    ):
+        state = random_state(model)
+        cache(weights, state | {'mask_token': torch.zeros(1, 32)})
+        loaded = torchgeo_vit(name, pretrained=True, **told).state_dict()
+        assert all(torch.equal(loaded[name], state[name]) for name in loaded)
+
+
 def test_weights_of_swins_are_for_their_bands(tiny_torchgeo, cache):
     swin = tiny_torchgeo.swin_v2_t()
     swin.features[0][0] = torch.nn.Conv2d(9, 24, 4, 4)
