@@ -94,6 +94,11 @@ def test_the_page_of_models_runs(empty_folder):
     assert (empty_folder / 'bottleneck.safetensors').is_file()
 
 
+def test_the_page_of_encoders_runs(empty_folder):
+    follow('docs/encoders.md')
+    assert (empty_folder / 'dofa.safetensors').is_file()
+
+
 @pytest.mark.usefixtures('unchecked')  # the exporter cannot see through the checks of shapes
 def test_the_page_of_models_as_they_come_runs(empty_folder):
     follow('docs/your_model.md')

@@ -31,6 +31,9 @@ class Method:
         sources: Domains that it was published on; None for all.
         takes_img_size: Whether positions are laid out for the size of the chips.
         weights: `'dinov2'`, `'mtp'` or `'imagenet'`: what the backbone starts from.
+        schedule: Arguments of `TrainingTask` that its authors chose otherwise than this paper.
+        feature_distance: λ_FD of `FeatureDistance`; None for training without it.
+        rare_class_temperature: T of the sampling of rare classes; None for training without it.
     """
 
     name: str
@@ -46,6 +49,9 @@ class Method:
     sources: tuple[str, ...] | None = None
     takes_img_size: bool = True
     weights: Literal['dinov2', 'mtp', 'imagenet'] = 'dinov2'
+    schedule: Mapping[str, Value] = MappingProxyType({})
+    feature_distance: float | None = None
+    rare_class_temperature: float | None = None
 
 
 def find_method(name: str) -> Method:
@@ -70,6 +76,14 @@ _TABLE_9 = 'Table 9: decoder of masked images'
 _TABLE_10 = 'Table 10: backbones, D2M'
 _TABLE_13 = 'Table 13: loss of masked images'
 _FULL: Mapping[str, Value] = {'geospatial': True, 'restorer': 'paper'}
+# DAFormer, section 4; its decoder learns ten times as fast there, as the encoder does here
+_DAFORMER: Mapping[str, Value] = {
+    'lr': 6e-5,
+    'weight_decay': 0.01,
+    'decay_biases': False,
+    'power': 1.0,
+    'warmup_steps': 1500,
+}
 
 
 _ALL = (
@@ -102,6 +116,56 @@ _ALL = (
         arguments={'name': 'resnet50', 'width': 256},
         takes_img_size=False,
         weights='imagenet',
+    ),
+    Method(
+        name='daformer',
+        title='DAFormer, for domain generalisation: MiT-B5, rare classes, feature distance',
+        builder='daformer_mit_b5',
+        arguments={},
+        stop=40_000,
+        published='DAFormer',
+        takes_img_size=False,
+        weights='imagenet',
+        schedule=_DAFORMER,
+        feature_distance=0.005,
+        rare_class_temperature=0.01,
+    ),
+    Method(
+        name='hrda',
+        title='HRDA, for domain generalisation: DAFormer at two resolutions with scale attention',
+        builder='hrda_mit_b5',
+        arguments={},
+        stop=40_000,
+        published='HRDA',
+        weights='imagenet',
+        schedule=_DAFORMER,
+        feature_distance=0.005,
+        rare_class_temperature=0.01,
+    ),
+    Method(
+        name='deeplabv2',
+        title='DeepLab v2: ResNet-101 dilated to stride 8, all of it trained, source only',
+        builder='deeplabv2_resnet101',
+        arguments={},
+        published='DeepLabv2',
+        takes_img_size=False,
+        weights='imagenet',
+    ),
+    Method(
+        name='deeplabv3',
+        title='DeepLab v3: ResNet-101 dilated to stride 8, all of it trained, source only',
+        builder='deeplabv3_resnet101',
+        arguments={},
+        published='DeepLabv3',
+        takes_img_size=False,
+        weights='imagenet',
+    ),
+    Method(
+        name='mtp_upernet',
+        title="MTP's RVSA ViT-L under UPerNet, all of it trained, source only",
+        builder='mtp_rvsa_large',
+        arguments={},
+        weights='mtp',
     ),
     Method(
         name='mtp',

@@ -170,7 +170,14 @@ def training_recipe(
         'model': task,
         'data': {
             'class_path': 'crossearth.datasets.ShiftDataModule',
-            'init_args': _data(setting, shared, files, variation.batch_size, seed),
+            'init_args': {
+                **_data(setting, shared, files, variation.batch_size, seed),
+                **(
+                    {}
+                    if chosen.rare_class_temperature is None
+                    else {'rare_class_temperature': chosen.rare_class_temperature}
+                ),
+            },
         },
         'trainer': {
             'accelerator': 'auto',
@@ -242,8 +249,12 @@ def published_task(
             'delta_weight': 1.0,
         }
     kind = 'CrossEarthTraining' if method.masked else 'SourceOnly'
+    learnt = {'class_path': f'crossearth.trainers.{kind}', 'init_args': training}
+    if method.feature_distance is not None:
+        wrapped = {'method': learnt, 'weight': method.feature_distance}
+        learnt = {'class_path': 'crossearth.trainers.FeatureDistance', 'init_args': wrapped}
     task = {
-        'method': {'class_path': f'crossearth.trainers.{kind}', 'init_args': training},
+        'method': learnt,
         'lr': 6e-5 if large else 1e-4,
         'weight_decay': 0.05,
         'decay_biases': True,
@@ -251,6 +262,9 @@ def published_task(
         'warmup_steps': round(_WARM_UP * share) if large else 0,
         'decay_steps': max(round(_DECAY * share), method.stop if steps is None else steps),
     }
+    if 'warmup_steps' in method.schedule:
+        task['warmup_steps'] = round(int(method.schedule['warmup_steps'] or 0) * share)
+    task |= {key: value for key, value in method.schedule.items() if key != 'warmup_steps'}
     return {'class_path': 'crossearth.trainers.TrainingTask', 'init_args': task}
 
 

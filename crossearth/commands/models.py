@@ -1,10 +1,10 @@
-"""`crossearth models list`: every model that has a builder, with its parts and its size."""
+"""`crossearth models list`: every model that has a builder, and every foundation encoder."""
 
 import argparse
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from crossearth.models import ModelSummary
+    from crossearth.models import EncoderSummary, ModelSummary
 
 __all__ = ['add_arguments', 'run']
 
@@ -17,18 +17,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> str:
-    """A table of the models, then what each takes and where it comes from.
+    """A table of the models, what each takes and where it comes from; then foundation encoders.
 
     Raises:
         ConfigError: If the number of classes is not positive.
     """
     from crossearth.columns import align_columns
-    from crossearth.models import list_models
+    from crossearth.models import list_encoders, list_models
 
     models = list_models(arguments.classes)
     head = ['model', 'backbone', 'adapter', 'decoder', 'parameters', 'trained']
     table = align_columns([head, *(_row(model) for model in models)], left=4)
-    return '\n'.join([table, '', *(_origin(model) for model in models)])
+    encoders = list_encoders()
+    head = ['encoder', 'takes', 'bands', 'weights for', 'licence of weights', 'parameters']
+    rows = align_columns([head, *(_encoder_row(encoder) for encoder in encoders)], left=5)
+    return '\n'.join(
+        [
+            *(table, '', *(_origin(model) for model in models)),
+            *('', 'name=… of foundation_fpn and foundation_crossearth:', rows),
+            *('', *(_published(encoder) for encoder in encoders if encoder.library == 'torchgeo')),
+        ]
+    )
 
 
 def _row(model: 'ModelSummary') -> list[str]:
@@ -53,6 +62,21 @@ def _origin(model: 'ModelSummary') -> str:
 def _call(model: 'ModelSummary') -> str:
     """The builder, and the arguments that choose among its models."""
     return ' '.join([model.name, *(f'{key}={value}' for key, value in model.arguments.items())])
+
+
+def _encoder_row(encoder: 'EncoderSummary') -> list[str]:
+    return [
+        encoder.name,
+        ', '.join(encoder.takes) or '-',
+        encoder.bands,
+        encoder.trained_on,
+        encoder.licence,
+        _millions(encoder.parameters),
+    ]
+
+
+def _published(encoder: 'EncoderSummary') -> str:
+    return f'{encoder.name}\n  pretrained {", ".join(encoder.weights) or "none published"}'
 
 
 def _millions(count: int) -> str:

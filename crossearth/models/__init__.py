@@ -18,7 +18,9 @@ from crossearth.models.builders import (
     rein_vit_large,
 )
 from crossearth.models.crossearth import CrossEarth
+from crossearth.models.encoders import EncoderSummary, list_encoders
 from crossearth.models.features import Features
+from crossearth.models.foundation import foundation_crossearth, foundation_fpn
 from crossearth.models.hooks import attach
 from crossearth.models.listing import ModelSummary, list_models
 from crossearth.models.mix_style import MixStyle
@@ -43,6 +45,7 @@ from crossearth.models.weights.released import CrossEarth_Weights
 __all__ = [
     'CrossEarth',
     'CrossEarth_Weights',
+    'EncoderSummary',
     'Features',
     'MixStyle',
     'ModelInfo',
@@ -60,9 +63,12 @@ __all__ = [
     'daformer_mit_b5',
     'deeplabv2_resnet101',
     'deeplabv3_resnet101',
+    'foundation_crossearth',
+    'foundation_fpn',
     'fpn_timm',
     'frozen_vit_large',
     'hrda_mit_b5',
+    'list_encoders',
     'list_models',
     'load_model',
     'load_program',

@@ -7,8 +7,6 @@ together with its arguments, so that `load_model` can build the model again.
 from collections.abc import Sequence
 from typing import Literal
 
-from torch import nn
-
 from crossearth.errors import ConfigError
 from crossearth.models.adapters.geospatial import GeospatialSemanticExtractor, Injector
 from crossearth.models.adapters.rein import LoRARein
@@ -20,7 +18,7 @@ from crossearth.models.backbones.rvsa import load_mtp, rvsa_vit_large
 from crossearth.models.crossearth import CrossEarth
 from crossearth.models.decoders.fpn import FPNDecoder
 from crossearth.models.decoders.mask2former import Mask2FormerDecoder
-from crossearth.models.decoders.restorer import LinearRestorer, MultiStageASPP, SharedASPP
+from crossearth.models.decoders.restorer import build_restorer
 from crossearth.models.freezing import freeze_norms
 from crossearth.models.padding import ceil_div
 from crossearth.models.recording import builder
@@ -470,7 +468,11 @@ def crossearth_rvsa_large(
         load_mtp(encoder, pretrained)
     decoder = Mask2FormerDecoder(encoder.channels, num_classes, link_queries=False)
     return CrossEarth(
-        encoder, decoder, _restorer(restorer, encoder.channels, in_channels), mean=mean, std=std
+        encoder,
+        decoder,
+        build_restorer(restorer, encoder.channels, in_channels),
+        mean=mean,
+        std=std,
     )
 
 
@@ -514,7 +516,7 @@ def _crossearth(
     model = CrossEarth(
         encoder,
         Mask2FormerDecoder(encoder.channels, num_classes, link_queries=adapted),
-        _restorer(restorer, encoder.channels, in_channels),
+        build_restorer(restorer, encoder.channels, in_channels),
         mean=mean,
         std=std,
         multiple_px=32 if padding == 'stride' else encoder.patch_px[0],
@@ -522,17 +524,3 @@ def _crossearth(
     if weights is not None:
         load_released(model, weights)
     return model
-
-
-def _restorer(
-    kind: str | None, channels: tuple[int, int, int, int], in_channels: int
-) -> nn.Module | None:
-    if kind is None:
-        return None
-    if kind == 'paper':
-        return MultiStageASPP(channels, in_channels)
-    if kind == 'released':
-        return SharedASPP(channels, in_channels)
-    if kind == 'linear':
-        return LinearRestorer(channels, in_channels)
-    raise ConfigError(f"restorer is {kind!r}: expected 'paper', 'released', 'linear' or None")

@@ -65,6 +65,7 @@ _TIMM = "timm's backbone (pretrained=True or a file)"
 _SMP = "segmentation_models_pytorch's encoder (pretrained=True or a file)"
 _MTP = "MTP's RVSA ViT-L (pretrained='…', a file)"
 _FREE_SIZE = '3 bands, any size'
+_FOUNDATION = "timm's or torchgeo's encoder (pretrained=True, a name of torchgeo's, or a file)"
 _PUBLISHED = tuple(f'CrossEarth_Weights.{weights.name}' for weights in CrossEarth_Weights)
 
 _FACTS = {
@@ -101,6 +102,20 @@ _FACTS = {
         '3 bands, 512 px or any other size from 112 px',
         'MTP (arXiv 2403.13430); UPerNet (arXiv 1807.10221)',
         (_MTP,),
+    ),
+    'foundation_fpn': _Facts(
+        'vit_large_patch16_dinov3.sat493m, or another encoder of list_encoders()',
+        'bands by wavelength where the encoder takes them, any size',
+        f'{_REIN}; FPN (arXiv 1612.03144)',
+        (_FOUNDATION,),
+        name='vit_large_patch16_dinov3.sat493m',
+    ),
+    'foundation_crossearth': _Facts(
+        'vit_large_patch16_dinov3.sat493m, or another encoder of list_encoders()',
+        'bands by wavelength where the encoder takes them, any size',
+        _CROSSEARTH,
+        (_FOUNDATION,),
+        name='vit_large_patch16_dinov3.sat493m',
     ),
     'fpn_timm': _Facts(
         'resnet18, or another CNN or hierarchical transformer of timm',

@@ -18,7 +18,9 @@ from crossearth.errors import ConfigError
 
 __all__ = ['Blueprint', 'blueprint_of', 'builder', 'builder_name', 'find_builder', 'own_builders']
 
-_OWN_MODULES = tuple(f'crossearth.models.{name}' for name in ('builders', 'adapted', 'rivals'))
+_OWN_MODULES = tuple(
+    f'crossearth.models.{name}' for name in ('builders', 'adapted', 'foundation', 'rivals')
+)
 _OWN: dict[str, Callable[..., nn.Module]] = {}  # filled once, when these modules are imported
 
 

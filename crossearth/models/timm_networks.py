@@ -23,6 +23,11 @@ def hierarchical_network(
         raise ConfigError(
             f'{name!r} has no img_size, it takes images of any size: leave img_size out'
         ) from error
+    except AssertionError as error:  # NesT takes squares, for one
+        raise ConfigError(
+            f'{name!r} cannot be built for {img_size[0]}x{img_size[1]} px ({error}): choose '
+            'another img_size'
+        ) from error
 
 
 def plain_transformer(

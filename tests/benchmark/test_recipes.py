@@ -24,7 +24,7 @@ from crossearth.benchmark import (
 )
 from crossearth.cli import main
 from crossearth.errors import ConfigError
-from crossearth.models import builders
+from crossearth.models import builders, rivals
 from crossearth.models.backbones.rvsa import RVSA
 from crossearth.trainers import build_training, read_recipe
 from crossearth.transforms import EarthStyleInjection, PatchMask
@@ -66,6 +66,7 @@ def shrunk(recipe, archives, styles):
       patches, so that the step meets one: 64 px are but one patch of many a recipe.
     """
     method = recipe['model']['init_args']['method']['init_args']
+    method = method['method']['init_args'] if 'method' in method else method
     side = 128 if 'rvsa' in method['model']['class_path'] else 64
     model = method['model']['init_args']
     model['pretrained'] = False
@@ -90,11 +91,17 @@ def shrunk(recipe, archives, styles):
 def small_backbones(monkeypatch):
     """In place of the ViT-L of DINOv2 and MTP: a few blocks, narrow. All else is built as is."""
     monkeypatch.setattr(builders, 'dinov2_vit', trees.tiny_transformer)
-    monkeypatch.setattr(
-        builders,
-        'rvsa_vit_large',
-        lambda **kwargs: RVSA(dim=32, depth=4, heads=2, interval=2, indices=(0, 1, 2, 3), **kwargs),
-    )
+    for module in (builders, rivals):
+        monkeypatch.setattr(
+            module,
+            'rvsa_vit_large',
+            lambda **kwargs: RVSA(
+                dim=32, depth=4, heads=2, interval=2, indices=(0, 1, 2, 3), **kwargs
+            ),
+        )
+    smp_encoder, dilated = rivals._smp_encoder, rivals._dilated
+    monkeypatch.setattr(rivals, '_smp_encoder', lambda _, *given: smp_encoder('mit_b0', *given))
+    monkeypatch.setattr(rivals, '_dilated', lambda _, *given: dilated('resnet10t', *given))
 
 
 def test_the_files_are_what_the_code_makes():
@@ -131,7 +138,9 @@ def test_it_builds_makes_a_step_and_is_scored(
     assert changed
     frozen = {key for key, value in task.named_parameters() if not value.requires_grad}
     assert not changed & frozen
-    assert bool(frozen) == (method.weights == 'dinov2')
+    held = method.feature_distance is not None  # to a frozen copy of the backbone
+    assert bool(frozen) == (method.weights == 'dinov2' or held)
+    assert ('train/loss_fd' in logged) == held
     assert (tmp_path / 'runs' / name.removesuffix('.yaml') / 'model.safetensors').is_file()
     trainer.test(task, datamodule=data, verbose=False)
     targets = {s.target.name for s in settings_of(name.partition('-')[0]) if s.crosses_domains}

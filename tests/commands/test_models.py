@@ -6,6 +6,8 @@ from crossearth.commands.models import add_arguments, run
 from crossearth.errors import ConfigError
 from crossearth.models import list_models
 
+DOFA = ('small_patch16_224', 'base_patch16_224', 'large_patch16_224', 'huge_patch14_224')
+
 
 def listed(*words: str) -> str:
     parser = argparse.ArgumentParser()
@@ -14,7 +16,7 @@ def listed(*words: str) -> str:
 
 
 def test_the_table_has_every_model_with_its_parts_and_its_size():
-    table, details = listed('--classes', '5').split('\n\n')
+    table, details, encoders, published = listed('--classes', '5').split('\n\n')
     lines = table.splitlines()
     models = list_models(5)
     assert lines[0].split() == ['model', 'backbone', 'adapter', 'decoder', 'parameters', 'trained']
@@ -25,6 +27,10 @@ def test_the_table_has_every_model_with_its_parts_and_its_size():
     for model in models:
         assert all(f'  weights {name}\n' in f'{details}\n' for name in model.weights)
         assert f'  paper {model.paper}\n' in details
+    names = [line.split()[0] for line in encoders.splitlines()[2:]]
+    assert names[:4] == [f'dofa_{size}' for size in DOFA]
+    assert {'copernicusfm_base', 'panopticon_vitb14', 'croma_base', 'swin_v2_b'} <= set(names)
+    assert 'dofa_base_patch16_224\n  pretrained DOFABase16_Weights.DOFA_MAE' in published
 
 
 def test_a_model_without_classes_is_refused():

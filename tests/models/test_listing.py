@@ -7,9 +7,10 @@ import timm
 import torch
 
 from crossearth.errors import ConfigError
-from crossearth.models import builders, fpn_timm, list_models, rivals
+from crossearth.models import builders, foundation, fpn_timm, list_models, rivals
 from crossearth.models.adapted import AdapterName
 from crossearth.models.backbones import rvsa
+from crossearth.models.decoders import MultiStageASPP
 
 
 @pytest.fixture(scope='module')
@@ -20,7 +21,8 @@ def models():
 def test_every_builder_is_listed_once_and_each_adapter(models):
     adapted = {f'adapted_fpn {adapter}' for adapter in get_args(AdapterName)}
     assert len(adapted) == 8
-    assert set(models) == {*builders.__all__, *rivals.__all__, *adapted}
+    others = {*builders.__all__, *foundation.__all__, *rivals.__all__}
+    assert set(models) == {*others, *adapted}
     assert all(model.paper and model.weights and model.input for model in models.values())
 
 
@@ -34,7 +36,7 @@ def test_sizes_are_those_of_the_paper(models):
             'vit_large_patch14_dinov2', img_size=512, patch_size=16, num_classes=0
         )
         assert frozen == sum(p.numel() for p in vit.parameters())
-        restorer = builders.MultiStageASPP((1024,) * 4, 3)
+        restorer = MultiStageASPP((1024,) * 4, 3)
     restoring = sum(p.numel() for p in restorer.parameters())
     assert ours.trained_parameters - rein.trained_parameters - restoring == 1_550_976 + 853_760
     assert (

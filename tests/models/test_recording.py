@@ -16,6 +16,7 @@ from crossearth.models import (
     Segmenter,
     builder,
     builders,
+    foundation,
     fpn_timm,
     load_model,
     read_model_info,
@@ -211,8 +212,10 @@ def test_arguments_without_a_name_are_refused_at_once():
 
 
 def test_every_builder_of_the_library_is_trusted_by_its_bare_name():
-    assert set(own_builders()) == {'adapted_fpn', *builders.__all__, *rivals.__all__}
-    for module in (builders, rivals):
+    modules = (builders, foundation, rivals)
+    names = {name for module in modules for name in module.__all__}
+    assert set(own_builders()) == {'adapted_fpn', *names}
+    for module in modules:
         for name in module.__all__:
             assert find_builder(name) is getattr(module, name)
             assert builder_name(getattr(module, name)) == name

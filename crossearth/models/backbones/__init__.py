@@ -13,17 +13,29 @@ from crossearth.models.backbones.rvsa import (
     rvsa_vit_base,
     rvsa_vit_large,
 )
+from crossearth.models.backbones.tokens import TokenEncoder
+from crossearth.models.backbones.torchgeo_encoders import (
+    TORCHGEO_SWINS,
+    TORCHGEO_VITS,
+    torchgeo_swin,
+    torchgeo_vit,
+)
+from crossearth.models.backbones.torchvision_swin import SwinPyramid
 from crossearth.models.features import Backbone
 
 __all__ = [
     'RVSA',
+    'TORCHGEO_SWINS',
+    'TORCHGEO_VITS',
     'Backbone',
     'DilatedTimm',
     'FrozenPyramid',
     'InstanceBatchNorm',
     'ReinViT',
     'SmpPyramid',
+    'SwinPyramid',
     'TimmPyramid',
+    'TokenEncoder',
     'add_instance_norms',
     'convert_dinov2',
     'dinov2_vit',
@@ -31,4 +43,6 @@ __all__ = [
     'resize_mtp',
     'rvsa_vit_base',
     'rvsa_vit_large',
+    'torchgeo_swin',
+    'torchgeo_vit',
 ]

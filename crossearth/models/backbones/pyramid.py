@@ -3,11 +3,14 @@
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
+from timm.models.efficientformer import EfficientFormer
 from torch import Tensor, nn
 
 from crossearth.errors import ConfigError, ShapeError
 from crossearth.models.features import Features
+from crossearth.models.padding import ceil_div
 
 __all__ = ['TimmPyramid']
 
@@ -15,11 +18,13 @@ _STRIDES = (4, 8, 16, 32)
 
 
 class TimmPyramid(nn.Module):
-    """Any timm model with maps at strides 4, 8, 16 and 32, as a backbone.
+    """Any timm model with maps at several strides, as a backbone.
 
     Works for CNNs (ResNet, EfficientNet, ConvNeXt, …) and for hierarchical transformers (PVTv2,
     Swin, TinyViT, …), through timm's `forward_intermediates`. It trains as it is; freeze it with
-    `requires_grad_(False)` if it shall not.
+    `requires_grad_(False)` if it shall not. Where a model has no map at one of the strides 4, 8, 16
+    and 32, the one of the nearest stride is resized (bilinear): LeViT and PiT begin at 8,
+    EfficientViT of Microsoft at 16, NesT ends at 16.
 
     Args:
         model: Built by `timm.create_model`. It is taken over: layers after the last map and the
@@ -28,7 +33,7 @@ class TimmPyramid(nn.Module):
             `img_size`; by default timm's own. Only errors name it.
 
     Raises:
-        ConfigError: If the model has no such maps.
+        ConfigError: If the model has maps at fewer than two of the strides.
 
     Example:
         >>> import timm, torch
@@ -51,19 +56,34 @@ class TimmPyramid(nn.Module):
         infos = list(timm.feature_info)
         # the last of the maps at a stride is the deepest
         at_stride = {int(info['reduction']): i for i, info in enumerate(infos)}
-        if any(stride not in at_stride for stride in _STRIDES):
+        own = [stride for stride in _STRIDES if stride in at_stride]
+        if len(own) < 2:
             raise ConfigError(
-                f'{name} has maps at strides {sorted(at_stride)}, expected 4, 8, 16 and 32: choose '
-                'a CNN or a hierarchical transformer; plain vision transformers go into ReinViT'
+                f'{name} has maps at strides {sorted(at_stride)}, expected at least two of 4, 8, '
+                '16 and 32: choose a CNN or a hierarchical transformer; plain vision transformers '
+                'go into ReinViT'
             )
-        self.indices = tuple(at_stride[stride] for stride in _STRIDES)
-        c4, c8, c16, c32 = (int(infos[index]['num_chs']) for index in self.indices)
+        self.strides = tuple(own)
+        self.indices = tuple(at_stride[stride] for stride in own)
+        # for each level the position of the map that it is, or is resized from
+        self.sources = tuple(
+            own.index(min(own, key=lambda at: (abs(at - stride), at))) for stride in _STRIDES
+        )
+        widths = [int(infos[index]['num_chs']) for index in self.indices]
+        c4, c8, c16, c32 = (widths[source] for source in self.sources)
         self.channels = (c4, c8, c16, c32)
         timm.prune_intermediate_layers(list(self.indices), prune_norm=True, prune_head=True)
         self.model = model
         settings: dict[str, Any] = getattr(model, 'pretrained_cfg', {})
         self.one_size = bool(settings.get('fixed_input_size'))
-        self.img_size = img_size or tuple(settings.get('input_size', ())[1:])
+        own_size = tuple(settings.get('input_size', ())[1:])
+        if isinstance(model, EfficientFormer) and img_size not in (None, own_size):
+            raise ConfigError(
+                f'{name} attends over 7x7 cells whatever its img_size: build it for '
+                f'{own_size[0]}x{own_size[1]} px, got {img_size[0]}x{img_size[1]}, or choose '
+                'efficientformerv2_s0, which can be built for any size'
+            )
+        self.img_size = img_size or own_size
 
     def forward(self, image: Float[Tensor, 'b c h w']) -> Features:
         """Pyramid of a batch of normalised images.
@@ -76,10 +96,11 @@ class TimmPyramid(nn.Module):
             Four maps, no queries.
 
         Raises:
-            ShapeError: If the model takes one size only, and this is another.
+            ShapeError: If the model takes one size only, and this is another; or its maps are not
+                of that size, as its convolutions cut borders off.
         """
         try:
-            c4, c8, c16, c32 = self.model.forward_intermediates(  # type: ignore[operator]  # timm's method
+            maps = self.model.forward_intermediates(  # type: ignore[operator]  # timm's method
                 image, indices=list(self.indices), output_fmt='NCHW', intermediates_only=True
             )
         except torch.OutOfMemoryError:
@@ -90,10 +111,44 @@ class TimmPyramid(nn.Module):
             if not self.one_size or (height, width) == self.img_size:
                 raise
             own = '{}x{} px'.format(*self.img_size) if self.img_size else 'one size'
+            if isinstance(self.model, EfficientFormer):
+                raise ShapeError(
+                    f'EfficientFormer takes images of {own} only, got {height}x{width} px: give it '
+                    'images of its size, or choose efficientformerv2_s0, which can be built for any'
+                ) from error
             raise ShapeError(
                 f'{type(self.model).__name__} takes images of {own} only, got {height}x{width} px: '
                 f'build it for yours (fpn_timm(…, img_size=({height}, {width})), or '
                 'timm.create_model with this img_size), give it images of its size, or choose a '
                 'backbone without a fixed size, such as a CNN or pvt_v2'
             ) from error
+        if not torch.compiler.is_compiling():
+            self._check_grids(image, maps)
+        c4, c8, c16, c32 = (
+            _at_stride(maps[source], self.strides[source], stride)
+            for source, stride in zip(self.sources, _STRIDES, strict=True)
+        )
         return Features((c4, c8, c16, c32))
+
+    def _check_grids(self, image: Tensor, maps: list[Tensor]) -> None:
+        """Stop at maps that do not cover the image, such as Inception's."""
+        height, width = image.shape[-2:]
+        if height % _STRIDES[-1] or width % _STRIDES[-1]:
+            return
+        for level, stride in zip(maps, self.strides, strict=True):
+            rows, cols = level.shape[-2:]
+            if (rows, cols) != (height // stride, width // stride):
+                raise ShapeError(
+                    f'{type(self.model).__name__} gives a map of {rows}x{cols} at stride {stride} '
+                    f'for an image of {height}x{width} px, expected {height // stride}x'
+                    f'{width // stride}: its convolutions cut borders off, and its maps do not lie '
+                    'where the image does. Choose another backbone'
+                )
+
+
+def _at_stride(level: Tensor, own: int, stride: int) -> Tensor:
+    """A map of one stride at another."""
+    if own == stride:
+        return level
+    rows, cols = (ceil_div(side * own, stride) for side in level.shape[-2:])
+    return F.interpolate(level, (rows, cols), mode='bilinear', align_corners=False)

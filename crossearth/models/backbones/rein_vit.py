@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float
 from timm.models.cait import Cait
+from timm.models.vision_transformer_sam import VisionTransformerSAM
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -16,8 +17,10 @@ from crossearth.errors import ConfigError, ShapeError
 from crossearth.models.adapters.contract import Adapter, check_adapter
 from crossearth.models.adapters.geospatial import queries_on_grid
 from crossearth.models.backbones.tokens import (
+    SAMEncoder,
     first_tokens,
     fixed_size,
+    patch_size,
     prefix_tokens,
     transformer_blocks,
 )
@@ -38,8 +41,8 @@ class ReinViT(nn.Module):
     patches of 16 px the maps have strides 4, 8, 16 and 32.
 
     Args:
-        vit: Transformer built by `timm.create_model(..., num_classes=0, dynamic_img_size=True)`.
-            It is frozen in place.
+        vit: Transformer built by `timm.create_model(..., num_classes=0, dynamic_img_size=True)`,
+            or a `TokenEncoder`, such as `torchgeo_vit` gives. It is frozen in place.
         adapter: `LoRARein`, `Rein` or any module that keeps the contract `Adapter`; None for a
             frozen backbone.
         indices: The four blocks to read, increasing; by default at ⅓, ½, ⅔ and the whole depth
@@ -90,6 +93,8 @@ class ReinViT(nn.Module):
         frozen: bool = True,
     ) -> None:
         super().__init__()
+        if isinstance(vit, VisionTransformerSAM):
+            vit = SAMEncoder(vit)
         blocks = transformer_blocks(vit)
         depth = len(blocks)
         if adapter is not None:
@@ -111,12 +116,10 @@ class ReinViT(nn.Module):
         self.odd_grid = odd_grid
         self.depth = depth
         self.indices = _indices(indices, depth)
-        timm: Any = vit  # what follows are timm's attributes, which torch's types do not know
-        # with the stem of a hybrid, whose own patches are of its feature map
-        self.patch_px: tuple[int, int] = tuple(timm.patch_embed.feat_ratio(as_scalar=False))
+        self.patch_px = patch_size(vit)
         self.img_size = fixed_size(vit)
         self.prefix_tokens = prefix_tokens(vit)
-        dim = int(timm.embed_dim)
+        dim = int(vit.embed_dim)  # type: ignore[arg-type]  # timm's attribute
         self.channels = (dim, dim, dim, dim)
 
     def train(self, mode: bool = True) -> 'ReinViT':

@@ -1,14 +1,16 @@
-"""How timm's vision transformers turn an image into what their blocks take.
+"""How vision transformers turn an image into what their blocks take.
 
 timm keeps this inside each family's `forward_features`, together with the loop over the blocks.
 Here the loop is in `ReinViT`, where adapters stand between two blocks in plain sight; what is left
-of each family is a few lines.
+of each family is a few lines. Transformers of other libraries are a `TokenEncoder`.
 """
 
 from typing import Any
 
 import torch
+from einops import rearrange
 from jaxtyping import Float
+from timm.layers.pos_embed import resample_abs_pos_embed_nhwc
 from timm.models.beit import Beit
 from timm.models.cait import Cait
 from timm.models.vision_transformer_relpos import VisionTransformerRelPos
@@ -16,7 +18,84 @@ from torch import Tensor, nn
 
 from crossearth.errors import ConfigError
 
-__all__ = ['first_tokens', 'fixed_size', 'prefix_tokens', 'transformer_blocks']
+__all__ = [
+    'SAMEncoder',
+    'TokenEncoder',
+    'first_tokens',
+    'fixed_size',
+    'patch_size',
+    'prefix_tokens',
+    'transformer_blocks',
+]
+
+
+class TokenEncoder(nn.Module):
+    """A vision transformer in the terms of `ReinViT`, for those that are not timm's.
+
+    A subclass sets the attributes and gives `first_tokens`. It takes images of any size that is
+    a multiple of the patch.
+
+    Attributes:
+        blocks: Transformer blocks in order, each from tokens (b, n, d) to tokens of that shape.
+        embed_dim: Width of the tokens, d.
+        patch_px: Height and width of a patch.
+        num_prefix_tokens: Class and register tokens in front of the patches.
+        in_channels: Bands of the images.
+    """
+
+    blocks: nn.ModuleList
+    embed_dim: int
+    in_channels: int
+    patch_px: tuple[int, int]
+    num_prefix_tokens: int
+
+    def first_tokens(
+        self, image: Float[Tensor, 'b c h w']
+    ) -> tuple[Float[Tensor, 'b n d'], dict[str, Any]]:
+        """Tokens that enter the first block, and what every block takes in addition, by name."""
+        raise NotImplementedError
+
+
+class SAMEncoder(TokenEncoder):
+    """The image encoder of Segment Anything, whose blocks take maps (b, h, w, d).
+
+    Args:
+        sam: `VisionTransformerSAM` of timm. Its parts are taken over, less the neck and the head.
+    """
+
+    def __init__(self, sam: nn.Module) -> None:
+        super().__init__()
+        timm: Any = sam
+        self.patch_embed = timm.patch_embed
+        self.pos_embed = timm.pos_embed
+        self.norm_pre = timm.norm_pre
+        self.blocks = nn.ModuleList(_OnGrid(block) for block in timm.blocks)
+        self.embed_dim = int(timm.embed_dim)
+        self.patch_px = tuple(timm.patch_embed.patch_size)
+        self.num_prefix_tokens = 0
+        self.in_channels = int(timm.patch_embed.proj.in_channels)
+
+    def first_tokens(
+        self, image: Float[Tensor, 'b c h w']
+    ) -> tuple[Float[Tensor, 'b n d'], dict[str, Any]]:
+        """Patches with positions, which are resized to the grid; blocks take the grid."""
+        patches = self.patch_embed(image)
+        grid = (patches.shape[1], patches.shape[2])
+        if self.pos_embed is not None:
+            patches = patches + resample_abs_pos_embed_nhwc(self.pos_embed, list(grid))
+        return self.norm_pre(patches).flatten(1, 2), {'grid': grid}
+
+
+class _OnGrid(nn.Module):
+    """A block of maps (b, h, w, d) as one of tokens."""
+
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+        mapped: Tensor = self.block(rearrange(tokens, 'b (h w) d -> b h w d', h=grid[0]))
+        return mapped.flatten(1, 2)
 
 
 def transformer_blocks(vit: nn.Module) -> list[nn.Module]:
@@ -25,6 +104,8 @@ def transformer_blocks(vit: nn.Module) -> list[nn.Module]:
     Raises:
         ConfigError: If the model is of another family.
     """
+    if isinstance(vit, TokenEncoder):
+        return list(vit.blocks)
     blocks = getattr(vit, 'blocks', None)
     known = hasattr(vit, '_pos_embed') or isinstance(vit, Beit | Cait | VisionTransformerRelPos)
     if (
@@ -48,8 +129,19 @@ def prefix_tokens(vit: nn.Module) -> int:
     return 0 if isinstance(vit, Cait) else int(vit.num_prefix_tokens)  # type: ignore[arg-type]
 
 
+def patch_size(vit: nn.Module) -> tuple[int, int]:
+    """Height and width of a patch in px; of a hybrid, with its stem."""
+    if isinstance(vit, TokenEncoder):
+        return vit.patch_px
+    embed: Any = vit.patch_embed
+    height, width = embed.feat_ratio(as_scalar=False)
+    return int(height), int(width)
+
+
 def fixed_size(vit: nn.Module) -> tuple[int, int] | None:
     """Height and width in px of the only images that a transformer takes; None for any."""
+    if isinstance(vit, TokenEncoder):
+        return None
     embed: Any = vit.patch_embed
     return tuple(embed.img_size) if embed.strict_img_size and embed.img_size else None
 
@@ -72,6 +164,9 @@ def first_tokens(
     """
     timm: Any = vit  # its attributes are unknown to torch's types
     depth = len(timm.blocks)
+    if isinstance(vit, TokenEncoder):
+        tokens, given = vit.first_tokens(image)
+        return tokens, [given] * depth
     tokens = timm.patch_embed(image)
     if isinstance(vit, Cait):
         return tokens + timm.pos_embed, [{}] * depth

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from crossearth.errors import ConfigError
 from crossearth.models.features import Features
 
-__all__ = ['LinearRestorer', 'MultiStageASPP', 'SharedASPP']
+__all__ = ['LinearRestorer', 'MultiStageASPP', 'SharedASPP', 'build_restorer']
 
 
 class LinearRestorer(nn.Module):
@@ -184,3 +184,28 @@ def linear_of_enlarged(
         total = part if total is None else total + part
     assert total is not None
     return total if linear.bias is None else total + linear.bias[:, None, None]
+
+
+def build_restorer(
+    kind: str | None, channels: tuple[int, int, int, int], in_channels: int
+) -> nn.Module | None:
+    """The restorer of a name that a builder was given.
+
+    Args:
+        kind: `'paper'` is `MultiStageASPP`, `'released'` is `SharedASPP`, `'linear'` is
+            `LinearRestorer`, None is nothing.
+        channels: Widths of the maps, fine to coarse.
+        in_channels: Bands of the images.
+
+    Raises:
+        ConfigError: If it is another name.
+    """
+    if kind is None:
+        return None
+    if kind == 'paper':
+        return MultiStageASPP(channels, in_channels)
+    if kind == 'released':
+        return SharedASPP(channels, in_channels)
+    if kind == 'linear':
+        return LinearRestorer(channels, in_channels)
+    raise ConfigError(f"restorer is {kind!r}: expected 'paper', 'released', 'linear' or None")

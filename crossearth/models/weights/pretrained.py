@@ -13,6 +13,11 @@ from torch import Tensor, nn
 from crossearth.errors import CheckpointError, ConfigError
 from crossearth.models.weights.fitting import fit_weights, misfit
 from crossearth.models.weights.reading import read_entries, strip_prefix
+from crossearth.models.weights.torchgeo_weights import (
+    fetch_weights,
+    find_weights,
+    is_weights_name,
+)
 
 __all__ = ['adapt_bands', 'check_pretrained', 'create_timm', 'load_weights']
 
@@ -29,7 +34,9 @@ def create_timm(
     Args:
         name: Name of a timm model, with or without a tag of its weights.
         pretrained: True for timm's own weights, which are downloaded once and kept in its cache;
-            a path to a `.safetensors` or torch file; False for none.
+            a path to a `.safetensors` or torch file; the name of weights that torchgeo publishes
+            for this model, such as `'ViTSmall16_Weights.SENTINEL2_ALL_DINO'`, of the same bands;
+            False for none.
         in_channels: Bands of the images. Other counts than 3 keep pretrained weights: those of the
             first convolution are repeated over the bands and scaled to the same response.
         **arguments: Arguments of timm's model, such as `img_size`.
@@ -58,6 +65,12 @@ def create_timm(
             )
         except OSError as error:  # huggingface_hub's errors of connection and cache are OSErrors
             raise CheckpointError(_unreachable(name)) from error
+        return model
+    if is_weights_name(pretrained):
+        weights = find_weights(str(pretrained), bands=in_channels)
+        model = timm.create_model(name, pretrained=False, in_chans=in_channels, **arguments)
+        # self-supervised weights may lack the norm before the classifier, or bring one
+        _fit_timm(model, fetch_weights(weights), source=str(weights), optional=('norm.',))
         return model
     model = timm.create_model(name, pretrained=False, in_chans=in_channels, **arguments)
     if pretrained is not False:
@@ -143,12 +156,27 @@ def load_weights(model: nn.Module, path: str | Path, *, strict: bool = True) -> 
         >>> torch.equal(target.layer1[0].conv1.weight, source.layer1[0].conv1.weight)
         True
     """
+    return _fit_timm(model, read_entries(path)[0], source=path, strict=strict)
+
+
+def _fit_timm(
+    model: nn.Module,
+    entries: Mapping[str, Tensor],
+    *,
+    source: str | Path,
+    strict: bool = True,
+    optional: tuple[str, ...] = (),
+) -> list[str]:
+    """`load_weights` for tensors by name; those under the names of `optional` may be missing."""
     wanted = model.state_dict()
     heads = tuple(f'{head}.' for head in _configured(model, 'classifier'))
     stems = [f'{stem}.weight' for stem in _configured(model, 'first_conv')]
 
     def is_head(name: str) -> bool:
         return name.startswith(heads)
+
+    def is_optional(name: str) -> bool:
+        return name.startswith(heads + optional)
 
     def fitted(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Less classifiers of another size, and for the model's bands."""
@@ -162,16 +190,16 @@ def load_weights(model: nn.Module, path: str | Path, *, strict: bool = True) -> 
                 kept[stem] = adapt_bands(kept[stem], wanted[stem].shape[1])
         return kept
 
-    given = strip_prefix(read_entries(path)[0], wanted, source=path)
+    given = strip_prefix(entries, wanted, source=source)
     for reading in _readings(model, given, wanted):
         ready = fitted(reading)
-        if not misfit(ready, wanted, optional=is_head):
+        if not misfit(ready, wanted, optional=is_optional):
             break
     unused = fit_weights(
         model,
         ready,
-        source=path,
-        optional=is_head,
+        source=source,
+        optional=is_optional,
         strict=strict,
         advice='Choose the weights of this model and size, or load_weights(…, strict=False) for '
         'those that it shares with another',

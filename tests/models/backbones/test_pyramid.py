@@ -19,7 +19,7 @@ def test_pyramids_of_timm_keep_the_contract(name):
 
 
 def test_plain_transformer_is_no_pyramid():
-    with pytest.raises(ConfigError, match=r'strides \[16\], expected 4, 8, 16 and 32'):
+    with pytest.raises(ConfigError, match=r'strides \[16\], expected at least two of 4, 8, 16'):
         TimmPyramid(timm.create_model('vit_tiny_patch16_224'))
 
 
@@ -75,3 +75,39 @@ def test_backbone_of_any_size_has_no_size_to_be_built_for():
 def test_size_that_is_none_is_refused(img_size):
     with pytest.raises(ConfigError, match=r'expected a side or \(height, width\) in px'):
         fpn_timm('hiera_tiny_224', num_classes=2, img_size=img_size)
+
+
+@pytest.mark.parametrize(
+    ('name', 'own', 'like'),
+    [
+        ('efficientvit_m0', (16, 32), (64 // 16, 96 // 16)),
+        ('shvit_s1', (16, 32), (64 // 16, 96 // 16)),
+    ],
+)
+def test_a_stride_that_a_hierarchy_lacks_is_resized_from_the_nearest(name, own, like):
+    torch.manual_seed(0)
+    backbone = TimmPyramid(timm.create_model(name)).eval()
+    assert backbone.strides == own
+    with torch.no_grad():
+        maps = backbone(torch.rand(1, 3, 64, 96)).maps
+    for stride, width, level in zip((4, 8, 16, 32), backbone.channels, maps, strict=True):
+        assert level.shape == (1, width, 64 // stride, 96 // stride)
+    assert maps[2].shape[2:] == like
+    for level, factor in ((maps[0], 4), (maps[1], 2)):  # bilinear, of the same ground
+        enlarged = torch.nn.functional.interpolate(maps[2], scale_factor=factor, mode='bilinear')
+        torch.testing.assert_close(level, enlarged)
+
+
+def test_maps_that_do_not_cover_the_image_are_refused():
+    """PiT's patches of 16 px at a stride of 8, without padding, leave out the last of each row."""
+    backbone = TimmPyramid(timm.create_model('pit_ti_224')).eval()
+    message = r'a map of 27x27 at stride 8 for an image of 224x224 px, expected 28x28: .*borders'
+    with pytest.raises(ShapeError, match=message):
+        backbone(torch.rand(1, 3, 224, 224))
+
+
+def test_sizes_that_a_family_cannot_be_built_for_are_refused():
+    with pytest.raises(ConfigError, match=r"'nest_tiny' cannot be built for 64x96 px"):
+        fpn_timm('nest_tiny', num_classes=2, img_size=(64, 96))
+    with pytest.raises(ConfigError, match=r'7x7 cells whatever its img_size: .* got 64x64'):
+        fpn_timm('efficientformer_l1', num_classes=2, img_size=64)

@@ -1,0 +1,206 @@
+"""Every encoder of the list builds, saves, loads and maps; the encoders are tiny ones."""
+
+import doctest
+import json
+
+import pytest
+import timm
+import torch
+from safetensors.torch import load_file
+
+from crossearth.errors import ConfigError
+from crossearth.models import (
+    foundation,
+    foundation_crossearth,
+    foundation_fpn,
+    load_model,
+    save_model,
+)
+from crossearth.models.backbones import TORCHGEO_SWINS, TORCHGEO_VITS
+
+IRRG = (0.842, 0.665, 0.56)
+SENTINEL2 = (
+    0.443,
+    0.49,
+    0.56,
+    0.665,
+    0.704,
+    0.741,
+    0.783,
+    0.833,
+    0.865,
+    0.945,
+    1.374,
+    1.614,
+    2.202,
+)
+
+
+def told(name, bands):
+    """Arguments for an encoder and so many bands."""
+    takes = (TORCHGEO_VITS | TORCHGEO_SWINS)[name].takes
+    given = {}
+    if 'wavelengths_um' in takes:
+        given['wavelengths_um'] = (IRRG + SENTINEL2[:1]) if bands <= 4 else SENTINEL2
+        given['wavelengths_um'] = given['wavelengths_um'][:bands]
+    else:
+        given['in_channels'] = bands
+    if 'bandwidths_um' in takes:
+        given['bandwidths_um'] = (0.03,) * bands
+    if 'gsd_m' in takes:
+        given['gsd_m'] = 10.0  # Copernicus-FM cannot tell less than 2 m
+    return given
+
+
+def _bands(name):
+    """All numbers of bands for one encoder of each family, four for the others."""
+    if name.startswith('croma'):
+        return (2, 12)
+    first = ('dofa_base', 'copernicusfm', 'panopticon', 'scalemae', 'swin_v2_b')
+    return (3, 4, 13) if name.startswith(first) else (4,)
+
+
+CASES = [(name, bands) for name in [*TORCHGEO_VITS, *TORCHGEO_SWINS] for bands in _bands(name)]
+
+
+@pytest.mark.parametrize(('name', 'bands'), CASES)
+def test_every_encoder_builds_for_its_bands_and_comes_back_from_a_file(
+    tiny_torchgeo, tmp_path, name, bands
+):
+    torch.manual_seed(0)
+    model = foundation_fpn(name, num_classes=2, width=8, tokens=4, rank=2, **told(name, bands))
+    image = torch.rand(2, bands, 50, 70)  # no multiple of any patch
+    with torch.no_grad():
+        logits = model.eval()(image)
+    assert logits.shape == (2, 2, 50, 70)
+    assert logits.isfinite().all()
+    json.dumps(model.blueprint.arguments)
+    again = load_model(save_model(model, tmp_path / 'model.safetensors'))
+    with torch.no_grad():
+        assert torch.equal(again(image), logits)
+
+
+@pytest.mark.parametrize('name', ['dofa_base_patch16_224', 'croma_base', 'swin_v2_b'])
+def test_crossearth_trains_on_other_encoders(tiny_torchgeo, tmp_path, name):
+    torch.manual_seed(0)
+    bands = 12 if name == 'croma_base' else 4
+    model = foundation_crossearth(name, num_classes=2, **told(name, bands)).train()
+    image = torch.rand(1, bands, 64, 64)
+    losses = model.losses(image, torch.zeros(1, 64, 64, dtype=torch.int64))
+    restored = model.restore(image)
+    (sum(losses.values()) + restored.mean()).backward()
+    assert restored.shape == image.shape
+    trained = [p for p in model.parameters() if p.requires_grad]
+    assert all(p.grad is not None for p in trained)
+    frozen = [p for p in model.backbone.parameters() if not p.requires_grad]
+    assert bool(frozen) == (name not in TORCHGEO_SWINS)
+    again = load_model(save_model(model, tmp_path / 'model.safetensors'))
+    with torch.no_grad():
+        assert torch.equal(again(image), model.eval()(image))
+
+
+@pytest.mark.parametrize(
+    'name',
+    ['vit_small_patch16_dinov3.lvd1689m', 'samvit_base_patch16_224', 'vit_small_patch14_dinov2'],
+)
+def test_transformers_of_timm_build_and_come_back(tmp_path, name, monkeypatch):
+    create = timm.create_model
+    small = {'embed_dim': 32, 'num_heads': 2}
+    monkeypatch.setattr(timm, 'create_model', lambda *a, **given: create(*a, **given, **small))
+    torch.manual_seed(0)
+    model = foundation_fpn(name, num_classes=2, width=8, img_size=(64, 96), depth=3, tokens=4)
+    assert model.backbone.depth == 3
+    image = torch.rand(1, 3, 50, 130)
+    with torch.no_grad():
+        logits = model.eval()(image)
+        again = load_model(save_model(model, tmp_path / 'model.safetensors'))
+        assert torch.equal(again(image), logits)
+
+
+def test_images_are_normalised_as_the_encoder_was_trained():
+    with torch.device('meta'):
+        arguments = [
+            foundation._encoder(
+                name, in_channels=bands, told={}, pretrained=False, mean=None, std=None
+            )
+            for name, bands in (
+                ('vit_large_patch16_dinov3.sat493m', 3),
+                ('vit_small_patch16_dinov3', 4),
+                ('swin_v2_t', 9),
+                ('swin_t', 3),
+            )
+        ]
+    sat, four, satlas, plain = arguments
+    assert (sat.mean, sat.std) == ([0.43, 0.411, 0.296], [0.213, 0.156, 0.143])
+    assert four.mean == pytest.approx([0.449] * 4)
+    assert (satlas.mean, satlas.std) == ([0.0] * 9, [1.0] * 9)
+    assert plain.mean == [0.485, 0.456, 0.406]
+
+
+@pytest.mark.parametrize(
+    ('name', 'arguments', 'message'),
+    [
+        ('dofa_base_patch16_224', {}, r'dofa_base_patch16_224 reads bands by their wavelengths'),
+        (
+            'panopticon_vitb14',
+            {'in_channels': 4, 'wavelengths_um': IRRG},
+            r'wavelengths_um has 3 values for 4 bands',
+        ),
+        ('copernicusfm_base', {'wavelengths_um': IRRG}, r'also reads how wide the bands are'),
+        (
+            'copernicusfm_base',
+            {'wavelengths_um': IRRG, 'bandwidths_um': IRRG, 'gsd_m': 0.5},
+            r'gsd_m is 0.5: copernicusfm_base can tell patches of 0.001 km² or more',
+        ),
+        ('croma_base', {'in_channels': 3}, r'croma_base takes 12 or 2 bands, got 3: give the 12'),
+        ('croma_base', {'wavelengths_um': IRRG}, r'croma_base takes no wavelengths_um'),
+        ('scalemae_large_patch16', {}, r'places patches by metres on the ground, got gsd_m=None'),
+        ('swin_v2_b', {'gsd_m': 1.0}, r'swin_v2_b takes no gsd_m, got 1.0: leave it out'),
+        ('swin_t', {'depth': 2}, r'swin_t takes no depth'),
+        ('dofa_base_patch16_224', {'img_size': 64}, r'takes no img_size, .* images of any size'),
+        ('vit_small_patch16_dinov3', {'wavelengths_um': IRRG}, r'takes no wavelengths_um'),
+        ('prithvi', {}, r"timm .* has no model 'prithvi'"),
+        ('vit_small_patch16_dinov3', {'depth': 13}, r'depth is 13: expected 1 to 12'),
+        (
+            'dofa_base_patch16_224',
+            {'wavelengths_um': IRRG, 'depth': 0},
+            r'depth is 0: expected 1 to 2, the blocks of dofa_base_patch16_224',
+        ),
+    ],
+)
+def test_arguments_that_an_encoder_does_not_take_are_refused(
+    tiny_torchgeo, name, arguments, message
+):
+    with torch.device('meta'), pytest.raises(ConfigError, match=message):
+        foundation_fpn(name, num_classes=2, **arguments)
+
+
+def test_a_name_in_a_file_is_looked_up_in_a_closed_list(tiny_torchgeo, tmp_path):
+    """`list_models` and `os` are names of torchgeo.models and of modules, and not encoders."""
+    for name in ('list_models', 'os.system', 'torchgeo.models.unet', 'unet'):
+        with pytest.raises(ConfigError, match='has no model'):
+            foundation_fpn(name, num_classes=2)
+
+
+def test_file_of_a_model_holds_no_frozen_encoder_that_can_be_had_again(tiny_torchgeo, tmp_path):
+    torch.manual_seed(0)
+    source = tmp_path / 'dofa.pth'
+    torch.save(tiny_torchgeo.dofa_base_patch16_224(num_classes=0).state_dict(), source)
+    model = foundation_fpn(
+        'dofa_base_patch16_224', num_classes=2, wavelengths_um=IRRG, pretrained=str(source), width=8
+    )
+    path = save_model(model, tmp_path / 'model.safetensors')
+    assert not any('.vit.' in name for name in load_file(path))
+    image = torch.rand(1, 3, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(load_model(path)(image), model.eval()(image))
+
+
+@pytest.mark.parametrize('name', foundation.__all__)
+def test_the_example_of_each_builder_runs(name):
+    """pytest's own collection takes what a decorator returns for another module's."""
+    (example,) = doctest.DocTestFinder(recurse=False).find(
+        getattr(foundation, name), name, module=foundation
+    )
+    assert example.examples
+    assert doctest.DocTestRunner().run(example).failed == 0
