@@ -85,7 +85,7 @@ def has_even_pixels(raster: Raster) -> bool:
         raster: On its file's own grid.
     """
     own_m = raster.gsd_m()
-    if raster.georeference.tie != 'transform' or own_m is None:
+    if raster.georeference.tie != 'transform' or own_m is None or math.inf in own_m:
         return False
     cols, rows = np.meshgrid(
         np.linspace(0, raster.width - 1, _MEASURED_POINTS),

@@ -173,10 +173,12 @@ def test_metres_of_a_projection_that_are_true_to_a_thousandth_are_taken_as_they_
     foot_m = 1200 / 3937
     feet = gsd_of('EPSG:2263', EVEN['feet'][1])
     assert feet == pytest.approx((0.5 * foot_m, 0.5 * foot_m), rel=1e-12)
-    far_m = gsd_of('EPSG:32632', EVEN['beyond its zone'][1])  # metres of 1.0007 and more
-    assert far_m is not None
-    assert far_m != (2, 2)
-    assert far_m == pytest.approx((2 / 1.0007, 2 / 1.0007), rel=5e-4)
+    far = Affine(2, 0, 950_000, 0, -2, 5.8e6)  # 450 km from the middle of its zone
+    measured = measured_m(
+        describe_raster(write_raster('b.tif', ZEROS, crs='EPSG:32632', transform=far))
+    )
+    np.testing.assert_allclose(measured, 2 / 1.0021, rtol=1e-4)
+    np.testing.assert_allclose([gsd_of('EPSG:32632', far)] * 3, measured, rtol=1e-5)
 
 
 def test_tiles_of_one_grid_stay_on_one_grid(write_raster: Callable[..., Path]) -> None:
