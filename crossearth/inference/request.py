@@ -239,8 +239,8 @@ class View:
     def describe(self) -> dict[str, Any]:
         """What the pixels of a map depend on, by name, as JSON values."""
         own_m = self.scene_gsd_m
-        described = {} if self.gsd_m == 'native' else {'resampling': _RESAMPLING}
-        return described | {
+        rule: dict[str, Any] = {} if self.gsd_m == 'native' else {'resampling': _RESAMPLING}
+        return rule | {
             'bands': None if self.bands is None else list(self.bands),
             'alpha': self.alpha,
             'value_range': None if self.value_range is None else list(self.value_range),
