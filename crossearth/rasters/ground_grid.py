@@ -46,7 +46,7 @@ def resampled(raster: Raster, gsd_m: float | int) -> Raster:
     if not (math.isfinite(gsd_m) and gsd_m > 0):
         raise ConfigError(f'gsd_m is {gsd_m}: expected metres, more than 0')
     if raster.pixel_m is None:
-        place.require_tie(name)
+        PixelsToGround(place, _WGS84, name=name)  # refuses what has no place on the globe
     own_m = raster.gsd_m()
     assert own_m is not None
     across, down = own_m
@@ -66,6 +66,12 @@ def resampled(raster: Raster, gsd_m: float | int) -> Raster:
         raise ConfigError(
             f'{name}: spans {span_m / 1000:.0f} km, where no grid has square pixels: cut it into '
             f'pieces below {_LARGEST_SPAN_M / 1000:.0f} km, or leave gsd_m out'
+        )
+    width_m, height_m = across * raster.width, down * raster.height
+    if min(width_m, height_m) < gsd_m:
+        raise ConfigError(
+            f'{name}: covers {width_m:.3g} by {height_m:.3g} m, less than a pixel of {gsd_m:g} m: '
+            'choose a smaller gsd_m, or leave it out'
         )
     middle = np.array([raster.width / 2]), np.array([raster.height / 2])
     (lon,), (lat,) = PixelsToGround(place, _WGS84, name=name)(*middle)
