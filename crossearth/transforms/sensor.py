@@ -328,11 +328,10 @@ def _checked[Limits: (tuple[int, int], tuple[float, float])](
     """The range, if it is one."""
     if limits is None:
         return None
-    kind = int if whole else int | float
     if (
         not isinstance(limits, tuple | list)
         or len(limits) != 2
-        or not all(isinstance(limit, kind) for limit in limits)
+        or not all(isinstance(end, int) or (not whole and isinstance(end, float)) for end in limits)
         or not lowest <= limits[0] <= limits[1] <= highest
         or limits[1] == math.inf
     ):
