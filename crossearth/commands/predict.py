@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from crossearth.commands.loading import add_loading, load_runnable, model_id_of
 from crossearth.commands.seeing import add_gsd, add_scales, add_seen_at
-from crossearth.errors import ConfigError, SceneError
+from crossearth.errors import ConfigError, CrossEarthError, SceneError
 from crossearth.labels import LABEL_SPACES
 
 if TYPE_CHECKING:
@@ -324,17 +324,28 @@ def _estimate(
 ) -> str:
     from crossearth.inference import estimate_scene
 
-    estimates = [estimate_scene(model, scene, **values) for scene in scenes]
-    lines = [
-        f'{scene}: {_size(estimate)}, {estimate.windows} windows, '
-        f'{estimate.windows_run - estimate.windows} of them twice, in {estimate.units} part(s), '
-        f'{estimate.memory_mb} MiB besides the model, about {estimate.seconds:.0f} s; '
-        f'{estimate.seen}'
-        for scene, estimate in zip(scenes, estimates, strict=True)
-    ]
-    total = sum(estimate.seconds for estimate in estimates)
+    lines, total, refused = [], 0.0, 0
+    for scene in scenes:
+        try:
+            estimate = estimate_scene(model, scene, **values)
+        except CrossEarthError as error:
+            if len(scenes) == 1:
+                raise
+            lines.append(f'no map: {error}')
+            refused += 1
+            continue
+        total += estimate.seconds
+        lines.append(
+            f'{scene}: {_size(estimate)}, {estimate.windows} windows, '
+            f'{estimate.windows_run - estimate.windows} of them twice, in {estimate.units} '
+            f'part(s), {estimate.memory_mb} MiB besides the model, about {estimate.seconds:.0f} s; '
+            f'{estimate.seen}'
+        )
     if len(scenes) > 1:
-        lines.append(f'{len(scenes)} scenes, about {total / workers:.0f} s')
+        lines.append(f'{len(scenes) - refused} scenes, about {total / workers:.0f} s')
+    if refused:
+        lines.insert(0, f'{refused} of {len(scenes)} scenes would have no map')
+        raise SceneError('\n'.join(lines))
     return '\n'.join(lines)
 
 

@@ -102,6 +102,22 @@ class Georeference:
         wkt = self.gcps_crs_wkt if self.tie == 'gcps' else self.crs_wkt
         return known_crs(wkt) if self.tie is not None and wkt is not None else None
 
+    @property
+    def has_size(self) -> bool:
+        """Whether it says what pixels measure on the ground.
+
+        It does not with a local CRS, which has no place on the globe, nor with a transform that
+        puts all pixels on one line.
+        """
+        crs = self.tie_crs
+        if crs is None or (self.tie == 'transform' and self.transform.is_degenerate):
+            return False
+        try:
+            transformer_between(crs, _WGS84)
+        except ProjError:
+            return False
+        return True
+
     def require_tie(self, name: str) -> CRS:
         """The CRS of `tie`.
 
@@ -109,9 +125,16 @@ class Georeference:
             name: Of the raster, for messages.
 
         Raises:
-            ConfigError: If nothing ties the raster to the ground.
+            ConfigError: If nothing ties the raster to the ground, or its transform puts all pixels
+                on one line.
         """
         crs = self.tie_crs
+        if crs is not None and self.tie == 'transform' and self.transform.is_degenerate:
+            raise ConfigError(
+                f'{name}: its transform, {tuple(self.transform)[:6]}, puts all pixels on one line, '
+                'so they have no size on the ground: correct it (gdal_edit.py -a_ullr), or state '
+                'the size (native_gsd_m=0.21 for a dataset, --gsd 0.21 for a map)'
+            )
         if crs is not None:
             return crs
         if self.gcps:
@@ -339,8 +362,9 @@ def _between(source: CRS, target: CRS, *, own: CRS, name: str) -> Transformer:
         return transformer_between(source, target)
     except ProjError as error:
         raise ConfigError(
-            f'{name}: its CRS, {own.name}, is not tied to the globe ({error}): georeference it '
-            'first, or leave gsd_m out'
+            f'{name}: its CRS, {own.name}, is not tied to the globe ({error}), so its pixels have '
+            'no size on the ground: georeference it first, or state the size (native_gsd_m=0.21 '
+            'for a dataset, --gsd 0.21 for a map), or leave gsd_m out'
         ) from error
 
 

@@ -54,7 +54,7 @@ def resampled(raster: Raster, gsd_m: float | int) -> Raster:
     if not (math.isfinite(gsd_m) and gsd_m > 0):
         raise ConfigError(f'gsd_m is {gsd_m}: expected metres, more than 0')
     if raster.pixel_m is None:
-        raster.georeference.require_tie(name)
+        PixelsToGround(raster.georeference, _WGS84, name=name)  # refuses what has no place on the globe
     own_m = raster.gsd_m()
     assert own_m is not None
     across, down = own_m
@@ -116,11 +116,17 @@ def on_local_projection(raster: Raster, gsd_m: float | int) -> Raster:
     name, place = raster.path, raster.georeference
     own_m = raster.gsd_m()
     assert own_m is not None
-    span_m = max(own_m[0] * raster.width, own_m[1] * raster.height)
+    width_m, height_m = own_m[0] * raster.width, own_m[1] * raster.height
+    span_m = max(width_m, height_m)
     if span_m > _LARGEST_SPAN_M:
         raise ConfigError(
             f'{name}: spans {span_m / 1000:.0f} km, where no grid has square pixels: cut it into '
             f'pieces below {_LARGEST_SPAN_M / 1000:.0f} km, or leave gsd_m out'
+        )
+    if min(width_m, height_m) < gsd_m:
+        raise ConfigError(
+            f'{name}: covers {width_m:.3g} by {height_m:.3g} m, less than a pixel of {gsd_m:g} m: '
+            'choose a smaller gsd_m, or leave it out'
         )
     middle = np.array([raster.width / 2]), np.array([raster.height / 2])
     (lon,), (lat,) = PixelsToGround(place, _WGS84, name=name)(*middle)

@@ -162,6 +162,32 @@ def test_dry_run_tells_and_writes_nothing(write_raster: Write, tmp_path: Path) -
     assert {path.name for path in tmp_path.iterdir()} == {'scene.tif', 'model.safetensors'}
 
 
+def test_dry_run_of_many_scenes_names_every_scene_that_would_have_no_map(
+    write_raster: Write, tmp_path: Path
+) -> None:
+    save_model(_model(), tmp_path / 'metre.safetensors', gsd_m=1.0)
+    write_raster('scenes/b.tif', random_image(64, 64))
+    for plain in 'ac':
+        write_raster(f'scenes/{plain}.png', random_image(64, 64), crs=None, driver='PNG')
+    with pytest.raises(SceneError, match='2 of 3 scenes would have no map') as error:
+        predict('scenes', tmp_path / 'maps', '--dry-run', weights='metre.safetensors')
+    _, first, mapped, second, last = str(error.value).split('\n')
+    assert re.match(r'no map: scenes/a\.png: the model was trained at 1\.0 m', first)
+    assert mapped.startswith('scenes/b.tif: 64 × 64 px')
+    assert second.startswith('no map: scenes/c.png')
+    assert last.startswith('1 scenes, about')
+
+
+@pytest.mark.parametrize('metres', ['0', '-1', 'nan', 'inf', '21cm', ''])
+@pytest.mark.parametrize('option', ['--gsd', '--seen-at'])
+def test_sizes_without_meaning_are_refused_by_the_name_of_their_option(
+    option: str, metres: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        predict('scene.tif', 'map.tif', f'{option}={metres}')
+    assert f'argument {option}: {metres!r}: expected metres, more than 0' in capsys.readouterr().err
+
+
 BUILDER = """
 from torch import nn
 from crossearth.models import builder

@@ -213,6 +213,23 @@ def test_rasters_that_cannot_be_resampled_say_why(write_raster: Callable[..., Pa
         resampled(globe, 5000.0)
 
 
+def test_scenes_narrower_than_one_pixel_are_refused_not_left_without_data(
+    write_raster: Callable[..., Path],
+) -> None:
+    raster = describe_raster(write_raster('a.tif', ZEROS, transform=Affine.scale(1e-4, -1e-4)))
+    with pytest.raises(ConfigError, match=r'covers 0\.0339 by 0\.0299 m, less than a pixel of 1 m'):
+        resampled(raster, 1.0)
+    assert resampled(raster, 0.02).native is raster
+
+
+def test_pixels_that_all_lie_on_one_line_have_no_size(write_raster: Callable[..., Path]) -> None:
+    for line in (Affine(0, 0, 4e5, 0, 0, 5e6), Affine(0.5, 0.5, 4e5, -0.5, -0.5, 5e6)):
+        raster = describe_raster(write_raster('a.tif', ZEROS, transform=line))
+        assert raster.gsd_m() is None
+        with pytest.raises(ConfigError, match=r'a\.tif: its transform, .* puts all pixels on one'):
+            resampled(raster, 1.0)
+
+
 def test_ground_control_points_without_a_crs_are_named(write_raster: Callable[..., Path]) -> None:
     raster = describe_raster(write_raster('a.tif', ZEROS, crs=None))
     points = (
