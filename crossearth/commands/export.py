@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from crossearth.commands.loading import add_builders, load_trusted
 from crossearth.commands.model_output import add_model_output
@@ -74,7 +75,7 @@ def run(arguments: argparse.Namespace) -> str:
 
     model = load_trusted(arguments.weights, 'cpu', tuple(arguments.builders), str(Path.cwd()))
     given = {name: value for name, value in vars(arguments).items() if value is not None}
-    seen = {name: tuple(given[name]) for name in _OF_BANDS if name in given}
+    seen: dict[str, Any] = {name: tuple(given[name]) for name in _OF_BANDS if name in given}
     windows = {name: given[name] for name in ('tile_px', 'overlap') if name in given}
     made = export_onnx(
         model,

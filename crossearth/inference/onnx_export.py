@@ -234,7 +234,7 @@ def _gsd_of(model: nn.Module, view: View) -> float:
 def _bands_of(model: nn.Module, view: View) -> tuple[str, ...] | tuple[int, ...]:
     chosen = imagery_of(model).bands if view.bands is None else view.bands
     if chosen is not None:
-        return tuple(chosen)  # type: ignore[arg-type]  # a sequence of one kind
+        return tuple(chosen)  # type: ignore[return-value]  # a sequence of one kind
     count = getattr(model, 'in_channels', None)
     if not isinstance(count, int):
         raise ConfigError(

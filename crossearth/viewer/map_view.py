@@ -125,9 +125,9 @@ def _colour_table(
 ) -> UInt8[np.ndarray, 'n 4']:
     """Red, green, blue and alpha of every id: those of the labels, of the file, or well apart."""
     size = np.iinfo(dataset.dtypes[0]).max + 1
-    apart = (np.array(colormaps['tab20'].colors) * 255).round().astype(np.uint8)
-    table = np.full((size, 4), 255, np.uint8)
-    table[:, :3] = apart[np.arange(size) % len(apart)]
+    apart = (colormaps['tab20'](np.arange(20)) * 255).round().astype(np.uint8)
+    table = np.empty((size, 4), np.uint8)
+    table[:] = apart[np.arange(size) % len(apart)]
     names = {index: name for index, name in _names(dataset, labels).items() if index < size}
     try:
         colours = {i: c[:3] for i, c in dataset.colormap(1).items() if i < size}
@@ -245,7 +245,7 @@ def _is_same(source: rasterio.DatasetReader, of_map: rasterio.DatasetReader) -> 
     if source.crs != of_map.crs:
         return False
     corners = ((0, 0), (of_map.width, of_map.height))
-    moved = [~of_map.transform * (source.transform * corner) for corner in corners]
+    moved = [~of_map.transform @ (source.transform @ corner) for corner in corners]
     return all(
         abs(there - here) < _SAME_PX
         for pair, corner in zip(moved, corners, strict=True)

@@ -60,7 +60,7 @@ def test_maps_without_names_get_colours_that_differ_or_those_of_labels(tmp_path)
 def test_a_scene_on_another_grid_is_brought_to_that_of_the_map(files, tmp_path):
     fine = np.zeros((3, 160, 240), np.uint8)
     fine[0, :80] = 200  # the upper half, in pixels of half the size
-    scene = write(tmp_path / 'fine.tif', fine, transform=PLACE * Affine.scale(0.5))
+    scene = write(tmp_path / 'fine.tif', fine, transform=PLACE @ Affine.scale(0.5))
     shown = layers(files / 'map.tif', scene=scene)['scene']
     assert shown.shape == (80, 120, 4)
     assert shown[10, 60].tolist() == [200, 0, 0, 255]
