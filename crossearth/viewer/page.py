@@ -57,7 +57,7 @@ def render_page(view: MapView, *, page_px: int, tiles_at: str | None = None) -> 
         tiles_at: Where a server has tiles for what is larger; None for a page without a server.
 
     Raises:
-        ConfigError: If `page_px` is out of range.
+        ConfigError: If `page_px` is out of range, or Leaflet is missing.
         SceneError: If a file cannot be read.
     """
     if not 1 <= page_px <= _MOST_PX:
@@ -113,7 +113,12 @@ def _own(name: str) -> str:
 
 def _library(name: str) -> str:
     """A file of Leaflet, from the package that carries it."""
-    folder = resources.files('js_lib_leaflet').joinpath('static', 'js_lib_leaflet')
+    try:
+        folder = resources.files('js_lib_leaflet').joinpath('static', 'js_lib_leaflet')
+    except ModuleNotFoundError as error:  # crossearth was updated in place
+        raise ConfigError(
+            'the page needs the files of Leaflet: pip install django-js-lib-leaflet'
+        ) from error
     text = folder.joinpath(name).read_text(encoding='utf-8')
     return text.partition('//# sourceMappingURL')[0]  # which a browser would look for
 

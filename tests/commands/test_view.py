@@ -1,14 +1,12 @@
 import argparse
-import signal
-import subprocess
-import sys
-import urllib.request
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
 
 from crossearth.commands import view
 from crossearth.errors import ConfigError
+from crossearth.viewer import MapServer
 
 
 @pytest.fixture
@@ -36,21 +34,16 @@ def test_a_server_writes_no_page(a_map):
         run(a_map, '--serve', '-o', 'a.html')
 
 
-def test_a_server_tells_its_address_and_ends_with_ctrl_c(a_map):
-    process = subprocess.Popen(
-        [sys.executable, '-m', 'crossearth.cli', 'view', str(a_map), '--serve'],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        told = process.stdout.readline()
-        address = told.split()[1]
-        with urllib.request.urlopen(address, timeout=20) as page:
-            assert b'<title>map.tif</title>' in page.read()
-        process.send_signal(signal.SIGINT)
-        assert process.communicate(timeout=20)[0] == 'ended\n'
-        assert process.returncode == 0
-    finally:
-        process.kill()
-        process.wait()
+def test_a_server_tells_its_address_and_ends_with_ctrl_c(a_map, monkeypatch, capsys):
+    served = []
+
+    def interrupted(server):
+        served.append((server.url, server.answer(*urlsplit(server.url)[2:0:-1])))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(MapServer, 'run', interrupted)
+    assert run(a_map, '--serve') == 'ended'
+    ((url, (status, _, page)),) = served
+    assert capsys.readouterr().out == f'open {url} in a browser of this machine; Ctrl+C ends\n'
+    assert (status, b'<title>map.tif</title>' in page) == (200, True)
     assert list(a_map.parent.glob('*.html')) == []

@@ -101,7 +101,7 @@ def test_bands_are_those_called_red_green_and_blue_or_those_asked_for(files, tmp
         layers(files / 'map.tif', scene=path, bands=(1, 2))
 
 
-def test_what_does_not_fit_together_is_an_error(files, tmp_path):
+def test_what_does_not_fit_together_is_an_error(files, tmp_path, write_raster):
     far = write(
         tmp_path / 'far.tif',
         np.ones((3, 80, 120), np.uint8),
@@ -109,12 +109,9 @@ def test_what_does_not_fit_together_is_an_error(files, tmp_path):
     )
     with pytest.raises(ConfigError, match=r'far\.tif has no data where the map lies'):
         layers(files / 'map.tif', scene=far)
-    with rasterio.open(
-        tmp_path / 'bare.png', 'w', driver='PNG', count=3, height=8, width=9, dtype='uint8'
-    ) as file:
-        file.write(np.ones((3, 8, 9), np.uint8))
+    bare = write_raster('bare.png', np.ones((3, 8, 9), np.uint8), crs=None, driver='PNG')
     with pytest.raises(ConfigError, match=r'bare\.png has 9 × 8 px and .*map\.tif 120 × 80, and'):
-        layers(files / 'map.tif', scene=tmp_path / 'bare.png')
+        layers(files / 'map.tif', scene=bare)
     with pytest.raises(SceneError, match=r'expected a map, one band of class ids'):
         layers(files / 'scene.tif')
     with pytest.raises(ConfigError, match='expected one grid'):

@@ -125,6 +125,7 @@ def test_a_damaged_file_is_an_error_of_its_tile_and_not_of_the_server(tmp_path):
 def test_a_browser_sees_the_whole_and_then_tiles_and_asks_nobody_else(server):
     with started_browser() as driver:
         driver.get(server.url)
+        driver.execute_script('map.setMinZoom(-9); map.setView([150, 350], -3, {animate: false})')
         assert not driver.find_elements(By.CSS_SELECTOR, 'img.leaflet-tile')
         picture = driver.find_elements(By.CSS_SELECTOR, 'img.leaflet-image-layer')
         assert len(picture) == 1
