@@ -23,6 +23,8 @@ _COMMANDS = {
     'adapt': 'adapt a model to scenes without labels',
     'calibrate': 'let a model file remember how far its confidence can be believed',
     'vectorize': 'turn a map into polygons',
+    'view': 'look at a map in the browser, over its scene',
+    'export': 'write a model as ONNX, for the QGIS plugin Deepness',
     'assess': 'accuracy of a map, and areas of its classes, from labelled pixels',
     'style': 'fit styles to a folder of pictures, preview them',
     'data': 'published archives: what they hold, what a copy lacks',

@@ -112,6 +112,13 @@ def test_the_page_of_adaptation_runs(empty_folder):
     assert (empty_folder / 'map.tif').is_file()
 
 
+@pytest.mark.usefixtures('unchecked')  # the exporter cannot see through the checks of shapes
+def test_the_page_of_looking_at_maps_runs(empty_folder):
+    follow('docs/view.md')
+    assert '<title>map.tif</title>' in (empty_folder / 'map.html').read_text()
+    assert (empty_folder / 'model.onnx').is_file()
+
+
 def test_the_page_of_assessments_runs(empty_folder):
     follow('docs/assess.md')
     assert 'Accuracy of map.tif' in (empty_folder / 'report' / 'report.html').read_text()

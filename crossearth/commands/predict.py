@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crossearth.commands.loading import add_loading, load_runnable, model_id_of
+from crossearth.commands.model_output import add_model_output, key_or_number
 from crossearth.commands.seeing import add_gsd, add_scales, add_seen_at
 from crossearth.errors import ConfigError, CrossEarthError, SceneError
 from crossearth.labels import LABEL_SPACES
@@ -40,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_loading(parser)
     parser.add_argument('--threads', type=int, help='of the CPU (default: all)')
     _add_view(parser.add_argument_group('what the model sees'))
-    _add_model_output(parser.add_argument_group('what the model gives'))
+    add_model_output(parser.add_argument_group('what the model gives'))
     _add_outputs(parser.add_argument_group('what is written'))
     _add_running(parser.add_argument_group('how it runs'))
 
@@ -89,28 +90,6 @@ def _add_view(group: argparse._ArgumentGroup) -> None:
     group.add_argument('--combine', choices=['softmax', 'logits'], help='(default: softmax)')
     group.add_argument('--augment', choices=['none', 'd4'], help='(default: none)')
     add_scales(group)
-
-
-def _add_model_output(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        '--output-kind',
-        dest='kind',
-        choices=['auto', 'logits', 'probabilities', 'logit', 'probability', 'ids'],
-        help='logit and probability are one channel, of which a map of two classes is made '
-        '(default: logits of two or more classes)',
-    )
-    group.add_argument(
-        '--output-key',
-        dest='key',
-        type=_key,
-        help='entry of a dictionary or a tuple (default: out, logits, the only or the first one)',
-    )
-    group.add_argument(
-        '--threshold',
-        type=float,
-        help='probability that makes one channel class 1 (default: .5)',
-    )
-    group.add_argument('--num-classes', type=int, help='of class ids, where no --labels say it')
 
 
 def _add_outputs(group: argparse._ArgumentGroup) -> None:
@@ -359,13 +338,9 @@ def _size(estimate: 'SceneEstimate') -> str:
 def _class_threshold(text: str) -> tuple[str | int, float]:
     name, _, number = text.rpartition('=')
     try:
-        return _key(name), float(number)
+        return key_or_number(name), float(number)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f'{text!r}: expected CLASS=P, as in road=0.7') from error
-
-
-def _key(text: str) -> str | int:
-    return int(text) if text.isdigit() else text
 
 
 def _shard(text: str) -> tuple[int, int]:

@@ -5,6 +5,7 @@ from crossearth.inference.identity import identity_of
 from crossearth.inference.many_scenes import predict_scenes
 from crossearth.inference.map_summary import ClassSummary, MapSummary, summarise_map
 from crossearth.inference.model_output import ModelOutput
+from crossearth.inference.onnx_export import OnnxExport, export_onnx
 from crossearth.inference.outcomes import Outcome, Summary
 from crossearth.inference.predict import SceneMap, predict_scene
 from crossearth.inference.request import GsdEstimator, Outputs, Running, View, Windows
@@ -17,6 +18,7 @@ __all__ = [
     'GsdEstimator',
     'MapSummary',
     'ModelOutput',
+    'OnnxExport',
     'Outcome',
     'Outputs',
     'Running',
@@ -29,6 +31,7 @@ __all__ = [
     'Windows',
     'Workers',
     'estimate_scene',
+    'export_onnx',
     'find_scenes',
     'identity_of',
     'predict_scene',

@@ -67,6 +67,12 @@ def resampled(raster: Raster, gsd_m: float | int) -> Raster:
             f'gsd_m is {gsd_m:g}, but the pixels of {name} are {across:g} by {down:g} m: more than '
             f'{FINEST} times finer shows nothing new; is gsd_m in metres?'
         )
+    width_m, height_m = across * raster.width, down * raster.height
+    if min(width_m, height_m) < gsd_m:
+        raise ConfigError(
+            f'{name}: covers {width_m:.3g} by {height_m:.3g} m, less than a pixel of {gsd_m:g} m: '
+            'choose a smaller gsd_m, or leave it out'
+        )
     if raster.pixel_m is not None or has_even_pixels(raster):
         along_axes = scaled(raster, (gsd_m / down, gsd_m / across))
         return dataclasses.replace(along_axes, pixel_m=float(gsd_m))
@@ -116,17 +122,11 @@ def on_local_projection(raster: Raster, gsd_m: float | int) -> Raster:
     name, place = raster.path, raster.georeference
     own_m = raster.gsd_m()
     assert own_m is not None
-    width_m, height_m = own_m[0] * raster.width, own_m[1] * raster.height
-    span_m = max(width_m, height_m)
+    span_m = max(own_m[0] * raster.width, own_m[1] * raster.height)
     if span_m > _LARGEST_SPAN_M:
         raise ConfigError(
             f'{name}: spans {span_m / 1000:.0f} km, where no grid has square pixels: cut it into '
             f'pieces below {_LARGEST_SPAN_M / 1000:.0f} km, or leave gsd_m out'
-        )
-    if min(width_m, height_m) < gsd_m:
-        raise ConfigError(
-            f'{name}: covers {width_m:.3g} by {height_m:.3g} m, less than a pixel of {gsd_m:g} m: '
-            'choose a smaller gsd_m, or leave it out'
         )
     middle = np.array([raster.width / 2]), np.array([raster.height / 2])
     (lon,), (lat,) = PixelsToGround(place, _WGS84, name=name)(*middle)
