@@ -309,6 +309,11 @@ def _map_many(
     from crossearth.inference import Workers, predict_scenes, tasks_of
 
     tasks = tasks_of([arguments.scene], arguments.map)
+    items = arguments.scene if arguments.scene.endswith('json') else None
+    if arguments.stac and items is not None:
+        from crossearth.catalog.times import times_of_items
+
+        times_of_items(items)  # what is wrong with them is told before hours of mapping
     share = len(values['running'].share_of(tasks))
     with tqdm(total=share, unit='scene', disable=arguments.quiet) as bar:
 
@@ -327,9 +332,7 @@ def _map_many(
         )
     catalogue = ''
     if arguments.stac and summary.count('done') + summary.count('present'):
-        catalogue = '\n' + describe_catalogue(
-            arguments.map, items=arguments.scene if arguments.scene.endswith('json') else None
-        )
+        catalogue = '\n' + describe_catalogue(arguments.map, items=items)
     missing = summary.count('failed') + summary.count('quarantined')
     if missing:
         raise SceneError(f'{missing} of {share} scenes have no map\n{summary}{catalogue}')
