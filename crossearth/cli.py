@@ -22,6 +22,8 @@ _COMMANDS = {
     'gsd': 'estimate the ground sampling distance of scenes',
     'adapt': 'adapt a model to scenes without labels',
     'calibrate': 'let a model file remember how far its confidence can be believed',
+    'mosaic': 'put overlapping maps together to one',
+    'catalog': 'describe a folder of maps as a STAC catalogue',
     'vectorize': 'turn a map into polygons',
     'view': 'look at a map in the browser, over its scene',
     'export': 'write a model as ONNX, for the QGIS plugin Deepness',

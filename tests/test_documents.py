@@ -124,6 +124,12 @@ def test_the_page_of_assessments_runs(empty_folder):
     assert 'Accuracy of map.tif' in (empty_folder / 'report' / 'report.html').read_text()
 
 
+def test_the_page_of_many_maps_runs(empty_folder):
+    follow('docs/many_maps.md')
+    assert (empty_folder / 'all.vrt').is_file()
+    assert (empty_folder / 'maps' / '0_80.tif.stac.json').is_file()
+
+
 @pytest.mark.filterwarnings('ignore')  # lightning's notices about short trainings without loggers
 @pytest.mark.slow
 def test_the_page_of_training_runs(empty_folder):

@@ -11,6 +11,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crossearth.commands.catalog import describe_catalogue
 from crossearth.commands.loading import add_loading, load_runnable, model_id_of
 from crossearth.commands.model_output import add_model_output, key_or_number
 from crossearth.commands.seeing import add_gsd, add_scales, add_seen_at
@@ -110,6 +111,12 @@ def _add_outputs(group: argparse._ArgumentGroup) -> None:
         help='probability from which on a class may be chosen, as in road=0.7',
     )
     group.add_argument('--cog', action='store_true', help='cloud-optimised, with overviews')
+    group.add_argument(
+        '--stac',
+        action='store_true',
+        help='describe the map as a STAC item next to it, or many as a catalogue, see crossearth '
+        'catalog',
+    )
     group.add_argument(
         '--estimate-accuracy',
         action='store_true',
@@ -236,7 +243,7 @@ def _map_one(model: 'nn.Module', arguments: argparse.Namespace, values: dict[str
     from crossearth.models import read_model_info
 
     model_id = None
-    if values['running'].keeps_parts:  # nothing else asks; the files may be large
+    if values['running'].keeps_parts or arguments.stac:  # the files may be large
         model_id = model_id_of(arguments.weights, arguments.builders, str(Path.cwd()))
     made = predict_scene(
         model,
@@ -256,6 +263,11 @@ def _map_one(model: 'nn.Module', arguments: argparse.Namespace, values: dict[str
         f'columns {window.col} to {window.stop[1] - 1}'
         for window in made.lost
     ]
+    if made.complete and arguments.stac:
+        from crossearth.catalog import write_item
+
+        item = write_item(made.path, scene=arguments.scene, model_id=model_id or '', seen=made.seen)
+        lines.append(f'STAC item: {item}')
     if made.complete:
         lines.append(str(summarise_map(made.path, confidence=values['outputs'].confidence)))
     if made.accuracy is not None:
@@ -276,6 +288,11 @@ def _map_many(
     from crossearth.inference import Workers, predict_scenes, tasks_of
 
     tasks = tasks_of([arguments.scene], arguments.map)
+    items = arguments.scene if arguments.scene.endswith('json') else None
+    if arguments.stac and items is not None:
+        from crossearth.catalog.times import times_of_items
+
+        times_of_items(items)  # what is wrong with them is told before hours of mapping
     share = len(values['running'].share_of(tasks))
     with tqdm(total=share, unit='scene', disable=arguments.quiet) as bar:
 
@@ -292,10 +309,13 @@ def _map_many(
             retry=arguments.retry,
             progress=tell,
         )
+    catalogue = ''
+    if arguments.stac and summary.count('done') + summary.count('present'):
+        catalogue = '\n' + describe_catalogue(arguments.map, items=items)
     missing = summary.count('failed') + summary.count('quarantined')
     if missing:
-        raise SceneError(f'{missing} of {share} scenes have no map\n{summary}')
-    return str(summary)
+        raise SceneError(f'{missing} of {share} scenes have no map\n{summary}{catalogue}')
+    return f'{summary}{catalogue}'
 
 
 def _estimate(

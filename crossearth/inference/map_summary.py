@@ -10,6 +10,7 @@ from jaxtyping import Float64, Int64
 from rasterio.errors import RasterioIOError
 
 from crossearth.errors import ConfigError, SceneError
+from crossearth.inference.map_classes import require_map
 from crossearth.inference.writer import class_names
 from crossearth.rasters import CellAreas, Georeference, gdal_environment, open_raster
 
@@ -97,11 +98,7 @@ def summarise_map(path: str | Path, *, confidence: str | Path | None = None) -> 
             raise ConfigError(
                 f'{confidence} has {sure.shape} px and {path} {of_map.shape}: expected one grid'
             )
-        if of_map.count != 1 or of_map.dtypes[0] not in {'uint8', 'uint16'}:
-            raise SceneError(
-                f'{path} has {of_map.count} band(s) of {of_map.dtypes[0]}: expected a map, one '
-                'band of class ids in uint8 or uint16'
-            )
+        require_map(of_map, path)
         nodata = None if of_map.nodata is None else int(of_map.nodata)
         names = class_names(of_map.tags())
         pixels, areas, certainties = _sums(of_map, sure)

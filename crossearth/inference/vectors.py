@@ -12,7 +12,6 @@ import numpy as np
 import pyproj
 import rasterio
 import shapely
-import shapely.affinity
 from jaxtyping import Float32, Float64, Integer, Shaped
 from numpy.typing import NDArray
 from pyproj.exceptions import ProjError
@@ -20,13 +19,13 @@ from rasterio.crs import CRS
 from rasterio.errors import RasterioIOError
 
 from crossearth.errors import ConfigError, SceneError, SceneNotFoundError
+from crossearth.inference.antimeridian import in_one_turn
 from crossearth.inference.map_lock import only_writer
 from crossearth.inference.polygon_files import DRIVERS, open_polygons
 from crossearth.inference.regions import Region, regions
 from crossearth.inference.writer import class_names, whole_file
 from crossearth.labels import LabelSpace
 from crossearth.rasters import Georeference, gdal_environment
-from crossearth.rasters.globe import nearest_turn
 
 __all__ = ['VectorMap', 'vectorize']
 
@@ -269,7 +268,7 @@ class _Projector:
         areas = np.array([self._area(polygon) for polygon in degrees])
         if self._out is None:
             return shapely.orient_polygons(placed), areas
-        return shapely.orient_polygons(_in_one_turn(_projected(placed, self._out))), areas
+        return shapely.orient_polygons(in_one_turn(_projected(placed, self._out))), areas
 
     def _area(self, polygon: shapely.Polygon) -> float:
         # across the antimeridian or a pole, degrees do not tell in which sense a ring runs
@@ -278,36 +277,6 @@ class _Projector:
             for ring in (polygon.exterior, *polygon.interiors)
         )
         return float(outline - sum(holes))
-
-
-def _in_one_turn(polygons: NDArray[np.object_]) -> NDArray[np.object_]:
-    """Polygons in degrees, cut where they cross the antimeridian, as RFC 7946, 3.1.9, has them."""
-    bounds = shapely.bounds(polygons)
-    wide = bounds[:, 2] - bounds[:, 0] > 180
-    beyond = (bounds[:, 0] < -180) | (bounds[:, 2] > 180)
-    polygons = polygons.copy()
-    for index in np.flatnonzero(wide | beyond):
-        polygon = polygons[index]
-        first = polygon.exterior.coords[0][0]
-
-        def next_to_first(at: NDArray[np.float64], first: float = first) -> NDArray[np.float64]:
-            return np.stack([nearest_turn(at[:, 0], first, turn=360.0), at[:, 1]], 1)
-
-        whole = shapely.transform(polygon, next_to_first) if wide[index] else polygon
-        if not whole.is_valid:
-            continue  # around a pole, where degrees have no outline
-        world = shapely.box(-180, -90, 180, 90)
-        cut = [
-            shapely.intersection(shapely.affinity.translate(whole, turn), world)
-            for turn in (-360, 0, 360)
-        ]
-        parts = [
-            part
-            for part in shapely.get_parts(cut)
-            if isinstance(part, shapely.Polygon) and not part.is_empty
-        ]
-        polygons[index] = parts[0] if len(parts) == 1 else shapely.MultiPolygon(parts)
-    return polygons
 
 
 def _projected(polygons: NDArray[np.object_], to: pyproj.Transformer) -> NDArray[np.object_]:

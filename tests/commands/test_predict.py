@@ -1,4 +1,5 @@
 import argparse
+import json
 import re
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from crossearth.inference.network import Augment, Combine
 from crossearth.inference.request import ReturnBy
 from crossearth.inference.scene import OnReadError
 from crossearth.labels import ISPRS
-from crossearth.models import fpn_timm, load_model, save_model
+from crossearth.models import fpn_timm, load_model, program_digest, save_model
 from crossearth.rasters import Alpha
 
 type Write = Callable[..., Path]
@@ -59,7 +60,7 @@ def test_command_does_what_the_function_does(write_raster: Write, tmp_path: Path
     scene = write_raster('scene.tif', random_image(200, 300))
     text = predict(
         scene, tmp_path / 'a.tif', '--tile-px', 96, '--labels', 'isprs', '--blend', 'gaussian',
-        '--value-range', 0, 200, '--confidence', tmp_path / 'c.tif',
+        '--value-range', 0, 200, '--confidence', tmp_path / 'c.tif', '--stac',
     )  # fmt: skip
     made = predict_scene(
         load_model('model.safetensors'),
@@ -72,6 +73,9 @@ def test_command_does_what_the_function_does(write_raster: Write, tmp_path: Path
     assert (tmp_path / 'a.tif').read_bytes() == made.path.read_bytes()
     assert text.startswith(f'{tmp_path / "a.tif"}: 300 × 200 px, {made.windows} windows in ')
     assert size_of(tmp_path / 'c.tif') == (200, 300)
+    item = json.loads((tmp_path / 'a.tif.stac.json').read_text())
+    assert item['assets']['scene']['href'] == './scene.tif'
+    assert item['properties']['crossearth:model_id'] == program_digest('model.safetensors')
 
 
 def test_every_value_can_be_set_with_the_choices_that_it_has() -> None:
@@ -120,8 +124,9 @@ def test_folders_are_mapped_scene_by_scene(write_raster: Write, tmp_path: Path) 
         write_raster(f'in/{index}.tif', random_image(50, 60, seed=index))
     (tmp_path / 'in' / 'z.tif').write_text('no raster')
     with pytest.raises(SceneError, match='1 of 3 scenes have no map') as told:
-        predict(tmp_path / 'in', tmp_path / 'out')
+        predict(tmp_path / 'in', tmp_path / 'out', '--stac')
     text = str(told.value)
+    assert f'{tmp_path / "out" / "catalog.json"}: 2 maps\n2 of them without a known time' in text
     assert '2 done, 0 present, 0 failed, 1 quarantined; 2 windows' in text
     assert 'z.tif: not a readable raster' in text
     assert size_of(tmp_path / 'out' / '1.tif') == (50, 60)
