@@ -9,6 +9,7 @@ from crossearth.inference.outcomes import Outcome, Summary
 from crossearth.inference.predict import SceneMap, predict_scene
 from crossearth.inference.request import GsdEstimator, Outputs, Running, View, Windows
 from crossearth.inference.scene_sources import Task, find_scenes, tasks_of
+from crossearth.inference.sieving import SievedMap, sieve_map
 from crossearth.inference.vectors import VectorMap, vectorize
 from crossearth.inference.workers import Workers
 
@@ -22,6 +23,7 @@ __all__ = [
     'Running',
     'SceneEstimate',
     'SceneMap',
+    'SievedMap',
     'Summary',
     'Task',
     'VectorMap',
@@ -33,6 +35,7 @@ __all__ = [
     'identity_of',
     'predict_scene',
     'predict_scenes',
+    'sieve_map',
     'summarise_map',
     'tasks_of',
     'vectorize',
