@@ -26,8 +26,7 @@ def components(
         >>> components(np.array([[1, 2], [2, 1]]), connectivity=8)[0].tolist()
         [[0, 1], [1, 0]]
     """
-    starts = np.ones(labels.shape, bool)
-    starts[:, 1:] = labels[:, 1:] != labels[:, :-1]
+    starts = _starts(labels)
     runs = np.cumsum(starts.ravel(), dtype=np.int32).reshape(labels.shape) - 1
     upper, lower = _links(labels, runs, starts, connectivity=connectivity)
     of_run, number = groups(upper, lower, int(runs[-1, -1]) + 1)
@@ -44,7 +43,7 @@ def seam_links(
         ids: Regions of their pixels.
         connectivity: 4, or 8 with diagonals.
     """
-    return _links(labels, ids, np.ones(labels.shape, bool), connectivity=connectivity)
+    return _links(labels, ids, _starts(labels), connectivity=connectivity)
 
 
 def groups(
@@ -54,6 +53,13 @@ def groups(
     links = coo_array((np.ones(len(one), bool), (one, other)), (number, number))
     count, found = connected_components(links, directed=False)
     return found, int(count)
+
+
+def _starts(labels: Integer[np.ndarray, 'h w']) -> Bool[np.ndarray, 'h w']:
+    """Where runs of equal labels start along the rows."""
+    starts = np.ones(labels.shape, bool)
+    starts[:, 1:] = labels[:, 1:] != labels[:, :-1]
+    return starts
 
 
 def _links(

@@ -32,7 +32,7 @@ def test_file_holds_every_region_with_its_class_and_area(
     with fiona.open(made.path) as file:
         records = list(file)
         assert file.crs.to_epsg() == (4326 if suffix == 'geojson' else 32633)
-    assert made.polygons == len(records) == components(labels, 255)
+    assert made.shapes == len(records) == components(labels, 255)
     names = {record['properties']['class_id']: record['properties']['class'] for record in records}
     assert names == {0: 'street', 1: 'roof', 2: '2', 3: '3'}
     for value in range(4):
@@ -125,7 +125,7 @@ def test_small_polygons_and_other_classes_are_left_out(write_scene: Write, tmp_p
     labels[0, 20:22, 20:22] = 1
     scene = write_scene(labels)
     made = vectorize(scene, tmp_path / 'out.gpkg', min_area_m2=2, classes=[1], labels=ISPRS)
-    assert (made.polygons, made.dropped) == (1, 1)
+    assert (made.shapes, made.dropped) == (1, 1)
     with fiona.open(made.path) as file:
         (record,) = file
     assert record['properties']['class'] == 'building'
@@ -152,7 +152,7 @@ def test_bad_input_is_named_and_leaves_nothing(write_scene: Write, tmp_path: Pat
         (lambda: vectorize(tmp_path / 'no.tif', tmp_path / 'o.gpkg'), SceneNotFoundError, 'no.tif'),
         (lambda: vectorize(scene, tmp_path / 'o.shp'), ConfigError, 'written as .gpkg, .geojson'),
         (lambda: vectorize(scene, tmp_path / 'x' / 'o.gpkg'), ConfigError, 'make it first'),
-        (lambda: vectorize(scene, tmp_path / 'o.gpkg', simplify_px=-1), ConfigError, '0 or more'),
+        (lambda: vectorize(scene, tmp_path / 'o.gpkg', simplify_m=-1), ConfigError, '0 or more'),
         (
             lambda: vectorize(
                 write_scene(np.zeros((2, 9, 9), np.float32), 'f.tif'), tmp_path / 'o.gpkg'
@@ -186,7 +186,7 @@ def test_a_full_disk_leaves_no_file_or_a_whole_one(
 ) -> None:
     source = write_scene(blobs(300, 300)[None], name='map.tif', nodata=0)
     whole = tmp_path / f'whole{suffix}'
-    expected = vectorize(source, whole).polygons
+    expected = vectorize(source, whole).shapes
     size, target = whole.stat().st_size, tmp_path / f'polygons{suffix}'
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -239,13 +239,13 @@ def test_the_background_is_left_out_unless_it_is_asked_for(
     labels = np.zeros((1, 20, 20), np.uint8)
     labels[0, 5:9, 5:9] = 1
     scene = write_scene(labels)
-    assert vectorize(scene, tmp_path / 'o.gpkg').polygons == 2  # without names nothing is known
-    assert vectorize(scene, tmp_path / 'o.gpkg', labels=ROAD).polygons == 1
-    assert vectorize(scene, tmp_path / 'o.gpkg', labels=ROAD, background=True).polygons == 2
-    assert vectorize(scene, tmp_path / 'o.gpkg', labels=ROAD, classes=[0]).polygons == 1
+    assert vectorize(scene, tmp_path / 'o.gpkg').shapes == 2  # without names nothing is known
+    assert vectorize(scene, tmp_path / 'o.gpkg', labels=ROAD).shapes == 1
+    assert vectorize(scene, tmp_path / 'o.gpkg', labels=ROAD, background=True).shapes == 2
+    assert vectorize(scene, tmp_path / 'o.gpkg', labels=ROAD, classes=[0]).shapes == 1
     with rasterio.open(scene, 'r+') as dataset:
         dataset.update_tags(CLASS_0='Background', CLASS_1='road')
-    assert vectorize(scene, tmp_path / 'o.gpkg').polygons == 1
+    assert vectorize(scene, tmp_path / 'o.gpkg').shapes == 1
 
 
 @pytest.mark.parametrize('suffix', ['gpkg', 'geojson'])
