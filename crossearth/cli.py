@@ -23,7 +23,7 @@ _COMMANDS = {
     'adapt': 'adapt a model to scenes without labels',
     'calibrate': 'let a model file remember how far its confidence can be believed',
     'sieve': 'merge the small regions of a map into their neighbours',
-    'vectorize': 'turn a map into polygons',
+    'vectorize': 'turn a map into polygons, or its roads into lines',
     'assess': 'accuracy of a map, and areas of its classes, from labelled pixels',
     'style': 'fit styles to a folder of pictures, preview them',
     'data': 'published archives: what they hold, what a copy lacks',

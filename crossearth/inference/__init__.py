@@ -1,5 +1,6 @@
 """Scene in, map out: windows, blending, writing, vectors, resuming, many scenes."""
 
+from crossearth.inference.centre_lines import LineMap, trace_lines
 from crossearth.inference.estimate import SceneEstimate, estimate_scene
 from crossearth.inference.identity import identity_of
 from crossearth.inference.many_scenes import predict_scenes
@@ -16,6 +17,7 @@ from crossearth.inference.workers import Workers
 __all__ = [
     'ClassSummary',
     'GsdEstimator',
+    'LineMap',
     'MapSummary',
     'ModelOutput',
     'Outcome',
@@ -38,5 +40,6 @@ __all__ = [
     'sieve_map',
     'summarise_map',
     'tasks_of',
+    'trace_lines',
     'vectorize',
 ]

@@ -17,7 +17,7 @@ from crossearth.errors import ConfigError
 from crossearth.rasters import Georeference
 from crossearth.rasters.globe import nearest_turn
 
-__all__ = ['GroundShapes', 'as_geojson']
+__all__ = ['GroundShapes', 'as_geojson', 'pixel_size_m']
 
 _WGS84 = 'EPSG:4326'
 
@@ -136,6 +136,17 @@ class GroundShapes:
             for ring in (polygon.exterior, *polygon.interiors)
         )
         return float(outline - sum(holes))
+
+
+def pixel_size_m(ground: GroundShapes, shape: tuple[int, int]) -> float:
+    """Side in metres of a square as large as the pixel at the middle of a map.
+
+    Args:
+        ground: Of the map.
+        shape: Rows and columns of the map.
+    """
+    (frame,) = ground.frames(np.array([[shape[1] / 2, shape[0] / 2]]))
+    return float(np.sqrt(abs(np.linalg.det(frame))))
 
 
 def _in_one_turn(shapes: NDArray[np.object_]) -> NDArray[np.object_]:

@@ -11,7 +11,7 @@ from rasterio.errors import RasterioIOError
 from crossearth.errors import ConfigError, SceneError
 from crossearth.rasters import open_raster
 
-__all__ = ['class_id', 'open_map', 'read_strips']
+__all__ = ['class_id', 'open_map', 'read_strips', 'require_same_grid']
 
 _STRIP_PIXELS = 1 << 21  # of a strip, whatever the width of the map: they bound the memory
 
@@ -74,3 +74,16 @@ def class_id(wanted: str | int, names: Mapping[int, str]) -> int:
             else f'no class is named {wanted!r}, for the map has no names: give the id'
         )
     return ids[wanted.lower()]
+
+
+def require_same_grid(sure: rasterio.DatasetReader, of_map: rasterio.DatasetReader) -> None:
+    """Refuse a confidence that is not that of a map.
+
+    Raises:
+        ConfigError: If it lies on another grid.
+    """
+    if sure.shape != of_map.shape or not sure.transform.almost_equals(of_map.transform):
+        raise ConfigError(
+            f'{sure.name} has {sure.shape} px at {sure.transform[:6]}, the map {of_map.shape} at '
+            f'{of_map.transform[:6]}: expected one grid, that of the map'
+        )

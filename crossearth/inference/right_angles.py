@@ -7,7 +7,10 @@ import shapely
 import shapely.affinity
 from jaxtyping import Float64
 
-__all__ = ['square_corners']
+__all__ = ['BENDS', 'square_corners']
+
+BENDS = 3
+"""How many times smaller than the tolerance bends are that are no corners."""
 
 _FEWEST = 4  # edges of an outline whose angles are right
 
@@ -15,8 +18,8 @@ _FEWEST = 4  # edges of an outline whose angles are right
 def square_corners(polygon: shapely.Polygon, *, tolerance: float) -> shapely.Polygon | None:
     """An outline whose corners are all right angles, near that of a building.
 
-    The walls are those of the outline without bends below half the tolerance. They turn to the
-    building's direction or across it, whichever is nearer. Walls shorter than the tolerance
+    The walls are those of the outline without bends below a third of the tolerance. They turn to
+    the building's direction or across it, whichever is nearer. Walls shorter than the tolerance
     vanish: the two that they join move to where together they keep the area. The whole outline
     then moves by the same small distance everywhere, until the area is that of the polygon. Two
     directions are tried, the mean of the walls and that of the smallest rectangle around them, and
@@ -42,7 +45,7 @@ def square_corners(polygon: shapely.Polygon, *, tolerance: float) -> shapely.Pol
         >>> len(made.exterior.coords) - 1, round(made.area, 2) == bitten.area
         (4, True)
     """
-    walls = polygon.simplify(tolerance / 2)
+    walls = polygon.simplify(tolerance / BENDS)
     best, least = None, np.inf
     near, inside = polygon.buffer(tolerance), polygon.buffer(-tolerance)
     for degrees in _directions(walls):

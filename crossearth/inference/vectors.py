@@ -11,21 +11,21 @@ from typing import Any
 import numpy as np
 import rasterio
 import shapely
-from jaxtyping import Bool, Float32, Float64, Integer
+from jaxtyping import Bool, Float64, Integer
 from numpy.typing import NDArray
 
 from crossearth.errors import ConfigError
-from crossearth.inference.ground_shapes import GroundShapes, as_geojson
-from crossearth.inference.map_files import class_id, open_map, read_strips
+from crossearth.inference.ground_shapes import GroundShapes, as_geojson, pixel_size_m
+from crossearth.inference.map_files import class_id, open_map, read_strips, require_same_grid
 from crossearth.inference.map_lock import only_writer
 from crossearth.inference.regions import Region, regions
-from crossearth.inference.right_angles import square_corners
+from crossearth.inference.right_angles import BENDS, square_corners
 from crossearth.inference.vector_files import DRIVERS, check_shapes_path, open_shapes
 from crossearth.inference.writer import class_names, whole_file
 from crossearth.labels import LabelSpace
 from crossearth.rasters import Georeference, gdal_environment, open_raster
 
-__all__ = ['VectorMap', 'strips_of_confidence', 'vectorize']
+__all__ = ['VectorMap', 'vectorize']
 
 _WRITE_AT_ONCE = 2000
 _BUILDINGS = {'building', 'buildings'}
@@ -81,7 +81,7 @@ def vectorize(
         square_m: How far outlines of buildings may move so that their angles become right, in
             metres on the ground, at least a pixel; 0 leaves them as they are. Each polygon of such
             a class says whether it is `squared`. Those that cannot be, such as round buildings, are
-            drawn without bends below half of that. Squared buildings may leave gaps to their
+            drawn without bends below a third of that. Squared buildings may leave gaps to their
             neighbours, or overlap with them, by up to that; two buildings overlap only where they
             lie less than twice that apart. See `square_corners`.
         squared_classes: Names or ids of the classes that are; None for those named building.
@@ -118,9 +118,11 @@ def vectorize(
         amounts = None
         if confidence is not None:
             sure = stack.enter_context(open_raster(confidence))
-            amounts = strips_of_confidence(sure, dataset)
+            require_same_grid(sure, dataset)
+            scale = np.float32(sure.scales[0])
+            amounts = (strip.astype(np.float32) * scale for strip in read_strips(sure))
         names = class_names(dataset.tags()) if labels is None else dict(enumerate(labels.classes))
-        pixel_m = _pixel_m(ground, dataset)
+        pixel_m = pixel_size_m(ground, dataset.shape)
         square = None
         if square_m > 0:
             square = _Square(ground, square_m, _squared(squared_classes, names), pixel_m)
@@ -160,23 +162,6 @@ def vectorize(
     return replace(made, seconds=time.perf_counter() - start)
 
 
-def strips_of_confidence(
-    sure: rasterio.DatasetReader, of_map: rasterio.DatasetReader
-) -> Iterator[Float32[np.ndarray, 'h w']]:
-    """Strips of a raster of confidence, from 0 to 1, as `read_strips` reads those of its map.
-
-    Raises:
-        ConfigError: If it lies on another grid.
-    """
-    if sure.shape != of_map.shape or not sure.transform.almost_equals(of_map.transform):
-        raise ConfigError(
-            f'{sure.name} has {sure.shape} px at {sure.transform[:6]}, the map {of_map.shape} at '
-            f'{of_map.transform[:6]}: expected one grid, that of the map'
-        )
-    scale = np.float32(sure.scales[0])
-    return (strip.astype(np.float32) * scale for strip in read_strips(sure))
-
-
 @dataclass(frozen=True, slots=True)
 class _Wanted:
     """Classes that are written: the ids, or all if there are none, but for some."""
@@ -205,12 +190,6 @@ def _squared(classes: Sequence[str | int] | None, names: Mapping[int, str]) -> f
             'right angles (squared_classes, --squared-classes)'
         )
     return found
-
-
-def _pixel_m(ground: GroundShapes, dataset: rasterio.DatasetReader) -> float:
-    """Side of a square as large as the pixel at the middle of a map, in metres."""
-    (frame,) = ground.frames(np.array([[dataset.width / 2, dataset.height / 2]]))
-    return float(np.sqrt(abs(np.linalg.det(frame))))
 
 
 class _Square:
@@ -246,7 +225,7 @@ class _Square:
             in_metres = _moved(polygons[i], frame, corner)
             made = square_corners(in_metres, tolerance=self._tolerance_m)
             squared[i] = made is not None
-            plain = in_metres.simplify(self._tolerance_m / 2) if made is None else made
+            plain = in_metres.simplify(self._tolerance_m / BENDS) if made is None else made
             polygons[i] = _moved(plain, np.linalg.inv(frame), None, corner)
         return polygons, squared
 
