@@ -141,7 +141,7 @@ def _records(
     of_class: tuple[int, str],
 ) -> Iterator[Mapping[str, Any]]:
     simple = shapely.simplify([shapely.LineString(line.at) for line in lines], within_px)
-    placed, lengths = ground.lines(simple)
+    placed, lengths = ground.lines(simple.tolist())
     first = np.stack([line.at[0] for line in lines])
     pixel_m2 = np.abs(np.linalg.det(ground.frames(first)))
     for line, geometry, length, area in zip(
