@@ -12,7 +12,6 @@ __all__ = ['BENDS', 'square_corners']
 BENDS = 3
 """How many times smaller than the tolerance bends are that are no corners."""
 
-_LEAST_AGREEMENT = 0.5  # of walls with a direction: 1 for rectangles, 0 for circles
 _FEWEST = 4  # edges of an outline whose angles are right
 
 
@@ -23,9 +22,10 @@ def square_corners(polygon: shapely.Polygon, *, tolerance: float) -> shapely.Pol
     the building's direction or across it, whichever is nearer. Walls shorter than the tolerance
     vanish: the two that they join move to where together they keep the area. The whole outline
     then moves by the same small distance everywhere, until the area is that of the polygon. Two
-    directions are tried, the mean of the walls and that of the smallest rectangle around them, if
-    the walls agree with them more than those of an arbitrary outline do; the outline stays that
-    covers the polygon best. Holes go the same way.
+    directions are tried, the mean of the walls and that of the smallest rectangle around them, and
+    the outline stays that covers the polygon best. Holes go the same way. Right angles that
+    take more than twice the corners of the outline without bends below the tolerance, such as
+    stairs around a tower, are none of the building's.
 
     Args:
         polygon: Outline in metres.
@@ -48,11 +48,10 @@ def square_corners(polygon: shapely.Polygon, *, tolerance: float) -> shapely.Pol
         (4, True)
     """
     walls = polygon.simplify(tolerance / BENDS)
+    most_corners = 2 * (len(polygon.simplify(tolerance).exterior.coords) - 1)
     best, least = None, np.inf
     near, inside = polygon.buffer(tolerance), polygon.buffer(-tolerance)
     for degrees in _directions(walls):
-        if _agreement(walls, degrees) < _LEAST_AGREEMENT:
-            continue
         turned = shapely.affinity.rotate(walls, -degrees, origin=(0, 0))
         rings = [_right_angled(shapely.get_coordinates(turned.exterior), tolerance)]
         rings += [_hole(ring, tolerance) for ring in turned.interiors]
@@ -61,6 +60,8 @@ def square_corners(polygon: shapely.Polygon, *, tolerance: float) -> shapely.Pol
             continue
         made = _with_area(shapely.Polygon(outline, holes), polygon.area)
         if made is None or len(made.interiors) != len(polygon.interiors):
+            continue
+        if len(made.exterior.coords) - 1 > most_corners:
             continue
         made = shapely.affinity.rotate(made, degrees, origin=(0, 0))
         if not (made.is_valid and near.covers(made) and made.covers(inside)):
@@ -73,24 +74,12 @@ def square_corners(polygon: shapely.Polygon, *, tolerance: float) -> shapely.Pol
 
 def _directions(walls: shapely.Polygon) -> Iterator[float]:
     """Directions that a building may have, in degrees."""
-    yield float(np.degrees(np.angle(_mean_turn(walls)) / 4))
-    (x0, y0), (x1, y1) = shapely.get_coordinates(shapely.minimum_rotated_rectangle(walls))[:2]
-    yield float(np.degrees(np.arctan2(y1 - y0, x1 - x0)))
-
-
-def _mean_turn(walls: shapely.Polygon) -> complex:
-    """The mean of walls by length, as complex numbers of four times their angle.
-
-    Four times the angles are alike where walls are parallel or at right angles. The number is as
-    long as they agree.
-    """
     steps = np.diff(shapely.get_coordinates(walls.exterior), axis=0)
     lengths, angles = np.hypot(*steps.T), np.arctan2(steps[:, 1], steps[:, 0])
-    return complex(np.average(np.exp(4j * angles), weights=lengths))
-
-
-def _agreement(walls: shapely.Polygon, degrees: float) -> float:
-    return (_mean_turn(walls) * np.exp(-4j * np.radians(degrees))).real
+    # angles four times as large are alike where walls are parallel or at right angles
+    yield float(np.degrees(np.angle((lengths * np.exp(4j * angles)).sum()) / 4))
+    (x0, y0), (x1, y1) = shapely.get_coordinates(shapely.minimum_rotated_rectangle(walls))[:2]
+    yield float(np.degrees(np.arctan2(y1 - y0, x1 - x0)))
 
 
 def _hole(ring: shapely.LinearRing, tolerance: float) -> Float64[np.ndarray, 'n 2']:

@@ -15,7 +15,8 @@ __all__ = ['Skeleton', 'skeleton_of']
 _STRIP_PIXELS = 1 << 22
 _MOST_PIXELS = 1 << 26  # of a window that is thinned at once, at some 30 bytes each
 _MOST_BONES = 50_000_000  # at some 100 bytes each, with the graph that is made of them
-_HALO_PX = 64
+_HALO_PX = 64  # rows around a strip at first
+_RIM_PX = 64  # around the map; the same for all strips
 
 
 class Skeleton(NamedTuple):
@@ -112,10 +113,10 @@ def _window(dataset: rasterio.DatasetReader, label: int, first: int, stop: int) 
         if not of_class[first - top : stop - top].any():
             return None
         # beyond the rim of the map, the class is what it is at the rim
-        rim = ((_HALO_PX * (top == 0), _HALO_PX * (bottom == dataset.height)), (_HALO_PX,) * 2)
+        rim = ((_RIM_PX * (top == 0), _RIM_PX * (bottom == dataset.height)), (_RIM_PX,) * 2)
         padded = np.pad(of_class, rim, 'edge')
         reach = ndimage.distance_transform_edt(padded).astype(np.float32)
-        inside = (slice(rim[0][0], rim[0][0] + bottom - top), slice(_HALO_PX, -_HALO_PX))
+        inside = (slice(rim[0][0], rim[0][0] + bottom - top), slice(_RIM_PX, -_RIM_PX))
         needed = 3 * float(reach[inside][first - top : stop - top].max()) + 8
         if needed <= halo or (top == 0 and bottom == dataset.height):
             return _Window(top, of_class, _thinned(padded)[inside], reach[inside])
