@@ -17,6 +17,7 @@ from crossearth.models.freezing import freeze_norms
 from crossearth.models.segmenter import IMAGENET_MEAN, IMAGENET_STD
 from crossearth.models.style import light_style_networks
 from crossearth.models.weights.pretrained import create_timm
+from crossearth.trainers import fourier_style
 from crossearth.transforms import EarthStyle, EarthStyleInjection, StyleImageFolder
 
 WIDTH = 64
@@ -77,6 +78,23 @@ def light_style(
         EarthStyle.fit(StyleImageFolder(styles), pair.predictor).save(fitted)
     return EarthStyleInjection(
         EarthStyle.load(fitted), *pair, patch_size=None, ratio=1.0, alpha=alpha, p=p
+    )
+
+
+def fourier_and_light_style(
+    images: str, networks: str, fitted: str, *, p: float = 0.5, beta: float = 0.01
+) -> nn.Module:
+    """Fourier styles, then light Earth styles, each drawn for the same share of samples.
+
+    Args:
+        images: Folder of the images that both take their styles from.
+        networks: As of `light_style`.
+        fitted: As of `light_style`.
+        p: Share of styled samples, for each of the two.
+        beta: Half side of the swapped square of frequencies, as a share of the window's side.
+    """
+    return nn.Sequential(
+        fourier_style(images, p=p, beta=beta), light_style(networks, images, fitted, p=p)
     )
 
 
