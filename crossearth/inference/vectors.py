@@ -108,6 +108,8 @@ def vectorize(
     ):
         if not value >= 0:
             raise ConfigError(f'{name} is {value}: expected 0 or more')
+    if squared_classes is not None and not square_m:
+        raise ConfigError('squared_classes is for square_m (--square-m): give both, or neither')
     made = VectorMap(path, 0, 0, 0, 0.0)
     with ExitStack() as stack:
         stack.enter_context(gdal_environment())
@@ -135,7 +137,7 @@ def vectorize(
                 simplify_px=simplify_m / pixel_m,
                 amounts=amounts,
             )
-            if region.label not in wanted.but and (not wanted.ids or region.label in wanted.ids)
+            if region.label in wanted
         )
         temporary = stack.enter_context(whole_file(path))
         properties = {'class_id': 'int', 'class': 'str', 'area_m2': 'float'}
@@ -164,10 +166,13 @@ def vectorize(
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """Classes that are written: the ids, or all if there are none, but for some."""
+    """Classes that are written: those of `ids`, None for all, but for some."""
 
-    ids: frozenset[int]
+    ids: frozenset[int] | None
     but: frozenset[int]
+
+    def __contains__(self, label: int) -> bool:
+        return label not in self.but and (self.ids is None or label in self.ids)
 
 
 def _wanted(
@@ -176,7 +181,7 @@ def _wanted(
     if classes is not None:
         return _Wanted(frozenset(class_id(one, names) for one in classes), frozenset())
     but = {index for index, name in names.items() if name.lower() == 'background'}
-    return _Wanted(frozenset(), frozenset() if background else frozenset(but))
+    return _Wanted(None, frozenset() if background else frozenset(but))
 
 
 def _squared(classes: Sequence[str | int] | None, names: Mapping[int, str]) -> frozenset[int]:

@@ -381,6 +381,7 @@ def test_right_angles_that_have_no_meaning_are_refused(write_scene: Write, tmp_p
         ({'square_m': 1}, r'no class of the map is named building \(its names: none\)'),
         ({'square_m': 0.3, 'squared_classes': [1]}, r'square_m is 0.3, less than a pixel, 0.5 m'),
         ({'square_m': -1}, 'square_m is -1: expected 0 or more'),
+        ({'squared_classes': [1]}, 'squared_classes is for square_m'),
         ({'classes': ['roof']}, "no class is named 'roof'"),
     ]:
         with pytest.raises(ConfigError, match=message):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import rasterio
 import torch
+from affine import Affine
 from torch import Tensor
 
 from crossearth.errors import ConfigError
@@ -135,8 +136,10 @@ def test_a_failure_keeps_the_old_map_and_its_statistics(tmp_path: Path) -> None:
 
 def test_an_error_while_a_map_is_written_closes_the_file(tmp_path: Path) -> None:
     layer = Layer('uint8', 1, None, {}, {})
-    path = tmp_path / 'map.tif'
-    writer = RasterWriter(path, height=40, width=30, layer=layer, georeference=Georeference())
+    place = Georeference('EPSG:32633', Affine(0.5, 0, 4e5, 0, -0.5, 5e6))
+    writer = RasterWriter(
+        tmp_path / 'map.tif', height=40, width=30, layer=layer, georeference=place
+    )
     with pytest.raises(ZeroDivisionError), writer:
         raise ZeroDivisionError
     assert writer._dataset.closed
