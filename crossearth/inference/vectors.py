@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import rasterio
 import shapely
-from jaxtyping import Bool, Float64, Integer
+from jaxtyping import Bool, Float32, Float64, Integer
 from numpy.typing import NDArray
 
 from crossearth.errors import ConfigError
@@ -101,13 +101,7 @@ def vectorize(
     """
     start = time.perf_counter()
     path = check_shapes_path(destination)
-    for name, value in (
-        ('min_area_m2', min_area_m2),
-        ('simplify_m', simplify_m),
-        ('square_m', square_m),
-    ):
-        if not value >= 0:
-            raise ConfigError(f'{name} is {value}: expected 0 or more')
+    _check_numbers(min_area_m2=min_area_m2, simplify_m=simplify_m, square_m=square_m)
     if squared_classes is not None and not square_m:
         raise ConfigError('squared_classes is for square_m (--square-m): give both, or neither')
     made = VectorMap(path, 0, 0, 0, 0.0)
@@ -117,12 +111,7 @@ def vectorize(
         dataset = stack.enter_context(open_map(source))
         to_wgs84 = DRIVERS[path.suffix.lower()] == 'GeoJSON'
         ground = GroundShapes(Georeference.of(dataset), to_wgs84=to_wgs84, name=str(source))
-        amounts = None
-        if confidence is not None:
-            sure = stack.enter_context(open_raster(confidence))
-            require_same_grid(sure, dataset)
-            scale = np.float32(sure.scales[0])
-            amounts = (strip.astype(np.float32) * scale for strip in read_strips(sure))
+        amounts = None if confidence is None else _amounts(confidence, dataset, stack)
         names = class_names(dataset.tags()) if labels is None else dict(enumerate(labels.classes))
         pixel_m = pixel_size_m(ground, dataset.shape)
         square = None
@@ -162,6 +151,22 @@ def vectorize(
                     squared=made.squared + (0 if squared is None else int(squared[kept].sum())),
                 )
     return replace(made, seconds=time.perf_counter() - start)
+
+
+def _check_numbers(**numbers: float | int) -> None:
+    for name, value in numbers.items():
+        if not value >= 0:
+            raise ConfigError(f'{name} is {value}: expected 0 or more')
+
+
+def _amounts(
+    confidence: str | Path, of_map: rasterio.DatasetReader, stack: ExitStack
+) -> Iterator[Float32[np.ndarray, 'h w']]:
+    """Strips of a raster of confidence, from 0 to 1, as those of its map are read."""
+    sure = stack.enter_context(open_raster(confidence))
+    require_same_grid(sure, of_map)
+    scale = np.float32(sure.scales[0])
+    return (strip.astype(np.float32) * scale for strip in read_strips(sure))
 
 
 @dataclass(frozen=True, slots=True)

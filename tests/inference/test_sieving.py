@@ -36,7 +36,7 @@ def sieved_by_gdal(labels: np.ndarray, size: int, connectivity: int) -> np.ndarr
         labels = new
 
 
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(
     seed=st.integers(0, 10_000),
     classes=st.integers(1, 4),
