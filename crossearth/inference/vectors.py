@@ -136,8 +136,7 @@ def vectorize(
             temporary, path, crs_wkt=ground.crs_wkt, geometry='Polygon', properties=properties
         ) as file:
             for batch in batched(found, _WRITE_AT_ONCE):
-                shapes = [region.polygon for region in batch]
-                squared = None
+                shapes, squared = [region.polygon for region in batch], None
                 if square is not None:
                     shapes, squared = square(batch)
                 polygons, areas = ground.polygons(shapes)
