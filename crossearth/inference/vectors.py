@@ -136,9 +136,7 @@ def vectorize(
             temporary, path, crs_wkt=ground.crs_wkt, geometry='Polygon', properties=properties
         ) as file:
             for batch in batched(found, _WRITE_AT_ONCE):
-                shapes, squared = [region.polygon for region in batch], None
-                if square is not None:
-                    shapes, squared = square(batch)
+                shapes, squared = _plain(batch) if square is None else square(batch)
                 polygons, areas = ground.polygons(shapes)
                 kept = areas >= min_area_m2
                 records = _records(batch, polygons, areas, names, squared)
@@ -237,6 +235,13 @@ class _Square:
             plain = in_metres.simplify(self._tolerance_m / BENDS) if made is None else made
             polygons[i] = _moved(plain, np.linalg.inv(frame), None, corner)
         return polygons, squared
+
+
+def _plain(
+    batch: Sequence[Region],
+) -> tuple[list[shapely.Polygon], Bool[np.ndarray, ' n'] | None]:
+    """Polygons in pixels as they are."""
+    return [region.polygon for region in batch], None
 
 
 def _moved(
