@@ -67,7 +67,7 @@ def trace_lines(
     the map.
 
     The map is read in strips; the result does not depend on them. Memory is that of a strip and
-    some 100 bytes for each pixel of the skeleton. Maps with more than 50 million of these, or with
+    some 200 bytes for each pixel of the skeleton. Maps with more than 20 million of these, or with
     areas so wide that 67 million pixels have to be thinned at once, are refused.
 
     Args:

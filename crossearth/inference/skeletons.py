@@ -14,7 +14,7 @@ __all__ = ['Skeleton', 'skeleton_of']
 
 _STRIP_PIXELS = 1 << 22
 _MOST_PIXELS = 1 << 26  # of a window that is thinned at once, at some 30 bytes each
-_MOST_BONES = 50_000_000  # at some 100 bytes each, with the graph that is made of them
+_MOST_BONES = 20_000_000  # at some 200 bytes each, with the graph that is made of them
 _HALO_PX = 64  # rows around a strip at first
 _RIM_PX = 64  # around the map; the same for all strips
 
