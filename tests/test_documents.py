@@ -96,6 +96,12 @@ def test_the_page_of_models_as_they_come_runs(empty_folder):
     assert not (empty_folder / 'dark.tif.parts').exists()
 
 
+def test_the_page_of_shapes_runs(empty_folder):
+    pytest.importorskip('skimage', reason='scikit-image is not installed')
+    follow('docs/shapes.md')
+    assert {path.stem for path in empty_folder.glob('*.g*')} == {'polygons', 'buildings', 'lines'}
+
+
 def test_the_page_of_datasets_runs(empty_folder):
     follow('docs/datasets.md')
     assert (empty_folder / 'sample.png').is_file()

@@ -54,7 +54,8 @@ def resampled(raster: Raster, gsd_m: float | int) -> Raster:
     if not (math.isfinite(gsd_m) and gsd_m > 0):
         raise ConfigError(f'gsd_m is {gsd_m}: expected metres, more than 0')
     if raster.pixel_m is None:
-        PixelsToGround(raster.georeference, _WGS84, name=name)  # refuses what has no place on the globe
+        # refuses what has no place on the globe
+        PixelsToGround(raster.georeference, _WGS84, name=name)
     own_m = raster.gsd_m()
     assert own_m is not None
     across, down = own_m
