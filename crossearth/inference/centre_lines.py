@@ -1,7 +1,7 @@
 """Maps as lines: files of the middle lines of roads, with lengths and widths."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import batched
@@ -139,7 +139,7 @@ def _records(
     ground: GroundShapes,
     within_px: float,
     of_class: tuple[int, str],
-) -> Iterator[Mapping[str, Any]]:
+) -> Iterator[dict[str, Any]]:
     simple = shapely.simplify([shapely.LineString(line.at) for line in lines], within_px)
     placed, lengths = ground.lines(simple.tolist())
     first = np.stack([line.at[0] for line in lines])

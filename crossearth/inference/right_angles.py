@@ -47,8 +47,11 @@ def square_corners(polygon: shapely.Polygon, *, tolerance: float) -> shapely.Pol
         >>> len(made.exterior.coords) - 1, round(made.area, 2) == bitten.area
         (4, True)
     """
-    walls = polygon.simplify(tolerance / BENDS)
-    most_corners = 2 * (len(polygon.simplify(tolerance).exterior.coords) - 1)
+    walls, coarse = polygon.simplify(tolerance / BENDS), polygon.simplify(tolerance)
+    # a polygon stays one: its topology is preserved
+    assert isinstance(walls, shapely.Polygon)
+    assert isinstance(coarse, shapely.Polygon)
+    most_corners = 2 * (len(coarse.exterior.coords) - 1)
     best, least = None, np.inf
     near, inside = polygon.buffer(tolerance), polygon.buffer(-tolerance)
     for degrees in _directions(walls):

@@ -251,7 +251,8 @@ def _regions(dataset: rasterio.DatasetReader, rule: _Rule) -> _Regions:
     roots = np.arange(len(of_parts))
     if upper:
         touching, ends = np.unique(np.concatenate([*upper, *lower]), return_inverse=True)
-        of_group, number = groups(*np.split(ends, 2), len(touching))
+        above, below = np.split(ends, 2)
+        of_group, number = groups(above, below, len(touching))
         first = np.full(number, len(roots))
         np.minimum.at(first, of_group, touching)
         roots[touching] = first[of_group]

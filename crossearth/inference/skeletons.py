@@ -152,7 +152,8 @@ def _confidence(
 ) -> Float32[np.ndarray, ' n']:
     if sure is None:
         return np.full(int(here.sum()), np.nan, np.float32)
-    return _read(sure, first, stop)[here].astype(np.float32) * np.float32(sure.scales[0])
+    stored = _read(sure, first, stop)[here].astype(np.float32)
+    return np.asarray(stored * np.float32(sure.scales[0]))
 
 
 def _read(dataset: rasterio.DatasetReader, first: int, stop: int) -> Shaped[np.ndarray, 'h w']:

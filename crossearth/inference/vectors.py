@@ -233,6 +233,7 @@ class _Square:
             made = square_corners(in_metres, tolerance=self._tolerance_m)
             squared[i] = made is not None
             plain = in_metres.simplify(self._tolerance_m / BENDS) if made is None else made
+            assert isinstance(plain, shapely.Polygon)  # its topology is preserved
             polygons[i] = _moved(plain, np.linalg.inv(frame), None, corner)
         return polygons, squared
 
