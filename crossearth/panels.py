@@ -13,15 +13,21 @@ from matplotlib.patches import Patch
 from crossearth.errors import ConfigError, ShapeError
 from crossearth.labels import IGNORE_INDEX, LabelSpace
 
-__all__ = ['displayed', 'draw_panels', 'save_figure']
+__all__ = ['display_limits', 'displayed', 'draw_panels', 'save_figure']
 
 _PANEL_INCHES = 4.0
 
 
-def displayed(pixels: Shaped[np.ndarray, 'c h w']) -> UInt8[np.ndarray, 'c h w']:
+def displayed(
+    pixels: Shaped[np.ndarray, 'c *hw'], *, limits: tuple[float, float] | None = None
+) -> UInt8[np.ndarray, 'c *hw']:
     """Pixels as bytes: 8 bits as they are, others from their 2nd to their 98th percentile.
 
     Pixels that are not finite become black.
+
+    Args:
+        pixels: Of any type.
+        limits: Values that become 0 and 255; None for the `display_limits` of the pixels.
 
     Example:
         >>> displayed(np.array([[[0.0, 0.5, 1.0]]])).tolist()
@@ -29,11 +35,19 @@ def displayed(pixels: Shaped[np.ndarray, 'c h w']) -> UInt8[np.ndarray, 'c h w']
     """
     if pixels.dtype == np.uint8:
         return pixels
-    known = np.isfinite(pixels)
-    low, high = np.percentile(pixels[known], (2, 98)) if known.any() else (0.0, 1.0)
-    scaled = (np.where(known, pixels, low) - low) / max(float(high - low), 1e-12)
-    stretched: UInt8[np.ndarray, 'c h w'] = (scaled.clip(0, 1) * 255).astype(np.uint8)
+    low, high = display_limits(pixels) if limits is None else limits
+    scaled = (np.where(np.isfinite(pixels), pixels, low) - low) / max(float(high - low), 1e-12)
+    stretched: UInt8[np.ndarray, c * hw] = (scaled.clip(0, 1) * 255).astype(np.uint8)
     return stretched
+
+
+def display_limits(pixels: Shaped[np.ndarray, 'c *hw']) -> tuple[float, float]:
+    """The 2nd and the 98th percentile of finite pixels; 0 and 1 if there are none."""
+    known = np.isfinite(pixels)
+    if not known.any():
+        return 0.0, 1.0
+    low, high = np.percentile(pixels[known], (2, 98))
+    return float(low), float(high)
 
 
 def draw_panels(

@@ -17,6 +17,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ from torchgeo.datasets import RasterDataset
 from crossearth.datasets import FolderDataset, RandomWindowSampler, SceneDataset, read_scene
 from crossearth.geometry import Window
 from crossearth.labels import BUILDING, ISPRS, ColourCodec, IdCodec
+from crossearth.rasters.ground_grid import on_local_projection
 
 SIZE = 10_000
 PX = 512
@@ -156,12 +158,16 @@ def masks(folder: Path, count: int) -> None:
 
 
 def resample(folder: Path, count: int) -> None:
+    """Windows along a scene's own axes, in a local projection, and in that by torchgeo."""
     inner = folder / 'resample'
     inner.mkdir()
     path = write_scene(inner / 'a.tif', SIZE, seed=0, x=750_000)
-    data = SceneDataset([read_scene(path)], ISPRS, gsd_m=0.4)
+    along_axes = SceneDataset([read_scene(path)], ISPRS, gsd_m=0.4)
+    scene = read_scene(path)
+    data = SceneDataset([replace(scene, raster=on_local_projection(scene.raster, 0.4))], ISPRS)
     view = data.scenes[0]
     windows = windows_of(data, count // 4)
+    own_windows = windows_of(along_axes, count // 4)
     # The scene is in UTM 33 and lies in zone 34: both bring the same ground into the same CRS.
     assert view.crs is not None and view.crs.to_epsg() == 32634
     geo = RasterDataset(inner, crs=rasterio.CRS.from_epsg(32634), res=0.4)
@@ -176,13 +182,19 @@ def resample(folder: Path, count: int) -> None:
             data[window]
         return len(windows)
 
+    def own_axes() -> int:
+        for window in own_windows:
+            along_axes[window]
+        return len(own_windows)
+
     def torchgeo() -> int:
         for box in boxes[::4]:
             geo[box]
         return len(boxes[::4])
 
     print(f'resampled from 0.5 m in UTM 33 to {view.transform.a} m in UTM 34: windows of {PX}')
-    compare({'crossearth': ours, 'torchgeo': torchgeo}, base='crossearth')
+    contenders = {'crossearth': ours, 'torchgeo': torchgeo, 'along its own axes': own_axes}
+    compare(contenders, base='crossearth')
 
 
 def drawn(folder: Path, count: int) -> None:

@@ -1,13 +1,17 @@
 """Many tiny scenes, some of them damaged, in a run that is killed several times.
 
-Every scene has to be accounted for, and the memory of the processes must not grow.
+Every scene has to be accounted for, and neither the memory of the processes nor the time that a
+scene takes may grow with the number of scenes that are done. `--flat` puts all scenes into one
+folder, and `--resume` keeps parts, which are two ways to make a run look at what others left.
 
-python performance/many_scenes.py --scenes 10000 --workers 2
+    python performance/many_scenes.py --scenes 10000 --workers 2
+    python performance/many_scenes.py --scenes 10000 --flat --resume --kills 0
 """
 
 import argparse
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -23,6 +27,8 @@ import torch
 from rasterio.transform import Affine
 from torch import nn
 
+from crossearth.inference import Outcome
+
 SIDE_PX = 64
 EACH_FOLDER = 500
 
@@ -32,7 +38,7 @@ def load() -> nn.Module:
     return nn.Conv2d(3, 4, 1)
 
 
-def draw_scenes(folder: Path, count: int, damaged: int) -> None:
+def draw_scenes(folder: Path, count: int, damaged: int, each_folder: int = EACH_FOLDER) -> None:
     """Scenes in folders of 500; those that are damaged lie evenly among them."""
     values = np.random.default_rng(0).integers(0, 255, (3, SIDE_PX, SIDE_PX), np.uint8)
     template = folder / 'template.tif'
@@ -44,26 +50,28 @@ def draw_scenes(folder: Path, count: int, damaged: int) -> None:
     whole = template.read_bytes()
     step = count // damaged if damaged else count + 1
     for index in range(count):
-        path = folder / 'scenes' / f'{index // EACH_FOLDER:03d}' / f'{index % EACH_FOLDER:03d}.tif'
+        path = folder / 'scenes' / f'{index // each_folder:03d}' / f'{index % each_folder:05d}.tif'
         path.parent.mkdir(parents=True, exist_ok=True)
         is_damaged = index % step == step // 2 and index // step < damaged
         path.write_bytes(whole[: len(whole) // 2] if is_damaged else whole)
 
 
-def run_once(folder: Path, workers: int) -> None:
-    """Map what is left; prints the number of settled scenes and memory every second."""
-    from crossearth.inference import Windows, Workers, predict_scenes, tasks_of
+def run_once(folder: Path, workers: int, *, resume: bool) -> None:
+    """Map what is left; prints scenes done, processor seconds and memory every second."""
+    from crossearth.inference import Running, Windows, Workers, predict_scenes, tasks_of
 
-    settled = 0
+    settled = done = 0
 
-    def count(_outcome: object) -> None:
-        nonlocal settled
+    def count(outcome: Outcome) -> None:
+        nonlocal settled, done
         settled += 1
+        done += outcome.status == 'done'
 
     def tell() -> None:
         while True:
             pids = [str(os.getpid()), *children(str(os.getpid()))]
-            print(json.dumps([settled, [rss_mb(pid) for pid in pids]]), flush=True)
+            cpu, megabytes = sum(map(cpu_s, pids)), sum(map(rss_mb, pids))
+            print(json.dumps([settled, done, cpu, megabytes]), flush=True)
             time.sleep(1)
 
     threading.Thread(target=tell, daemon=True).start()
@@ -71,6 +79,7 @@ def run_once(folder: Path, workers: int) -> None:
         load,
         tasks_of([folder / 'scenes'], folder / 'maps'),
         windows=Windows(tile_px=SIDE_PX),
+        running=Running(resume=resume),
         workers=Workers(workers),
         progress=count,
     )
@@ -90,34 +99,58 @@ def rss_mb(pid: str) -> int:
     return next((int(line.split()[1]) // 1024 for line in lines if line.startswith('VmRSS')), 0)
 
 
-def run_and_kill(folder: Path, workers: int, *, kill_after: int | None) -> dict[str, int] | None:
+def cpu_s(pid: str) -> float:
+    """Processor seconds of a process so far, 0 if it has ended."""
+    try:
+        user, system = Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[11:13]
+    except FileNotFoundError:
+        return 0.0
+    return (int(user) + int(system)) / os.sysconf('SC_CLK_TCK')
+
+
+def run_and_kill(
+    folder: Path, workers: int, *, resume: bool, kill_after: int | None
+) -> dict[str, int] | None:
     """One run in its own process, killed when so many more scenes are settled."""
     start = time.perf_counter()
     command = [sys.executable, __file__, '--run', str(folder), '--workers', str(workers)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command + ['--resume'] * resume, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    memory: list[list[int]] = []
+    seen: list[tuple[float, int, float, int]] = []
     found = None
     for line in process.stdout:
         content = json.loads(line)
         if isinstance(content, dict):
             found = content
             continue
-        settled, megabytes = content
-        memory.append(megabytes)
+        settled, done, cpu, megabytes = content
+        seen.append((time.perf_counter() - start, done, cpu, megabytes))
         if kill_after is not None and settled >= kill_after:
             process.send_signal(signal.SIGKILL)
             break
     process.wait()
-    seconds = time.perf_counter() - start
-    sums = [sum(each) for each in memory[len(memory) // 4 :]]
-    if sums:
-        print(
-            f'  {seconds:.0f} s, memory of all processes {min(sums)} to {max(sums)} MiB, '
-            f'at the end {sums[-1]}',
-            flush=True,
-        )
+    print(f'  run of {time.perf_counter() - start:.0f} s', flush=True)
+    tell_by_quarters([one for one in seen if one[1] > 0])
     return found
+
+
+def tell_by_quarters(seen: list[tuple[float, int, float, int]]) -> None:
+    """What a scene took, and the memory of all processes, in each quarter of the scenes done."""
+    if len(seen) < 5:
+        return
+    first = 0
+    for quarter in range(1, 5):
+        goal = seen[-1][1] * quarter / 4
+        last = next(i for i, one in enumerate(seen) if one[1] >= goal)
+        scenes = seen[last][1] - seen[first][1]
+        if scenes:
+            clock, cpu = (1e3 * (seen[last][i] - seen[first][i]) / scenes for i in (0, 2))
+            print(
+                f'    to scene {seen[last][1]}: {clock:.1f} ms and {cpu:.1f} processor ms a scene, '
+                f'{seen[last][3]} MiB',
+                flush=True,
+            )
+        first = last
 
 
 def main() -> None:
@@ -126,37 +159,50 @@ def main() -> None:
     parser.add_argument('--damaged', type=float, default=0.01, help='part of the scenes')
     parser.add_argument('--kills', type=int, default=3)
     parser.add_argument('--workers', type=int, default=1)
+    parser.add_argument('--flat', action='store_true', help='all scenes in one folder')
+    parser.add_argument('--resume', action='store_true', help='keep the parts of maps')
     parser.add_argument('--run', type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.run is not None:
-        run_once(options.run, options.workers)
+        run_once(options.run, options.workers, resume=options.resume)
         return
     damaged = round(options.scenes * options.damaged)
     folder = Path(tempfile.mkdtemp())
     try:
-        draw_scenes(folder, options.scenes, damaged)
+        each_folder = options.scenes if options.flat else EACH_FOLDER
+        draw_scenes(folder, options.scenes, damaged, each_folder)
         start = time.perf_counter()
-        for kill in range(options.kills):
-            run_and_kill(
+        for kill in [*range(options.kills), None]:
+            share = None if kill is None else (kill + 1) / (options.kills + 1)
+            counts = run_and_kill(
                 folder,
                 options.workers,
-                kill_after=options.scenes * (kill + 1) // (options.kills + 1),
+                resume=options.resume,
+                kill_after=None if share is None else int(options.scenes * share),
             )
-        counts = run_and_kill(folder, options.workers, kill_after=None)
         seconds = time.perf_counter() - start
-        maps = sum(1 for _ in (folder / 'maps').rglob('*.tif'))
-        hidden = list((folder / 'maps').rglob('.*'))
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        check(folder, options.scenes, damaged, counts)
         print(
-            f'{options.scenes} scenes, {damaged} damaged, {options.kills} kills: {counts}; '
-            f'{maps} maps, {len(hidden)} hidden files left; {seconds:.0f} s, '
-            f'{options.scenes / seconds:.1f} scenes a second'
+            f'{options.scenes} scenes, {damaged} damaged, {options.kills} kills: {counts}; all '
+            f'accounted for; {seconds:.0f} s, {options.scenes / seconds:.1f} scenes a second; '
+            f'{used.ru_utime + used.ru_stime:.0f} processor s of processes that were not killed'
         )
-        assert counts is not None
-        assert counts['quarantined'] == damaged
-        assert counts['done'] + counts['present'] == maps == options.scenes - damaged
-        assert not hidden
     finally:
         shutil.rmtree(folder)
+
+
+def check(folder: Path, scenes: int, damaged: int, counts: dict[str, int] | None) -> None:
+    """Every scene is mapped or in quarantine, and nothing is left of runs that were killed."""
+    maps = sum(1 for _ in (folder / 'maps').rglob('*.tif'))
+    hidden = list((folder / 'maps').rglob('.*'))
+    assert counts is not None
+    assert counts['quarantined'] == damaged, counts
+    assert counts['done'] + counts['present'] == maps == scenes - damaged, (counts, maps)
+    assert not hidden, hidden[:9]
+    for map_path in (folder / 'maps').rglob('*.tif'):
+        with rasterio.open(map_path) as made:
+            assert made.shape == (SIDE_PX, SIDE_PX)
 
 
 if __name__ == '__main__':

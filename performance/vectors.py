@@ -37,15 +37,15 @@ def draw_map(path: Path, side: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--sides', type=int, nargs='+', default=[4096, 8192, 16384])
-    parser.add_argument('--simplify-px', type=float, default=0)
+    parser.add_argument('--simplify-m', type=float, default=0)
     parser.add_argument('--measure', nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
         source, destination = options.measure
-        made = vectorize(source, destination, simplify_px=options.simplify_px)
+        made = vectorize(source, destination, simplify_m=options.simplify_m)
         status = Path('/proc/self/status').read_text().splitlines()
         peak = next(int(line.split()[1]) / 1024 for line in status if line.startswith('VmHWM'))
-        print(json.dumps([made.polygons, round(made.seconds, 1), round(peak)]))
+        print(json.dumps([made.shapes, round(made.seconds, 1), round(peak)]))
         return
     with tempfile.TemporaryDirectory() as folder:
         for side in options.sides:
@@ -53,7 +53,7 @@ def main() -> None:
             draw_map(source, side)
             output = subprocess.run(
                 [
-                    sys.executable, __file__, '--simplify-px', str(options.simplify_px),
+                    sys.executable, __file__, '--simplify-m', str(options.simplify_m),
                     '--measure', str(source), str(source.with_suffix('.gpkg')),
                 ],
                 check=True, stdout=subprocess.PIPE, text=True,

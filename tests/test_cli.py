@@ -11,7 +11,9 @@ from crossearth.cli import main
 from crossearth.labels import LabelSpace
 from crossearth.models import fpn_timm, save_model
 
-COMMANDS = ('demo', 'assess', 'style', 'data', 'models', 'weights', 'benchmark', 'info')
+COMMANDS = (
+    'demo', 'view', 'export', 'assess', 'style', 'data', 'models', 'weights', 'benchmark', 'info',
+)  # fmt: skip
 
 
 @pytest.fixture

@@ -1,16 +1,19 @@
 import contextlib
 import csv
 import io
+import signal
 
 import numpy as np
 import pytest
 import rasterio
 
+from crossearth import demo as module
 from crossearth.demo import run_demo
 from crossearth.errors import ConfigError
 from crossearth.labels import ISPRS
 from crossearth.models import load_model
 from crossearth.synthetic import EARTH_DOMAINS
+from crossearth.trainers import SourceOnly
 
 
 @pytest.fixture(scope='module')
@@ -30,14 +33,16 @@ def test_the_table_has_all_methods_and_domains_and_differences_and_says_syntheti
     assert 'SYNTHETIC' in report
     values = {row[1]: [float(cell) for cell in row[2:]] for row in rows}
     methods = ['baseline', 'baseline, right GSD', 'ours']
-    assert list(values) == [*methods, f'{methods[1]} - baseline', 'ours - baseline']
+    against = {'ours - baseline': 'baseline', 'ours - baseline, right GSD': 'baseline, right GSD'}
+    assert list(values) == [*methods, 'baseline, right GSD - baseline', *against]
     for method in methods:
         assert all(0 < score < 100 for score in values[method])
         assert values[method][-1] == pytest.approx(sum(values[method][1:-1]) / 5, abs=0.1)
         assert f'{values[method][0]:.1f}' in report
-    for column, plain in enumerate(values['baseline']):
-        difference = values['ours'][column] - plain
-        assert values['ours - baseline'][column] == pytest.approx(difference, abs=0.11)
+    for row, method in against.items():
+        for column, plain in enumerate(values[method]):
+            difference = values['ours'][column] - plain
+            assert values[row][column] == pytest.approx(difference, abs=0.11)
 
 
 def test_only_a_domain_of_other_pixels_is_seen_otherwise_at_the_right_gsd(demo):
@@ -109,3 +114,34 @@ def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path):
     (tmp_path / 'file').touch()
     with pytest.raises(ConfigError, match='choose a folder'):
         run_demo(tmp_path / 'file', quick=True)
+
+
+def test_a_folder_of_other_files_is_refused_and_left_alone(tmp_path):
+    (tmp_path / 'source').mkdir()
+    (tmp_path / 'source' / 'thesis.txt').write_text('mine')
+    with pytest.raises(ConfigError, match='not of a demo'):
+        run_demo(tmp_path, quick=True)
+    assert [path.name for path in tmp_path.rglob('*')] == ['source', 'thesis.txt']
+
+
+@pytest.mark.filterwarnings('ignore:.*no pixel of')  # so small a place has no cars
+def test_ctrl_c_reaches_the_caller_and_the_next_run_replaces_what_it_left(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, '_QUICK', module._Size(1, 128, 1, 64, 2, 1, (64, 64)))
+    stale = [tmp_path / 'scores.csv', tmp_path / 'region' / 'test' / 'images' / 'region_999.tif']
+    (tmp_path / 'crossearth-demo.txt').touch()
+    stale[1].parent.mkdir(parents=True)
+    for path in stale:
+        path.write_text('of an earlier demo')
+
+    def breaks(*_):
+        raise KeyboardInterrupt
+
+    handler = signal.getsignal(signal.SIGINT)
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(SourceOnly, 'losses', breaks)
+        run_demo(tmp_path, quick=True)
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert not any(path.exists() for path in stale)
+    assert not list(tmp_path.rglob('.*'))
+
+    assert run_demo(tmp_path, quick=True).table.exists()

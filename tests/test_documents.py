@@ -106,6 +106,12 @@ def test_the_page_of_models_as_they_come_runs(empty_folder):
     assert not (empty_folder / 'dark.tif.parts').exists()
 
 
+def test_the_page_of_shapes_runs(empty_folder):
+    pytest.importorskip('skimage', reason='scikit-image is not installed')
+    follow('docs/shapes.md')
+    assert {path.stem for path in empty_folder.glob('*.g*')} == {'polygons', 'buildings', 'lines'}
+
+
 def test_the_page_of_datasets_runs(empty_folder):
     follow('docs/datasets.md')
     assert (empty_folder / 'sample.png').is_file()
@@ -122,9 +128,22 @@ def test_the_page_of_adaptation_runs(empty_folder):
     assert (empty_folder / 'map.tif').is_file()
 
 
+@pytest.mark.usefixtures('unchecked')  # the exporter cannot see through the checks of shapes
+def test_the_page_of_looking_at_maps_runs(empty_folder):
+    follow('docs/view.md')
+    assert '<title>map.tif</title>' in (empty_folder / 'map.html').read_text()
+    assert (empty_folder / 'model.onnx').is_file()
+
+
 def test_the_page_of_assessments_runs(empty_folder):
     follow('docs/assess.md')
     assert 'Accuracy of map.tif' in (empty_folder / 'report' / 'report.html').read_text()
+
+
+def test_the_page_of_many_maps_runs(empty_folder):
+    follow('docs/many_maps.md')
+    assert (empty_folder / 'all.vrt').is_file()
+    assert (empty_folder / 'maps' / '0_80.tif.stac.json').is_file()
 
 
 @pytest.mark.filterwarnings('ignore')  # lightning's notices about short trainings without loggers

@@ -33,7 +33,6 @@ __all__ = [
     'evaluate_images',
     'fitted_hw',
     'image_names',
-    'images_seen',
 ]
 
 type Sink = Callable[[Window, UInt8[Tensor, 'h w']], None]
@@ -109,6 +108,7 @@ def evaluate_images(
     device: torch.device | str | None = None,
     sink: Sink | None = None,
     progress: Callable[[int, int], None] | None = None,
+    tell_seen: Callable[[dict[str, int]], None] | None = None,
 ) -> Int64[Tensor, 'n k k']:
     """The confusion matrix of a model over each image of a dataset.
 
@@ -125,6 +125,9 @@ def evaluate_images(
         device: Where the model lies.
         sink: Is given the place and the class ids of each chip or image when it is done.
         progress: Is called with images (or chips) done and in all.
+        tell_seen: Is told, before any image is scored, how images are seen and how many of them:
+            number of images by a line that says what their pixels measure, what the model sees,
+            and why.
 
     Returns:
         Counts on the CPU in the order of the scenes, rows the true class; pixels labelled 255 are
@@ -139,6 +142,8 @@ def evaluate_images(
     if bare is not None:
         raise LabelError(f'{bare.image}: has no labels to score against')
     seen = _seeings(model, dataset, protocol, imagery)
+    if tell_seen is not None:
+        tell_seen(dict(Counter(map(str, seen))))
     areas = _areas(dataset, protocol)
     own = [area for area in areas if seen[area.scene].is_native]
     others = [area for area in areas if not seen[area.scene].is_native]
@@ -167,18 +172,6 @@ def evaluate_images(
             if progress is not None:
                 progress(done, len(areas))
     return counts
-
-
-def images_seen(
-    model: Model, dataset: SceneDataset, protocol: Protocol, *, imagery: Imagery | None = None
-) -> dict[str, int]:
-    """How the images of a dataset are seen, and how many of them: arguments of `evaluate_images`.
-
-    Returns:
-        Number of images by a line that says what their pixels measure, what the model sees, and
-        why.
-    """
-    return dict(Counter(map(str, _seeings(model, dataset, protocol, imagery))))
 
 
 def _seeings(

@@ -17,7 +17,7 @@ from torch import nn
 from tqdm import tqdm
 
 from crossearth.benchmark.cases import Case, check_complete, coverage_of, open_dataset
-from crossearth.benchmark.evaluation import evaluate_images, image_names, images_seen
+from crossearth.benchmark.evaluation import evaluate_images, image_names
 from crossearth.benchmark.on_ray import work_on_ray
 from crossearth.benchmark.options import RunOptions
 from crossearth.benchmark.predictions import PredictionFiles
@@ -52,7 +52,7 @@ from crossearth.benchmark.training import (
 )
 from crossearth.datasets import Coverage, SceneDataset
 from crossearth.errors import ConfigError, LabelError
-from crossearth.imagery import Imagery, imagery_of
+from crossearth.imagery import Imagery
 from crossearth.trainers import TrainingTask, check_recipe
 
 __all__ = ['Counts', 'count_images', 'make_runs', 'run_benchmark', 'work_through']
@@ -327,7 +327,7 @@ class Counts:
         names: The images.
         by_image: Counts of each image, row by row.
         images: Images that were scored, or chips that they were cut into.
-        seen: How many images were seen how, see `images_seen`.
+        seen: How many images were seen how, see `evaluate_images`.
     """
 
     confusion: tuple[tuple[int, ...], ...]
@@ -360,11 +360,14 @@ def count_images(
     """
     files = None if maps is None else PredictionFiles(maps, dataset)
     protocol = options.protocol(case.protocol)
-    known = imagery_of(model) if imagery is None else imagery
-    seen = images_seen(model, dataset, protocol, imagery=known)
-    for how, number in seen.items() if not protocol.sees_native else ():
-        options.say(f'{case.name}: {number} images, {how}')
     images = 0
+    seen: dict[str, int] = {}
+
+    def note(found: dict[str, int]) -> None:
+        seen.update(found)
+        for how, number in found.items() if not protocol.sees_native else ():
+            options.say(f'{case.name}: {number} images, {how}')
+
     with tqdm(desc=case.name, unit='image', disable=not options.progress) as bar:
 
         def count(done: int, total: int) -> None:
@@ -376,12 +379,13 @@ def count_images(
             model,
             dataset,
             protocol,
-            imagery=known,
+            imagery=imagery,
             batch_size=options.batch_size,
             num_workers=num_workers,
             device=options.torch_device,
             sink=None if files is None else files.add,
             progress=count,
+            tell_seen=note,
         )
     if files is not None:
         files.finish()

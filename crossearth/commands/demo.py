@@ -8,7 +8,9 @@ __all__ = ['add_arguments', 'run']
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
     parser.add_argument('--output', default='crossearth-demo', help='folder for everything')
-    parser.add_argument('--quick', action='store_true', help='a minute, with weaker models')
+    parser.add_argument(
+        '--quick', action='store_true', help='fewer steps and scenes, weaker models'
+    )
     parser.add_argument('--seed', type=int, default=0, help='same seed, same numbers')
 
 

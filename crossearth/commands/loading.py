@@ -12,11 +12,24 @@ from crossearth.errors import ConfigError
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ['add_loading', 'load_runnable', 'load_trusted', 'model_id_of', 'trusted_builder']
+__all__ = [
+    'add_builders',
+    'add_loading',
+    'load_runnable',
+    'load_trusted',
+    'model_id_of',
+    'trusted_builder',
+]
 
 
 def add_loading(parser: argparse.ArgumentParser) -> None:
     """Which builders are trusted, and where the model runs."""
+    add_builders(parser)
+    parser.add_argument('--device', default='cpu', help='cpu, cuda, cuda:1 (default: %(default)s)')
+
+
+def add_builders(parser: argparse.ArgumentParser) -> None:
+    """Which builders are trusted."""
     parser.add_argument(
         '--builder',
         dest='builders',
@@ -26,7 +39,6 @@ def add_loading(parser: argparse.ArgumentParser) -> None:
         help='function of yours that you trust to build the model, from a module in the working '
         'folder or installed; may be repeated. A weights file imports nothing.',
     )
-    parser.add_argument('--device', default='cpu', help='cpu, cuda, cuda:1 (default: %(default)s)')
 
 
 def load_trusted(weights: str, device: str, builders: Sequence[str], folder: str) -> 'nn.Module':

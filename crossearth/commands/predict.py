@@ -11,9 +11,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crossearth.commands.catalog import describe_catalogue
 from crossearth.commands.loading import add_loading, load_runnable, model_id_of
+from crossearth.commands.model_output import add_model_output, key_or_number
 from crossearth.commands.seeing import add_gsd, add_scales, add_seen_at
-from crossearth.errors import ConfigError, SceneError
+from crossearth.errors import ConfigError, CrossEarthError, SceneError
 from crossearth.labels import LABEL_SPACES
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_loading(parser)
     parser.add_argument('--threads', type=int, help='of the CPU (default: all)')
     _add_view(parser.add_argument_group('what the model sees'))
-    _add_model_output(parser.add_argument_group('what the model gives'))
+    add_model_output(parser.add_argument_group('what the model gives'))
     _add_outputs(parser.add_argument_group('what is written'))
     _add_running(parser.add_argument_group('how it runs'))
 
@@ -91,28 +93,6 @@ def _add_view(group: argparse._ArgumentGroup) -> None:
     add_scales(group)
 
 
-def _add_model_output(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        '--output-kind',
-        dest='kind',
-        choices=['auto', 'logits', 'probabilities', 'logit', 'probability', 'ids'],
-        help='logit and probability are one channel, of which a map of two classes is made '
-        '(default: logits of two or more classes)',
-    )
-    group.add_argument(
-        '--output-key',
-        dest='key',
-        type=_key,
-        help='entry of a dictionary or a tuple (default: out, logits, the only or the first one)',
-    )
-    group.add_argument(
-        '--threshold',
-        type=float,
-        help='probability that makes one channel class 1 (default: .5)',
-    )
-    group.add_argument('--num-classes', type=int, help='of class ids, where no --labels say it')
-
-
 def _add_outputs(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         '--labels',
@@ -131,6 +111,12 @@ def _add_outputs(group: argparse._ArgumentGroup) -> None:
         help='probability from which on a class may be chosen, as in road=0.7',
     )
     group.add_argument('--cog', action='store_true', help='cloud-optimised, with overviews')
+    group.add_argument(
+        '--stac',
+        action='store_true',
+        help='describe the map as a STAC item next to it, or many as a catalogue, see crossearth '
+        'catalog',
+    )
     group.add_argument(
         '--estimate-accuracy',
         action='store_true',
@@ -257,7 +243,7 @@ def _map_one(model: 'nn.Module', arguments: argparse.Namespace, values: dict[str
     from crossearth.models import read_model_info
 
     model_id = None
-    if values['running'].keeps_parts:  # nothing else asks; the files may be large
+    if values['running'].keeps_parts or arguments.stac:  # the files may be large
         model_id = model_id_of(arguments.weights, arguments.builders, str(Path.cwd()))
     made = predict_scene(
         model,
@@ -277,6 +263,11 @@ def _map_one(model: 'nn.Module', arguments: argparse.Namespace, values: dict[str
         f'columns {window.col} to {window.stop[1] - 1}'
         for window in made.lost
     ]
+    if made.complete and arguments.stac:
+        from crossearth.catalog import write_item
+
+        item = write_item(made.path, scene=arguments.scene, model_id=model_id or '', seen=made.seen)
+        lines.append(f'STAC item: {item}')
     if made.complete:
         lines.append(str(summarise_map(made.path, confidence=values['outputs'].confidence)))
     if made.accuracy is not None:
@@ -297,6 +288,11 @@ def _map_many(
     from crossearth.inference import Workers, predict_scenes, tasks_of
 
     tasks = tasks_of([arguments.scene], arguments.map)
+    items = arguments.scene if arguments.scene.endswith('json') else None
+    if arguments.stac and items is not None:
+        from crossearth.catalog.times import times_of_items
+
+        times_of_items(items)  # what is wrong with them is told before hours of mapping
     share = len(values['running'].share_of(tasks))
     with tqdm(total=share, unit='scene', disable=arguments.quiet) as bar:
 
@@ -313,10 +309,13 @@ def _map_many(
             retry=arguments.retry,
             progress=tell,
         )
+    catalogue = ''
+    if arguments.stac and summary.count('done') + summary.count('present'):
+        catalogue = '\n' + describe_catalogue(arguments.map, items=items)
     missing = summary.count('failed') + summary.count('quarantined')
     if missing:
-        raise SceneError(f'{missing} of {share} scenes have no map\n{summary}')
-    return str(summary)
+        raise SceneError(f'{missing} of {share} scenes have no map\n{summary}{catalogue}')
+    return f'{summary}{catalogue}'
 
 
 def _estimate(
@@ -324,17 +323,28 @@ def _estimate(
 ) -> str:
     from crossearth.inference import estimate_scene
 
-    estimates = [estimate_scene(model, scene, **values) for scene in scenes]
-    lines = [
-        f'{scene}: {_size(estimate)}, {estimate.windows} windows, '
-        f'{estimate.windows_run - estimate.windows} of them twice, in {estimate.units} part(s), '
-        f'{estimate.memory_mb} MiB besides the model, about {estimate.seconds:.0f} s; '
-        f'{estimate.seen}'
-        for scene, estimate in zip(scenes, estimates, strict=True)
-    ]
-    total = sum(estimate.seconds for estimate in estimates)
+    lines, total, refused = [], 0.0, 0
+    for scene in scenes:
+        try:
+            estimate = estimate_scene(model, scene, **values)
+        except CrossEarthError as error:
+            if len(scenes) == 1:
+                raise
+            lines.append(f'no map: {error}')
+            refused += 1
+            continue
+        total += estimate.seconds
+        lines.append(
+            f'{scene}: {_size(estimate)}, {estimate.windows} windows, '
+            f'{estimate.windows_run - estimate.windows} of them twice, in {estimate.units} '
+            f'part(s), {estimate.memory_mb} MiB besides the model, about {estimate.seconds:.0f} s; '
+            f'{estimate.seen}'
+        )
     if len(scenes) > 1:
-        lines.append(f'{len(scenes)} scenes, about {total / workers:.0f} s')
+        lines.append(f'{len(scenes) - refused} scenes, about {total / workers:.0f} s')
+    if refused:
+        lines.insert(0, f'{refused} of {len(scenes)} scenes would have no map')
+        raise SceneError('\n'.join(lines))
     return '\n'.join(lines)
 
 
@@ -348,13 +358,9 @@ def _size(estimate: 'SceneEstimate') -> str:
 def _class_threshold(text: str) -> tuple[str | int, float]:
     name, _, number = text.rpartition('=')
     try:
-        return _key(name), float(number)
+        return key_or_number(name), float(number)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f'{text!r}: expected CLASS=P, as in road=0.7') from error
-
-
-def _key(text: str) -> str | int:
-    return int(text) if text.isdigit() else text
 
 
 def _shard(text: str) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """Options of commands that show scenes to a model: what their pixels measure, and which it sees."""
 
 import argparse
+import math
 from collections.abc import Callable
 
 __all__ = ['add_gsd', 'add_scales', 'add_scored_sizes', 'add_seen_at']
@@ -89,11 +90,14 @@ def _metres_or(*words: str) -> Callable[[str], float | str]:
         if text in words:
             return text
         try:
-            return float(text)
-        except ValueError as error:
+            metres = float(text)
+        except ValueError:
+            metres = math.nan
+        if not 0 < metres < math.inf:
             others = ''.join(f', or {word}' for word in words)
             raise argparse.ArgumentTypeError(
-                f'{text!r}: expected metres, such as 0.21{others}'
-            ) from error
+                f'{text!r}: expected metres, more than 0, such as 0.21{others}'
+            )
+        return metres
 
     return read

@@ -129,13 +129,18 @@ class DrawnPixels:
 
 
 def _checked(name: str, given: Span | None) -> tuple[float, float]:
-    low, high = (given, given) if isinstance(given, int | float) else tuple(given or ())
-    if not (math.isfinite(high) and 0 < low <= high):
+    ends = (given, given) if isinstance(given, int | float) else given
+    if (
+        not isinstance(ends, tuple | list)
+        or len(ends) != 2
+        or not all(isinstance(end, int | float) for end in ends)
+        or not 0 < ends[0] <= ends[1] < math.inf
+    ):
         raise ConfigError(
-            f'{name} is {given}: expected the least and the greatest, both above 0, such as '
+            f'{name} is {given!r}: expected the least and the greatest, both above 0, such as '
             f'{"(0.3, 2.0) metres" if name == "gsd_m" else "(0.5, 3.0)"}'
         )
-    return float(low), float(high)
+    return float(ends[0]), float(ends[1])
 
 
 def _own_gsd(dataset: SceneDataset, index: int) -> tuple[float, float]:

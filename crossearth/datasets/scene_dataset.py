@@ -70,9 +70,9 @@ class SceneDataset(Combinable):
     - an integer picks a whole scene.
 
     Nothing is resampled, unless `gsd_m` asks for one pixel size on the ground: then every scene is
-    seen on a grid of such pixels in a local metric CRS, and windows count in these. Pixels that
-    become larger are averages of those of the file, smaller ones are interpolated; masks take the
-    nearest pixel. `predict_scene` shows a model the same values.
+    seen in such pixels, along its own axes or in a local metric CRS (see `resampled`), and windows
+    count in these. Pixels that become larger are averages of those of the file, smaller ones are
+    interpolated; masks take the nearest pixel. `predict_scene` shows a model the same values.
 
     A sample holds `image` (c, h, w) in the file's type (float32 if asked for), `mask` int64 (h, w)
     of class ids where the scene has labels, `domain` and `index` (integers: the position in

@@ -1,6 +1,7 @@
 """One source domain to train on, many unseen ones to test on."""
 
 import functools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import ClassVar, Literal
@@ -98,9 +99,9 @@ class ShiftDataModule(pl.LightningDataModule):
         LabelError: If a dataset has other classes than the source, or no masks.
         BandError: If it has another number of bands.
         ConfigError: If sizes cannot be drawn: both `gsd_m` and `scale` are given, `train` was
-            opened with a `gsd_m`, or a scene has no known size; if an unseen domain is called
-            `'source'`, batches would be empty, a container in `augment` has other data keys, or an
-            argument of the target is given without one.
+            opened with a `gsd_m`, or a scene has no known size; if `test_gsd_m` is not a size, an
+            unseen domain is called `'source'`, batches would be empty, a container in `augment`
+            has other data keys, or an argument of the target is given without one.
     """
 
     # the runner of experiments varies the seed; sets to test on are not learnt from
@@ -145,7 +146,7 @@ class ShiftDataModule(pl.LightningDataModule):
         self.batch_size = batch_size
         self.border: Literal['pad', 'shift'] = border
         self.pad = pad
-        self.test_gsd_m = test_gsd_m
+        self.test_gsd_m = _checked_size(test_gsd_m)
         self.num_workers = num_workers
         self.seed = seed
         self.rare_class_temperature = rare_class_temperature
@@ -411,6 +412,18 @@ class _CountedOnce(Dataset[Sample]):
         mask[:seen_rows] = IGNORE_INDEX
         mask[:, :seen_cols] = IGNORE_INDEX
         return {**sample, 'mask': mask}
+
+
+def _checked_size(
+    test_gsd_m: float | Literal['native'] | None,
+) -> float | Literal['native'] | None:
+    if test_gsd_m in (None, 'native'):
+        return test_gsd_m
+    if not isinstance(test_gsd_m, int | float) or not 0 < test_gsd_m < math.inf:
+        raise ConfigError(
+            f"test_gsd_m is {test_gsd_m!r}: expected metres, more than 0, 'native', or None"
+        )
+    return test_gsd_m
 
 
 def _test_domains(

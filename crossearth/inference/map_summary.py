@@ -10,10 +10,11 @@ from jaxtyping import Float64, Int64
 from rasterio.errors import RasterioIOError
 
 from crossearth.errors import ConfigError, SceneError
+from crossearth.inference.map_classes import require_map
 from crossearth.inference.writer import class_names
 from crossearth.rasters import CellAreas, Georeference, gdal_environment, open_raster
 
-__all__ = ['ClassSummary', 'MapSummary', 'summarise_map']
+__all__ = ['ClassSummary', 'MapSummary', 'area_text', 'summarise_map']
 
 _STRIP_PIXELS = 1 << 21
 
@@ -23,6 +24,7 @@ class ClassSummary:
     """What a map holds of one class.
 
     Args:
+        index: Its id.
         name: Of the class.
         pixels: Number of pixels.
         area_m2: Area on the ground in square metres; None where nothing ties the map to it.
@@ -30,6 +32,7 @@ class ClassSummary:
         confidence: Mean confidence of the pixels, from 0 to 1; None if it was not written.
     """
 
+    index: int
     name: str
     pixels: int
     area_m2: float | None
@@ -56,7 +59,7 @@ class MapSummary:
             (
                 one.name,
                 f'{one.pixels:,}',
-                _area(one.area_m2),
+                area_text(one.area_m2),
                 f'{one.share:.1%}',
                 '–' if one.confidence is None else f'{one.confidence:.2f}',
             )
@@ -95,11 +98,7 @@ def summarise_map(path: str | Path, *, confidence: str | Path | None = None) -> 
             raise ConfigError(
                 f'{confidence} has {sure.shape} px and {path} {of_map.shape}: expected one grid'
             )
-        if of_map.count != 1 or of_map.dtypes[0] not in {'uint8', 'uint16'}:
-            raise SceneError(
-                f'{path} has {of_map.count} band(s) of {of_map.dtypes[0]}: expected a map, one '
-                'band of class ids in uint8 or uint16'
-            )
+        require_map(of_map, path)
         nodata = None if of_map.nodata is None else int(of_map.nodata)
         names = class_names(of_map.tags())
         pixels, areas, certainties = _sums(of_map, sure)
@@ -114,6 +113,7 @@ def summarise_map(path: str | Path, *, confidence: str | Path | None = None) -> 
         number = int(pixels[index]) if index < len(pixels) else 0
         known = sure is not None and number > 0
         return ClassSummary(
+            index=index,
             name=names.get(index, f'class {index}'),
             pixels=number,
             area_m2=(float(areas[index]) if number else 0.0) if has_areas else None,
@@ -155,7 +155,8 @@ def _sums(
     return pixels, areas, certainties
 
 
-def _area(square_metres: float | None) -> str:
+def area_text(square_metres: float | None) -> str:
+    """An area in the unit that suits it; a dash for None."""
     if square_metres is None:
         return '–'
     for unit, size in (('km²', 1e6), ('ha', 1e4)):

@@ -146,7 +146,7 @@ def predict_scene(
         EPSG:32633 400000.0 [0 0 0 0 1 1 1 1 1]
     """
     request = MapRequest(labels, windows, view, outputs, running, model_output, model_id)
-    return map_scene(model, source, destination, request, progress=progress)
+    return map_scene(model, source, destination, request, progress=progress, tidy=running.resume)
 
 
 def map_scene(
@@ -156,8 +156,13 @@ def map_scene(
     request: MapRequest,
     *,
     progress: bool | Callable[[int, int], None] = False,
+    tidy: bool = False,
 ) -> SceneMap:
-    """Map a scene as `predict_scene` does, with all that is asked for in one value."""
+    """Map a scene as `predict_scene` does, with all that is asked for in one value.
+
+    With `tidy`, hidden folders that a kill left of this map are removed. That looks through its
+    whole folder, so that a run over many scenes does it once, and not for each map.
+    """
     start = time.perf_counter()
     running = request.running
     paths = output_paths(source, destination, request.outputs)
@@ -179,6 +184,9 @@ def map_scene(
                     windows_run += receipt.windows_run
                     lost.update(receipt.lost)
         if running.shard is None:
+            if tidy:
+                for path in paths.values():
+                    remove_leftovers(path)
             with _finished_files(prepared, paths) as drafts:
                 for one, made in zip(passes, drafts, strict=True):
                     if parts is None:
@@ -271,9 +279,6 @@ def _finished_files(
     """
     mappers, request = prepared.mappers, prepared.request
     with ExitStack() as stack:
-        if request.running.resume:
-            for path in paths.values():
-                remove_leftovers(path)
         files = {product: stack.enter_context(whole_file(path)) for product, path in paths.items()}
         made = [files]
         if prepared.is_resampled:

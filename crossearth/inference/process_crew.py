@@ -173,7 +173,7 @@ def _work(connection: Connection, load: bytes, request: MapRequest, threads: int
         assert loaded.model is not None
         while True:
             connection.send(map_task(loaded.model, request, connection.recv()))
-    except (EOFError, BrokenPipeError):
+    except (EOFError, ConnectionError):  # the parent has ended, or wants this to end
         return
 
 

@@ -10,15 +10,16 @@ __all__ = ['counting']
 
 @contextmanager
 def counting(
-    progress: bool | Callable[[int, int], None], total: int, name: str
+    progress: bool | Callable[[int, int], None], total: int, name: str, *, unit: str = 'window'
 ) -> Iterator[Callable[[int], None]]:
-    """A function that takes numbers of windows and adds them up.
+    """A function that takes numbers of windows, or of another unit, and adds them up.
 
     Args:
         progress: True shows a bar with windows per second and time left; a function is called with
             windows done and in all.
         total: Windows in all.
         name: Of the bar.
+        unit: What is counted.
 
     Example:
         >>> with counting(lambda done, total: print(done, total), 3, 'a.tif') as advance:
@@ -29,10 +30,10 @@ def counting(
         yield lambda _windows: None
         return
     if progress is True:
-        with tqdm(total=total, unit='window', desc=name, smoothing=0.1) as bar:
+        with tqdm(total=total, unit=unit, desc=name, smoothing=0.1) as bar:
 
-            def move(windows: int) -> None:
-                bar.update(windows)
+            def move(number: int) -> None:
+                bar.update(number)
 
             yield move
         return

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import rasterio
 import torch
-from jaxtyping import Bool, Float32, Float64, Int64, Shaped
+from jaxtyping import Bool, Float32, Float64, Shaped
 from rasterio.io import DatasetReader
 
 from crossearth.geometry import Window
 from crossearth.inference.decision import Decision
+from crossearth.inference.interpolation import between_centres, pixel_of
 from crossearth.inference.rendering import Product, render_rows
 from crossearth.inference.scene import OpenScene
 from crossearth.inference.writer import BLOCK_PX, Layer, Piece, RasterWriter
@@ -147,7 +148,7 @@ def _nearest(made: DatasetReader, positions: Positions) -> Shaped[np.ndarray, 'c
     if around is None:
         return out
     placed, values, x, y = around
-    rows, cols = _pixel(y, values.shape[1]), _pixel(x, values.shape[2])
+    rows, cols = pixel_of(y, values.shape[1]), pixel_of(x, values.shape[2])
     out = np.where(placed, values[:, rows, cols], out)
     has_data = values[0] != made.nodata
     missing = placed & ~has_data[rows, cols]
@@ -160,22 +161,14 @@ def _interpolated(
     made: DatasetReader, positions: Positions
 ) -> tuple[Float32[np.ndarray, 'k h w'], Bool[np.ndarray, 'h w']]:
     """Scores between the centres of the four pixels around, and where there are any."""
-    out = np.zeros((made.count, *positions.cols.shape), np.float32)
     around = _around(made, positions)
     if around is None:
+        out = np.zeros((made.count, *positions.cols.shape), np.float32)
         return out, np.zeros(positions.cols.shape, bool)
     placed, values, x, y = around
     has_data = ~np.isnan(values[0])
     values[:, ~has_data] = 0
-    total = np.zeros(x.shape, np.float32)
-    left, top = np.floor(x - 0.5), np.floor(y - 0.5)
-    for down in (0, 1):
-        for right in (0, 1):
-            weight = (1 - np.abs(x - 0.5 - left - right)) * (1 - np.abs(y - 0.5 - top - down))
-            rows, cols = _pixel(top + down, values.shape[1]), _pixel(left + right, values.shape[2])
-            share = (weight * has_data[rows, cols]).astype(np.float32)
-            total += share
-            out += share * values[:, rows, cols]
+    out, total = between_centres(values, has_data, x, y)
     known = placed & (total > _LEAST_WEIGHT)
     np.divide(out, total, out=out, where=known)
     missing = placed & ~known
@@ -202,14 +195,10 @@ def _around(
     if not placed.any():
         return None
     x, y = np.where(placed, x, x[placed][0]), np.where(placed, y, y[placed][0])
-    cols, rows = _pixel(x, made.width), _pixel(y, made.height)
+    cols, rows = pixel_of(x, made.width), pixel_of(y, made.height)
     col0, col1 = max(int(cols.min()) - 1, 0), min(int(cols.max()) + 2, made.width)
     row0, row1 = max(int(rows.min()) - 1, 0), min(int(rows.max()) + 2, made.height)
     return placed, made.read(window=((row0, row1), (col0, col1))), x - col0, y - row0
-
-
-def _pixel(values: Float64[np.ndarray, 'h w'], length: int) -> Int64[np.ndarray, 'h w']:
-    return np.clip(np.floor(values), 0, length - 1).astype(np.int64)
 
 
 def _fill_from_around(

@@ -59,6 +59,8 @@ class GsdEstimator(Protocol):
 
 
 _HALF_TYPES = (torch.bfloat16, torch.float16)
+# Another rule gives other pixels: parts and maps of another are made again.
+_RESAMPLING = 'along its own axes where pixels are even'
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,11 +172,13 @@ class View:
             largest of their type (255, 65535, 32767), negative ones become 0, and floats must lie
             in [0, 1].
         gsd_m: Ground sampling distance that the model was trained at, in metres. The scene is
-            resampled to square pixels of that size on the ground, in a local projection, while it
-            is read, and the map is brought back to the scene's own grid. A scene that is within
-            2 % of it along both axes is mapped on its own grid, as it is with `'native'`. None for
-            what the model's file says (for a model trained across a range, the scene's own if it
-            lies in it, else the nearer end), and the scene's own where it says nothing.
+            resampled to square pixels of that size on the ground while it is read, along its own
+            axes where its pixels are alike on the ground, otherwise in a local projection (see
+            `crossearth.rasters.resampled`), and the map is brought back to the scene's own grid. A
+            scene that is within 2 % of it along both axes is mapped on its own grid, as it is with
+            `'native'`. None for what the model's file says (for a model trained across a range, the
+            scene's own if it lies in it, else the nearer end), and the scene's own where it says
+            nothing.
         scene_gsd_m: Ground sampling distance of the scene's own pixels, in metres, for scenes that
             nothing ties to the ground, or whose georeference is wrong about it: such a scene is
             resampled along its own axes. A `GsdEstimator` is asked for scenes that nothing ties to
@@ -235,7 +239,8 @@ class View:
     def describe(self) -> dict[str, Any]:
         """What the pixels of a map depend on, by name, as JSON values."""
         own_m = self.scene_gsd_m
-        return {
+        rule: dict[str, Any] = {} if self.gsd_m == 'native' else {'resampling': _RESAMPLING}
+        return rule | {
             'bands': None if self.bands is None else list(self.bands),
             'alpha': self.alpha,
             'value_range': None if self.value_range is None else list(self.value_range),

@@ -2,16 +2,52 @@
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from crossearth import __version__
 from crossearth.inference.outcomes import Outcome
 from crossearth.inference.request import MapRequest
 from crossearth.inference.scene_sources import Task
 from crossearth.inference.writer import whole_file
 
-__all__ = ['SceneReceipt']
+__all__ = ['Provenance', 'SceneReceipt', 'read_provenance']
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """What a map was made from.
+
+    Args:
+        scene: Path of the scene, or the name that GDAL opens.
+        model_id: What tells the model from others.
+        version: Of this library.
+        seen: How the model saw the scene, in one line.
+    """
+
+    scene: str
+    model_id: str
+    version: str
+    seen: str
+
+
+def read_provenance(map_path: Path) -> Provenance | None:
+    """What the receipt next to a map says of it; None if it has none, or is of another map."""
+    receipt = _read_json(_receipt_of(map_path))
+    if receipt is None or receipt['bytes'] != map_path.stat().st_size:
+        return None
+    outcome = receipt['outcome']
+    return Provenance(
+        outcome['scene'],
+        receipt.get('model_id', ''),
+        receipt.get('version', ''),
+        outcome.get('seen', ''),
+    )
+
+
+def _receipt_of(map_path: Path) -> Path:
+    return map_path.with_name(f'{map_path.name}.receipt.json')
 
 
 class SceneReceipt:
@@ -36,9 +72,9 @@ class SceneReceipt:
             ]
         )
         self._key = hashlib.sha256(described.encode()).hexdigest()
-        name = task.destination.name
-        self._receipt = task.destination.with_name(f'{name}.receipt.json')
-        self._failures = task.destination.with_name(f'{name}.failures.json')
+        self._model_id = model_id
+        self._receipt = _receipt_of(task.destination)
+        self._failures = task.destination.with_name(f'{task.destination.name}.failures.json')
 
     def present(self) -> Outcome | None:
         """That the map is there, if an earlier run, or one next to this, made it."""
@@ -75,7 +111,13 @@ class SceneReceipt:
         """Note that the map is there, and forget the failures."""
         size = self._task.destination.stat().st_size
         with whole_file(self._receipt) as path:
-            content = {'key': self._key, 'bytes': size, 'outcome': asdict(outcome)}
+            content = {
+                'key': self._key,
+                'bytes': size,
+                'outcome': asdict(outcome),
+                'model_id': self._model_id,
+                'version': __version__,
+            }
             path.write_text(json.dumps(content), encoding='utf-8')
         self.forget_failures()
 

@@ -104,18 +104,31 @@ def see_raster(
     elif gsd_m is not None:
         seen, why = resampled(raster, gsd_m), 'as asked'
     else:
-        try:
-            chosen_m = known.gsd_for(raster.gsd_m())
-        except ConfigError as error:
-            raise ConfigError(f'{raster.path}: {error}') from error
-        seen = raster if chosen_m is None else resampled(raster, chosen_m)
-        why = _reason(known, is_within=chosen_m is None)
+        seen, why = _as_learnt(raster, known)
     grids = tuple(_at_scale(seen, scale) for scale in scales)
     if raster.pixel_m is not None:
         own = 'stated'
     else:
         own = 'nothing ties them to the ground' if raster.gsd_m() is None else 'georeference'
     return Seeing(raster, seen, grids, tuple(scales), own, why)
+
+
+def _as_learnt(raster: Raster, known: Imagery) -> tuple[Raster, str]:
+    """A raster in the pixels that the model has learnt, and why these."""
+    try:
+        chosen_m = known.gsd_for(raster.gsd_m())
+    except ConfigError as error:
+        raise ConfigError(f'{raster.path}: {error}') from error
+    why = _reason(known, is_within=chosen_m is None)
+    if chosen_m is None:
+        return raster, why
+    try:
+        return resampled(raster, chosen_m), why
+    except ConfigError as error:
+        raise ConfigError(
+            f'{error}. It is to be seen at {chosen_m:.3g} m: {why}. --gsd states what its pixels '
+            'measure, --seen-at chooses another size, and --seen-at native maps its own pixels'
+        ) from error
 
 
 def _at_scale(seen: Raster, scale: float) -> Raster:

@@ -3,52 +3,50 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from itertools import batched, compress, pairwise
+from dataclasses import dataclass, replace
+from itertools import batched, compress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyproj
 import rasterio
 import shapely
-import shapely.affinity
-from jaxtyping import Float32, Float64, Integer, Shaped
+from jaxtyping import Bool, Float32, Float64, Integer
 from numpy.typing import NDArray
-from pyproj.exceptions import ProjError
-from rasterio.crs import CRS
-from rasterio.errors import RasterioIOError
 
-from crossearth.errors import ConfigError, SceneError, SceneNotFoundError
+from crossearth.errors import ConfigError
+from crossearth.inference.ground_shapes import GroundShapes, as_geojson, pixel_size_m
+from crossearth.inference.map_files import class_id, open_map, read_strips, require_same_grid
 from crossearth.inference.map_lock import only_writer
-from crossearth.inference.polygon_files import DRIVERS, open_polygons
 from crossearth.inference.regions import Region, regions
+from crossearth.inference.right_angles import BENDS, square_corners
+from crossearth.inference.vector_files import DRIVERS, check_shapes_path, open_shapes
 from crossearth.inference.writer import class_names, whole_file
 from crossearth.labels import LabelSpace
-from crossearth.rasters import Georeference, gdal_environment
-from crossearth.rasters.globe import nearest_turn
+from crossearth.rasters import Georeference, gdal_environment, open_raster
 
 __all__ = ['VectorMap', 'vectorize']
 
-_STRIP_PIXELS = 1 << 21  # of a strip, whatever the width of the map: they bound the memory
 _WRITE_AT_ONCE = 2000
-_WGS84 = 'EPSG:4326'
+_BUILDINGS = {'building', 'buildings'}
 
 
 @dataclass(frozen=True, slots=True)
 class VectorMap:
-    """Polygons that were written.
+    """Polygons or lines that were written.
 
     Args:
         path: The file.
-        polygons: Their number.
-        dropped: Number of those that were smaller than the least area.
+        shapes: Their number.
+        dropped: Number of those that were too small.
+        squared: Number of those that got right angles.
         seconds: Wall-clock time.
     """
 
     path: Path
-    polygons: int
+    shapes: int
     dropped: int
+    squared: int
     seconds: float
 
 
@@ -58,8 +56,10 @@ def vectorize(
     *,
     labels: LabelSpace | None = None,
     min_area_m2: float | int = 0,
-    simplify_px: float | int = 0,
-    classes: Sequence[int] | None = None,
+    simplify_m: float | int = 0,
+    square_m: float | int = 0,
+    squared_classes: Sequence[str | int] | None = None,
+    classes: Sequence[str | int] | None = None,
     background: bool = False,
     confidence: str | Path | None = None,
 ) -> VectorMap:
@@ -76,8 +76,16 @@ def vectorize(
             polygons across the antimeridian are cut in two.
         labels: Class names; None for those that the map carries.
         min_area_m2: Smaller polygons are left out, and leave a gap.
-        simplify_px: How coarse borders may become, in pixels, see `regions`.
-        classes: Ids to write; None for all but the background.
+        simplify_m: How coarse borders may become, in metres at the middle of the map, see
+            `regions`.
+        square_m: How far outlines of buildings may move so that their angles become right, in
+            metres on the ground, at least a pixel; 0 leaves them as they are. Each polygon of such
+            a class says whether it is `squared`. Those that cannot be, such as round buildings, are
+            drawn without bends below a third of that. Squared buildings may leave gaps to their
+            neighbours, or overlap with them, by up to that; two buildings overlap only where they
+            lie less than twice that apart. See `square_corners`.
+        squared_classes: Names or ids of the classes that are; None for those named building.
+        classes: Names or ids to write; None for all but the background.
         background: Whether a class named background is written too.
         confidence: The confidence that was written with the map, on the same grid.
 
@@ -92,78 +100,159 @@ def vectorize(
         BusyError: If another process is writing it.
     """
     start = time.perf_counter()
-    path = _check(source, destination, min_area_m2, simplify_px)
-    count = dropped = 0
+    path = check_shapes_path(destination)
+    _check_numbers(min_area_m2=min_area_m2, simplify_m=simplify_m, square_m=square_m)
+    if squared_classes is not None and not square_m:
+        raise ConfigError('squared_classes is for square_m (--square-m): give both, or neither')
+    made = VectorMap(path, 0, 0, 0, 0.0)
     with ExitStack() as stack:
         stack.enter_context(gdal_environment())
         stack.enter_context(only_writer([path]))
-        dataset = stack.enter_context(_open(source))
-        where = _check_map(dataset, source)
-        amounts = None
-        if confidence is not None:
-            sure = stack.enter_context(_open(confidence))
-            amounts = _confidences(sure, dataset)
-        project = _Projector(
-            where, to_wgs84=DRIVERS[path.suffix.lower()] == 'GeoJSON', name=str(source)
-        )
+        dataset = stack.enter_context(open_map(source))
+        to_wgs84 = DRIVERS[path.suffix.lower()] == 'GeoJSON'
+        ground = GroundShapes(Georeference.of(dataset), to_wgs84=to_wgs84, name=str(source))
+        amounts = None if confidence is None else _amounts(confidence, dataset, stack)
         names = class_names(dataset.tags()) if labels is None else dict(enumerate(labels.classes))
-        left_out = set[int]()
-        if classes is None and not background:
-            left_out = {index for index, name in names.items() if name.lower() == 'background'}
-        nodata = None if dataset.nodata is None else int(dataset.nodata)
+        pixel_m = pixel_size_m(ground, dataset.shape)
+        square = None
+        if square_m > 0:
+            square = _Square(ground, square_m, _squared(squared_classes, names), pixel_m)
+        wanted = _wanted(names, classes=classes, background=background)
         found = (
             region
             for region in regions(
-                _strips(dataset), nodata=nodata, simplify_px=simplify_px, amounts=amounts
+                _strips(dataset),
+                nodata=None if dataset.nodata is None else int(dataset.nodata),
+                simplify_px=simplify_m / pixel_m,
+                amounts=amounts,
             )
-            if region.label not in left_out and (classes is None or region.label in classes)
+            if region.label in wanted
         )
         temporary = stack.enter_context(whole_file(path))
-        with open_polygons(
-            temporary, path, crs_wkt=project.crs_wkt, has_confidence=confidence is not None
+        properties = {'class_id': 'int', 'class': 'str', 'area_m2': 'float'}
+        properties |= {} if confidence is None else {'confidence': 'float'}
+        properties |= {} if square is None else {'squared': 'bool'}
+        with open_shapes(
+            temporary, path, crs_wkt=ground.crs_wkt, geometry='Polygon', properties=properties
         ) as file:
             for batch in batched(found, _WRITE_AT_ONCE):
-                polygons, areas = project([region.polygon for region in batch])
+                shapes, squared = _plain(batch) if square is None else square(batch)
+                polygons, areas = ground.polygons(shapes)
                 kept = areas >= min_area_m2
-                dropped += int((~kept).sum())
-                count += int(kept.sum())
-                file.writerecords(compress(_records(batch, polygons, areas, names), kept))
-    return VectorMap(path, count, dropped, time.perf_counter() - start)
+                records = _records(batch, polygons, areas, names, squared)
+                file.writerecords(compress(records, kept))
+                made = replace(
+                    made,
+                    shapes=made.shapes + int(kept.sum()),
+                    dropped=made.dropped + int((~kept).sum()),
+                    squared=made.squared + (0 if squared is None else int(squared[kept].sum())),
+                )
+    return replace(made, seconds=time.perf_counter() - start)
 
 
-def _open(source: str | Path) -> rasterio.io.DatasetReader:
-    try:
-        return rasterio.open(str(source))
-    except RasterioIOError as error:
-        raise SceneError(f'{source} is not a raster that can be read ({error})') from error
+def _check_numbers(**numbers: float | int) -> None:
+    for name, value in numbers.items():
+        if not value >= 0:
+            raise ConfigError(f'{name} is {value}: expected 0 or more')
 
 
-def _confidences(
-    sure: rasterio.io.DatasetReader, of_map: rasterio.io.DatasetReader
+def _amounts(
+    confidence: str | Path, of_map: rasterio.DatasetReader, stack: ExitStack
 ) -> Iterator[Float32[np.ndarray, 'h w']]:
-    """Strips of a raster of confidence, from 0 to 1."""
-    if sure.shape != of_map.shape or not sure.transform.almost_equals(of_map.transform):
-        raise ConfigError(
-            f'{sure.name} has {sure.shape} px at {sure.transform[:6]}, the map {of_map.shape} at '
-            f'{of_map.transform[:6]}: expected one grid, that of the map'
-        )
+    """Strips of a raster of confidence, from 0 to 1, as those of its map are read."""
+    sure = stack.enter_context(open_raster(confidence))
+    require_same_grid(sure, of_map)
     scale = np.float32(sure.scales[0])
-    return (strip.astype(np.float32) * scale for strip in _read_strips(sure))
+    return (strip.astype(np.float32) * scale for strip in read_strips(sure))
 
 
-def _check_map(dataset: rasterio.io.DatasetReader, source: str | Path) -> Georeference:
-    """Where a map lies, if it is one."""
-    if dataset.count != 1 or np.dtype(dataset.dtypes[0]).kind not in 'ui':
-        raise SceneError(
-            f'{source} has {dataset.count} band(s) of {dataset.dtypes[0]}: expected a map, one '
-            'band of class ids'
-        )
-    where = Georeference.of(dataset)
-    if where.crs is None or not where.has_transform:
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """Classes that are written: those of `ids`, None for all, but for some."""
+
+    ids: frozenset[int] | None
+    but: frozenset[int]
+
+    def __contains__(self, label: int) -> bool:
+        return label not in self.but and (self.ids is None or label in self.ids)
+
+
+def _wanted(
+    names: Mapping[int, str], *, classes: Sequence[str | int] | None, background: bool
+) -> _Wanted:
+    if classes is not None:
+        return _Wanted(frozenset(class_id(one, names) for one in classes), frozenset())
+    but = {index for index, name in names.items() if name.lower() == 'background'}
+    return _Wanted(None, frozenset() if background else frozenset(but))
+
+
+def _squared(classes: Sequence[str | int] | None, names: Mapping[int, str]) -> frozenset[int]:
+    if classes is not None:
+        return frozenset(class_id(one, names) for one in classes)
+    found = frozenset(index for index, name in names.items() if name.lower() in _BUILDINGS)
+    if not found:
+        known = ', '.join(names.values()) or 'none'
         raise ConfigError(
-            f'{source} has no CRS and transform, so polygons of it would lie nowhere: warp it first'
+            f'no class of the map is named building (its names: {known}): say which classes get '
+            'right angles (squared_classes, --squared-classes)'
         )
-    return where
+    return found
+
+
+class _Square:
+    """Gives outlines of some classes right angles on the ground."""
+
+    def __init__(
+        self, ground: GroundShapes, tolerance_m: float, classes: frozenset[int], pixel_m: float
+    ) -> None:
+        if tolerance_m < pixel_m * 0.999:  # a pixel of UTM is not quite what its name says
+            raise ConfigError(
+                f'square_m is {tolerance_m}, less than a pixel, {pixel_m:.3g} m: the stairs of the '
+                'pixels are no walls; two pixels are a good start'
+            )
+        self._ground = ground
+        self._tolerance_m = tolerance_m
+        self._classes = classes
+
+    def __call__(
+        self, batch: Sequence[Region]
+    ) -> tuple[list[shapely.Polygon], Bool[np.ndarray, ' n']]:
+        """Polygons in pixels, and which of them have right angles."""
+        polygons = [region.polygon for region in batch]
+        squared = np.zeros(len(batch), bool)
+        chosen = [i for i, region in enumerate(batch) if region.label in self._classes]
+        if not chosen:
+            return polygons, squared
+        # a metre is as long in all directions on the ground, but not in the pixels of a map in
+        # degrees
+        corners = [shapely.get_coordinates(polygons[i])[0] for i in chosen]
+        for i, corner, frame in zip(
+            chosen, corners, self._ground.frames(np.stack(corners)), strict=True
+        ):
+            in_metres = _moved(polygons[i], frame, corner)
+            made = square_corners(in_metres, tolerance=self._tolerance_m)
+            squared[i] = made is not None
+            plain = in_metres.simplify(self._tolerance_m / BENDS) if made is None else made
+            assert isinstance(plain, shapely.Polygon)  # its topology is preserved
+            polygons[i] = _moved(plain, np.linalg.inv(frame), None, corner)
+        return polygons, squared
+
+
+def _plain(
+    batch: Sequence[Region],
+) -> tuple[list[shapely.Polygon], Bool[np.ndarray, ' n'] | None]:
+    """Polygons in pixels as they are."""
+    return [region.polygon for region in batch], None
+
+
+def _moved(
+    polygon: shapely.Polygon,
+    matrix: Float64[np.ndarray, '2 2'],
+    origin: Float64[np.ndarray, ' 2'] | None,
+    offset: Float64[np.ndarray, ' 2'] | float = 0.0,
+) -> shapely.Polygon:
+    before = 0.0 if origin is None else origin
+    return shapely.transform(polygon, lambda at: (at - before) @ matrix.T + offset)
 
 
 def _records(
@@ -171,8 +260,12 @@ def _records(
     polygons: NDArray[np.object_],
     areas: Float64[np.ndarray, ' n'],
     names: Mapping[int, str],
+    squared: Bool[np.ndarray, ' n'] | None,
 ) -> Iterator[dict[str, Any]]:
-    for region, geometry, area in zip(batch, _geometries(polygons), areas, strict=True):
+    told = [None] * len(batch) if squared is None else squared.tolist()
+    for region, geometry, area, is_squared in zip(
+        batch, as_geojson(polygons), areas, told, strict=True
+    ):
         yield {
             'type': 'Feature',
             'geometry': geometry,
@@ -181,150 +274,12 @@ def _records(
                 'class': names.get(region.label, str(region.label)),
                 'area_m2': round(float(area), 3),
                 **({} if region.mean is None else {'confidence': round(region.mean, 4)}),
+                **({} if is_squared is None else {'squared': is_squared}),
             },
         }
 
 
-def _check(
-    source: str | Path, destination: str | Path, min_area_m2: float | int, simplify_px: float | int
-) -> Path:
-    path = Path(destination)
-    if path.suffix.lower() not in DRIVERS:
-        raise ConfigError(f'{path}: polygons are written as {", ".join(DRIVERS)}')
-    if not path.parent.is_dir():
-        raise ConfigError(f'the folder {path.parent} is not there: make it first')
-    if not (min_area_m2 >= 0 and simplify_px >= 0):
-        raise ConfigError(
-            f'min_area_m2 is {min_area_m2}, simplify_px is {simplify_px}: expected 0 or more'
-        )
-    if (
-        '://' not in str(source)
-        and not str(source).startswith('/vsi')
-        and not Path(source).exists()
-    ):
-        raise SceneNotFoundError(f'{source} is not there: check the path of the map')
-    return path
-
-
-def _strips(dataset: rasterio.io.DatasetReader) -> Iterator[Integer[np.ndarray, 'h w']]:
-    for labels in _read_strips(dataset):
+def _strips(dataset: rasterio.DatasetReader) -> Iterator[Integer[np.ndarray, 'h w']]:
+    for labels in read_strips(dataset):
         # the polygoniser knows no unsigned numbers of more than 16 bits
         yield labels if labels.dtype in (np.uint8, np.uint16, np.int16) else labels.astype(np.int32)
-
-
-def _read_strips(dataset: rasterio.io.DatasetReader) -> Iterator[Shaped[np.ndarray, 'h w']]:
-    rows = min(max(_STRIP_PIXELS // dataset.width // 64 * 64, 64), 512)
-    for row in range(0, dataset.height, rows):
-        window = ((row, min(row + rows, dataset.height)), (0, dataset.width))
-        try:
-            values = dataset.read(1, window=window)
-        except RasterioIOError as error:
-            raise SceneError(
-                f'{dataset.name}: rows {row} to {window[0][1] - 1} cannot be read ({error}): the '
-                'map is damaged, make it again'
-            ) from error
-        yield values
-
-
-class _Projector:
-    """Polygons from pixels to coordinates, and their areas."""
-
-    def __init__(self, where: Georeference, *, to_wgs84: bool, name: str) -> None:
-        assert where.crs is not None
-        crs = pyproj.CRS.from_wkt(where.crs.to_wkt())
-        geographic = crs.geodetic_crs
-        if geographic is None:
-            raise ConfigError(
-                f'{name} has the local CRS {crs.name!r}, which is not tied to the ground, so its '
-                'polygons have no area there: give the map the CRS that it lies in, with '
-                'gdal_edit.py -a_srs'
-            )
-        self._affine = where.transform
-        self._degrees = pyproj.Transformer.from_crs(crs, geographic, always_xy=True)
-        self._geod = crs.get_geod() or pyproj.Geod(ellps='WGS84')
-        self._out: pyproj.Transformer | None = None
-        self.crs_wkt = where.crs.to_wkt()
-        if to_wgs84:
-            try:
-                self._out = pyproj.Transformer.from_crs(crs, _WGS84, always_xy=True)
-            except ProjError as error:
-                raise ConfigError(
-                    f'{name} has the CRS {crs.name!r}, and GeoJSON holds degrees of the Earth '
-                    f'({error}): choose a name that ends in .gpkg or .fgb'
-                ) from error
-            self.crs_wkt = CRS.from_user_input(_WGS84).to_wkt()
-
-    def __call__(
-        self, polygons: Sequence[shapely.Polygon]
-    ) -> tuple[NDArray[np.object_], Float64[np.ndarray, ' n']]:
-        """Polygons in coordinates, outlines counterclockwise, and their areas in m²."""
-        a, b, c, d, e, f = self._affine[:6]
-        placed = shapely.transform(
-            np.array(polygons, object),
-            lambda at: np.stack(
-                [a * at[:, 0] + b * at[:, 1] + c, d * at[:, 0] + e * at[:, 1] + f], 1
-            ),
-        )
-        degrees = _projected(placed, self._degrees)
-        areas = np.array([self._area(polygon) for polygon in degrees])
-        if self._out is None:
-            return shapely.orient_polygons(placed), areas
-        return shapely.orient_polygons(_in_one_turn(_projected(placed, self._out))), areas
-
-    def _area(self, polygon: shapely.Polygon) -> float:
-        # across the antimeridian or a pole, degrees do not tell in which sense a ring runs
-        outline, *holes = (
-            abs(self._geod.polygon_area_perimeter(*shapely.get_coordinates(ring).T)[0])
-            for ring in (polygon.exterior, *polygon.interiors)
-        )
-        return float(outline - sum(holes))
-
-
-def _in_one_turn(polygons: NDArray[np.object_]) -> NDArray[np.object_]:
-    """Polygons in degrees, cut where they cross the antimeridian, as RFC 7946, 3.1.9, has them."""
-    bounds = shapely.bounds(polygons)
-    wide = bounds[:, 2] - bounds[:, 0] > 180
-    beyond = (bounds[:, 0] < -180) | (bounds[:, 2] > 180)
-    polygons = polygons.copy()
-    for index in np.flatnonzero(wide | beyond):
-        polygon = polygons[index]
-        first = polygon.exterior.coords[0][0]
-
-        def next_to_first(at: NDArray[np.float64], first: float = first) -> NDArray[np.float64]:
-            return np.stack([nearest_turn(at[:, 0], first, turn=360.0), at[:, 1]], 1)
-
-        whole = shapely.transform(polygon, next_to_first) if wide[index] else polygon
-        if not whole.is_valid:
-            continue  # around a pole, where degrees have no outline
-        world = shapely.box(-180, -90, 180, 90)
-        cut = [
-            shapely.intersection(shapely.affinity.translate(whole, turn), world)
-            for turn in (-360, 0, 360)
-        ]
-        parts = [
-            part
-            for part in shapely.get_parts(cut)
-            if isinstance(part, shapely.Polygon) and not part.is_empty
-        ]
-        polygons[index] = parts[0] if len(parts) == 1 else shapely.MultiPolygon(parts)
-    return polygons
-
-
-def _projected(polygons: NDArray[np.object_], to: pyproj.Transformer) -> NDArray[np.object_]:
-    return np.asarray(
-        shapely.transform(polygons, lambda at: np.stack(to.transform(at[:, 0], at[:, 1]), 1))
-    )
-
-
-def _geometries(polygons: NDArray[np.object_]) -> Iterator[dict[str, Any]]:
-    """As GeoJSON has them."""
-    if any(isinstance(polygon, shapely.MultiPolygon) for polygon in polygons):
-        yield from map(shapely.geometry.mapping, polygons)
-        return
-    _, at, (rings, outlines) = shapely.to_ragged_array(list(polygons), include_z=False)
-    points = at.tolist()
-    for first, stop in pairwise(outlines):
-        yield {
-            'type': 'Polygon',
-            'coordinates': [points[rings[ring] : rings[ring + 1]] for ring in range(first, stop)],
-        }

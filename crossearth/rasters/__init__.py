@@ -2,8 +2,9 @@
 
 A file's `Header` is read once; `describe_raster` turns it into a `Raster`, which says what is read
 of the file: bands, values, what hides pixels, and what ties it to the ground. `resampled` sees a
-raster on a grid of square pixels on the ground, `scaled` along its own axes. `RasterReader` reads
-windows of any, in exactly one way, and the labels that lie on them.
+raster in square pixels on the ground, along its own axes where these allow it, and `scaled` along
+its own axes in any case. `RasterReader` reads windows of any, in exactly one way, and the labels
+that lie on them.
 """
 
 from crossearth.rasters.alpha import Alpha, hides_pixels

@@ -28,11 +28,14 @@ __all__ = [
     'Points',
     'apply_affine',
     'ground_gsd',
+    'ground_pixels',
     'known_crs',
     'transformer_between',
 ]
 
 _WGS84 = CRS.from_epsg(4326)
+_ELLIPSOID = Geod(ellps='WGS84')
+_TRUE_METRES = 1e-3  # as those of a zone of UTM are
 
 type Points = tuple[Float64[np.ndarray, ' n'], Float64[np.ndarray, ' n']]
 type ControlPoint = tuple[float, float, float, float, float]
@@ -99,6 +102,22 @@ class Georeference:
         wkt = self.gcps_crs_wkt if self.tie == 'gcps' else self.crs_wkt
         return known_crs(wkt) if self.tie is not None and wkt is not None else None
 
+    @property
+    def has_size(self) -> bool:
+        """Whether it says what pixels measure on the ground.
+
+        It does not with a local CRS, which has no place on the globe, nor with a transform that
+        puts all pixels on one line.
+        """
+        crs = self.tie_crs
+        if crs is None or (self.tie == 'transform' and self.transform.is_degenerate):
+            return False
+        try:
+            transformer_between(crs, _WGS84)
+        except ProjError:
+            return False
+        return True
+
     def require_tie(self, name: str) -> CRS:
         """The CRS of `tie`.
 
@@ -106,9 +125,16 @@ class Georeference:
             name: Of the raster, for messages.
 
         Raises:
-            ConfigError: If nothing ties the raster to the ground.
+            ConfigError: If nothing ties the raster to the ground, or its transform puts all pixels
+                on one line.
         """
         crs = self.tie_crs
+        if crs is not None and self.tie == 'transform' and self.transform.is_degenerate:
+            raise ConfigError(
+                f'{name}: its transform, {tuple(self.transform)[:6]}, puts all pixels on one line, '
+                'so they have no size on the ground: correct it (gdal_edit.py -a_ullr), or state '
+                'the size (native_gsd_m=0.21 for a dataset, --gsd 0.21 for a map)'
+            )
         if crs is not None:
             return crs
         if self.gcps:
@@ -228,9 +254,11 @@ class GroundToPixels:
 def ground_gsd(
     georeference: Georeference, *, height: int, width: int, name: str
 ) -> tuple[float, float]:
-    """Metres on the ellipsoid from one pixel to the next, at the middle of a raster.
+    """Metres on the ground from one pixel to the next, at the middle of a raster.
 
-    A degree is not a metre, and a metre of Web Mercator is `cos(latitude)` of one.
+    They are measured on the ellipsoid: a degree is not a metre, and a metre of Web Mercator is
+    `cos(latitude)` of one. A projection whose metres are true to a thousandth there is taken at its
+    word, so that half a metre of UTM is half a metre, in every tile alike.
 
     Args:
         georeference: Of the raster.
@@ -249,13 +277,56 @@ def ground_gsd(
         >>> [round(size, 2) for size in ground_gsd(mercator, height=2, width=2, name='a.tif')]
         [0.5, 0.5]
     """
+    middle = np.array([width / 2]), np.array([height / 2])
+    (across,), (down,), _ = ground_pixels(georeference, *middle, name=name)
+    stated = _sides_in_metres(georeference)
+    if stated is not None and np.allclose(stated, (across, down), rtol=_TRUE_METRES, atol=0):
+        return stated
+    return float(across), float(down)
+
+
+def ground_pixels(
+    georeference: Georeference,
+    cols: Float64[np.ndarray, ' n'],
+    rows: Float64[np.ndarray, ' n'],
+    *,
+    name: str,
+) -> tuple[Float64[np.ndarray, ' n'], Float64[np.ndarray, ' n'], Float64[np.ndarray, ' n']]:
+    """Pixels as they lie on the ellipsoid, each measured from its upper-left corner.
+
+    Args:
+        georeference: Of the raster.
+        cols: Columns of the corners.
+        rows: Rows of them.
+        name: Of the raster, for messages.
+
+    Returns:
+        Metres to the next column; metres to the next row; cosine of the angle between the two
+        ways, 0 where it is a right one. Infinite where a pixel is off the globe.
+
+    Raises:
+        ConfigError: If nothing ties the raster to the ground.
+    """
     to_degrees = PixelsToGround(georeference, _WGS84, name=name)
-    col, row = width / 2, height / 2
-    lon, lat = to_degrees(np.array([col, col + 1, col]), np.array([row, row, row + 1]))
-    if not np.isfinite([lon, lat]).all():
-        return math.inf, math.inf
-    _, _, sides = Geod(ellps='WGS84').inv(lon[[0, 0]], lat[[0, 0]], lon[1:], lat[1:])
-    return float(sides[0]), float(sides[1])
+    ends = np.stack([cols, cols + 1, cols]), np.stack([rows, rows, rows + 1])
+    lon, lat = (values.reshape(3, -1) for values in to_degrees(*(end.ravel() for end in ends)))
+    known = (np.isfinite(lon) & (np.abs(lat) <= 90)).all(axis=0)  # comparing NaN gives False
+    across, down, skew = np.full((3, len(cols)), math.inf)
+    (start, right, below), (top, beside, under) = lon[:, known], lat[:, known]
+    to_right, _, across[known] = _ELLIPSOID.inv(start, top, right, beside)
+    to_below, _, down[known] = _ELLIPSOID.inv(start, top, below, under)
+    skew[known] = np.cos(np.radians(to_below - to_right))
+    return across, down, skew
+
+
+def _sides_in_metres(georeference: Georeference) -> tuple[float, float] | None:
+    """Sides of pixels in metres of the projection; None without one."""
+    crs = georeference.crs
+    if crs is None or not crs.is_projected:
+        return None
+    a, b, _, d, e, _ = tuple(georeference.transform)[:6]
+    metres = float(crs.axis_info[0].unit_conversion_factor)
+    return math.hypot(a, d) * metres, math.hypot(b, e) * metres
 
 
 def apply_affine(
@@ -291,8 +362,9 @@ def _between(source: CRS, target: CRS, *, own: CRS, name: str) -> Transformer:
         return transformer_between(source, target)
     except ProjError as error:
         raise ConfigError(
-            f'{name}: its CRS, {own.name}, is not tied to the globe ({error}): georeference it '
-            'first, or leave gsd_m out'
+            f'{name}: its CRS, {own.name}, is not tied to the globe ({error}), so its pixels have '
+            'no size on the ground: georeference it first, or state the size (native_gsd_m=0.21 '
+            'for a dataset, --gsd 0.21 for a map), or leave gsd_m out'
         ) from error
 
 

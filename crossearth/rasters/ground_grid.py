@@ -1,4 +1,10 @@
-"""The grid of square pixels on the ground that a raster is seen on at a given GSD."""
+"""The grid that a raster is seen on at a ground sampling distance: this is decided here alone.
+
+Rasters whose pixels are alike on the ground keep their own rows and columns, only larger or
+smaller: no pixel is turned, none is lost at the border, and the seams of projections do not matter.
+The others, such as swaths with ground control points or countries in degrees, are brought to a
+projection around them, where pixels are square.
+"""
 
 import dataclasses
 import math
@@ -9,26 +15,28 @@ from jaxtyping import Float64
 from pyproj import CRS
 
 from crossearth.errors import ConfigError
-from crossearth.rasters.georeference import PixelsToGround
+from crossearth.rasters.georeference import PixelsToGround, ground_pixels
 from crossearth.rasters.raster import Raster
 from crossearth.rasters.scaled_grid import FINEST, scaled
 
-__all__ = ['local_metric_crs', 'resampled']
+__all__ = ['has_even_pixels', 'local_metric_crs', 'on_local_projection', 'resampled']
 
 _WGS84 = CRS.from_epsg(4326)
 _SAME_GSD = 0.02  # rasters this close to the asked ground sampling distance are not resampled
+_EVEN = 0.01  # pixels are even if they differ by less: no model tells them apart
 _LARGEST_SPAN_M = 8e6  # beyond, no projection is fair to all of a scene
 _EDGE_POINTS = 65
+_MEASURED_POINTS = 7  # along each side of a raster: projections change smoothly
 _FAIR_SPAN_M = 300_000
 
 
 def resampled(raster: Raster, gsd_m: float | int) -> Raster:
-    """A raster seen on a grid of square pixels of a given size on the ground.
+    """A raster seen in square pixels of a given size on the ground.
 
-    The grid lies in the UTM zone of the raster's middle (UPS near the poles, Lambert's equal-area
-    projection for more than 300 km), its edges at multiples of the pixel, around the whole raster.
-    Corners that a rotated raster does not fill hold no data. A raster whose ground sampling
-    distance was stated is resampled along its own axes instead, see `scaled`.
+    Where its own pixels are alike on the ground (`has_even_pixels`), or their size was stated, it
+    is scaled along its own rows and columns, each by what that takes, see `scaled`: its grid begins
+    at its own upper-left corner, in its own CRS. Otherwise it is brought to a local projection, see
+    `on_local_projection`.
 
     Args:
         raster: On its file's own grid; tied to the ground by a transform, ground control points or
@@ -39,29 +47,83 @@ def resampled(raster: Raster, gsd_m: float | int) -> Raster:
         The view; the raster itself if its pixels are that large along both axes, to 2 %.
 
     Raises:
-        ConfigError: If `gsd_m` is not positive or far too fine, nothing ties the raster to the
-            ground, or it covers more of the globe than one projection is fair to.
+        ConfigError: If `gsd_m` is not positive, far too fine or too coarse, nothing ties the raster
+            to the ground, or it covers more of the globe than one projection is fair to.
     """
-    name, place = raster.path, raster.georeference
+    name = raster.path
     if not (math.isfinite(gsd_m) and gsd_m > 0):
         raise ConfigError(f'gsd_m is {gsd_m}: expected metres, more than 0')
     if raster.pixel_m is None:
-        place.require_tie(name)
+        # refuses what has no place on the globe
+        PixelsToGround(raster.georeference, _WGS84, name=name)
     own_m = raster.gsd_m()
     assert own_m is not None
     across, down = own_m
     if not (math.isfinite(across) and math.isfinite(down)):
         raise ConfigError(f'{name}: the middle of the scene is not on the globe; leave gsd_m out')
-    if all(abs(size / gsd_m - 1) <= _SAME_GSD for size in (across, down)):
+    if all(abs(size / gsd_m - 1) <= _SAME_GSD for size in own_m):
         return raster
-    if gsd_m < max(across, down) / FINEST:
+    if gsd_m < max(own_m) / FINEST:
         raise ConfigError(
             f'gsd_m is {gsd_m:g}, but the pixels of {name} are {across:g} by {down:g} m: more than '
             f'{FINEST} times finer shows nothing new; is gsd_m in metres?'
         )
-    if raster.pixel_m is not None:
-        return scaled(raster, gsd_m / raster.pixel_m)
-    span_m = max(across * raster.width, down * raster.height)
+    width_m, height_m = across * raster.width, down * raster.height
+    if min(width_m, height_m) < gsd_m:
+        raise ConfigError(
+            f'{name}: covers {width_m:.3g} by {height_m:.3g} m, less than a pixel of {gsd_m:g} m: '
+            'choose a smaller gsd_m, or leave it out'
+        )
+    if raster.pixel_m is not None or has_even_pixels(raster):
+        along_axes = scaled(raster, (gsd_m / down, gsd_m / across))
+        return dataclasses.replace(along_axes, pixel_m=float(gsd_m))
+    return on_local_projection(raster, gsd_m)
+
+
+def has_even_pixels(raster: Raster) -> bool:
+    """Whether the pixels of a raster are alike on the ground, and rectangular.
+
+    That is so if it is tied to the ground by a transform, and everywhere the sides of its pixels
+    are within 1 % of those in its middle, at an angle within 0.6° of a right one. Pixels need not
+    be square: degrees are even over a hundred kilometres at middle latitudes, as is Web Mercator.
+    Nor need they point north: a turned or mirrored raster is even, a sheared one is not.
+
+    Args:
+        raster: On its file's own grid.
+    """
+    own_m = raster.gsd_m()
+    if raster.georeference.tie != 'transform' or own_m is None or math.inf in own_m:
+        return False
+    cols, rows = np.meshgrid(
+        np.linspace(0, raster.width - 1, _MEASURED_POINTS),
+        np.linspace(0, raster.height - 1, _MEASURED_POINTS),
+    )
+    across, down, skew = ground_pixels(
+        raster.georeference, cols.ravel(), rows.ravel(), name=raster.path
+    )
+    off = np.abs(np.stack([across / own_m[0] - 1, down / own_m[1] - 1, skew]))
+    return bool(off.max() <= _EVEN)
+
+
+def on_local_projection(raster: Raster, gsd_m: float | int) -> Raster:
+    """A raster seen on a grid of square pixels in a local projection.
+
+    The grid lies in the UTM zone of the raster's middle (UPS near the poles, Lambert's equal-area
+    projection for more than 300 km), its edges at multiples of the pixel, around the whole raster.
+    Corners that the raster does not fill, because it is turned against the grid, hold no data.
+
+    Args:
+        raster: On its file's own grid; tied to the ground, its middle on the globe.
+        gsd_m: Side of a pixel, in metres on the ground.
+
+    Raises:
+        ConfigError: If the raster reaches beyond the globe, or covers more of it than one
+            projection is fair to.
+    """
+    name, place = raster.path, raster.georeference
+    own_m = raster.gsd_m()
+    assert own_m is not None
+    span_m = max(own_m[0] * raster.width, own_m[1] * raster.height)
     if span_m > _LARGEST_SPAN_M:
         raise ConfigError(
             f'{name}: spans {span_m / 1000:.0f} km, where no grid has square pixels: cut it into '

@@ -92,14 +92,15 @@ class Raster:
     def gsd_m(self) -> tuple[float, float] | None:
         """Metres on the ground from one pixel to the next, along columns and rows.
 
-        What was stated goes before what the georeference says. None without either.
+        What was stated goes before what the georeference says. None without either, and where the
+        CRS is a local one or the transform degenerate.
         """
         if self.pixel_m is not None:
             return self.pixel_m, self.pixel_m
         if self.native is not None and self.steps_px is not None:
             own_m, (down, across) = self.native.gsd_m(), self.steps_px
             return None if own_m is None else (own_m[0] * across, own_m[1] * down)
-        if self.georeference.tie is None:
+        if not self.georeference.has_size:
             return None
         return ground_gsd(self.georeference, height=self.height, width=self.width, name=self.path)
 

@@ -76,11 +76,10 @@ def estimate_gsd(
         CrossEarthError: As `describe_raster`.
     """
     known = imagery_of(network)
-    if known.gsd_range_m is None or max_windows < 1:
-        raise ConfigError(
-            f'a network fitted on {known.gsd_range_m} and max_windows={max_windows}: expected one '
-            'that fit_gsd_estimator gave, and at least 1'
-        )
+    if known.gsd_range_m is None:
+        raise ConfigError('the network is not fitted: expected one that fit_gsd_estimator gave')
+    if max_windows < 1:
+        raise ConfigError(f'max_windows is {max_windows}: expected at least 1')
     raster = describe_raster(
         scene,
         bands=bands,

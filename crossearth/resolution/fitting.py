@@ -8,6 +8,7 @@ the same domains otherwise, and it is then too narrow for other places.
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 import torch
 from jaxtyping import Bool, Float
@@ -133,8 +134,10 @@ def fit_gsd_estimator(
         ConfigError: If a scene's distance is not known or not positive, or `max_blocks` is below 1.
         SceneError: If a domain has no block that says anything, or all have fewer than 10.
     """
-    if max_blocks < 1 or not domains:
-        raise ConfigError(f'{len(domains)} domains, max_blocks={max_blocks}: expected at least 1')
+    if not domains:
+        raise ConfigError('no domains: expected at least one, with scenes of known distance')
+    if max_blocks < 1:
+        raise ConfigError(f'max_blocks is {max_blocks} (--max-windows): expected at least 1')
     draws = torch.Generator().manual_seed(seed)
     seen: dict[str, list[_Seen]] = {}
     for name, scenes in domains.items():
@@ -282,9 +285,7 @@ def _fit(network: GsdNetwork, seen: Mapping[str, list[_Seen]]) -> None:
 
 
 def _report(name: str, errors: Sequence[float]) -> DomainReport:
-    told = torch.tensor([-error for error in errors if math.isfinite(error)])
-    middle, size = (
-        (float(told.median()), float(told.abs().median())) if len(told) else (math.nan, math.nan)
-    )
-    within = float((told.abs() <= 0.5).sum()) / len(errors)
+    told = [-error for error in errors if math.isfinite(error)]
+    middle, size = (median(told), median(map(abs, told))) if told else (math.nan, math.nan)
+    within = sum(abs(error) <= 0.5 for error in told) / len(errors)
     return DomainReport(name, len(errors), middle, size, within)

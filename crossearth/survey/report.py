@@ -207,7 +207,7 @@ def _about_pixels(plan: Plan) -> list[tuple[str, str]]:
     view, sizes = plan.view, drawn_sizes(plan.view)
     if view.gsd_range_m is None:
         places = [look.raster.georeference for look in plan.source.looks]
-        remedy = ''
+        remedy = '; if you know it, add native_gsd_m to images, such as native_gsd_m: 0.21 (metres)'
         if any(place.has_transform and place.crs_wkt is None for place in places):
             remedy = '; some have a transform without a CRS: add crs, such as crs: EPSG:32633'
         return [
@@ -222,7 +222,7 @@ def _about_pixels(plan: Plan) -> list[tuple[str, str]]:
         (
             'gsd_m:',
             f'source: pixels of {_span(view.gsd_range_m)}; each training window is read at a size '
-            f'between {_span(sizes)}, and scenes of other sizes are seen at the nearer end',
+            f'from {_span(sizes)}, and scenes of other sizes are seen at the nearer end',
         )
     ]
     known = Imagery(gsd_range_m=sizes)
@@ -233,7 +233,8 @@ def _about_pixels(plan: Plan) -> list[tuple[str, str]]:
                 (
                     f'{found.name}:',
                     f'{found.name}: pixel size unknown, tested in its own pixels, though the model '
-                    f'learns {_span(sizes)}',
+                    f'learns {_span(sizes)}: if you know it, add native_gsd_m to its images, such '
+                    'as native_gsd_m: 0.21 (metres)',
                 )
             )
         else:

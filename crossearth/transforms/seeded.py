@@ -45,8 +45,8 @@ class SeededAugmentation(K.IntensityAugmentationBase2D):
             drawn sample gets is its own either way.
 
     Raises:
-        ConfigError: If `p` is no probability, or `draw_per` neither `'sample'` nor `'batch'`; when
-            called, if images are integers or drawn ones lie far outside [0, 1].
+        ConfigError: If `p` is not a probability, or `draw_per` neither `'sample'` nor `'batch'`;
+            when called, if images are integers or drawn ones lie far outside [0, 1].
     """
 
     takes_any_units: ClassVar[bool] = False
@@ -60,7 +60,7 @@ class SeededAugmentation(K.IntensityAugmentationBase2D):
         draw_per: Literal['sample', 'batch'] = 'sample',
     ) -> None:
         if not 0 <= p <= 1:
-            raise ConfigError(f'p={p} is no probability: choose a number from 0 to 1')
+            raise ConfigError(f'p={p} is not a probability: choose a number from 0 to 1')
         if draw_per not in ('sample', 'batch'):
             raise ConfigError(f"draw_per is {draw_per!r}: choose 'sample' or 'batch'")
         super().__init__(p=p, keepdim=True)
@@ -217,7 +217,8 @@ class SeededAugmentation(K.IntensityAugmentationBase2D):
         if same_on_batch or p_batch != 1:
             raise ConfigError(
                 f'{type(self).__name__} draws every sample for itself: leave same_on_batch and '
-                "p_batch of the container unset; draw_per='batch' draws once for all samples"
+                'p_batch of the container unset (those that take draw_per can draw p once for all '
+                'samples)'
             )
         if self.draw_per == 'batch':
             return (self.uniform(1) < p).float().expand(batch_shape[0])

@@ -328,10 +328,16 @@ def _checked[Limits: (tuple[int, int], tuple[float, float])](
     """The range, if it is one."""
     if limits is None:
         return None
-    low, high = limits
-    within = lowest <= low <= high <= highest and high < math.inf
-    if not within or (whole and not (isinstance(low, int) and isinstance(high, int))):
+    if (
+        not isinstance(limits, tuple | list)
+        or len(limits) != 2
+        or not all(isinstance(end, int) or (not whole and isinstance(end, float)) for end in limits)
+        or not lowest <= limits[0] <= limits[1] <= highest
+        or limits[1] == math.inf
+    ):
         numbers = 'whole numbers ' if whole else ''
         bound = f' ≤ {highest}' if highest < math.inf else ''
-        raise ConfigError(f'{name}={limits}: expected {numbers}{lowest} ≤ low ≤ high{bound}')
+        raise ConfigError(
+            f'{name}={limits!r}: expected {numbers}{lowest} ≤ low ≤ high{bound} of (low, high)'
+        )
     return limits

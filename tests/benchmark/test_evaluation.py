@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from crossearth.benchmark import SETTINGS, Protocol, evaluate
-from crossearth.benchmark.evaluation import images_seen
+from crossearth.benchmark import SETTINGS, Protocol, evaluate, evaluate_images
 from crossearth.datasets import FolderDataset, SceneDataset, read_scene
 from crossearth.errors import ConfigError, LabelError
 from crossearth.imagery import Imagery
@@ -274,6 +273,14 @@ def test_resampled_scores_are_those_of_the_map_that_predict_makes(
     assert not torch.equal(native, found)
 
 
+def ways(model, dataset, protocol, imagery):
+    """How many images are seen how, as `evaluate_images` tells it."""
+    told = []
+    evaluate_images(model, dataset, protocol, imagery=imagery, tell_seen=told.append)
+    (seen,) = told
+    return seen
+
+
 def test_images_of_unknown_size_are_seen_as_they_are_unless_scaled_or_stated(fine, pixelwise):
     known, model = Imagery(gsd_m=1.0), Protocol(24, 16, seen_at='model')
     plain = roads(fine, 'plain')
@@ -283,15 +290,15 @@ def test_images_of_unknown_size_are_seen_as_they_are_unless_scaled_or_stated(fin
     assert not torch.equal(half, native)
     stated = roads(fine, 'plain', native_gsd_m=0.5)
     assert torch.equal(evaluate(pixelwise, stated, model, imagery=known), half)
-    assert images_seen(pixelwise, plain, model, imagery=known) == {
+    assert ways(pixelwise, plain, model, known) == {
         'own pixels of unknown size (nothing ties them to the ground), seen as they are: what they '
         'measure is not known': 1
     }
-    assert images_seen(pixelwise, stated, model, imagery=known) == {
+    assert ways(pixelwise, stated, model, known) == {
         'own pixels 0.5 m (stated), seen at 1 m: the model was trained at 1 m': 1
     }
     opened = roads(fine, 'placed', gsd_m=1.0)
-    assert list(images_seen(pixelwise, opened, model, imagery=known)) == [
+    assert list(ways(pixelwise, opened, model, known)) == [
         'own pixels 1 m (as its dataset was opened), seen as they are: as asked'
     ]
     with pytest.raises(ConfigError, match='opened with gsd_m, so it cannot be seen at scales'):

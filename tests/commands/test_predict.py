@@ -1,4 +1,5 @@
 import argparse
+import json
 import re
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from crossearth.inference.network import Augment, Combine
 from crossearth.inference.request import ReturnBy
 from crossearth.inference.scene import OnReadError
 from crossearth.labels import ISPRS
-from crossearth.models import fpn_timm, load_model, save_model
+from crossearth.models import fpn_timm, load_model, program_digest, save_model
 from crossearth.rasters import Alpha
 
 type Write = Callable[..., Path]
@@ -59,7 +60,7 @@ def test_command_does_what_the_function_does(write_raster: Write, tmp_path: Path
     scene = write_raster('scene.tif', random_image(200, 300))
     text = predict(
         scene, tmp_path / 'a.tif', '--tile-px', 96, '--labels', 'isprs', '--blend', 'gaussian',
-        '--value-range', 0, 200, '--confidence', tmp_path / 'c.tif',
+        '--value-range', 0, 200, '--confidence', tmp_path / 'c.tif', '--stac',
     )  # fmt: skip
     made = predict_scene(
         load_model('model.safetensors'),
@@ -72,6 +73,9 @@ def test_command_does_what_the_function_does(write_raster: Write, tmp_path: Path
     assert (tmp_path / 'a.tif').read_bytes() == made.path.read_bytes()
     assert text.startswith(f'{tmp_path / "a.tif"}: 300 × 200 px, {made.windows} windows in ')
     assert size_of(tmp_path / 'c.tif') == (200, 300)
+    item = json.loads((tmp_path / 'a.tif.stac.json').read_text())
+    assert item['assets']['scene']['href'] == './scene.tif'
+    assert item['properties']['crossearth:model_id'] == program_digest('model.safetensors')
 
 
 def test_every_value_can_be_set_with_the_choices_that_it_has() -> None:
@@ -120,8 +124,9 @@ def test_folders_are_mapped_scene_by_scene(write_raster: Write, tmp_path: Path) 
         write_raster(f'in/{index}.tif', random_image(50, 60, seed=index))
     (tmp_path / 'in' / 'z.tif').write_text('no raster')
     with pytest.raises(SceneError, match='1 of 3 scenes have no map') as told:
-        predict(tmp_path / 'in', tmp_path / 'out')
+        predict(tmp_path / 'in', tmp_path / 'out', '--stac')
     text = str(told.value)
+    assert f'{tmp_path / "out" / "catalog.json"}: 2 maps\n2 of them without a known time' in text
     assert '2 done, 0 present, 0 failed, 1 quarantined; 2 windows' in text
     assert 'z.tif: not a readable raster' in text
     assert size_of(tmp_path / 'out' / '1.tif') == (50, 60)
@@ -160,6 +165,32 @@ def test_dry_run_tells_and_writes_nothing(write_raster: Write, tmp_path: Path) -
     assert '90 × 70 px seen as 45 × 35 px' in stated
     plain.unlink()
     assert {path.name for path in tmp_path.iterdir()} == {'scene.tif', 'model.safetensors'}
+
+
+def test_dry_run_of_many_scenes_names_every_scene_that_would_have_no_map(
+    write_raster: Write, tmp_path: Path
+) -> None:
+    save_model(_model(), tmp_path / 'metre.safetensors', gsd_m=1.0)
+    write_raster('scenes/b.tif', random_image(64, 64))
+    for plain in 'ac':
+        write_raster(f'scenes/{plain}.png', random_image(64, 64), crs=None, driver='PNG')
+    with pytest.raises(SceneError, match='2 of 3 scenes would have no map') as error:
+        predict('scenes', tmp_path / 'maps', '--dry-run', weights='metre.safetensors')
+    _, first, mapped, second, last = str(error.value).split('\n')
+    assert re.match(r'no map: scenes/a\.png: the model was trained at 1\.0 m', first)
+    assert mapped.startswith('scenes/b.tif: 64 × 64 px')
+    assert second.startswith('no map: scenes/c.png')
+    assert last.startswith('1 scenes, about')
+
+
+@pytest.mark.parametrize('metres', ['0', '-1', 'nan', 'inf', '21cm', ''])
+@pytest.mark.parametrize('option', ['--gsd', '--seen-at'])
+def test_sizes_without_meaning_are_refused_by_the_name_of_their_option(
+    option: str, metres: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        predict('scene.tif', 'map.tif', f'{option}={metres}')
+    assert f'argument {option}: {metres!r}: expected metres, more than 0' in capsys.readouterr().err
 
 
 BUILDER = """

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -208,6 +209,20 @@ def test_parts_of_another_version_are_refused_and_left(
     with pytest.raises(ConfigError, match='parts that another version of crossearth made: remove'):
         predict_scene(convolutions, scene, tmp_path / 'map.tif', windows=SMALL, running=KEPT)
     assert plan.with_name('00000.json').exists()
+
+
+def test_parts_that_another_rule_resampled_are_not_joined(
+    scene: Path, convolutions: nn.Module, tmp_path: Path
+) -> None:
+    options: dict[str, Any] = {'windows': SMALL, 'view': View(gsd_m=1.0)}
+    share = Running(shard=(1, 9), shard_px=512)
+    predict_scene(convolutions, scene, tmp_path / 'map.tif', running=share, **options)
+    plan = tmp_path / 'map.tif.parts' / 'plan.json'
+    former = json.loads(plan.read_text())
+    assert former.pop('resampling') == 'along its own axes where pixels are even'
+    plan.write_text(json.dumps(former))  # as before there was another rule
+    with pytest.raises(ConfigError, match=r'another run \(resampling was None, is along its own'):
+        predict_scene(convolutions, scene, tmp_path / 'map.tif', running=KEPT, **options)
 
 
 def test_what_bytes_do_not_depend_on_may_change_between_shards(

@@ -81,3 +81,26 @@ def test_strips_agree_with_the_polygoniser_on_the_whole_map() -> None:
         (label, shapely.from_wkt(text).simplify(0).normalize().wkt) for label, text in whole
     }
     assert found == simplified
+
+
+@pytest.mark.parametrize('cuts', [[], [1], [2], [1, 2]])
+def test_neighbours_have_the_points_where_three_regions_meet(cuts: list[int]) -> None:
+    # the long border of 3 is straight: only there do 1 and 2 meet it, from above or below
+    labels = np.array([[1, 1, 2, 2], [3, 3, 3, 3], [4, 5, 5, 5]], np.uint8)
+    found = {
+        region.label: region.polygon for region in regions(iter(strips_of(labels, cuts)), nodata=0)
+    }
+    points = set(found[3].exterior.coords)
+    assert {(2.0, 1.0), (1.0, 2.0)} <= points
+    assert shapely.coverage_is_valid([*found.values()])
+
+
+@pytest.mark.parametrize('tolerance', [0.0, 2.0])
+@pytest.mark.parametrize('cuts', [[], [64], [37, 90]])
+def test_shared_borders_have_the_same_points_on_both_sides(
+    tolerance: float, cuts: list[int]
+) -> None:
+    labels = blobs(128, 90, seed=5)
+    found = regions(iter(strips_of(labels, cuts)), nodata=0, simplify_px=tolerance)
+    polygons = [region.polygon for region in found]
+    assert shapely.coverage_is_valid(polygons)

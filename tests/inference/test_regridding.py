@@ -40,6 +40,9 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ('polar', {'crs': 'EPSG:3031', 'transform': Affine(3, 0, -1e5, 0, -3, 2e6)}),
     ('pole', {'crs': 'EPSG:3413', 'transform': Affine(3, 0, -500, 0, -3, 500)}),
     ('rotated', {'crs': 'EPSG:32633', 'transform': Affine(0.4, 0.3, 4e5, 0.3, -0.4, 5e6)}),
+    # pixels that differ on the ground, which are seen in a local projection
+    ('sheared', {'crs': 'EPSG:32633', 'transform': Affine(0.4, 0.27, 4e5, 0.3, -0.4, 5e6)}),
+    ('near a pole', {'crs': 'EPSG:4326', 'transform': Affine(1e-3, 0, 179.9, 0, -6e-5, 86.5)}),
 ]
 
 
@@ -170,7 +173,9 @@ def test_scene_that_lies_nowhere_has_no_ground_size(
 def test_ground_control_points_on_a_transform_give_the_map_of_the_transform(
     write_scene: Write, tmp_path: Path, hidden: str
 ) -> None:
-    transform = Affine.translation(4e5, 5e6) @ Affine.rotation(20) @ Affine.scale(1, -1)
+    # sheared, so that one is not seen along its own axes, and the other in a local projection
+    turned = Affine.translation(4e5, 5e6) @ Affine.rotation(20) @ Affine.shear(4)
+    transform = turned @ Affine.scale(1, -1)
     gcps = [
         GroundControlPoint(row, col, *(transform @ (col, row)))
         for row in (0, 100, 200)

@@ -100,6 +100,7 @@ def test_values_are_hashable_and_travel_to_workers() -> None:
         'tile_px': 96, 'stride_px': 40, 'blend': 'mean', 'combine': 'logits', 'augment': 'd4',
         'bands': [3, 1], 'alpha': 'image', 'value_range': [0, 9], 'gsd_m': 0.5,
         'scene_gsd_m': 0.2, 'scales': [1, 0.5], 'merge': 'max', 'merge_class': 'car',
+        'resampling': 'along its own axes where pixels are even',
         'return_by': 'bilinear', 'mean': [0.4, 0.5], 'std': [0.25, 0.125],
         'model_output': {'kind': 'logit', 'key': 'out', 'threshold': 0.25, 'num_classes': None},
         'class_thresholds': [['car', 0.75]],

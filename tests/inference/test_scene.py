@@ -32,6 +32,7 @@ PLACES: dict[str, dict[str, Any]] = {
     'utm': {'crs': 'EPSG:32633', 'transform': UTM},
     'another zone': {'crs': 'EPSG:32632', 'transform': Affine(0.5, 0, 8e5, 0, -0.5, 5.8e6)},
     'rotated': {'crs': 'EPSG:32633', 'transform': UTM @ Affine.rotation(27)},
+    'sheared': {'crs': 'EPSG:32633', 'transform': UTM @ Affine.shear(5)},
     'south up': {'crs': 'EPSG:32733', 'transform': Affine(0.5, 0, 4e5, 0, 0.5, 5.8e6)},
     'degrees': {'crs': 'EPSG:4326', 'transform': Affine(7e-6, 0, 13.4, 0, -4e-6, 52.5)},
     'antimeridian': {'crs': 'EPSG:4326', 'transform': Affine(5e-6, 0, 179.9998, 0, -5e-6, -17)},

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 from affine import Affine
 from torch import nn
 
+from crossearth.errors import ConfigError
 from crossearth.imagery import Imagery
 from crossearth.inference import View, Windows, predict_scene
 from crossearth.inference.seeing import see_scene
@@ -47,6 +49,32 @@ def test_scenes_without_a_place_say_so(write_raster: Write) -> None:
         'own pixels of unknown size (nothing ties them to the ground), seen as they are: what the '
         'model was trained at is not known; at scales 1, 0.5'
     )
+
+
+def test_a_local_crs_says_nothing_of_the_ground_and_is_mapped_in_its_own_pixels(
+    write_raster: Write,
+) -> None:
+    local = rasterio.CRS.from_wkt('LOCAL_CS["site",UNIT["metre",1]]')
+    scene = write_raster('a.tif', PIXELS, crs=local, transform=CHIP)
+    for known, view in ((Imagery(), View()), (ONE, View(gsd_m='native'))):
+        seeing = see_scene(scene, known, view)
+        assert seeing.is_native
+        assert 'of unknown size (nothing ties them to the ground), seen as' in str(seeing)
+    assert 'own pixels 0.5 m (stated), seen at 1 m' in str(
+        see_scene(scene, ONE, View(scene_gsd_m=0.5))
+    )
+    with pytest.raises(ConfigError, match=r'a\.tif: the model was trained at 1.0 m .*--gsd 0.21'):
+        see_scene(scene, ONE, View())
+
+
+def test_scenes_that_cannot_be_seen_as_learnt_say_which_options_there_are(
+    write_raster: Write,
+) -> None:
+    coarse = write_raster('a.tif', PIXELS, transform=Affine(100, 0, 4e5, 0, -100, 58e5))
+    with pytest.raises(
+        ConfigError, match=r'It is to be seen at 1 m: the model was trained at 1 m. .*--seen-at nat'
+    ):
+        see_scene(coarse, ONE, View())
 
 
 def test_the_line_is_logged_and_returned(

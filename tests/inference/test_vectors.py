@@ -32,7 +32,7 @@ def test_file_holds_every_region_with_its_class_and_area(
     with fiona.open(made.path) as file:
         records = list(file)
         assert file.crs.to_epsg() == (4326 if suffix == 'geojson' else 32633)
-    assert made.polygons == len(records) == components(labels, 255)
+    assert made.shapes == len(records) == components(labels, 255)
     names = {record['properties']['class_id']: record['properties']['class'] for record in records}
     assert names == {0: 'street', 1: 'roof', 2: '2', 3: '3'}
     for value in range(4):
@@ -125,7 +125,7 @@ def test_small_polygons_and_other_classes_are_left_out(write_scene: Write, tmp_p
     labels[0, 20:22, 20:22] = 1
     scene = write_scene(labels)
     made = vectorize(scene, tmp_path / 'out.gpkg', min_area_m2=2, classes=[1], labels=ISPRS)
-    assert (made.polygons, made.dropped) == (1, 1)
+    assert (made.shapes, made.dropped) == (1, 1)
     with fiona.open(made.path) as file:
         (record,) = file
     assert record['properties']['class'] == 'building'
@@ -152,7 +152,7 @@ def test_bad_input_is_named_and_leaves_nothing(write_scene: Write, tmp_path: Pat
         (lambda: vectorize(tmp_path / 'no.tif', tmp_path / 'o.gpkg'), SceneNotFoundError, 'no.tif'),
         (lambda: vectorize(scene, tmp_path / 'o.shp'), ConfigError, 'written as .gpkg, .geojson'),
         (lambda: vectorize(scene, tmp_path / 'x' / 'o.gpkg'), ConfigError, 'make it first'),
-        (lambda: vectorize(scene, tmp_path / 'o.gpkg', simplify_px=-1), ConfigError, '0 or more'),
+        (lambda: vectorize(scene, tmp_path / 'o.gpkg', simplify_m=-1), ConfigError, '0 or more'),
         (
             lambda: vectorize(
                 write_scene(np.zeros((2, 9, 9), np.float32), 'f.tif'), tmp_path / 'o.gpkg'
@@ -186,7 +186,7 @@ def test_a_full_disk_leaves_no_file_or_a_whole_one(
 ) -> None:
     source = write_scene(blobs(300, 300)[None], name='map.tif', nodata=0)
     whole = tmp_path / f'whole{suffix}'
-    expected = vectorize(source, whole).polygons
+    expected = vectorize(source, whole).shapes
     size, target = whole.stat().st_size, tmp_path / f'polygons{suffix}'
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -239,13 +239,13 @@ def test_the_background_is_left_out_unless_it_is_asked_for(
     labels = np.zeros((1, 20, 20), np.uint8)
     labels[0, 5:9, 5:9] = 1
     scene = write_scene(labels)
-    assert vectorize(scene, tmp_path / 'o.gpkg').polygons == 2  # without names nothing is known
-    assert vectorize(scene, tmp_path / 'o.gpkg', labels=ROAD).polygons == 1
-    assert vectorize(scene, tmp_path / 'o.gpkg', labels=ROAD, background=True).polygons == 2
-    assert vectorize(scene, tmp_path / 'o.gpkg', labels=ROAD, classes=[0]).polygons == 1
+    assert vectorize(scene, tmp_path / 'o.gpkg').shapes == 2  # without names nothing is known
+    assert vectorize(scene, tmp_path / 'o.gpkg', labels=ROAD).shapes == 1
+    assert vectorize(scene, tmp_path / 'o.gpkg', labels=ROAD, background=True).shapes == 2
+    assert vectorize(scene, tmp_path / 'o.gpkg', labels=ROAD, classes=[0]).shapes == 1
     with rasterio.open(scene, 'r+') as dataset:
         dataset.update_tags(CLASS_0='Background', CLASS_1='road')
-    assert vectorize(scene, tmp_path / 'o.gpkg').polygons == 1
+    assert vectorize(scene, tmp_path / 'o.gpkg').shapes == 1
 
 
 @pytest.mark.parametrize('suffix', ['gpkg', 'geojson'])
@@ -293,3 +293,113 @@ MARS = (
     'GEOGCS["Mars 2000",DATUM["D_Mars_2000",SPHEROID["Mars_2000",3396190,0]],'
     'PRIMEM["Reference_Meridian",0],UNIT["Degree",0.0174532925199433]]'
 )
+
+
+def turned_building(degrees: float) -> shapely.Polygon:
+    """An L with a court of 30 × 22 m, around (40, 40) in metres."""
+    outline = [(0, 0), (30, 0), (30, 12), (22, 12), (22, 22), (0, 22)]
+    court = [(5, 5), (5, 12), (13, 12), (13, 5)]
+    shape = shapely.affinity.translate(shapely.Polygon(outline, [court]), 25, 29)
+    return shapely.affinity.rotate(shape, degrees, origin=(40, 40))
+
+
+def ground_of(geometry: shapely.Polygon, transform: Affine, lat: float) -> shapely.Polygon:
+    """Degrees as metres from the corner of a map, on a sphere around its middle."""
+    return shapely.transform(
+        geometry,
+        lambda at: (
+            (at - [transform.c, transform.f]) * [111_320 * np.cos(np.radians(lat)), -111_320]
+        ),
+    )
+
+
+@pytest.mark.parametrize('degrees', [0, 20, 45, 70])
+@pytest.mark.parametrize('crs', ['EPSG:32633', 'EPSG:4326'])
+def test_buildings_get_right_angles_on_the_ground(
+    write_scene: Write, tmp_path: Path, degrees: float, crs: str
+) -> None:
+    building = turned_building(degrees)
+    step = 0.5 / 111_320  # at 60° a pixel is half as wide as it is high
+    transform = (
+        Affine(step, 0, 10, 0, -step, 60)
+        if crs == 'EPSG:4326'
+        else Affine(0.5, 0, 499_960, 0, -0.5, 5e6)
+    )
+    pixel_m = (0.25, 0.5) if crs == 'EPSG:4326' else (0.5, 0.5)
+    in_pixels = shapely.transform(building, lambda at: at / pixel_m)
+    labels = rasterize([(in_pixels, 1)], (160, 320), dtype='uint8')
+    scene = write_scene(labels[None], crs=crs, transform=transform, nodata=0)
+    made = vectorize(scene, tmp_path / 'o.gpkg', square_m=1, squared_classes=[1])
+    assert (made.shapes, made.squared) == (1, 1)
+    with fiona.open(made.path) as file:
+        (one,) = file
+    shape = shapely.geometry.shape(one['geometry'])
+    if crs == 'EPSG:4326':
+        shape = ground_of(shape, transform, 60)
+    else:
+        shape = shapely.transform(shape, lambda at: (at - [499_960, 5e6]) * [1, -1])
+    assert one['properties']['squared'] is True
+    assert [len(ring.coords) - 1 for ring in (shape.exterior, *shape.interiors)] == [6, 4]
+    for ring in (shape.exterior, *shape.interiors):
+        steps = np.diff(shapely.get_coordinates(ring), axis=0)
+        steps /= np.hypot(*steps.T)[:, None]
+        cosines = (steps * np.roll(steps, 1, 0)).sum(1)
+        np.testing.assert_allclose(cosines, 0, atol=0.01 if crs == 'EPSG:4326' else 1e-6)
+    overlap = shape.intersection(building).area / shape.union(building).area
+    assert overlap > 0.93
+    assert one['properties']['area_m2'] == pytest.approx(labels.sum() * np.prod(pixel_m), rel=6e-3)
+
+
+def test_round_buildings_and_other_classes_keep_their_outline(
+    write_scene: Write, tmp_path: Path
+) -> None:
+    tower = shapely.Point(40, 40).buffer(24)
+    labels = rasterize(
+        [(tower, 1), (shapely.Point(120, 40).buffer(9), 2)], (80, 160), dtype='uint8'
+    )
+    scene = write_scene(labels[None], nodata=0)
+    with rasterio.open(scene, 'r+') as dataset:
+        dataset.update_tags(CLASS_1='Building', CLASS_2='tree')
+    made = vectorize(scene, tmp_path / 'o.gpkg', square_m=1)
+    plain = vectorize(scene, tmp_path / 'p.gpkg')
+    assert (made.shapes, made.squared) == (2, 0)
+    with fiona.open(made.path) as file, fiona.open(plain.path) as untouched:
+        found = {one['properties']['class']: one for one in file}
+        before = {one['properties']['class']: one for one in untouched}
+    assert found['tree']['geometry'] == before['tree']['geometry']
+    assert found['Building']['properties']['squared'] is False
+    round_one, stairs = (
+        shapely.geometry.shape(one['Building']['geometry']) for one in (found, before)
+    )
+    assert len(round_one.exterior.coords) < len(stairs.exterior.coords) / 2
+    assert round_one.hausdorff_distance(stairs) < 1 / 3 + 0.36  # a corner of a stair more
+
+
+def test_right_angles_that_have_no_meaning_are_refused(write_scene: Write, tmp_path: Path) -> None:
+    scene = write_scene(blobs(20, 20)[None])
+    for options, message in [
+        ({'square_m': 1}, r'no class of the map is named building \(its names: none\)'),
+        ({'square_m': 0.3, 'squared_classes': [1]}, r'square_m is 0.3, less than a pixel, 0.5 m'),
+        ({'square_m': -1}, 'square_m is -1: expected 0 or more'),
+        ({'squared_classes': [1]}, 'squared_classes is for square_m'),
+        ({'classes': ['roof']}, "no class is named 'roof'"),
+    ]:
+        with pytest.raises(ConfigError, match=message):
+            vectorize(scene, tmp_path / 'o.gpkg', **options)
+    assert [path.name for path in tmp_path.iterdir()] == ['scene.tif']
+
+
+def test_borders_are_simplified_by_metres(write_scene: Write, tmp_path: Path) -> None:
+    labels = blobs(120, 120)[None]
+    counts = []
+    for name, size in (('a.tif', 0.5), ('b.tif', 5.0)):
+        scene = write_scene(labels, name, transform=Affine(size, 0, 4e5, 0, -size, 5e6))
+        vectorize(scene, tmp_path / 'o.gpkg', simplify_m=3 * size)
+        with fiona.open(tmp_path / 'o.gpkg') as file:
+            shapes = [shapely.geometry.shape(one['geometry']) for one in file]
+        counts.append(sum(map(shapely.get_num_coordinates, shapes)))
+        vectorize(scene, tmp_path / 'o.gpkg')
+        with fiona.open(tmp_path / 'o.gpkg') as file:
+            shapes = [shapely.geometry.shape(one['geometry']) for one in file]
+        counts.append(sum(map(shapely.get_num_coordinates, shapes)))
+    assert counts[0] == counts[2] < 0.6 * counts[1]

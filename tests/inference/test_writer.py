@@ -5,11 +5,14 @@ import numpy as np
 import pytest
 import rasterio
 import torch
+from affine import Affine
 from torch import Tensor
 
 from crossearth.errors import ConfigError
 from crossearth.inference import Outputs, View, Windows, predict_scene
+from crossearth.inference.writer import Layer, RasterWriter, whole_file
 from crossearth.labels import ISPRS
+from crossearth.rasters import Georeference
 from tests.inference.test_predict import OneHot, Write, labels_of, random_ids
 
 
@@ -103,3 +106,40 @@ def test_more_than_255_classes_are_written_in_16_bits(write_scene: Write, tmp_pa
     made = predict_scene(last_class, scene, tmp_path / 'map.tif', outputs=Outputs(nodata=65535))
     assert labels_of(made.path).dtype == np.uint16
     assert (labels_of(made.path) == 299).all()
+
+
+def test_statistics_of_a_map_that_is_replaced_go_with_it(tmp_path: Path) -> None:
+    path, sidecar = tmp_path / 'map.tif', tmp_path / 'map.tif.aux.xml'
+    sidecar.write_text('of the old map')
+    with whole_file(path) as temporary:
+        temporary.write_text('new')
+        assert sidecar.exists()  # as long as the old map is there
+    assert path.read_text() == 'new'
+    assert not sidecar.exists()
+    with whole_file(path) as temporary:
+        temporary.write_text('newer')
+        temporary.with_name(sidecar.name).write_text('of the newer map')
+    assert sidecar.read_text() == 'of the newer map'
+
+
+def test_a_failure_keeps_the_old_map_and_its_statistics(tmp_path: Path) -> None:
+    path, sidecar = tmp_path / 'map.tif', tmp_path / 'map.tif.aux.xml'
+    path.write_text('old')
+    sidecar.write_text('of the old map')
+    with pytest.raises(ZeroDivisionError), whole_file(path) as temporary:
+        temporary.write_text('new')
+        temporary.with_name(sidecar.name).write_text('of the new map')
+        raise ZeroDivisionError
+    assert (path.read_text(), sidecar.read_text()) == ('old', 'of the old map')
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_an_error_while_a_map_is_written_closes_the_file(tmp_path: Path) -> None:
+    layer = Layer('uint8', 1, None, {}, {})
+    place = Georeference('EPSG:32633', Affine(0.5, 0, 4e5, 0, -0.5, 5e6))
+    writer = RasterWriter(
+        tmp_path / 'map.tif', height=40, width=30, layer=layer, georeference=place
+    )
+    with pytest.raises(ZeroDivisionError), writer:
+        raise ZeroDivisionError
+    assert writer._dataset.closed

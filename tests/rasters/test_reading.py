@@ -16,6 +16,7 @@ from crossearth.geometry import Window
 from crossearth.inference import predict_scene
 from crossearth.labels import ISPRS
 from crossearth.rasters import Raster, RasterReader, describe_raster, resampled
+from crossearth.rasters.ground_grid import on_local_projection
 
 type Write = Callable[..., Path]
 HEIGHT, WIDTH = 60, 80
@@ -213,7 +214,7 @@ def test_scenes_with_ground_control_points_are_read_at_a_gsd_and_with_a_crs_give
     with pytest.raises(ConfigError, match='4 ground control points without a CRS'):
         predict_scene(lambda x: x, path, tmp_path / 'map.tif')
     scene = resampled_scene(read_scene(path, crs='EPSG:32633'), 0.8)
-    view = resampled(straight, 0.8)
+    view = on_local_projection(straight, 0.8)
     assert (scene.height, scene.width) == (view.height, view.width)
     whole = Window(0, 0, 0, view.height, view.width)
     got, _ = RasterReader().read(scene.raster, whole)

@@ -16,6 +16,7 @@ from crossearth.errors import ConfigError
 from crossearth.geometry import Window, bounds_of
 from crossearth.labels import ISPRS
 from crossearth.rasters import RasterReader, describe_raster, resampled
+from crossearth.rasters.ground_grid import on_local_projection
 from crossearth.rasters.positions import FRACTIONS, Positions
 from crossearth.rasters.resampling import resample_box
 
@@ -30,6 +31,7 @@ PLACES = {
     'south pole': ('EPSG:3031', Affine(25, 0, 100_000, 0, -25, 200_000), 20.0),
     'off the pole': ('EPSG:3031', Affine(6000, 0, -1_000_000, 0, -6000, 1_000_000), 4000.0),
     'rotated': ('EPSG:32618', ROTATED, 1.5),
+    'sheared': ('EPSG:32618', ROTATED @ Affine.shear(4), 1.5),
     'south up': ('EPSG:32633', Affine(0.5, 0, 400_000, 0, 0.5, 5_800_000), 0.7),
 }
 SEAM = {
@@ -39,7 +41,7 @@ SEAM = {
     'web mercator beyond 180': ('EPSG:3857', Affine(2, 0, 20_037_300, 0, -2, -1_900_000), 1.8),
 }
 
-TURNED = ('rotated', 'another zone')
+TURNED = ('rotated', 'sheared', 'another zone')
 
 
 def ramps():
@@ -87,7 +89,7 @@ LARGEST_ERROR_PX = 0.01 + 0.5 / FRACTIONS  # of interpolation, and of rounding
 @pytest.mark.parametrize('place', [*PLACES, *SEAM])
 def test_positions_are_those_of_the_projection(write_raster, place):
     crs, transform, gsd_m = (PLACES | SEAM)[place]
-    view = resampled(
+    view = on_local_projection(
         describe_raster(write_raster('a.tif', ramps(), crs=crs, transform=transform)), gsd_m
     )
     window = Window(0, -3, 5, view.height, view.width)
@@ -111,7 +113,7 @@ def test_images_are_those_of_gdals_warper(write_raster, place):
     waves = 120 + 60 * np.sin(rows / 7) + 50 * np.cos(cols / 9)  # at most 14 from pixel to pixel
     path = write_raster('a.tif', waves[None].astype(np.float32), crs=crs, transform=transform)
     raster = describe_raster(path)
-    view = resampled(raster, gsd_m)
+    view = on_local_projection(raster, gsd_m)
     across, down = raster.gsd_m()
     if (across < gsd_m) != (down < gsd_m):
         pytest.skip('GDAL cannot average along one axis and interpolate along the other')
@@ -147,7 +149,7 @@ def test_positions_hold_where_meridians_meet(write_raster):
     assert abs(got - exact)[:, inside].max() < 0.01
 
 
-@pytest.mark.parametrize('place', ['degrees', 'web mercator', 'rotated', 'off the pole'])
+@pytest.mark.parametrize('place', ['degrees', 'web mercator', 'rotated', 'sheared', 'off the pole'])
 def test_a_pixel_is_as_large_on_the_ground_as_was_asked_for(write_raster, place):
     crs, transform, gsd_m = PLACES[place]
     view = resampled(
@@ -163,8 +165,9 @@ def test_a_pixel_is_as_large_on_the_ground_as_was_asked_for(write_raster, place)
     assert sides == pytest.approx([gsd_m] * 2, rel=2e-3)
 
 
-def test_two_windows_agree_on_the_pixels_they_share(write_raster):
-    crs, transform, gsd_m = PLACES['another zone']
+@pytest.mark.parametrize('place', ['another zone', 'sheared'])
+def test_two_windows_agree_on_the_pixels_they_share(write_raster, place):
+    crs, transform, gsd_m = PLACES[place]
     noise = np.random.default_rng(0).integers(0, 255, (3, HEIGHT, WIDTH), np.uint8)
     path = write_raster('a.tif', noise, crs=crs, transform=transform)
     data = SceneDataset([read_scene(path)], ISPRS, gsd_m=gsd_m)
@@ -181,8 +184,8 @@ def test_larger_pixels_are_averages_not_samples(write_raster):
     assert image.max() <= 101
 
 
-def test_masks_take_the_nearest_class_and_the_corners_of_a_rotated_scene_have_none(write_raster):
-    crs, transform, gsd_m = PLACES['rotated']
+def test_masks_take_the_nearest_class_and_the_corners_of_a_turned_scene_have_none(write_raster):
+    crs, transform, gsd_m = PLACES['sheared']
     classes = (np.indices((HEIGHT, WIDTH))[1] // 40 % 6).astype(np.uint8)[None]
     scene = read_scene(
         write_raster('a.tif', ramps(), crs=crs, transform=transform),

@@ -12,6 +12,7 @@ from crossearth.errors import ConfigError
 from crossearth.geometry import Window
 from crossearth.labels import ISPRS
 from crossearth.rasters import RasterReader, describe_mask, describe_raster, resampled, scaled
+from crossearth.rasters.ground_grid import on_local_projection
 from crossearth.rasters.native_pixels import from_native, to_native
 
 type Write = Callable[..., Path]
@@ -38,14 +39,17 @@ def test_pixels_are_those_of_the_same_file_with_a_georeference(
 ) -> None:
     placed = describe_raster(write_raster('a.tif', IMAGE))  # 0.5 m, its corner at whole metres
     stated = describe_raster(write_raster('b.tif', IMAGE, crs=None), native_gsd_m=0.5)
-    on_ground, along_axes = resampled(placed, gsd_m), resampled(stated, gsd_m)
+    georeferenced, along_axes = resampled(placed, gsd_m), resampled(stated, gsd_m)
+    on_ground = on_local_projection(placed, gsd_m)
     assert along_axes.crs is None
-    window = Window(0, 0, 0, along_axes.height, along_axes.width)
     assert (on_ground.transform.c, on_ground.transform.f) == (400_000, 5_800_000)
-    theirs, _ = RasterReader().read(on_ground, window)
+    window = Window(0, 0, 0, along_axes.height, along_axes.width)
     ours, valid = RasterReader().read(along_axes, window)
     assert valid is None  # pixels at the border are there if their centre is
-    np.testing.assert_array_equal(ours, theirs)
+    assert (georeferenced.height, georeferenced.width) == (along_axes.height, along_axes.width)
+    for other in (georeferenced, on_ground):
+        theirs, _ = RasterReader().read(other, window)
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_half_the_size_is_the_mean_of_four_pixels(write_raster: Write) -> None:
@@ -90,7 +94,7 @@ def test_ways_between_pixels_are_inverse(write_raster: Write) -> None:
     placed = describe_raster(write_raster('a.tif', IMAGE))
     stated = describe_raster(write_raster('b.tif', IMAGE, crs=None), native_gsd_m=0.5)
     points = rng.uniform(0, 40, (2, 9))
-    for view in (resampled(placed, 0.83), resampled(stated, 0.83)):
+    for view in (on_local_projection(placed, 0.83), resampled(stated, 0.83)):
         there = to_native(view)(*points)
         assert np.abs(np.subtract(there, points)).max() > 1
         np.testing.assert_allclose(from_native(view)(*there), points, atol=1e-6)

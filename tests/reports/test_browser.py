@@ -1,13 +1,10 @@
 """The page in a real browser: opened, clicked and looked at, at the width of a desk and a phone."""
 
-import json
-import shutil
 from dataclasses import replace
 
 import made_up
 import pytest
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
+from browsing import needs_browser, requests_of, started_browser
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -15,14 +12,9 @@ from selenium.webdriver.support.select import Select
 
 from crossearth.reports import Missing, domain_pictures, report_data, write_report
 
-BROWSER = shutil.which('chromium') or shutil.which('google-chrome')
-DRIVER = shutil.which('chromedriver')
 EVIL = '<script>alert(1)</script>'
 
-pytestmark = pytest.mark.skipif(
-    BROWSER is None or DRIVER is None,
-    reason='no browser: install the packages chromium and chromium-driver',
-)
+pytestmark = needs_browser
 
 
 @pytest.fixture(scope='module')
@@ -59,14 +51,8 @@ def page(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def driver():
-    options = webdriver.ChromeOptions()
-    options.binary_location = BROWSER
-    for word in ('--headless=new', '--no-sandbox', '--disable-dev-shm-usage', '--disable-gpu'):
-        options.add_argument(word)
-    options.set_capability('goog:loggingPrefs', {'browser': 'ALL', 'performance': 'ALL'})
-    started = webdriver.Chrome(options=options, service=Service(DRIVER))
-    yield started
-    started.quit()
+    with started_browser() as started:
+        yield started
 
 
 def opened(driver, page, *, width=1280, scheme='light'):
@@ -96,12 +82,7 @@ def test_the_page_opens_without_errors_requests_or_sideways_scrolling(driver, pa
     opened(driver, page, width=width, scheme=scheme)
     assert driver.title == EVIL
     assert driver.get_log('browser') == []
-    messages = [json.loads(entry['message'])['message'] for entry in driver.get_log('performance')]
-    asked = [
-        message['params']['request']['url']
-        for message in messages
-        if message['method'] == 'Network.requestWillBeSent'
-    ]
+    asked = requests_of(driver)
     assert page.as_uri() in asked
     assert {url.partition(':')[0] for url in asked} <= {'file', 'data'}
     # folded parts too

@@ -35,6 +35,7 @@ def test_a_domain_of_other_structures_shows_as_bias(known_domains, tmp_path):
     report = fit_gsd_estimator(tiny_network(), known_domains | {'big': big})
     biased = {one.name: one for one in report.domains}['big']
     assert -1.4 < biased.bias_octaves < -0.6  # twice as wide looks twice as near
+    assert biased.error_octaves == -biased.bias_octaves  # medians of two blocks, too
     assert biased.within_half == 0
     assert report.high_octaves > 0.6
 

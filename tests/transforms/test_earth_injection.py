@@ -201,7 +201,7 @@ def test_it_can_be_copied_and_saved_whole() -> None:
     [
         ({'alpha': 1.5}, 'alpha=1.5: expected a weight from 0 to 1'),
         ({'bands': (0, 1)}, r'bands=\(0, 1\): the style networks take three bands'),
-        ({'p': -0.1}, 'p=-0.1 is no probability'),
+        ({'p': -0.1}, 'p=-0.1 is not a probability'),
         ({'ratio': 1.5}, 'ratio=1.5'),
     ],
 )

@@ -202,7 +202,7 @@ def test_half_precision_keeps_its_type_and_agrees_with_float32() -> None:
     [
         ({'beta': 0.6}, ConfigError, 'beta=0.6: expected a fraction'),
         ({'alpha_range': (0.5, 0.2)}, ConfigError, r'alpha_range=\(0.5, 0.2\)'),
-        ({'p': 1.5}, ConfigError, 'p=1.5 is no probability'),
+        ({'p': 1.5}, ConfigError, 'p=1.5 is not a probability'),
         ({'bands': (0, 1)}, BandError, 'names 2 bands, but the style images have 3'),
         ({'bands': (0, 1, 1)}, ConfigError, 'positions of different bands'),
         ({'patch_size': 0}, ConfigError, 'patch_size=0'),

@@ -1,40 +1,60 @@
-"""Files of polygons, complete or an error: what a driver cannot write, it does not always tell."""
+"""Files of shapes, complete or an error: what a driver cannot write, it does not always tell."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import fiona
 from fiona._err import CPLE_BaseError
 
-from crossearth.errors import WriteError
+from crossearth.errors import ConfigError, WriteError
 
-__all__ = ['DRIVERS', 'PolygonFile', 'open_polygons']
+__all__ = ['DRIVERS', 'ShapeFile', 'check_shapes_path', 'open_shapes']
 
 DRIVERS = {'.gpkg': 'GPKG', '.geojson': 'GeoJSON', '.json': 'GeoJSON', '.fgb': 'FlatGeobuf'}
 """Suffixes of files, and what GDAL calls their formats."""
 
 
-class PolygonFile(Protocol):
+class ShapeFile(Protocol):
     """Takes records, as GeoJSON features."""
 
     def writerecords(self, records: Iterable[dict[str, Any]]) -> object:
         """Append records."""
 
 
+def check_shapes_path(destination: str | Path) -> Path:
+    """The path of a file of shapes, if it can be written there.
+
+    Raises:
+        ConfigError: If its name tells no format, or its folder is missing.
+    """
+    path = Path(destination)
+    if path.suffix.lower() not in DRIVERS:
+        raise ConfigError(f'{path}: polygons and lines are written as {", ".join(DRIVERS)}')
+    if not path.parent.is_dir():
+        raise ConfigError(f'the folder {path.parent} is not there: make it first')
+    return path
+
+
 @contextmanager
-def open_polygons(
-    path: Path, destination: Path, *, crs_wkt: str, has_confidence: bool
-) -> Iterator[PolygonFile]:
-    """Open a file for polygons; when the block ends, all of them are in it.
+def open_shapes(
+    path: Path,
+    destination: Path,
+    *,
+    crs_wkt: str,
+    geometry: Literal['Polygon', 'LineString'],
+    properties: Mapping[str, str],
+) -> Iterator[ShapeFile]:
+    """Open a file for shapes; when the block ends, all of them are in it.
 
     Args:
         path: File to write.
         destination: What it will be called; its suffix tells the format.
         crs_wkt: CRS; EPSG:4326 for GeoJSON.
-        has_confidence: Whether records have a mean confidence.
+        geometry: What the shapes are.
+        properties: What records tell of their shape, and the types that fiona has for it.
 
     Raises:
         WriteError: If the file cannot be written.
@@ -45,18 +65,13 @@ def open_polygons(
             with _GeoJSONFile(path, destination.stem) as text:
                 yield text
             return
-        properties = {'class_id': 'int', 'class': 'str', 'area_m2': 'float'}
-        schema = {
-            'geometry': 'Polygon',
-            'properties': properties | ({'confidence': 'float'} if has_confidence else {}),
-        }
         with fiona.open(
             str(path),
             'w',
             driver=driver,
             crs_wkt=crs_wkt,
             layer=destination.stem if driver == 'GPKG' else None,
-            schema=schema,
+            schema={'geometry': geometry, 'properties': dict(properties)},
         ) as collection:
             counted = _Counted(collection)
             yield counted
@@ -117,4 +132,4 @@ class _Counted:
         with fiona.open(str(path)) as written:
             found = sum(1 for _ in written)
         if found != self._count:
-            raise OSError(f'{found} of {self._count} polygons are in the file')
+            raise OSError(f'{found} of {self._count} shapes are in the file')

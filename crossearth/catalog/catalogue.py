@@ -1,0 +1,193 @@
+"""A folder of maps as a static catalogue (STAC) that may be moved with them."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from crossearth import __version__
+from crossearth.catalog.items import STAC_VERSION, SceneTime, describe_map
+from crossearth.catalog.times import stated_time, time_in_file, times_of_items
+from crossearth.errors import ConfigError
+from crossearth.inference import find_scenes
+from crossearth.inference.scene_receipts import Provenance, read_provenance
+from crossearth.inference.writer import whole_file
+from crossearth.rasters import gdal_environment, open_raster
+
+__all__ = ['Catalogue', 'write_catalogue', 'write_item']
+
+_SUFFIX = '.stac.json'
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """A catalogue that was written.
+
+    Args:
+        path: Its file.
+        items: Number of maps.
+        undated: Number of those whose scene has no known time.
+        left_out: Rasters of the folder that are not maps, such as probabilities.
+    """
+
+    path: Path
+    items: int
+    undated: int
+    left_out: tuple[Path, ...]
+
+
+def write_catalogue(
+    folder: str | Path,
+    *,
+    time: str | None = None,
+    scene_items: str | Path | None = None,
+    title: str | None = None,
+) -> Catalogue:
+    """Describe the maps of a folder as a STAC catalogue.
+
+    Each map gets an item next to it, `<map>.stac.json`, and the folder `catalog.json`, which links
+    to all of them. Addresses are relative, so that the folder can be moved. Scenes and models come
+    from the receipts of `predict_scenes`, or from an earlier item. Maps that are gone are left out;
+    the catalogue appears whole or not at all, after its items.
+
+    Args:
+        folder: With maps in it and below.
+        time: When all scenes were taken, see `stated_time`; None for what their STAC items say, or
+            what their own files do.
+        scene_items: STAC items that the maps were made from.
+        title: Of the catalogue; None for the name of the folder.
+
+    Raises:
+        SceneNotFoundError: If the folder is not there, or holds no rasters.
+        SceneError: If a raster cannot be read.
+        ConfigError: If a map is not tied to the ground, two would have one id, or a time or the
+            items are not what they should be.
+        WriteError: If a file cannot be written.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise ConfigError(f'{root} is not a folder: name the folder of the maps')
+    stated = None if time is None else stated_time(time)
+    of_items = {} if scene_items is None else times_of_items(scene_items)
+    ids: dict[str, Path] = {}
+    left_out: list[Path] = []
+    undated = 0
+    for path in map(Path, find_scenes(root)):
+        item_id = path.relative_to(root).with_suffix('').as_posix().replace('/', '__')
+        item = _item_of(path, item_id, stated=stated, of_items=of_items, provenance=None)
+        if item is None:
+            left_out.append(path)
+            continue
+        if item_id in ids:
+            raise ConfigError(
+                f'{ids[item_id]} and {path} would both have the id {item_id}: rename one'
+            )
+        ids[item_id] = path
+        undated += 'crossearth:time' in item['properties']
+        up = '../' * (len(path.relative_to(root).parts) - 1) or './'
+        parent = {'href': f'{up}catalog.json', 'type': 'application/json'}
+        item['links'] += [{'rel': 'root', **parent}, {'rel': 'parent', **parent}]
+        _write_json(_item_path(path), item)
+    catalogue = _describe(root, list(ids.items()), title)
+    _write_json(root / 'catalog.json', catalogue)
+    return Catalogue(root / 'catalog.json', len(ids), undated, tuple(left_out))
+
+
+def write_item(map_path: str | Path, *, scene: str, model_id: str, seen: str = '') -> Path:
+    """Describe one map as a STAC item next to it, `<map>.stac.json`.
+
+    Args:
+        map_path: The map.
+        scene: The scene that it was made from.
+        model_id: What tells the model from others.
+        seen: How the model saw the scene.
+
+    Returns:
+        The item.
+
+    Raises:
+        SceneError: If the map cannot be read.
+        ConfigError: If it is not tied to the ground.
+        WriteError: If the file cannot be written.
+    """
+    path = Path(map_path)
+    provenance = Provenance(scene, model_id, __version__, seen)
+    item = _item_of(path, path.stem, stated=None, of_items={}, provenance=provenance)
+    if item is None:
+        raise ConfigError(f'{path} is not a map that crossearth has written')
+    _write_json(_item_path(path), item)
+    return _item_path(path)
+
+
+def _item_of(
+    path: Path,
+    item_id: str,
+    *,
+    stated: SceneTime | None,
+    of_items: dict[str, SceneTime],
+    provenance: Provenance | None,
+) -> dict[str, Any] | None:
+    """The item of a raster, if it is a map."""
+    with gdal_environment(), open_raster(path) as dataset:
+        if dataset.descriptions[0] != 'class':  # probabilities, confidence, entropy, images
+            return None
+        made_from = provenance or read_provenance(path) or _former_provenance(path)
+        time = stated
+        if time is None and made_from is not None:
+            time = _time_of(made_from.scene, of_items)
+        return describe_map(dataset, path, item_id=item_id, provenance=made_from, time=time)
+
+
+def _time_of(scene: str, of_items: dict[str, SceneTime]) -> SceneTime | None:
+    name = scene.removeprefix('/vsicurl/')
+    known = of_items.get(name) or of_items.get(str(Path(name).resolve()))
+    if known is not None or name != scene or '://' in scene:
+        return known  # a look into the file would go over the network
+    return time_in_file(scene)
+
+
+def _former_provenance(path: Path) -> Provenance | None:
+    """What the item of an earlier catalogue says of a map without a receipt."""
+    try:
+        item = json.loads(_item_path(path).read_text(encoding='utf-8'))
+        scene, properties = item['assets']['scene']['href'], item['properties']
+        if '://' not in scene and not scene.startswith('/vsi'):
+            scene = str(path.parent / scene)
+        return Provenance(
+            scene,
+            properties.get('crossearth:model_id', ''),
+            properties.get('processing:software', {}).get('crossearth', ''),
+            properties.get('crossearth:seen', ''),
+        )
+    except (FileNotFoundError, ValueError, KeyError):
+        return None
+
+
+def _item_path(path: Path) -> Path:
+    return path.with_name(f'{path.name}{_SUFFIX}')
+
+
+def _describe(root: Path, maps: list[tuple[str, Path]], title: str | None) -> dict[str, Any]:
+    return {
+        'type': 'Catalog',
+        'stac_version': STAC_VERSION,
+        'id': root.resolve().name or 'maps',
+        'title': title or root.resolve().name or 'maps',
+        'description': f'{len(maps)} maps of land cover, made with crossearth.',
+        'links': [
+            {'rel': 'root', 'href': './catalog.json', 'type': 'application/json'},
+            *_item_links(root, maps),
+        ],
+    }
+
+
+def _item_links(root: Path, maps: list[tuple[str, Path]]) -> Iterator[dict[str, str]]:
+    for item_id, path in maps:
+        href = f'./{_item_path(path).relative_to(root).as_posix()}'
+        yield {'rel': 'item', 'href': href, 'type': 'application/geo+json', 'title': item_id}
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding='utf-8')

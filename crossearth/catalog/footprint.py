@@ -1,0 +1,65 @@
+"""What a map covers, in degrees."""
+
+import numpy as np
+import shapely
+from pyproj import CRS
+
+from crossearth.inference.antimeridian import in_one_turn
+from crossearth.rasters import Georeference, GroundToPixels, PixelsToGround
+
+__all__ = ['bbox_of', 'footprint']
+
+_WGS84 = CRS.from_epsg(4326)
+_EDGE_POINTS = 17
+_DIGITS = 7  # a centimetre
+
+
+def footprint(
+    georeference: Georeference, *, height: int, width: int, name: str
+) -> shapely.Polygon | shapely.MultiPolygon:
+    """The outline of a raster in EPSG:4326.
+
+    Edges that are not straight in degrees have points in between. What crosses the antimeridian is
+    cut there, after RFC 7946, and what holds a pole reaches around the globe.
+
+    Args:
+        georeference: Of the raster.
+        height: Rows.
+        width: Columns.
+        name: Of the raster, for messages.
+
+    Raises:
+        ConfigError: If nothing ties the raster to the ground.
+    """
+    steps = np.linspace(0, 1, 2 if georeference.crs == _WGS84 else _EDGE_POINTS)[:-1]
+    ones = np.ones_like(steps)
+    cols = np.concatenate([steps, ones, 1 - steps, 0 * ones]) * width
+    rows = np.concatenate([0 * ones, steps, ones, 1 - steps]) * height
+    lon, lat = PixelsToGround(georeference, _WGS84, name=name)(cols, rows)
+    lat = np.clip(lat, -90, 90)
+    for pole in (90.0, -90.0):
+        to_pixels = GroundToPixels(georeference, _WGS84, height=height, width=width, name=name)
+        (col,), (row,) = to_pixels(np.array([0.0]), np.array([pole]))
+        if georeference.crs != _WGS84 and 0 < col < width and 0 < row < height:
+            reach = float(lat.min() if pole > 0 else lat.max())
+            return shapely.box(-180, min(reach, pole), 180, max(reach, pole))
+    outline = shapely.Polygon(np.stack([lon, lat], 1).round(_DIGITS))
+    (cut,) = shapely.orient_polygons(in_one_turn(np.array([outline], object)))
+    assert isinstance(cut, shapely.Polygon | shapely.MultiPolygon)
+    return cut
+
+
+def bbox_of(shape: shapely.Polygon | shapely.MultiPolygon) -> list[float]:
+    """West, south, east and north; west is greater than east across the antimeridian.
+
+    Example:
+        >>> parts = [shapely.box(179, -18, 180, -17), shapely.box(-180, -18, -178, -17)]
+        >>> bbox_of(shapely.MultiPolygon(parts))
+        [179.0, -18.0, -178.0, -17.0]
+    """
+    west, south, east, north = shape.bounds
+    parts = [part.bounds for part in shapely.get_parts(shape)]
+    if len(parts) > 1 and west == -180 and east == 180:
+        west = min(part[0] for part in parts if part[2] == 180)
+        east = max(part[2] for part in parts if part[0] == -180)
+    return [float(west), float(south), float(east), float(north)]

@@ -1,0 +1,57 @@
+"""The command line of `write_catalogue`: `crossearth catalog`."""
+
+import argparse
+
+__all__ = ['add_arguments', 'describe_catalogue', 'run']
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the arguments to the parser of this command."""
+    parser.description = (
+        'Describe the maps of a folder as a STAC catalogue: catalog.json, and an item per map.'
+    )
+    parser.add_argument('folder', help='with maps in it and below')
+    parser.add_argument(
+        '--time',
+        help='when all scenes were taken, in UTC: 2021-06-30, 2021-06-30T10:20:30Z, or two of them '
+        'with a slash in between (default: what --items or the files of the scenes say)',
+    )
+    parser.add_argument(
+        '--items', metavar='JSON', help='STAC items that the maps were made from: times and links'
+    )
+    parser.add_argument('--title', help='of the catalogue (default: the name of the folder)')
+
+
+def run(arguments: argparse.Namespace) -> str:
+    """Do what the arguments ask for.
+
+    Args:
+        arguments: As parsed.
+
+    Returns:
+        What to print.
+
+    Raises:
+        CrossEarthError: If a map cannot be described, or a file cannot be written.
+    """
+    return describe_catalogue(
+        arguments.folder, time=arguments.time, items=arguments.items, title=arguments.title
+    )
+
+
+def describe_catalogue(
+    folder: str, *, time: str | None = None, items: str | None = None, title: str | None = None
+) -> str:
+    """Write the catalogue of a folder, and say what is in it."""
+    from crossearth.catalog import write_catalogue
+
+    made = write_catalogue(folder, time=time, scene_items=items, title=title)
+    lines = [f'{made.path}: {made.items} maps']
+    if made.undated:
+        lines.append(
+            f'{made.undated} of them without a known time of their scene: state it with '
+            'crossearth catalog --time'
+        )
+    if made.left_out:
+        lines.append(f'{len(made.left_out)} rasters that are not maps are left out')
+    return '\n'.join(lines)

@@ -1,0 +1,97 @@
+"""The command line of `mosaic_maps`: `crossearth mosaic`."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from crossearth.labels import LABEL_SPACES
+
+__all__ = ['add_arguments', 'run']
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the arguments to the parser of this command."""
+    parser.description = 'Put overlapping maps of one label space together to one map.'
+    parser.add_argument('maps', nargs='+', help='maps, folders of maps, or lists (.txt, .csv)')
+    parser.add_argument(
+        'mosaic', help='.tif (cloud-optimised), or .vrt, which only names maps of one grid'
+    )
+    parser.add_argument(
+        '--rule',
+        choices=['centre', 'first', 'last', 'majority', 'confidence', 'blend'],
+        default='centre',
+        help='what decides where maps overlap: the map whose edges are farther away, the first or '
+        'last one, the class of most maps, the most confident map, or the mean of their '
+        'probabilities (default: %(default)s)',
+    )
+    parser.add_argument('--crs', help='such as EPSG:32633 (default: that of most maps)')
+    parser.add_argument(
+        '--pixel-size', type=float, help='in units of the CRS (default: that of most maps)'
+    )
+    parser.add_argument(
+        '--confidences',
+        nargs='+',
+        metavar='TIF',
+        help='for --rule confidence: of each map, or a folder with files of the names of the maps',
+    )
+    parser.add_argument(
+        '--probabilities', nargs='+', metavar='TIF', help='for --rule blend, likewise'
+    )
+    parser.add_argument(
+        '--labels', choices=sorted(LABEL_SPACES), help='names and colours, if the maps have none'
+    )
+    parser.add_argument(
+        '--no-qgis-style', dest='qgis_style', action='store_false', help='as of crossearth predict'
+    )
+    parser.add_argument('--quiet', action='store_true', help='no progress')
+
+
+def run(arguments: argparse.Namespace) -> str:
+    """Do what the arguments ask for.
+
+    Args:
+        arguments: As parsed.
+
+    Returns:
+        What to print.
+
+    Raises:
+        CrossEarthError: If the maps do not fit together, or the mosaic cannot be written.
+    """
+    from crossearth.inference import find_scenes, summarise_map
+    from crossearth.mosaic import mosaic_maps
+
+    mosaic = Path(arguments.mosaic).resolve()
+    maps = [path for source in arguments.maps for path in find_scenes(source)]
+    if not any(Path(source).resolve() == mosaic for source in arguments.maps):
+        # a mosaic of an earlier run may lie in the folder of its maps
+        maps = [path for path in maps if Path(path).resolve() != mosaic]
+    made = mosaic_maps(
+        maps,
+        arguments.mosaic,
+        rule=arguments.rule,
+        crs=arguments.crs,
+        pixel_size=arguments.pixel_size,
+        confidences=_of_each_map(arguments.confidences, arguments.maps, maps),
+        probabilities=_of_each_map(arguments.probabilities, arguments.maps, maps),
+        labels=None if arguments.labels is None else LABEL_SPACES[arguments.labels],
+        qgis_style=arguments.qgis_style,
+        progress=not arguments.quiet,
+    )
+    moved = f', {made.moved} of them on other pixels' if made.moved else ''
+    return (
+        f'{made.path}: {made.maps} maps{moved}, by {made.rule}, in {made.seconds:.1f} s\n'
+        f'{made.grid}\n{summarise_map(made.path)}'
+    )
+
+
+def _of_each_map(
+    given: Sequence[str] | None, sources: Sequence[str], maps: Sequence[str]
+) -> list[str] | None:
+    """Files as they are given, or those of a folder that have the names of the maps."""
+    from crossearth.inference import tasks_of
+
+    if given is None or len(given) != 1 or not Path(given[0]).is_dir():
+        return None if given is None else list(given)
+    by_map = {task.scene: str(task.destination) for task in tasks_of(sources, given[0])}
+    return [by_map[path] for path in maps]

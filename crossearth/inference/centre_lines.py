@@ -1,0 +1,161 @@
+"""Maps as lines: files of the middle lines of roads, with lengths and widths."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import batched
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import shapely
+
+from crossearth.errors import ConfigError
+from crossearth.inference.ground_shapes import GroundShapes, as_geojson, pixel_size_m
+from crossearth.inference.line_graph import Line, lines_of
+from crossearth.inference.map_files import class_id, open_map, require_same_grid
+from crossearth.inference.map_lock import only_writer
+from crossearth.inference.skeletons import Skeleton, skeleton_of
+from crossearth.inference.vector_files import DRIVERS, check_shapes_path, open_shapes
+from crossearth.inference.writer import class_names, whole_file
+from crossearth.labels import LabelSpace
+from crossearth.rasters import Georeference, gdal_environment, open_raster
+
+__all__ = ['LineMap', 'trace_lines']
+
+_WRITE_AT_ONCE = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class LineMap:
+    """Lines that were written.
+
+    Args:
+        path: The file.
+        lines: Their number.
+        length_m: Their length together, in metres on the ground.
+        dropped: Number of spurs and short lines that were left out.
+        seconds: Wall-clock time.
+    """
+
+    path: Path
+    lines: int
+    length_m: float
+    dropped: int
+    seconds: float
+
+
+def trace_lines(
+    source: str | Path,
+    destination: str | Path,
+    *,
+    classes: Sequence[str | int] = ('road',),
+    labels: LabelSpace | None = None,
+    simplify_m: float | int | None = None,
+    min_length_m: float | int = 0,
+    confidence: str | Path | None = None,
+) -> LineMap:
+    """Write the middle lines of a class, such as roads, with their lengths and widths.
+
+    The class is thinned to a skeleton, whose ends and junctions are nodes. Each line from node to
+    node has `class_id`, `class`, `length_m` on the ellipsoid, `width_m`, the area that is nearest
+    to it divided by its length, and `confidence`, the mean along it, if the confidence is given.
+    Lines that meet share the point. A line with a free end that is shorter than the class is wide
+    where it leaves is a spur, and left out; so are lines without junctions that are shorter than
+    the class is wide. Lines end up to half a width before the class does, but run to the rim of
+    the map.
+
+    The map is read in strips; the result does not depend on them. Memory is that of a strip and
+    some 200 bytes for each pixel of the skeleton. Maps with more than 20 million of these, or with
+    areas so wide that 67 million pixels have to be thinned at once, are refused.
+
+    Args:
+        source: Map of class ids, with a CRS and a transform.
+        destination: `.gpkg` and `.fgb` in the CRS of the map, `.geojson` in EPSG:4326, where lines
+            across the antimeridian are cut in two.
+        classes: Names or ids.
+        labels: Class names; None for those that the map carries.
+        simplify_m: How far points may lie from a line that leaves them out, in metres at the middle
+            of the map; None for one pixel, which straightens the stairs.
+        min_length_m: Spurs and lines without junctions below this are left out as well.
+        confidence: The confidence that was written with the map, on the same grid.
+
+    Returns:
+        The file and what is in it.
+
+    Raises:
+        SceneNotFoundError: If the map is not there.
+        SceneError: If it is not a raster of one integer band, or is damaged.
+        ConfigError: If it has no CRS and transform on a body, an argument has no meaning, the map
+            is refused, or scikit-image is not installed (`pip install 'crossearth[lines]'`).
+        WriteError: If the file cannot be written.
+        BusyError: If another process is writing it.
+    """
+    start = time.perf_counter()
+    path = check_shapes_path(destination)
+    for name, value in (('simplify_m', simplify_m or 0), ('min_length_m', min_length_m)):
+        if not value >= 0:
+            raise ConfigError(f'{name} is {value}: expected 0 or more')
+    count, dropped, length_m = 0, 0, 0.0
+    with ExitStack() as stack:
+        stack.enter_context(gdal_environment())
+        stack.enter_context(only_writer([path]))
+        dataset = stack.enter_context(open_map(source))
+        to_wgs84 = DRIVERS[path.suffix.lower()] == 'GeoJSON'
+        ground = GroundShapes(Georeference.of(dataset), to_wgs84=to_wgs84, name=str(source))
+        sure = None
+        if confidence is not None:
+            sure = stack.enter_context(open_raster(confidence))
+            require_same_grid(sure, dataset)
+        names = class_names(dataset.tags()) if labels is None else dict(enumerate(labels.classes))
+        pixel_m = pixel_size_m(ground, dataset.shape)
+        ids = [class_id(one, names) for one in classes]
+        temporary = stack.enter_context(whole_file(path))
+        properties = {'class_id': 'int', 'class': 'str', 'length_m': 'float', 'width_m': 'float'}
+        properties |= {} if sure is None else {'confidence': 'float'}
+        with open_shapes(
+            temporary, path, crs_wkt=ground.crs_wkt, geometry='LineString', properties=properties
+        ) as file:
+            for label in ids:
+                skeleton = skeleton_of(dataset, label, sure=sure)
+                lines, left_out = lines_of(
+                    skeleton, width=dataset.width, min_length_px=min_length_m / pixel_m
+                )
+                dropped += left_out
+                within_px = 1.0 if simplify_m is None else simplify_m / pixel_m
+                name = names.get(label, str(label))
+                for batch in batched(lines, _WRITE_AT_ONCE):
+                    records = [*_records(batch, skeleton, ground, within_px, (label, name))]
+                    file.writerecords(records)
+                    count += len(records)
+                    length_m += sum(one['properties']['length_m'] for one in records)
+    return LineMap(path, count, length_m, dropped, time.perf_counter() - start)
+
+
+def _records(
+    lines: Sequence[Line],
+    skeleton: Skeleton,
+    ground: GroundShapes,
+    within_px: float,
+    of_class: tuple[int, str],
+) -> Iterator[dict[str, Any]]:
+    simple = shapely.simplify([shapely.LineString(line.at) for line in lines], within_px)
+    placed, lengths = ground.lines(simple.tolist())
+    first = np.stack([line.at[0] for line in lines])
+    pixel_m2 = np.abs(np.linalg.det(ground.frames(first)))
+    for line, geometry, length, area in zip(
+        lines, as_geojson(placed), lengths, pixel_m2, strict=True
+    ):
+        confidence = float(skeleton.confidence[line.pixels].mean())
+        yield {
+            'type': 'Feature',
+            'geometry': geometry,
+            'properties': {
+                'class_id': of_class[0],
+                'class': of_class[1],
+                'length_m': round(float(length), 3),
+                'width_m': round(line.pixel_area * float(area) / float(length), 3),
+                **({} if np.isnan(confidence) else {'confidence': round(confidence, 4)}),
+            },
+        }

@@ -1,0 +1,169 @@
+"""Shapes in pixels of a map as shapes on the ground, and what they measure there."""
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pyproj
+import shapely
+from jaxtyping import Float64
+from numpy.typing import NDArray
+from pyproj.exceptions import ProjError
+from rasterio.crs import CRS
+
+from crossearth.errors import ConfigError
+from crossearth.inference.antimeridian import in_one_turn
+from crossearth.rasters import Georeference
+from crossearth.rasters.globe import nearest_turn
+
+__all__ = ['GroundShapes', 'as_geojson', 'pixel_size_m']
+
+_WGS84 = 'EPSG:4326'
+
+
+class GroundShapes:
+    """Places shapes of a map on the ground, and measures them on the ellipsoid of its body.
+
+    Args:
+        where: Where the map lies: a CRS and a transform.
+        to_wgs84: Whether coordinates are degrees of EPSG:4326, not those of the map's CRS.
+        name: Of the map, for messages.
+
+    Raises:
+        ConfigError: If the map lies on no body, or not on that of EPSG:4326 if it has to.
+    """
+
+    def __init__(self, where: Georeference, *, to_wgs84: bool, name: str) -> None:
+        if where.crs is None or not where.has_transform:
+            raise ConfigError(
+                f'{name} has no CRS and transform, so polygons of it would lie nowhere: warp it '
+                'first'
+            )
+        crs = pyproj.CRS.from_wkt(where.crs.to_wkt())
+        geographic = crs.geodetic_crs
+        if geographic is None:
+            raise ConfigError(
+                f'{name} has the local CRS {crs.name!r}, which is not tied to the ground, so its '
+                'polygons have no area there: give the map the CRS that it lies in, with '
+                'gdal_edit.py -a_srs'
+            )
+        self._affine = where.transform
+        self._degrees = pyproj.Transformer.from_crs(crs, geographic, always_xy=True)
+        self._geod = crs.get_geod() or pyproj.Geod(ellps='WGS84')
+        self._out: pyproj.Transformer | None = None
+        self.crs_wkt = where.crs.to_wkt()
+        if to_wgs84:
+            try:
+                self._out = pyproj.Transformer.from_crs(crs, _WGS84, always_xy=True)
+            except ProjError as error:
+                raise ConfigError(
+                    f'{name} has the CRS {crs.name!r}, and GeoJSON holds degrees of the Earth '
+                    f'({error}): choose a name that ends in .gpkg or .fgb'
+                ) from error
+            self.crs_wkt = CRS.from_user_input(_WGS84).to_wkt()
+
+    def polygons(
+        self, polygons: Sequence[shapely.Polygon]
+    ) -> tuple[NDArray[np.object_], Float64[np.ndarray, ' n']]:
+        """Polygons in coordinates, outlines counterclockwise, and their areas in m².
+
+        Args:
+            polygons: In pixels, `(col, row)`, counted from the corner of the map.
+        """
+        placed = self._in_crs(polygons)
+        degrees = _projected(placed, self._degrees)
+        areas = np.array([self._area(polygon) for polygon in degrees])
+        return shapely.orient_polygons(self._written(placed)), areas
+
+    def lines(
+        self, lines: Sequence[shapely.LineString]
+    ) -> tuple[NDArray[np.object_], Float64[np.ndarray, ' n']]:
+        """Lines in coordinates, and their lengths in metres.
+
+        Args:
+            lines: In pixels, `(col, row)`, counted from the corner of the map.
+        """
+        placed = self._in_crs(lines)
+        degrees = _projected(placed, self._degrees)
+        lengths = [self._geod.line_length(*shapely.get_coordinates(one).T) for one in degrees]
+        return self._written(placed), np.array(lengths)
+
+    def frames(self, at: Float64[np.ndarray, 'n 2']) -> Float64[np.ndarray, 'n 2 2']:
+        """Metres to the east and to the north that a step of a column and of a row is, at points.
+
+        Args:
+            at: Points in pixels, `(col, row)`.
+
+        Returns:
+            A matrix for each point: east and north as rows, column and row as columns.
+        """
+        steps = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+        places = (at[None] + steps[:, None]).reshape(-1, 2)
+        a, b, c, d, e, f = self._affine[:6]
+        x, y = places.T
+        lon, lat = self._degrees.transform(a * x + b * y + c, d * x + e * y + f)
+        lon, lat = np.reshape(lon, (3, -1)), np.reshape(lat, (3, -1))
+        lon = np.stack([nearest_turn(one, 0.0, turn=360.0) for one in lon - lon[0]])
+        east, north = np.radians(lon[1:]), np.radians(lat[1:] - lat[0])
+        middle = np.radians(lat[0])
+        flat = 1 - self._geod.es * np.sin(middle) ** 2
+        across = self._geod.a / np.sqrt(flat) * np.cos(middle)
+        along = self._geod.a * (1 - self._geod.es) / flat**1.5
+        frames: Float64[np.ndarray, 'n 2 2'] = np.stack([east * across, north * along]).transpose(
+            2, 0, 1
+        )
+        return frames
+
+    def _in_crs(self, shapes: Sequence[shapely.Geometry]) -> NDArray[np.object_]:
+        a, b, c, d, e, f = self._affine[:6]
+        return np.asarray(
+            shapely.transform(
+                np.array(shapes, object),
+                lambda at: np.stack(
+                    [a * at[:, 0] + b * at[:, 1] + c, d * at[:, 0] + e * at[:, 1] + f], 1
+                ),
+            )
+        )
+
+    def _written(self, placed: NDArray[np.object_]) -> NDArray[np.object_]:
+        return placed if self._out is None else in_one_turn(_projected(placed, self._out))
+
+    def _area(self, polygon: shapely.Polygon) -> float:
+        # across the antimeridian or a pole, degrees do not tell in which sense a ring runs
+        outline, *holes = (
+            abs(self._geod.polygon_area_perimeter(*shapely.get_coordinates(ring).T)[0])
+            for ring in (polygon.exterior, *polygon.interiors)
+        )
+        return float(outline - sum(holes))
+
+
+def pixel_size_m(ground: GroundShapes, shape: tuple[int, int]) -> float:
+    """Side in metres of a square as large as the pixel at the middle of a map.
+
+    Args:
+        ground: Of the map.
+        shape: Rows and columns of the map.
+    """
+    (frame,) = ground.frames(np.array([[shape[1] / 2, shape[0] / 2]]))
+    return float(np.sqrt(abs(np.linalg.det(frame))))
+
+
+def _projected(shapes: NDArray[np.object_], to: pyproj.Transformer) -> NDArray[np.object_]:
+    return np.asarray(
+        shapely.transform(shapes, lambda at: np.stack(to.transform(at[:, 0], at[:, 1]), 1))
+    )
+
+
+def as_geojson(shapes: NDArray[np.object_]) -> Iterator[dict[str, Any]]:
+    """Geometries as GeoJSON has them."""
+    if any(not isinstance(shape, shapely.Polygon) for shape in shapes):
+        yield from map(shapely.geometry.mapping, shapes)
+        return
+    _, at, (rings, outlines) = shapely.to_ragged_array(list(shapes), include_z=False)
+    points = at.tolist()
+    for first, stop in pairwise(outlines):
+        yield {
+            'type': 'Polygon',
+            'coordinates': [points[rings[ring] : rings[ring + 1]] for ring in range(first, stop)],
+        }

@@ -1,0 +1,51 @@
+"""Amounts between the centres of pixels."""
+
+import numpy as np
+from jaxtyping import Bool, Float32, Float64, Int64
+
+__all__ = ['between_centres', 'pixel_of']
+
+
+def between_centres(
+    values: Float32[np.ndarray, 'k r s'],
+    has_data: Bool[np.ndarray, 'r s'],
+    x: Float64[np.ndarray, 'h w'],
+    y: Float64[np.ndarray, 'h w'],
+) -> tuple[Float32[np.ndarray, 'k h w'], Float32[np.ndarray, 'h w']]:
+    """Bilinear sums over the four pixels around each point, and the weights that they add up to.
+
+    Pixels without data have no say, so that sums are to be divided by the weights. Points beyond
+    the centres of the outermost pixels take these.
+
+    Args:
+        values: Amounts; finite where there are none.
+        has_data: Where there are any.
+        x: Columns of the points, counted from the left edge.
+        y: Rows of the points, counted from the upper edge.
+
+    Example:
+        >>> values = np.float32([[[0, 10]]])
+        >>> at = np.array([[0.5, 1.0, 1.25]])
+        >>> sums, _ = between_centres(values, np.ones((1, 2), bool), at, np.full((1, 3), 0.5))
+        >>> sums.tolist()
+        [[[0.0, 5.0, 7.5]]]
+    """
+    sums = np.zeros((len(values), *x.shape), np.float32)
+    total = np.zeros(x.shape, np.float32)
+    left, top = np.floor(x - 0.5), np.floor(y - 0.5)
+    for down in (0, 1):
+        for right in (0, 1):
+            weight = (1 - np.abs(x - 0.5 - left - right)) * (1 - np.abs(y - 0.5 - top - down))
+            rows, cols = (
+                pixel_of(top + down, values.shape[1]),
+                pixel_of(left + right, values.shape[2]),
+            )
+            share = (weight * has_data[rows, cols]).astype(np.float32)
+            total += share
+            sums += share * values[:, rows, cols]
+    return sums, total
+
+
+def pixel_of(at: Float64[np.ndarray, 'h w'], length: int) -> Int64[np.ndarray, 'h w']:
+    """The pixels that points along an axis lie in, or the outermost ones."""
+    return np.clip(np.floor(at), 0, length - 1).astype(np.int64)

@@ -1,0 +1,72 @@
+"""What a changed map keeps of the map it was made from: colours, names, metadata, style."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import rasterio
+
+from crossearth.inference.writer import Layer, optimise_for_cloud, whole_file
+
+__all__ = ['copy_companions', 'copy_metadata', 'layer_of', 'optimise_as']
+
+_OF_THE_FILE = {'IMAGE_STRUCTURE', 'RPC', 'DERIVED_SUBDATASETS', 'COLOR_PROFILE', 'TIFF'}
+
+
+def layer_of(dataset: rasterio.DatasetReader) -> Layer:
+    """How a map is written that holds what another one does: type, nodata, colours, tags, names."""
+    try:
+        colours = dataset.colormap(1)
+    except ValueError:  # it has none
+        colours = {}
+    tags = {name: value for name, value in dataset.tags().items() if name != 'AREA_OR_POINT'}
+    names = (dataset.descriptions[0],) if dataset.descriptions[0] else ()
+    return Layer(dataset.dtypes[0], 1, dataset.nodata, colours, tags, names)
+
+
+def copy_metadata(original: rasterio.DatasetReader, path: Path, **tags: str) -> None:
+    """Give a finished GeoTIFF the metadata of domains and of the band, but for statistics.
+
+    Args:
+        original: Map that it was made from.
+        path: The file.
+        **tags: Added to those of the file.
+    """
+    with rasterio.open(path, 'r+') as made:
+        for domain in set(original.tag_namespaces()) - _OF_THE_FILE:
+            if not domain.startswith('xml:'):
+                made.update_tags(ns=domain, **original.tags(ns=domain))
+        of_band = original.tags(1)
+        made.update_tags(1, **{k: v for k, v in of_band.items() if not k.startswith('STATISTICS')})
+        made.update_tags(**tags)
+
+
+def optimise_as(original: rasterio.DatasetReader, path: Path) -> None:
+    """Make a file cloud-optimised if the map it was made from is."""
+    if original.tags(ns='IMAGE_STRUCTURE').get('LAYOUT') == 'COG':
+        optimise_for_cloud(path, overviews='mode')
+
+
+def copy_companions(source: Path, destination: Path, temporary: Path, stack: ExitStack) -> None:
+    """Copy the attribute table (`.aux.xml`) and the style (`.qml`) of a map to a changed one.
+
+    Args:
+        source: Map that it was made from.
+        destination: The changed map.
+        temporary: Where it waits, in the folder of `whole_file`, which takes the table along.
+        stack: Gives the style its final name when it closes, next to the map.
+    """
+    sidecar = source.with_name(f'{source.name}.aux.xml')
+    if sidecar.is_file():
+        root = ET.parse(sidecar).getroot()
+        for band in root.iter('PAMRasterBand'):
+            for part in [*band]:
+                of_pixels = part.tag in {'Histograms', 'Metadata'} and part.get('domain') is None
+                if of_pixels:  # statistics, which are no longer true
+                    band.remove(part)
+        text = ET.tostring(root, encoding='unicode')
+        temporary.with_name(f'{destination.name}.aux.xml').write_text(text + '\n', 'utf-8')
+    style = source.with_suffix('.qml')
+    if style.is_file():
+        copy = stack.enter_context(whole_file(destination.with_suffix('.qml')))
+        copy.write_bytes(style.read_bytes())

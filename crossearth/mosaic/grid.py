@@ -1,0 +1,255 @@
+"""The grid of a mosaic, and where maps lie on it."""
+
+import functools
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from affine import Affine
+from jaxtyping import Float64
+from pyproj import CRS
+from pyproj.exceptions import CRSError
+from rasterio.warp import calculate_default_transform
+
+from crossearth.errors import ConfigError
+from crossearth.mosaic.sources import MapSource
+from crossearth.rasters import Georeference, PixelsToGround, nearest_turn, turn_of
+
+__all__ = ['MosaicGrid', 'Placed', 'choose_grid']
+
+_EDGE_POINTS = 65
+_SLACK_PX = 0.01  # pixels that are so close lie on one another
+_MOST_PIXELS = 10**13
+
+type Frame = tuple[float, float, float, float]
+"""Least x, least y, greatest x, greatest y."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A map on the grid of a mosaic, in pixels of the mosaic.
+
+    Args:
+        source: The map.
+        rows: First row that it may touch, and end row (exclusive).
+        cols: First column that it may touch, and end column (exclusive).
+        corner: Row and column of its first pixel, if its pixels are pixels of the mosaic; None if
+            they are not.
+    """
+
+    source: MapSource
+    rows: tuple[int, int]
+    cols: tuple[int, int]
+    corner: tuple[int, int] | None
+
+    @property
+    def source_px(self) -> float:
+        """Pixels of the map along a pixel of the mosaic."""
+        spans = (stop - first for first, stop in (self.rows, self.cols))
+        sides = self.source.height, self.source.width
+        return max(side / max(span, 1) for side, span in zip(sides, spans, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class MosaicGrid:
+    """Pixels with north up that hold all maps.
+
+    Args:
+        crs: CRS.
+        transform: `(col, row)` → `(x, y)`, from pixel corners.
+        height: Rows.
+        width: Columns.
+    """
+
+    crs: CRS
+    transform: Affine
+    height: int
+    width: int
+
+    @property
+    def georeference(self) -> Georeference:
+        """What a file of the mosaic says of its place."""
+        return Georeference(self.crs.to_wkt(), self.transform)
+
+    def __str__(self) -> str:
+        """For people."""
+        unit = 'degrees' if self.crs.is_geographic else self.crs.axis_info[0].unit_name
+        across, down = self.transform.a, -self.transform.e
+        size = f'{across:.6g}' if across == down else f'{across:.6g} × {down:.6g}'
+        return f'{self.width} × {self.height} px of {size} ({unit}), {self.crs.name}'
+
+
+def choose_grid(
+    sources: Sequence[MapSource], *, crs: str | None, pixel_size: float | int | None
+) -> tuple[MosaicGrid, list[Placed]]:
+    """The grid of a mosaic, and its maps on it.
+
+    Args:
+        sources: The maps.
+        crs: CRS of the mosaic, as `EPSG:32633` or WKT; None for that of most maps, of the first
+            among equals.
+        pixel_size: Side of a pixel in units of the CRS; None for that of most maps in that CRS.
+            Where no map has the CRS, it is what GDAL suggests for the first map.
+
+    Returns:
+        The grid; its pixels are those of the first map that has its CRS and pixel size, and start
+        at multiples of their size if there is none. And the maps, in their order.
+
+    Raises:
+        ConfigError: If the CRS is not one, the pixel size is not positive, a map is not tied to
+            the ground, or the mosaic would have more pixels than anybody can store.
+    """
+    if pixel_size is not None and not (math.isfinite(pixel_size) and pixel_size > 0):
+        raise ConfigError(f'pixel_size is {pixel_size}: expected a number above 0')
+    target = _crs_of(crs) if crs is not None else _most_common_crs(sources)
+    sides, origin = _pixels_of(sources, target, pixel_size)
+    frames = _frames(sources, target)
+    low_x, low_y = (min(frame[i] for frame in frames) for i in (0, 1))
+    high_x, high_y = (max(frame[i] for frame in frames) for i in (2, 3))
+    turn = turn_of(target)
+    # counted like the maps, that no column is lost to the digits of a turn
+    origin_x = float(nearest_turn(np.array([origin[0]]), (low_x + high_x) / 2, turn=turn)[0])
+    left, right = _covering((low_x - origin_x) / sides[0], (high_x - origin_x) / sides[0])
+    top, bottom = _covering((origin[1] - high_y) / sides[1], (origin[1] - low_y) / sides[1])
+    height, width = bottom - top, right - left
+    if height * width > _MOST_PIXELS or max(height, width) >= 1 << 31:
+        raise ConfigError(
+            f'the mosaic would have {width} × {height} px: make one of maps that lie closer '
+            'together, or choose a greater pixel_size'
+        )
+    transform = Affine(
+        sides[0], 0, origin_x + left * sides[0], 0, -sides[1], origin[1] - top * sides[1]
+    )
+    grid = MosaicGrid(target, transform, height, width)
+    return grid, [_placed(s, f, grid) for s, f in zip(sources, frames, strict=True)]
+
+
+def _crs_of(text: str) -> CRS:
+    try:
+        return CRS.from_user_input(text)
+    except CRSError as error:
+        raise ConfigError(f'crs is {text!r}, which is not a CRS: expected EPSG:32633') from error
+
+
+def _most_common_crs(sources: Sequence[MapSource]) -> CRS:
+    counts = Counter(_tie_crs(source).srs for source in sources)
+    return CRS.from_user_input(counts.most_common(1)[0][0])
+
+
+def _tie_crs(source: MapSource) -> CRS:
+    return source.georeference.require_tie(str(source.path))
+
+
+def _pixels_of(
+    sources: Sequence[MapSource], crs: CRS, pixel_size: float | int | None
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Sides of the pixels, and the corner of one of them."""
+    same = _sameness(crs)
+    upright = [
+        transform
+        for source in sources
+        if same(_tie_crs(source).srs) and _is_upright(transform := source.georeference.transform)
+    ]
+    if pixel_size is not None:
+        sides = (float(pixel_size), float(pixel_size))
+    elif upright:
+        sides = Counter((t.a, -t.e) for t in upright).most_common(1)[0][0]
+    else:
+        suggested = _suggested(sources[0], crs)
+        return suggested, (0.0, 0.0)
+    for transform in upright:
+        if (transform.a, -transform.e) == sides:
+            return sides, (transform.c, transform.f)
+    return sides, (0.0, 0.0)
+
+
+def _is_upright(transform: Affine) -> bool:
+    identity = bool(transform == Affine.identity())
+    return not identity and transform.b == transform.d == 0 and transform.a > 0 > transform.e
+
+
+def _suggested(source: MapSource, crs: CRS) -> tuple[float, float]:
+    """Sides of square pixels that show as much of a map as its own do, by GDAL."""
+    place = source.georeference
+    if place.tie != 'transform':
+        raise ConfigError(
+            f'{source.path}: is tied to the ground by control points or polynomials, which say '
+            'nothing of the pixels of a mosaic: state pixel_size (--pixel-size)'
+        )
+    left, bottom, right, top = _frame(source, _tie_crs(source))
+    transform, _, _ = calculate_default_transform(
+        place.crs_wkt, crs.to_wkt(), source.width, source.height, left, bottom, right, top
+    )
+    return float(transform.a), float(transform.a)
+
+
+def _sameness(crs: CRS) -> 'functools._lru_cache_wrapper[bool]':
+    """Whether a CRS is that one; CRSs are slow to compare, and shared by many maps."""
+    return functools.cache(lambda srs: bool(CRS.from_user_input(srs) == crs))
+
+
+def _frames(sources: Sequence[MapSource], crs: CRS) -> list[Frame]:
+    """Frames of maps, all counted on the same turn around the globe."""
+    frames: list[Frame] = []
+    turn = turn_of(crs)
+    for source in sources:
+        low_x, low_y, high_x, high_y = _frame(source, crs)
+        if frames:
+            middle = np.array([(low_x + high_x) / 2])
+            around = (frames[0][0] + frames[0][2]) / 2
+            shift = float((nearest_turn(middle, around, turn=turn) - middle)[0])
+            low_x, high_x = low_x + shift, high_x + shift
+        frames.append((low_x, low_y, high_x, high_y))
+    return frames
+
+
+def _frame(source: MapSource, crs: CRS) -> Frame:
+    """What a map covers, from points along its edges and, for poles, a few inside."""
+    to_ground = PixelsToGround(source.georeference, crs, name=str(source.path))
+    cols, rows = _outline(source.height, source.width)
+    x, y = to_ground(cols, rows)
+    (middle,), _ = to_ground(np.array([source.width / 2]), np.array([source.height / 2]))
+    x = nearest_turn(x, float(middle), turn=turn_of(crs))
+    known = np.isfinite(x) & np.isfinite(y)
+    if not known.any():
+        raise ConfigError(f'{source.path}: has no place in {crs.name}: choose another crs')
+    x, y = x[known], y[known]
+    return float(x.min()), float(y.min()), float(x.max()), float(y.max())
+
+
+def _outline(
+    height: int, width: int
+) -> tuple[Float64[np.ndarray, ' n'], Float64[np.ndarray, ' n']]:
+    along, inside = np.linspace(0, 1, _EDGE_POINTS), np.linspace(0, 1, 9)
+    zeros = np.zeros_like(along)
+    grid_x, grid_y = (axis.ravel() for axis in np.meshgrid(inside, inside))
+    x = np.concatenate([along, along, zeros, zeros + 1, grid_x])
+    y = np.concatenate([zeros, zeros + 1, along, along, grid_y])
+    return x * width, y * height
+
+
+def _covering(low: float, high: float) -> tuple[int, int]:
+    return math.floor(low + _SLACK_PX), math.ceil(high - _SLACK_PX)
+
+
+def _placed(source: MapSource, frame: Frame, grid: MosaicGrid) -> Placed:
+    low_x, low_y, high_x, high_y = frame
+    transform = grid.transform
+    across, down = transform.a, -transform.e
+    cols = _covering((low_x - transform.c) / across, (high_x - transform.c) / across)
+    rows = _covering((transform.f - high_y) / down, (transform.f - low_y) / down)
+    corner = None
+    own = source.georeference.transform
+    if _is_upright(own) and _sameness(grid.crs)(_tie_crs(source).srs):
+        drift = max(
+            abs(own.a / across - 1) * source.width, abs(own.e / transform.e - 1) * source.height
+        )
+        row, col = (transform.f - high_y) / down, (low_x - transform.c) / across
+        off = max(abs(row - round(row)), abs(col - round(col)))
+        if drift + off < _SLACK_PX:
+            corner = round(row), round(col)
+            rows = corner[0], corner[0] + source.height
+            cols = corner[1], corner[1] + source.width
+    return Placed(source, rows, cols, corner)

@@ -1,0 +1,146 @@
+"""The maps of a mosaic: what their files say, and whether they fit together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rasterio.enums import MaskFlags
+from rasterio.io import DatasetReader
+
+from crossearth.errors import ConfigError, SceneError
+from crossearth.inference.map_classes import MapClasses, require_map
+from crossearth.rasters import Georeference, open_raster
+
+__all__ = ['MapSource', 'describe_maps']
+
+
+@dataclass(frozen=True, slots=True)
+class MapSource:
+    """A map that becomes part of a mosaic.
+
+    Args:
+        path: The map.
+        height: Rows.
+        width: Columns.
+        dtype: Data type.
+        nodata: Label of pixels without data; None if all have data.
+        has_mask: Whether a mask says where there is data.
+        georeference: Where it lies.
+        classes: What it says of its classes.
+        confidence: Confidence on the same pixels; None without.
+        probabilities: Probabilities on the same pixels, one band per class; None without.
+    """
+
+    path: Path
+    height: int
+    width: int
+    dtype: str
+    nodata: int | None
+    has_mask: bool
+    georeference: Georeference
+    classes: MapClasses
+    confidence: Path | None = None
+    probabilities: Path | None = None
+
+
+def describe_maps(
+    paths: Sequence[str | Path],
+    *,
+    confidences: Sequence[str | Path] | None = None,
+    probabilities: Sequence[str | Path] | None = None,
+) -> list[MapSource]:
+    """Read the headers of the maps of a mosaic, and of what was written with them.
+
+    Args:
+        paths: The maps.
+        confidences: The confidence of each map; None without.
+        probabilities: The probabilities of each map; None without.
+
+    Raises:
+        SceneNotFoundError: If a file is not there.
+        SceneError: If a file is not a raster, or not a map.
+        ConfigError: If there are no maps, one is there twice, two have different classes, a
+            confidence or probabilities lie on other pixels than their map, or their number differs.
+    """
+    if not paths:
+        raise ConfigError('there are no maps: name at least one')
+    if len({Path(path).resolve() for path in paths}) < len(paths):
+        raise ConfigError('a map is there twice: name each once')
+    for name, given in (('confidences', confidences), ('probabilities', probabilities)):
+        if given is not None and len(given) != len(paths):
+            raise ConfigError(f'{len(given)} {name} for {len(paths)} maps: give one for each')
+    sources = [_describe(Path(path)) for path in paths]
+    for source in sources[1:]:
+        _require_same_classes(sources[0], source)
+    if confidences is not None:
+        sources = [
+            replace(source, confidence=_fitting(path, source, bands=1))
+            for source, path in zip(sources, confidences, strict=True)
+        ]
+    if probabilities is not None:
+        bands = sources[0].classes.count
+        if bands is None:
+            raise ConfigError(
+                f'{sources[0].path}: does not say how many classes it has, so that probabilities '
+                'cannot be told: leave them out, or make the map with crossearth predict'
+            )
+        sources = [
+            replace(source, probabilities=_fitting(path, source, bands=bands))
+            for source, path in zip(sources, probabilities, strict=True)
+        ]
+    return sources
+
+
+def _describe(path: Path) -> MapSource:
+    with open_raster(path) as dataset:
+        require_map(dataset, path)
+        place = Georeference.of(dataset)
+        place.require_tie(str(path))
+        return MapSource(
+            path,
+            dataset.height,
+            dataset.width,
+            dataset.dtypes[0],
+            _whole(dataset, path),
+            MaskFlags.per_dataset in dataset.mask_flag_enums[0],
+            place,
+            MapClasses.of(dataset),
+        )
+
+
+def _whole(dataset: DatasetReader, path: Path) -> int | None:
+    """The nodata value, which is a label like the others."""
+    nodata = dataset.nodata
+    if nodata is not None and nodata != int(nodata):
+        raise SceneError(f'{path}: its nodata is {nodata}, expected a whole number: set another')
+    return None if nodata is None else int(nodata)
+
+
+def _require_same_classes(first: MapSource, other: MapSource) -> None:
+    one, two = first.classes, other.classes
+    if (one.count, one.names, one.space) != (two.count, two.names, two.space):
+        raise ConfigError(
+            f'{first.path} has the classes {one}{_of(one)}, and {other.path} {two}{_of(two)}: a '
+            'mosaic is of maps of one label space; make them with one model'
+        )
+
+
+def _of(classes: MapClasses) -> str:
+    return f' of {classes.space}' if classes.space else ''
+
+
+def _fitting(path: str | Path, source: MapSource, *, bands: int) -> Path:
+    """A raster that was written with a map, if it lies on the same pixels."""
+    with open_raster(path) as dataset:
+        same_place = dataset.transform == source.georeference.transform
+        if dataset.shape != (source.height, source.width) or not same_place:
+            raise ConfigError(
+                f'{path} does not lie on the pixels of {source.path}: expected the raster that was '
+                'written with it'
+            )
+        if dataset.count != bands:
+            raise ConfigError(
+                f'{path} has {dataset.count} band(s), expected {bands} for {source.path}: '
+                'confidences have one, probabilities one per class'
+            )
+    return Path(path)

@@ -1,0 +1,112 @@
+"""Mosaics that are a list of maps: GDAL's virtual rasters."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+from crossearth.errors import ConfigError
+from crossearth.inference.qgis import attribute_table
+from crossearth.inference.writer import Layer
+from crossearth.labels import LabelSpace
+from crossearth.mosaic.grid import MosaicGrid, Placed
+
+__all__ = ['write_virtual_mosaic']
+
+_TYPES = {'uint8': 'Byte', 'uint16': 'UInt16'}
+
+
+def write_virtual_mosaic(
+    path: Path,
+    placed: Sequence[Placed],
+    grid: MosaicGrid,
+    layer: Layer,
+    *,
+    labels: LabelSpace | None,
+    folder: Path,
+    is_first_on_top: bool,
+) -> None:
+    """Write a VRT of maps whose pixels are pixels of the mosaic.
+
+    Args:
+        path: File to write.
+        placed: The maps.
+        grid: Of the mosaic.
+        layer: What the mosaic holds.
+        labels: Names and colours of the attribute table, which a VRT keeps itself; None for none.
+        folder: That the VRT will lie in: maps are named relative to it.
+        is_first_on_top: Whether the first map covers those after it, or the last one all others.
+
+    Raises:
+        ConfigError: If a map has other pixels, or a mask.
+    """
+    for one in placed:
+        if one.corner is None:
+            raise ConfigError(
+                f'{one.source.path} has other pixels than the mosaic, whose grid is {grid}: a VRT '
+                'needs maps on one grid; write a .tif'
+            )
+        if one.source.has_mask:
+            raise ConfigError(f'{one.source.path} has a mask, which a VRT loses: write a .tif')
+    root = ET.Element('VRTDataset', rasterXSize=str(grid.width), rasterYSize=str(grid.height))
+    ET.SubElement(root, 'SRS', dataAxisToSRSAxisMapping=_axes(grid)).text = grid.crs.to_wkt()
+    numbers = ', '.join(repr(float(value)) for value in grid.transform.to_gdal())
+    ET.SubElement(root, 'GeoTransform').text = numbers
+    metadata = ET.SubElement(root, 'Metadata')
+    for key, text in layer.tags.items():
+        ET.SubElement(metadata, 'MDI', key=key).text = text
+    band = ET.SubElement(root, 'VRTRasterBand', dataType=_TYPES[layer.dtype], band='1')
+    ET.SubElement(band, 'Description').text = layer.band_names[0]
+    ET.SubElement(band, 'NoDataValue').text = str(layer.nodata)
+    _add_colours(band, layer)
+    if labels is not None:
+        band.extend(ET.fromstring(attribute_table(labels)).iter('GDALRasterAttributeTable'))
+    # GDAL draws one source over the other, the last one on top
+    for one in reversed(placed) if is_first_on_top else placed:
+        _add_source(band, one, folder)
+    ET.indent(root)
+    path.write_text(ET.tostring(root, encoding='unicode') + '\n', encoding='utf-8')
+
+
+def _axes(grid: MosaicGrid) -> str:
+    """Which axes of the CRS x and y are; authorities count latitudes first, rasters do not."""
+    north_first = grid.crs.axis_info[:1] and grid.crs.axis_info[0].direction == 'north'
+    return '2,1' if north_first else '1,2'
+
+
+def _add_colours(band: ET.Element, layer: Layer) -> None:
+    ET.SubElement(band, 'ColorInterp').text = 'Palette' if layer.colours else 'Gray'
+    if not layer.colours:
+        return
+    table = ET.SubElement(band, 'ColorTable')
+    for index in range(max(layer.colours) + 1):
+        parts = zip(('c1', 'c2', 'c3', 'c4'), layer.colours.get(index, (0, 0, 0, 255)), strict=True)
+        ET.SubElement(table, 'Entry', {name: str(value) for name, value in parts})
+
+
+def _add_source(band: ET.Element, one: Placed, folder: Path) -> None:
+    source = one.source
+    assert one.corner is not None
+    has_nodata = source.nodata is not None
+    element = ET.SubElement(band, 'ComplexSource' if has_nodata else 'SimpleSource')
+    is_file = not str(source.path).startswith('/vsi') and '://' not in str(source.path)
+    name = os.path.relpath(source.path, folder) if is_file else str(source.path)
+    ET.SubElement(element, 'SourceFilename', relativeToVRT=str(int(is_file)), shared='0').text = (
+        Path(name).as_posix() if is_file else name
+    )
+    ET.SubElement(element, 'SourceBand').text = '1'
+    ET.SubElement(
+        element,
+        'SourceProperties',
+        RasterXSize=str(source.width),
+        RasterYSize=str(source.height),
+        DataType=_TYPES[source.dtype],
+        BlockXSize=str(min(source.width, 512)),
+        BlockYSize=str(min(source.height, 512)),
+    )
+    row, col = one.corner
+    sides = {'xSize': str(source.width), 'ySize': str(source.height)}
+    ET.SubElement(element, 'SrcRect', {'xOff': '0', 'yOff': '0', **sides})
+    ET.SubElement(element, 'DstRect', {'xOff': str(col), 'yOff': str(row), **sides})
+    if has_nodata:
+        ET.SubElement(element, 'NODATA').text = str(source.nodata)

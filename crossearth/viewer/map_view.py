@@ -1,0 +1,306 @@
+"""A map with its scene and its confidence, open and coloured."""
+
+import math
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from jaxtyping import Bool, Shaped, UInt8
+from matplotlib import colormaps
+from rasterio.enums import ColorInterp, Resampling
+from rasterio.vrt import WarpedVRT
+from rasterio.windows import Window
+
+from crossearth.errors import BandError, ConfigError
+from crossearth.inference.map_summary import MapSummary, area_text, summarise_map
+from crossearth.inference.writer import class_names
+from crossearth.labels import LabelSpace
+from crossearth.panels import display_limits, displayed
+from crossearth.rasters import Georeference, colours_of, ground_gsd, open_raster
+from crossearth.viewer.shown_raster import ShownRaster, fitting
+
+__all__ = ['LegendEntry', 'MapView', 'open_map_view']
+
+_SAMPLE_PX = 1024  # longer side of what the stretch of a scene is found on
+_SAME_PX = 0.01  # corners of grids that count as one
+_CERTAINTIES = 255
+
+
+@dataclass(frozen=True, slots=True)
+class LegendEntry:
+    """A line of the legend.
+
+    Args:
+        name: Of the class.
+        colour: Such as `'#ff0000'`; None for a class that is not drawn.
+        share: Part of the area, as text.
+        area: On the ground, as text; `'–'` where nothing ties the map to it.
+    """
+
+    name: str
+    colour: str | None
+    share: str
+    area: str
+
+
+@dataclass(frozen=True, slots=True)
+class MapView:
+    """What is shown.
+
+    Args:
+        title: Name of the map.
+        width: Columns of the map.
+        height: Rows of the map.
+        layers: From bottom to top: the scene if it is given, the map, its confidence if given.
+        legend: Classes.
+        crs: Name of the CRS; None without one.
+        transform: `(col, row)` → `(x, y)`, as six numbers; None without georeferencing.
+        gsd_m: Metres from one pixel to the next; None if not known.
+    """
+
+    title: str
+    width: int
+    height: int
+    layers: tuple[ShownRaster, ...]
+    legend: tuple[LegendEntry, ...]
+    crs: str | None
+    transform: tuple[float, ...] | None
+    gsd_m: float | None
+
+
+@contextmanager
+def open_map_view(
+    path: str | Path,
+    *,
+    scene: str | Path | None = None,
+    confidence: str | Path | None = None,
+    labels: LabelSpace | None = None,
+    bands: tuple[int, ...] | None = None,
+) -> Iterator[MapView]:
+    """Open a map to be shown; its files are closed when the block ends.
+
+    Args:
+        path: GeoTIFF of class ids.
+        scene: What it was made from, or another raster of the same ground.
+        confidence: Its confidence, on the same grid.
+        labels: Names and colours; None for those in the map.
+        bands: One or three of the scene, counted from 1, for red, green and blue; None for those
+            that it calls so, or its first ones.
+
+    Raises:
+        SceneNotFoundError: If a file is not there.
+        SceneError: If a file cannot be read, or is not a map.
+        ConfigError: If the scene or the confidence does not fit the map.
+        BandError: If the scene does not have the bands.
+    """
+    summary = summarise_map(path, confidence=confidence)  # which checks that it is a map
+    with ExitStack() as stack:
+        dataset = stack.enter_context(open_raster(path))
+        table = _colour_table(dataset, labels)
+        layers = [_map_layer(dataset, table)]
+        if scene is not None:
+            if bands is not None and len(bands) not in (1, 3):
+                raise BandError(f'bands are {bands}: choose one, or three for red, green and blue')
+            source = stack.enter_context(open_raster(scene))
+            layers.insert(0, _scene_layer(_on_grid(source, dataset, stack), source, bands))
+        if confidence is not None:
+            layers.append(_confidence_layer(stack.enter_context(open_raster(confidence))))
+        yield MapView(
+            title=Path(path).name,
+            width=dataset.width,
+            height=dataset.height,
+            layers=tuple(layers),
+            legend=_legend(summary, table, labels),
+            crs=None if dataset.crs is None else dataset.crs.to_string()[:60],
+            transform=None if dataset.transform.is_identity else tuple(dataset.transform)[:6],
+            gsd_m=_gsd_of(dataset),
+        )
+
+
+def _colour_table(
+    dataset: rasterio.DatasetReader, labels: LabelSpace | None
+) -> UInt8[np.ndarray, 'n 4']:
+    """Red, green, blue and alpha of every id: those of the labels, of the file, or well apart."""
+    size = np.iinfo(dataset.dtypes[0]).max + 1
+    apart = (colormaps['tab20'](np.arange(20)) * 255).round().astype(np.uint8)
+    table = np.empty((size, 4), np.uint8)
+    table[:] = apart[np.arange(size) % len(apart)]
+    names = {index: name for index, name in _names(dataset, labels).items() if index < size}
+    try:
+        colours = {i: c[:3] for i, c in dataset.colormap(1).items() if i < size}
+    except ValueError:  # it has none
+        colours = {}
+    if labels is not None:
+        colours = dict(enumerate(labels.palette))
+    for index, colour in colours.items():
+        table[index, :3] = colour
+    for index, name in names.items():
+        table[index, 3] = 0 if name.lower() == 'background' else 255
+    if dataset.nodata is not None and 0 <= dataset.nodata < size:
+        table[int(dataset.nodata), 3] = 0
+    return table
+
+
+def _names(dataset: rasterio.DatasetReader, labels: LabelSpace | None) -> dict[int, str]:
+    return class_names(dataset.tags()) if labels is None else dict(enumerate(labels.classes))
+
+
+def _legend(
+    summary: MapSummary, table: UInt8[np.ndarray, 'n 4'], labels: LabelSpace | None
+) -> tuple[LegendEntry, ...]:
+    names = () if labels is None else labels.classes
+    return tuple(
+        LegendEntry(
+            name=names[one.index] if one.index < len(names) else one.name,
+            colour='#{:02x}{:02x}{:02x}'.format(*table[one.index]) if table[one.index, 3] else None,
+            share=f'{one.share:.1%}',
+            area=area_text(one.area_m2),
+        )
+        for one in summary.classes
+        if one.index < len(table)
+    )
+
+
+def _gsd_of(dataset: rasterio.DatasetReader) -> float | None:
+    """Metres from one pixel to the next; None where nothing ties the map to the ground."""
+    try:
+        across, down = ground_gsd(
+            Georeference.of(dataset),
+            height=dataset.height,
+            width=dataset.width,
+            name=dataset.name,
+        )
+    except ConfigError:
+        return None
+    mean = math.sqrt(across * down)
+    return mean if math.isfinite(mean) else None
+
+
+def _map_layer(dataset: rasterio.DatasetReader, table: UInt8[np.ndarray, 'n 4']) -> ShownRaster:
+    return ShownRaster(
+        name='map',
+        dataset=dataset,
+        bands=(1,),
+        paint=lambda values, _: table[values[0]],
+        resampling=Resampling.nearest,
+        is_photograph=False,
+    )
+
+
+def _confidence_layer(dataset: rasterio.DatasetReader) -> ShownRaster:
+    """From dark blue for 0 to yellow for 1."""
+    ramp = (colormaps['viridis'](np.arange(_CERTAINTIES + 1)) * 255).round().astype(np.uint8)
+    scale = float(dataset.scales[0]) * _CERTAINTIES
+
+    def paint(
+        values: Shaped[np.ndarray, 'c h w'], valid: Bool[np.ndarray, 'h w']
+    ) -> UInt8[np.ndarray, 'h w 4']:
+        known = np.nan_to_num(values[0].astype(np.float64) * scale)
+        colours: UInt8[np.ndarray, 'h w 4'] = ramp[known.round().clip(0, _CERTAINTIES).astype(int)]
+        colours[~valid] = 0
+        return colours
+
+    return ShownRaster(
+        name='confidence',
+        dataset=dataset,
+        bands=(1,),
+        paint=paint,
+        resampling=Resampling.nearest,
+        is_photograph=False,
+    )
+
+
+def _on_grid(
+    source: rasterio.DatasetReader, of_map: rasterio.DatasetReader, stack: ExitStack
+) -> rasterio.DatasetReader | WarpedVRT:
+    """A scene on the grid of a map: as it is, or warped."""
+    if source.shape == of_map.shape and _is_same(source, of_map):
+        return source
+    if source.crs is None or of_map.crs is None:
+        raise ConfigError(
+            f'{source.name} has {source.width} × {source.height} px and {of_map.name} '
+            f'{of_map.width} × {of_map.height}, and nothing ties both to the ground: expected the '
+            'scene that the map was made from'
+        )
+    return stack.enter_context(
+        WarpedVRT(
+            source,
+            crs=of_map.crs,
+            transform=of_map.transform,
+            width=of_map.width,
+            height=of_map.height,
+            resampling=Resampling.bilinear,
+            add_alpha=source.nodata is None,  # what lies outside of it is not black
+        )
+    )
+
+
+def _is_same(source: rasterio.DatasetReader, of_map: rasterio.DatasetReader) -> bool:
+    """Whether two rasters of one size lie in one place."""
+    if source.crs is None or of_map.crs is None:
+        return True  # the map of a scene that control points or nothing tie to the ground
+    if source.crs != of_map.crs:
+        return False
+    corners = ((0, 0), (of_map.width, of_map.height))
+    moved = [~of_map.transform @ (source.transform @ corner) for corner in corners]
+    return all(
+        abs(there - here) < _SAME_PX
+        for pair, corner in zip(moved, corners, strict=True)
+        for there, here in zip(pair, corner, strict=True)
+    )
+
+
+def _scene_layer(
+    dataset: rasterio.DatasetReader | WarpedVRT,
+    source: rasterio.DatasetReader,
+    bands: tuple[int, ...] | None,
+) -> ShownRaster:
+    """A scene in its colours, stretched as a whole if it is not of bytes."""
+    chosen = _colour_bands(source) if bands is None else bands
+    if not all(1 <= band <= source.count for band in chosen):
+        raise BandError(f'{source.name} has {source.count} bands, asked for {chosen}')
+    has_palette = source.colorinterp[0] == ColorInterp.palette
+    layer = ShownRaster(
+        name='scene',
+        dataset=dataset,
+        bands=chosen,
+        paint=lambda values, _: np.moveaxis(values, 0, -1),
+        resampling=Resampling.nearest if has_palette else Resampling.average,
+        is_photograph=True,
+    )
+    whole = Window(0, 0, dataset.width, dataset.height)
+    sample, valid = layer.values(whole, *fitting(dataset.height, dataset.width, _SAMPLE_PX))
+    if not valid.any():
+        raise ConfigError(
+            f'{source.name} has no data where the map lies: expected the scene that the map was '
+            'made from'
+        )
+    limits = display_limits(colours_of(sample, source)[:, valid])
+
+    def paint(
+        values: Shaped[np.ndarray, 'c h w'], valid: Bool[np.ndarray, 'h w']
+    ) -> UInt8[np.ndarray, 'h w 4']:
+        shown = displayed(colours_of(values, source), limits=limits)
+        colours = np.empty((*valid.shape, 4), np.uint8)
+        colours[..., :3] = np.moveaxis(shown, 0, -1)  # one band is grey
+        colours[..., 3] = np.where(valid, 255, 0)
+        return colours
+
+    return replace(layer, paint=paint)
+
+
+def _colour_bands(source: rasterio.DatasetReader) -> tuple[int, ...]:
+    """Red, green and blue if they are called so, else the first three, or the first."""
+    named = {meaning: band for band, meaning in enumerate(source.colorinterp, start=1)}
+    wanted = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
+    if all(meaning in named for meaning in wanted):
+        return tuple(named[meaning] for meaning in wanted)
+    plain = [
+        band
+        for band, meaning in enumerate(source.colorinterp, start=1)
+        if meaning != ColorInterp.alpha
+    ] or [1]
+    return tuple(plain[:3]) if len(plain) >= 3 else (plain[0],)

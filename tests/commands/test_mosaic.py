@@ -1,0 +1,43 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.transform import Affine
+
+from crossearth.cli import main
+
+type Write = Callable[..., Path]
+
+
+def test_a_folder_of_maps_becomes_one(
+    write_raster: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / 'maps').mkdir()
+    (tmp_path / 'sure').mkdir()
+    for i in range(2):
+        place = Affine(0.5, 0, 400_000 + 5 * i, 0, -0.5, 5_000_000)
+        ids = np.full((1, 20, 20), i, np.uint8)
+        write_raster(f'maps/{i}.tif', ids, nodata=255, transform=place)
+        write_raster(f'sure/{i}.tif', ids, nodata=255, transform=place)
+    out = tmp_path / 'maps' / 'all.tif'
+    words = ['mosaic', str(tmp_path / 'maps'), str(out), '--rule', 'confidence', '--quiet']
+    words += ['--confidences', str(tmp_path / 'sure'), '--labels', 'road']
+    for _ in range(2):  # the mosaic of the first time is not one of the maps
+        assert main(words) == 0
+        told = capsys.readouterr().out
+        assert f'{out}: 2 maps, by confidence' in told
+        assert '30 × 20 px of 0.5 (metre), WGS 84 / UTM zone 33N' in told
+        assert 'background     200   50.0 m²' in told
+    with rasterio.open(out) as dataset:
+        assert dataset.read(1)[0].tolist() == [0] * 10 + [1] * 20
+
+
+def test_maps_that_do_not_fit_are_one_line(
+    write_raster: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ids = np.zeros((1, 20, 20), np.uint8)
+    words = ['mosaic', str(write_raster('a.tif', ids)), str(tmp_path / 'all.vrt')]
+    assert main([*words, '--quiet']) == 2
+    assert 'crossearth: a VRT shows its maps one above the other' in capsys.readouterr().err
