@@ -93,7 +93,7 @@ def foundation_fpn(
     Example:
         >>> model = foundation_fpn('dofa_small_patch16_224', num_classes=6, depth=2, width=32,
         ...                        wavelengths_um=(0.842, 0.665, 0.56, 0.49))
-        >>> model.in_channels, sum(p.numel() for p in model.backbone.vit.parameters()) > 20e6
+        >>> model.in_channels, sum(p.numel() for p in model.backbone.vit.parameters()) > 16e6
         (4, True)
     """
     encoder = _encoder(

@@ -1,11 +1,12 @@
 """Builders of the models that CrossEarth is compared with, on encoders of other libraries."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from crossearth.errors import CheckpointError, ConfigError
 from crossearth.models.backbones.encoders import DilatedTimm, SmpPyramid
@@ -268,6 +269,20 @@ def mtp_rvsa_large(
     return Segmenter(backbone, decoder, mean=mean, std=std)
 
 
+class _LinspaceOnCpu(TorchFunctionMode):
+    """Lets MiT be built on the meta device: it reads its rates of drop path off a tensor."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Collection[type],  # torch's signature
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        given = dict(kwargs or {})
+        return func(*args, **(given | {'device': 'cpu'} if func is torch.linspace else given))
+
+
 def _smp_encoder(name: str, pretrained: bool | str | Path, in_channels: int) -> nn.Module:
     check_pretrained(pretrained)
     # it takes seconds to import, and only these builders need it
@@ -281,8 +296,7 @@ def _smp_encoder(name: str, pretrained: bool | str | Path, in_channels: int) -> 
         )
     weights = 'imagenet' if pretrained is True else None
     try:
-        # it reads numbers off tensors while it is built, which torch's meta device has none of
-        with torch.device('cpu'):
+        with _LinspaceOnCpu():
             encoder: nn.Module = get_encoder(name, in_channels=in_channels, weights=weights)
     except OSError as error:  # huggingface_hub's errors of connection and cache are OSErrors
         raise CheckpointError(
@@ -294,7 +308,7 @@ def _smp_encoder(name: str, pretrained: bool | str | Path, in_channels: int) -> 
         module: Any = encoder  # load_weights reads the parts off as timm's models name them
         module.pretrained_cfg = {'classifier': 'head', 'first_conv': 'patch_embed1.proj'}
         load_weights(module, pretrained)
-    return encoder.to(torch.get_default_device())
+    return encoder
 
 
 def _dilated(name: str, pretrained: bool | str, in_channels: int) -> DilatedTimm:
