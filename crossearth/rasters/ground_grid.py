@@ -68,12 +68,6 @@ def resampled(raster: Raster, gsd_m: float | int) -> Raster:
             f'gsd_m is {gsd_m:g}, but the pixels of {name} are {across:g} by {down:g} m: more than '
             f'{FINEST} times finer shows nothing new; is gsd_m in metres?'
         )
-    width_m, height_m = across * raster.width, down * raster.height
-    if min(width_m, height_m) < gsd_m:
-        raise ConfigError(
-            f'{name}: covers {width_m:.3g} by {height_m:.3g} m, less than a pixel of {gsd_m:g} m: '
-            'choose a smaller gsd_m, or leave it out'
-        )
     if raster.pixel_m is not None or has_even_pixels(raster):
         along_axes = scaled(raster, (gsd_m / down, gsd_m / across))
         return dataclasses.replace(along_axes, pixel_m=float(gsd_m))
@@ -135,6 +129,11 @@ def on_local_projection(raster: Raster, gsd_m: float | int) -> Raster:
     x, y = PixelsToGround(place, crs, name=name)(*_border(raster.height, raster.width))
     if not np.isfinite([x, y]).all():
         raise ConfigError(f'{name}: reaches beyond the globe; leave gsd_m out')
+    if min(np.ptp(x), np.ptp(y)) < gsd_m:
+        raise ConfigError(
+            f'{name}: covers {np.ptp(x):.3g} by {np.ptp(y):.3g} m, less than a pixel of {gsd_m:g} '
+            'm: choose a smaller gsd_m, or leave it out'
+        )
     left, top = math.floor(x.min() / gsd_m) * gsd_m, math.ceil(y.max() / gsd_m) * gsd_m
     return dataclasses.replace(
         raster,

@@ -6,6 +6,7 @@ import pytest
 import rasterio
 import torch
 from affine import Affine
+from rasterio.crs import CRS
 from torch import Tensor
 
 from crossearth.errors import ConfigError
@@ -136,7 +137,7 @@ def test_a_failure_keeps_the_old_map_and_its_statistics(tmp_path: Path) -> None:
 
 def test_an_error_while_a_map_is_written_closes_the_file(tmp_path: Path) -> None:
     layer = Layer('uint8', 1, None, {}, {})
-    place = Georeference('EPSG:32633', Affine(0.5, 0, 4e5, 0, -0.5, 5e6))
+    place = Georeference(CRS.from_epsg(32633).to_wkt(), Affine(0.5, 0, 4e5, 0, -0.5, 5e6))
     writer = RasterWriter(
         tmp_path / 'map.tif', height=40, width=30, layer=layer, georeference=place
     )
