@@ -2,7 +2,6 @@
 
 import sys
 
-import archive_trees as trees
 import pytest
 
 from crossearth.benchmark import Files, read_settings, training_recipe
@@ -10,6 +9,7 @@ from crossearth.benchmark.cases import case_of, open_dataset
 from crossearth.benchmark.recipes import Variation
 from crossearth.benchmark.runs import find_settings, plan_runs
 from crossearth.errors import ConfigError
+from tests.datasets import archive_trees as trees
 
 MODULE = r"""
 from crossearth.archives import Archive, Part

@@ -1,14 +1,14 @@
-import archive_trees
 import numpy as np
 import pytest
 import rasterio
 import torch
-import trees
 
 from crossearth.benchmark import DOMAINS, PredictionFiles, Protocol, encode_labels, evaluate
 from crossearth.datasets import FolderDataset, Potsdam
 from crossearth.errors import ConfigError
 from crossearth.labels import ISPRS, ColourCodec, IdCodec, ThresholdCodec
+from tests.benchmark import trees
+from tests.datasets import archive_trees
 
 
 @pytest.fixture(scope='module')

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import trees
 import yaml
 
 from crossearth.benchmark import (
@@ -28,6 +27,7 @@ from crossearth.models import builders, rivals
 from crossearth.models.backbones.rvsa import RVSA
 from crossearth.trainers import build_training, read_recipe
 from crossearth.transforms import EarthStyleInjection, PatchMask
+from tests.benchmark import trees
 
 FOLDER = Path(__file__).parents[2] / 'recipes'
 PUBLISHED = recipe_files()

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 import rasterio
 import torch
-import trees
 import yaml
 from safetensors.torch import load_file
 
@@ -38,6 +37,7 @@ from crossearth.errors import (
     SceneNotFoundError,
 )
 from crossearth.models import load_model, read_model_info
+from tests.benchmark import trees
 
 ROOT = Path(__file__).parents[2]
 

@@ -122,7 +122,7 @@ def test_values_cannot_be_changed():
 
 
 def test_a_domain_opens_its_part_of_an_archive(tmp_path):
-    import archive_trees as trees
+    from tests.datasets import archive_trees as trees
 
     trees.loveda(tmp_path)
     target = SETTINGS['R2U'].target.open(tmp_path, 'test')

@@ -4,7 +4,6 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import archive_trees
 import lightning.pytorch as pl
 import rasterio
 import timm
@@ -14,6 +13,7 @@ from rasterio.errors import NotGeoreferencedWarning
 from crossearth.models.style import GhiasiTransformer, StylePredictor
 from crossearth.transforms import EarthStyle
 from crossearth.transforms.earth_style import module_fingerprint
+from tests.datasets import archive_trees
 
 
 def every_archive(root: Path) -> Path:

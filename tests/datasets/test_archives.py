@@ -1,6 +1,5 @@
 from pathlib import Path
 
-import archive_trees as trees
 import numpy as np
 import pytest
 import rasterio
@@ -25,6 +24,7 @@ from crossearth.datasets import (
 from crossearth.datasets.whu import _GRIDS
 from crossearth.errors import ConfigError, LabelError, SceneNotFoundError, UnknownLabelWarning
 from crossearth.labels import ISPRS
+from tests.datasets import archive_trees as trees
 
 
 def names(data):

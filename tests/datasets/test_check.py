@@ -1,6 +1,5 @@
 import sys
 
-import archive_trees as trees
 import numpy as np
 import pytest
 
@@ -17,6 +16,7 @@ from crossearth.datasets import (
     check_archive,
 )
 from crossearth.errors import ConfigError
+from tests.datasets import archive_trees as trees
 
 LARGE = 6000
 

@@ -3,7 +3,6 @@ import http.server
 import threading
 import zipfile
 
-import archive_trees as trees
 import numpy as np
 import pytest
 
@@ -11,6 +10,7 @@ from crossearth.archives import Download
 from crossearth.datasets import LoveDA
 from crossearth.datasets.download import extract_zip, fetch, fetch_all
 from crossearth.errors import SceneError, WriteError
+from tests.datasets import archive_trees as trees
 
 BODY = np.random.default_rng(0).integers(0, 255, 3_000_000, np.uint8).tobytes()
 MD5 = hashlib.md5(BODY, usedforsecurity=False).hexdigest()

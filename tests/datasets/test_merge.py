@@ -1,6 +1,5 @@
 from collections import Counter
 
-import archive_trees as trees
 import numpy as np
 import pytest
 
@@ -15,6 +14,7 @@ from crossearth.datasets import (
 from crossearth.errors import ConfigError, LabelError
 from crossearth.geometry import Window
 from crossearth.labels import BUILDING, ROAD, IdCodec, ThresholdCodec
+from tests.datasets import archive_trees as trees
 
 
 @pytest.fixture

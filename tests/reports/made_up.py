@@ -4,7 +4,6 @@ from array import array
 from dataclasses import replace
 from pathlib import Path
 
-import archive_trees
 import numpy as np
 import torch
 
@@ -12,6 +11,7 @@ from crossearth.benchmark import SETTINGS, PredictionFiles, Protocol, RunResult
 from crossearth.datasets import Coverage, Vaihingen
 from crossearth.labels import ISPRS
 from crossearth.synthetic import EARTH_DOMAINS, SyntheticEarth
+from tests.datasets import archive_trees
 
 METHODS = ('crossearth', 'rein', 'frozen_dinov2')
 SETTING_NAMES = ('P(i)2V', 'P(i)2P(r)', 'A2S')

@@ -2,15 +2,15 @@
 
 from dataclasses import replace
 
-import made_up
 import pytest
-from browsing import needs_browser, requests_of, started_browser
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 
 from crossearth.reports import Missing, domain_pictures, report_data, write_report
+from tests.browsing import needs_browser, requests_of, started_browser
+from tests.reports import made_up
 
 EVIL = '<script>alert(1)</script>'
 

@@ -2,7 +2,6 @@ import base64
 import re
 import time
 
-import made_up
 import pandas as pd
 import pytest
 
@@ -10,6 +9,7 @@ from crossearth.benchmark import load_results
 from crossearth.cli import main
 from crossearth.errors import ConfigError
 from crossearth.reports import Missing, report_data, write_report
+from tests.reports import made_up
 
 PAIR = [
     made_up.made_up('A2S', method, seed) for method in ('crossearth', 'rein') for seed in (0, 1)

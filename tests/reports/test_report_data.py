@@ -2,11 +2,11 @@ import math
 from array import array
 from dataclasses import replace
 
-import made_up
 import numpy as np
 import pytest
 
 from crossearth.reports import report_data
+from tests.reports import made_up
 
 
 def buildings(hit, seed=0, **changes):

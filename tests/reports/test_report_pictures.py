@@ -1,6 +1,5 @@
 from dataclasses import replace
 
-import made_up
 import numpy as np
 import pytest
 
@@ -15,6 +14,7 @@ from crossearth.reports import (
     report_data,
 )
 from crossearth.reports import examples as examples_module
+from tests.reports import made_up
 
 
 @pytest.fixture(scope='module')

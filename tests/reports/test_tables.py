@@ -2,7 +2,6 @@ import io
 import math
 from dataclasses import replace
 
-import made_up
 import pandas as pd
 import pytest
 
@@ -10,6 +9,7 @@ from crossearth.reports import format_scores, report_data
 from crossearth.reports.figures import score_figures
 from crossearth.reports.table import Column, Table, escape_latex, table_csv, table_latex
 from crossearth.reports.tables import costs_table, file_name, groups_of
+from tests.reports import made_up
 
 
 @pytest.fixture(scope='module')

@@ -8,7 +8,6 @@ from importlib import resources
 
 import numpy as np
 import pytest
-from browsing import needs_browser, requests_of, started_browser
 from PIL import Image
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
@@ -16,6 +15,7 @@ from selenium.webdriver.common.keys import Keys
 
 from crossearth.errors import ConfigError, WriteError
 from crossearth.viewer import open_map_view, write_page
+from tests.browsing import needs_browser, requests_of, started_browser
 
 from .conftest import NAMES, quarters, write
 

@@ -8,12 +8,12 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from browsing import needs_browser, requests_of, started_browser
 from PIL import Image
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
 from crossearth.viewer import MapServer, open_map_view
+from tests.browsing import needs_browser, requests_of, started_browser
 
 from .conftest import NAMES, quarters, write
 
