@@ -1,4 +1,4 @@
-"""Domains of the synthetic Earth: the knobs of the gaps, and the seven domains that come with it."""
+"""Domains of the synthetic Earth: the knobs of the gaps, and the seven that come with it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -136,5 +136,5 @@ EARTH_DOMAINS: Final[Mapping[str, EarthDomain]] = MappingProxyType(
         )
     }
 )
-"""A source, and an unseen domain for each of the five gaps of the paper's Table 1: of platforms two,
-one with coarser pixels and one with finer."""
+"""A source, and an unseen domain for each of the five gaps of the paper's Table 1: two of
+platforms, one with coarser pixels and one with finer ones."""
