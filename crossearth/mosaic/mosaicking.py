@@ -186,7 +186,7 @@ def _check_rule(
 def _is_first(rule: Rule) -> bool:
     if rule not in ('first', 'last'):
         raise ConfigError(
-            f'a VRT shows its maps one above the other, which is no rule {rule!r}: choose '
+            f'rule is {rule!r}, but a VRT can only show its maps one above the other: choose '
             "'first' or 'last' (--rule first), or write a .tif"
         )
     return rule == 'first'

@@ -95,6 +95,11 @@ def _describe(path: Path) -> MapSource:
     with open_raster(path) as dataset:
         require_map(dataset, path)
         place = Georeference.of(dataset)
+        if place.tie_crs is None:
+            raise ConfigError(
+                f'{path} has no CRS and transform, so it has no place in a mosaic: state where it '
+                'lies (gdal_edit.py -a_srs EPSG:… -a_ullr …), or leave it out'
+            )
         place.require_tie(str(path))
         return MapSource(
             path,

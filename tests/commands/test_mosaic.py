@@ -40,4 +40,4 @@ def test_maps_that_do_not_fit_are_one_line(
     ids = np.zeros((1, 20, 20), np.uint8)
     words = ['mosaic', str(write_raster('a.tif', ids)), str(tmp_path / 'all.vrt')]
     assert main([*words, '--quiet']) == 2
-    assert 'crossearth: a VRT shows its maps one above the other' in capsys.readouterr().err
+    assert "crossearth: rule is 'centre', but a VRT can only show" in capsys.readouterr().err
