@@ -9,6 +9,7 @@ from rasterio.io import DatasetReader
 
 from crossearth.errors import ConfigError, SceneError
 from crossearth.inference.map_classes import MapClasses, require_map
+from crossearth.inference.map_files import require_confidence
 from crossearth.rasters import Georeference, open_raster
 
 __all__ = ['MapSource', 'describe_maps']
@@ -143,6 +144,8 @@ def _fitting(path: str | Path, source: MapSource, *, bands: int) -> Path:
                 f'{path} does not lie on the pixels of {source.path}: expected the raster that was '
                 'written with it'
             )
+        if bands == 1:
+            require_confidence(dataset, path)
         if dataset.count != bands:
             raise ConfigError(
                 f'{path} has {dataset.count} band(s), expected {bands} for {source.path}: '

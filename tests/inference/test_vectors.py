@@ -269,6 +269,9 @@ def test_polygons_have_the_mean_confidence_of_their_pixels(
     other = write_scene(values[None, :-1], 'other.tif')
     with pytest.raises(ConfigError, match=r'other.tif has \(1399, 90\) px .* expected one grid'):
         vectorize(scene, tmp_path / f'o.{suffix}', confidence=other)
+    three = write_scene(np.repeat(values[None], 3, 0), 'three.tif')
+    with pytest.raises(ConfigError, match=r'three.tif has 3 bands: expected the confidence'):
+        vectorize(scene, tmp_path / f'o.{suffix}', confidence=three)
 
 
 def test_maps_of_other_bodies_and_of_no_body_are_told_apart(

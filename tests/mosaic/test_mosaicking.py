@@ -304,10 +304,14 @@ def test_what_does_not_fit_is_told(
         mosaic_maps(three_maps, out, rule='confidence', confidences=[sure])
     with pytest.raises(ConfigError, match=r'does not lie on the pixels of .*1.tif'):
         mosaic_maps(three_maps, out, rule='confidence', confidences=[sure] * 3)
+    with rasterio.open(three_maps[0], 'r+') as dataset:
+        dataset.set_band_description(1, 'class')
+    with pytest.raises(ConfigError, match=r'0.tif has a band of class ids: expected the confid'):
+        mosaic_maps(three_maps, out, rule='confidence', confidences=three_maps)
     with pytest.raises(SceneNotFoundError, match=r'none.tif'):
         mosaic_maps([tmp_path / 'none.tif'], out)
     nowhere = write_map('nowhere.tif', np.ones((5, 5)), crs=None, transform=None)
-    with pytest.raises(ConfigError, match=r'nowhere.tif has no CRS and transform, so it has no place'):
+    with pytest.raises(ConfigError, match=r'nowhere.tif has no CRS .* no place in a mosaic'):
         mosaic_maps([nowhere], out)
     far = write_map('far.tif', np.ones((5, 5)), at=(600_000, 9_000_000), size=1e-3)
     near = write_map('near.tif', np.ones((5, 5)), size=1e-3)
