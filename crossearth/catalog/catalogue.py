@@ -12,7 +12,7 @@ from crossearth.catalog.times import stated_time, time_in_file, times_of_items
 from crossearth.errors import ConfigError
 from crossearth.inference import find_scenes
 from crossearth.inference.scene_receipts import Provenance, read_provenance
-from crossearth.inference.writer import whole_file
+from crossearth.inference.writer import whole_file, write_text
 from crossearth.rasters import gdal_environment, open_raster
 
 __all__ = ['Catalogue', 'write_catalogue', 'write_item']
@@ -190,4 +190,4 @@ def _item_links(root: Path, maps: list[tuple[str, Path]]) -> Iterator[dict[str, 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
     with whole_file(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding='utf-8')
+        write_text(temporary, json.dumps(content, indent=1, ensure_ascii=False))

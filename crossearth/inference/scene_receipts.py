@@ -10,7 +10,7 @@ from crossearth import __version__
 from crossearth.inference.outcomes import Outcome
 from crossearth.inference.request import MapRequest
 from crossearth.inference.scene_sources import Task
-from crossearth.inference.writer import whole_file
+from crossearth.inference.writer import whole_file, write_text
 
 __all__ = ['Provenance', 'SceneReceipt', 'read_provenance']
 
@@ -118,7 +118,7 @@ class SceneReceipt:
                 'model_id': self._model_id,
                 'version': __version__,
             }
-            path.write_text(json.dumps(content), encoding='utf-8')
+            write_text(path, json.dumps(content))
         self.forget_failures()
 
     def forget_failures(self) -> None:
@@ -130,7 +130,7 @@ class SceneReceipt:
         failures = _read_json(self._failures) or {'errors': []}
         errors = [*failures['errors'], error]
         with whole_file(self._failures) as path:
-            path.write_text(json.dumps({'key': self._key, 'errors': errors}), encoding='utf-8')
+            write_text(path, json.dumps({'key': self._key, 'errors': errors}))
         return len(errors)
 
 

@@ -21,7 +21,7 @@ from crossearth.inference.map_lock import only_writer
 from crossearth.inference.regions import Region, regions
 from crossearth.inference.right_angles import BENDS, square_corners
 from crossearth.inference.vector_files import DRIVERS, check_shapes_path, open_shapes
-from crossearth.inference.writer import class_names, whole_file
+from crossearth.inference.writer import class_names, remove_leftovers, whole_file
 from crossearth.labels import LabelSpace
 from crossearth.rasters import Georeference, gdal_environment
 
@@ -108,6 +108,7 @@ def vectorize(
     with ExitStack() as stack:
         stack.enter_context(gdal_environment())
         stack.enter_context(only_writer([path]))
+        remove_leftovers(path)
         dataset = stack.enter_context(open_map(source))
         to_wgs84 = DRIVERS[path.suffix.lower()] == 'GeoJSON'
         ground = GroundShapes(Georeference.of(dataset), to_wgs84=to_wgs84, name=str(source))

@@ -390,6 +390,9 @@ def test_right_angles_that_have_no_meaning_are_refused(write_scene: Write, tmp_p
         with pytest.raises(ConfigError, match=message):
             vectorize(scene, tmp_path / 'o.gpkg', **options)
     assert [path.name for path in tmp_path.iterdir()] == ['scene.tif']
+    (tmp_path / 'o.gpkg').mkdir()
+    with pytest.raises(ConfigError, match=r'o.gpkg is a folder'):
+        vectorize(scene, tmp_path / 'o.gpkg')
 
 
 def test_borders_are_simplified_by_metres(write_scene: Write, tmp_path: Path) -> None:

@@ -248,6 +248,16 @@ def test_the_mosaic_has_the_names_colours_and_styles_of_its_maps(
         rows = [[cell.text for cell in row] for row in table.iterfind('.//Row')]
         assert rows[1] == ['1', 'wheat', '250', '220', '90', '255']
     assert cog_validate(tmp_path / 'all.tif')[0]
+    for name, rule in (('all.tif', 'centre'), ('all.vrt', 'first')):
+        mosaic_maps(three_maps, tmp_path / name, rule=rule, qgis_style=False)
+    assert not (tmp_path / 'all.qml').exists()
+
+
+def test_what_a_kill_left_is_removed(three_maps: list[Path], tmp_path: Path) -> None:
+    (tmp_path / '.all.tif.abcd1234').mkdir()
+    (tmp_path / '.other.tif.abcd1234').mkdir()
+    mosaic_maps(three_maps, tmp_path / 'all.tif')
+    assert [path.name for path in tmp_path.glob('.*')] == ['.other.tif.abcd1234']
 
 
 def test_a_vrt_moves_with_its_maps(write_map: WriteMap, tmp_path: Path) -> None:
