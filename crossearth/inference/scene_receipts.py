@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -38,11 +39,27 @@ def read_provenance(map_path: Path) -> Provenance | None:
     if receipt is None or receipt['bytes'] != map_path.stat().st_size:
         return None
     outcome = receipt['outcome']
+    scene = receipt.get('scene')
+    if scene is None:  # of an earlier version
+        scene = outcome['scene']
+    elif not _is_elsewhere(scene):
+        scene = str(map_path.parent / scene)
     return Provenance(
-        outcome['scene'],
+        scene,
         receipt.get('model_id', ''),
         receipt.get('version', ''),
         outcome.get('seen', ''),
+    )
+
+
+def _is_elsewhere(scene: str) -> bool:
+    return '://' in scene or scene.startswith('/vsi')
+
+
+def _seen_from(scene: str, folder: Path) -> str:
+    """A scene by its path from a folder, so that both may be moved together."""
+    return (
+        scene if _is_elsewhere(scene) else os.path.relpath(Path(scene).resolve(), folder.resolve())
     )
 
 
@@ -115,6 +132,7 @@ class SceneReceipt:
                 'key': self._key,
                 'bytes': size,
                 'outcome': asdict(outcome),
+                'scene': _seen_from(self._task.scene, self._task.destination.parent),
                 'model_id': self._model_id,
                 'version': __version__,
             }

@@ -75,8 +75,9 @@ def find_scenes(source: str | Path) -> list[str]:
 
     Args:
         source: A raster, or a name that GDAL opens (`/vsicurl/…`, `s3://…`): that one. A folder:
-            the rasters in it and below. A `.zip`: the rasters in it. A `.txt` or `.csv`: one scene
-            a line, in a CSV in the column `scene`, relative to the list. A `.json` or `.geojson`: a
+            the rasters in it and below, but for hidden ones, and parts of maps that are not
+            complete (`….tif.parts`). A `.zip`: the rasters in it. A `.txt` or `.csv`: one scene a
+            line, in a CSV in the column `scene`, relative to the list. A `.json` or `.geojson`: a
             STAC item or collection of items, of each its asset `visual`, `image`, `data` or
             `analytic`, else its only GeoTIFF.
 
@@ -118,7 +119,7 @@ def _read_source(path: Path) -> list[tuple[str, str]]:
             one.relative_to(path)
             for one in path.rglob('*')
             if one.suffix.lower() in _RASTERS
-            and not any(part.startswith('.') for part in one.relative_to(path).parts)
+            and not any(_is_unfinished(part) for part in one.relative_to(path).parts)
         )
         return [(one.with_suffix('').as_posix(), str(path / one)) for one in found]
     if suffix == '.zip':
@@ -141,6 +142,11 @@ def _read_source(path: Path) -> list[tuple[str, str]]:
     if suffix in {'.json', '.geojson'}:
         return _name_items(_stac_scenes(path))
     return [(path.stem, str(path))]
+
+
+def _is_unfinished(name: str) -> bool:
+    """Whether a file or folder is hidden, or holds the parts of a map that is not complete."""
+    return name.startswith('.') or name.lower().endswith(('.tif.parts', '.tiff.parts'))
 
 
 def _read_archive(path: Path) -> list[tuple[str, str]]:

@@ -12,7 +12,7 @@ from crossearth.inference.map_classes import MapClasses, require_map
 from crossearth.inference.map_files import require_confidence
 from crossearth.rasters import Georeference, open_raster
 
-__all__ = ['MapSource', 'describe_maps']
+__all__ = ['MapSource', 'describe_maps', 'is_mosaic']
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +90,17 @@ def describe_maps(
             for source, path in zip(sources, probabilities, strict=True)
         ]
     return sources
+
+
+def is_mosaic(path: str | Path) -> bool:
+    """Whether a map is a mosaic that `mosaic_maps` made.
+
+    Raises:
+        SceneNotFoundError: If the file is not there.
+        SceneError: If it is not a raster.
+    """
+    with open_raster(path) as dataset:
+        return 'MOSAIC_MAPS' in dataset.tags()
 
 
 def _describe(path: Path) -> MapSource:

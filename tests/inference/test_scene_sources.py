@@ -25,6 +25,8 @@ def test_folder_gives_its_rasters_in_order_and_below(write_scene: Write, tmp_pat
     (tmp_path / 'sub' / 'c.JP2').touch()
     (tmp_path / 'notes.md').touch()
     (tmp_path / '.hidden.tif').touch()
+    (tmp_path / 'a.tif.parts').mkdir()
+    (tmp_path / 'a.tif.parts' / '00000-labels.tif').touch()
     names = [Path(scene).relative_to(tmp_path).as_posix() for scene in find_scenes(tmp_path)]
     assert names == ['a.tif', 'b.tif', 'sub/c.JP2']
 
