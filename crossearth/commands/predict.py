@@ -100,9 +100,13 @@ def _add_outputs(group: argparse._ArgumentGroup) -> None:
         help='names and colours of classes (default: those of the weights)',
     )
     group.add_argument('--nodata', type=int, help='label of pixels without data (default: 255)')
-    group.add_argument('--probabilities', metavar='TIF', help='one band per class')
-    group.add_argument('--confidence', metavar='TIF')
-    group.add_argument('--entropy', metavar='TIF')
+    group.add_argument(
+        '--probabilities',
+        metavar='TIF',
+        help='one band per class; of many scenes a folder, as of the next two',
+    )
+    group.add_argument('--confidence', metavar='TIF', help='probability of the chosen class')
+    group.add_argument('--entropy', metavar='TIF', help='how evenly the classes are likely')
     group.add_argument(
         '--class-thresholds',
         type=_class_threshold,

@@ -90,6 +90,7 @@ class SceneReceipt:
         )
         self._key = hashlib.sha256(described.encode()).hexdigest()
         self._model_id = model_id
+        self._further = tuple(request.outputs.named(task.file_name).further.values())
         self._receipt = _receipt_of(task.destination)
         self._failures = task.destination.with_name(f'{task.destination.name}.failures.json')
 
@@ -102,6 +103,7 @@ class SceneReceipt:
             and receipt['key'] == self._key
             and task.destination.exists()
             and task.destination.stat().st_size == receipt['bytes']
+            and all(path.exists() for path in self._further)
         ):
             return Outcome(
                 task.scene, str(task.destination), 'present', lost=receipt['outcome']['lost']

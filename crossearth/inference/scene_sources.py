@@ -24,10 +24,18 @@ class Task:
     Args:
         scene: Path, or name that GDAL opens.
         destination: GeoTIFF to write.
+        name: Of that GeoTIFF in the folder of all maps, `a/TCI.tif`, under which further rasters
+            lie in their folders; empty for the name of the file alone.
     """
 
     scene: str
     destination: Path
+    name: str = ''
+
+    @property
+    def file_name(self) -> str:
+        """The name of the map, and of what is written with it, in a folder for all scenes."""
+        return self.name or self.destination.name
 
 
 def tasks_of(sources: Sequence[str | Path], folder: str | Path) -> list[Task]:
@@ -59,14 +67,15 @@ def tasks_of(sources: Sequence[str | Path], folder: str | Path) -> list[Task]:
         for name, scene in _named_scenes(source):
             if maps_are_inside and _is_below(Path(scene), Path(folder)):
                 continue  # a map of an earlier run
-            destination = Path(folder) / f'{name}.tif'
+            file = f'{name}.tif'
+            destination = Path(folder) / file
             known = by_destination.get(destination)
             if known is not None and known.scene != scene:
                 raise ConfigError(
                     f'{known.scene} and {scene} would both be mapped to '
                     f'{destination}: map them into different folders'
                 )
-            by_destination[destination] = Task(scene, destination)
+            by_destination[destination] = Task(scene, destination, file)
     return list(by_destination.values())
 
 
