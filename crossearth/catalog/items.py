@@ -68,6 +68,11 @@ def describe_map(
         ConfigError: If nothing ties the map to the ground.
     """
     place = Georeference.of(dataset)
+    if place.tie_crs is None:
+        raise ConfigError(
+            f'{path} has no CRS and transform, so it has no place in a catalogue: state where it '
+            'lies (gdal_edit.py -a_srs EPSG:… -a_ullr …), or move it elsewhere'
+        )
     height, width = dataset.shape
     shape = footprint(place, height=height, width=width, name=str(path))
     made = datetime.fromtimestamp(path.stat().st_mtime, UTC)

@@ -210,3 +210,12 @@ def test_what_cannot_be_described_is_told(mapped: Path, tmp_path: Path) -> None:
     (tmp_path / 'items.json').write_text('{"features": [{"id": "a"}]}')
     with pytest.raises(ConfigError, match=r'items.json does not hold STAC items with times'):
         write_catalogue(mapped, scene_items=tmp_path / 'items.json')
+    with (
+        pytest.warns(rasterio.errors.NotGeoreferencedWarning),
+        rasterio.open(
+            mapped / 'a.tif', 'w', width=4, height=4, count=1, dtype='uint8', driver='GTiff'
+        ) as dataset,
+    ):
+        dataset.set_band_description(1, 'class')
+    with pytest.raises(ConfigError, match=r'a.tif has no CRS .* no place in a catalogue'):
+        write_catalogue(mapped)
