@@ -97,8 +97,8 @@ def fpn_timm(
     mean, std = band_statistics(in_channels, mean, std)
     size = None
     if img_size is not None:  # images are padded to multiples of the coarsest stride
-        height, width = height_width(img_size)
-        size = ceil_div(height, 32) * 32, ceil_div(width, 32) * 32
+        rows, columns = height_width(img_size)
+        size = ceil_div(rows, 32) * 32, ceil_div(columns, 32) * 32
     model = hierarchical_network(
         name, img_size=size, in_channels=in_channels, pretrained=pretrained
     )
