@@ -129,7 +129,7 @@ class HRDA(Segmenter):
         Args:
             image: Floating point, in [0, 1], of any size.
             mask: Class ids at the image's size; 255 is ignored, and so is padding.
-            generator: Draws where the detail lies, on the CPU; None for torch's own.
+            generator: Draws where the detail lies; None for torch's own.
 
         Returns:
             `loss_ce`, weighted by 1 − λ_d, and `loss_detail`, weighted by λ_d.
@@ -197,7 +197,8 @@ class HRDA(Segmenter):
         """Where a detail begins, and how long it is."""
         length = min(self.detail_px, side)
         places = (side - length) // _STEP_PX + 1
-        return int(torch.randint(places, (), generator=generator)) * _STEP_PX, length
+        device = None if generator is None else generator.device
+        return int(torch.randint(places, (), generator=generator, device=device)) * _STEP_PX, length
 
 
 def _fuse(

@@ -216,7 +216,7 @@ def mtp_rvsa_large(
     in_channels: int = 3,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
-    width: int = 256,
+    width: int = 512,
     drop_path: float = 0.3,
     checkpointing: bool = False,
 ) -> Segmenter:
@@ -241,7 +241,8 @@ def mtp_rvsa_large(
         ConfigError: If an argument does not fit another.
 
     Source:
-        Wang et al., MTP, arXiv 2403.13430, §4.4 (UPerNet for segmentation).
+        Wang et al., MTP, arXiv 2403.13430, §4.4 (UPerNet for segmentation); width and drop path of
+        its published configuration.
 
     Example:
         >>> import torch

@@ -170,6 +170,31 @@ def test_schedules_are_those_of_the_release():
     assert (task['warmup_steps'], task['decay_steps']) == (1000, 4000)
 
 
+@pytest.mark.parametrize('name', ['daformer', 'hrda'])
+def test_schedules_of_daformer_and_hrda_are_those_of_their_authors(name):
+    recipe = training_recipe('deepglobe_road', name)
+    task = recipe['model']['init_args']
+    assert task['method']['init_args']['weight'] == 0.005  # of the feature distance
+    rates = [task[key] for key in ('lr', 'decoder_lr_scale', 'weight_decay', 'power')]
+    assert rates == [6e-5, 10.0, 0.01, 1.0]
+    assert (task['warmup_steps'], task['decay_steps']) == (1500, 40_000)
+    assert recipe['trainer']['max_steps'] == 40_000
+    data = recipe['data']['init_args']
+    assert (data['batch_size'], data['rare_class_temperature']) == (2, 0.01)
+    same = training_recipe('deepglobe_road', name, variation=Variation(steps=40_000))
+    assert same == recipe  # their own length changes nothing
+    short = training_recipe('deepglobe_road', name, variation=Variation(steps=400, batch_size=1))
+    task = short['model']['init_args']
+    assert (task['warmup_steps'], task['decay_steps']) == (15, 400)
+    assert short['data']['init_args']['batch_size'] == 1
+
+
+def test_layers_of_mtp_learn_at_the_rates_of_their_authors():
+    task = training_recipe('deepglobe_road', 'mtp_upernet')['model']['init_args']
+    rates = [task[key] for key in ('lr', 'layer_decay', 'weight_decay', 'warmup_steps')]
+    assert rates == [6e-5, 0.9, 0.05, 1500]
+
+
 def test_small_learning_rates_come_back_as_numbers():
     """YAML 1.1 reads 6e-05 as a word."""
     assert yaml.safe_load(format_recipe('loveda_urban'))['model']['init_args']['lr'] == 6e-5

@@ -152,6 +152,14 @@ class RVSA(nn.Module):
         )
         return Features((c4, c8, c16, c32))
 
+    def layer_depths(self) -> dict[str, int]:
+        """The layer of each parameter, see `Layered`: positions and patches first, then blocks.
+
+        The pyramid is not a layer, as in the training of MTP.
+        """
+        names = [name for name, _ in self.named_parameters() if not name.startswith('fpn')]
+        return {n: int(n.split('.')[1]) + 1 if n.startswith('blocks.') else 0 for n in names}
+
 
 class WindowAttention(nn.Module):
     """Attention within windows of 7×7 patches whose keys come from moved windows.
