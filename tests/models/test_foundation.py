@@ -80,6 +80,16 @@ def test_every_encoder_builds_for_its_bands_and_comes_back_from_a_file(
         assert torch.equal(again(image), logits)
 
 
+@pytest.mark.parametrize('name', ['copernicusfm_base', 'panopticon_vitb14'])
+@pytest.mark.usefixtures('unchecked')
+def test_encoders_of_wavelengths_are_exported_for_one_size(tiny_torchgeo, name):
+    model = foundation_fpn(name, num_classes=2, width=8, tokens=4, rank=2, **told(name, 3)).eval()
+    image = torch.rand(1, 3, 50, 70)
+    with torch.no_grad():
+        program = torch.export.export(model, (image,), strict=False)
+        torch.testing.assert_close(program.module()(image), model(image))
+
+
 @pytest.mark.parametrize('name', ['dofa_base_patch16_224', 'croma_base', 'swin_v2_b'])
 def test_crossearth_trains_on_other_encoders(tiny_torchgeo, tmp_path, name):
     torch.manual_seed(0)
@@ -159,6 +169,8 @@ def test_images_are_normalised_as_the_encoder_was_trained():
         ('swin_t', {'depth': 2}, r'swin_t takes no depth'),
         ('dofa_base_patch16_224', {'img_size': 64}, r'takes no img_size, .* images of any size'),
         ('vit_small_patch16_dinov3', {'wavelengths_um': IRRG}, r'takes no wavelengths_um'),
+        ('swin_t', {'in_channels': -3}, r'in_channels is -3: a model takes at least one band'),
+        ('resnet18', {}, r"'resnet18' has no img_size, so that it is not a plain vision"),
         ('prithvi', {}, r"timm .* has no model 'prithvi'"),
         ('vit_small_patch16_dinov3', {'depth': 13}, r'depth is 13: expected 1 to 12'),
         (
