@@ -60,14 +60,14 @@ def shrunk(recipe, archives, styles):
     """The recipe with these changes, and no other.
 
     - Archives lie below a temporary folder; weights are random, styles those of random networks.
-    - The sides of 512 and 1024 px are 64 (128 with RVSA, which takes no less than 112).
+    - The sides of 512 and 1024 px are 64.
     - One step, on the CPU, read by the process itself.
     - Styles are drawn for each image and patch, not for one image in ten and a share τ of its
       patches, so that the step meets one: 64 px are but one patch of many a recipe.
     """
     method = recipe['model']['init_args']['method']['init_args']
     method = method['method']['init_args'] if 'method' in method else method
-    side = 128 if 'rvsa' in method['model']['class_path'] else 64
+    side = 64
     model = method['model']['init_args']
     model['pretrained'] = False
     if 'img_size' in model:
