@@ -18,6 +18,10 @@ import torch
 from affine import Affine
 from rasterio.errors import NotGeoreferencedWarning
 
+if 'PYTEST_XDIST_WORKER' in os.environ:  # a core for each process, and for what it starts
+    os.environ.setdefault('OMP_NUM_THREADS', '1')
+    torch.set_num_threads(1)
+
 PLACE = Affine(0.5, 0, 400_000, 0, -0.5, 5_800_000)
 DATA = Path(os.environ.get('CROSSEARTH_TEST_DATA', '../shared/data'))
 

@@ -199,5 +199,5 @@ def test_installing_takes_one_line_everywhere_the_same():
         if line.startswith(INSTALLING)
     ]
     demo = f'{INSTALLING}. && .venv/bin/crossearth demo'
-    tests = f"{INSTALLING}-e '.[dev]' && .venv/bin/pytest"
+    tests = f"{INSTALLING}-e '.[dev]' && .venv/bin/pytest -n 2 --dist loadfile"
     assert lines == [demo, tests, demo, tests]

@@ -187,7 +187,10 @@ def test_results_of_another_recipe_or_protocol_are_kept_apart(archives, recipe, 
 def test_a_training_that_failed_goes_on_from_its_checkpoint(archives, recipe, options, tmp_path):
     given = {'files': Files(data=archives), 'recipe': recipe}
     fuse = tmp_path / 'fuse'
-    callback = {'class_path': 'trees.StopAt', 'init_args': {'step': 5, 'file': str(fuse)}}
+    callback = {
+        'class_path': 'tests.benchmark.trees.StopAt',
+        'init_args': {'step': 5, 'file': str(fuse)},
+    }
     with_callback(recipe, callback)
     (whole,) = run_benchmark(
         ['V2P(i)'], options=replace(options, output=tmp_path / 'whole'), **given
@@ -209,7 +212,10 @@ def test_a_damaged_checkpoint_is_named(archives, recipe, options, tmp_path):
     given = {'options': options, 'files': Files(data=archives), 'recipe': recipe}
     fuse = tmp_path / 'fuse'
     fuse.touch()
-    callback = {'class_path': 'trees.StopAt', 'init_args': {'step': 3, 'file': str(fuse)}}
+    callback = {
+        'class_path': 'tests.benchmark.trees.StopAt',
+        'init_args': {'step': 3, 'file': str(fuse)},
+    }
     with_callback(recipe, callback)
     with pytest.raises(RuntimeError, match='power cut'):
         run_benchmark(['V2P(i)'], **given)
