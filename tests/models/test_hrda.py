@@ -78,7 +78,7 @@ def test_details_cover_images_of_any_size(size):
 
 
 def test_details_of_a_row_are_one_pass():
-    """An exported model has each pass written out: ten took minutes to export."""
+    """An exported model has each pass written out."""
     model = build(attention=0.5)
     seen = []
     model.backbone.register_forward_hook(lambda _, given, __: seen.append(given[0].shape))
