@@ -11,7 +11,7 @@ from jinja2 import Environment, StrictUndefined
 
 from crossearth.assessment.assessing import Assessment
 from crossearth.assessment.estimators import Estimate
-from crossearth.inference.writer import whole_file
+from crossearth.inference.writer import whole_file, write_text
 
 __all__ = ['format_assessment', 'write_report']
 
@@ -46,7 +46,7 @@ def write_report(assessment: Assessment, folder: str | Path) -> Path:
         _write_rows(path, list(_matrix_rows(assessment)))
     page = folder / 'report.html'
     with whole_file(page) as path:
-        path.write_text(_page(assessment), encoding='utf-8')
+        write_text(path, _page(assessment))
     return page
 
 

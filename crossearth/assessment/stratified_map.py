@@ -18,9 +18,10 @@ from jaxtyping import Float64, Int64, Integer, Shaped
 from rasterio.errors import RasterioIOError
 
 from crossearth.errors import ConfigError, SceneError
+from crossearth.inference.map_files import open_confidence, open_map
 from crossearth.inference.writer import class_names
 from crossearth.labels import LabelSpace
-from crossearth.rasters import CellAreas, Georeference, open_raster
+from crossearth.rasters import CellAreas, Georeference
 
 __all__ = ['Pixels', 'StratifiedMap', 'Stratum']
 
@@ -74,7 +75,8 @@ class StratifiedMap:
     Raises:
         SceneNotFoundError: If a file is not there.
         SceneError: If the map is not one band of integers, or cannot be read.
-        ConfigError: If it has no CRS and transform, or the confidence lies on another grid.
+        ConfigError: If it has no CRS and transform, or the confidence is something else, or
+            lies on another grid.
     """
 
     def __init__(
@@ -87,12 +89,12 @@ class StratifiedMap:
         nodata: int | None = None,
     ) -> None:
         self.path = Path(path)
-        self._map = open_raster(path)
-        self._confidence = None if confidence is None else open_raster(confidence)
+        self._map = open_map(path)
         self._edges = _check_edges(edges, given=confidence is not None)
         self.georeference = _check_map(self._map)
-        if self._confidence is not None:
-            _check_same_grid(self._confidence, self._map)
+        self._confidence = None
+        if confidence is not None:
+            self._confidence = open_confidence(confidence, self._map)
         self.height, self.width = self._map.height, self._map.width
         self._nodata = self._map.nodata if nodata is None else nodata
         self._named = (
@@ -291,11 +293,6 @@ def _check_edges(edges: Sequence[float], *, given: bool) -> tuple[float, ...]:
 
 
 def _check_map(dataset: rasterio.DatasetReader) -> Georeference:
-    if dataset.count != 1 or np.dtype(dataset.dtypes[0]).kind not in 'ui':
-        raise SceneError(
-            f'{dataset.name} has {dataset.count} band(s) of {dataset.dtypes[0]}: expected a map, '
-            'one band of class ids'
-        )
     where = Georeference.of(dataset)
     if where.crs is None or not where.has_transform:
         raise ConfigError(
@@ -303,14 +300,3 @@ def _check_map(dataset: rasterio.DatasetReader) -> Georeference:
             'pixels have no area: warp it first'
         )
     return where
-
-
-def _check_same_grid(confidence: rasterio.DatasetReader, of_map: rasterio.DatasetReader) -> None:
-    def grid(dataset: rasterio.DatasetReader) -> tuple[object, ...]:
-        return dataset.crs, dataset.shape, dataset.transform
-
-    if confidence.count != 1 or grid(confidence) != grid(of_map):
-        raise ConfigError(
-            f'{confidence.name} has {confidence.count} band(s) of {confidence.shape} px, '
-            f'{of_map.name} has {of_map.shape} px: expected one band on the same grid'
-        )

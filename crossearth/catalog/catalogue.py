@@ -5,14 +5,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from crossearth import __version__
-from crossearth.catalog.items import STAC_VERSION, SceneTime, describe_map
+from crossearth.catalog.items import STAC_VERSION, SceneTime, describe_map, require_addressable
 from crossearth.catalog.times import stated_time, time_in_file, times_of_items
 from crossearth.errors import ConfigError
 from crossearth.inference import find_scenes
 from crossearth.inference.scene_receipts import Provenance, read_provenance
-from crossearth.inference.writer import whole_file
+from crossearth.inference.writer import whole_file, write_text
 from crossearth.rasters import gdal_environment, open_raster
 
 __all__ = ['Catalogue', 'write_catalogue', 'write_item']
@@ -61,8 +62,8 @@ def write_catalogue(
     Raises:
         SceneNotFoundError: If the folder is not there, or holds no rasters.
         SceneError: If a raster cannot be read.
-        ConfigError: If a map is not tied to the ground, two would have one id, or a time or the
-            items are not what they should be.
+        ConfigError: If a map is not tied to the ground, two would have one id, a name is not
+            one for addresses, or a time or the items are not what they should be.
         WriteError: If a file cannot be written.
     """
     root = Path(folder)
@@ -74,18 +75,20 @@ def write_catalogue(
     left_out: list[Path] = []
     undated = 0
     for path in map(Path, find_scenes(root)):
-        item_id = path.relative_to(root).with_suffix('').as_posix().replace('/', '__')
+        name = path.relative_to(root)
+        item_id = name.with_suffix('').as_posix().replace('/', '__')
         item = _item_of(path, item_id, stated=stated, of_items=of_items, provenance=None)
         if item is None:
             left_out.append(path)
             continue
+        require_addressable(name)
         if item_id in ids:
             raise ConfigError(
                 f'{ids[item_id]} and {path} would both have the id {item_id}: rename one'
             )
         ids[item_id] = path
         undated += 'crossearth:time' in item['properties']
-        up = '../' * (len(path.relative_to(root).parts) - 1) or './'
+        up = '../' * (len(name.parts) - 1) or './'
         parent = {'href': f'{up}catalog.json', 'type': 'application/json'}
         item['links'] += [{'rel': 'root', **parent}, {'rel': 'parent', **parent}]
         _write_json(_item_path(path), item)
@@ -108,11 +111,12 @@ def write_item(map_path: str | Path, *, scene: str, model_id: str, seen: str = '
 
     Raises:
         SceneError: If the map cannot be read.
-        ConfigError: If it is not tied to the ground.
+        ConfigError: If it is not tied to the ground, or its name is not one for addresses.
         WriteError: If the file cannot be written.
     """
     path = Path(map_path)
     provenance = Provenance(scene, model_id, __version__, seen)
+    require_addressable(path.name)
     item = _item_of(path, path.stem, stated=None, of_items={}, provenance=provenance)
     if item is None:
         raise ConfigError(f'{path} is not a map that crossearth has written')
@@ -131,6 +135,8 @@ def _item_of(
     """The item of a raster, if it is a map."""
     with gdal_environment(), open_raster(path) as dataset:
         if dataset.descriptions[0] != 'class':  # probabilities, confidence, entropy, images
+            return None
+        if dataset.dtypes[0] not in {'uint8', 'uint16'}:  # of another program
             return None
         made_from = provenance or read_provenance(path) or _former_provenance(path)
         time = stated
@@ -153,7 +159,7 @@ def _former_provenance(path: Path) -> Provenance | None:
         item = json.loads(_item_path(path).read_text(encoding='utf-8'))
         scene, properties = item['assets']['scene']['href'], item['properties']
         if '://' not in scene and not scene.startswith('/vsi'):
-            scene = str(path.parent / scene)
+            scene = str(path.parent / unquote(scene))
         return Provenance(
             scene,
             properties.get('crossearth:model_id', ''),
@@ -190,4 +196,4 @@ def _item_links(root: Path, maps: list[tuple[str, Path]]) -> Iterator[dict[str, 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
     with whole_file(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding='utf-8')
+        write_text(temporary, json.dumps(content, indent=1, ensure_ascii=False))

@@ -12,11 +12,12 @@ import shapely
 from rasterio.io import DatasetReader
 
 from crossearth.catalog.footprint import bbox_of, footprint
+from crossearth.errors import ConfigError
 from crossearth.inference.map_classes import MapClasses
 from crossearth.inference.scene_receipts import Provenance
 from crossearth.rasters import Georeference, ground_gsd
 
-__all__ = ['STAC_VERSION', 'SceneTime', 'describe_map']
+__all__ = ['STAC_VERSION', 'SceneTime', 'describe_map', 'require_addressable']
 
 STAC_VERSION = '1.1.0'
 _EXTENSIONS = 'https://stac-extensions.github.io'
@@ -67,6 +68,11 @@ def describe_map(
         ConfigError: If nothing ties the map to the ground.
     """
     place = Georeference.of(dataset)
+    if place.tie_crs is None:
+        raise ConfigError(
+            f'{path} has no CRS and transform, so it has no place in a catalogue: state where it '
+            'lies (gdal_edit.py -a_srs EPSG:… -a_ullr …), or move it elsewhere'
+        )
     height, width = dataset.shape
     shape = footprint(place, height=height, width=width, name=str(path))
     made = datetime.fromtimestamp(path.stat().st_mtime, UTC)
@@ -118,14 +124,32 @@ def _text(moment: datetime) -> str:
     return re.sub(r'\.?0*\+00:00$', 'Z', text)
 
 
+def require_addressable(name: str | Path) -> None:
+    """Refuse names of maps whose address would mean another file, to one reader or the other.
+
+    Raises:
+        ConfigError: If it holds `#`, `?` or `%`.
+    """
+    found = [letter for letter in '#?%' if letter in str(name)]
+    if found:
+        raise ConfigError(
+            f'{name} has {" ".join(found)} in its name, which means something else in the '
+            'addresses of a catalogue, so that readers would not find the map: choose another name'
+        )
+
+
 def _href(name: str, folder: Path) -> str:
-    """The address of a file, relative to a folder; that of what lies elsewhere as it is."""
+    """The address of a file, relative to a folder; that of what lies elsewhere as it is.
+
+    Letters that have a meaning in addresses are written as their codes.
+    """
     if name.startswith('/vsicurl/'):
         return name.removeprefix('/vsicurl/')
     if '://' in name or name.startswith('/vsi'):
         return name
     relative = PurePosixPath(os.path.relpath(Path(name).resolve(), folder.resolve()))
-    return str(relative) if relative.parts[:1] == ('..',) else f'./{relative}'
+    text = re.sub('[%#?]', lambda found: f'%{ord(found[0]):02X}', str(relative))
+    return text if relative.parts[:1] == ('..',) else f'./{text}'
 
 
 def _map_asset(dataset: DatasetReader, path: Path, place: Georeference) -> dict[str, Any]:

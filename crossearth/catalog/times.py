@@ -61,7 +61,7 @@ def times_of_items(path: str | Path) -> dict[str, SceneTime]:
         content = json.loads(listing.read_text(encoding='utf-8'))
         items = content.get('features', [content])
         return {
-            _scene_of(asset['href'], listing): _time_of(item)
+            _scene_of(asset['href'], listing): _time_of(item, listing)
             for item in items
             for asset in item['assets'].values()
         }
@@ -75,14 +75,15 @@ def _scene_of(href: str, listing: Path) -> str:
     return str((listing.parent / href).resolve())
 
 
-def _time_of(item: dict[str, Any]) -> SceneTime:
+def _time_of(item: dict[str, Any], listing: Path) -> SceneTime:
     known = item['properties']
     links = {link.get('rel'): link.get('href') for link in item.get('links', ())}
     if known.get('datetime'):
         time = stated_time(known['datetime'])
     else:
         time = stated_time(f'{known["start_datetime"]}/{known["end_datetime"]}')
-    return SceneTime(time.start, time.stop, links.get('self'))
+    own = links.get('self')
+    return SceneTime(time.start, time.stop, None if own is None else _scene_of(own, listing))
 
 
 def time_in_file(scene: str) -> SceneTime | None:

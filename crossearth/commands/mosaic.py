@@ -58,14 +58,10 @@ def run(arguments: argparse.Namespace) -> str:
     Raises:
         CrossEarthError: If the maps do not fit together, or the mosaic cannot be written.
     """
-    from crossearth.inference import find_scenes, summarise_map
+    from crossearth.inference import summarise_map
     from crossearth.mosaic import mosaic_maps
 
-    mosaic = Path(arguments.mosaic).resolve()
-    maps = [path for source in arguments.maps for path in find_scenes(source)]
-    if not any(Path(source).resolve() == mosaic for source in arguments.maps):
-        # a mosaic of an earlier run may lie in the folder of its maps
-        maps = [path for path in maps if Path(path).resolve() != mosaic]
+    maps, left_out = _maps_of(arguments)
     made = mosaic_maps(
         maps,
         arguments.mosaic,
@@ -79,10 +75,38 @@ def run(arguments: argparse.Namespace) -> str:
         progress=not arguments.quiet,
     )
     moved = f', {made.moved} of them on other pixels' if made.moved else ''
-    return (
-        f'{made.path}: {made.maps} maps{moved}, by {made.rule}, in {made.seconds:.1f} s\n'
-        f'{made.grid}\n{summarise_map(made.path)}'
-    )
+    lines = [f'{made.path}: {made.maps} maps{moved}, by {made.rule}, in {made.seconds:.1f} s']
+    if left_out:
+        lines.append(f'mosaics in the folder of the maps, left out: {", ".join(left_out)}')
+    return '\n'.join([*lines, made.grid, str(summarise_map(made.path))])
+
+
+def _maps_of(arguments: argparse.Namespace) -> tuple[list[str], list[str]]:
+    """Maps that are named, or lie in a folder; and other mosaics of them, which lie there too."""
+    from crossearth.inference import find_scenes
+    from crossearth.mosaic import is_mosaic
+
+    further = [*(arguments.confidences or ()), *(arguments.probabilities or ())]
+    folders = [Path(name).resolve() for name in further if Path(name).is_dir()]
+    mosaic = Path(arguments.mosaic).resolve()
+    maps: list[str] = []
+    left_out: list[str] = []
+    for source in arguments.maps:
+        found = find_scenes(source)
+        if Path(source).is_dir():
+            # a mosaic of an earlier run may lie in the folder of its maps, and what was
+            # written with them in a folder below
+            found = [path for path in found if _is_map(Path(path).resolve(), mosaic, folders)]
+            mosaics = {path for path in found if is_mosaic(path)}
+            if len(mosaics) < len(found):  # a folder of mosaics alone may become a larger one
+                left_out += sorted(mosaics)
+                found = [path for path in found if path not in mosaics]
+        maps += found
+    return maps, left_out
+
+
+def _is_map(path: Path, mosaic: Path, folders: Sequence[Path]) -> bool:
+    return path != mosaic and not any(path.is_relative_to(folder) for folder in folders)
 
 
 def _of_each_map(

@@ -100,9 +100,13 @@ def _add_outputs(group: argparse._ArgumentGroup) -> None:
         help='names and colours of classes (default: those of the weights)',
     )
     group.add_argument('--nodata', type=int, help='label of pixels without data (default: 255)')
-    group.add_argument('--probabilities', metavar='TIF', help='one band per class')
-    group.add_argument('--confidence', metavar='TIF')
-    group.add_argument('--entropy', metavar='TIF')
+    group.add_argument(
+        '--probabilities',
+        metavar='TIF',
+        help='one band per class; of many scenes a folder, as of the next two',
+    )
+    group.add_argument('--confidence', metavar='TIF', help='probability of the chosen class')
+    group.add_argument('--entropy', metavar='TIF', help='how evenly the classes are likely')
     group.add_argument(
         '--class-thresholds',
         type=_class_threshold,
@@ -242,6 +246,10 @@ def _map_one(model: 'nn.Module', arguments: argparse.Namespace, values: dict[str
     from crossearth.inference import predict_scene, summarise_map
     from crossearth.models import read_model_info
 
+    if arguments.stac:
+        from crossearth.catalog.items import require_addressable
+
+        require_addressable(Path(arguments.map).name)
     model_id = None
     if values['running'].keeps_parts or arguments.stac:  # the files may be large
         model_id = model_id_of(arguments.weights, arguments.builders, str(Path.cwd()))
@@ -289,10 +297,14 @@ def _map_many(
 
     tasks = tasks_of([arguments.scene], arguments.map)
     items = arguments.scene if arguments.scene.endswith('json') else None
-    if arguments.stac and items is not None:
+    if arguments.stac:  # what cannot be described is told before hours of mapping
+        from crossearth.catalog.items import require_addressable
         from crossearth.catalog.times import times_of_items
 
-        times_of_items(items)  # what is wrong with them is told before hours of mapping
+        for task in tasks:
+            require_addressable(task.destination.relative_to(arguments.map))
+        if items is not None:
+            times_of_items(items)
     share = len(values['running'].share_of(tasks))
     with tqdm(total=share, unit='scene', disable=arguments.quiet) as bar:
 

@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--pretrained',
         metavar='FILE',
-        help='weights of the backbone (default: those in the local cache, else random)',
+        help='weights of the backbone (default: those of ImageNet that come with crossearth)',
     )
     parser.add_argument('--quiet', action='store_true', help='no progress')
 

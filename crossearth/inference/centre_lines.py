@@ -14,13 +14,13 @@ import shapely
 from crossearth.errors import ConfigError
 from crossearth.inference.ground_shapes import GroundShapes, as_geojson, pixel_size_m
 from crossearth.inference.line_graph import Line, lines_of
-from crossearth.inference.map_files import class_id, open_map, require_same_grid
+from crossearth.inference.map_files import class_id, open_confidence, open_map
 from crossearth.inference.map_lock import only_writer
 from crossearth.inference.skeletons import Skeleton, skeleton_of
 from crossearth.inference.vector_files import DRIVERS, check_shapes_path, open_shapes
-from crossearth.inference.writer import class_names, whole_file
+from crossearth.inference.writer import class_names, remove_leftovers, whole_file
 from crossearth.labels import LabelSpace
-from crossearth.rasters import Georeference, gdal_environment, open_raster
+from crossearth.rasters import Georeference, gdal_environment
 
 __all__ = ['LineMap', 'trace_lines']
 
@@ -101,13 +101,13 @@ def trace_lines(
     with ExitStack() as stack:
         stack.enter_context(gdal_environment())
         stack.enter_context(only_writer([path]))
+        remove_leftovers(path)
         dataset = stack.enter_context(open_map(source))
         to_wgs84 = DRIVERS[path.suffix.lower()] == 'GeoJSON'
         ground = GroundShapes(Georeference.of(dataset), to_wgs84=to_wgs84, name=str(source))
         sure = None
         if confidence is not None:
-            sure = stack.enter_context(open_raster(confidence))
-            require_same_grid(sure, dataset)
+            sure = stack.enter_context(open_confidence(confidence, dataset))
         names = class_names(dataset.tags()) if labels is None else dict(enumerate(labels.classes))
         pixel_m = pixel_size_m(ground, dataset.shape)
         ids = [class_id(one, names) for one in classes]

@@ -3,7 +3,7 @@
 import pickle
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol, runtime_checkable
 
 from torch import Tensor, nn
@@ -81,7 +81,8 @@ class Crew(Protocol):
 def map_task(model: Model, request: MapRequest, task: Task) -> Outcome | Failure:
     """The outcome of a scene, or why it has no map."""
     try:
-        made = map_scene(model, task.scene, task.destination, request)
+        own = replace(request, outputs=request.outputs.named(task.file_name))
+        made = map_scene(model, task.scene, task.destination, own)
     except Exception as error:  # noqa: BLE001 - any scene may fail in its own way, others continue
         cause: Literal['scene', 'any', 'busy'] = 'any'
         if isinstance(error, BusyError):

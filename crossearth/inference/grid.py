@@ -3,6 +3,7 @@
 Everything here is integers and small float64 vectors: no raster library, no device.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, pairwise
@@ -109,8 +110,7 @@ class Grid:
 
 
 def _touching(starts: tuple[int, ...], tile: int, first: int, stop: int) -> range:
-    hits = [index for index, start in enumerate(starts) if start < stop and start + tile > first]
-    return range(hits[0], hits[-1] + 1)
+    return range(bisect_right(starts, first - tile), bisect_left(starts, stop))
 
 
 def window_profile(tile_px: int, *, blend: Blend) -> Float[np.ndarray, ' tile']:
@@ -247,4 +247,5 @@ def by_rows(units: Sequence[Unit]) -> list[list[int]]:
 
 
 def _crossing(starts: tuple[int, ...], tile: int, border: int) -> int:
-    return sum(start < border < start + tile for start in starts)
+    """How many windows along an axis lie on both sides of a border."""
+    return bisect_left(starts, border) - bisect_right(starts, border - tile)

@@ -4,6 +4,7 @@ A scene that failed is tried again, and after some failures is left alone until 
 what is done has a receipt next to its map, and is not done again.
 """
 
+import os
 import shutil
 import time
 from collections import deque
@@ -59,7 +60,8 @@ def predict_scenes(
         labels: As of `predict_scene`.
         windows: As of `predict_scene`.
         view: As of `predict_scene`.
-        outputs: As of `predict_scene`; further rasters are written for one scene at a time.
+        outputs: As of `predict_scene`, but further rasters name folders, in which files have the
+            names of the maps.
         running: As of `predict_scene`; a shard `(i, n)` has every n-th scene from the i-th.
         workers: Processes of this machine, or actors of a cluster.
         model_output: As of `predict_scene`.
@@ -83,16 +85,13 @@ def predict_scenes(
     start = time.perf_counter()
     if max_failures < 1:
         raise ConfigError(f'max_failures is {max_failures}: expected at least 1')
-    if outputs.further:
-        raise ConfigError(
-            f'{", ".join(outputs.further)}: further rasters are written for one scene at a time'
-        )
     if outputs.estimate_accuracy:
         raise ConfigError('estimate_accuracy: accuracy is estimated for one scene at a time')
     tasks = running.share_of(tasks)
     running = replace(running, shard=None)
     request = MapRequest(labels, windows, view, outputs, running, model_output, model_id)
-    _make_folders({task.destination.parent for task in tasks})
+    files = _files_of(tasks, outputs)
+    _make_folders({path.parent for path in files})
     outcomes: dict[Task, Outcome] = {}
 
     def settle(task: Task, outcome: Outcome) -> None:
@@ -115,13 +114,36 @@ def predict_scenes(
                 settle(task, known)
         has_maps = any(outcome.status == 'present' for outcome in outcomes.values())
         if todo:
-            _remove_leftovers({task.destination for task in todo})
+            _remove_leftovers(_files_of(todo, outputs))
             if crew is None:
                 crew = stack.enter_context(start_crew(load, request, workers))
             work = _Work(crew, todo, receipts, workers=workers.count, max_failures=max_failures)
             for task, outcome in work.outcomes(is_proven=has_maps):
                 settle(task, outcome)
     return Summary(tuple(outcomes[task] for task in tasks), time.perf_counter() - start)
+
+
+def _files_of(tasks: Collection[Task], outputs: Outputs) -> set[Path]:
+    """All rasters that are going to be written.
+
+    Raises:
+        ConfigError: If two would be the same file, or a folder is none.
+    """
+    for product, folder in outputs.further.items():
+        if folder.suffix.lower() in {'.tif', '.tiff'} or folder.is_file():
+            raise ConfigError(
+                f'{product} is {folder}: expected a folder for many scenes, in which files have '
+                'the names of the maps'
+            )
+    files = [task.destination for task in tasks]
+    for task in tasks:
+        files += outputs.named(task.file_name).further.values()
+    if outputs.further and len(set(map(os.path.abspath, files))) < len(files):
+        raise ConfigError(
+            f'maps and {", ".join(outputs.further)} would have the same files: choose a folder for '
+            'each'
+        )
+    return set(files)
 
 
 def _make_folders(folders: Collection[Path]) -> None:

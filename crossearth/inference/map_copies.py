@@ -6,7 +6,8 @@ from xml.etree import ElementTree as ET
 
 import rasterio
 
-from crossearth.inference.writer import Layer, optimise_for_cloud, whole_file
+from crossearth.inference.qgis import remove_qgis_style
+from crossearth.inference.writer import Layer, optimise_for_cloud, whole_file, write_text
 
 __all__ = ['copy_companions', 'copy_metadata', 'layer_of', 'optimise_as']
 
@@ -65,8 +66,10 @@ def copy_companions(source: Path, destination: Path, temporary: Path, stack: Exi
                 if of_pixels:  # statistics, which are no longer true
                     band.remove(part)
         text = ET.tostring(root, encoding='unicode')
-        temporary.with_name(f'{destination.name}.aux.xml').write_text(text + '\n', 'utf-8')
+        write_text(temporary.with_name(f'{destination.name}.aux.xml'), f'{text}\n')
     style = source.with_suffix('.qml')
     if style.is_file():
         copy = stack.enter_context(whole_file(destination.with_suffix('.qml')))
         copy.write_bytes(style.read_bytes())
+    else:
+        remove_qgis_style(destination)

@@ -6,13 +6,15 @@ from pathlib import Path
 import numpy as np
 import rasterio
 from jaxtyping import Shaped
+from rasterio.enums import MaskFlags
 from rasterio.errors import RasterioIOError
 
 from crossearth.errors import ConfigError, SceneError
 from crossearth.rasters import open_raster
 
-__all__ = ['class_id', 'open_map', 'read_strips', 'require_same_grid']
+__all__ = ['class_id', 'open_confidence', 'open_map', 'read_strips', 'require_confidence']
 
+_OTHER_PRODUCTS = {'class': 'class ids', 'entropy': 'entropy'}  # by what bands are called
 _STRIP_PIXELS = 1 << 21  # of a strip, whatever the width of the map: they bound the memory
 
 
@@ -21,9 +23,15 @@ def open_map(source: str | Path) -> rasterio.DatasetReader:
 
     Raises:
         SceneNotFoundError: If the file is not there.
-        SceneError: If it is not a raster of one integer band.
+        SceneError: If it is not a raster of one integer band, or a mask says where it has data.
     """
     dataset = open_raster(str(source))
+    if MaskFlags.per_dataset in dataset.mask_flag_enums[0]:
+        dataset.close()
+        raise SceneError(
+            f'{source} says with a mask where it has data: expected a nodata value. crossearth '
+            f'mosaic {source} OUT.tif makes such a map'
+        )
     if dataset.count != 1 or np.dtype(dataset.dtypes[0]).kind not in 'ui':
         found = f'{dataset.count} band(s) of {dataset.dtypes[0]}'
         dataset.close()
@@ -58,13 +66,16 @@ def class_id(wanted: str | int, names: Mapping[int, str]) -> int:
         names: Names of the map's classes by id; empty if it has none.
 
     Raises:
-        ConfigError: If no class has the name.
+        ConfigError: If no class has the name or, of a map with names, the id.
 
     Example:
         >>> class_id('Road', {0: 'background', 1: 'road'}), class_id(7, {})
         (1, 7)
     """
     if isinstance(wanted, int):
+        if names and wanted not in names:
+            known = ', '.join(f'{index} {name}' for index, name in sorted(names.items()))
+            raise ConfigError(f'no class has the id {wanted}: expected one of {known}')
         return wanted
     ids = {name.lower(): index for index, name in names.items()}
     if wanted.lower() not in ids:
@@ -76,12 +87,40 @@ def class_id(wanted: str | int, names: Mapping[int, str]) -> int:
     return ids[wanted.lower()]
 
 
-def require_same_grid(sure: rasterio.DatasetReader, of_map: rasterio.DatasetReader) -> None:
-    """Refuse a confidence that is not that of a map.
+def open_confidence(path: str | Path, of_map: rasterio.DatasetReader) -> rasterio.DatasetReader:
+    """Open the confidence that was written with a map.
 
     Raises:
-        ConfigError: If it lies on another grid.
+        SceneNotFoundError: If the file is not there.
+        SceneError: If it is not a raster.
+        ConfigError: If it holds something else, or lies on another grid.
     """
+    sure = open_raster(str(path))
+    try:
+        require_confidence(sure, path)
+        _require_same_grid(sure, of_map)
+    except ConfigError:
+        sure.close()
+        raise
+    return sure
+
+
+def require_confidence(sure: rasterio.DatasetReader, name: str | Path) -> None:
+    """Refuse a raster that is not a confidence, such as the map itself.
+
+    Raises:
+        ConfigError: If it has several bands, or its band says that it holds something else.
+    """
+    holds = sure.descriptions[0]
+    if sure.count != 1 or holds in _OTHER_PRODUCTS:
+        found = f'a band of {_OTHER_PRODUCTS[holds]}' if sure.count == 1 else f'{sure.count} bands'
+        raise ConfigError(
+            f'{name} has {found}: expected the confidence of the map, one band, as crossearth '
+            'predict --confidence writes it'
+        )
+
+
+def _require_same_grid(sure: rasterio.DatasetReader, of_map: rasterio.DatasetReader) -> None:
     if sure.shape != of_map.shape or not sure.transform.almost_equals(of_map.transform):
         raise ConfigError(
             f'{sure.name} has {sure.shape} px at {sure.transform[:6]}, the map {of_map.shape} at '

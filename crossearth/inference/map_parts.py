@@ -17,7 +17,7 @@ from typing import Any
 from crossearth.errors import ConfigError
 from crossearth.geometry import Window
 from crossearth.inference.rendering import Product
-from crossearth.inference.writer import whole_file
+from crossearth.inference.writer import whole_file, write_text
 
 __all__ = ['MapParts', 'PartReceipt', 'parts_folder']
 
@@ -81,7 +81,7 @@ class MapParts:
                 )
         else:
             with whole_file(path) as temporary:
-                temporary.write_text(json.dumps(plan, indent=1), encoding='utf-8')
+                write_text(temporary, json.dumps(plan, indent=1))
 
     def path(self, index: int, product: Product) -> Path:
         """Where a file of a part lies when it is done."""
@@ -119,7 +119,7 @@ class MapParts:
             path.replace(self.path(index, product))
         receipt = PartReceipt(windows_run, lost, checksums)
         with whole_file(self._receipt_path(index)) as temporary:
-            temporary.write_text(json.dumps(asdict(receipt)), encoding='utf-8')
+            write_text(temporary, json.dumps(asdict(receipt)))
         return receipt
 
     def remove(self) -> None:

@@ -11,8 +11,9 @@ from rasterio.errors import RasterioIOError
 
 from crossearth.errors import ConfigError, SceneError
 from crossearth.inference.map_classes import require_map
+from crossearth.inference.map_files import open_confidence, open_map
 from crossearth.inference.writer import class_names
-from crossearth.rasters import CellAreas, Georeference, gdal_environment, open_raster
+from crossearth.rasters import CellAreas, Georeference, gdal_environment
 
 __all__ = ['ClassSummary', 'MapSummary', 'area_text', 'summarise_map']
 
@@ -88,17 +89,15 @@ def summarise_map(path: str | Path, *, confidence: str | Path | None = None) -> 
     Raises:
         SceneNotFoundError: If a file is not there.
         SceneError: If a file cannot be read, or is not a map.
-        ConfigError: If the confidence lies on another grid.
+        ConfigError: If the confidence is something else, or lies on another grid.
     """
     with ExitStack() as stack:
         stack.enter_context(gdal_environment())
-        of_map = stack.enter_context(open_raster(path))
-        sure = None if confidence is None else stack.enter_context(open_raster(confidence))
-        if sure is not None and sure.shape != of_map.shape:
-            raise ConfigError(
-                f'{confidence} has {sure.shape} px and {path} {of_map.shape}: expected one grid'
-            )
+        of_map = stack.enter_context(open_map(path))
         require_map(of_map, path)
+        sure = None
+        if confidence is not None:
+            sure = stack.enter_context(open_confidence(confidence, of_map))
         nodata = None if of_map.nodata is None else int(of_map.nodata)
         names = class_names(of_map.tags())
         pixels, areas, certainties = _sums(of_map, sure)

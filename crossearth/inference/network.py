@@ -1,5 +1,6 @@
 """Any model, run in eval mode and put back as it was, as a function from windows to scores."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from itertools import chain
@@ -174,7 +175,7 @@ class Network:
         except CrossEarthError:
             raise
         except RuntimeError as error:
-            wanted = _first_channels(self._model)
+            wanted = _first_channels(self._model) or _channels_in(error, images)
             if wanted is not None and wanted != images.shape[1]:
                 numbers = ', '.join(map(str, range(1, wanted + 1)))
                 remedy = f'choose them with View(bands=({numbers}))'
@@ -183,6 +184,13 @@ class Network:
                 raise BandError(
                     f'{self._name}: {images.shape[1]} bands are given to a model that takes '
                     f'{wanted}: {remedy}'
+                ) from error
+            if isinstance(self._model, torch.jit.ScriptModule):  # its trace helps nobody
+                reason = str(error).strip().splitlines()[-1]
+                raise ShapeError(
+                    f'{self._name}: the TorchScript program fails on images '
+                    f'{tuple(images.shape)} ({reason}): if it was made for another size, choose it '
+                    'with Windows(tile_px=…) (--tile-px), for scenes at least that large'
                 ) from error
             error.add_note(f'raised by the model on {self._name}, images {tuple(images.shape)}')
             raise
@@ -221,6 +229,13 @@ def _constants_of(model: torch.jit.ScriptModule) -> Iterator[Tensor]:
         is_constant = node.kind() == 'prim::Constant' and node.hasAttribute('value')
         if is_constant and node.kindOf('value') == 't':
             yield node.t('value')
+
+
+def _channels_in(error: RuntimeError, images: Float[Tensor, 'b c h w']) -> int | None:
+    """How many channels torch says that a convolution of these images takes, of a program too."""
+    shape = re.escape(str(list(images.shape)))
+    found = re.search(rf'expected input{shape} to have (\d+) channels', str(error))
+    return None if found is None else int(found[1])
 
 
 def _first_channels(model: nn.Module | Callable[[Tensor], Tensor]) -> int | None:

@@ -18,7 +18,11 @@ from crossearth.inference.map_parts import MapParts, parts_folder
 from crossearth.inference.model_output import ModelOutput
 from crossearth.inference.prepared_map import PreparedMap, output_paths, prepare_map
 from crossearth.inference.progress import counting
-from crossearth.inference.qgis import write_attribute_table, write_qgis_style
+from crossearth.inference.qgis import (
+    remove_qgis_style,
+    write_attribute_table,
+    write_qgis_style,
+)
 from crossearth.inference.regridding import Draft, regrid_to_scene
 from crossearth.inference.rendering import Product
 from crossearth.inference.request import MapRequest, Outputs, Running, View, Windows
@@ -307,6 +311,8 @@ def _finished_files(
         if request.outputs.qgis_style and request.labels is not None:
             write_attribute_table(files['labels'], request.labels)
             write_qgis_style(paths['labels'], request.labels)
+        else:
+            remove_qgis_style(paths['labels'])
 
 
 def _join_parts(parts: MapParts, one: _Pass, made: Mapping[Product, Path], *, draft: bool) -> None:

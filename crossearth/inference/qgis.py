@@ -3,10 +3,18 @@
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from crossearth.inference.writer import whole_file
+from crossearth.inference.writer import whole_file, write_text
 from crossearth.labels import LabelSpace
 
-__all__ = ['attribute_table', 'qgis_style', 'write_attribute_table', 'write_qgis_style']
+__all__ = [
+    'attribute_table',
+    'qgis_style',
+    'remove_qgis_style',
+    'write_attribute_table',
+    'write_qgis_style',
+]
+
+_ROOT = {'version': '3.0', 'styleCategories': 'Symbology'}  # QGIS writes its full version
 
 # columns of an attribute table: name, type (0 integer, 2 text) and usage, by GDAL's numbers
 _COLUMNS = (
@@ -35,7 +43,7 @@ def qgis_style(labels: LabelSpace) -> str:
         >>> 'color="#ffffff" label="road" value="1"' in qgis_style(ROAD)
         True
     """
-    root = ET.Element('qgis', version='3.0', styleCategories='Symbology')
+    root = ET.Element('qgis', _ROOT)
     renderer = ET.SubElement(
         ET.SubElement(root, 'pipe'),
         'rasterrenderer',
@@ -98,7 +106,7 @@ def write_attribute_table(map_path: Path, labels: LabelSpace) -> None:
         labels: Names and colours.
     """
     path = map_path.with_name(f'{map_path.name}.aux.xml')
-    path.write_text(attribute_table(labels), encoding='utf-8')
+    write_text(path, attribute_table(labels))
 
 
 def _alpha(labels: LabelSpace, index: int) -> int:
@@ -117,5 +125,21 @@ def write_qgis_style(map_path: Path, labels: LabelSpace) -> Path:
     """
     path = map_path.with_suffix('.qml')
     with whole_file(path) as temporary:
-        temporary.write_text(qgis_style(labels), encoding='utf-8')
+        write_text(temporary, qgis_style(labels))
     return path
+
+
+def remove_qgis_style(map_path: Path) -> None:
+    """Remove the style of a map that is being replaced by one without.
+
+    A style that somebody saved in QGIS stays.
+
+    Args:
+        map_path: The map.
+    """
+    path = map_path.with_suffix('.qml')
+    try:
+        if ET.parse(path).getroot().attrib == _ROOT:
+            path.unlink()
+    except (OSError, ET.ParseError):
+        return  # there is none, or not one of ours

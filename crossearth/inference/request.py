@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
@@ -256,6 +256,9 @@ class View:
 class Outputs:
     """What is written: the map, and further rasters alongside it.
 
+    Of many scenes, `probabilities`, `confidence` and `entropy` name folders, in which files have
+    the names of the maps.
+
     Args:
         nodata: Label of pixels without data: all bands hold the scene's nodata value, a mask or
             an alpha band excludes them, or a band is not finite. Models see 0 there.
@@ -313,6 +316,15 @@ class Outputs:
             'entropy': self.entropy,
         }
         return {product: Path(path) for product, path in asked.items() if path is not None}
+
+    def named(self, name: str) -> 'Outputs':
+        """Those of one map of many: further rasters lie in the folders that are asked for.
+
+        Args:
+            name: Of the map in the folder of all maps.
+        """
+        inside: dict[str, Any] = {product: path / name for product, path in self.further.items()}
+        return replace(self, **inside)
 
     def describe(self) -> dict[str, Any]:
         """What the files depend on, by name, as JSON values; where they go is not part of it."""

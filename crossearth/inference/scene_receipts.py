@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from crossearth import __version__
 from crossearth.inference.outcomes import Outcome
 from crossearth.inference.request import MapRequest
 from crossearth.inference.scene_sources import Task
-from crossearth.inference.writer import whole_file
+from crossearth.inference.writer import whole_file, write_text
 
 __all__ = ['Provenance', 'SceneReceipt', 'read_provenance']
 
@@ -38,11 +39,27 @@ def read_provenance(map_path: Path) -> Provenance | None:
     if receipt is None or receipt['bytes'] != map_path.stat().st_size:
         return None
     outcome = receipt['outcome']
+    scene = receipt.get('scene')
+    if scene is None:  # of an earlier version
+        scene = outcome['scene']
+    elif not _is_elsewhere(scene):
+        scene = str(map_path.parent / scene)
     return Provenance(
-        outcome['scene'],
+        scene,
         receipt.get('model_id', ''),
         receipt.get('version', ''),
         outcome.get('seen', ''),
+    )
+
+
+def _is_elsewhere(scene: str) -> bool:
+    return '://' in scene or scene.startswith('/vsi')
+
+
+def _seen_from(scene: str, folder: Path) -> str:
+    """A scene by its path from a folder, so that both may be moved together."""
+    return (
+        scene if _is_elsewhere(scene) else os.path.relpath(Path(scene).resolve(), folder.resolve())
     )
 
 
@@ -73,6 +90,7 @@ class SceneReceipt:
         )
         self._key = hashlib.sha256(described.encode()).hexdigest()
         self._model_id = model_id
+        self._further = tuple(request.outputs.named(task.file_name).further.values())
         self._receipt = _receipt_of(task.destination)
         self._failures = task.destination.with_name(f'{task.destination.name}.failures.json')
 
@@ -85,6 +103,7 @@ class SceneReceipt:
             and receipt['key'] == self._key
             and task.destination.exists()
             and task.destination.stat().st_size == receipt['bytes']
+            and all(path.exists() for path in self._further)
         ):
             return Outcome(
                 task.scene, str(task.destination), 'present', lost=receipt['outcome']['lost']
@@ -115,10 +134,11 @@ class SceneReceipt:
                 'key': self._key,
                 'bytes': size,
                 'outcome': asdict(outcome),
+                'scene': _seen_from(self._task.scene, self._task.destination.parent),
                 'model_id': self._model_id,
                 'version': __version__,
             }
-            path.write_text(json.dumps(content), encoding='utf-8')
+            write_text(path, json.dumps(content))
         self.forget_failures()
 
     def forget_failures(self) -> None:
@@ -130,7 +150,7 @@ class SceneReceipt:
         failures = _read_json(self._failures) or {'errors': []}
         errors = [*failures['errors'], error]
         with whole_file(self._failures) as path:
-            path.write_text(json.dumps({'key': self._key, 'errors': errors}), encoding='utf-8')
+            write_text(path, json.dumps({'key': self._key, 'errors': errors}))
         return len(errors)
 
 

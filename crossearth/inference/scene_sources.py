@@ -24,10 +24,18 @@ class Task:
     Args:
         scene: Path, or name that GDAL opens.
         destination: GeoTIFF to write.
+        name: Of that GeoTIFF in the folder of all maps, `a/TCI.tif`, under which further rasters
+            lie in their folders; empty for the name of the file alone.
     """
 
     scene: str
     destination: Path
+    name: str = ''
+
+    @property
+    def file_name(self) -> str:
+        """The name of the map, and of what is written with it, in a folder for all scenes."""
+        return self.name or self.destination.name
 
 
 def tasks_of(sources: Sequence[str | Path], folder: str | Path) -> list[Task]:
@@ -59,14 +67,15 @@ def tasks_of(sources: Sequence[str | Path], folder: str | Path) -> list[Task]:
         for name, scene in _named_scenes(source):
             if maps_are_inside and _is_below(Path(scene), Path(folder)):
                 continue  # a map of an earlier run
-            destination = Path(folder) / f'{name}.tif'
+            file = f'{name}.tif'
+            destination = Path(folder) / file
             known = by_destination.get(destination)
             if known is not None and known.scene != scene:
                 raise ConfigError(
                     f'{known.scene} and {scene} would both be mapped to '
                     f'{destination}: map them into different folders'
                 )
-            by_destination[destination] = Task(scene, destination)
+            by_destination[destination] = Task(scene, destination, file)
     return list(by_destination.values())
 
 
@@ -75,8 +84,9 @@ def find_scenes(source: str | Path) -> list[str]:
 
     Args:
         source: A raster, or a name that GDAL opens (`/vsicurl/…`, `s3://…`): that one. A folder:
-            the rasters in it and below. A `.zip`: the rasters in it. A `.txt` or `.csv`: one scene
-            a line, in a CSV in the column `scene`, relative to the list. A `.json` or `.geojson`: a
+            the rasters in it and below, but for hidden ones, and parts of maps that are not
+            complete (`….tif.parts`). A `.zip`: the rasters in it. A `.txt` or `.csv`: one scene a
+            line, in a CSV in the column `scene`, relative to the list. A `.json` or `.geojson`: a
             STAC item or collection of items, of each its asset `visual`, `image`, `data` or
             `analytic`, else its only GeoTIFF.
 
@@ -118,7 +128,7 @@ def _read_source(path: Path) -> list[tuple[str, str]]:
             one.relative_to(path)
             for one in path.rglob('*')
             if one.suffix.lower() in _RASTERS
-            and not any(part.startswith('.') for part in one.relative_to(path).parts)
+            and not any(_is_unfinished(part) for part in one.relative_to(path).parts)
         )
         return [(one.with_suffix('').as_posix(), str(path / one)) for one in found]
     if suffix == '.zip':
@@ -141,6 +151,11 @@ def _read_source(path: Path) -> list[tuple[str, str]]:
     if suffix in {'.json', '.geojson'}:
         return _name_items(_stac_scenes(path))
     return [(path.stem, str(path))]
+
+
+def _is_unfinished(name: str) -> bool:
+    """Whether a file or folder is hidden, or holds the parts of a map that is not complete."""
+    return name.startswith('.') or name.lower().endswith(('.tif.parts', '.tiff.parts'))
 
 
 def _read_archive(path: Path) -> list[tuple[str, str]]:

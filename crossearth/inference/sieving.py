@@ -20,6 +20,7 @@ from crossearth.inference.writer import (
     RasterWriter,
     check_destination,
     class_names,
+    remove_leftovers,
     whole_file,
 )
 from crossearth.rasters import CellAreas, Georeference, gdal_environment
@@ -98,6 +99,7 @@ def sieve_map(
     with ExitStack() as stack:
         stack.enter_context(gdal_environment())
         stack.enter_context(only_writer([path]))
+        remove_leftovers(path)
         original = stack.enter_context(open_map(source))
         units = _units(original, min_area_m2=min_area_m2, min_pixels=min_pixels)
         rule = _Rule(units, min_area_m2 is not None, connectivity)

@@ -35,6 +35,8 @@ def check_shapes_path(destination: str | Path) -> Path:
         raise ConfigError(f'{path}: polygons and lines are written as {", ".join(DRIVERS)}')
     if not path.parent.is_dir():
         raise ConfigError(f'the folder {path.parent} is not there: make it first')
+    if path.is_dir():
+        raise ConfigError(f'{path} is a folder: choose the name of a file')
     return path
 
 

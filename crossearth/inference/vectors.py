@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 
 from crossearth.errors import ConfigError
 from crossearth.inference.ground_shapes import GroundShapes, as_geojson, pixel_size_m
-from crossearth.inference.map_files import class_id, open_map, read_strips, require_same_grid
+from crossearth.inference.map_files import class_id, open_confidence, open_map, read_strips
 from crossearth.inference.map_lock import only_writer
 from crossearth.inference.regions import Region, regions
 from crossearth.inference.right_angles import BENDS, square_corners
 from crossearth.inference.vector_files import DRIVERS, check_shapes_path, open_shapes
-from crossearth.inference.writer import class_names, whole_file
+from crossearth.inference.writer import class_names, remove_leftovers, whole_file
 from crossearth.labels import LabelSpace
-from crossearth.rasters import Georeference, gdal_environment, open_raster
+from crossearth.rasters import Georeference, gdal_environment
 
 __all__ = ['VectorMap', 'vectorize']
 
@@ -108,6 +108,7 @@ def vectorize(
     with ExitStack() as stack:
         stack.enter_context(gdal_environment())
         stack.enter_context(only_writer([path]))
+        remove_leftovers(path)
         dataset = stack.enter_context(open_map(source))
         to_wgs84 = DRIVERS[path.suffix.lower()] == 'GeoJSON'
         ground = GroundShapes(Georeference.of(dataset), to_wgs84=to_wgs84, name=str(source))
@@ -160,8 +161,7 @@ def _amounts(
     confidence: str | Path, of_map: rasterio.DatasetReader, stack: ExitStack
 ) -> Iterator[Float32[np.ndarray, 'h w']]:
     """Strips of a raster of confidence, from 0 to 1, as those of its map are read."""
-    sure = stack.enter_context(open_raster(confidence))
-    require_same_grid(sure, of_map)
+    sure = stack.enter_context(open_confidence(confidence, of_map))
     scale = np.float32(sure.scales[0])
     return (strip.astype(np.float32) * scale for strip in read_strips(sure))
 

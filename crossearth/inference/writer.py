@@ -35,6 +35,7 @@ __all__ = [
     'remove_leftovers',
     'stacked',
     'whole_file',
+    'write_text',
 ]
 
 BLOCK_PX = 512
@@ -152,11 +153,29 @@ def whole_file(destination: Path) -> Iterator[Path]:
         yield temporary
         _reach_disk(temporary)
         made = Path(folder) / sidecar.name
-        if made.exists():
-            made.replace(sidecar)
-        else:
-            sidecar.unlink(missing_ok=True)  # statistics of the map that is being replaced
-        temporary.replace(destination)
+        try:
+            if made.exists():
+                made.replace(sidecar)
+            else:
+                sidecar.unlink(missing_ok=True)  # statistics of the map that is being replaced
+            temporary.replace(destination)
+        except OSError as error:
+            raise WriteError(
+                f'{destination} cannot be replaced ({error}): expected a file that you may '
+                'replace, or none'
+            ) from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file in a folder of `whole_file`.
+
+    Raises:
+        WriteError: If it cannot be written.
+    """
+    try:
+        path.write_text(text, encoding='utf-8')
+    except OSError as error:
+        raise WriteError(_cannot_write(path, str(error))) from error
 
 
 def _reach_disk(path: Path) -> None:

@@ -11,7 +11,6 @@ from affine import Affine
 from jaxtyping import Float64
 from pyproj import CRS
 from pyproj.exceptions import CRSError
-from rasterio.warp import calculate_default_transform
 
 from crossearth.errors import ConfigError
 from crossearth.mosaic.sources import MapSource
@@ -91,21 +90,24 @@ def choose_grid(
         crs: CRS of the mosaic, as `EPSG:32633` or WKT; None for that of most maps, of the first
             among equals.
         pixel_size: Side of a pixel in units of the CRS; None for that of most maps in that CRS.
-            Where no map has the CRS, it is what GDAL suggests for the first map.
+            Where no map has the CRS, pixels are square, and as many along the diagonals of the
+            first map as it has itself.
 
     Returns:
         The grid; its pixels are those of the first map that has its CRS and pixel size, and start
         at multiples of their size if there is none. And the maps, in their order.
 
     Raises:
-        ConfigError: If the CRS is not one, the pixel size is not positive, a map is not tied to
-            the ground, or the mosaic would have more pixels than anybody can store.
+        ConfigError: If the CRS is not one, or not of the body of the maps, the pixel size is not
+            positive, or larger than all maps, a map is not tied to the ground, or the mosaic would
+            have more pixels than anybody can store.
     """
     if pixel_size is not None and not (math.isfinite(pixel_size) and pixel_size > 0):
         raise ConfigError(f'pixel_size is {pixel_size}: expected a number above 0')
     target = _crs_of(crs) if crs is not None else _most_common_crs(sources)
     sides, origin = _pixels_of(sources, target, pixel_size)
     frames = _frames(sources, target)
+    _require_smaller(sides, frames)
     low_x, low_y = (min(frame[i] for frame in frames) for i in (0, 1))
     high_x, high_y = (max(frame[i] for frame in frames) for i in (2, 3))
     turn = turn_of(target)
@@ -124,6 +126,17 @@ def choose_grid(
     )
     grid = MosaicGrid(target, transform, height, width)
     return grid, [_placed(s, f, grid) for s, f in zip(sources, frames, strict=True)]
+
+
+def _require_smaller(sides: tuple[float, float], frames: Sequence[Frame]) -> None:
+    """Refuse pixels that no map would fill, of which most centres lie in no map."""
+    widest, tallest = (max(frame[i + 2] - frame[i] for frame in frames) for i in (0, 1))
+    if sides[0] > widest or sides[1] > tallest:
+        raise ConfigError(
+            f'a pixel of the mosaic would be {sides[0]:.6g} × {sides[1]:.6g} in units of its CRS, '
+            f'and no map reaches over more than {widest:.6g} × {tallest:.6g}: choose a smaller '
+            'pixel_size'
+        )
 
 
 def _crs_of(text: str) -> CRS:
@@ -171,18 +184,22 @@ def _is_upright(transform: Affine) -> bool:
 
 
 def _suggested(source: MapSource, crs: CRS) -> tuple[float, float]:
-    """Sides of square pixels that show as much of a map as its own do, by GDAL."""
-    place = source.georeference
-    if place.tie != 'transform':
+    """Sides of square pixels, as many along the diagonals of a map as it has itself."""
+    if source.georeference.tie != 'transform':
         raise ConfigError(
             f'{source.path}: is tied to the ground by control points or polynomials, which say '
             'nothing of the pixels of a mosaic: state pixel_size (--pixel-size)'
         )
-    left, bottom, right, top = _frame(source, _tie_crs(source))
-    transform, _, _ = calculate_default_transform(
-        place.crs_wkt, crs.to_wkt(), source.width, source.height, left, bottom, right, top
-    )
-    return float(transform.a), float(transform.a)
+    cols, rows = np.array([[0.0, 1, 1, 0], [0.0, 1, 0, 1]])
+    x, y = _on_one_turn(source, crs, cols * source.width, rows * source.height)
+    diagonals = np.hypot(x[::2] - x[1::2], y[::2] - y[1::2])
+    if not np.isfinite(diagonals).all():
+        raise ConfigError(
+            f'{source.path}: not all of its corners have a place in {crs.name}: state pixel_size '
+            '(--pixel-size), or choose another crs'
+        )
+    side = float(diagonals.mean()) / math.hypot(source.width, source.height)
+    return side, side
 
 
 def _sameness(crs: CRS) -> 'functools._lru_cache_wrapper[bool]':
@@ -207,16 +224,28 @@ def _frames(sources: Sequence[MapSource], crs: CRS) -> list[Frame]:
 
 def _frame(source: MapSource, crs: CRS) -> Frame:
     """What a map covers, from points along its edges and, for poles, a few inside."""
-    to_ground = PixelsToGround(source.georeference, crs, name=str(source.path))
-    cols, rows = _outline(source.height, source.width)
-    x, y = to_ground(cols, rows)
-    (middle,), _ = to_ground(np.array([source.width / 2]), np.array([source.height / 2]))
-    x = nearest_turn(x, float(middle), turn=turn_of(crs))
+    x, y = _on_one_turn(source, crs, *_outline(source.height, source.width))
     known = np.isfinite(x) & np.isfinite(y)
     if not known.any():
         raise ConfigError(f'{source.path}: has no place in {crs.name}: choose another crs')
     x, y = x[known], y[known]
     return float(x.min()), float(y.min()), float(x.max()), float(y.max())
+
+
+def _on_one_turn(
+    source: MapSource, crs: CRS, cols: Float64[np.ndarray, ' n'], rows: Float64[np.ndarray, ' n']
+) -> tuple[Float64[np.ndarray, ' n'], Float64[np.ndarray, ' n']]:
+    """Coordinates of points of a map, x counted on from its middle across the antimeridian."""
+    try:
+        to_ground = PixelsToGround(source.georeference, crs, name=str(source.path))
+    except ConfigError as error:
+        raise ConfigError(
+            f'{source.path} has the CRS {_tie_crs(source).name!r}, from which no way leads to '
+            f'{crs.name!r}, that of the mosaic: choose a crs on the same body'
+        ) from error
+    x, y = to_ground(cols, rows)
+    (middle,), _ = to_ground(np.array([source.width / 2]), np.array([source.height / 2]))
+    return nearest_turn(x, float(middle), turn=turn_of(crs)), y
 
 
 def _outline(

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from crossearth.errors import ConfigError, SceneError
 from crossearth.geometry import Window
 from crossearth.inference.map_lock import only_writer
 from crossearth.inference.progress import counting
-from crossearth.inference.qgis import write_attribute_table, write_qgis_style
+from crossearth.inference.qgis import remove_qgis_style, write_attribute_table, write_qgis_style
 from crossearth.inference.writer import (
     BLOCK_PX,
     Layer,
@@ -20,6 +21,7 @@ from crossearth.inference.writer import (
     RasterWriter,
     label_layer,
     optimise_for_cloud,
+    remove_leftovers,
     whole_file,
 )
 from crossearth.labels import LabelSpace
@@ -122,7 +124,10 @@ def mosaic_maps(
         grid, placed = choose_grid(sources, crs=crs, pixel_size=pixel_size)
         labels = sources[0].classes.labels if labels is None else labels
         layer = _layer(sources, labels, rule)
-        with only_writer([path]), whole_file(path) as temporary:
+        with ExitStack() as stack:
+            stack.enter_context(only_writer([path]))
+            remove_leftovers(path)
+            temporary = stack.enter_context(whole_file(path))
             styled = labels if qgis_style else None
             if path.suffix.lower() == '.vrt':
                 write_virtual_mosaic(
@@ -139,7 +144,9 @@ def mosaic_maps(
                 optimise_for_cloud(temporary, overviews='mode')
                 if styled is not None:
                     write_attribute_table(temporary, styled)
-            if styled is not None:
+            if styled is None:
+                remove_qgis_style(path)
+            else:
                 write_qgis_style(path, styled)
     return Mosaic(
         path=path,
@@ -186,7 +193,7 @@ def _check_rule(
 def _is_first(rule: Rule) -> bool:
     if rule not in ('first', 'last'):
         raise ConfigError(
-            f'a VRT shows its maps one above the other, which is no rule {rule!r}: choose '
+            f'rule is {rule!r}, but a VRT can only show its maps one above the other: choose '
             "'first' or 'last' (--rule first), or write a .tif"
         )
     return rule == 'first'

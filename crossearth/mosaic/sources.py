@@ -9,9 +9,10 @@ from rasterio.io import DatasetReader
 
 from crossearth.errors import ConfigError, SceneError
 from crossearth.inference.map_classes import MapClasses, require_map
+from crossearth.inference.map_files import require_confidence
 from crossearth.rasters import Georeference, open_raster
 
-__all__ = ['MapSource', 'describe_maps']
+__all__ = ['MapSource', 'describe_maps', 'is_mosaic']
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +92,26 @@ def describe_maps(
     return sources
 
 
+def is_mosaic(path: str | Path) -> bool:
+    """Whether a map is a mosaic that `mosaic_maps` made.
+
+    Raises:
+        SceneNotFoundError: If the file is not there.
+        SceneError: If it is not a raster.
+    """
+    with open_raster(path) as dataset:
+        return 'MOSAIC_MAPS' in dataset.tags()
+
+
 def _describe(path: Path) -> MapSource:
     with open_raster(path) as dataset:
         require_map(dataset, path)
         place = Georeference.of(dataset)
+        if place.tie_crs is None:
+            raise ConfigError(
+                f'{path} has no CRS and transform, so it has no place in a mosaic: state where it '
+                'lies (gdal_edit.py -a_srs EPSG:… -a_ullr …), or leave it out'
+            )
         place.require_tie(str(path))
         return MapSource(
             path,
@@ -138,6 +155,8 @@ def _fitting(path: str | Path, source: MapSource, *, bands: int) -> Path:
                 f'{path} does not lie on the pixels of {source.path}: expected the raster that was '
                 'written with it'
             )
+        if bands == 1:
+            require_confidence(dataset, path)
         if dataset.count != bands:
             raise ConfigError(
                 f'{path} has {dataset.count} band(s), expected {bands} for {source.path}: '

@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 
 from crossearth.errors import ConfigError
 from crossearth.inference.qgis import attribute_table
-from crossearth.inference.writer import Layer
+from crossearth.inference.writer import Layer, write_text
 from crossearth.labels import LabelSpace
 from crossearth.mosaic.grid import MosaicGrid, Placed
 
@@ -39,6 +39,7 @@ def write_virtual_mosaic(
 
     Raises:
         ConfigError: If a map has other pixels, or a mask.
+        WriteError: If the file cannot be written.
     """
     for one in placed:
         if one.corner is None:
@@ -65,7 +66,7 @@ def write_virtual_mosaic(
     for one in reversed(placed) if is_first_on_top else placed:
         _add_source(band, one, folder)
     ET.indent(root)
-    path.write_text(ET.tostring(root, encoding='unicode') + '\n', encoding='utf-8')
+    write_text(path, ET.tostring(root, encoding='unicode') + '\n')
 
 
 def _axes(grid: MosaicGrid) -> str:

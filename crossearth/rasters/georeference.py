@@ -242,7 +242,8 @@ class GroundToPixels:
             x, y = (np.asarray(v, np.float64) for v in self._project.transform(x, y))
         x = nearest_turn(x, self._middle, turn=self._turn)
         if self._back is not None:
-            return apply_affine(self._back, x, y)
+            with np.errstate(invalid='ignore'):  # infinity times 0, off the globe
+                return apply_affine(self._back, x, y)
         assert self._fitted is not None
         known = np.isfinite(x) & np.isfinite(y)
         rows, cols = np.full((2, len(x)), np.nan)

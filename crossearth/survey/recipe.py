@@ -33,12 +33,12 @@ class Backbone:
 
     Args:
         name: timm's name.
-        pretrained: True for timm's weights, a path to a file, False for random ones.
+        pretrained: Path to a file of weights, or `'installed'`.
         why: Where the weights come from, in words.
     """
 
     name: str
-    pretrained: bool | str
+    pretrained: str
     why: str
 
 
@@ -100,7 +100,7 @@ def _training(plan: Plan) -> list[str]:
         'in_channels': len(plan.view.bands),
         'width': 64,
         'pretrained': plan.backbone.pretrained,
-        'norms': 'resting' if plan.backbone.pretrained else 'training',
+        'norms': 'resting',
     }
     labels: dict[str, Any] = {
         'name': space.name,

@@ -15,6 +15,7 @@ from crossearth.datasets.cut import footprint_of
 from crossearth.datasets.scene import Scene
 from crossearth.errors import ConfigError, CrossEarthError, LabelError, SceneError, WriteError
 from crossearth.labels import IGNORE_INDEX
+from crossearth.models.weights.installed import INSTALLED
 from crossearth.survey import report
 from crossearth.survey.encoding import Encoding, guess_encoding, with_vectors
 from crossearth.survey.recipe import Backbone, Plan, write_recipe
@@ -25,7 +26,6 @@ from crossearth.survey.view import choose_view
 __all__ = ['Domain', 'start']
 
 BACKBONE = 'tf_efficientnet_lite0'
-_PLACE = 'timm/tf_efficientnet_lite0.in1k'  # of its weights on the hub
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +61,8 @@ def start(
         unseen: Other places; those with labels are tested on, and none is trained on.
         recipe: File to write.
         bands: 1-based bands to read; None for all but alpha.
-        pretrained: File with weights of the backbone; None for timm's where they are in the local
-            cache, else random ones.
+        pretrained: File with weights of the backbone; None for those of ImageNet that are
+            installed with crossearth.
         ignore: Values of masks that stand for no class.
         say: Is given each part of the report.
         progress: Whether to show bars.
@@ -130,23 +130,9 @@ def _backbone(pretrained: str | None) -> Backbone:
         if not Path(pretrained).is_file():
             raise ConfigError(f'{pretrained}: no such file; expected weights of {BACKBONE}')
         return Backbone(BACKBONE, pretrained, f'{BACKBONE}, with the weights of {pretrained}')
-    if _is_cached(_PLACE):
-        return Backbone(
-            BACKBONE, True, f"{BACKBONE}, with timm's weights of ImageNet from the local cache"
-        )
     return Backbone(
-        BACKBONE,
-        False,
-        f'{BACKBONE}, RANDOM weights: much worse than pretrained ones; pretrained: true downloads '
-        'them where there is a network, or give a file to start --pretrained',
+        BACKBONE, INSTALLED, f'{BACKBONE}, with weights of ImageNet that come with crossearth'
     )
-
-
-def _is_cached(place: str) -> bool:
-    """Whether weights were downloaded before; nothing is asked of the network."""
-    from huggingface_hub import try_to_load_from_cache  # takes long to import
-
-    return isinstance(try_to_load_from_cache(place, 'model.safetensors'), str)
 
 
 def _encoding(found: SceneSet, ignore: Sequence[int]) -> Encoding:

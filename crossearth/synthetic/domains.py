@@ -1,4 +1,4 @@
-"""Domains of the synthetic Earth: the knobs of the gaps, and the six domains that come with it."""
+"""Domains of the synthetic Earth: the knobs of the gaps, and the seven that come with it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -117,6 +117,14 @@ EARTH_DOMAINS: Final[Mapping[str, EarthDomain]] = MappingProxyType(
                 crs='EPSG:2193',
                 origin_xy=(1_470_000.0, 5_200_000.0),
             ),
+            # Otago, around Dunedin
+            EarthDomain(
+                'region_drone',
+                'suburb',
+                platform='drone',
+                crs='EPSG:2193',
+                origin_xy=(1_400_000.0, 4_915_000.0),
+            ),
             # Java, around Bandung
             EarthDomain(
                 'region_climate',
@@ -128,4 +136,5 @@ EARTH_DOMAINS: Final[Mapping[str, EarthDomain]] = MappingProxyType(
         )
     }
 )
-"""A source, and one unseen domain for each of the five gaps of the paper's Table 1."""
+"""A source, and an unseen domain for each of the five gaps of the paper's Table 1: two of
+platforms, one with coarser pixels and one with finer ones."""

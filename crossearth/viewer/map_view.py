@@ -15,6 +15,7 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from crossearth.errors import BandError, ConfigError
+from crossearth.inference.map_files import open_confidence
 from crossearth.inference.map_summary import MapSummary, area_text, summarise_map
 from crossearth.inference.writer import class_names
 from crossearth.labels import LabelSpace
@@ -107,7 +108,8 @@ def open_map_view(
             source = stack.enter_context(open_raster(scene))
             layers.insert(0, _scene_layer(_on_grid(source, dataset, stack), source, bands))
         if confidence is not None:
-            layers.append(_confidence_layer(stack.enter_context(open_raster(confidence))))
+            sure = stack.enter_context(open_confidence(confidence, dataset))
+            layers.append(_confidence_layer(sure))
         yield MapView(
             title=Path(path).name,
             width=dataset.width,

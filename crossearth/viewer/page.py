@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from crossearth.errors import ConfigError
-from crossearth.inference.writer import whole_file
+from crossearth.inference.writer import whole_file, write_text
 from crossearth.viewer.map_view import MapView
 from crossearth.viewer.shown_raster import fitting
 
@@ -35,16 +35,20 @@ def write_page(view: MapView, path: str | Path, *, page_px: int = PAGE_PX) -> Pa
         page_px: Longer side of its pictures. A larger map is shown by every second, third, … pixel.
 
     Raises:
-        ConfigError: If `page_px` is out of range, or the name is not that of a page.
+        ConfigError: If `page_px` is out of range, or no page can have the name.
         SceneError: If a file cannot be read.
         WriteError: If the page cannot be written.
     """
     path = Path(path)
     if path.suffix.lower() not in {'.html', '.htm'}:
         raise ConfigError(f'{path} is to be a page: choose a name that ends in .html')
+    if not path.parent.is_dir():
+        raise ConfigError(f'the folder {path.parent} is not there: make it first')
+    if path.is_dir():
+        raise ConfigError(f'{path} is a folder: choose the name of a file')
     page = render_page(view, page_px=page_px)
     with whole_file(path) as temporary:
-        temporary.write_text(page, encoding='utf-8')
+        write_text(temporary, page)
     return path
 
 

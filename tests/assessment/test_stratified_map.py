@@ -138,7 +138,7 @@ def test_maps_that_cannot_be_assessed_are_refused(write_raster, write_map, tmp_p
 def test_a_confidence_must_fit_its_map(write_map, write_raster):
     path = write_map('map.tif', np.zeros((4, 4), np.uint8))
     other = write_raster('other.tif', np.zeros((1, 4, 5), np.uint8))
-    with pytest.raises(ConfigError, match='expected one band on the same grid'):
+    with pytest.raises(ConfigError, match='expected one grid, that of the map'):
         StratifiedMap(path, confidence=other, edges=[0.5])
     sure = write_raster('sure.tif', np.full((1, 4, 4), 255, np.uint8), nodata=255)
     with pytest.raises(ConfigError, match='no edges'):

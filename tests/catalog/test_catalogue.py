@@ -14,7 +14,7 @@ from torch import nn
 from crossearth import __version__
 from crossearth.catalog import write_catalogue, write_item
 from crossearth.errors import ConfigError
-from crossearth.inference import Windows, predict_scenes, tasks_of
+from crossearth.inference import Task, Windows, predict_scenes, tasks_of
 from crossearth.labels import ISPRS
 
 UTM = Affine(0.5, 0, 400_000, 0, -0.5, 5_000_000)
@@ -119,6 +119,33 @@ def test_a_folder_may_be_moved_with_its_catalogue(mapped: Path, tmp_path: Path) 
     assert str(mapped) not in ''.join(path.read_text() for path in moved.rglob('*stac.json'))
 
 
+def test_the_scene_is_found_from_any_folder_and_after_a_move_of_both(
+    write_raster: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / 'here' / 'scenes').mkdir(parents=True)
+    write_raster('here/scenes/a #1%.tif', np.zeros((3, 20, 30), np.uint8), transform=UTM)
+    monkeypatch.chdir(tmp_path / 'here')
+    tasks = [Task('scenes/a #1%.tif', Path('maps/a.tif'))]
+    Path('maps').mkdir()
+    predict_scenes(load, tasks, labels=ISPRS, windows=Windows(tile_px=16), model_id='six')
+    monkeypatch.chdir('/')
+    (tmp_path / 'here').rename(tmp_path / 'there')
+    maps = tmp_path / 'there' / 'maps'
+    for _ in range(2):  # from the receipt, then from the item
+        write_catalogue(maps)
+        item = read(maps / 'a.tif.stac.json')
+        assert item['assets']['scene']['href'] == '../scenes/a %231%25.tif'
+        (maps / 'a.tif.receipt.json').unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize('name', ['a#1.tif', 'b?.tif', '50%.tif'])
+def test_names_that_addresses_cannot_hold_are_refused(mapped: Path, name: str) -> None:
+    (mapped / 'a' / 'TCI.tif').rename(mapped / 'a' / name)
+    with pytest.raises(ConfigError, match=rf'a/.* has \{name.strip("ab150.tif")} in its name'):
+        write_catalogue(mapped)
+    assert not (mapped / 'catalog.json').exists()
+
+
 def test_a_time_that_is_not_known_is_null_between_two_that_are(mapped: Path) -> None:
     write_catalogue(mapped)
     properties = read(mapped / 'a' / 'TCI.tif.stac.json')['properties']
@@ -136,7 +163,7 @@ def test_times_come_from_the_files_of_scenes_and_from_stac_items(
     source = {
         'id': 'S2_b',
         'properties': {'datetime': '2022-02-02T02:02:02Z'},
-        'links': [{'rel': 'self', 'href': 'https://example.com/S2_b.json'}],
+        'links': [{'rel': 'self', 'href': './S2 b.json'}],
         'assets': {'visual': {'href': './scenes/b/TCI.tif'}},
     }
     (tmp_path / 'items.json').write_text(json.dumps({'features': [source]}))
@@ -146,7 +173,7 @@ def test_times_come_from_the_files_of_scenes_and_from_stac_items(
     assert one['properties']['datetime'] == '2020-05-04T03:02:01Z'
     assert two['properties']['datetime'] == '2022-02-02T02:02:02Z'
     derived = [link for link in two['links'] if link['rel'] == 'derived_from']
-    assert [link['href'] for link in derived] == ['https://example.com/S2_b.json']
+    assert [link['href'] for link in derived] == ['../../S2 b.json']
 
 
 def test_what_is_not_a_map_is_left_out_and_what_is_gone_too(mapped: Path) -> None:
@@ -183,3 +210,12 @@ def test_what_cannot_be_described_is_told(mapped: Path, tmp_path: Path) -> None:
     (tmp_path / 'items.json').write_text('{"features": [{"id": "a"}]}')
     with pytest.raises(ConfigError, match=r'items.json does not hold STAC items with times'):
         write_catalogue(mapped, scene_items=tmp_path / 'items.json')
+    with (
+        pytest.warns(rasterio.errors.NotGeoreferencedWarning),
+        rasterio.open(
+            mapped / 'a.tif', 'w', width=4, height=4, count=1, dtype='uint8', driver='GTiff'
+        ) as dataset,
+    ):
+        dataset.set_band_description(1, 'class')
+    with pytest.raises(ConfigError, match=r'a.tif has no CRS .* no place in a catalogue'):
+        write_catalogue(mapped)

@@ -34,10 +34,32 @@ def test_a_folder_of_maps_becomes_one(
         assert dataset.read(1)[0].tolist() == [0] * 10 + [1] * 20
 
 
+def test_other_mosaics_in_the_folder_of_maps_are_not_maps_unless_they_are_alone(
+    write_raster: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder in ('maps', 'mosaics', 'maps/sure'):
+        (tmp_path / folder).mkdir()
+    for i in range(2):
+        place = Affine(0.5, 0, 400_000 + 5 * i, 0, -0.5, 5_000_000)
+        write_raster(f'maps/{i}.tif', np.full((1, 20, 20), i, np.uint8), transform=place)
+        sure = np.full((1, 20, 20), 100 * i, np.uint8)
+        write_raster(f'maps/sure/{i}.tif', sure, transform=place)
+    maps, mosaics = (str(tmp_path / folder) for folder in ('maps', 'mosaics'))
+    words = ['--rule', 'confidence', '--confidences', f'{maps}/sure', '--quiet']
+    assert main(['mosaic', maps, f'{maps}/all.tif', *words]) == 0
+    assert 'all.tif: 2 maps, by confidence' in capsys.readouterr().out
+    assert main(['mosaic', maps, f'{mosaics}/again.tif', *words]) == 0
+    told = capsys.readouterr().out
+    assert 'again.tif: 2 maps, by confidence' in told
+    assert f'mosaics in the folder of the maps, left out: {maps}/all.tif' in told
+    assert main(['mosaic', mosaics, str(tmp_path / 'whole.tif'), '--quiet']) == 0
+    assert 'whole.tif: 1 maps, by centre' in capsys.readouterr().out
+
+
 def test_maps_that_do_not_fit_are_one_line(
     write_raster: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ids = np.zeros((1, 20, 20), np.uint8)
     words = ['mosaic', str(write_raster('a.tif', ids)), str(tmp_path / 'all.vrt')]
     assert main([*words, '--quiet']) == 2
-    assert 'crossearth: a VRT shows its maps one above the other' in capsys.readouterr().err
+    assert "crossearth: rule is 'centre', but a VRT can only show" in capsys.readouterr().err

@@ -130,14 +130,20 @@ def test_folders_are_mapped_scene_by_scene(write_raster: Write, tmp_path: Path) 
     assert '2 done, 0 present, 0 failed, 1 quarantined; 2 windows' in text
     assert 'z.tif: not a readable raster' in text
     assert size_of(tmp_path / 'out' / '1.tif') == (50, 60)
-    (tmp_path / 'in' / 'z.tif').unlink()
+    (tmp_path / 'in' / 'z.tif').rename(tmp_path / 'in' / 'z#.tif')
+    with pytest.raises(ConfigError, match=r'z#\.tif has # in its name'):
+        predict(tmp_path / 'in', tmp_path / 'none', '--stac')
+    with pytest.raises(ConfigError, match=r'a#\.tif has # in its name'):
+        predict(tmp_path / 'in' / '0.tif', tmp_path / 'a#.tif', '--stac')
+    assert not list(tmp_path.glob('a#.tif')) + list(tmp_path.glob('none/*'))
+    (tmp_path / 'in' / 'z#.tif').unlink()
     shares = [
         predict(tmp_path / 'in', tmp_path / 'out2', '--shard', share) for share in ('1/2', '2/2')
     ]
     assert [text.split(',')[0] for text in shares] == ['1 done', '1 done']
     with pytest.raises(ConfigError, match=r'out\.tif: expected a name that ends in \.tif for one'):
         predict(tmp_path / 'in', tmp_path / 'out.tif')
-    with pytest.raises(ConfigError, match='entropy: further rasters are written for one scene'):
+    with pytest.raises(ConfigError, match=r'entropy is .*: expected a folder for many scenes'):
         predict(tmp_path / 'in', tmp_path / 'out', '--entropy', 'e.tif')
 
 

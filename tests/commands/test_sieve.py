@@ -52,6 +52,7 @@ def test_small_regions_go(
         (['5', 'car=3'], 'given more than once'),
         (['car=3', 'car=4'], 'given more than once'),
         (['tree=4'], "no class is named 'tree': expected background, building, car"),
+        (['7=4'], 'no class has the id 7: expected one of 0 background, 1 building, 2 car'),
     ],
 )
 def test_units_that_have_no_meaning_are_refused(

@@ -11,12 +11,15 @@ import pytest
 import rasterio
 import rasterio.features
 import rasterio.warp
+import timm
 import yaml
 from affine import Affine
+from safetensors.torch import save_file
 
 from crossearth.cli import main
 from crossearth.labels import IGNORE_INDEX
 from crossearth.models import read_model_info
+from crossearth.models.weights import pretrained
 from crossearth.survey import recipe, run
 from crossearth.trainers import build_training, read_recipe
 
@@ -26,12 +29,19 @@ ELSEWHERE = {'crs': 'EPSG:32618', 'corner': (400_000, 4_500_000)}
 rng = np.random.default_rng(0)
 
 
+@pytest.fixture(scope='module')
+def tiny_weights(tmp_path_factory):
+    path = tmp_path_factory.mktemp('weights') / 'resnet10t.safetensors'
+    save_file(timm.create_model('resnet10t').state_dict(), path)
+    return path
+
+
 @pytest.fixture(autouse=True)
-def tiny(monkeypatch, tmp_path):
+def tiny(monkeypatch, tmp_path, tiny_weights):
     """A working folder, the smallest backbone, and two steps."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(run, 'BACKBONE', 'resnet10t')
-    monkeypatch.setattr(run, '_is_cached', lambda _: False)
+    monkeypatch.setattr(pretrained, 'installed_weights', lambda _: tiny_weights)
     monkeypatch.setattr(recipe, '_STEPS', (2, 2))
     monkeypatch.setattr(recipe, '_VALIDATIONS', 1)
 
@@ -322,7 +332,7 @@ def test_the_report_names_the_line_of_each_assumption(capsys):
         ('masks: 0 is background, 255 the one class', 'codec:'),
         ('classes are called background, road', 'classes: [background, road]'),
         ('blocks on the ground', 'hold_out:'),
-        ('RANDOM weights', 'model:'),
+        ('with weights of ImageNet that come with crossearth', 'model:'),
         ('2 steps of 4 windows', 'max_steps: 2'),
     ):
         (told,) = (line for line in said.splitlines() if line.startswith('line') and words in line)

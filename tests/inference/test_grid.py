@@ -102,6 +102,15 @@ def test_units_prefer_borders_where_one_column_of_windows_runs_twice() -> None:
     assert ran == len(grid.col_starts) + len(units) - 1
 
 
+def test_the_whole_world_is_cut_in_seconds_so_that_a_dry_run_tells_its_size() -> None:
+    side = 1 << 26  # tiles of a map service at level 18
+    grid = Grid(side, side, tile_px=512, stride_px=341)
+    units = column_units(grid, max_width_px=32_768, block_px=512)
+    assert (units[0].col0, units[-1].col1) == (0, side)
+    ran = sum(len(grid.touching(unit)[1]) for unit in units)
+    assert len(grid.col_starts) < ran <= len(grid.col_starts) + 2 * len(units)
+
+
 @settings(deadline=None)
 @given(grids(), st.data())
 def test_touching_names_exactly_the_windows_that_share_a_pixel(

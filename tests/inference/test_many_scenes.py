@@ -8,13 +8,16 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
+import numpy as np
 import pytest
+import rasterio
 import torch
 from torch import Tensor, nn
 
 from crossearth.errors import CheckpointError, ConfigError
 from crossearth.inference import (
     Outcome,
+    Outputs,
     Running,
     Task,
     View,
@@ -25,6 +28,7 @@ from crossearth.inference import (
     tasks_of,
 )
 from crossearth.inference.map_lock import only_writer
+from crossearth.mosaic import mosaic_maps
 from tests.inference.test_predict import Write, random_image
 
 SMALL = Windows(tile_px=64)
@@ -340,6 +344,37 @@ def test_ray_actor_that_is_killed_costs_nothing_and_a_deadly_scene_is_quarantine
         'done', 'done', 'quarantined', 'done',
     ]  # fmt: skip
     assert 'the worker died' in summary.outcomes[2].error
+
+
+def test_further_rasters_of_many_scenes_lie_in_folders_under_the_names_of_the_maps(
+    write_scene: Write, tmp_path: Path
+) -> None:
+    for folder in ('a', 'b'):
+        (tmp_path / 'in' / folder).mkdir(parents=True)
+        write_scene(random_image(20, 30, seed=ord(folder)), f'in/{folder}/TCI.tif')
+    tasks = tasks_of([tmp_path / 'in'], tmp_path / 'out')
+    outputs = Outputs(confidence=tmp_path / 'sure', probabilities=tmp_path / 'p')
+
+    def states() -> list[str]:
+        summary = predict_scenes(load, tasks, windows=SMALL, outputs=outputs)
+        return [outcome.status for outcome in summary.outcomes]
+
+    assert states() == ['done', 'done']
+    for name in ('a/TCI.tif', 'b/TCI.tif'):
+        with rasterio.open(tmp_path / 'p' / name) as probable:
+            greatest = probable.read().max(0)
+        with rasterio.open(tmp_path / 'sure' / name) as sure:
+            assert sure.descriptions == ('confidence',)
+            np.testing.assert_array_equal(sure.read(1), greatest)
+    (tmp_path / 'sure' / 'b' / 'TCI.tif').unlink()
+    assert states() == ['present', 'done']
+    maps = sorted(str(task.destination) for task in tasks)
+    sure = [str(tmp_path / 'sure' / task.file_name) for task in tasks]
+    assert mosaic_maps(maps, tmp_path / 'm.tif', rule='confidence', confidences=sure).maps == 2
+    with pytest.raises(ConfigError, match='would have the same files: choose a folder for each'):
+        predict_scenes(load, tasks, outputs=Outputs(entropy=tmp_path / 'out'))
+    with pytest.raises(ConfigError, match=r'entropy is .*e\.tif: expected a folder for many'):
+        predict_scenes(load, tasks, outputs=Outputs(entropy=tmp_path / 'e.tif'))
 
 
 def test_arguments_without_a_meaning_are_errors(tasks: list[Task]) -> None:

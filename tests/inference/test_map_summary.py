@@ -61,6 +61,35 @@ def test_the_mean_confidence_is_that_of_the_pixels_of_a_class(
         summarise_map(quarters, confidence=write_raster('b.tif', values[:, :9]))
 
 
+@pytest.mark.parametrize(
+    ('bands', 'holds', 'found'),
+    [
+        (1, 'class', 'a band of class ids'),
+        (1, 'entropy', 'a band of entropy'),
+        (3, None, '3 bands'),
+    ],
+)
+def test_what_is_not_a_confidence_is_refused(
+    quarters: Path, write_raster: Write, bands: int, holds: str | None, found: str
+) -> None:
+    other = write_raster('other.tif', np.zeros((bands, 20, 20), np.uint8))
+    if holds is not None:
+        with rasterio.open(other, 'r+') as file:
+            file.set_band_description(1, holds)
+    with pytest.raises(ConfigError, match=f'other.tif has {found}: expected the confidence'):
+        summarise_map(quarters, confidence=other)
+
+
+def test_a_map_whose_mask_says_where_it_has_data_is_refused(quarters: Path, tmp_path: Path) -> None:
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(quarters, 'r+') as file:
+        file.nodata = None
+        file.write_mask(np.eye(20, dtype=bool))
+    with pytest.raises(
+        SceneError, match=r'map.tif says with a mask .* crossearth mosaic .*map.tif'
+    ):
+        summarise_map(quarters)
+
+
 def test_shares_are_those_of_the_area_on_the_ground(write_raster: Write) -> None:
     classes = np.repeat(np.arange(2, dtype=np.uint8), 30)[None, :, None].repeat(8, 2)
     path = write_raster('m.tif', classes, crs='EPSG:4326', transform=Affine(1, 0, 0, 0, -1, 60))

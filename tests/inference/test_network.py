@@ -78,6 +78,32 @@ def test_modes_of_submodules_are_put_back(write_scene: Write, tmp_path: Path) ->
     assert [module.training for module in model.modules()] == [True, True, False, True]
 
 
+class _Halves(nn.Module):
+    """Takes even sizes only, as networks that halve images do."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        b, c, h, w = images.shape
+        return images.view(b, c, h // 2, 2, w // 2, 2).view(b, c, h, w)[:, :2]
+
+
+@pytest.mark.filterwarnings('ignore:.torch.jit:FutureWarning')
+@pytest.mark.parametrize('is_frozen', [True, False])
+def test_a_program_of_others_that_fails_is_one_line(
+    write_scene: Write, tmp_path: Path, *, is_frozen: bool
+) -> None:
+    scene = write_scene(np.zeros((3, 9, 9), np.uint8))
+    for model, kind, message in [
+        (nn.Conv2d(4, 2, 1), BandError, r'3 bands are given to a model that takes 4: map a scene'),
+        (_Halves(), ShapeError, r'fails on images \(1, 3, 9, 9\) .* with Windows\(tile_px=…\)'),
+    ]:
+        program = torch.jit.script(model.eval())
+        if is_frozen:
+            torch.jit.save(torch.jit.freeze(program), tmp_path / 'model.pt')
+            program = torch.jit.load(tmp_path / 'model.pt')
+        with pytest.raises(kind, match=message):
+            predict_scene(program, scene, tmp_path / 'map.tif')
+
+
 def test_wrong_bands_name_the_file_and_the_remedy(
     write_scene: Write, convolutions: nn.Module, tmp_path: Path
 ) -> None:

@@ -66,3 +66,17 @@ def test_maps_without_names_and_maps_that_want_none_have_no_style(
         one_hot(6), scene, tmp_path / 'b.tif', labels=ISPRS, outputs=Outputs(qgis_style=False)
     )
     assert not list(tmp_path.glob('*.qml')) + list(tmp_path.glob('*.aux.xml'))
+
+
+def test_the_style_of_a_map_goes_with_it_but_not_one_that_qgis_saved(
+    write_scene: Write, one_hot: Callable[[int], Callable[[Tensor], Tensor]], tmp_path: Path
+) -> None:
+    scene, style = write_scene(random_ids(9, 9)), tmp_path / 'a.qml'
+    predict_scene(one_hot(6), scene, tmp_path / 'a.tif', labels=ISPRS)
+    assert style.exists()
+    predict_scene(one_hot(6), scene, tmp_path / 'a.tif')
+    assert not style.exists()
+    mine = qgis_style(ISPRS).replace('version="3.0"', 'version="3.34.1-Prizren"')
+    style.write_text(mine)
+    predict_scene(one_hot(6), scene, tmp_path / 'a.tif')
+    assert style.read_text() == mine

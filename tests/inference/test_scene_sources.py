@@ -4,7 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 import torch
+from affine import Affine
 from torch import Tensor
 
 from crossearth.errors import ConfigError, SceneError, SceneNotFoundError
@@ -25,6 +27,8 @@ def test_folder_gives_its_rasters_in_order_and_below(write_scene: Write, tmp_pat
     (tmp_path / 'sub' / 'c.JP2').touch()
     (tmp_path / 'notes.md').touch()
     (tmp_path / '.hidden.tif').touch()
+    (tmp_path / 'a.tif.parts').mkdir()
+    (tmp_path / 'a.tif.parts' / '00000-labels.tif').touch()
     names = [Path(scene).relative_to(tmp_path).as_posix() for scene in find_scenes(tmp_path)]
     assert names == ['a.tif', 'b.tif', 'sub/c.JP2']
 
@@ -153,6 +157,53 @@ def test_server_without_ranges_is_named_and_read_as_a_stream(
             predict_scene(two, f'/vsicurl/{url}', tmp_path / 'map.tif')
         made = predict_scene(two, f'/vsicurl_streaming/{url}', tmp_path / 'map.tif')
     assert made.path.read_bytes() == (tmp_path / 'local.tif').read_bytes()
+
+
+TILES = """<GDAL_WMS>
+  <Service name="TMS"><ServerUrl>{url}/${{z}}/${{x}}/${{y}}.png</ServerUrl></Service>
+  <DataWindow>
+    <UpperLeftX>-20037508.34</UpperLeftX><UpperLeftY>20037508.34</UpperLeftY>
+    <LowerRightX>20037508.34</LowerRightX><LowerRightY>-20037508.34</LowerRightY>
+    <TileLevel>14</TileLevel><TileCountX>1</TileCountX><TileCountY>1</TileCountY>
+    <YOrigin>top</YOrigin>
+  </DataWindow>
+  <Projection>EPSG:3857</Projection>
+  <BlockSizeX>256</BlockSizeX><BlockSizeY>256</BlockSizeY><BandsCount>3</BandsCount>
+</GDAL_WMS>"""
+PART = """<VRTDataset rasterXSize="512" rasterYSize="256">
+  <SRS>EPSG:3857</SRS><GeoTransform>{left}, {pixel}, 0, {top}, 0, -{pixel}</GeoTransform>{bands}
+</VRTDataset>"""
+BAND = """<VRTRasterBand dataType="Byte" band="{band}"><SimpleSource>
+  <SourceFilename relativeToVRT="1">tiles.xml</SourceFilename><SourceBand>{band}</SourceBand>
+  <SrcRect xOff="{x}" yOff="{y}" xSize="512" ySize="256"/>
+  <DstRect xOff="0" yOff="0" xSize="512" ySize="256"/>
+</SimpleSource></VRTRasterBand>"""
+
+
+def test_tiles_of_a_map_service_are_mapped_as_their_pixels_are(
+    write_raster: Write, tmp_path: Path
+) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (3, 256, 512), np.uint8)
+    col, row, pixel = 9000, 5000, 2 * 20037508.34 / 2**22
+    for i in range(2):
+        tile = image[..., 256 * i : 256 * i + 256]
+        write_raster(f'14/{col + i}/{row}.png', tile, crs=None, driver='PNG')
+    left, top = col * 256 * pixel - 20037508.34, 20037508.34 - row * 256 * pixel
+    place = Affine(pixel, 0, left, 0, -pixel, top)
+    plain = write_raster('plain.tif', image, crs='EPSG:3857', transform=place)
+    bands = ''.join(BAND.format(band=band, x=256 * col, y=256 * row) for band in (1, 2, 3))
+    part = tmp_path / 'part.vrt'
+    part.write_text(PART.format(left=left, top=top, pixel=pixel, bands=bands))
+    with serve(tmp_path, tmp_path / 'log') as served:
+        (tmp_path / 'tiles.xml').write_text(TILES.format(url=served.url))
+        assert find_scenes(tmp_path / 'tiles.xml') == [str(tmp_path / 'tiles.xml')]
+        made = predict_scene(two, part, tmp_path / 'a.tif')
+    expected = predict_scene(two, plain, tmp_path / 'b.tif')
+    with rasterio.open(made.path) as one, rasterio.open(expected.path) as other:
+        np.testing.assert_array_equal(one.read(), other.read())
+        assert one.transform.almost_equals(other.transform)
+    with pytest.raises(SceneError, match=r'part.vrt: rows .* cannot be read .*Unable to download'):
+        predict_scene(two, part, tmp_path / 'c.tif')
 
 
 def test_server_that_dies_is_an_error_or_blocks_without_data(

@@ -166,6 +166,9 @@ def test_the_map_keeps_colours_names_table_style_and_metadata(
     copied = (tmp_path / 'o.tif.aux.xml').read_text()
     assert ET.canonicalize(copied, strip_text=True) == ET.canonicalize(table, strip_text=True)
     assert (tmp_path / 'sure.tif').read_bytes() == confidence
+    scene.with_suffix('.qml').unlink()
+    sieve_map(scene, tmp_path / 'o.tif', min_area_m2=5)
+    assert not (tmp_path / 'o.qml').exists()
     assert not list(tmp_path.glob('.*'))
 
 

@@ -269,6 +269,9 @@ def test_polygons_have_the_mean_confidence_of_their_pixels(
     other = write_scene(values[None, :-1], 'other.tif')
     with pytest.raises(ConfigError, match=r'other.tif has \(1399, 90\) px .* expected one grid'):
         vectorize(scene, tmp_path / f'o.{suffix}', confidence=other)
+    three = write_scene(np.repeat(values[None], 3, 0), 'three.tif')
+    with pytest.raises(ConfigError, match=r'three.tif has 3 bands: expected the confidence'):
+        vectorize(scene, tmp_path / f'o.{suffix}', confidence=three)
 
 
 def test_maps_of_other_bodies_and_of_no_body_are_told_apart(
@@ -387,6 +390,9 @@ def test_right_angles_that_have_no_meaning_are_refused(write_scene: Write, tmp_p
         with pytest.raises(ConfigError, match=message):
             vectorize(scene, tmp_path / 'o.gpkg', **options)
     assert [path.name for path in tmp_path.iterdir()] == ['scene.tif']
+    (tmp_path / 'o.gpkg').mkdir()
+    with pytest.raises(ConfigError, match=r'o.gpkg is a folder'):
+        vectorize(scene, tmp_path / 'o.gpkg')
 
 
 def test_borders_are_simplified_by_metres(write_scene: Write, tmp_path: Path) -> None:

@@ -1,3 +1,5 @@
+import resource
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,9 +11,9 @@ from affine import Affine
 from rasterio.crs import CRS
 from torch import Tensor
 
-from crossearth.errors import ConfigError
+from crossearth.errors import ConfigError, WriteError
 from crossearth.inference import Outputs, View, Windows, predict_scene
-from crossearth.inference.writer import Layer, RasterWriter, whole_file
+from crossearth.inference.writer import Layer, RasterWriter, whole_file, write_text
 from crossearth.labels import ISPRS
 from crossearth.rasters import Georeference
 from tests.inference.test_predict import OneHot, Write, labels_of, random_ids
@@ -144,3 +146,28 @@ def test_an_error_while_a_map_is_written_closes_the_file(tmp_path: Path) -> None
     with pytest.raises(ZeroDivisionError), writer:
         raise ZeroDivisionError
     assert writer._dataset.closed
+
+
+def test_a_full_disk_and_a_folder_in_the_way_are_errors_that_name_the_file(
+    tmp_path: Path,
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+        with (
+            pytest.raises(WriteError, match=r'page.html cannot be written .*disk full'),
+            whole_file(tmp_path / 'page.html') as temporary,
+        ):
+            write_text(temporary, 'x' * 200)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+    assert not list(tmp_path.iterdir())
+    (tmp_path / 'page.html').mkdir()
+    with (
+        pytest.raises(WriteError, match=r'page.html cannot be replaced .*Is a directory'),
+        whole_file(tmp_path / 'page.html') as temporary,
+    ):
+        write_text(temporary, 'x')
+    assert [path.name for path in tmp_path.iterdir()] == ['page.html']

@@ -7,7 +7,7 @@ import pytest
 import rasterio
 import rasterio.shutil
 from rasterio.merge import merge
-from rasterio.warp import reproject
+from rasterio.warp import calculate_default_transform, reproject
 from rio_cogeo import cog_validate
 
 from crossearth.errors import ConfigError, SceneError, SceneNotFoundError
@@ -192,6 +192,46 @@ def test_maps_on_both_sides_of_the_antimeridian_are_neighbours(
             assert ids.tolist() == [[1] * 10 + [2] * 10] * 4
 
 
+def test_maps_of_two_zones_across_the_antimeridian_meet_in_degrees(
+    write_map: WriteMap, tmp_path: Path
+) -> None:
+    west = write_map('w.tif', np.full((99, 99), 1), at=(817_000, 8_118_000), size=20, crs=32760)
+    east = write_map('e.tif', np.full((99, 99), 2), at=(181_000, 8_118_000), size=20, crs=32701)
+    for maps in ([west, east], [east, west]):
+        made = mosaic_maps(maps, tmp_path / 'all.tif', crs='EPSG:4326')
+        with rasterio.open(made.path) as dataset:
+            ids, (side, _) = dataset.read(1), dataset.res
+        assert side == pytest.approx(20 / 111_000, rel=0.05)
+        (_, sizes) = np.unique(ids[ids != 255], return_counts=True)
+        # a degree of longitude is 0.956 degrees of latitude long there
+        expected = 99 * 99 * (20 / 111_000 / side) ** 2 / 0.956
+        np.testing.assert_allclose(sizes, expected, rtol=0.02)
+
+
+def test_the_pixel_size_in_another_crs_is_close_to_what_gdal_suggests(
+    write_map: WriteMap, tmp_path: Path
+) -> None:
+    path = write_map('a.tif', np.ones((60, 90)))
+    for crs in ('EPSG:4326', 'EPSG:3035', 'EPSG:3857'):
+        with rasterio.open(path) as dataset:
+            suggested, _, _ = calculate_default_transform(
+                dataset.crs, crs, dataset.width, dataset.height, *dataset.bounds
+            )
+        made = mosaic_maps([path], tmp_path / 'all.tif', crs=crs)
+        with rasterio.open(made.path) as dataset:
+            assert dataset.res[0] == pytest.approx(suggested.a, rel=0.01)
+
+
+def test_a_map_that_is_small_in_a_wide_block_leaves_the_rest_without_data(
+    write_map: WriteMap, tmp_path: Path
+) -> None:
+    one = write_map('one.tif', np.ones((200, 200)), size=1000)
+    far = write_map('far.tif', np.ones((2, 2)), at=(-170, -40), size=1, crs='EPSG:4326')
+    ids = read(mosaic_maps([one, far], tmp_path / 'all.tif', crs='EPSG:4326').path)
+    assert ids.shape[1] > 170
+    assert 6 < (ids == 1).sum() < 16  # of 4, and 200 km of 2.5° by 1.8°
+
+
 def test_the_mosaic_has_the_names_colours_and_styles_of_its_maps(
     three_maps: list[Path], tmp_path: Path
 ) -> None:
@@ -208,6 +248,16 @@ def test_the_mosaic_has_the_names_colours_and_styles_of_its_maps(
         rows = [[cell.text for cell in row] for row in table.iterfind('.//Row')]
         assert rows[1] == ['1', 'wheat', '250', '220', '90', '255']
     assert cog_validate(tmp_path / 'all.tif')[0]
+    for name, rule in (('all.tif', 'centre'), ('all.vrt', 'first')):
+        mosaic_maps(three_maps, tmp_path / name, rule=rule, qgis_style=False)
+    assert not (tmp_path / 'all.qml').exists()
+
+
+def test_what_a_kill_left_is_removed(three_maps: list[Path], tmp_path: Path) -> None:
+    (tmp_path / '.all.tif.abcd1234').mkdir()
+    (tmp_path / '.other.tif.abcd1234').mkdir()
+    mosaic_maps(three_maps, tmp_path / 'all.tif')
+    assert [path.name for path in tmp_path.glob('.*')] == ['.other.tif.abcd1234']
 
 
 def test_a_vrt_moves_with_its_maps(write_map: WriteMap, tmp_path: Path) -> None:
@@ -223,7 +273,7 @@ def test_a_vrt_moves_with_its_maps(write_map: WriteMap, tmp_path: Path) -> None:
 def test_a_vrt_is_refused_where_it_would_show_something_else(
     three_maps: list[Path], write_map: WriteMap, tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigError, match=r"one above the other, .* 'centre': choose 'first'"):
+    with pytest.raises(ConfigError, match=r"rule is 'centre', but a VRT .*: choose 'first'"):
         mosaic_maps(three_maps, tmp_path / 'all.vrt')
     other = write_map('other.tif', np.ones((5, 5)), at=(400_000.5, 5_000_000))
     with pytest.raises(ConfigError, match=r'other.tif has other pixels than the mosaic'):
@@ -264,15 +314,23 @@ def test_what_does_not_fit_is_told(
         mosaic_maps(three_maps, out, rule='confidence', confidences=[sure])
     with pytest.raises(ConfigError, match=r'does not lie on the pixels of .*1.tif'):
         mosaic_maps(three_maps, out, rule='confidence', confidences=[sure] * 3)
+    with rasterio.open(three_maps[0], 'r+') as dataset:
+        dataset.set_band_description(1, 'class')
+    with pytest.raises(ConfigError, match=r'0.tif has a band of class ids: expected the confid'):
+        mosaic_maps(three_maps, out, rule='confidence', confidences=three_maps)
     with pytest.raises(SceneNotFoundError, match=r'none.tif'):
         mosaic_maps([tmp_path / 'none.tif'], out)
     nowhere = write_map('nowhere.tif', np.ones((5, 5)), crs=None, transform=None)
-    with pytest.raises(ConfigError, match=r'nowhere.tif: has no CRS and transform'):
+    with pytest.raises(ConfigError, match=r'nowhere.tif has no CRS .* no place in a mosaic'):
         mosaic_maps([nowhere], out)
     far = write_map('far.tif', np.ones((5, 5)), at=(600_000, 9_000_000), size=1e-3)
     near = write_map('near.tif', np.ones((5, 5)), size=1e-3)
     with pytest.raises(ConfigError, match=r'the mosaic would have \d+ × \d+ px'):
         mosaic_maps([near, far], out)
+    with pytest.raises(ConfigError, match=r"0.tif has the CRS .* to 'Mars .*same body"):
+        mosaic_maps(three_maps, out, crs='IAU_2015:49900')
+    with pytest.raises(ConfigError, match=r'would be 10 × 10 .* choose a smaller pixel_size'):
+        mosaic_maps(three_maps, out, crs='EPSG:4326', pixel_size=10)
     assert not list(tmp_path.glob('.all*'))
 
 

@@ -231,6 +231,7 @@ def test_the_default_domains_span_the_gaps_and_five_crs():
         {'bands'},
         {'region', 'bands'},
         {'region', 'platform'},
+        {'region', 'platform'},
         {'region', 'climate'},
     ]
     assert len({domain.crs for domain in EARTH_DOMAINS.values()}) == 5

