@@ -15,7 +15,7 @@ from crossearth.benchmark.fingerprints import fingerprint
 from crossearth.benchmark.methods import find_method
 from crossearth.benchmark.options import RunOptions
 from crossearth.benchmark.protocol import Protocol
-from crossearth.benchmark.recipes import Files, published_task
+from crossearth.benchmark.recipes import Files, published_sampling, published_task
 from crossearth.benchmark.results import RunResult, write_whole
 from crossearth.benchmark.runner import make_runs
 from crossearth.benchmark.runs import Run
@@ -267,6 +267,11 @@ class Experiment:
             'windows_per_epoch': self.steps * self.batch_size,
             'batch_size': self.batch_size,
             'augment': list(method.get('augment', self.augment)),
+            **(
+                published_sampling(find_method(method['published']))
+                if 'published' in method
+                else {}
+            ),
             **self.data,
             **method.get('data', {}),
             'seed': seed,

@@ -20,6 +20,7 @@ __all__ = [
     'Variation',
     'dataset_section',
     'format_recipe',
+    'published_sampling',
     'published_task',
     'recipe_files',
     'settings_of',
@@ -31,7 +32,6 @@ CasidLabels = Literal['colour', 'zero_based', 'one_based']
 _DECAY = 40_000
 _WARM_UP = 10_000
 _EPOCH = 1000  # windows, of an archive that does not say how many images it has
-_PUBLISHED_STEPS = 30_000
 _MASKING = Masking(tau=0.7, patch_px=64)  # that of most settings, in Table 14
 
 
@@ -75,17 +75,17 @@ class Variation:
     Args:
         styled: Masking of the styled image.
         masked: Masking of the masked image.
-        steps: Steps of the training. Decay and warm-up are shortened in proportion.
-        batch_size: Windows a step; the published trainings take one.
+        steps: Steps of the training run. Decay and warm-up are shortened in proportion.
+        batch_size: Windows per step; most published training runs take one.
     """
 
     styled: Masking | None = None
     masked: Masking | None = None
     steps: int | None = None
-    batch_size: int = 1
+    batch_size: int | None = None
 
     def __post_init__(self) -> None:
-        if (self.steps is not None and self.steps < 1) or self.batch_size < 1:
+        if any(given is not None and given < 1 for given in (self.steps, self.batch_size)):
             raise ConfigError(
                 f'steps={self.steps}, batch_size={self.batch_size}: expected at least 1'
             )
@@ -171,12 +171,8 @@ def training_recipe(
         'data': {
             'class_path': 'crossearth.datasets.ShiftDataModule',
             'init_args': {
-                **_data(setting, shared, files, variation.batch_size, seed),
-                **(
-                    {}
-                    if chosen.rare_class_temperature is None
-                    else {'rare_class_temperature': chosen.rare_class_temperature}
-                ),
+                **_data(setting, shared, files, variation.batch_size or chosen.batch_size, seed),
+                **published_sampling(chosen),
             },
         },
         'trainer': {
@@ -232,7 +228,7 @@ def published_task(
         masked: Masking of the masked image.
         mim_loss: Loss of the masked flow, where the method has none of its own.
     """
-    share = 1.0 if steps is None else steps / _PUBLISHED_STEPS
+    share = 1.0 if steps is None else steps / method.stop
     large = size_px > 512
     training: dict[str, Any] = {
         'model': _model(method, labels, size_px, files),
@@ -266,6 +262,12 @@ def published_task(
         task['warmup_steps'] = round(int(method.schedule['warmup_steps'] or 0) * share)
     task |= {key: value for key, value in method.schedule.items() if key != 'warmup_steps'}
     return {'class_path': 'crossearth.trainers.TrainingTask', 'init_args': task}
+
+
+def published_sampling(method: Method) -> dict[str, float]:
+    """Arguments of `ShiftDataModule` that say how a published method draws its windows."""
+    temperature = method.rare_class_temperature
+    return {} if temperature is None else {'rare_class_temperature': temperature}
 
 
 def recipe_files() -> dict[str, str]:

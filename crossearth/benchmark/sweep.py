@@ -26,7 +26,7 @@ def sweep_variations(
     taus: Sequence[float] = TAUS,
     patches_px: Sequence[int] = PATCHES_PX,
     steps: int | None = None,
-    batch_size: int = 1,
+    batch_size: int | None = None,
 ) -> Iterator[Variation]:
     """One variation for each pair of τ and B; the other image keeps the masking of its setting.
 

@@ -10,6 +10,7 @@ from typing import Literal, get_args
 
 import timm
 import torch
+from timm.models.vision_transformer_sam import VisionTransformerSAM
 from torch import nn
 
 from crossearth.errors import ConfigError
@@ -23,7 +24,7 @@ from crossearth.models.adapters.stages import refine_stages
 from crossearth.models.backbones.frozen_pyramid import FrozenPyramid
 from crossearth.models.backbones.pyramid import TimmPyramid
 from crossearth.models.backbones.rein_vit import ReinViT
-from crossearth.models.backbones.tokens import transformer_blocks
+from crossearth.models.backbones.tokens import SAMEncoder, transformer_blocks
 from crossearth.models.decoders.fpn import FPNDecoder
 from crossearth.models.padding import ceil_div
 from crossearth.models.recording import Blueprint, blueprint_of, builder
@@ -196,6 +197,8 @@ def merged(model: nn.Module) -> nn.Module:
 
 
 def _adapted_transformer(vit: nn.Module, adapter: str, rank: int | None, first: int) -> ReinViT:
+    if isinstance(vit, VisionTransformerSAM):
+        vit = SAMEncoder(vit)
     blocks = transformer_blocks(vit)
     make = _REFINING.get(adapter)
     refining = None
@@ -214,12 +217,22 @@ def _adapted_hierarchy(
     backbone = FrozenPyramid(network, img_size=size)
     if adapter == 'frozen':
         return backbone
-    stages = pyramid_stages(network)
-    _change_layers(network, tuple(stage.name for stage in stages), adapter, rank, first)
     make = _REFINING.get(adapter)
-    if make is not None:
-        refine_stages(network, stages, lambda depth, dim: make(depth, dim, rank))
+    if make is None:
+        _change_layers(network, _stage_names(network), adapter, rank, first)
+        return backbone
+    stages = pyramid_stages(network)
+    _change_layers(network, (), adapter, rank, first)
+    refine_stages(network, stages, lambda depth, dim: make(depth, dim, rank))
     return backbone
+
+
+def _stage_names(network: nn.Module) -> tuple[str, ...]:
+    """Names of the four stages; none where timm does not tell, for what needs no maps of them."""
+    try:
+        return tuple(stage.name for stage in pyramid_stages(network))
+    except ConfigError:
+        return ()
 
 
 def _change_layers(
@@ -257,6 +270,8 @@ def _is_plain(name: str) -> bool:
 
 
 def _has_blocks(network: nn.Module) -> bool:
+    if isinstance(network, VisionTransformerSAM):
+        return True
     try:
         transformer_blocks(network)
     except ConfigError:

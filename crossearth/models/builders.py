@@ -97,8 +97,8 @@ def fpn_timm(
     mean, std = band_statistics(in_channels, mean, std)
     size = None
     if img_size is not None:  # images are padded to multiples of the coarsest stride
-        height, width = height_width(img_size)
-        size = ceil_div(height, 32) * 32, ceil_div(width, 32) * 32
+        rows, columns = height_width(img_size)
+        size = ceil_div(rows, 32) * 32, ceil_div(columns, 32) * 32
     model = hierarchical_network(
         name, img_size=size, in_channels=in_channels, pretrained=pretrained
     )
@@ -409,7 +409,7 @@ def crossearth_rvsa_large(
     num_classes: int,
     *,
     pretrained: bool | str = False,
-    img_size: int = 1024,
+    img_size: int | Sequence[int] = 1024,
     in_channels: int = 3,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
@@ -425,7 +425,8 @@ def crossearth_rvsa_large(
     Args:
         num_classes: Classes of the logits.
         pretrained: Path to an MTP file, or False for random weights; there is no hub to ask.
-        img_size: Side in px that position tables are laid out for; at least 112.
+        img_size: Height and width in px (one number for squares) that position tables are laid out
+            for, multiples of 16. Images of other sizes get them resized.
         in_channels: Bands of the images. MTP files are for three: others get their patch embedding
             repeated.
         mean: Mean a band, in [0, 1]; by default ImageNet's.
@@ -435,7 +436,7 @@ def crossearth_rvsa_large(
         checkpointing: Compute blocks again in the backward pass, to save memory.
 
     Returns:
-        Model of images in [0, 1] of at least 112 px a side. All of it trains.
+        Model of images in [0, 1], of any size. All of it trains.
 
     Raises:
         CheckpointError: If weights cannot be had or do not fit.

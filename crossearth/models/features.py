@@ -1,12 +1,13 @@
 """The contract between backbones and decoders."""
 
+from collections.abc import Mapping
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-__all__ = ['Backbone', 'Decoder', 'Features']
+__all__ = ['Backbone', 'Decoder', 'Features', 'Layered']
 
 
 class Features(NamedTuple):
@@ -37,6 +38,19 @@ class Backbone(Protocol):
 
     def __call__(self, image: Float[Tensor, 'b c h w']) -> Features:
         """Features of a batch of images."""
+        ...
+
+
+@runtime_checkable
+class Layered(Protocol):
+    """A backbone whose layers can learn at rates that fall with their distance from the decoder."""
+
+    def layer_depths(self) -> Mapping[str, int]:
+        """Parameter → its layer by name, counted from 0 for the stem.
+
+        What belongs to no layer, such as a pyramid after them, is left out, and learns at the whole
+        rate.
+        """
         ...
 
 

@@ -1,6 +1,6 @@
 """HRDA: a large context seen small and its details seen large, fused by a learnt attention."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -33,7 +33,8 @@ class HRDA(Segmenter):
     - logits: ζ((1 − a) · y_c) + ζ(a) · y_d
 
     In training the detail is one crop of `detail_px` of each batch, at a random place. In
-    inference, overlapping details cover the image and their logits are averaged.
+    inference, overlapping details cover the image and their logits are averaged; those of a row are
+    seen as one batch.
 
     Args:
         backbone: Normalised image → `Features`, at both sizes.
@@ -108,12 +109,16 @@ class HRDA(Segmenter):
         down, right = (side // _STRIDE for side in padded.shape[-2:])
         detail = context.new_zeros((*context.shape[:2], down, right))
         counts = context.new_zeros((down, right))
-        for top, left, crop in self._details(padded):
-            logits = self.decoder(self._features(crop))
-            rows = slice(top // _STRIDE, top // _STRIDE + logits.shape[-2])
-            cols = slice(left // _STRIDE, left // _STRIDE + logits.shape[-1])
-            detail[..., rows, cols] += logits
-            counts[rows, cols] += 1
+        lefts = self._starts(padded.shape[-1])
+        for top in self._starts(padded.shape[-2]):
+            strip = padded[..., top : top + self.detail_px, :]
+            crops = torch.cat([strip[..., left : left + self.detail_px] for left in lefts])
+            found = self.decoder(self._features(crops)).chunk(len(lefts))
+            for left, logits in zip(lefts, found, strict=True):
+                rows = slice(top // _STRIDE, top // _STRIDE + logits.shape[-2])
+                cols = slice(left // _STRIDE, left // _STRIDE + logits.shape[-1])
+                detail[..., rows, cols] += logits
+                counts[rows, cols] += 1
         fused = _fuse(context, attention, detail / counts)
         return crop_to(_enlarge(fused, _STRIDE), height, width)
 
@@ -129,7 +134,7 @@ class HRDA(Segmenter):
         Args:
             image: Floating point, in [0, 1], of any size.
             mask: Class ids at the image's size; 255 is ignored, and so is padding.
-            generator: Draws where the detail lies, on the CPU; None for torch's own.
+            generator: Draws where the detail lies; None for torch's own.
 
         Returns:
             `loss_ce`, weighted by 1 − λ_d, and `loss_detail`, weighted by λ_d.
@@ -178,18 +183,8 @@ class HRDA(Segmenter):
         features = self._features(small)
         return self.decoder(features), self.attention(features).sigmoid()
 
-    def _details(self, padded: Tensor) -> Iterator[tuple[int, int, Tensor]]:
-        """Overlapping crops that cover an image: their upper left corner, and their pixels."""
-        height, width = padded.shape[-2:]
-        for top in self._starts(height):
-            for left in self._starts(width):
-                yield (
-                    top,
-                    left,
-                    padded[..., top : top + self.detail_px, left : left + self.detail_px],
-                )
-
     def _starts(self, side: int) -> list[int]:
+        """Where overlapping details begin that cover a side."""
         last = max(side - self.detail_px, 0)
         return [*range(0, last, self.detail_px // 2), last]
 
@@ -197,7 +192,8 @@ class HRDA(Segmenter):
         """Where a detail begins, and how long it is."""
         length = min(self.detail_px, side)
         places = (side - length) // _STEP_PX + 1
-        return int(torch.randint(places, (), generator=generator)) * _STEP_PX, length
+        device = None if generator is None else generator.device
+        return int(torch.randint(places, (), generator=generator, device=device)) * _STEP_PX, length
 
 
 def _fuse(

@@ -76,7 +76,7 @@ _FACTS = {
     ),
     'crossearth_rvsa_large': _Facts(
         'rvsa_vit_large',
-        '3 bands, 1024 px or any other size from 112 px',
+        '3 bands, 1024 px or any other size',
         f'{_CROSSEARTH}; MTP (arXiv 2403.13430)',
         (_MTP,),
     ),
@@ -99,7 +99,7 @@ _FACTS = {
     ),
     'mtp_rvsa_large': _Facts(
         'rvsa_vit_large',
-        '3 bands, 512 px or any other size from 112 px',
+        _ANY_SIZE,
         'MTP (arXiv 2403.13430); UPerNet (arXiv 1807.10221)',
         (_MTP,),
     ),

@@ -212,11 +212,11 @@ def mtp_rvsa_large(
     num_classes: int,
     *,
     pretrained: bool | str = False,
-    img_size: int = 512,
+    img_size: int | Sequence[int] = 512,
     in_channels: int = 3,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
-    width: int = 256,
+    width: int = 512,
     drop_path: float = 0.3,
     checkpointing: bool = False,
 ) -> Segmenter:
@@ -225,7 +225,8 @@ def mtp_rvsa_large(
     Args:
         num_classes: Classes of the logits.
         pretrained: Path to an MTP file, or False for random weights; there is no hub to ask.
-        img_size: Side in px that position tables are laid out for; at least 112.
+        img_size: Height and width in px (one number for squares) that position tables are laid out
+            for, multiples of 16. Images of other sizes get them resized.
         in_channels: Bands of the images.
         mean: Mean per band, in [0, 1]; by default ImageNet's.
         std: Standard deviation per band, likewise.
@@ -234,14 +235,15 @@ def mtp_rvsa_large(
         checkpointing: Compute blocks again in the backward pass, to save memory.
 
     Returns:
-        Model of images in [0, 1] of at least 112 px a side.
+        Model of images in [0, 1], of any size.
 
     Raises:
         CheckpointError: If weights cannot be had or do not fit.
         ConfigError: If an argument does not fit another.
 
     Source:
-        Wang et al., MTP, arXiv 2403.13430, §4.4 (UPerNet for segmentation).
+        Wang et al., MTP, arXiv 2403.13430, §4.4 (UPerNet for segmentation); width and drop path of
+        its published configuration.
 
     Example:
         >>> import torch

@@ -40,7 +40,14 @@ def plain_transformer(
             name, pretrained=pretrained, in_channels=in_channels, dynamic_img_size=True, **given
         )
     except TypeError:  # Beit and CaiT have no such argument, and take one size
+        pass
+    try:
         return create_timm(name, pretrained=pretrained, in_channels=in_channels, **given)
+    except TypeError as error:
+        raise ConfigError(
+            f'{name!r} has no img_size, so that it is not a plain vision transformer: choose one, '
+            'such as vit_small_patch16_dinov3, or fpn_timm or adapted_fpn for CNNs and hierarchies'
+        ) from error
 
 
 def height_width(img_size: int | Sequence[int]) -> tuple[int, int]:

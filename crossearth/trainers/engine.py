@@ -60,6 +60,8 @@ class TrainingTask(BaseTask):
         decay_biases: Whether biases decay too, as in the released training run.
         layer_decay: Below 1, each layer of the backbone learns at this share of the next one's
             rate, for full fine-tuning; see `parameter_groups`.
+        decoder_lr_scale: The decoder, and all else outside of the backbone, learns at this
+            multiple of `lr`; 10 in DAFormer and HRDA.
         power: Exponent of the polynomial decay of the learning rate.
         warmup_steps: Optimiser steps of linear warm-up.
         decay_steps: Step at which the learning rate reaches 0, warm-up included; None for the end
@@ -94,6 +96,7 @@ class TrainingTask(BaseTask):
         weight_decay: float = 0.05,
         decay_biases: bool = False,
         layer_decay: float = 1.0,
+        decoder_lr_scale: float = 1.0,
         power: float = 0.9,
         warmup_steps: int = 0,
         decay_steps: int | None = None,
@@ -113,6 +116,7 @@ class TrainingTask(BaseTask):
         self.weight_decay = weight_decay
         self.decay_biases = decay_biases
         self.layer_decay = layer_decay
+        self.decoder_lr_scale = decoder_lr_scale
         self.power = power
         self.warmup_steps = warmup_steps
         self.decay_steps = decay_steps
@@ -207,6 +211,7 @@ class TrainingTask(BaseTask):
                 weight_decay=self.weight_decay,
                 decay_biases=self.decay_biases,
                 layer_decay=self.layer_decay,
+                decoder_lr_scale=self.decoder_lr_scale,
             )
         ]
         if not groups:

@@ -7,9 +7,8 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from crossearth.errors import ConfigError
-from crossearth.models import ReinViT
-from crossearth.models.adapters import layer_depths
-from crossearth.models.backbones import TimmPyramid
+from crossearth.models import Segmenter
+from crossearth.models.features import Layered
 
 __all__ = ['ParameterGroup', 'check_schedule', 'parameter_groups', 'poly_factor']
 
@@ -29,7 +28,7 @@ _TOKENS = (
 class ParameterGroup(TypedDict):
     """Parameters that share a weight decay, as torch optimisers take them.
 
-    With layer-wise learning rates they share `lr_scale` too, their share of the learning rate.
+    Where rates differ they share `lr_scale` too, what their learning rate is multiplied by.
     """
 
     params: list[nn.Parameter]
@@ -43,6 +42,7 @@ def parameter_groups(
     weight_decay: float,
     decay_biases: bool = False,
     layer_decay: float = 1.0,
+    decoder_lr_scale: float = 1.0,
 ) -> list[ParameterGroup]:
     """Trainable parameters in two groups: matrices and kernels decay, the others do not.
 
@@ -57,17 +57,21 @@ def parameter_groups(
         decay_biases: Whether biases of what is no norm are in the first group too.
         layer_decay: Below 1, layer-wise learning rates: the deepest trained layer of the backbone
             gets this share of the learning rate, and each earlier layer this share of the next
-            one's. There are two groups for each depth then. Layers are those that timm counts.
+            one's. There are two groups for each depth then. Layers are those that the backbone
+            counts, see `Layered`.
+        decoder_lr_scale: All that trains outside of the backbone of a `Segmenter`, above all the
+            decoder, learns at this multiple of the learning rate.
 
     Raises:
-        ConfigError: If `layer_decay` is not above 0 and at most 1, or no layer of a backbone of
-            timm trains.
+        ConfigError: If `layer_decay` is not above 0 and at most 1, or no backbone that trains
+            counts its layers; if `decoder_lr_scale` is not positive, or there is no `Segmenter`.
 
     Source:
         The released training run: decay 0.05, none on norms, `level_embed`, learnable tokens and
         `reins.scale`. It decays biases, as `decay_biases=True` does; by default they do not decay,
         as is common for transformers. Layer-wise rates: Clark et al., ELECTRA (arXiv 2003.10555),
-        and Bao et al., BEiT (arXiv 2106.08254).
+        and Bao et al., BEiT (arXiv 2106.08254). A decoder at ten times the rate: Hoyer et al.,
+        DAFormer (arXiv 2111.14887), §4.
 
     Example:
         >>> groups = parameter_groups(nn.Linear(3, 2), weight_decay=0.05)
@@ -76,7 +80,10 @@ def parameter_groups(
     """
     if not 0 < layer_decay <= 1:
         raise ConfigError(f'layer_decay is {layer_decay}: expected a share above 0, at most 1')
-    scales = {} if layer_decay == 1 else _scales(module, layer_decay)
+    if decoder_lr_scale <= 0:
+        raise ConfigError(f'decoder_lr_scale is {decoder_lr_scale}: expected a number above 0')
+    scales = {} if decoder_lr_scale == 1 else _of_decoders(module, decoder_lr_scale)
+    scales |= {} if layer_decay == 1 else _of_layers(module, layer_decay)
     groups: dict[tuple[float, bool], ParameterGroup] = {}
     for parameter, decays in _trainable(module, decay_biases):
         scale = scales.get(id(parameter), 1.0)
@@ -89,22 +96,39 @@ def parameter_groups(
     return [groups[key] for key in sorted(groups, reverse=True)]  # deepest first, decayed first
 
 
-def _scales(module: nn.Module, layer_decay: float) -> dict[int, float]:
-    """Share of the learning rate of each trained parameter of a backbone, by its identity."""
+def _of_decoders(module: nn.Module, scale: float) -> dict[int, float]:
+    """Identity of each parameter that lies outside of the backbones → the scale."""
+    backbones = [part.backbone for part in module.modules() if isinstance(part, Segmenter)]
+    inside = {
+        id(parameter)
+        for backbone in backbones
+        if isinstance(backbone, nn.Module)
+        for parameter in backbone.parameters()
+    }
+    if not inside:
+        raise ConfigError(
+            f'decoder_lr_scale={scale} tells a decoder from the backbone of a Segmenter, and there '
+            'is none: leave it at 1, or use a model of a builder of crossearth.models'
+        )
+    return {id(p): scale for p in module.parameters() if id(p) not in inside}
+
+
+def _of_layers(module: nn.Module, layer_decay: float) -> dict[int, float]:
+    """Identity of each trained parameter in a layer of a backbone → its share of the rate."""
     scales: dict[int, float] = {}
     for backbone in module.modules():
-        if not isinstance(backbone, ReinViT | TimmPyramid):
+        if not isinstance(backbone, Layered):
             continue
-        network = backbone.vit if isinstance(backbone, ReinViT) else backbone.model
-        depths = layer_depths(network)
-        trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
-        deepest = max((depths[name] for name in trained), default=0)
-        for name, parameter in trained.items():
-            scales[id(parameter)] = layer_decay ** (deepest + 1 - depths[name])
+        trained = {name: p for name, p in backbone.named_parameters() if p.requires_grad}
+        depths = {name: depth for name, depth in backbone.layer_depths().items() if name in trained}
+        deepest = max(depths.values(), default=0)
+        for name, depth in depths.items():
+            scales[id(trained[name])] = layer_decay ** (deepest + 1 - depth)
     if not scales:
         raise ConfigError(
-            f'layer_decay={layer_decay} acts on layers of a backbone of timm that train, and there '
-            "are none: leave it at 1, or build the model with adapter='full'"
+            f'layer_decay={layer_decay} acts on layers of a backbone that train and are counted '
+            '(layer_depths), and there are none: leave it at 1, or build the model with '
+            "adapter='full'"
         )
     return scales
 

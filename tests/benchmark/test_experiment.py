@@ -360,6 +360,16 @@ def test_a_published_method_is_trained_on_own_classes(file):
     assert recipe['model']['init_args']['decay_steps'] == 4  # 40,000 of 30,000 steps
 
 
+def test_a_published_method_draws_rare_classes_as_published_unless_told_otherwise(file):
+    methods = {
+        'ours': {'published': 'daformer'},
+        'evenly': {'published': 'daformer', 'data': {'rare_class_temperature': None}},
+    }
+    runs = read_experiment(edited(file, methods=methods, baseline=None, seeds=[0])).runs()
+    drawn = {run.name: run.recipe['data']['init_args']['rare_class_temperature'] for run in runs}
+    assert drawn == {'ours': 0.01, 'evenly': None}
+
+
 def test_a_method_that_trains_on_a_target_is_one_of_adaptation(file, options, tmp_path):
     values = yaml.safe_load(file.read_text())
     methods = {

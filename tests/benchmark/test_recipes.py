@@ -60,14 +60,14 @@ def shrunk(recipe, archives, styles):
     """The recipe with these changes, and no other.
 
     - Archives lie below a temporary folder; weights are random, styles those of random networks.
-    - The sides of 512 and 1024 px are 64 (128 with RVSA, which takes no less than 112).
+    - The sides of 512 and 1024 px are 64.
     - One step, on the CPU, read by the process itself.
     - Styles are drawn for each image and patch, not for one image in ten and a share τ of its
       patches, so that the step meets one: 64 px are but one patch of many a recipe.
     """
     method = recipe['model']['init_args']['method']['init_args']
     method = method['method']['init_args'] if 'method' in method else method
-    side = 128 if 'rvsa' in method['model']['class_path'] else 64
+    side = 64
     model = method['model']['init_args']
     model['pretrained'] = False
     if 'img_size' in model:
@@ -168,6 +168,31 @@ def test_schedules_are_those_of_the_release():
     assert short['trainer']['max_steps'] == 3000
     task = short['model']['init_args']
     assert (task['warmup_steps'], task['decay_steps']) == (1000, 4000)
+
+
+@pytest.mark.parametrize('name', ['daformer', 'hrda'])
+def test_schedules_of_daformer_and_hrda_are_those_of_their_authors(name):
+    recipe = training_recipe('deepglobe_road', name)
+    task = recipe['model']['init_args']
+    assert task['method']['init_args']['weight'] == 0.005  # of the feature distance
+    rates = [task[key] for key in ('lr', 'decoder_lr_scale', 'weight_decay', 'power')]
+    assert rates == [6e-5, 10.0, 0.01, 1.0]
+    assert (task['warmup_steps'], task['decay_steps']) == (1500, 40_000)
+    assert recipe['trainer']['max_steps'] == 40_000
+    data = recipe['data']['init_args']
+    assert (data['batch_size'], data['rare_class_temperature']) == (2, 0.01)
+    same = training_recipe('deepglobe_road', name, variation=Variation(steps=40_000))
+    assert same == recipe  # their own length changes nothing
+    short = training_recipe('deepglobe_road', name, variation=Variation(steps=400, batch_size=1))
+    task = short['model']['init_args']
+    assert (task['warmup_steps'], task['decay_steps']) == (15, 400)
+    assert short['data']['init_args']['batch_size'] == 1
+
+
+def test_layers_of_mtp_learn_at_the_rates_of_their_authors():
+    task = training_recipe('deepglobe_road', 'mtp_upernet')['model']['init_args']
+    rates = [task[key] for key in ('lr', 'layer_decay', 'weight_decay', 'warmup_steps')]
+    assert rates == [6e-5, 0.9, 0.05, 1500]
 
 
 def test_small_learning_rates_come_back_as_numbers():

@@ -9,6 +9,7 @@ import timm
 import torch
 from timm.models.swin_transformer import SwinTransformer
 from timm.models.tiny_vit import TinyVit
+from timm.models.vision_transformer_sam import VisionTransformerSAM
 
 from crossearth.errors import ConfigError
 from crossearth.models import (
@@ -32,7 +33,11 @@ def networks():
         img_size=SIDE, window_size=2, embed_dim=8, depths=(1,) * 4, num_heads=(2,) * 4
     )
     swin.pretrained_cfg = {}
+    sam = VisionTransformerSAM(
+        img_size=SIDE, embed_dim=16, depth=2, num_heads=2, window_size=2, num_classes=0
+    )
     return {
+        'sam': sam,
         'vit': timm.create_model('test_vit', num_classes=0, img_size=SIDE, dynamic_img_size=True),
         'tiny_vit': TinyVit(**small, window_sizes=(2,) * 4),
         'swin': swin,
@@ -43,13 +48,13 @@ def networks():
 REFUSED = {('cnn', 'gate')}
 PAIRS = [
     (kind, adapter)
-    for kind in ('vit', 'tiny_vit', 'swin', 'cnn')
+    for kind in ('vit', 'sam', 'tiny_vit', 'swin', 'cnn')
     for adapter in ADAPTERS
     if (kind, adapter) not in REFUSED
 ]
 
 
-@pytest.mark.parametrize('kind', ['vit', 'tiny_vit', 'swin', 'cnn'])
+@pytest.mark.parametrize('kind', ['vit', 'sam', 'tiny_vit', 'swin', 'cnn'])
 def test_adapters_start_as_the_frozen_backbone_and_all_that_trains_learns(kind):
     x = torch.rand(2, 3, SIDE, SIDE)
     frozen = adapted_backbone(networks()[kind], 'frozen')
@@ -81,6 +86,18 @@ def renamed(name: str) -> str:
     for part in ('.parametrizations.weight.original', '.stage.', '.mlp.mlp.'):
         name = name.replace(part, {'.stage.': '.', '.mlp.mlp.': '.mlp.'}.get(part, '.weight'))
     return name
+
+
+@pytest.mark.parametrize('adapter', ['lora', 'soma'])
+def test_low_rank_changes_work_where_timm_names_no_stages(adapter):
+    """SHViT has no map at stride 4; MViT, VOLO, LeViT and others name their stages otherwise."""
+    backbone = adapted_backbone(timm.create_model('shvit_s1'), adapter, rank=2)
+    sum(level.square().mean() for level in backbone(torch.rand(2, 3, SIDE, SIDE)).maps).backward()
+    trained = [p for p in backbone.parameters() if p.requires_grad]
+    assert len(trained) > 10
+    assert all(p.grad is not None for p in trained)
+    with pytest.raises(ConfigError, match='SHViT does not say which of its modules end'):
+        adapted_backbone(timm.create_model('shvit_s1'), 'rein')
 
 
 def test_gate_is_refused_on_a_cnn():

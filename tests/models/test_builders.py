@@ -152,3 +152,8 @@ def test_transformer_of_one_size_takes_that_size():
     assert model(torch.rand(1, 3, 30, 64)).shape == (1, 2, 30, 64)
     with pytest.raises(ShapeError, match=r'Beit takes images of 32x64 px only, got 64x64 px'):
         model(torch.rand(1, 3, 64, 64))
+
+
+def test_the_width_of_the_decoder_is_the_one_asked_for_whatever_the_size_of_the_images():
+    model = fpn_timm('swin_tiny_patch4_window7_224', num_classes=2, img_size=(64, 96), width=16)
+    assert model.decoder.classify.in_channels == 16

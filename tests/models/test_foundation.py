@@ -1,14 +1,19 @@
 """Every encoder of the list builds, saves, loads and maps; the encoders are tiny ones."""
 
+import copy
 import doctest
 import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
+import rasterio
 import timm
 import torch
 from safetensors.torch import load_file
 
 from crossearth.errors import ConfigError
+from crossearth.inference import Windows, predict_scene
 from crossearth.models import (
     foundation,
     foundation_crossearth,
@@ -17,6 +22,8 @@ from crossearth.models import (
     save_model,
 )
 from crossearth.models.backbones import TORCHGEO_SWINS, TORCHGEO_VITS
+from crossearth.synthetic import EARTH_DOMAINS, SyntheticEarth
+from crossearth.trainers import build_training
 
 IRRG = (0.842, 0.665, 0.56)
 SENTINEL2 = (
@@ -78,6 +85,16 @@ def test_every_encoder_builds_for_its_bands_and_comes_back_from_a_file(
     again = load_model(save_model(model, tmp_path / 'model.safetensors'))
     with torch.no_grad():
         assert torch.equal(again(image), logits)
+
+
+@pytest.mark.parametrize('name', ['copernicusfm_base', 'panopticon_vitb14'])
+@pytest.mark.usefixtures('unchecked')
+def test_encoders_of_wavelengths_are_exported_for_one_size(tiny_torchgeo, name):
+    model = foundation_fpn(name, num_classes=2, width=8, tokens=4, rank=2, **told(name, 3)).eval()
+    image = torch.rand(1, 3, 50, 70)
+    with torch.no_grad():
+        program = torch.export.export(model, (image,), strict=False)
+        torch.testing.assert_close(program.module()(image), model(image))
 
 
 @pytest.mark.parametrize('name', ['dofa_base_patch16_224', 'croma_base', 'swin_v2_b'])
@@ -159,6 +176,8 @@ def test_images_are_normalised_as_the_encoder_was_trained():
         ('swin_t', {'depth': 2}, r'swin_t takes no depth'),
         ('dofa_base_patch16_224', {'img_size': 64}, r'takes no img_size, .* images of any size'),
         ('vit_small_patch16_dinov3', {'wavelengths_um': IRRG}, r'takes no wavelengths_um'),
+        ('swin_t', {'in_channels': -3}, r'in_channels is -3: a model takes at least one band'),
+        ('resnet18', {}, r"'resnet18' has no img_size, so that it is not a plain vision"),
         ('prithvi', {}, r"timm .* has no model 'prithvi'"),
         ('vit_small_patch16_dinov3', {'depth': 13}, r'depth is 13: expected 1 to 12'),
         (
@@ -204,3 +223,87 @@ def test_the_example_of_each_builder_runs(name):
     )
     assert example.examples
     assert doctest.DocTestRunner().run(example).failed == 0
+
+
+SIX = {
+    'name': 'six',
+    'classes': ['road', 'roof', 'low', 'tree', 'car', 'clutter'],
+    'palette': [[value, value, 0] for value in range(0, 60, 10)],
+}
+CROSSEARTH = {
+    'class_path': 'crossearth.trainers.CrossEarthTraining',
+    'init_args': {
+        'mask': {
+            'class_path': 'crossearth.trainers.patch_mask',
+            'init_args': {'patch_size': 16, 'ratio': 0.5, 'prompt': [0.4] * 4},
+        }
+    },
+}
+
+
+@pytest.mark.filterwarnings('ignore')  # lightning's notices about training for one step
+@pytest.mark.parametrize(
+    ('builder', 'method'),
+    [
+        ('foundation_fpn', {'class_path': 'crossearth.trainers.SourceOnly', 'init_args': {}}),
+        pytest.param('foundation_crossearth', CROSSEARTH, marks=pytest.mark.slow),
+    ],
+)
+def test_a_recipe_trains_saves_loads_and_maps_on_four_bands(
+    tiny_torchgeo, tmp_path, builder, method
+):
+    domain = replace(EARTH_DOMAINS['source'], bands='rgbnir')
+    ((scene, _),) = SyntheticEarth(0).write(tmp_path, domain, scenes=1, size_px=80)
+    folder = scene.parents[1]
+    arguments = {
+        'name': 'dofa_base_patch16_224',
+        'num_classes': 6,
+        'wavelengths_um': [0.665, 0.56, 0.49, 0.842],
+    }
+    learnt = copy.deepcopy(method)
+    learnt['init_args'] |= {
+        'model': {'class_path': f'crossearth.models.{builder}', 'init_args': arguments},
+        'labels': SIX,
+    }
+    scenes = {'images': str(folder / 'images'), 'masks': str(folder / 'masks'), 'labels': SIX}
+    dataset = {'class_path': 'crossearth.datasets.FolderDataset', 'init_args': scenes}
+    path = tmp_path / 'model.safetensors'
+    saving = {
+        'class_path': 'crossearth.trainers.SaveModel',
+        'init_args': {'path': str(path), 'source_windows': 0},
+    }
+    quiet = ('logger', 'enable_checkpointing', 'enable_progress_bar', 'enable_model_summary')
+    task, data, trainer = build_training(
+        {
+            'model': {
+                'class_path': 'crossearth.trainers.TrainingTask',
+                'init_args': {'method': learnt, 'decay_steps': 10},
+            },
+            'data': {
+                'class_path': 'crossearth.datasets.ShiftDataModule',
+                'init_args': {'train': dataset, 'size_px': 32, 'batch_size': 2},
+            },
+            'trainer': {
+                'accelerator': 'cpu',
+                'max_steps': 1,
+                'callbacks': [saving],
+                **dict.fromkeys(quiet, False),
+            },
+        }
+    )
+    before = {name: p.detach().clone() for name, p in task.model.named_parameters()}
+    trainer.fit(task, datamodule=data)
+    changed = {
+        name for name, p in task.model.named_parameters() if not torch.equal(p, before[name])
+    }
+    assert any(name.startswith('backbone.adapter.') for name in changed)
+    assert not any(name.startswith('backbone.vit.') for name in changed)
+    model = load_model(path)
+    image = torch.rand(1, 4, 50, 70)
+    with torch.no_grad():
+        assert torch.equal(model(image), task.model.eval()(image))
+    predict_scene(model, scene, tmp_path / 'map.tif', windows=Windows(tile_px=96))
+    with rasterio.open(tmp_path / 'map.tif') as drawn, rasterio.open(scene) as source:
+        assert drawn.shape == source.shape
+        assert drawn.transform == source.transform
+        assert set(np.unique(drawn.read(1))) <= set(range(6))

@@ -77,6 +77,15 @@ def test_details_cover_images_of_any_size(size):
     assert torch.allclose(model(image), expected, atol=1e-5)
 
 
+def test_details_of_a_row_are_one_pass():
+    """An exported model has each pass written out."""
+    model = build(attention=0.5)
+    seen = []
+    model.backbone.register_forward_hook(lambda _, given, __: seen.append(given[0].shape))
+    model(torch.rand(2, 3, 128, 192))
+    assert seen == [(2, 3, 64, 96), *[(2 * 5, 3, 64, 64)] * 3]
+
+
 def test_the_detail_of_training_lies_where_it_was_cut_out():
     image = torch.rand(1, 3, 128, 128)
     mask = torch.zeros(1, 128, 128, dtype=torch.int64)

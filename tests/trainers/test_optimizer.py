@@ -3,7 +3,9 @@ import torch
 from torch import nn
 
 from crossearth.errors import ConfigError
-from crossearth.models import adapted_fpn, crossearth_vit_small
+from crossearth.models import Segmenter, adapted_fpn, crossearth_vit_small, rivals
+from crossearth.models.backbones import RVSA
+from crossearth.models.decoders import UPerNetDecoder
 from crossearth.trainers import check_schedule, parameter_groups, poly_factor
 from crossearth.transforms import PatchMask
 
@@ -54,8 +56,49 @@ def test_layer_wise_rates_without_layers_that_train_are_refused():
         parameter_groups(nn.Linear(2, 2), weight_decay=0.05, layer_decay=0)
     frozen = adapted_fpn('test_resnet', 'frozen', num_classes=2, width=8)
     for module in (nn.Linear(2, 2), frozen):
-        with pytest.raises(ConfigError, match=r'layers of a backbone of timm that train'):
+        with pytest.raises(ConfigError, match=r'layers of a backbone that train and are counted'):
             parameter_groups(module, weight_decay=0.05, layer_decay=0.9)
+
+
+def scales_of(model, **given):
+    groups = parameter_groups(model, weight_decay=0.05, **given)
+    scales = {id(p): group['lr_scale'] for group in groups for p in group['params']}
+    return {name: scales[id(p)] for name, p in model.named_parameters() if p.requires_grad}
+
+
+def test_layers_of_rvsa_learn_as_mtp_counts_them_and_its_pyramid_as_the_decoder():
+    backbone = RVSA(img_size=112, dim=16, depth=4, heads=2, interval=2, indices=(0, 1, 2, 3))
+    model = Segmenter(
+        backbone, UPerNetDecoder(backbone.channels, 2, width=8), mean=[0.5] * 3, std=[0.25] * 3
+    )
+    scales = scales_of(model, layer_decay=0.9)
+    for name, expected in (('pos_embed', 5), ('patch_embed.proj.weight', 5), ('fpn1.0.weight', 0)):
+        assert scales[f'backbone.{name}'] == pytest.approx(0.9**expected)
+    blocks = [scales[f'backbone.blocks.{i}.attn.qkv.weight'] for i in range(4)]
+    assert blocks == pytest.approx([0.9**4, 0.9**3, 0.9**2, 0.9])
+    assert scales['decoder.classify.weight'] == 1
+
+
+@pytest.mark.parametrize('name', ['daformer_mit_b5', 'hrda_mit_b5'])
+def test_a_decoder_and_an_attention_learn_ten_times_as_fast_as_the_encoder(name):
+    model = getattr(rivals, name)(2, encoder='mit_b0', width=8)
+    scales = scales_of(model, decoder_lr_scale=10.0)
+    assert {scale for n, scale in scales.items() if n.startswith('backbone.')} == {1.0}
+    assert {scale for n, scale in scales.items() if not n.startswith('backbone.')} == {10.0}
+
+
+def test_both_rates_hold_together():
+    model = adapted_fpn('test_vit', 'full', num_classes=2, img_size=32, width=8)
+    scales = scales_of(model, layer_decay=0.5, decoder_lr_scale=3.0)
+    assert scales['backbone.vit.blocks.5.mlp.fc1.weight'] == 0.5
+    assert scales['decoder.classify.weight'] == 3
+
+
+def test_the_rate_of_a_decoder_needs_one():
+    with pytest.raises(ConfigError, match='decoder_lr_scale is 0: expected a number above 0'):
+        parameter_groups(nn.Linear(2, 2), weight_decay=0.05, decoder_lr_scale=0)
+    with pytest.raises(ConfigError, match='tells a decoder from the backbone of a Segmenter'):
+        parameter_groups(nn.Linear(2, 2), weight_decay=0.05, decoder_lr_scale=10)
 
 
 def test_poly_follows_its_formula_and_stays_at_zero():

@@ -27,7 +27,6 @@ __all__ = [
     'options_of',
     'seeds_of',
     'tell_or_write',
-    'train_batch',
 ]
 
 OUTPUT = Path('benchmark')
@@ -105,7 +104,12 @@ def add_running(parser: argparse.ArgumentParser) -> None:
         '--seeds', type=int, help='training runs, seeds 0 to N-1 (the seed of the recipe)'
     )
     parser.add_argument('--steps', type=int, help='steps, with the schedule in proportion')
-    parser.add_argument('--train-batch-size', type=int, metavar='N', help='windows per step (1)')
+    parser.add_argument(
+        '--train-batch-size',
+        type=int,
+        metavar='N',
+        help='windows per step (those of the method, mostly 1)',
+    )
     parser.add_argument(
         '--checkpoint-every', type=int, metavar='STEPS', help='(that of the recipe, or 1000)'
     )
@@ -198,12 +202,6 @@ def options_of(
         progress=not arguments.quiet,
         say=_quiet if arguments.quiet else print,
     )
-
-
-def train_batch(arguments: argparse.Namespace) -> int:
-    """Windows per training step."""
-    given: int | None = arguments.train_batch_size
-    return 1 if given is None else given
 
 
 def seeds_of(arguments: argparse.Namespace) -> range | None:

@@ -12,7 +12,6 @@ from crossearth.commands.benchmark.arguments import (
     files_of,
     options_of,
     seeds_of,
-    train_batch,
 )
 from crossearth.errors import ConfigError
 
@@ -79,7 +78,7 @@ def run(arguments: argparse.Namespace) -> str:
         files=files_of(arguments),
         methods=arguments.method or ['crossearth'],
         seeds=seeds_of(arguments),
-        variation=Variation(steps=arguments.steps, batch_size=train_batch(arguments)),
+        variation=Variation(steps=arguments.steps, batch_size=arguments.train_batch_size),
         recipe=arguments.recipe,
     )
     return format_scores(report_data(results))

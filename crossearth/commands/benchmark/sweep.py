@@ -12,7 +12,6 @@ from crossearth.commands.benchmark.arguments import (
     files_of,
     options_of,
     seeds_of,
-    train_batch,
 )
 
 if TYPE_CHECKING:
@@ -64,7 +63,7 @@ def run(arguments: argparse.Namespace) -> str:
         taus=arguments.tau or TAUS,
         patches_px=arguments.patch or PATCHES_PX,
         steps=arguments.steps,
-        batch_size=train_batch(arguments),
+        batch_size=arguments.train_batch_size,
     ):
         results += run_benchmark(
             settings,

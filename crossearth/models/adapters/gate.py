@@ -18,6 +18,7 @@ from timm.models.beit import Attention as BeitAttention
 from timm.models.eva import EvaAttention
 from timm.models.swin_transformer import WindowAttention
 from timm.models.tiny_vit import Attention as TinyViTAttention
+from timm.models.vision_transformer_sam import Attention as SAMAttention
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
@@ -26,7 +27,13 @@ from crossearth.models.adapters.earth import Bottleneck, EarthAdapter
 
 __all__ = ['Gate', 'Gated', 'add_toolbox', 'choose', 'gated_modules', 'importance']
 
-_STACKED = (Attention, BeitAttention, EvaAttention, WindowAttention)  # rows are query, key, value
+_STACKED = (
+    Attention,
+    BeitAttention,
+    EvaAttention,
+    SAMAttention,
+    WindowAttention,
+)  # rows are query, key, value
 
 
 class Gated(nn.Module):
@@ -130,6 +137,8 @@ class Gate(nn.Module):
 
     def __init__(self, depth: int, dim: int, *, width: int = 32, cutoff: float = 0.3) -> None:
         super().__init__()
+        if min(depth, dim, width) < 1:
+            raise ConfigError(f'depth={depth}, dim={dim}, width={width}: expected at least 1')
         self.depth = depth
         self.blocks = nn.ModuleList(_Frequency(dim, width, cutoff) for _ in range(depth))
 
@@ -156,13 +165,13 @@ def add_toolbox(network: nn.Module, *, rank: int = 64, width: int = 64) -> None:
 
     Args:
         network: Built by timm and frozen: a plain transformer with attention of query, key and
-            value at once (ViT, DINOv2, DINOv3, BEiT), Swin or TinyViT.
+            value at once (ViT, DINOv2, DINOv3, BEiT, SAM), Swin or TinyViT.
         rank: Rank of the spatial modules.
         width: Width of the semantic ones.
 
     Raises:
-        ConfigError: If the network has no such blocks, or attention of a kind whose rows of query
-            and value are not known.
+        ConfigError: If a size is not positive, or the network has no such blocks, has a toolbox
+            already, or attention of a kind whose rows of query and value are not known.
 
     Source:
         CrossEarth-Gate, "RS Module Toolbox"; rank and width are those of a summary's table.
@@ -174,6 +183,10 @@ def add_toolbox(network: nn.Module, *, rank: int = 64, width: int = 64) -> None:
         >>> len(gated_modules(vit))
         4
     """
+    if min(rank, width) < 1:
+        raise ConfigError(f'rank={rank}, width={width}: expected at least 1')
+    if gated_modules(network):
+        raise ConfigError(f'{type(network).__name__} has a toolbox already: build it again')
     found: list[Any] = [
         block
         for block in network.modules()
@@ -275,5 +288,5 @@ def _query_value_rows(attention: nn.Module) -> tuple[Int64[Tensor, ' q'], Int64[
     raise ConfigError(
         f'attention of the kind {type(attention).__module__}.{type(attention).__name__} is not '
         'known to Gate, which has to tell rows of queries from those of values: choose ViT, '
-        'DINOv2, DINOv3, BEiT, Swin or TinyViT'
+        'DINOv2, DINOv3, BEiT, SAM, Swin or TinyViT'
     )

@@ -72,7 +72,7 @@ def pyramid_stages(network: nn.Module) -> tuple[Stage, ...]:
 
 
 def dense_layers(
-    network: nn.Module, places: tuple[str, ...], *, first: int = 0
+    network: nn.Module, places: tuple[str, ...] = (), *, first: int = 0
 ) -> list[DenseLayer]:
     """Linear layers and convolutions without groups that features pass on their way.
 
@@ -81,12 +81,12 @@ def dense_layers(
 
     Args:
         network: Built by timm.
-        places: Names of its blocks or stages, in order.
+        places: Names of its blocks or stages, in order; none for one place, the whole network.
         first: The first place whose layers are wanted. What lies between two places counts to
             the later one.
 
     Raises:
-        ConfigError: If there is no such place.
+        ConfigError: If there is no such place, or no module of such a name.
 
     Example:
         >>> import timm
@@ -95,16 +95,23 @@ def dense_layers(
         >>> [layer.name for layer in layers]
         ['layer4.0.conv1', 'layer4.0.conv2', 'layer4.0.downsample.1']
     """
-    if not 0 <= first < len(places):
+    count = max(len(places), 1)
+    if not 0 <= first < count:
         raise ConfigError(
-            f'first is {first}: expected one of 0 to {len(places) - 1}, as '
-            f'{type(network).__name__} has {len(places)} blocks or stages'
+            f'first is {first}: expected one of 0 to {count - 1}, as {type(network).__name__} has '
+            f'{count} block(s) or stage(s) that timm names'
         )
     named = list(network.named_modules())
+    unknown = [place for place in places if place not in dict(named)]
+    if unknown:
+        raise ConfigError(
+            f'{type(network).__name__} has no module {unknown[0]!r}: expected names of its blocks '
+            'or stages, such as those of pyramid_stages'
+        )
     ends = [
         max(i for i, (name, _) in enumerate(named) if f'{name}.'.startswith(f'{place}.'))
         for place in places
-    ]
+    ] or [len(named)]
     stems = _first_convolutions(network)
     found = []
     for index, (name, module) in enumerate(named):
@@ -112,7 +119,7 @@ def dense_layers(
         dense = isinstance(module, nn.Linear) or (
             isinstance(module, nn.Conv2d) and module.groups == 1
         )
-        if dense and name not in stems and first <= place < len(places):
+        if dense and name not in stems and first <= place < count:
             assert isinstance(module, nn.Linear | nn.Conv2d)
             found.append(DenseLayer(name, module, place))
     return found

@@ -183,6 +183,9 @@ def merge(module: nn.Module) -> nn.Module:
                 'layers with LoRA or SoMA alone'
             )
     for layer in changed:
+        # copies of a layer share the class that torch made for it and takes the weight away from
+        shared = type(layer)
+        layer.__class__ = type(shared.__name__, shared.__bases__, dict(vars(shared)))
         parametrize.remove_parametrizations(layer, 'weight', leave_parametrized=True)
     return module
 

@@ -22,13 +22,18 @@ class RefinedStage(nn.Module):
         place: What the stage is.
 
     Raises:
-        ConfigError: If the adapter is not one for one block; when called, if the stage does not
-            return maps of this width.
+        ConfigError: If the adapter is not one for one block, or links queries; when called, if the
+            stage does not return maps of this width.
     """
 
     def __init__(self, stage: nn.Module, adapter: Adapter, place: Stage) -> None:
         super().__init__()
         check_adapter(adapter, 1)
+        if adapter.queries() is not None:
+            raise ConfigError(
+                f'{type(adapter).__name__} links queries, which no decoder reads from a stage: '
+                'build it with link_queries=False'
+            )
         self.stage = stage
         self.adapter = adapter
         self.place = place

@@ -21,7 +21,7 @@ from crossearth.models.backbones.torchgeo_encoders import (
     torchgeo_vit,
 )
 from crossearth.models.backbones.torchvision_swin import SwinPyramid
-from crossearth.models.features import Backbone
+from crossearth.models.features import Backbone, Layered
 
 __all__ = [
     'RVSA',
@@ -31,6 +31,7 @@ __all__ = [
     'DilatedTimm',
     'FrozenPyramid',
     'InstanceBatchNorm',
+    'Layered',
     'ReinViT',
     'SmpPyramid',
     'SwinPyramid',

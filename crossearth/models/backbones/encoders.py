@@ -6,6 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from crossearth.errors import ConfigError
+from crossearth.models.adapters.layers import layer_depths
 from crossearth.models.features import Features
 
 __all__ = ['DilatedTimm', 'SmpPyramid']
@@ -91,3 +92,7 @@ class DilatedTimm(nn.Module):
             image, indices=list(self.indices), output_fmt='NCHW', intermediates_only=True
         )
         return Features((c4, c8, c16, c32))
+
+    def layer_depths(self) -> dict[str, int]:
+        """The layer of each parameter, as timm counts them; see `Layered`."""
+        return {f'model.{name}': depth for name, depth in layer_depths(self.model).items()}

@@ -9,6 +9,7 @@ from timm.models.efficientformer import EfficientFormer
 from torch import Tensor, nn
 
 from crossearth.errors import ConfigError, ShapeError
+from crossearth.models.adapters.layers import layer_depths
 from crossearth.models.features import Features
 from crossearth.models.padding import ceil_div
 
@@ -129,6 +130,10 @@ class TimmPyramid(nn.Module):
             for source, stride in zip(self.sources, _STRIDES, strict=True)
         )
         return Features((c4, c8, c16, c32))
+
+    def layer_depths(self) -> dict[str, int]:
+        """The layer of each parameter, as timm counts them; see `Layered`."""
+        return {f'model.{name}': depth for name, depth in layer_depths(self.model).items()}
 
     def _check_grids(self, image: Tensor, maps: list[Tensor]) -> None:
         """Stop at maps that do not cover the image, such as Inception's."""

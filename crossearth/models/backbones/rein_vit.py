@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from crossearth.errors import ConfigError, ShapeError
 from crossearth.models.adapters.contract import Adapter, check_adapter
 from crossearth.models.adapters.geospatial import queries_on_grid
+from crossearth.models.adapters.layers import layer_depths
 from crossearth.models.backbones.tokens import (
     SAMEncoder,
     first_tokens,
@@ -172,6 +173,10 @@ class ReinViT(nn.Module):
         parts = zip(*(torch.split(level, sizes) for level in found.maps), strict=True)
         first, second = (Features(maps, found.queries) for maps in parts)
         return first, second
+
+    def layer_depths(self) -> dict[str, int]:
+        """The layer of each parameter of the transformer, as timm counts them; see `Layered`."""
+        return {f'vit.{name}': depth for name, depth in layer_depths(self.vit).items()}
 
     def _padded(self, image: Tensor) -> Tensor:
         """Images of whole patches, of a size that the transformer takes."""

@@ -6,7 +6,7 @@ of the reference that its weights were trained with are kept, and named where th
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from timm.layers.drop import DropPath
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from crossearth.errors import ConfigError, ShapeError
+from crossearth.errors import ConfigError
 from crossearth.models.features import Features
 from crossearth.models.padding import ceil_div, crop_to, pad_to_multiple
 from crossearth.models.weights.fitting import fit_weights
@@ -37,8 +37,8 @@ class RVSA(nn.Module):
     that each head may shift, scale and rotate. It trains as a whole.
 
     Args:
-        img_size: Side in px that position tables are laid out for; images of other sizes get them
-            resized.
+        img_size: Height and width in px (one number for squares) that position tables are laid out
+            for, multiples of 16; images of other sizes get them resized.
         dim: Width of the tokens.
         depth: Number of blocks.
         heads: Heads of each.
@@ -67,7 +67,7 @@ class RVSA(nn.Module):
     def __init__(
         self,
         *,
-        img_size: int = 512,
+        img_size: int | Sequence[int] = 512,
         dim: int = 1024,
         depth: int = 24,
         heads: int = 16,
@@ -78,12 +78,7 @@ class RVSA(nn.Module):
         checkpointing: bool = False,
     ) -> None:
         super().__init__()
-        grid = img_size // 16
-        if img_size % 16 or grid < _WINDOW:
-            raise ConfigError(
-                f'img_size {img_size} must be a multiple of 16, and at least {16 * _WINDOW}, one '
-                'window'
-            )
+        self.grid = _grid(img_size)
         if dim % heads or not 0 <= indices[0] <= indices[1] <= indices[2] <= indices[3] < depth:
             raise ConfigError(
                 f'width {dim} must be a multiple of {heads} heads, and indices {indices} four '
@@ -94,12 +89,12 @@ class RVSA(nn.Module):
         self.checkpointing = checkpointing
         self.patch_embed = nn.Module()
         self.patch_embed.proj = nn.Conv2d(in_channels, dim, 16, stride=16)
-        self.pos_embed = nn.Parameter(torch.zeros(1, grid * grid, dim))
+        self.pos_embed = nn.Parameter(torch.zeros(1, math.prod(self.grid), dim))
         drops = torch.linspace(0, drop_path, depth, device='cpu').tolist()
         self.blocks = nn.ModuleList(
             _Block(
                 dim,
-                FullAttention(dim, heads, grid)
+                FullAttention(dim, heads, self.grid)
                 if (index + 1) % interval == 0
                 else WindowAttention(dim, heads),
                 drop,
@@ -119,23 +114,14 @@ class RVSA(nn.Module):
         """Pyramid of a batch of normalised images; no queries.
 
         Args:
-            image: Normalised images of at least 112 px a side. Other sizes than multiples of 32
-                are padded at the right and bottom, and the maps cropped.
-
-        Raises:
-            ShapeError: If a side is shorter than one window.
+            image: Normalised images of any size. Other sizes than multiples of 32 are padded at
+                the right and bottom, and the maps cropped.
         """
         height, width = image.shape[-2:]
         padded = pad_to_multiple(image, 32, 32)
         rows, cols = padded.shape[-2] // 16, padded.shape[-1] // 16
-        if rows < _WINDOW or cols < _WINDOW:
-            raise ShapeError(
-                f'image of {height}x{width} px has a side of less than one window of '
-                f'{16 * _WINDOW} px: give a larger image'
-            )
         tokens = self.patch_embed.proj(padded).flatten(2).transpose(1, 2)  # type: ignore[operator]  # a Conv2d
-        side = math.isqrt(self.pos_embed.shape[1])
-        tokens = tokens + _resize_grid(self.pos_embed, (side, side), (rows, cols))
+        tokens = tokens + _resize_grid(self.pos_embed, self.grid, (rows, cols))
         taken = {}
         for index, block in enumerate(self.blocks):
             if self.checkpointing and torch.is_grad_enabled():
@@ -151,6 +137,14 @@ class RVSA(nn.Module):
             for level, stride in zip(maps, (4, 8, 16, 32), strict=True)
         )
         return Features((c4, c8, c16, c32))
+
+    def layer_depths(self) -> dict[str, int]:
+        """The layer of each parameter, see `Layered`: positions and patches first, then blocks.
+
+        The pyramid is not a layer, as in the training of MTP.
+        """
+        names = [name for name, _ in self.named_parameters() if not name.startswith('fpn')]
+        return {n: int(n.split('.')[1]) + 1 if n.startswith('blocks.') else 0 for n in names}
 
 
 class WindowAttention(nn.Module):
@@ -246,9 +240,11 @@ class WindowAttention(nn.Module):
             )
             return values.to(kind)
 
-        # The reference divides x by the rows of windows and y by the columns, both unpadded.
+        # The reference divides x by the rows of windows and y by the columns, both unpadded. It
+        # divides by zero where they are less than one, which count as one here.
+        down, across = (max(side // _WINDOW, 1) for side in grid)
         offset_x, offset_y = predicted(self.sampling_offsets, 2)
-        offset_x, offset_y = offset_x / (grid[0] // _WINDOW), offset_y / (grid[1] // _WINDOW)
+        offset_x, offset_y = offset_x / down, offset_y / across
         scale_x, scale_y = predicted(self.sampling_scales, 2) + 1
         (angle,) = predicted(self.sampling_angles, 1)
         # rotated in these coordinates, which are not square unless the image is
@@ -268,17 +264,18 @@ class FullAttention(nn.Module):
     Args:
         dim: Width of the tokens.
         heads: Number of heads.
-        grid: Patches along a side that the tables are laid out for.
+        grid: Rows and columns of patches that the tables are laid out for.
 
     Source:
         "MViTv2" (arXiv 2112.01526), eq. 3, as MTP uses it.
     """
 
-    def __init__(self, dim: int, heads: int, grid: int) -> None:
+    def __init__(self, dim: int, heads: int, grid: tuple[int, int]) -> None:
         super().__init__()
         self.heads = heads
-        self.full_attn_rel_pos_h = nn.Parameter(torch.zeros(2 * grid - 1, dim // heads))
-        self.full_attn_rel_pos_w = nn.Parameter(torch.zeros(2 * grid - 1, dim // heads))
+        rows, cols = grid
+        self.full_attn_rel_pos_h = nn.Parameter(torch.zeros(2 * rows - 1, dim // heads))
+        self.full_attn_rel_pos_w = nn.Parameter(torch.zeros(2 * cols - 1, dim // heads))
         self.qkv = nn.Linear(dim, 3 * dim)
         self.proj = nn.Linear(dim, dim)
 
@@ -388,12 +385,23 @@ class _ChannelNorm(nn.Module):
         return normed
 
 
-def resize_mtp(state: Mapping[str, Tensor], *, img_size: int) -> dict[str, Tensor]:
+def _grid(img_size: int | Sequence[int]) -> tuple[int, int]:
+    """Rows and columns of the patches of an image."""
+    size = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
+    if len(size) != 2 or min(size) < 16 or any(side % 16 for side in size):
+        raise ConfigError(
+            f'img_size is {img_size}: expected a side, or height and width, in multiples of 16 px'
+        )
+    return size[0] // 16, size[1] // 16
+
+
+def resize_mtp(state: Mapping[str, Tensor], *, img_size: int | Sequence[int]) -> dict[str, Tensor]:
     """Weights of MTP with their position tables resized (bicubic) for another image size.
 
     Args:
         state: Weights by name. Not changed.
-        img_size: Side in px that the tables are to be laid out for.
+        img_size: Height and width in px (one number for squares) that the tables are to be laid
+            out for.
 
     Returns:
         The same weights, `pos_embed` and `full_attn_rel_pos_*` resized.
@@ -403,15 +411,24 @@ def resize_mtp(state: Mapping[str, Tensor], *, img_size: int) -> dict[str, Tenso
         >>> resize_mtp(state, img_size=256)['pos_embed'].shape
         torch.Size([1, 256, 8])
     """
-    grid = img_size // 16
+    rows, cols = _grid(img_size)
     resized = dict(state)
     for name, tensor in state.items():
         if name == 'pos_embed':
-            side = math.isqrt(tensor.shape[1])
-            resized[name] = _resize_grid(tensor, (side, side), (grid, grid))
-        elif name.rsplit('.', 1)[-1] in ('full_attn_rel_pos_h', 'full_attn_rel_pos_w'):
-            resized[name] = _resize_table(tensor, 2 * grid - 1)
+            before = _grid_of(state, math.isqrt(tensor.shape[1]))
+            resized[name] = _resize_grid(tensor, before, (rows, cols))
+        elif name.endswith('full_attn_rel_pos_h'):
+            resized[name] = _resize_table(tensor, 2 * rows - 1)
+        elif name.endswith('full_attn_rel_pos_w'):
+            resized[name] = _resize_table(tensor, 2 * cols - 1)
     return resized
+
+
+def _grid_of(state: Mapping[str, Tensor], side: int) -> tuple[int, int]:
+    """Rows and columns that tables are laid out for, by their lengths; a square without tables."""
+    lengths = {name[-1]: len(table) for name, table in state.items() if 'full_attn_rel_pos' in name}
+    square = 2 * side - 1
+    return (lengths.get('h', square) + 1) // 2, (lengths.get('w', square) + 1) // 2
 
 
 def load_mtp(model: RVSA, path: str | Path) -> list[str]:
@@ -441,8 +458,8 @@ def load_mtp(model: RVSA, path: str | Path) -> list[str]:
         ['norm.weight']
     """
     encoder = strip_prefix(read_weights(path), model.state_dict(), source=path)
-    img_size = 16 * math.isqrt(model.pos_embed.shape[1])
-    encoder = resize_mtp(encoder, img_size=img_size)
+    rows, cols = model.grid
+    encoder = resize_mtp(encoder, img_size=(16 * rows, 16 * cols))
     stem = 'patch_embed.proj.weight'
     if stem in encoder:
         encoder[stem] = adapt_bands(encoder[stem], model.patch_embed.proj.in_channels)  # type: ignore[arg-type,union-attr]  # a Conv2d
@@ -457,7 +474,7 @@ def load_mtp(model: RVSA, path: str | Path) -> list[str]:
 
 def rvsa_vit_base(
     *,
-    img_size: int = 512,
+    img_size: int | Sequence[int] = 512,
     in_channels: int = 3,
     drop_path: float = 0.0,
     checkpointing: bool = False,
@@ -485,7 +502,7 @@ def rvsa_vit_base(
 
 def rvsa_vit_large(
     *,
-    img_size: int = 512,
+    img_size: int | Sequence[int] = 512,
     in_channels: int = 3,
     drop_path: float = 0.0,
     checkpointing: bool = False,

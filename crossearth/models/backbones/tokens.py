@@ -55,6 +55,10 @@ class TokenEncoder(nn.Module):
         """Tokens that enter the first block, and what every block takes in addition, by name."""
         raise NotImplementedError
 
+    def group_matcher(self, coarse: bool = False) -> dict[str, str]:  # noqa: ARG002  # timm's signature
+        """Which parameters are of the stem, and which of each block, as timm asks it."""
+        return {'stem': r'^(?!blocks\.)', 'blocks': r'^blocks\.(\d+)'}
+
 
 class SAMEncoder(TokenEncoder):
     """The image encoder of Segment Anything, whose blocks take maps (b, h, w, d).

@@ -212,6 +212,8 @@ def torchgeo_swin(
         (96, 192, 384, 768)
     """
     facts = _known(name, TORCHGEO_SWINS, 'torchgeo_swin')
+    if in_channels < 1:
+        raise ConfigError(f'in_channels is {in_channels}: a model takes at least one band')
     source = _source(name, facts, pretrained)
     if is_weights_name(source):
         find_weights(str(source), bands=in_channels)

@@ -96,6 +96,13 @@ class CopernicusFMEncoder(TokenEncoder):
         self.cls_token = theirs.cls_token
         self.pos_embed = theirs.pos_embed
         self.scale_expansion = theirs.scale_expansion
+        spectral = self.patch_embed_spectral
+        for expansion in (
+            spectral.spectrum_central_expansion,
+            spectral.spectrum_bandwidth_expansion,
+            self.scale_expansion,
+        ):
+            expansion.assert_range = False  # checked by torchgeo_vit; a check here stops exports
         self.coord_fc, self.coord_token = theirs.coord_fc, theirs.coord_token
         self.scale_fc, self.scale_token = theirs.scale_fc, theirs.scale_token
         self.time_fc, self.time_token = theirs.time_fc, theirs.time_token

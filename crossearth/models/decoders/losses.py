@@ -1,5 +1,9 @@
 """Segmentation losses that leave ignored pixels out."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, distributed
@@ -7,6 +11,8 @@ from torch import Tensor, distributed
 from crossearth.labels import IGNORE_INDEX
 
 __all__ = ['cross_entropy', 'dice_loss', 'pixel_losses']
+
+_ALONE = ContextVar('alone', default=False)
 
 
 def dice_loss(
@@ -101,9 +107,25 @@ def pixel_losses(
     return {'loss_ce': cross_entropy(logits, mask), 'loss_dice': dice_loss(logits, mask)}
 
 
+@contextmanager
+def one_process() -> Iterator[None]:
+    """Losses inside are of the samples of this process alone, and wait for no other.
+
+    Example:
+        >>> with one_process():
+        ...     num_ranks()
+        1
+    """
+    before = _ALONE.set(True)
+    try:
+        yield
+    finally:
+        _ALONE.reset(before)
+
+
 def num_ranks() -> int:
-    """Processes of the training; 1 where it is not distributed."""
-    if not distributed.is_available() or not distributed.is_initialized():
+    """Processes that losses are summed over; 1 where training is not distributed."""
+    if _ALONE.get() or not distributed.is_available() or not distributed.is_initialized():
         return 1
     return distributed.get_world_size()
 

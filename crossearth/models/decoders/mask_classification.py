@@ -12,10 +12,11 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from scipy.optimize import linear_sum_assignment
-from torch import Tensor, distributed
+from torch import Tensor
 
 from crossearth.errors import ConfigError, LabelError
 from crossearth.labels import IGNORE_INDEX
+from crossearth.models.decoders.losses import num_ranks, sum_over_ranks
 
 __all__ = ['MaskLosses', 'mask_losses']
 
@@ -94,10 +95,7 @@ def mask_losses(
     count = torch.tensor(
         float(sum(len(ids) for ids, _ in segments)), device=predictions[0][0].device
     )
-    if distributed.is_available() and distributed.is_initialized():
-        distributed.all_reduce(count)
-        count /= distributed.get_world_size()
-    count = count.clamp(min=1)
+    count = (sum_over_ranks(count) / num_ranks()).clamp(min=1)
     losses: dict[str, Tensor] = {}
     for depth, (classes, masks) in enumerate(predictions):
         prefix = '' if depth == len(predictions) - 1 else f'd{depth}.'

@@ -7,6 +7,7 @@ from torch import Tensor, distributed
 
 from crossearth.errors import ConfigError
 from crossearth.models.adapters import choose, gated_modules, importance
+from crossearth.models.decoders.losses import one_process
 from crossearth.modes import evaluating
 from crossearth.trainers.methods.method import Batch, Method, segmentation_losses
 from crossearth.trainers.methods.wrapping import Wrapping
@@ -99,7 +100,8 @@ class FisherGating(Wrapping):
         def losses() -> Iterator[Tensor]:
             images, masks = torch.split(batch['image'], 1), torch.split(batch['mask'], 1)
             for image, mask in zip(images, masks, strict=True):
-                terms = segmentation_losses(self.model, image, mask, self.labels)
+                with one_process():  # not of this image and those of the other processes
+                    terms = segmentation_losses(self.model, image, mask, self.labels)
                 yield torch.stack(list(terms.values())).sum()
 
         with evaluating(self.model):  # a single image has no batch statistics

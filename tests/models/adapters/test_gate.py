@@ -137,3 +137,14 @@ def test_networks_without_its_parts_are_refused_and_left_as_they_were(name, mess
     with pytest.raises(ConfigError, match=message):
         add_toolbox(network)
     assert list(network.state_dict()) == keys
+
+
+def test_a_toolbox_of_no_size_and_a_second_one_are_refused():
+    vit = timm.create_model('test_vit', num_classes=0).requires_grad_(False)
+    with pytest.raises(ConfigError, match='rank=0, width=64: expected at least 1'):
+        add_toolbox(vit, rank=0)
+    with pytest.raises(ConfigError, match='depth=0, dim=8, width=32: expected at least 1'):
+        Gate(0, 8)
+    add_toolbox(vit, rank=2, width=4)
+    with pytest.raises(ConfigError, match='has a toolbox already: build it again'):
+        add_toolbox(vit, rank=2, width=4)

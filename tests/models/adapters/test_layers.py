@@ -50,6 +50,18 @@ def test_early_places_can_be_left_out():
         dense_layers(network, PLACES, first=4)
 
 
+def test_a_network_without_named_stages_is_one_place():
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Sequential(nn.Conv2d(4, 4, 3, groups=4)))
+    assert [(layer.name, layer.place) for layer in dense_layers(network)] == [('0', 0)]
+    with pytest.raises(ConfigError, match='first is 1: expected one of 0 to 0'):
+        dense_layers(network, first=1)
+
+
+def test_names_of_places_that_are_not_there_are_refused():
+    with pytest.raises(ConfigError, match=r"EfficientNet has no module 'layer1': expected names"):
+        dense_layers(timm.create_model('test_efficientnet'), ('blocks.1', 'layer1'))
+
+
 def test_depths_of_parameters_rise_from_the_stem():
     depths = layer_depths(timm.create_model('test_vit', num_classes=0))
     assert depths['patch_embed.proj.weight'] == 0

@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import timm
 import torch
@@ -114,3 +116,15 @@ def test_what_does_not_merge_is_refused_and_left_whole():
     with pytest.raises(ConfigError, match='has a _Spatial, which does not merge'):
         merge(vit)
     assert list(vit.state_dict()) == keys
+
+
+def test_a_copy_merges_and_the_original_stays_and_merges_later():
+    """torch's copies share a class, from which its own removal would take the weight of both."""
+    layer = nn.Linear(12, 8)
+    add_lora([layer], rank=2)
+    nn.init.normal_(layer.parametrizations.weight[0].b)
+    x = torch.rand(3, 12)
+    expected = layer(x)
+    for one in (merge(copy.deepcopy(layer)), layer, merge(layer)):
+        torch.testing.assert_close(one(x), expected, rtol=0, atol=1e-6)
+    assert type(layer) is nn.Linear

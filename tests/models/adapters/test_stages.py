@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from crossearth.errors import ConfigError
-from crossearth.models.adapters import RefinedStage, Stage, refine_stages
+from crossearth.models.adapters import RefinedStage, Rein, Stage, refine_stages
 
 # ruff: noqa: ARG002 -- signatures of the contract
 
@@ -49,6 +49,13 @@ def test_stages_without_maps_are_refused(shape):
     refined = RefinedStage(nn.Identity(), Position(), Stage('blocks.0', 5, channels_last=False))
     with pytest.raises(ConfigError, match=r'the stage blocks.0 \(Identity\) gives .* use LoRA'):
         refined(torch.zeros(shape))
+
+
+def test_adapters_that_link_queries_are_refused():
+    """Nothing reads them from a stage: what links them would never get a gradient."""
+    place = Stage('stage', 5, channels_last=False)
+    with pytest.raises(ConfigError, match=r'Rein links queries, .* with link_queries=False'):
+        RefinedStage(nn.Identity(), Rein(1, 5, tokens=2), place)
 
 
 def test_adapters_of_several_blocks_are_refused():

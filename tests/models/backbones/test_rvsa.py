@@ -3,7 +3,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from crossearth.errors import CheckpointError, ConfigError, ShapeError
+from crossearth import models
+from crossearth.errors import CheckpointError, ConfigError
 from crossearth.models import Features, Segmenter, crossearth_rvsa_large
 from crossearth.models.backbones import RVSA, load_mtp, resize_mtp, rvsa_vit_base, rvsa_vit_large
 from crossearth.models.decoders import FPNDecoder
@@ -81,7 +82,7 @@ def test_new_windows_stay_where_they_are():
     torch.testing.assert_close(places, torch.stack([x, y], dim=-1), rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize('grid', [(7, 9), (16, 8)])
+@pytest.mark.parametrize('grid', [(7, 9), (16, 8), (4, 9), (2, 2)])
 @torch.no_grad()
 def test_window_attention_equals_the_equations_in_double_precision(grid):
     """Written once more, pixel by pixel, with nothing in common but the weights."""
@@ -127,11 +128,11 @@ def test_window_attention_equals_the_equations_in_double_precision(grid):
                                 centre_x
                                 + move_x * cos
                                 - move_y * sin
-                                + offset[2 * head] / (rows // 7),
+                                + offset[2 * head] / max(rows // 7, 1),
                                 centre_y
                                 + move_x * sin
                                 + move_y * cos
-                                + offset[2 * head + 1] / (cols // 7),
+                                + offset[2 * head + 1] / max(cols // 7, 1),
                             ]
                         )
                     )
@@ -180,16 +181,41 @@ def test_quirk_offsets_are_divided_by_the_other_sides_windows():
     torch.testing.assert_close(moved[..., 1], torch.full((14, 28), 1 / 4))  # y by 28 // 7 columns
 
 
-@pytest.mark.parametrize('hw', [(112, 112), (130, 200), (256, 128)])
+@pytest.mark.parametrize('hw', [(112, 112), (130, 200), (256, 128), (90, 200), (1, 33)])
 def test_other_sizes_give_maps_of_the_rounded_up_size(hw):
     maps = tiny()(torch.rand(1, 3, *hw)).maps
     for stride, level in zip((4, 8, 16, 32), maps, strict=True):
         assert level.shape[-2:] == tuple(-(-side // stride) for side in hw)
 
 
-def test_image_of_less_than_a_window_is_refused():
-    with pytest.raises(ShapeError, match='90x200 px has a side of less than one window of 112'):
-        tiny()(torch.rand(1, 3, 90, 200))
+@torch.no_grad()
+def test_a_layout_that_is_not_square_is_used_as_it_is_and_read_from_its_file(tmp_path):
+    wide = tiny(img_size=(64, 160))
+    for parameter in wide.parameters():
+        nn.init.normal_(parameter, std=0.1)
+    assert wide.blocks[2].attn.full_attn_rel_pos_h.shape[0] == 7
+    assert wide.blocks[2].attn.full_attn_rel_pos_w.shape[0] == 19
+    image = torch.rand(1, 3, 64, 160)
+    tokens = []
+    wide.blocks[0].register_forward_pre_hook(lambda _, given: tokens.append(given[0]))
+    expected = wide(image).maps
+    patches = wide.patch_embed.proj(image).flatten(2).transpose(1, 2)
+    assert torch.equal(tokens[0], patches + wide.pos_embed)  # not resized
+    torch.save(wide.state_dict(), tmp_path / 'wide.pth')
+    again = tiny(img_size=(64, 160))
+    assert load_mtp(again, tmp_path / 'wide.pth') == []
+    for level, other in zip(again(image).maps, expected, strict=True):
+        assert torch.equal(level, other)
+    square = tiny(img_size=128)
+    load_mtp(square, tmp_path / 'wide.pth')
+    assert torch.isfinite(square(image).maps[2]).all()
+
+
+@pytest.mark.parametrize('name', ['crossearth_rvsa_large', 'mtp_rvsa_large'])
+def test_builders_lay_tables_out_for_what_is_not_square(name):
+    with torch.device('meta'):
+        model = getattr(models, name)(2, img_size=(256, 512))
+    assert model.backbone.pos_embed.shape == (1, 16 * 32, 1024)
 
 
 def test_every_parameter_gets_a_gradient_also_when_checkpointed():
@@ -272,8 +298,9 @@ def test_builder_of_table_10_keeps_the_training_and_swaps_the_backbone():
 @pytest.mark.parametrize(
     ('bad', 'message'),
     [
-        ({'img_size': 100}, 'multiple of 16'),
-        ({'img_size': 96}, 'at least 112'),
+        ({'img_size': 100}, 'multiples of 16'),
+        ({'img_size': (128, 8)}, 'in multiples of 16 px'),
+        ({'img_size': (128,)}, 'height and width, in multiples of 16 px'),
         ({'heads': 5}, 'multiple of 5 heads'),
         ({'indices': (0, 1, 2, 6)}, 'of 0 to 5'),
     ],

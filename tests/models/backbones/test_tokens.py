@@ -1,6 +1,7 @@
 import pytest
 import timm
 import torch
+from timm.models.vision_transformer_sam import VisionTransformerSAM
 
 from crossearth.errors import ConfigError, ShapeError
 from crossearth.models import ReinViT
@@ -63,3 +64,11 @@ def test_what_has_no_blocks_of_patch_tokens_is_refused(name):
         model = timm.create_model(name, num_classes=0)
     with pytest.raises(ConfigError, match='use TimmPyramid'):
         ReinViT(model, None)
+
+
+def test_layers_of_sam_are_counted_as_those_of_timm():
+    sam = VisionTransformerSAM(embed_dim=8, depth=2, num_heads=2, num_classes=0, img_size=32)
+    depths = ReinViT(sam, None, frozen=False).layer_depths()
+    found = {name: depths[f'vit.{name}'] for name in ('pos_embed', 'patch_embed.proj.weight')}
+    assert found == {'pos_embed': 0, 'patch_embed.proj.weight': 0}
+    assert [depths[f'vit.blocks.{i}.block.mlp.fc1.weight'] for i in range(2)] == [1, 2]

@@ -214,7 +214,7 @@ def test_masks_are_averaged_over_the_segments_of_all_ranks(monkeypatch):
         return mask_losses(predictions, mask, settings=MaskLosses(points=16))
 
     alone = losses()
-    distributed = 'crossearth.models.decoders.mask_classification.distributed'
+    distributed = 'crossearth.models.decoders.losses.distributed'
     monkeypatch.setattr(f'{distributed}.is_initialized', lambda: True)
     monkeypatch.setattr(f'{distributed}.get_world_size', lambda: 4)
     monkeypatch.setattr(f'{distributed}.all_reduce', lambda count: count.fill_(40))  # 10 a rank

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch import distributed
 
 from crossearth.errors import ConfigError
 from crossearth.models import adapted_fpn
@@ -73,3 +74,19 @@ def test_models_without_a_gate_and_numbers_without_a_meaning_are_refused():
         gating(interval=0)
     with pytest.raises(ConfigError, match=r'top=19: expected .* 1 to 18'):
         gating(top=19)
+
+
+def test_the_information_of_an_image_is_its_own_whatever_other_processes_have(monkeypatch):
+    """The processes exchange what each has measured, and nothing before."""
+    exchanged = []
+    batch = make_batch(2, 32)
+    method = gating()
+    method._choose(batch)
+    alone = method.opened()
+    monkeypatch.setattr(distributed, 'is_initialized', lambda: True)
+    monkeypatch.setattr(distributed, 'get_world_size', lambda: 2)
+    monkeypatch.setattr(distributed, 'all_reduce', exchanged.append)
+    method = gating()
+    method._choose(batch)
+    assert [len(values) for values in exchanged] == [len(gated_modules(method.model))]
+    assert method.opened() == alone
