@@ -11,7 +11,7 @@ from crossearth import __version__
 from crossearth.inference.outcomes import Outcome
 from crossearth.inference.request import MapRequest
 from crossearth.inference.scene_sources import Task
-from crossearth.inference.writer import whole_file, write_text
+from crossearth.inference.writer import write_text
 
 __all__ = ['Provenance', 'SceneReceipt', 'read_provenance']
 
@@ -129,16 +129,15 @@ class SceneReceipt:
     def write_done(self, outcome: Outcome) -> None:
         """Note that the map is there, and forget the failures."""
         size = self._task.destination.stat().st_size
-        with whole_file(self._receipt) as path:
-            content = {
-                'key': self._key,
-                'bytes': size,
-                'outcome': asdict(outcome),
-                'scene': _seen_from(self._task.scene, self._task.destination.parent),
-                'model_id': self._model_id,
-                'version': __version__,
-            }
-            write_text(path, json.dumps(content))
+        content = {
+            'key': self._key,
+            'bytes': size,
+            'outcome': asdict(outcome),
+            'scene': _seen_from(self._task.scene, self._task.destination.parent),
+            'model_id': self._model_id,
+            'version': __version__,
+        }
+        _write_json(self._receipt, content)
         self.forget_failures()
 
     def forget_failures(self) -> None:
@@ -149,9 +148,19 @@ class SceneReceipt:
         """Note a failure; how many there are now."""
         failures = _read_json(self._failures) or {'errors': []}
         errors = [*failures['errors'], error]
-        with whole_file(self._failures) as path:
-            write_text(path, json.dumps({'key': self._key, 'errors': errors}))
+        _write_json(self._failures, {'key': self._key, 'errors': errors})
         return len(errors)
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a file whole or not at all. What a kill leaves is used by the next attempt.
+
+    Unlike that of `whole_file`, the hidden name is always the same, and nothing is left to remove
+    once the file is there: a scene with a receipt is not looked at again.
+    """
+    hidden = path.with_name(f'.{path.name}')
+    write_text(hidden, json.dumps(content))
+    hidden.replace(path)
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:

@@ -94,6 +94,31 @@ def expected(tasks: list[Task], tmp_path: Path) -> list[bytes]:
     ]
 
 
+def test_what_a_kill_left_of_a_receipt_is_gone_after_the_next_run(
+    tasks: list[Task], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between the two steps of a receipt, with a map that is already there."""
+    killed = tasks[1].destination.with_name(f'{tasks[1].destination.name}.receipt.json')
+    rename = Path.replace
+
+    def replace(self: Path, target: Path) -> Path:
+        if target == killed:
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, 'replace', replace)
+        with pytest.raises(KeyboardInterrupt):
+            predict_scenes(load, tasks, windows=SMALL)
+    folder = killed.parent
+    assert tasks[1].destination.exists()
+    assert not killed.exists()
+    assert [path.name for path in folder.glob('.*')] == [f'.{killed.name}']
+    summary = predict_scenes(load, tasks, windows=SMALL)
+    assert [outcome.status for outcome in summary.outcomes] == ['present', *['done'] * 3]
+    assert not list(folder.glob('.*'))
+
+
 @pytest.mark.parametrize('workers', [1, 2])
 def test_workers_give_the_bytes_of_one_process(
     tasks: list[Task], expected: list[bytes], workers: int
