@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple, get_args
 
@@ -193,6 +193,26 @@ class SyntheticEarth:
                 progress(done + 1)
         return written
 
+    def draw_style(self, *, images: int, size_px: int) -> Iterator[UInt8[np.ndarray, '3 s s']]:
+        """Draws the images of `write_style`, without writing them.
+
+        Raises:
+            ConfigError: If a number is out of range.
+        """
+        images, size_px = _whole('images', images, low=1), _whole('size_px', size_px, low=1)
+        for number in range(images):
+            rng = self._rng('style', 'knobs', str(number))
+            bands: Bands = ('rgb', 'irrg')[int(rng.random() > 0.65)]
+            domain = EarthDomain(
+                'style',
+                _pick(get_args(Region.__value__), rng),
+                bands,
+                _pick(get_args(Platform.__value__), rng),
+                _pick(get_args(Climate.__value__), rng),
+            )
+            stream = ('style', 'scene', str(number))
+            yield self._draw(domain, stream, size_px, size_px, spread=2.5).image
+
     def write_style(self, root: str | Path, *, images: int, size_px: int) -> list[Path]:
         """Writes an unlabelled atlas of looks: PNGs of three bands, without georeferencing.
 
@@ -216,22 +236,10 @@ class SyntheticEarth:
         Raises:
             ConfigError: If a number is out of range.
         """
-        images, size_px = _whole('images', images, low=1), _whole('size_px', size_px, low=1)
         written = []
-        for number in range(images):
-            rng = self._rng('style', 'knobs', str(number))
-            bands: Bands = ('rgb', 'irrg')[int(rng.random() > 0.65)]
-            domain = EarthDomain(
-                'style',
-                _pick(get_args(Region.__value__), rng),
-                bands,
-                _pick(get_args(Platform.__value__), rng),
-                _pick(get_args(Climate.__value__), rng),
-            )
-            stream = ('style', 'scene', str(number))
-            scene = self._draw(domain, stream, size_px, size_px, spread=2.5)
+        for number, image in enumerate(self.draw_style(images=images, size_px=size_px)):
             path = Path(root) / f'style_{number:04d}.png'
-            writer.write_picture(path, scene.image)
+            writer.write_picture(path, image)
             written.append(path)
         return written
 

@@ -32,7 +32,7 @@ from crossearth.trainers.restoration import restoration_losses
 from crossearth.trainers.saving import SaveModel, save_trained
 from crossearth.trainers.seeded_parts import seed_parts
 from crossearth.trainers.sharding import shard_frozen
-from crossearth.trainers.styles import fourier_style, fourier_style_of
+from crossearth.trainers.styles import fourier_style, fourier_style_of, fourier_style_of_earth
 from crossearth.trainers.swad import SWAD
 
 __all__ = [
@@ -62,6 +62,7 @@ __all__ = [
     'earth_style',
     'fourier_style',
     'fourier_style_of',
+    'fourier_style_of_earth',
     'intact_checkpoint',
     'parameter_groups',
     'patch_mask',

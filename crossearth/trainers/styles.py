@@ -4,11 +4,15 @@ import os
 from typing import Literal
 
 import torch
+from torch.nn.functional import adaptive_avg_pool2d
 
 from crossearth.datasets import SceneDataset, read_scene_styles, read_style_images
+from crossearth.synthetic import SyntheticEarth
 from crossearth.transforms import FourierStyle
 
-__all__ = ['fourier_style', 'fourier_style_of']
+__all__ = ['fourier_style', 'fourier_style_of', 'fourier_style_of_earth']
+
+_DRAWN_PX, _STYLE_PX = 160, 128
 
 
 def fourier_style(
@@ -75,6 +79,49 @@ def fourier_style_of(
     """
     return FourierStyle(
         read_scene_styles(scenes, limit=limit),
+        p=p,
+        beta=beta,
+        alpha_range=alpha_range,
+        generator=None if seed is None else torch.Generator().manual_seed(seed),
+        draw_per=draw_per,
+    )
+
+
+def fourier_style_of_earth(
+    *,
+    images: int = 128,
+    p: float = 0.5,
+    beta: float = 0.01,
+    alpha_range: tuple[float, float] = (0.0, 1.0),
+    seed: int | None = None,
+    draw_per: Literal['sample', 'batch'] = 'sample',
+) -> FourierStyle:
+    """`FourierStyle` with the styles of the synthetic Earth, which needs no image at all.
+
+    The images of `SyntheticEarth(0).write_style`: regions, climates and seasons, sensors, haze,
+    light and tone curves, two thirds in RGB and the others in IR-R-G. They are drawn when this is
+    called, in about 50 ms each. `docs/evidence.md` compares them with photographs as a source of
+    styles.
+
+    Args:
+        images: How many are drawn.
+        p: As of `fourier_style`.
+        beta: As of `fourier_style`.
+        alpha_range: As of `fourier_style`.
+        seed: As of `fourier_style`.
+        draw_per: As of `fourier_style`.
+
+    Raises:
+        ConfigError: If `images` is below 1.
+
+    Example:
+        >>> len(fourier_style_of_earth(images=2).amplitudes)
+        2
+    """
+    drawn = SyntheticEarth(0).draw_style(images=images, size_px=_DRAWN_PX)
+    squares = [adaptive_avg_pool2d(torch.from_numpy(image) / 255, _STYLE_PX) for image in drawn]
+    return FourierStyle(
+        torch.stack(squares),
         p=p,
         beta=beta,
         alpha_range=alpha_range,
