@@ -11,12 +11,13 @@ from crossearth.survey.scenes import SceneSet
 from crossearth.survey.split import Split
 from crossearth.survey.view import View
 
-__all__ = ['Backbone', 'Plan', 'drawn_sizes', 'line_of', 'write_recipe']
+__all__ = ['Backbone', 'Plan', 'drawn_sizes', 'has_synthetic_style', 'line_of', 'write_recipe']
 
 _BATCH = 4
 _PASSES = 40  # over the source
 _STEPS = (400, 10_000)  # least and most
 _VALIDATIONS = 10
+_SYNTHETIC_BANDS = 3
 _SPREAD = 1.5  # times finer and coarser than the source's own pixels that windows are shown
 
 _HEAD = """\
@@ -120,24 +121,50 @@ def _training(plan: Plan) -> list[str]:
         f'        init_args: {_flow(model)}',
         '      labels: &labels',
         *(f'        {name}: {_flow(value)}' for name, value in labels.items()),
-        '      style:  # low frequencies of other images of the source; no unseen image is used',
-        '        class_path: crossearth.trainers.fourier_style_of',
-        '        init_args:',
-        '          scenes:',
-        '            class_path: crossearth.datasets.FolderDataset',
-        '            init_args: &train',
-        *_indent(_source(plan), 14),
-        '              portion: rest',
+        *_indent(_style(plan), 6),
         '  lr: 5.0e-4',
+    ]
+
+
+def _style(plan: Plan) -> list[str]:
+    """Synthetic images show three bands; others take the styles of one another."""
+    if has_synthetic_style(plan.view):
+        return [
+            'style:  # low frequencies of synthetic images; no unseen image is used',
+            '  class_path: crossearth.trainers.fourier_style_of_earth',
+        ]
+    return [
+        'style:  # low frequencies of other images of the source; no unseen image is used',
+        '  class_path: crossearth.trainers.fourier_style_of',
+        '  init_args:',
+        '    scenes:',
+        *_indent(_training_set(plan), 6),
+    ]
+
+
+def has_synthetic_style(view: View) -> bool:
+    """Whether styles come from the synthetic Earth, or from the source."""
+    return len(view.bands) == _SYNTHETIC_BANDS
+
+
+def _training_set(plan: Plan) -> list[str]:
+    return [
+        'class_path: crossearth.datasets.FolderDataset',
+        'init_args: &train',
+        *_indent(_source(plan), 2),
+        '  portion: rest',
     ]
 
 
 def _data(plan: Plan) -> list[str]:
     steps = plan.steps
+    train = ['train: {class_path: crossearth.datasets.FolderDataset, init_args: *train}']
+    if has_synthetic_style(plan.view):  # the style has not named the training set above
+        train = ['train:', *_indent(_training_set(plan), 2)]
     lines = [
         'class_path: crossearth.datasets.ShiftDataModule',
         'init_args:',
-        '  train: {class_path: crossearth.datasets.FolderDataset, init_args: *train}',
+        *_indent(train, 2),
         '  val:',
         '    class_path: crossearth.datasets.FolderDataset',
         '    init_args:',

@@ -9,7 +9,7 @@ from crossearth.imagery import Imagery
 from crossearth.labels import IGNORE_INDEX
 from crossearth.survey.encoding import Encoding
 from crossearth.survey.mask_values import Value
-from crossearth.survey.recipe import Plan, drawn_sizes, line_of
+from crossearth.survey.recipe import Plan, drawn_sizes, has_synthetic_style, line_of
 from crossearth.survey.scenes import Fault, Look, SceneSet
 from crossearth.survey.split import Split
 from crossearth.survey.view import gsd_range, percentiles
@@ -150,11 +150,12 @@ def assumptions(plan: Plan, text: str, untested: Sequence[tuple[str, str]]) -> l
             ('masks:', f'lines are drawn {source.vectors.line_width_m:g} m wide (line_width_m)')
         )
     said.append(('model:  #', plan.backbone.why))
+    drawn = has_synthetic_style(view)
     said.append(
         (
             'style:',
-            'styles are mixed among images of the source alone; styles of an unseen place would '
-            'be adaptation to it, not generalisation',
+            f'styles come from {"synthetic images" if drawn else "the source alone"}; those of an '
+            'unseen place would be adaptation to it, not generalisation',
         )
     )
     said.append(

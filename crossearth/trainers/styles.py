@@ -1,9 +1,12 @@
 """Style injection built from a folder of images."""
 
 import os
+from functools import lru_cache
 from typing import Literal
 
 import torch
+from jaxtyping import Float32
+from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from crossearth.datasets import SceneDataset, read_scene_styles, read_style_images
@@ -12,7 +15,7 @@ from crossearth.transforms import FourierStyle
 
 __all__ = ['fourier_style', 'fourier_style_of', 'fourier_style_of_earth']
 
-_DRAWN_PX, _STYLE_PX = 160, 128
+_DRAWN_PX, _STYLE_PX = 160, 128  # sides of synthetic images, and of what is kept of them
 
 
 def fourier_style(
@@ -118,13 +121,19 @@ def fourier_style_of_earth(
         >>> len(fourier_style_of_earth(images=2).amplitudes)
         2
     """
-    drawn = SyntheticEarth(0).draw_style(images=images, size_px=_DRAWN_PX)
-    squares = [adaptive_avg_pool2d(torch.from_numpy(image) / 255, _STYLE_PX) for image in drawn]
     return FourierStyle(
-        torch.stack(squares),
+        _drawn_styles(images),
         p=p,
         beta=beta,
         alpha_range=alpha_range,
         generator=None if seed is None else torch.Generator().manual_seed(seed),
         draw_per=draw_per,
     )
+
+
+@lru_cache(maxsize=1)
+def _drawn_styles(images: int) -> Float32[Tensor, 'n 3 s s']:
+    """Synthetic images, drawn once in a process."""
+    drawn = SyntheticEarth(0).draw_style(images=images, size_px=_DRAWN_PX)
+    squares = [adaptive_avg_pool2d(torch.from_numpy(image) / 255, _STYLE_PX) for image in drawn]
+    return torch.stack(squares)

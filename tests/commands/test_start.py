@@ -344,9 +344,11 @@ def test_images_with_a_transform_and_no_crs_are_told_what_to_add(capsys):
     assert main(['start', 'roads/images', 'roads/masks', '--quiet']) == 0
     said = capsys.readouterr().out
     assert 'some have a transform without a CRS: add crs, such as crs: EPSG:32633' in said
-    line = 'images: roads/images\n'
     text = Path('recipe.yaml').read_text()
-    Path('recipe.yaml').write_text(text.replace(line, f'{line}{" " * 16}crs: EPSG:32633\n', 1))
+    indent = next(line for line in text.splitlines() if 'images: roads/images' in line)
+    indent = indent[: -len(indent.lstrip())]
+    line = 'images: roads/images\n'
+    Path('recipe.yaml').write_text(text.replace(line, f'{line}{indent}crs: EPSG:32633\n', 1))
     assert build_training(read_recipe('recipe.yaml')).data.gsd_m == pytest.approx(0.5, rel=0.01)
 
 
