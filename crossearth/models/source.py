@@ -78,9 +78,15 @@ class FeatureMeter:
 
     @contextmanager
     def watching(self, valid: Bool[Tensor, 'b h w'] | None = None) -> Iterator[None]:
-        """Counts the features of all calls inside; `valid` is True where images have data."""
+        """Counts the features of all calls inside; `valid` is True where images have data.
 
-        def count(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Features) -> None:
+        With `valid`, calls that show something else than these images as a whole do not count,
+        such as those for the details of `HRDA`: nothing says where their data lies.
+        """
+
+        def count(_module: nn.Module, inputs: tuple[Tensor, ...], output: Features) -> None:
+            if valid is not None and not _shows_whole(inputs[0], valid):
+                return
             if not self._moments:
                 self._moments = [ChannelMoments() for _ in output.maps]
             for moments, values in zip(self._moments, output.maps, strict=True):
@@ -109,6 +115,12 @@ class FeatureMeter:
             for one in self._moments
             if one.count
         )
+
+
+def _shows_whole(images: Tensor, valid: Bool[Tensor, 'b h w']) -> bool:
+    """Whether images are as many, and of the same proportions, as what `valid` speaks of."""
+    (count, height, width), (rows, cols) = valid.shape, images.shape[-2:]
+    return len(images) == count and rows * width == cols * height
 
 
 def valid_as_padded(

@@ -9,6 +9,7 @@ from crossearth.errors import ConfigError, ShapeError
 from crossearth.labels import LabelSpace
 from crossearth.models.features import Features
 from crossearth.models.hrda import HRDA
+from crossearth.models.source import FeatureMeter
 from crossearth.trainers import FeatureDistance, SourceOnly
 
 ROAD = LabelSpace('road', ('background', 'road'), ((0, 0, 0), (255, 255, 255)))
@@ -134,6 +135,19 @@ def test_features_of_the_context_are_held_near_the_pretrained_ones():
     moved = F.avg_pool2d(padded, 32).norm(dim=1)  # twice as long as before: they moved by this
     # the lowest row of places is padded by a quarter, which leaves three quarters of the class
     assert terms['loss_fd'].item() == pytest.approx(moved.mean().item(), rel=1e-4)
+
+
+def test_features_are_measured_on_contexts_which_a_mask_speaks_of():
+    model, images = build(attention=0.5), torch.rand(1, 3, 128, 128)
+    valid = torch.ones(1, 128, 128, dtype=torch.bool)
+    valid[..., :64] = False
+    images[..., :64] = 0
+    meter = FeatureMeter(model)
+    with torch.no_grad(), meter.watching(valid):
+        model(images)
+    first = meter.statistics()[0]
+    context = F.avg_pool2d(images[..., 64:], 8)
+    assert first.mean == pytest.approx(context.mean((0, 2, 3)).tolist(), abs=1e-3)
 
 
 def test_bad_arguments_are_refused():
