@@ -127,7 +127,7 @@ def _files_of(tasks: Collection[Task], outputs: Outputs) -> set[Path]:
     """All rasters that are going to be written.
 
     Raises:
-        ConfigError: If two would be the same file, or a folder is none.
+        ConfigError: If two would be the same file, or a file is in the place of a folder.
     """
     for product, folder in outputs.further.items():
         if folder.suffix.lower() in {'.tif', '.tiff'} or folder.is_file():

@@ -10,7 +10,7 @@ from jaxtyping import Float64
 __all__ = ['BENDS', 'square_corners']
 
 BENDS = 3
-"""How many times smaller than the tolerance bends are that are no corners."""
+"""Bends this many times smaller than the tolerance do not count as corners."""
 
 _FEWEST = 4  # edges of an outline whose angles are right
 

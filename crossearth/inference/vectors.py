@@ -208,7 +208,7 @@ class _Square:
         if tolerance_m < pixel_m * 0.999:  # a pixel of UTM is not quite what its name says
             raise ConfigError(
                 f'square_m is {tolerance_m}, less than a pixel, {pixel_m:.3g} m: the stairs of the '
-                'pixels are no walls; two pixels are a good start'
+                'pixels are not walls; two pixels are a good start'
             )
         self._ground = ground
         self._tolerance_m = tolerance_m

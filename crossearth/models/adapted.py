@@ -88,9 +88,9 @@ def adapted_fpn(
             transformers 512 by default; for hierarchies see `fpn_timm`.
         in_channels: Bands of the images.
         pretrained: True for timm's weights, a path to a local file, False for random ones.
-        mean: Mean a band, in [0, 1]; by default ImageNet's, and their average for bands that
+        mean: Mean per band, in [0, 1]; by default ImageNet's, and their average for bands that
             are not three.
-        std: Standard deviation a band, likewise.
+        std: Standard deviation per band, likewise.
         rank: Rank of LoRA, SoMA (16) and the tokens of LoRA-Rein (16), width of the bottlenecks of
             Earth-Adapter (64), and rank and widths of Gate (64, and 32 for frequencies); None for
             these. The others have none.

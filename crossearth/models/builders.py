@@ -12,9 +12,9 @@ from crossearth.models.adapters.geospatial import GeospatialSemanticExtractor, I
 from crossearth.models.adapters.rein import LoRARein
 from crossearth.models.backbones.dinov2 import dinov2_vit
 from crossearth.models.backbones.instance_norms import add_instance_norms
+from crossearth.models.backbones.mtp import mtp_encoder
 from crossearth.models.backbones.pyramid import TimmPyramid
 from crossearth.models.backbones.rein_vit import ReinViT
-from crossearth.models.backbones.rvsa import load_mtp, rvsa_vit_large
 from crossearth.models.crossearth import CrossEarth
 from crossearth.models.decoders.fpn import FPNDecoder
 from crossearth.models.decoders.mask2former import Mask2FormerDecoder
@@ -29,7 +29,6 @@ from crossearth.models.timm_networks import (
     hierarchical_network,
     plain_transformer,
 )
-from crossearth.models.weights.pretrained import check_pretrained
 from crossearth.models.weights.released import CrossEarth_Weights, load_released
 
 __all__ = [
@@ -72,9 +71,9 @@ def fpn_timm(
             timm's, mostly 224. Leave it out for CNNs, which take any.
         in_channels: Bands of the images.
         pretrained: True for timm's weights, a path to a local file, False for random ones.
-        mean: Mean a band, in [0, 1]; by default ImageNet's, and their average for bands that
+        mean: Mean per band, in [0, 1]; by default ImageNet's, and their average for bands that
             are not three.
-        std: Standard deviation a band, likewise.
+        std: Standard deviation per band, likewise.
         width: Width of the decoder.
         instance_norms: IBN-a or IBN-b in the shallow stages of a ResNet, see
             `add_instance_norms`; pretrained weights carry over.
@@ -136,9 +135,9 @@ def rein_vit_fpn(
             embeddings; BEiT, CaiT and those of relative positions take this size only.
         in_channels: Bands of the images.
         pretrained: True for timm's weights, a path to a local file, False for random ones.
-        mean: Mean a band, in [0, 1]; by default ImageNet's, and their average for bands that
+        mean: Mean per band, in [0, 1]; by default ImageNet's, and their average for bands that
             are not three.
-        std: Standard deviation a band, likewise.
+        std: Standard deviation per band, likewise.
         tokens: Rein tokens a layer.
         rank: Rank of the tokens.
         adapt: Whether Rein refines the features; False trains the decoder alone.
@@ -285,8 +284,8 @@ def crossearth_vit_large(
             the published code sees images; the coarsest map leaves out the last of an odd number
             of rows or columns of patches. They differ only where a side is not a multiple of 32.
         in_channels: Bands of the images.
-        mean: Mean a band, in [0, 1]; by default ImageNet's.
-        std: Standard deviation a band, likewise.
+        mean: Mean per band, in [0, 1]; by default ImageNet's.
+        std: Standard deviation per band, likewise.
         geospatial: Whether the extractor and injector take part.
         restorer: What restores images in multi-task training: `'paper'` is `MultiStageASPP`,
             `'released'` is `SharedASPP`, `'linear'` is `LinearRestorer`, None is nothing.
@@ -429,8 +428,8 @@ def crossearth_rvsa_large(
             for, multiples of 16. Images of other sizes get them resized.
         in_channels: Bands of the images. MTP files are for three: others get their patch embedding
             repeated.
-        mean: Mean a band, in [0, 1]; by default ImageNet's.
-        std: Standard deviation a band, likewise.
+        mean: Mean per band, in [0, 1]; by default ImageNet's.
+        std: Standard deviation per band, likewise.
         restorer: See `crossearth_vit_large`.
         drop_path: Largest share of samples that skip a block in training.
         checkpointing: Compute blocks again in the backward pass, to save memory.
@@ -453,20 +452,13 @@ def crossearth_rvsa_large(
         True
     """
     mean, std = band_statistics(in_channels, mean, std)
-    check_pretrained(pretrained)
-    if pretrained is True:
-        raise ConfigError(
-            'MTP publishes no file that can be fetched by name: download its RVSA ViT-L encoder '
-            "and pass its path as pretrained='…'"
-        )
-    encoder = rvsa_vit_large(
+    encoder = mtp_encoder(
+        pretrained,
         img_size=img_size,
         in_channels=in_channels,
         drop_path=drop_path,
         checkpointing=checkpointing,
     )
-    if pretrained is not False:
-        load_mtp(encoder, pretrained)
     decoder = Mask2FormerDecoder(encoder.channels, num_classes, link_queries=False)
     return CrossEarth(
         encoder,

@@ -27,8 +27,8 @@ class CrossEarth(Segmenter):
         encoder: Backbone shared by both flows.
         decoder: Features → logits.
         restorer: Features, size → image; None for a model that only segments.
-        mean: Mean a band, in [0, 1].
-        std: Standard deviation a band, in [0, 1].
+        mean: Mean per band, in [0, 1].
+        std: Standard deviation per band, in [0, 1].
         multiple_px: Images are padded to a multiple of this.
 
     Source:

@@ -10,7 +10,7 @@ from torch.overrides import TorchFunctionMode
 
 from crossearth.errors import CheckpointError, ConfigError
 from crossearth.models.backbones.encoders import DilatedTimm, SmpPyramid
-from crossearth.models.backbones.rvsa import load_mtp, rvsa_vit_large
+from crossearth.models.backbones.mtp import mtp_encoder
 from crossearth.models.decoders.daformer import DAFormerDecoder
 from crossearth.models.decoders.deeplab import DeepLabV2Decoder, DeepLabV3Decoder
 from crossearth.models.decoders.mlp import MLPDecoder
@@ -253,20 +253,13 @@ def mtp_rvsa_large(
         True
     """
     mean, std = band_statistics(in_channels, mean, std)
-    check_pretrained(pretrained)
-    if pretrained is True:
-        raise ConfigError(
-            'MTP publishes no file that can be fetched by name: download its RVSA ViT-L encoder '
-            "and pass its path as pretrained='…'"
-        )
-    backbone = rvsa_vit_large(
+    backbone = mtp_encoder(
+        pretrained,
         img_size=img_size,
         in_channels=in_channels,
         drop_path=drop_path,
         checkpointing=checkpointing,
     )
-    if pretrained is not False:
-        load_mtp(backbone, pretrained)
     decoder = UPerNetDecoder(backbone.channels, num_classes, width=width)
     return Segmenter(backbone, decoder, mean=mean, std=std)
 

@@ -31,8 +31,8 @@ class Segmenter(nn.Module):
         backbone: Normalised image → `Features`.
         decoder: `Features` → logits (b, k, h', w') of any grid over the same ground; see
             `Decoder`.
-        mean: Mean a band, in [0, 1].
-        std: Standard deviation a band, in [0, 1].
+        mean: Mean per band, in [0, 1].
+        std: Standard deviation per band, in [0, 1].
         multiple_px: Images are padded to a multiple of this. 32 is the coarsest stride of the
             pyramid; transformers with patches of 14 px want 28.
 

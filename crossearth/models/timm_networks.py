@@ -61,7 +61,7 @@ def height_width(img_size: int | Sequence[int]) -> tuple[int, int]:
 def band_statistics(
     in_channels: int, mean: Sequence[float] | None, std: Sequence[float] | None
 ) -> tuple[list[float], list[float]]:
-    """Mean and std a band: as given, or ImageNet's."""
+    """Mean and std per band: as given, or ImageNet's."""
     if in_channels < 1:
         raise ConfigError(f'in_channels is {in_channels}: a model takes at least one band')
     three = in_channels == 3

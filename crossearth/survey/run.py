@@ -15,7 +15,6 @@ from crossearth.datasets.cut import footprint_of
 from crossearth.datasets.scene import Scene
 from crossearth.errors import ConfigError, CrossEarthError, LabelError, SceneError, WriteError
 from crossearth.labels import IGNORE_INDEX
-from crossearth.models.weights.installed import INSTALLED
 from crossearth.survey import report
 from crossearth.survey.encoding import Encoding, guess_encoding, with_vectors
 from crossearth.survey.recipe import Backbone, Plan, write_recipe
@@ -131,7 +130,7 @@ def _backbone(pretrained: str | None) -> Backbone:
             raise ConfigError(f'{pretrained}: no such file; expected weights of {BACKBONE}')
         return Backbone(BACKBONE, pretrained, f'{BACKBONE}, with the weights of {pretrained}')
     return Backbone(
-        BACKBONE, INSTALLED, f'{BACKBONE}, with weights of ImageNet that come with crossearth'
+        BACKBONE, 'installed', f'{BACKBONE}, with weights of ImageNet that come with crossearth'
     )
 
 

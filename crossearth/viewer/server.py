@@ -21,7 +21,7 @@ class MapServer:
 
     It listens on 127.0.0.1, on a free port, and answers only below a path that nobody can guess.
     No part of a request is ever the name of a file: a path is the page, a tile of an open layer, or
-    not found. Requests that a page of another site makes through a name of its own are refused.
+    not found. Requests that a page of another site makes through its own host name are refused.
 
     Args:
         view: The map, open.

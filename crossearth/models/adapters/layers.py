@@ -86,7 +86,7 @@ def dense_layers(
             the later one.
 
     Raises:
-        ConfigError: If there is no such place, or no module of such a name.
+        ConfigError: If there is no such place, or no module has this name.
 
     Example:
         >>> import timm

@@ -55,7 +55,7 @@ def check_bandwidths(
         bands: How many there have to be.
 
     Raises:
-        ConfigError: If there are none, another number of them, or one is no width in micrometres.
+        ConfigError: If there are none, too many or too few, or one is not in micrometres.
     """
     if not bandwidths_um:
         raise ConfigError(

@@ -11,6 +11,7 @@ from crossearth.models.decoders.losses import cross_entropy, dice_loss, pixel_lo
 from crossearth.models.decoders.mask2former import Mask2FormerDecoder, MaskPredictions
 from crossearth.models.decoders.mask_classification import MaskLosses, mask_losses
 from crossearth.models.decoders.mlp import MLPDecoder
+from crossearth.models.decoders.per_pixel import PerPixelDecoder
 from crossearth.models.decoders.pixel_decoder import (
     DeformablePixelDecoder,
     PixelFeatures,
@@ -34,6 +35,7 @@ __all__ = [
     'MaskPredictions',
     'MultiScaleDeformableAttention',
     'MultiStageASPP',
+    'PerPixelDecoder',
     'PixelFeatures',
     'SharedASPP',
     'UPerNetDecoder',

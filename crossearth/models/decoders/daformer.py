@@ -3,24 +3,23 @@
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from crossearth.errors import ConfigError
-from crossearth.models.decoders.losses import cross_entropy
+from crossearth.models.decoders.per_pixel import PerPixelDecoder, stack_levels
 from crossearth.models.features import Features
 
 __all__ = ['DAFormerDecoder']
 
 
-class DAFormerDecoder(nn.Module):
+class DAFormerDecoder(PerPixelDecoder):
     """Feature pyramid → logits at the stride of the finest map.
 
     Each map goes through a linear layer to `width`, is enlarged to the finest map and
     concatenated. The fusion looks at all of them through parallel convolutions, a 1×1 and
     depthwise separable 3×3 ones of growing dilation, and merges these with a 3×3 convolution.
-    There is no global pooling.
+    Nothing is pooled over the whole image.
 
     Args:
         channels: Widths of the maps, fine to coarse.
@@ -74,34 +73,10 @@ class DAFormerDecoder(nn.Module):
 
     def forward(self, features: Features) -> Float[Tensor, 'b k h4 w4']:
         """Logits at the stride of the finest map; queries are not used."""
-        finest = features.maps[0].shape[-2:]
-        levels = [
-            F.interpolate(embed(level), finest, mode='bilinear', align_corners=False)
-            for embed, level in zip(self.embeds, features.maps, strict=True)
-        ]
-        stacked = torch.cat(levels, dim=1)
+        stacked = stack_levels(self.embeds, features)
         seen = torch.cat([branch(stacked) for branch in self.branches], dim=1)
         logits: Tensor = self.classify(self.dropout(self.fuse(seen)))
         return logits
-
-    def losses(
-        self,
-        features: Features,
-        mask: Int64[Tensor, 'b h w'],
-        *,
-        generator: torch.Generator | None = None,  # noqa: ARG002 - other decoders sample
-    ) -> dict[str, Tensor]:
-        """Cross entropy of every labelled pixel, as in the paper.
-
-        Args:
-            features: What the backbone gives.
-            mask: Class ids at the image's size; 255 is ignored.
-            generator: Not used, for nothing is sampled.
-        """
-        logits = F.interpolate(
-            self(features), mask.shape[-2:], mode='bilinear', align_corners=False
-        )
-        return {'loss_ce': cross_entropy(logits, mask)}
 
 
 def _normed(conv: nn.Module, width: int) -> nn.Sequential:

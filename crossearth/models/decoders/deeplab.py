@@ -3,46 +3,25 @@
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from crossearth.errors import ConfigError
-from crossearth.models.decoders.losses import cross_entropy
+from crossearth.models.decoders.per_pixel import PerPixelDecoder
 from crossearth.models.features import Features
 
 __all__ = ['DeepLabV2Decoder', 'DeepLabV3Decoder']
 
 
-class _CoarsestMap(nn.Module):
+class _CoarsestMap(PerPixelDecoder):
     """Logits of the last map, trained by cross entropy at the image's size."""
 
     head: nn.Module
-    num_classes: int
 
     def forward(self, features: Features) -> Float[Tensor, 'b k h w']:
         """Logits at the stride of the coarsest map; the other maps are not used."""
         logits: Tensor = self.head(features.maps[-1])
         return logits
-
-    def losses(
-        self,
-        features: Features,
-        mask: Int64[Tensor, 'b h w'],
-        *,
-        generator: torch.Generator | None = None,  # noqa: ARG002 - other decoders sample
-    ) -> dict[str, Tensor]:
-        """Cross entropy of every labelled pixel, as in the papers.
-
-        Args:
-            features: What the backbone gives.
-            mask: Class ids at the image's size; 255 is ignored.
-            generator: Not used, for nothing is sampled.
-        """
-        logits = F.interpolate(
-            self(features), mask.shape[-2:], mode='bilinear', align_corners=False
-        )
-        return {'loss_ce': cross_entropy(logits, mask)}
 
 
 class DeepLabV2Decoder(_CoarsestMap):

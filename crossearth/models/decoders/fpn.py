@@ -1,20 +1,20 @@
-"""A light decoder: a feature pyramid network with one convolution a level."""
+"""A light decoder: a feature pyramid network with one convolution per level."""
 
 import math
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from crossearth.errors import ConfigError
 from crossearth.models.decoders.losses import pixel_losses
+from crossearth.models.decoders.per_pixel import PerPixelDecoder
 from crossearth.models.features import Features
 
 __all__ = ['FPNDecoder']
 
 
-class FPNDecoder(nn.Module):
+class FPNDecoder(PerPixelDecoder):
     """Feature pyramid → logits at the stride of the finest map.
 
     From the coarsest map down: 1×1 convolution to `width`, plus the level above enlarged
@@ -35,6 +35,7 @@ class FPNDecoder(nn.Module):
         smoothing convolution inside the top-down path, so that one map comes out.
 
     Example:
+        >>> import torch
         >>> decoder = FPNDecoder((4, 8, 16, 32), num_classes=3, width=16)
         >>> maps = tuple(torch.rand(1, 4 * 2**i, 32 >> i, 32 >> i) for i in range(4))
         >>> decoder(Features(maps)).shape
@@ -73,22 +74,8 @@ class FPNDecoder(nn.Module):
         logits: Tensor = self.classify(merged)
         return logits
 
-    def losses(
-        self,
-        features: Features,
-        mask: Int64[Tensor, 'b h w'],
-        *,
-        generator: torch.Generator | None = None,  # noqa: ARG002 - other decoders sample
+    def losses_of(
+        self, logits: Float[Tensor, 'b k h w'], mask: Int64[Tensor, 'b h w']
     ) -> dict[str, Tensor]:
-        """Cross entropy and Dice of every labelled pixel, see `pixel_losses`.
-
-        Args:
-            features: What the backbone gives.
-            mask: Class ids at the image's size; 255 is ignored. Nothing but ignored pixels is a
-                loss of zero.
-            generator: Not used, for nothing is sampled.
-        """
-        logits = F.interpolate(
-            self(features), mask.shape[-2:], mode='bilinear', align_corners=False
-        )
+        """Cross entropy and Dice, see `pixel_losses`."""
         return pixel_losses(logits, mask)

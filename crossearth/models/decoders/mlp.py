@@ -1,18 +1,16 @@
 """The decoder of SegFormer: a linear layer per stage, and one over all of them."""
 
-import torch
-import torch.nn.functional as F
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from crossearth.errors import ConfigError
-from crossearth.models.decoders.losses import cross_entropy
+from crossearth.models.decoders.per_pixel import PerPixelDecoder, stack_levels
 from crossearth.models.features import Features
 
 __all__ = ['MLPDecoder']
 
 
-class MLPDecoder(nn.Module):
+class MLPDecoder(PerPixelDecoder):
     """Feature pyramid → logits at the stride of the finest map.
 
     Args:
@@ -28,6 +26,7 @@ class MLPDecoder(nn.Module):
         Xie et al., SegFormer, NeurIPS 2021, arXiv 2105.15203, §3.2 (all-MLP decoder).
 
     Example:
+        >>> import torch
         >>> decoder = MLPDecoder((4, 8, 16, 32), num_classes=3, width=16)
         >>> maps = tuple(torch.rand(2, 4 * 2**i, 32 >> i, 32 >> i) for i in range(4))
         >>> decoder(Features(maps)).shape
@@ -60,29 +59,6 @@ class MLPDecoder(nn.Module):
 
     def forward(self, features: Features) -> Float[Tensor, 'b k h4 w4']:
         """Logits at the stride of the finest map; queries are not used."""
-        finest = features.maps[0].shape[-2:]
-        levels = [
-            F.interpolate(embed(level), finest, mode='bilinear', align_corners=False)
-            for embed, level in zip(self.embeds, features.maps, strict=True)
-        ]
-        logits: Tensor = self.classify(self.dropout(self.fuse(torch.cat(levels, dim=1))))
+        fused = self.fuse(stack_levels(self.embeds, features))
+        logits: Tensor = self.classify(self.dropout(fused))
         return logits
-
-    def losses(
-        self,
-        features: Features,
-        mask: Int64[Tensor, 'b h w'],
-        *,
-        generator: torch.Generator | None = None,  # noqa: ARG002 - other decoders sample
-    ) -> dict[str, Tensor]:
-        """Cross entropy of every labelled pixel, as in the paper.
-
-        Args:
-            features: What the backbone gives.
-            mask: Class ids at the image's size; 255 is ignored.
-            generator: Not used, for nothing is sampled.
-        """
-        logits = F.interpolate(
-            self(features), mask.shape[-2:], mode='bilinear', align_corners=False
-        )
-        return {'loss_ce': cross_entropy(logits, mask)}

@@ -5,17 +5,17 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from crossearth.errors import ConfigError
-from crossearth.models.decoders.losses import cross_entropy
+from crossearth.models.decoders.per_pixel import PerPixelDecoder
 from crossearth.models.features import Features
 
 __all__ = ['UPerNetDecoder']
 
 
-class UPerNetDecoder(nn.Module):
+class UPerNetDecoder(PerPixelDecoder):
     """Feature pyramid → logits at the stride of the finest map.
 
     The coarsest map is averaged over grids of `pools` cells per side, each grid is brought to
@@ -87,25 +87,6 @@ class UPerNetDecoder(nn.Module):
         fused = self.fuse(torch.cat([_resize(level, finest) for level in levels], dim=1))
         logits: Tensor = self.classify(self.dropout(fused))
         return logits
-
-    def losses(
-        self,
-        features: Features,
-        mask: Int64[Tensor, 'b h w'],
-        *,
-        generator: torch.Generator | None = None,  # noqa: ARG002 - other decoders sample
-    ) -> dict[str, Tensor]:
-        """Cross entropy of every labelled pixel, as in the paper.
-
-        Args:
-            features: What the backbone gives.
-            mask: Class ids at the image's size; 255 is ignored.
-            generator: Not used, for nothing is sampled.
-        """
-        logits = F.interpolate(
-            self(features), mask.shape[-2:], mode='bilinear', align_corners=False
-        )
-        return {'loss_ce': cross_entropy(logits, mask)}
 
 
 def _conv(inside: int, width: int, kernel: int) -> nn.Sequential:

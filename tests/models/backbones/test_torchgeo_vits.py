@@ -112,7 +112,7 @@ def test_scale_mae_sees_twice_the_distance_in_pixels_of_twice_the_size(tiny_torc
 
 
 def test_bands_change_places_with_their_wavelengths(tiny_torchgeo):
-    """The order of the bands is no property of the image; what they are is."""
+    """The order of the bands is not a property of the image; what they are is."""
     for model, encoder in (
         (tiny_torchgeo.DOFA(**SMALL, num_classes=0), DOFAEncoder),
         (tiny_torchgeo.panopticon_vitb14(img_size=28), PanopticonEncoder),
