@@ -1,5 +1,7 @@
 """Sphinx configuration."""
 
+import hashlib
+import runpy
 from pathlib import Path
 
 import crossearth
@@ -15,7 +17,7 @@ extensions = [
     'sphinx.ext.napoleon',
     'sphinx.ext.viewcode',
 ]
-exclude_patterns = ['_build', 'generated']
+exclude_patterns = ['_build', 'generated', 'draw']
 html_theme = 'pydata_sphinx_theme'
 html_theme_options = {'show_toc_level': 2, 'navigation_with_keys': False}
 html_title = 'crossearth'
@@ -33,19 +35,19 @@ napoleon_custom_sections = [('Source', 'notes_style')]
 
 
 def draw_pictures(app):
-    """Pictures of the pages, drawn anew: none is kept in the repository."""
-    from crossearth.labels import ISPRS
-    from crossearth.synthetic import EARTH_DOMAINS, SyntheticEarth
-    from crossearth.visualization import draw_panels, save_figure
+    """Draw the pictures of the pages: none of them is kept in the repository.
 
+    Each module of `docs/draw` has a function `draw(folder)` that writes files named after it. A
+    module that has not changed since it last drew is skipped.
+    """
     folder = Path(app.srcdir) / 'generated'
     folder.mkdir(exist_ok=True)
-    earth = SyntheticEarth(seed=0)
-    for name in ('source', 'region_climate', 'region_band'):
-        scene = earth.draw(EARTH_DOMAINS[name], index=1, height=384, width=512)
-        title = f'Synthetic scene of the domain {name}'
-        figure = draw_panels(scene.image, {'classes': scene.mask}, ISPRS, title=title)
-        save_figure(figure, folder / f'{name}.png')
+    for module in sorted((Path(app.srcdir) / 'draw').glob('[a-z]*.py')):
+        drawn = folder / f'{module.stem}.drawn'
+        state = hashlib.sha256(module.read_bytes()).hexdigest()
+        if not drawn.exists() or drawn.read_text() != state:
+            runpy.run_path(str(module))['draw'](folder)
+            drawn.write_text(state)
 
 
 def setup(app):
