@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor, nn
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from crossearth.columns import align_columns
 from crossearth.datasets import FolderDataset, ShiftDataModule

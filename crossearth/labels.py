@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Integer, UInt8
 
+from crossearth.describing import colour_legend, html_table
 from crossearth.errors import LabelError
 
 __all__ = [
@@ -80,6 +81,9 @@ class LabelSpace:
                 f'label space {self.name!r} scores ids {self.scored}, but has ids 0 to '
                 f'{len(self.classes) - 1}'
             )
+
+    def _repr_html_(self) -> str:
+        return html_table(self.name, {'classes': colour_legend(self.classes, self.palette)})
 
     @property
     def background(self) -> int | None:

@@ -1,5 +1,6 @@
 """Pictures that set an image, its truth and predictions side by side."""
 
+import io
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,9 +14,37 @@ from matplotlib.patches import Patch
 from crossearth.errors import ConfigError, ShapeError
 from crossearth.labels import IGNORE_INDEX, LabelSpace
 
-__all__ = ['display_limits', 'displayed', 'draw_panels', 'save_figure']
+__all__ = [
+    'NotebookFigure',
+    'display_limits',
+    'displayed',
+    'draw_panels',
+    'new_figure',
+    'save_figure',
+]
 
 _PANEL_INCHES = 4.0
+
+
+class NotebookFigure(Figure):
+    """A figure that a notebook shows where it is the last value of a cell.
+
+    It does not belong to pyplot: nothing has to be closed, and it is not shown a second time when
+    the cell ends. IPython knows how to draw figures only after pyplot was imported; this one says
+    it itself.
+    """
+
+    def _repr_png_(self) -> bytes:
+        picture = io.BytesIO()
+        self.savefig(picture, dpi=100, format='png')
+        return picture.getvalue()
+
+
+def new_figure(width: float, height: float) -> NotebookFigure:
+    """An empty figure that needs no display; sizes in inches."""
+    figure = NotebookFigure(figsize=(width, height), layout='constrained')
+    FigureCanvasAgg(figure)
+    return figure
 
 
 def displayed(
@@ -91,10 +120,7 @@ def draw_panels(
     panels = {'image': shown.transpose(1, 2, 0)}
     panels |= {name: labels.colour(ids) for name, ids in maps.items()}
     aspect = image.shape[1] / image.shape[2]
-    figure = Figure(
-        figsize=(_PANEL_INCHES * len(panels), _PANEL_INCHES * aspect + 1.2), layout='constrained'
-    )
-    FigureCanvasAgg(figure)
+    figure = new_figure(_PANEL_INCHES * len(panels), _PANEL_INCHES * aspect + 1.2)
     for axes, (name, picture) in zip(
         figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
     ):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from torch import nn
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from crossearth.benchmark.cases import Case, check_complete, coverage_of, open_dataset
 from crossearth.benchmark.evaluation import evaluate_images, image_names

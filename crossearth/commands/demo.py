@@ -20,7 +20,7 @@ def run(arguments: argparse.Namespace) -> None:
     Raises:
         ConfigError: If the output is a file, or a folder that holds other things than a demo.
     """
-    from tqdm import tqdm
+    from tqdm.auto import tqdm
 
     from crossearth.demo import run_demo
 

@@ -291,7 +291,7 @@ def _map_one(model: 'nn.Module', arguments: argparse.Namespace, values: dict[str
 def _map_many(
     load: Callable[[], 'nn.Module'], arguments: argparse.Namespace, values: dict[str, Any]
 ) -> str:
-    from tqdm import tqdm
+    from tqdm.auto import tqdm
 
     from crossearth.inference import Workers, predict_scenes, tasks_of
 

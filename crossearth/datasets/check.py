@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from rasterio.errors import RasterioIOError
 from rasterio.windows import Window
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from crossearth.archives import Part
 from crossearth.datasets.archive import ArchiveDataset

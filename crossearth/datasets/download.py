@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from crossearth.archives import Download
 from crossearth.errors import SceneError, WriteError

@@ -12,6 +12,7 @@ from torch.utils.data import Sampler
 
 from crossearth.datasets.drawn_pixels import DrawnPixels, Span
 from crossearth.datasets.scene_dataset import SceneDataset
+from crossearth.describing import arguments_of, plural
 from crossearth.errors import ConfigError, WindowError
 from crossearth.geometry import ScaledWindow, Window, scaled_start, window_grid
 
@@ -66,6 +67,9 @@ class GridWindowSampler(Sampler[Window]):
             )
         ]
         self.windows = windows[shard::num_shards]
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}({plural(len(self), "window")})'
 
     def __iter__(self) -> Iterator[Window]:
         return iter(self.windows)
@@ -160,6 +164,9 @@ class RandomWindowSampler(Sampler[Window | ScaledWindow]):
         self._domain = np.array([dataset.domains.index(s.domain) for s in dataset.scenes])
         weights = dataset.domain_weights
         self._weights = None if weights is None else [weights[name] for name in dataset.domains]
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}({arguments_of(self)})'
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose windows come next, from its first one."""

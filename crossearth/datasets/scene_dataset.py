@@ -24,6 +24,7 @@ from crossearth.datasets.cut import (
     scaled_scene,
     to_pixels,
 )
+from crossearth.datasets.describing import dataset_facts, dataset_table
 from crossearth.datasets.scene import Scene
 from crossearth.datasets.scene_index import SceneIndex
 from crossearth.datasets.timespan import ALWAYS, Times, dated, span_of
@@ -237,12 +238,14 @@ class SceneDataset(Combinable):
     def __len__(self) -> int:
         return len(self.scenes)
 
-    def __str__(self) -> str:
-        names = ', '.join(name or '(unnamed)' for name in self.domains)
-        return (
-            f'{type(self).__name__}: {len(self)} scenes of {names}; {self.num_bands} bands; '
-            f'{self.labels.name}, {self.labels.num_classes} classes; CRS {self.crs}'
-        )
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}({", ".join(dataset_facts(self).values())})'
+
+    def __str__(self) -> str:  # torchgeo's reads the footprints
+        return repr(self)
+
+    def _repr_html_(self) -> str:
+        return dataset_table(self)
 
     def __getitem__(self, key: Window | ScaledWindow | SupportsIndex | GeoSlice) -> Sample:
         """The sample of a window, of a whole scene, or of a geographic slice.

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from crossearth.datasets.augmenting import augment_batch, chain_augmentations
+from crossearth.datasets.describing import data_module_line, data_module_table
 from crossearth.datasets.drawn_pixels import DrawnPixels, Span
 from crossearth.datasets.rare_classes import RareClassSampler
 from crossearth.datasets.samplers import GridWindowSampler, RandomWindowSampler
@@ -180,6 +181,15 @@ class ShiftDataModule(pl.LightningDataModule):
                 'at least 1 pixel and 1 window'
             )
         self.target = None if target is None else self._open_target(target)
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}({data_module_line(self)})'
+
+    def __str__(self) -> str:  # lightning's opens every loader
+        return repr(self)
+
+    def _repr_html_(self) -> str:
+        return data_module_table(self)
 
     @property
     def adaptation(self) -> bool:

@@ -5,6 +5,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from crossearth.describing import arguments_of
 from crossearth.errors import ConfigError, ShapeError
 
 __all__ = ['MixStyle', 'mix_statistics']
@@ -92,7 +93,7 @@ class MixStyle(nn.Module):
 
     def extra_repr(self) -> str:
         """The arguments, for `print(model)`."""
-        return f'p={self.p}, alpha={self.alpha}'
+        return arguments_of(self)
 
 
 def mix_statistics(

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from crossearth.errors import BandError, ConfigError, ShapeError
 from crossearth.labels import IGNORE_INDEX
+from crossearth.models.describing import model_counts, model_table
 from crossearth.models.features import Backbone, Features
 from crossearth.models.padding import crop_to, pad_to_multiple, to_multiple
 from crossearth.models.recording import Blueprint
@@ -90,6 +91,13 @@ class Segmenter(nn.Module):
         self.blueprint: Blueprint | None = None
         self.register_buffer('mean', torch.tensor(mean, dtype=torch.float32))
         self.register_buffer('std', torch.tensor(std, dtype=torch.float32))
+
+    def extra_repr(self) -> str:
+        """Counts, for `print`."""
+        return ', '.join(model_counts(self).values())
+
+    def _repr_html_(self) -> str:
+        return model_table(self)
 
     def normalize(self, image: Float[Tensor, 'b c h w']) -> Float[Tensor, 'b c h w']:
         """An image in [0, 1], less the mean, by the standard deviation of each band."""

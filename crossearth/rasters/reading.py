@@ -14,6 +14,7 @@ from rasterio.enums import ColorInterp
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterWindow
 
+from crossearth.describing import Described
 from crossearth.geometry import Window, window_transform
 from crossearth.labels import IGNORE_INDEX
 from crossearth.rasters.masks import Mask
@@ -42,7 +43,7 @@ _MOST_SOURCE_VALUES = 1 << 25  # read at a time to be resampled, where a pixel n
 _MOST_MASK_PX = 1 << 23
 
 
-class RasterReader:
+class RasterReader(Described):
     """Reads windows of rasters and keeps open the files that it used last.
 
     Training and mapping read through this class alone, so that a model sees the same values in

@@ -15,7 +15,7 @@ import numpy as np
 from fiona.errors import FionaError
 from jaxtyping import Shaped
 from rasterio.errors import NotGeoreferencedWarning
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from crossearth.datasets.files import RasterFile, rasters_below
 from crossearth.datasets.pairing import guess_patterns, looks_like_mask, pair_files

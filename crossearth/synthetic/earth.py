@@ -10,6 +10,7 @@ import numpy as np
 from affine import Affine
 from jaxtyping import UInt8, UInt32
 
+from crossearth.describing import Described
 from crossearth.errors import ConfigError
 from crossearth.synthetic import writer
 from crossearth.synthetic.domains import Bands, EarthDomain
@@ -54,7 +55,7 @@ class Drawing(NamedTuple):
     mask: UInt8[np.ndarray, 'h w']
 
 
-class SyntheticEarth:
+class SyntheticEarth(Described):
     """Draws georeferenced scenes of made-up places, image and mask, from a seed.
 
     A laboratory for domain gaps, not evidence: label numbers that come from it as synthetic.

@@ -6,12 +6,13 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
+from crossearth.describing import Described
 from crossearth.errors import CheckpointError, ConfigError
 
 __all__ = ['AverageWeights', 'averaged_weights', 'trainable']
 
 
-class AverageWeights(pl.Callback):
+class AverageWeights(Described, pl.Callback):
     """Exponential moving average of the trained weights.
 
     After each optimiser step the average moves by `1 − decay` towards the weights. Validation sees

@@ -20,6 +20,7 @@ import torch
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.plugins.io import AsyncCheckpointIO
 
+from crossearth.describing import Described
 from crossearth.errors import CheckpointError, DamagedCheckpointWarning
 
 __all__ = [
@@ -205,7 +206,7 @@ class SealedFiles(CheckpointIO):
         self.inner.teardown()
 
 
-class SealCheckpoints(pl.Callback):
+class SealCheckpoints(Described, pl.Callback):
     """Seals the checkpoints of a trainer and checks those that it reads, see `SealedFiles`.
 
     `TrainingTask` adds it, so it is at work from Python and from the command line alike.

@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torchgeo.tasks import BaseTask
 
 from crossearth.datasets import ShiftDataModule
+from crossearth.describing import arguments_of
 from crossearth.errors import BandError, ConfigError
 from crossearth.labels import LabelSpace
 from crossearth.metrics import iou_per_class, mean_iou
@@ -139,6 +140,10 @@ class TrainingTask(BaseTask):
     def confusion(self) -> dict[str, Int64[Tensor, 'k k']]:
         """Domain → counts (k,k) of the last validation or test; rows are true classes."""
         return self._counts.matrices
+
+    def extra_repr(self) -> str:
+        """The arguments, for `print`."""
+        return arguments_of(self)
 
     def train(self, mode: bool = True) -> 'TrainingTask':
         """Training mode for what gradients train; everything else stays in eval mode."""

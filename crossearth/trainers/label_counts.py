@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
+from crossearth.describing import Described
 from crossearth.errors import ConfigError, DataWarning, LabelError
 from crossearth.labels import IGNORE_INDEX, LabelSpace
 
@@ -141,7 +142,7 @@ def check_seen(
     warnings.warn(f'{message}{scored}{hint}', DataWarning, stacklevel=2)
 
 
-class CheckLabels(pl.Callback):
+class CheckLabels(Described, pl.Callback):
     """Stops a run that has nothing to learn from, and names classes that it never sees.
 
     Looks after 100 and 500 training batches or at the end of an epoch, whichever comes first, and

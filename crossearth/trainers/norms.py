@@ -8,12 +8,13 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.hooks import RemovableHandle
 
+from crossearth.describing import Described
 from crossearth.errors import ConfigError
 
 __all__ = ['CheckNorms']
 
 
-class CheckNorms(pl.Callback):
+class CheckNorms(Described, pl.Callback):
     """Names the norm of a model that has nothing to take statistics of.
 
     In training mode a batch norm needs several values of each channel, and a group norm of each

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int64, UInt8
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
+from crossearth.describing import Described
 from crossearth.errors import ConfigError
 from crossearth.labels import LabelSpace
 from crossearth.panels import draw_panels, save_figure
@@ -17,7 +18,7 @@ from crossearth.panels import draw_panels, save_figure
 __all__ = ['LogPictures']
 
 
-class LogPictures(pl.Callback):
+class LogPictures(Described, pl.Callback):
     """Image, truth and prediction of some validation windows, side by side, at each validation.
 
     They are written as `pictures/window_<i>/step_<n>.png` into the folder of the first logger, and

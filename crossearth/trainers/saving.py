@@ -9,6 +9,7 @@ import lightning.pytorch as pl
 from torch import nn
 
 from crossearth.datasets import ShiftDataModule
+from crossearth.describing import Described
 from crossearth.errors import ConfigError, CrossEarthError, WriteError
 from crossearth.models import save_model
 from crossearth.models.recording import blueprint_of
@@ -21,7 +22,7 @@ from crossearth.trainers.swad import SWAD
 __all__ = ['SaveModel', 'save_trained']
 
 
-class SaveModel(pl.Callback):
+class SaveModel(Described, pl.Callback):
     """Writes the model when training ends, for `load_model` and `predict`.
 
     With it go its label space, the bands of the training images, the pixel values that the data

@@ -10,6 +10,7 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
+from crossearth.describing import arguments_of
 from crossearth.errors import CheckpointError, ConfigError
 from crossearth.trainers.averaging import AverageWeights, averaged_weights, trainable
 
@@ -195,6 +196,13 @@ class SWAD(pl.Callback):
         self._steps = 0
         self._last_step = 0
         self._averaged = False
+
+    def __repr__(self) -> str:
+        valley = self.valley
+        kept = arguments_of(
+            self, patience=valley.patience, tolerance=valley.tolerance, ratio=valley.ratio
+        )
+        return f'{type(self).__name__}({kept})'
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Refuse what cannot be averaged, and begin or continue."""

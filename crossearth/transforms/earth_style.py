@@ -15,8 +15,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
+from crossearth.describing import arguments_of
 from crossearth.errors import CheckpointError, ConfigError
 from crossearth.radiometry import to_unit
 from crossearth.transforms.style_images import StyleImageFolder
@@ -118,6 +119,9 @@ class EarthStyle:
     mean: Float[Tensor, ' d']
     covariance: Float[Tensor, 'k l']
     provenance: Mapping[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}({arguments_of(self)}: {len(self.mean)} dimensions)'
 
     def __post_init__(self) -> None:
         dim = len(self.mean) if self.mean.ndim == 1 else 0

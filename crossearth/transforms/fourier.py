@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Complex, Float, Num
 from torch import Tensor
 
+from crossearth.describing import arguments_of
 from crossearth.errors import BandError, ConfigError, ShapeError
 from crossearth.radiometry import to_unit
 from crossearth.transforms.injection import StyleInjection
@@ -126,6 +127,10 @@ class FourierStyle(StyleInjection):
             ]
         )
         self.register_buffer('amplitudes', amplitudes, persistent=False)
+
+    def extra_repr(self) -> str:
+        """The arguments, for `print`."""
+        return arguments_of(self, style_images=len(self.amplitudes))
 
     def draw_styles(self, num_samples: int) -> dict[str, Tensor]:
         """A style image and a strength for each sample."""

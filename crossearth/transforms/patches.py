@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from crossearth.describing import arguments_of
 from crossearth.errors import ConfigError, ShapeError
 from crossearth.transforms.seeded import SeededAugmentation
 
@@ -132,6 +133,11 @@ class PatchMask(SeededAugmentation):
             self.register_buffer(
                 'prompt', torch.as_tensor(prompt, dtype=torch.float32), persistent=False
             )
+
+    def extra_repr(self) -> str:
+        """The arguments, for `print`."""
+        prompt = self.prompt.item() if self.prompt.numel() == 1 else tuple(self.prompt.shape)
+        return arguments_of(self, prompt=prompt)
 
     def generate_parameters(self, batch_shape: tuple[int, ...]) -> dict[str, Tensor]:
         """One draw a patch."""

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int64, Shaped
 from torch import Tensor, nn
 
 from crossearth.batches import spatial_keys
+from crossearth.describing import arguments_of
 from crossearth.errors import ConfigError, ShapeError
 from crossearth.labels import IGNORE_INDEX
 
@@ -76,6 +77,10 @@ class RandomScaleCrop(nn.Module):
         self.attempts = attempts
         self.ignore_index = ignore_index
         self.generator = generator
+
+    def extra_repr(self) -> str:
+        """The arguments, for `print`."""
+        return arguments_of(self)
 
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Crops of `image` (b,c,h,w), `mask` (b,h,w) if there is one, and all other maps.

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
+from crossearth.describing import arguments_of
 from crossearth.errors import ConfigError, ShapeError
 
 __all__ = ['SeededAugmentation']
@@ -86,6 +87,13 @@ class SeededAugmentation(K.IntensityAugmentationBase2D):
         Returns:
             New images; what they hold at invalid pixels is not used.
         """
+
+    def __repr__(self) -> str:
+        return torch.nn.Module.__repr__(self)  # kornia's names only arguments of its own
+
+    def extra_repr(self) -> str:
+        """The arguments, for `print`."""
+        return arguments_of(self)
 
     def require_bands(self, num_bands: int) -> None:
         """Refuse images that lack a band, in every call, not in the first that draws a sample.

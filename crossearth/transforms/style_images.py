@@ -12,6 +12,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from crossearth.describing import arguments_of, plural
 from crossearth.errors import SceneError, SceneNotFoundError
 
 __all__ = ['StyleImageFolder', 'read_picture']
@@ -45,6 +46,9 @@ class StyleImageFolder(Dataset[Tensor]):
                 f'{folder} holds no picture, or is not there: give a folder with '
                 f'{", ".join(sorted(_SUFFIXES))} files'
             )
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}({arguments_of(self)}: {plural(len(self), "picture")})'
 
     def __len__(self) -> int:
         return len(self.paths)

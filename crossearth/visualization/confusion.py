@@ -7,7 +7,8 @@ from jaxtyping import Float64, Int64
 from matplotlib.figure import Figure
 
 from crossearth.errors import ConfigError
-from crossearth.visualization.style import PAGE_INCHES, new_figure, paper_style
+from crossearth.panels import new_figure
+from crossearth.visualization.style import PAGE_INCHES, paper_style
 
 __all__ = ['draw_confusions', 'row_shares']
 

@@ -11,7 +11,8 @@ from matplotlib.patches import Patch
 
 from crossearth.errors import ConfigError
 from crossearth.labels import IGNORE_INDEX, LabelSpace
-from crossearth.visualization.style import PAGE_INCHES, WRONG, new_figure, paper_style
+from crossearth.panels import new_figure
+from crossearth.visualization.style import PAGE_INCHES, WRONG, paper_style
 
 __all__ = ['ExampleWindow', 'draw_examples', 'error_map']
 

@@ -9,11 +9,11 @@ from matplotlib.figure import Figure
 from matplotlib.projections.polar import PolarAxes
 
 from crossearth.errors import ConfigError
+from crossearth.panels import new_figure
 from crossearth.visualization.style import (
     COLUMN_INCHES,
     MARKERS,
     PAGE_INCHES,
-    new_figure,
     paper_style,
     series_colours,
 )

@@ -12,7 +12,6 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 import matplotlib as mpl
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 __all__ = [
@@ -23,7 +22,6 @@ __all__ = [
     'PAGE_INCHES',
     'PALETTE',
     'WRONG',
-    'new_figure',
     'on_dark',
     'paper_style',
     'render_figure',
@@ -86,13 +84,6 @@ def paper_style() -> AbstractContextManager[None]:
         42
     """
     return mpl.rc_context(_STYLE)
-
-
-def new_figure(width: float, height: float) -> Figure:
-    """An empty figure that needs no display; sizes in inches."""
-    figure = Figure(figsize=(width, height), layout='constrained')
-    FigureCanvasAgg(figure)
-    return figure
 
 
 def series_colours(

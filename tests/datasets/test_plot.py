@@ -52,3 +52,12 @@ def test_images_of_no_finite_values_are_black_and_others_shown_by_theirs(write_r
     shown = np.asarray(panel.images[0].get_array())
     assert (shown[0, 0] == 0).all()
     assert (shown[-1, -1] == 255).all()
+
+
+def test_a_figure_draws_itself_in_a_notebook_and_is_unknown_to_pyplot(write_raster):
+    from matplotlib import _pylab_helpers
+
+    data = SceneDataset([read_scene(write_raster('a.tif', np.ones((1, 20, 20), np.uint8)))], ISPRS)
+    figure = data.plot(data[0])
+    assert figure._repr_png_().startswith(b'\x89PNG\r\n')
+    assert _pylab_helpers.Gcf.get_all_fig_managers() == []  # they would be shown a second time

@@ -3,8 +3,9 @@ import re
 import matplotlib.pyplot as plt
 import pytest
 
+from crossearth.panels import new_figure
 from crossearth.visualization import draw_radar, on_dark, paper_style, render_figure
-from crossearth.visualization.style import COLUMN_INCHES, INK, PALETTE, new_figure, series_colours
+from crossearth.visualization.style import COLUMN_INCHES, INK, PALETTE, series_colours
 
 
 def luminance(colour):

@@ -11,6 +11,7 @@ from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from crossearth.describing import arguments_of
 from crossearth.errors import ConfigError
 
 __all__ = ['Bottleneck', 'EarthAdapter', 'low_frequencies', 'split_frequencies']
@@ -84,6 +85,10 @@ class EarthAdapter(nn.Module):
         self.high = nn.ModuleList(Bottleneck(dim, width) for _ in range(depth))
         self.router = nn.ModuleList(nn.Linear(dim, 3) for _ in range(depth))
         self.alpha = nn.Parameter(torch.ones(depth))
+
+    def extra_repr(self) -> str:
+        """The arguments, for `print`."""
+        return arguments_of(self, dim=self.router[0].in_features)
 
     def forward(
         self, features: Float[Tensor, 'b n c'], layer: int, grid: tuple[int, int]

@@ -22,6 +22,7 @@ from timm.models.vision_transformer_sam import Attention as SAMAttention
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from crossearth.describing import arguments_of
 from crossearth.errors import ConfigError
 from crossearth.models.adapters.earth import Bottleneck, EarthAdapter
 
@@ -141,6 +142,10 @@ class Gate(nn.Module):
             raise ConfigError(f'depth={depth}, dim={dim}, width={width}: expected at least 1')
         self.depth = depth
         self.blocks = nn.ModuleList(_Frequency(dim, width, cutoff) for _ in range(depth))
+
+    def extra_repr(self) -> str:
+        """The arguments, for `print`."""
+        return arguments_of(self)
 
     def forward(
         self, features: Float[Tensor, 'b n c'], layer: int, grid: tuple[int, int]

@@ -11,6 +11,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from crossearth.describing import arguments_of
 from crossearth.errors import ConfigError
 
 __all__ = ['GeospatialSemanticExtractor', 'Injector']
@@ -103,6 +104,10 @@ class Injector(nn.Module):
         self.out = nn.Linear(query_dim, dim)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
+
+    def extra_repr(self) -> str:
+        """The arguments, for `print`."""
+        return arguments_of(self)
 
     def forward(
         self, queries: Float[Tensor, 'b n d'], features: Float[Tensor, 'b n c']

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from crossearth.describing import arguments_of
 from crossearth.errors import ConfigError
 
 __all__ = ['LoRA', 'SoMA', 'add_lora', 'add_soma', 'fitting_rank', 'merge', 'minor_components']
@@ -47,6 +48,10 @@ class LoRA(nn.Module):
         self.scale = 1.0 if alpha is None else alpha / rank
         self.a = nn.Parameter(weight.new_empty(rank, columns).normal_(std=columns**-0.5))
         self.b = nn.Parameter(weight.new_zeros(rows, rank))
+
+    def extra_repr(self) -> str:
+        """The arguments, for `print`."""
+        return arguments_of(self, rank=len(self.a), scale=self.scale)
 
     def forward(self, weight: Float[Tensor, 'out *rest']) -> Float[Tensor, 'out *rest']:
         """The changed weight."""
@@ -91,6 +96,10 @@ class SoMA(nn.Module):
         self.a = nn.Parameter(a.clone())
         self.register_buffer('b_start', b.clone())
         self.register_buffer('a_start', a.clone())
+
+    def extra_repr(self) -> str:
+        """The arguments, for `print`."""
+        return arguments_of(self, rank=len(self.a))
 
     def forward(self, weight: Float[Tensor, 'out *rest']) -> Float[Tensor, 'out *rest']:
         """The changed weight."""

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from crossearth.describing import arguments_of
 from crossearth.errors import ConfigError
 
 __all__ = ['LoRARein', 'Rein']
@@ -140,6 +141,15 @@ class LoRARein(_TokenAdapter):
             torch.empty(depth, rank, dim).uniform_(-bound, bound)
         )
 
+    def extra_repr(self) -> str:
+        """The arguments, for `print`."""
+        return arguments_of(
+            self,
+            dim=self.mlp_token2feat.in_features,
+            tokens=self.learnable_tokens_a.shape[1],
+            rank=self.learnable_tokens_a.shape[2],
+        )
+
     def tokens(self, layer: int | None = None) -> Tensor:
         """Tokens of one layer, (m, c), or of all, (depth, m, c)."""
         if layer is None:
@@ -190,6 +200,12 @@ class Rein(_TokenAdapter):
         bound = math.sqrt(6 / (3 * patch_size**2 + dim))
         self.learnable_tokens = nn.Parameter(
             torch.empty(depth, tokens, dim).uniform_(-bound, bound)
+        )
+
+    def extra_repr(self) -> str:
+        """The arguments, for `print`."""
+        return arguments_of(
+            self, dim=self.mlp_token2feat.in_features, tokens=self.learnable_tokens.shape[1]
         )
 
     def tokens(self, layer: int | None = None) -> Tensor:

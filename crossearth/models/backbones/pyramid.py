@@ -8,6 +8,7 @@ from jaxtyping import Float
 from timm.models.efficientformer import EfficientFormer
 from torch import Tensor, nn
 
+from crossearth.describing import arguments_of
 from crossearth.errors import ConfigError, ShapeError
 from crossearth.models.adapters.layers import layer_depths
 from crossearth.models.features import Features
@@ -85,6 +86,10 @@ class TimmPyramid(nn.Module):
                 'efficientformerv2_s0, which can be built for any size'
             )
         self.img_size = img_size or own_size
+
+    def extra_repr(self) -> str:
+        """The arguments, for `print`."""
+        return arguments_of(self, channels=self.channels)
 
     def forward(self, image: Float[Tensor, 'b c h w']) -> Features:
         """Pyramid of a batch of normalised images.

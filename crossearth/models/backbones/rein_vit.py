@@ -13,6 +13,7 @@ from timm.models.vision_transformer_sam import VisionTransformerSAM
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from crossearth.describing import arguments_of
 from crossearth.errors import ConfigError, ShapeError
 from crossearth.models.adapters.contract import Adapter, check_adapter
 from crossearth.models.adapters.geospatial import queries_on_grid
@@ -122,6 +123,10 @@ class ReinViT(nn.Module):
         self.prefix_tokens = prefix_tokens(vit)
         dim = int(vit.embed_dim)  # type: ignore[arg-type]  # timm's attribute
         self.channels = (dim, dim, dim, dim)
+
+    def extra_repr(self) -> str:
+        """The arguments, for `print`."""
+        return arguments_of(self, patch_px=self.patch_px)
 
     def train(self, mode: bool = True) -> 'ReinViT':
         """Training mode for the adapter; a frozen transformer stays in eval mode."""

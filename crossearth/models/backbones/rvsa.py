@@ -18,6 +18,7 @@ from timm.layers.drop import DropPath
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from crossearth.describing import arguments_of
 from crossearth.errors import ConfigError
 from crossearth.models.features import Features
 from crossearth.models.padding import ceil_div, crop_to, pad_to_multiple
@@ -109,6 +110,15 @@ class RVSA(nn.Module):
         )
         self.fpn2 = nn.Sequential(nn.ConvTranspose2d(dim, dim, 2, stride=2))
         nn.init.trunc_normal_(self.pos_embed, std=0.02)
+
+    def extra_repr(self) -> str:
+        """The arguments, for `print`."""
+        return arguments_of(
+            self,
+            img_size=tuple(16 * side for side in self.grid),
+            dim=self.channels[0],
+            depth=len(self.blocks),
+        )
 
     def forward(self, image: Float[Tensor, 'b c h w']) -> Features:
         """Pyramid of a batch of normalised images; no queries.

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Integer
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 
+from crossearth.describing import arguments_of
 from crossearth.errors import ConfigError
 
 __all__ = ['MultiScaleDeformableAttention', 'deformable_attention']
@@ -301,6 +302,12 @@ class MultiScaleDeformableAttention(nn.Module):
         for linear in (self.value_proj, self.output_proj):
             nn.init.xavier_uniform_(linear.weight)
             nn.init.zeros_(linear.bias)
+
+    def extra_repr(self) -> str:
+        """The arguments, for `print`."""
+        return arguments_of(
+            self, **dict(zip(('heads', 'levels', 'points'), self.shape, strict=True))
+        )
 
     def forward(
         self,

@@ -13,6 +13,7 @@ from einops import rearrange
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
+from crossearth.describing import arguments_of
 from crossearth.errors import ConfigError
 from crossearth.labels import IGNORE_INDEX
 from crossearth.models.decoders.mask_classification import MaskLosses, mask_losses
@@ -116,6 +117,10 @@ class Mask2FormerDecoder(nn.Module):
         else:
             self.query_embed = nn.Embedding(queries, dim)
             self.query_feat = nn.Embedding(queries, dim)
+
+    def extra_repr(self) -> str:
+        """The arguments, for `print`."""
+        return arguments_of(self, dim=self.cls_embed.in_features)
 
     def forward(self, features: Features) -> Float[Tensor, 'b k height width']:
         """Logits at four times the size of the finest map, the image's own.

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from crossearth.describing import arguments_of
 from crossearth.models.decoders.losses import cross_entropy
 from crossearth.models.features import Features
 
@@ -17,6 +18,10 @@ class PerPixelDecoder(nn.Module):
     """A decoder whose logits are enlarged to the mask and compared with it pixel by pixel."""
 
     num_classes: int
+
+    def extra_repr(self) -> str:
+        """The arguments, for `print`."""
+        return arguments_of(self)
 
     def losses(
         self,

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from crossearth.describing import arguments_of
 from crossearth.errors import ConfigError
 from crossearth.models.decoders.deformable import MultiScaleDeformableAttention
 from crossearth.models.features import Features
@@ -123,6 +124,10 @@ class DeformablePixelDecoder(nn.Module):
         self.lateral_convs = nn.ModuleList([_ConvNorm(channels[0], dim, 1)])
         self.output_convs = nn.ModuleList([_ConvNorm(dim, dim, 3)])
         self.mask_feature = nn.Conv2d(dim, dim, 1)
+
+    def extra_repr(self) -> str:
+        """The arguments, for `print`."""
+        return arguments_of(self)
 
     def forward(self, features: Features) -> PixelFeatures:
         """Refined levels and per-pixel embeddings; queries are not looked at."""

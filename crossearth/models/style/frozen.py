@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from crossearth.describing import arguments_of
+
 __all__ = ['FrozenModule', 'each_on_cpu']
 
 
@@ -24,6 +26,10 @@ class FrozenModule(nn.Module):
         >>> nn.Sequential(Doubled()).train()[0].norm.training
         False
     """
+
+    def extra_repr(self) -> str:
+        """The arguments, for `print`."""
+        return arguments_of(self)
 
     def freeze(self) -> None:
         """Eval mode and no gradients from now on, and weights laid out channels last.

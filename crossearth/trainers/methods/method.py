@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from crossearth.describing import arguments_of
 from crossearth.errors import ConfigError, LabelError, ShapeError
 from crossearth.labels import LabelSpace
 from crossearth.models import Segmenter
@@ -80,6 +81,10 @@ class Method(nn.Module, ABC):
                 )
         self.model = model
         self.labels = labels
+
+    def extra_repr(self) -> str:
+        """The arguments, for `print`."""
+        return arguments_of(self, labels=self.labels.name)
 
     @abstractmethod
     def losses(self, batch: Batch) -> dict[str, Float[Tensor, '']]:
