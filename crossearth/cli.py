@@ -5,13 +5,16 @@ when the command is used, so that `--help` is instant.
 """
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import NoReturn
 
 from crossearth import __version__
 from crossearth.commands import training
 from crossearth.errors import CrossEarthError
+from crossearth.spelling import did_you_mean
 
 __all__ = ['main']
 
@@ -37,6 +40,22 @@ _COMMANDS = {
     'experiment': 'own domains and methods, compared over seeds',
     'info': 'versions and devices, for reports of errors',
 }
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors name the nearest of the words that there are.
+
+    Parsers of commands and of their actions are of this class too, as argparse makes them so.
+    """
+
+    def error(self, message: str) -> NoReturn:
+        given = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
+        if given is not None:
+            message += did_you_mean(given[1], re.findall(r"'([^']+)'", given[2]))
+        unknown = re.search(r'unrecognized arguments: (--[^ =]+)', message)
+        if unknown is not None:
+            message += did_you_mean(unknown[1], self._option_string_actions)
+        super().error(message)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -67,7 +86,7 @@ def _dispatch(words: list[str]) -> str | None:
     if words and words[0] in training.HELP:
         training.run(argparse.Namespace(words=words))
         return None
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog='crossearth',
         description='Segment remote-sensing images where no label was ever drawn.',
     )

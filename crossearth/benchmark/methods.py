@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from crossearth.errors import ConfigError
+from crossearth.spelling import did_you_mean
 
 __all__ = ['METHODS', 'Method', 'find_method']
 
@@ -67,7 +68,10 @@ def find_method(name: str) -> Method:
         'rein_vit_large'
     """
     if name not in METHODS:
-        raise ConfigError(f'{name}: no such method; expected one of {", ".join(METHODS)}')
+        raise ConfigError(
+            f'{name}: no such method; expected one of {", ".join(METHODS)}'
+            f'{did_you_mean(name, METHODS)}'
+        )
     return METHODS[name]
 
 

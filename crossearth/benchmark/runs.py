@@ -14,6 +14,7 @@ from crossearth.benchmark.recipes import Files, Variation, training_recipe
 from crossearth.benchmark.results import Selection
 from crossearth.benchmark.settings import SETTINGS, Setting
 from crossearth.errors import CheckpointError, ConfigError
+from crossearth.spelling import did_you_mean
 from crossearth.trainers import read_recipe
 
 __all__ = ['Run', 'check_weights', 'find_settings', 'plan_runs', 'seeded']
@@ -115,7 +116,7 @@ def find_settings(wanted: Sequence[str | Setting]) -> list[Setting]:
     if unknown or not names:
         raise ConfigError(
             f'{", ".join(unknown) or "nothing"}: no such setting; expected one of '
-            f'{", ".join(SETTINGS)}'
+            f'{", ".join(SETTINGS)}{did_you_mean("".join(unknown[:1]), [*SETTINGS, *own])}'
         )
     return [own[name] if name in own else SETTINGS[name] for name in dict.fromkeys(names)]
 

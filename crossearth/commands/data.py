@@ -8,6 +8,7 @@ from crossearth.archives import ARCHIVES, Archive
 from crossearth.commands.importing import importable
 from crossearth.errors import ConfigError, SceneError
 from crossearth.imports import import_named
+from crossearth.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from crossearth.datasets import ArchiveDataset
@@ -56,7 +57,7 @@ def run(arguments: argparse.Namespace) -> str | None:
     if arguments.name not in ARCHIVES:
         raise ConfigError(
             f'{arguments.name}: no such archive; expected one of {", ".join(ARCHIVES)}, or '
-            'module:Class of your own'
+            f'module:Class of your own{did_you_mean(arguments.name, ARCHIVES)}'
         )
     if arguments.action == 'info':
         return _describe(ARCHIVES[arguments.name])

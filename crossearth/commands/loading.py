@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crossearth.errors import ConfigError
+from crossearth.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from torch import nn
@@ -102,7 +103,7 @@ def trusted_builder(name: str, folder: str) -> Callable[..., 'nn.Module']:
     if not callable(function):
         raise ConfigError(
             f'--builder {name}: {function_name} is not a function of {module.__file__}: expected '
-            'one that returns the model'
+            f'one that returns the model{did_you_mean(function_name, vars(module))}'
         )
     built: Callable[..., nn.Module] = function
     return built

@@ -4,14 +4,18 @@
 """
 
 import argparse
+import inspect
 import itertools
+import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
 from crossearth.commands.importing import importable
 from crossearth.errors import ConfigError, CrossEarthError
+from crossearth.spelling import did_you_mean
 
 __all__ = ['HELP', 'run']
 
@@ -21,6 +25,20 @@ HELP = {
     'test': 'score a checkpoint on the source and every unseen domain',
 }
 """Line of help of each command."""
+
+_KEYS = (
+    'seed_everything',
+    'trainer',
+    'pictures',
+    'model',
+    'data',
+    'optimizer',
+    'lr_scheduler',
+    'ckpt_path',
+    'weights_only',
+    'verbose',
+)
+_PACKAGES = ('crossearth', 'kornia', 'lightning', 'timm', 'torch', 'torchgeo')
 
 _LOGGERS = [
     {
@@ -129,14 +147,21 @@ def _plain_error(error: BaseException, folders: Sequence[str]) -> CrossEarthErro
     if ours is not None:
         return ours
     if isinstance(first, ModuleNotFoundError):
+        near = did_you_mean(str(first.name), _PACKAGES)
         return ConfigError(
             f'the recipe needs the module {first.name!r}, which is neither in '
             f'{" nor in ".join(folders)} (folder of the recipe, working folder) nor installed: '
-            'put it into one of them, or correct the class_path'
+            f'put it into one of them, or correct the class_path{near}'
         )
     if isinstance(first, AttributeError) and isinstance(first.obj, ModuleType):
         place = getattr(first.obj, '__file__', None) or first.obj.__name__
-        return ConfigError(f'{place} has no {first.name!r}: correct the class_path in the recipe')
+        near = did_you_mean(str(first.name), dir(first.obj))
+        return ConfigError(
+            f'{place} has no {first.name!r}: correct the class_path in the recipe{near}'
+        )
+    misspelt = _misspelt(str(error), folders)
+    if misspelt is not None:
+        return misspelt
     if 'does not correspond to a subclass' in str(first):
         return ConfigError(
             f'{first}: a function needs a return annotation that says so, such as '
@@ -145,6 +170,44 @@ def _plain_error(error: BaseException, folders: Sequence[str]) -> CrossEarthErro
     if isinstance(error, argparse.ArgumentError | UnicodeDecodeError | MisconfigurationException):
         return ConfigError(' '.join(str(error).split()))
     return None
+
+
+def _misspelt(text: str, folders: Sequence[str]) -> ConfigError | None:
+    """The error of a key that nothing takes, with the nearest that there is; None for others."""
+    argument = re.search(r"Option '([^']+)' is not accepted", text)
+    if argument is not None:
+        owners = re.findall(r"class_path '([^']+)'", text[: argument.start()])
+        if owners:
+            known = inspect.signature(_named(owners[-1], folders)).parameters
+            return ConfigError(
+                f'{owners[-1]} has no argument {argument[1]!r}: expected some of '
+                f'{", ".join(known)}{did_you_mean(argument[1], known)}'
+            )
+    key = re.search(r"does not accept option '([^']+)'", text)
+    if key is None:
+        return None
+    first, _, second = key[1].partition('.')
+    if first == 'trainer':
+        from lightning.pytorch import Trainer
+
+        taken = list(inspect.signature(Trainer).parameters)
+        name = second.partition('.')[0]
+        return ConfigError(
+            f'the recipe gives trainer.{name}, which lightning.pytorch.Trainer does not take: '
+            f'expected some of {", ".join(taken)}{did_you_mean(name, taken)}'
+        )
+    return ConfigError(
+        f'the recipe has the key {first!r}, which nothing takes: expected some of '
+        f'{", ".join(_KEYS)}{did_you_mean(first, _KEYS)}'
+    )
+
+
+def _named(path: str, folders: Sequence[str]) -> Callable[..., object]:
+    """The class or function that a `class_path` names; its module has been imported before."""
+    module, _, name = path.rpartition('.')
+    with importable(folders):
+        found: Callable[..., object] = getattr(import_module(module), name)
+    return found
 
 
 def _recipe_folders(words: Sequence[str]) -> list[str]:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,7 +11,6 @@ from typing import Any, Literal
 import torch
 from jaxtyping import Float, Float64
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset
 from tqdm.auto import tqdm
@@ -20,6 +18,7 @@ from tqdm.auto import tqdm
 from crossearth.describing import arguments_of
 from crossearth.errors import CheckpointError, ConfigError
 from crossearth.radiometry import to_unit
+from crossearth.tensor_files import write_tensors
 from crossearth.transforms.style_images import StyleImageFolder
 
 __all__ = [
@@ -444,13 +443,8 @@ def _write_moments(
 
 
 def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    beside = path.with_name(f'.{path.name}.{os.getpid()}')
-    try:
-        # one entry, for the file format keeps several in no order
-        save_file(tensors, beside, {'crossearth': json.dumps(metadata, sort_keys=True)})
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    # one entry, for the file format keeps several in no order
+    write_tensors(path, tensors, {'crossearth': json.dumps(metadata, sort_keys=True)})
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

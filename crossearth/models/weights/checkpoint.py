@@ -6,14 +6,12 @@ A file holds what was trained, and no code: reading one never runs anything that
 import inspect
 import json
 import math
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from crossearth.errors import CheckpointError, ConfigError, LabelError, WriteError
@@ -31,6 +29,8 @@ from crossearth.models.weights.adaptation_record import AdaptationRecord
 from crossearth.models.weights.fitting import fit_weights
 from crossearth.models.weights.reading import read_entries, require_finite
 from crossearth.source_statistics import SourceStatistics
+from crossearth.spelling import did_you_mean
+from crossearth.tensor_files import write_tensors
 
 __all__ = ['ModelInfo', 'load_model', 'read_model_info', 'save_model']
 
@@ -203,14 +203,9 @@ def _left_out(model: nn.Module, blueprint: Blueprint, trainable_only: bool | Non
 
 def _write_whole(path: Path, state: dict[str, Tensor], metadata: dict[str, str]) -> None:
     """Write a file that appears under its name only when it is complete."""
-    unfinished = path.with_name(f'.{path.name}.{uuid.uuid4().hex}')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            save_file(state, unfinished, metadata)
-            unfinished.replace(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        write_tensors(path, state, metadata)
     except (OSError, SafetensorError) as error:  # the second holds what the system said as text
         reason = getattr(error, 'strerror', None) or str(error)
         raise WriteError(
@@ -382,6 +377,7 @@ def _blueprint(
             raise ConfigError(
                 f'{builder!r} is not a builder of crossearth.models: expected one of '
                 f'{", ".join(own_builders())}, or the function itself'
+                f'{did_you_mean(builder, own_builders())}'
             )
         return Blueprint(builder, dict(arguments or {}))
     if arguments is not None:

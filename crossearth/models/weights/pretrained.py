@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,11 @@ def create_timm(
     """
     check_pretrained(pretrained)
     if not timm.is_model(name):
-        near = timm.list_models(f'*{name.split(".")[0][:6]}*')[:5]
+        known = timm.list_models()
+        near = (
+            get_close_matches(name.partition('.')[0], known, n=5)
+            or [one for one in known if name[:6] in one][:5]
+        )
         raise ConfigError(
             f'timm {timm.__version__} has no model {name!r}; near it: {", ".join(near) or "none"}'
         )
