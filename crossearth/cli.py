@@ -7,7 +7,7 @@ when the command is used, so that `--help` is instant.
 import argparse
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib import import_module
 from typing import NoReturn
 
@@ -39,6 +39,7 @@ _COMMANDS = {
     'benchmark': 'the settings of the RSDG benchmark',
     'experiment': 'own domains and methods, compared over seeds',
     'info': 'versions and devices, for reports of errors',
+    'completion': 'a script that completes commands and options in the shell',
 }
 
 
@@ -54,8 +55,17 @@ class _Parser(argparse.ArgumentParser):
             message += did_you_mean(given[1], re.findall(r"'([^']+)'", given[2]))
         unknown = re.search(r'unrecognized arguments: (--[^ =]+)', message)
         if unknown is not None:
-            message += did_you_mean(unknown[1], self._option_string_actions)
+            message += did_you_mean(unknown[1], _options(self))
         super().error(message)
+
+
+def _options(parser: argparse.ArgumentParser) -> set[str]:
+    """The options of a parser and of those below it."""
+    found = set(parser._option_string_actions)
+    for action in parser._actions:  # argparse has no public list of them
+        if isinstance(action, argparse._SubParsersAction):
+            found.update(*map(_options, action.choices.values()))
+    return found
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -86,6 +96,14 @@ def _dispatch(words: list[str]) -> str | None:
     if words and words[0] in training.HELP:
         training.run(argparse.Namespace(words=words))
         return None
+    parser = _parser(words[:1])
+    arguments = parser.parse_args(words)
+    report: str | None = arguments.run(arguments)
+    return report
+
+
+def _parser(loaded: Collection[str]) -> _Parser:
+    """The parser of all commands; only those that are loaded know their arguments."""
     parser = _Parser(
         prog='crossearth',
         description='Segment remote-sensing images where no label was ever drawn.',
@@ -96,13 +114,13 @@ def _dispatch(words: list[str]) -> str | None:
         choices.add_parser(name, help=text, add_help=False)
     for name, text in _COMMANDS.items():
         subparser = choices.add_parser(name, help=text)
-        if words and words[0] == name:
+        if name in loaded:
             command = import_module(f'crossearth.commands.{name}')
             command.add_arguments(subparser)
             subparser.set_defaults(run=command.run)
-    arguments = parser.parse_args(words)
-    report: str | None = arguments.run(arguments)
-    return report
+            if list(loaded) == ['completion']:
+                subparser.set_defaults(parser=_parser(_COMMANDS))
+    return parser
 
 
 if __name__ == '__main__':

@@ -1,7 +1,9 @@
 """Sphinx configuration."""
 
 import hashlib
+import os
 import runpy
+import sys
 from pathlib import Path
 
 import crossearth
@@ -16,6 +18,7 @@ extensions = [
     'sphinx.ext.autodoc',
     'sphinx.ext.napoleon',
     'sphinx.ext.viewcode',
+    'sphinx_gallery.gen_gallery',
 ]
 exclude_patterns = ['_build', 'generated', 'draw']
 html_theme = 'pydata_sphinx_theme'
@@ -32,6 +35,19 @@ napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
 napoleon_custom_sections = [('Source', 'notes_style')]
+
+sys.path.insert(0, str(Path(__file__).parent))  # for gallery_pages
+sphinx_gallery_conf = {
+    'examples_dirs': '../examples',
+    'gallery_dirs': 'gallery',
+    # CROSSEARTH_GALLERY=0 builds the pages without running the examples
+    'plot_gallery': os.environ.get('CROSSEARTH_GALLERY', '1') != '0',
+    'image_scrapers': ('matplotlib', 'gallery_pages.take_figures'),
+    'reset_modules': ('matplotlib', 'gallery_pages.quiet'),
+    'abort_on_example_error': True,
+    'min_reported_time': 3600,
+    'show_signature': False,
+}
 
 
 def draw_pictures(app):

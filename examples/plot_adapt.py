@@ -29,7 +29,7 @@ earth.write(work, EARTH_DOMAINS['source'], scenes=1, size_px=320, split='hazy', 
 folder = work / 'source/train'
 source = FolderDataset(folder / 'images', folder / 'masks', labels=ISPRS)
 
-data = ShiftDataModule(source, val=source, size_px=96, windows_per_epoch=400, batch_size=8)
+data = ShiftDataModule(source, val=source, size_px=64, windows_per_epoch=400, batch_size=8)
 torch.manual_seed(0)
 model = fpn_timm('tf_efficientnet_lite0', num_classes=6, width=32, pretrained='installed')
 trainer = pl.Trainer(

@@ -1,7 +1,10 @@
-"""`crossearth models list`: every model that has a builder, and every foundation encoder."""
+"""`crossearth models list | info`: models that have a builder, and foundation encoders."""
 
 import argparse
 from typing import TYPE_CHECKING
+
+from crossearth.errors import ConfigError
+from crossearth.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from crossearth.models import EncoderSummary, ModelSummary
@@ -14,18 +17,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest='action', metavar='ACTION', required=True)
     table = actions.add_parser('list', help='every model, with its parts and its size')
     table.add_argument('--classes', type=int, default=6, metavar='N', help='classes to tell (6)')
+    one = actions.add_parser('info', help='one model: its parts, paper and weights')
+    one.add_argument('name', help='its builder, such as fpn_timm')
+    one.add_argument('--classes', type=int, default=6, metavar='N', help='classes to tell (6)')
 
 
 def run(arguments: argparse.Namespace) -> str:
-    """A table of the models, what each takes and where it comes from; then foundation encoders.
+    """A table of the models and encoders, what each takes and where it comes from; or one model.
 
     Raises:
-        ConfigError: If the number of classes is not positive.
+        ConfigError: If the number of classes is not positive, or there is no such model.
     """
     from crossearth.columns import align_columns
     from crossearth.models import list_encoders, list_models
 
     models = list_models(arguments.classes)
+    if arguments.action == 'info':
+        chosen = [model for model in models if model.name == arguments.name]
+        if not chosen:
+            names = list(dict.fromkeys(model.name for model in models))
+            raise ConfigError(
+                f'{arguments.name}: no such model; expected one of {", ".join(names)}'
+                f'{did_you_mean(arguments.name, names)}'
+            )
+        return '\n'.join(
+            f'{_origin(model)}\n  parameters {_millions(model.parameters)}, '
+            f'{_millions(model.trained_parameters)} trained'
+            for model in chosen
+        )
     head = ['model', 'backbone', 'adapter', 'decoder', 'parameters', 'trained']
     table = align_columns([head, *(_row(model) for model in models)], left=4)
     encoders = list_encoders()

@@ -193,6 +193,33 @@ def test_a_builder_that_cannot_serve_is_one_line(project, monkeypatch, capsys, n
 
 
 @pytest.mark.filterwarnings('ignore')  # lightning's notice that arguments are not the process's
+@pytest.mark.parametrize(
+    ('right', 'wrong', 'near'),
+    [
+        ('max_steps', 'max_step', 'max_steps'),
+        ('trainer:', 'trainor:', 'trainer'),
+        ('size_px', 'size_pix', 'size_px'),
+        ('num_classes', 'num_clases', 'num_classes'),
+        ('lr:', 'lrr:', 'lr'),
+        ('trainers.SourceOnly', 'trainers.SourceOny', 'SourceOnly'),
+        ('crossearth.datasets.Shift', 'crosearth.datasets.Shift', 'crossearth'),
+    ],
+)
+def test_a_misspelt_word_of_a_recipe_is_one_line_with_the_nearest(
+    tmp_path, capsys, right, wrong, near
+):
+    page = (ROOT / 'docs' / 'first_map.md').read_text()
+    recipe = page.partition('```yaml\n')[2].partition('```')[0]
+    assert right in recipe
+    (tmp_path / 'recipe.yaml').write_text(recipe.replace(right, wrong))
+    assert main(['fit', '--config', str(tmp_path / 'recipe.yaml')]) == 2
+    (line,) = capsys.readouterr().err.splitlines()[-1:]
+    assert line.endswith(f'; did you mean {near!r}?')
+    assert len(line) < 1200
+    assert '{' not in line
+
+
+@pytest.mark.filterwarnings('ignore')  # lightning's notice that arguments are not the process's
 @pytest.mark.parametrize('command', ['fit', 'validate', 'test'])
 def test_defaults_of_the_command_line_override_nothing_that_a_recipe_says(
     write_raster, tmp_path, monkeypatch, command
