@@ -42,7 +42,9 @@ def _domains(earth: SyntheticEarth) -> Figure:
         Patch(facecolor=np.array(colour) / 255, edgecolor='grey', label=name.replace('_', ' '))
         for name, colour in zip(ISPRS.classes, ISPRS.palette, strict=True)
     ]
-    figure.legend(handles=classes, loc='outside lower center', ncols=3, frameon=False, fontsize=TEXT)
+    figure.legend(
+        handles=classes, loc='outside lower center', ncols=3, frameon=False, fontsize=TEXT
+    )
     return figure
 
 

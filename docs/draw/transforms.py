@@ -120,9 +120,9 @@ def _masks(image: Tensor) -> Figure:
     figure = Figure(figsize=(7.2, 2.05), layout='constrained')
     settings = ((64, 0.3), (64, 0.7), (16, 0.3), (16, 0.7))
     for axes, (size, ratio) in zip(figure.subplots(1, 4), settings, strict=True):
-        masked = PatchMask(
-            size, ratio, prompt=prompt, generator=torch.Generator().manual_seed(1)
-        )(image)
+        masked = PatchMask(size, ratio, prompt=prompt, generator=torch.Generator().manual_seed(1))(
+            image
+        )
         _show(axes, masked, f'B = {size}, τ = {ratio}')
     return figure
 
