@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch
 from torch import Tensor
 
 from crossearth.labels import ISPRS
@@ -25,7 +26,7 @@ TEXT = 10.5
 
 
 def draw(folder: Path) -> None:
-    """Write `transforms-augmentations.png`, `-styles.png`, `-sensor.png` and `-masks.png`."""
+    """Write `transforms-*.png`, and `transforms-injection.svg`."""
     earth = SyntheticEarth(seed=0)
     scene = earth.draw(EARTH_DOMAINS['source'], index=6, height=SIDE_PX, width=SIDE_PX)
     image = torch.from_numpy(scene.image)[None] / 255
@@ -40,6 +41,7 @@ def draw(folder: Path) -> None:
         ('masks', _masks(image)),
     ):
         figure.savefig(folder / f'transforms-{name}.png', dpi=120)
+    _injection().savefig(folder / 'transforms-injection.svg')
 
 
 def _augmentations(image: Tensor, mask: Tensor, field: Tensor) -> Figure:
@@ -124,6 +126,49 @@ def _masks(image: Tensor) -> Figure:
             image
         )
         _show(axes, masked, f'B = {size}, τ = {ratio}')
+    return figure
+
+
+def _injection() -> Figure:
+    """How Earth-Style Injection makes a styled image, as a diagram."""
+    figure = Figure(figsize=(7.2, 3.1))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, 7.2), ylim=(0, 3.1))
+    axes.set_axis_off()
+    boxes = {
+        (0.1, 1.75): ('image X', '(b, 3, h, w)'),
+        (2.05, 1.75): ('predictor', 'own style ε'),
+        (0.1, 0.25): ('field', 'many images,\nread once by fit'),
+        (2.05, 0.25): ('EarthStyle', "mean, covariance;\ndraws a style ε'"),
+        (3.95, 1.0): ('mix', "α·ε' + (1 − α)·ε"),
+        (5.75, 1.75): ('transformer', 'repaints X'),
+        (5.75, 0.25): ('styled image', 'in a fraction τ of\npatches of B px'),
+    }
+    for (x, y), (name, text) in boxes.items():
+        network = name in ('predictor', 'transformer')
+        axes.add_patch(
+            FancyBboxPatch(
+                (x, y),
+                1.3,
+                0.85,
+                boxstyle='round,pad=0.03,rounding_size=0.08',
+                fc='#fdf0e6' if network else '#eef4f9',
+                ec='#d55e00' if network else '#0072b2',
+            )
+        )
+        axes.text(x + 0.65, y + 0.62, name, ha='center', fontsize=11, weight='bold')
+        axes.text(x + 0.65, y + 0.5, text, ha='center', va='top', fontsize=9.5)
+    for begin, end in (
+        ((1.45, 2.17), (2.0, 2.17)),
+        ((1.45, 0.67), (2.0, 0.67)),
+        ((3.4, 2.1), (3.9, 1.62)),
+        ((3.4, 0.75), (3.9, 1.22)),
+        ((5.3, 1.62), (5.7, 2.05)),
+        ((6.4, 1.7), (6.4, 1.15)),
+    ):
+        axes.annotate('', end, begin, arrowprops={'arrowstyle': '-|>', 'lw': 1.5})
+    axes.plot([0.75, 0.75, 6.4], [2.65, 2.93, 2.93], color='black', lw=1.5)
+    axes.annotate('', (6.4, 2.63), (6.4, 2.95), arrowprops={'arrowstyle': '-|>', 'lw': 1.5})
     return figure
 
 
