@@ -2,6 +2,7 @@
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -18,6 +19,9 @@ BLUE, ORANGE, INK = '#0072b2', '#d55e00', '#1b1f24'
 ROAD = ISPRS.classes.index('impervious_surface')
 SCENE_PX = 2400
 GSD_M = 0.25
+_ARROW: dict[str, Any] = {'arrowstyle': '-|>', 'color': INK, 'lw': 1.5}
+_COMMAND: dict[str, Any] = {'ha': 'center', 'fontsize': 10.5, 'family': 'monospace', 'color': BLUE}
+_CENTRED: dict[str, Any] = {'ha': 'center', 'va': 'top', 'fontsize': 10.5}
 
 
 def draw(folder: Path) -> None:
@@ -31,69 +35,49 @@ def draw(folder: Path) -> None:
 
 
 def _steps(image: np.ndarray, mask: np.ndarray) -> Figure:
-    figure = Figure(figsize=(7.2, 3.9))
+    """Folders, the three commands and what they write, from the upper left to the lower right."""
+    width, height = 5.6, 3.75
+    figure = Figure(figsize=(width, height))
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(0, 7.2), ylim=(0, 3.9))
     axes.set_axis_off()
-    for x, picture, name in ((0.2, image, 'roads/images'), (0.2 + 1.15, mask, 'roads/masks')):
+    for x, picture, name in ((0.1, image, 'images'), (1.05, mask, 'masks')):
         for shift in (0.12, 0.06, 0):
-            axes.imshow(
-                picture,
-                extent=(x + shift, x + shift + 0.95, 2.45 + shift, 3.4 + shift),
-                interpolation='antialiased',
-                zorder=2 - shift,
-            )
-            axes.add_patch(
-                Rectangle((x + shift, 2.45 + shift), 0.95, 0.95, fill=False, ec='w', zorder=2)
-            )
-        axes.text(x + 0.5, 2.22, name, ha='center', fontsize=10, family='monospace')
-    axes.set(xlim=(0, 7.2), ylim=(0, 3.9))
-    _arrow(axes, (2.55, 2.95), (4.75, 2.95), 'crossearth start')
+            corner = (x + shift, 2.55 + shift)
+            extent = (corner[0], corner[0] + 0.75, corner[1], corner[1] + 0.75)
+            axes.imshow(picture, extent=extent, interpolation='antialiased', zorder=2 - shift)
+            axes.add_patch(Rectangle(corner, 0.75, 0.75, fill=False, ec='w', zorder=2 - shift))
+        axes.text(x + 0.4, 2.3, name, ha='center', fontsize=11, family='monospace')
+    axes.set(xlim=(0, width), ylim=(0, height))
+    _arrow(axes, (2.0, 2.95), 'crossearth start')
     axes.text(
-        3.62,
-        2.82,
-        'pairs images and masks,\nfinds classes, values and\npixel size, holds out places',
-        ha='center',
-        va='top',
-        fontsize=9.5,
+        2.85, 2.82, 'finds pairs, classes,\nvalues, pixel size,\nplaces to hold out', **_CENTRED
     )
-    _file(axes, (4.85, 2.45), 'recipe.yaml', 'every choice, one per line;\nedit what is wrong')
-    axes.plot([5.95, 5.95, 1.23], [2.4, 1.75, 1.75], color=INK, lw=1.5)
-    axes.annotate(
-        '', (1.23, 1.28), (1.23, 1.76), arrowprops={'arrowstyle': '-|>', 'color': INK, 'lw': 1.5}
-    )
-    axes.text(
-        3.45, 1.82, 'crossearth fit', ha='center', fontsize=10.5, family='monospace', color=BLUE
-    )
-    _file(axes, (0.15, 0.25), 'model.safetensors', 'weights, classes, colours,\nbands, pixel size')
-    _arrow(axes, (2.45, 0.78), (4.75, 0.78), 'crossearth predict')
-    axes.text(3.6, 0.65, 'any scene,\nany size and CRS', ha='center', va='top', fontsize=9.5)
-    _file(axes, (4.85, 0.25), 'map.tif', "in the scene's CRS,\nwith a colour table")
+    _file(axes, (3.75, 2.4), 'recipe.yaml', 'every choice, one\nper line, to edit')
+    axes.plot([4.6, 4.6, 1.0], [2.36, 1.75, 1.75], color=INK, lw=1.5)
+    axes.annotate('', (1.0, 1.25), (1.0, 1.76), arrowprops=_ARROW)
+    axes.text(2.85, 1.82, 'crossearth fit', **_COMMAND)
+    _file(axes, (0.12, 0.22), 'model.safetensors', 'weights, classes,\nbands, pixel size')
+    _arrow(axes, (2.0, 0.8), 'crossearth predict')
+    axes.text(2.85, 0.67, 'any scene, of any\nsize and CRS', **_CENTRED)
+    _file(axes, (3.75, 0.22), 'map.tif', "in the scene's CRS,\nwith colours")
     return figure
 
 
-def _arrow(axes: Axes, begin: tuple[float, float], end: tuple[float, float], text: str) -> None:
-    axes.annotate('', end, begin, arrowprops={'arrowstyle': '-|>', 'color': INK, 'lw': 1.5})
-    axes.text(
-        (begin[0] + end[0]) / 2,
-        begin[1] + 0.08,
-        text,
-        ha='center',
-        fontsize=10.5,
-        family='monospace',
-        color=BLUE,
-    )
+def _arrow(axes: Axes, begin: tuple[float, float], command: str) -> None:
+    """An arrow to the right, with a command above it."""
+    axes.annotate('', (begin[0] + 1.68, begin[1]), begin, arrowprops=_ARROW)
+    axes.text(begin[0] + 0.85, begin[1] + 0.09, command, **_COMMAND)
 
 
 def _file(axes: Axes, corner: tuple[float, float], name: str, text: str) -> None:
     axes.add_patch(
         FancyBboxPatch(
-            corner, 2.15, 1.0, boxstyle='round,pad=0.02,rounding_size=0.08', fc='#eef4f9', ec=BLUE
+            corner, 1.73, 0.98, boxstyle='round,pad=0.02,rounding_size=0.08', fc='#eef4f9', ec=BLUE
         )
     )
-    x, y = corner[0] + 1.08, corner[1]
+    x, y = corner[0] + 0.865, corner[1]
     axes.text(x, y + 0.72, name, ha='center', fontsize=11, family='monospace', weight='bold')
-    axes.text(x, y + 0.58, text, ha='center', va='top', fontsize=9.5)
+    axes.text(x, y + 0.58, text, **_CENTRED)
 
 
 def _validation(earth: SyntheticEarth) -> Figure:
