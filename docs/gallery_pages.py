@@ -25,7 +25,7 @@ def take_figures(block: Any, block_vars: dict[str, Any], gallery_conf: dict[str,
         if isinstance(value, Figure) and not hasattr(value, 'number') and id(value) not in _taken:
             _taken.add(id(value))
             path = next(block_vars['image_path_iterator'])
-            value.savefig(path, dpi=100)
+            value.savefig(path, dpi=130)
             paths.append(path)
     return figure_rst(paths, gallery_conf['src_dir'])
 

@@ -26,11 +26,11 @@ GREEN = LabelSpace(
 )
 PARKS = Archive(
     name='Parks',
-    title='Parks of one city from the air, 0.5 m',
+    title='Parks of one city from the air, 0.25 m',
     parts=tuple(
         Part(options={'split': split}, sizes=((256, 256, 2),)) for split in ('train', 'test')
     ),
-    gsd_m=0.5,
+    gsd_m=0.25,
     chip_px=128,
     georeferencing='that of the files',
     licence='own',

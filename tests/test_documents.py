@@ -60,6 +60,12 @@ def empty_folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+def test_the_page_of_notebooks_runs_and_prints_what_it_shows(empty_folder, capsys):
+    follow('docs/notebooks.md')
+    (shown,) = [text for language, text in blocks('docs/notebooks.md') if language == 'text']
+    assert capsys.readouterr().out == shown
+
+
 @pytest.mark.filterwarnings('ignore')  # lightning's notices about short trainings without loggers
 @pytest.mark.slow
 def test_the_page_of_the_first_map_runs(empty_folder):
