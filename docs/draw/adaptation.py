@@ -36,7 +36,7 @@ def draw(folder: Path) -> None:
 
 def _draw_maps(model: nn.Module, earth: SyntheticEarth, work: Path) -> Figure:
     """A scene of another place and one like the source, each before and after `Norms`."""
-    figure = Figure(figsize=(7.2, 6.1), layout='constrained')
+    figure = Figure(figsize=(5.8, 5.1), layout='constrained')
     rows = figure.subplots(2, 3)
     for row, (name, (place, index)) in zip(rows, _PLACES.items(), strict=True):
         domain = EARTH_DOMAINS[name]
@@ -69,10 +69,10 @@ def _draw_reliability(model: nn.Module, earth: SyntheticEarth) -> Figure:
     }
     pixels = {name: _pixels(model, earth, name, first=4) for name in domains}
     temperature = fit_temperature(*_pixels(model, earth, 'source', first=0))
-    figure = Figure(figsize=(5.4, 4.6), layout='constrained')
+    figure = Figure(figsize=(5.2, 4.2), layout='constrained')
     axes = figure.subplots()
     axes.plot((0.2, 1), (0.2, 1), color='black', linestyle='--', linewidth=1)
-    axes.text(0.42, 0.46, 'as sure as right', rotation=40, fontsize=10, ha='center')
+    axes.text(0.42, 0.46, 'as sure as right', rotation=39, fontsize=10, ha='center')
     edges = np.linspace(0.3, 1, 8)
     for index, (name, said) in enumerate(domains.items()):
         logits, truth = pixels[name]

@@ -49,7 +49,7 @@ def draw(folder: Path) -> None:
 
 def _draw_points(mapped: np.ndarray, truth: np.ndarray, found: Assessment) -> Figure:
     """The map, and the pixels that were drawn: right or wrong."""
-    figure = Figure(figsize=(6.2, 7.0), layout='constrained')
+    figure = Figure(figsize=(5.4, 6.2), layout='constrained')
     axes = figure.subplots()
     axes.imshow(0.5 * ISPRS.colour(mapped) / 255 + 0.5, interpolation='nearest')
     rows = np.array([unit.row for unit in found.design.units])
@@ -68,7 +68,7 @@ def _draw_points(mapped: np.ndarray, truth: np.ndarray, found: Assessment) -> Fi
 
 def _draw_areas(mapped: np.ndarray, truth: np.ndarray, found: Assessment) -> Figure:
     """Areas as shares of the map: counted, estimated with their intervals, and true."""
-    figure = Figure(figsize=(6.4, 3.9), layout='constrained')
+    figure = Figure(figsize=(5.4, 3.6), layout='constrained')
     axes = figure.subplots()
     total = found.accuracy.total_area
     for index, one in enumerate(found.accuracy.classes):
@@ -78,12 +78,12 @@ def _draw_areas(mapped: np.ndarray, truth: np.ndarray, found: Assessment) -> Fig
         low, high = (100 * end / total for end in one.area.interval)
         axes.barh(
             place, 100 * (mapped == class_id).mean(), height=0.62, color='#d0d7de',
-            label='pixels of the map, counted' if index == 0 else None,
+            label='counted on the map' if index == 0 else None,
         )  # fmt: skip
         axes.plot((low, high), (place, place), color=PALETTE[0], linewidth=3)
         axes.plot(
             100 * one.area.value / total, place, 'o', color=PALETTE[0], markersize=8,
-            label='estimated, with 95 % interval' if index == 0 else None,
+            label='estimate, 95 % interval' if index == 0 else None,
         )  # fmt: skip
         axes.plot(
             100 * (truth == class_id).mean(), place, '|', color='black', markersize=22,

@@ -33,7 +33,7 @@ def _draw_distances(page: str) -> Figure:
     numbers = re.search(r'The source alone is ([\d.]+) from the field.*?is ([\d.]+)', page, re.S)
     assert numbers is not None
     alone, best = map(float, numbers.groups())
-    figure = Figure(figsize=(6.2, 4.4), layout='constrained')
+    figure = Figure(figsize=(5.2, 3.9), layout='constrained')
     axes = figure.subplots()
     for index, (patch, said) in enumerate(_PATCHES.items()):
         points = [
@@ -65,7 +65,7 @@ def _draw_speed(page: str) -> Figure:
     ]
     values = np.array([[float(number) for number in re.findall(r'[\d.]+', row[1])] for row in rows])
     assert values.shape == (5, 3)
-    figure = Figure(figsize=(6.6, 2.9), layout='constrained')
+    figure = Figure(figsize=(5.8, 2.9), layout='constrained')
     axes = figure.subplots()
     places = -np.arange(len(rows))
     axes.hlines(places, values[:, 1], values[:, 2], color=PALETTE[0], linewidth=4, alpha=0.5)

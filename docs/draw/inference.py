@@ -54,7 +54,7 @@ def _draw_windows(image: np.ndarray) -> Figure:
     """A row of windows over a scene, and the weight that each has in each column of it."""
     height, width = image.shape[:2]
     starts = Grid(height, width, tile_px=height, stride_px=267).col_starts
-    figure = Figure(figsize=(6.4, 7.2), layout='constrained')
+    figure = Figure(figsize=(5.6, 6.6), layout='constrained')
     panels = figure.subplots(1 + len(_BLENDS), 1, sharex=True, height_ratios=(3.2, 1, 1, 1, 1))
     panels[0].imshow(image, aspect='auto')
     panels[0].set_title('four windows, the last one moved back to the border', fontsize=11)
@@ -100,7 +100,7 @@ def _draw_blending(model: nn.Module, scene: Path, image: np.ndarray, truth: np.n
             ids = file.read(1)
         right = (ids == truth).mean()
         panels[f'{name}: {100 * right:.1f} % right'] = ISPRS.colour(ids)[part]
-    figure = Figure(figsize=(7.2, 6.9), layout='constrained')
+    figure = Figure(figsize=(6.0, 5.9), layout='constrained')
     axes = figure.subplots(2, 2).ravel()
     for one, (title, picture) in zip(axes, panels.items(), strict=False):
         one.imshow(picture, interpolation='nearest')
@@ -134,7 +134,7 @@ def _draw_memory(work: Path) -> Figure:
         ):  # fmt: skip
             pass
         taken.append(estimate_scene(model, path, windows=Windows(tile_px=512)).memory_mb)
-    figure = Figure(figsize=(6.4, 3.4), layout='constrained')
+    figure = Figure(figsize=(5.2, 3.3), layout='constrained')
     axes = figure.subplots()
     axes.plot(sides, 24 * sides.astype(float) ** 2 / 2**20, color=PALETTE[1], marker='s')
     axes.plot(sides, taken, color=PALETTE[0], marker='o')

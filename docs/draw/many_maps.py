@@ -36,7 +36,7 @@ def draw(folder: Path) -> None:
 
 def _draw_run() -> Figure:
     """Scenes, queue, workers, maps with receipts, quarantine, mosaic and catalogue."""
-    figure = Figure(figsize=(6.6, 5.4))
+    figure = Figure(figsize=(5.8, 4.9))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, 100), ylim=(2, 92))
     axes.set_axis_off()
@@ -150,7 +150,7 @@ def _draw_rules(model: object, work: Path) -> Figure:
         maps.append(made.path)
         sure.append(work / 'sure' / name)
         likely.append(work / 'likely' / name)
-    figure = Figure(figsize=(6.8, 6.6), layout='constrained')
+    figure = Figure(figsize=(5.6, 5.8), layout='constrained')
     panels = figure.subplots(3, 2).ravel()
     image = wide.image.transpose(1, 2, 0).copy()
     image[:, _TILE_PX:] = (0.8 * image[:, _TILE_PX:] + 30).astype(np.uint8)

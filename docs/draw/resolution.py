@@ -47,7 +47,7 @@ def draw(folder: Path) -> None:
 def _draw_sizes(earth: SyntheticEarth, work: Path) -> Figure:
     """The same ground, and windows of the same number of pixels, at several sizes."""
     ((scene, _),) = earth.write(work, EARTH_DOMAINS['region_drone'], scenes=1, size_px=1100)
-    figure = Figure(figsize=(7.4, 4.2), layout='constrained')
+    figure = Figure(figsize=(6.2, 3.6), layout='constrained')
     rows = figure.subplots(2, len(_SIZES_M))
     for (same_ground, same_window), size_m in zip(rows.T, _SIZES_M, strict=True):
         dataset = FolderDataset(scene.parent, labels=ISPRS, gsd_m=size_m)
@@ -85,7 +85,7 @@ def _draw_maps(earth: SyntheticEarth, model: nn.Module, work: Path) -> Figure:
         panels[f'seen at {size_m:g} m: {100 * (ids == truth).mean():.0f} % right'] = ISPRS.colour(
             ids
         )
-    figure = Figure(figsize=(6.4, 7.1), layout='constrained')
+    figure = Figure(figsize=(5.6, 6.3), layout='constrained')
     for axes, (title, picture) in zip(figure.subplots(2, 2).ravel(), panels.items(), strict=True):
         axes.imshow(picture, interpolation='nearest')
         axes.set_title(title, fontsize=11)
@@ -103,7 +103,7 @@ def _draw_sharpness(earth: SyntheticEarth) -> Figure:
         p_blur=1.0, p=1.0,
     )(image)  # fmt: skip
     large = nn.functional.avg_pool2d(image, 2)
-    figure = Figure(figsize=(7.4, 5.0), layout='constrained')
+    figure = Figure(figsize=(6.0, 4.4), layout='constrained')
     above, below = figure.subfigures(2, 1, height_ratios=(1.1, 1))
     pictures = {'0.25 m': image, '0.25 m, softer': soft, '0.5 m': large}
     for axes, (name, picture) in zip(above.subplots(1, 3), pictures.items(), strict=True):
@@ -151,7 +151,7 @@ def _draw_estimates() -> Figure:
     }
     assert len(rows) == 6
     assert all(re.fullmatch(r'[\w ,]+', name) for name in names)
-    figure = Figure(figsize=(6.6, 3.6), layout='constrained')
+    figure = Figure(figsize=(5.4, 3.4), layout='constrained')
     axes = figure.subplots()
     places = np.arange(len(rows))[::-1]
     axes.hlines(places, 0.1, 1.3, color='#d0d7de', linewidth=0.8)
