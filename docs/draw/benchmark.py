@@ -22,8 +22,10 @@ def draw(folder: Path) -> None:
         for method in METHODS
     }
     figure = draw_radar(crossing, series)
-    for text in figure.findobj(Text):  # a web page shows it smaller than a journal does
-        text.set_fontsize(11)
-    figure.axes[0].tick_params(axis='x', pad=16)
+    figure.set_size_inches(4.8, 5.1)  # a journal's page is too wide for a phone
+    for text in figure.findobj(Text):
+        text.set_fontsize(9.5)
+    figure.axes[0].tick_params(axis='x', pad=13)
+    figure.axes[0].set_yticks([20, 40, 60, 80])
     with paper_style():
         figure.savefig(folder / 'benchmark-radar.svg', metadata={'Date': None})
