@@ -95,7 +95,7 @@ from crossearth.transforms import PatchMask
 
 hide = PatchMask(32, 0.7, prompt=0.5, generator=torch.Generator().manual_seed(0))
 print(hide)
-show({'masked': hide(image)[0], 'styled, then masked': hide(batch[:1])[0]}, columns=2)
+show({'masked': hide(image)[0], 'styled, then masked': hide(batch[2:3])[0]}, columns=2)
 
 # %%
 # ``EarthStyleInjection`` is the same with the paper's style networks instead of amplitudes; it
