@@ -65,8 +65,8 @@ for name, dataset in (('own pixels', own), ('gsd_m=0.5', square), ('gsd_m=2.0', 
 square
 
 # %%
-# The same ground three times. In degrees it is squeezed: a model trained on square pixels sees
-# round trees as ovals there.
+# The same ground three times. Drawn pixel by pixel, degrees stretch it: a model that was trained on
+# square pixels would see round trees as ovals.
 
 import matplotlib.pyplot as plt
 
@@ -75,7 +75,7 @@ for axes, dataset, title in zip(
     panels, (own, square, coarse), ('own pixels', '0.5 m', '2 m'), strict=True
 ):
     axes.imshow(dataset[0]['image'].permute(1, 2, 0))
-    axes.set_title(f'{title}: {dataset.scenes[0].width} x {dataset.scenes[0].height} px')
+    axes.set_title(f'{title}: {dataset.scenes[0].height} x {dataset.scenes[0].width} px')
     axes.tick_params(labelsize=8)
 
 # %%

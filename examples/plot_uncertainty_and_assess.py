@@ -57,7 +57,7 @@ def assess(n, seed=0):
 
 import matplotlib.pyplot as plt
 
-numbers = (100, 200, 400, 800)
+numbers = (400, 800, 1600)
 found = {n: assess(n) for n in numbers}
 really = 100 * (mapped == truth).mean()
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout='constrained')
