@@ -289,7 +289,7 @@ def test_a_place_that_cannot_be_written_to_is_one_error(small, tmp_path, monkeyp
     def fail(*_):  # as safetensors does: not an OSError
         raise SafetensorError('I/O error: No space left on device')
 
-    monkeypatch.setattr('crossearth.models.weights.checkpoint.save_file', fail)
+    monkeypatch.setattr('crossearth.tensor_files.save_file', fail)
     with pytest.raises(WriteError, match=r'm.safetensors cannot be written .*No space left'):
         save_model(small, tmp_path / 'm.safetensors')
 
@@ -301,7 +301,7 @@ def test_nothing_is_left_over_when_writing_fails(small, tmp_path, monkeypatch):
     def fail(*_):
         raise OSError('disk full')
 
-    monkeypatch.setattr('crossearth.models.weights.checkpoint.save_file', fail)
+    monkeypatch.setattr('crossearth.tensor_files.save_file', fail)
     with pytest.raises(WriteError, match=r'm.safetensors cannot be written \(disk full\)'):
         save_model(small, path)
     assert path.read_bytes() == before
