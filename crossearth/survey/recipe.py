@@ -97,11 +97,11 @@ def _training(plan: Plan) -> list[str]:
     space = plan.encoding.labels
     model = {
         'name': plan.backbone.name,
+        'adapter': 'lora',
         'num_classes': space.num_classes,
         'in_channels': len(plan.view.bands),
         'width': 64,
         'pretrained': plan.backbone.pretrained,
-        'norms': 'resting',
     }
     labels: dict[str, Any] = {
         'name': space.name,
@@ -117,12 +117,12 @@ def _training(plan: Plan) -> list[str]:
         '    class_path: crossearth.trainers.SourceOnly',
         '    init_args:',
         '      model:  # ' + plan.backbone.why,
-        '        class_path: crossearth.models.fpn_timm',
+        '        class_path: crossearth.models.adapted_fpn',
         f'        init_args: {_flow(model)}',
         '      labels: &labels',
         *(f'        {name}: {_flow(value)}' for name, value in labels.items()),
         *_indent(_style(plan), 6),
-        '  lr: 5.0e-4',
+        '  lr: 1.0e-3',
     ]
 
 
