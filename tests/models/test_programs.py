@@ -101,7 +101,7 @@ def test_exported_programs_that_would_run_code_are_refused_and_run_none(tmp_path
             ('"name": "conv2d"', '"name": "conv2d):\\n import os"'),
         ]
     ):
-        with pytest.raises(CheckpointError, match=r'is refused: its .* would have torch unpickle'):
+        with pytest.raises(CheckpointError, match=r'is refused: its .* would make torch unpickle'):
             load_program(rewritten(path, tmp_path / f'{index}.pt2', pattern, new))
     assert not trace.exists()
 
@@ -154,10 +154,10 @@ def test_other_files_are_refused_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r'no model file at .*none\.pt'):
         load_program(tmp_path / 'none.pt')
     torch.save(nn.Conv2d(3, 2, 1).state_dict(), tmp_path / 'weights.pt')
-    with pytest.raises(CheckpointError, match=r'weights\.pt holds no model: .*Weights alone'):
+    with pytest.raises(CheckpointError, match=r'weights\.pt is not a model: .*weights alone'):
         load_program(tmp_path / 'weights.pt')
     (tmp_path / 'text.pt').write_text('junk')
-    with pytest.raises(CheckpointError, match=r'text\.pt holds no model'):
+    with pytest.raises(CheckpointError, match=r'text\.pt is not a model'):
         load_program(tmp_path / 'text.pt')
     pytest.importorskip('onnxruntime', reason='no ONNX runtime')
     (tmp_path / 'junk.onnx').write_bytes(b'junk')

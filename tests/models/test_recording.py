@@ -130,7 +130,7 @@ def test_models_of_other_parts_come_back_to_who_trusts_their_builder(build, tmp_
 
 def test_a_function_that_records_nothing_is_named_on_saving(tmp_path):
     model = build_plain(3).eval()
-    with pytest.raises(ConfigError, match='your own under @builder, or give builder'):
+    with pytest.raises(ConfigError, match='your own under @builder, or pass builder'):
         save_model(model, tmp_path / 'm.safetensors')
     path = save_model(
         model, tmp_path / 'm.safetensors', builder=build_plain, arguments={'num_classes': 3}

@@ -260,7 +260,7 @@ def test_bfloat16_autocast_trains_without_nan():
 
 @pytest.mark.parametrize(
     ('bad', 'message'),
-    [({'dim': 48}, 'must be a multiple of 32'), ({'depth': 0}, 'must be positive')],
+    [({'dim': 48}, 'dim is 48: expected a multiple of 32'), ({'depth': 0}, 'must be positive')],
 )
 def test_sizes_that_do_not_fit_are_refused(bad, message):
     with pytest.raises(ConfigError, match=message):
