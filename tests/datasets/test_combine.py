@@ -110,7 +110,7 @@ def test_combined_datasets_share_a_crs_and_a_pixel_size(scene):
 def test_what_has_no_place_is_not_combined(write_raster, scene):
     placed = SceneDataset([scene('a')], ISPRS)
     image = write_raster('p.png', picture(), crs=None, driver='PNG')
-    with pytest.raises(ConfigError, match='no place to combine it by'):
+    with pytest.raises(ConfigError, match='cannot be combined by place'):
         placed & SceneDataset([read_scene(image)], ISPRS)
 
 

@@ -222,8 +222,8 @@ def test_rare_classes_show_in_windows_of_every_size(scene):
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        ({'gsd_m': (0.3, 2), 'scale': (0.5, 3)}, 'one size of pixels; give gsd_m'),
-        ({'gsd_m': (2, 0.3)}, r'gsd_m is \(2, 0.3\): expected the least and the greatest'),
+        ({'gsd_m': (0.3, 2), 'scale': (0.5, 3)}, 'expected exactly one; use gsd_m'),
+        ({'gsd_m': (2, 0.3)}, r'gsd_m is \(2, 0.3\): expected the smallest and the largest'),
         ({'scale': (0, 3)}, 'both above 0'),
     ],
 )

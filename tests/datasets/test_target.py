@@ -242,7 +242,7 @@ def test_a_source_in_the_unit_range_gives_its_range_to_a_target_that_has_none(
 def test_targets_that_do_not_fit_are_refused(source, target, write_raster, tmp_path):
     write_raster('grey/a.tif', np.ones((1, 32, 32), np.uint8))
     grey = FolderDataset(tmp_path / 'grey', labels=ISPRS)
-    with pytest.raises(BandError, match='target grey: 1 bands, the training data have 3'):
+    with pytest.raises(BandError, match='target grey: has 1 bands, the training data 3'):
         ShiftDataModule(source, target={'grey': grey})
     with pytest.raises(ConfigError, match='target is empty'):
         ShiftDataModule(source, target={})
