@@ -333,7 +333,7 @@ def test_bad_domains_say_what_to_choose(changes, message, unchecked):
 
 def test_bad_numbers_say_what_to_pass(tmp_path):
     earth = SyntheticEarth()
-    with pytest.raises(ConfigError, match='seed is -1: pass a whole number from 0'):
+    with pytest.raises(ConfigError, match='seed is -1: expected a whole number from 0'):
         SyntheticEarth(seed=-1)
     with pytest.raises(ConfigError, match='index is -2'):
         earth.draw(SOURCE, index=-2, height=8, width=8)
