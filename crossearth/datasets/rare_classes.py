@@ -130,6 +130,7 @@ class RareClassSampler(RandomWindowSampler):
         scene, first = self.cells[cells, 0], self.cells[cells, 1:]
         shapes, steps = self._shapes[scene], None
         last = np.minimum(first + self._cell_px, shapes)
+        # starts from which a window contains the whole cell
         start = rng.integers(last - size, first, endpoint=True)
         if self._pixels is not None:
             steps, within = self._sizes(epoch, scene)
@@ -160,6 +161,7 @@ def class_probabilities(
     """
     occurs = frequencies > 0
     score = np.where(occurs, (1 - frequencies) / temperature, -np.inf)
+    # less the maximum, because exp((1 − f) / T) overflows for a small T
     weights = np.exp(score - score.max())
     probabilities: Float64[np.ndarray, ' k'] = weights / weights.sum()
     return probabilities

@@ -205,6 +205,8 @@ class RandomWindowSampler(Sampler[Window | ScaledWindow]):
         single = shapes == self.size_px
         if self.border == 'shift':
             single |= shapes < self.size_px
+        # Overhanging starts are drawn for both borders. 'shift' moves them inside afterwards, so
+        # that windows of both lie in the same places where they do not overhang.
         return np.where(single, 0, 1 - self.size_px), np.where(single, 0, shapes - 1)
 
     def _seen(
@@ -278,6 +280,7 @@ def moved(
     """
     done = (start - before[0] + within) / (before[1] - before[0] + 1)
     last = now[1] - now[0]
+    # the minimum guards against rounding: `done` may come out as 1
     whole: Shapes = (now[0] + np.minimum(np.floor(done * (last + 1)), last)).astype(np.int64)
     return whole
 

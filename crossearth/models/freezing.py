@@ -107,6 +107,7 @@ def whole(tensor: Tensor) -> Tensor:
 
 def _mark(tensor: Tensor) -> float:
     values = whole(tensor.detach()).flatten().double().cpu()
+    # weights that do not repeat, so that permuted values get another mark
     return float(values @ torch.arange(1, values.numel() + 1, dtype=torch.float64).sin())
 
 

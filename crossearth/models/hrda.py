@@ -75,6 +75,7 @@ class HRDA(Segmenter):
         detail_px: int,
         detail_weight: float = 0.1,
     ) -> None:
+        # half of each side has to be a multiple of 32, too
         super().__init__(backbone, decoder, mean=mean, std=std, multiple_px=32 * _SHRINK)
         if detail_px < 32 or detail_px % 32 or not 0 <= detail_weight < 1:
             raise ConfigError(
@@ -117,6 +118,7 @@ class HRDA(Segmenter):
             for left, logits in zip(lefts, found, strict=True):
                 rows = slice(top // _STRIDE, top // _STRIDE + logits.shape[-2])
                 cols = slice(left // _STRIDE, left // _STRIDE + logits.shape[-1])
+                # logits of overlapping details are summed here and averaged below
                 detail[..., rows, cols] += logits
                 counts[rows, cols] += 1
         fused = _fuse(context, attention, detail / counts)
@@ -159,6 +161,7 @@ class HRDA(Segmenter):
         crop = padded[..., top : top + side_y, left : left + side_x]
         logits = self.decoder(self._features(crop))
         detail = context.new_zeros((*context.shape[:2], height // _STRIDE, width // _STRIDE))
+        # a = 0 outside the detail, where y_d is unknown
         inside = context.new_zeros(attention.shape[-2:])
         detail[
             ...,

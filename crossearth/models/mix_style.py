@@ -118,6 +118,7 @@ def mix_statistics(
         >>> mix_statistics(pair, torch.tensor([1, 0]), torch.tensor([0.0, 1.0])).flatten().round()
         tensor([5., 9., 5., 9.])
     """
+    # half precision is too coarse for the variance of a large map
     exact = features if features.dtype == torch.float64 else features.float()
     axes = tuple(range(1, features.ndim - 1)) if channels_last else (2, 3)
     with torch.no_grad():

@@ -21,7 +21,7 @@ __all__ = ['FRACTIONS', 'Places', 'Positions', 'places_of', 'positions_of']
 FRACTIONS = 256
 """Positions are rounded to this fraction of a source pixel, so that arithmetic on them is exact."""
 
-_CELLS_PX = (32, 8, 1)
+_CELLS_PX = (32, 8, 1)  # sides of cells; those whose error is too large are split
 _TOLERANCE_PX = 0.01  # of a source pixel, and of a pixel of the grid
 _WIDEST_PX = 4096  # near a pole, where a pixel may cover half of the source
 _NOWHERE = -(1 << 30)  # in fractions of a pixel: outside of every raster
@@ -174,8 +174,9 @@ def _cells(
         steps = np.maximum(*(np.abs(corner - corner[..., ::-1, ::-1]) for corner in corners))
         step = steps.max(axis=(-2, -1))  # source pixels from corner to corner of a cell
         sag = np.maximum(*(_sag(plane) for plane in knots))
-        # of the source's pixels, and of the grid's
+        # the tolerance holds in pixels of the source and in pixels of the grid
         straight = sag <= _TOLERANCE_PX * np.minimum(1.0, step / size)
+        # nothing is read for cells far outside the source, so their positions need not be exact
         far = np.zeros(straight.shape, bool)
         for corner, length in zip(corners, (source_hw[1], source_hw[0]), strict=True):
             far |= corner.min(axis=(-2, -1)) > length + step

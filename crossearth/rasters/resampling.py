@@ -301,6 +301,7 @@ def _averages(
         shown &= weights[..., 0].numpy() > 0
     elif valid is not None:
         shown &= _nearest(valid, boxes.cols, boxes.rows)
+    # dividing by the weight of the pixels with data is what gives no-data no weight
     averages = sums[..., :-1].div_(weights)
     if pixels.dtype.kind in 'iu':
         averages = averages.round_()
@@ -335,6 +336,7 @@ def _weighted_sums(
     (first_rows, row_weights), (first_cols, col_weights) = (axis.boxes() for axis in axes)
     indexes = (first_rows * width + first_cols)[:, None] + inner.reshape(-1)
     weights = (row_weights[:, :, None] * col_weights[:, None, :]).reshape(indexes.shape)
+    # a bag per box: one kernel gathers the weighted source pixels and sums them
     sums = F.embedding_bag(
         indexes,
         table.reshape(height * width, channels + 1),

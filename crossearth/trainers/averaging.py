@@ -71,6 +71,7 @@ class AverageWeights(pl.Callback):
         if trainer.global_step <= self._last_step:
             return  # gradients are being accumulated
         self._last_step = trainer.global_step
+        # a share of 1 copies the weights
         share = 1 - self.decay if trainer.global_step > self.start_step else 1.0
         with torch.no_grad():
             for name, weight in trainable(pl_module).items():

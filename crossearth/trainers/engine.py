@@ -104,15 +104,15 @@ class TrainingTask(BaseTask):
     ) -> None:
         if lr <= 0 or weight_decay < 0:
             raise ConfigError(f'lr={lr}, weight_decay={weight_decay}: expected lr > 0, decay ≥ 0')
+        # without decay_steps, only the trainer knows the end; configure_optimizers checks it then
         check_schedule(
             total_steps=warmup_steps + 1 if decay_steps is None else decay_steps,
             warmup_steps=warmup_steps,
             power=power,
         )
         super().__init__()
-        self.strict_loading = (
-            False  # checkpoints lack pretrained weights; on_load_checkpoint checks
-        )
+        # checkpoints lack pretrained weights, and on_load_checkpoint checks the others
+        self.strict_loading = False
         self.method = method
         self.lr = lr
         self.weight_decay = weight_decay
@@ -218,6 +218,7 @@ class TrainingTask(BaseTask):
         ]
         if not groups:
             raise ConfigError('every parameter of the model is frozen: there is nothing to train')
+        # each group states its own decay
         optimizer = AdamW(groups, lr=self.lr, weight_decay=0.0)
         schedule = LambdaLR(
             optimizer,
@@ -351,6 +352,7 @@ class TrainingTask(BaseTask):
         values = torch.stack([value.detach().float() for value in shown.values()])
         if self.trainer.world_size > 1:
             values = cast(Tensor, self.trainer.strategy.reduce(values, reduce_op='mean'))
+        # fp16: the gradient scaler skips such steps and lowers its scale
         if not values[0].isfinite() and self.trainer.precision != '16-mixed':
             named = zip(shown, values.tolist(), strict=True)
             raise ConfigError(

@@ -87,6 +87,7 @@ class LossValley:
             losses = [candidate.loss for candidate in self._open]
             if len(losses) < self.patience:
                 return
+            # the oldest candidate begins the window if none of the validations after it is better
             if losses[0] > min(losses):
                 del self._open[0]
                 return
@@ -232,6 +233,7 @@ class SWAD(pl.Callback):
                 if self._steps == 1:
                     self._mean[name] = value.clone()
                 else:
+                    # a running mean, because a sum over thousands of steps would lose digits
                     self._mean[name].lerp_(value, 1 / self._steps)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002  # lightning's signature

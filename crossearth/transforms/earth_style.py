@@ -341,6 +341,7 @@ def style_distance(first: EarthStyle, second: EarthStyle) -> float:
     shared = torch.linalg.eigvalsh(root @ b @ root).clamp(min=0).sqrt().sum()
     shift = (first.mean.double().cpu() - second.mean.double().cpu()).square().sum()
     squared = shift + a.trace() + b.trace() - 2 * shared
+    # rounding can make the distance of equal distributions slightly negative
     return float(squared.clamp(min=0).sqrt())
 
 

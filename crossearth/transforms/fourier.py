@@ -146,6 +146,7 @@ class FourierStyle(StyleInjection):
         """Images with mixed amplitudes, not clamped."""
         height, width = image.shape[-2:]
         stored = self.amplitudes.shape[-1] - 1
+        # images beyond _LARGEST_SIDE_PX would need more frequencies than are stored
         cutoff = min(_cutoff(self.beta * min(height, width), (height, width)), stored)
         middle = slice(stored - cutoff, stored + cutoff + 1)
         # a module that is cast as a whole also casts the amplitudes
@@ -220,4 +221,5 @@ def _waves(length: int, cycles: range, image: Tensor) -> Complex[Tensor, 'k leng
 
 def _cutoff(cycles: float, image_hw: tuple[int, int]) -> int:
     """Whole cycles per image, kept below half of the shorter side."""
+    # 1e-9, because products such as 0.29 · 100 fall just below a whole number
     return min(math.floor(cycles + 1e-9), (min(image_hw) - 1) // 2)

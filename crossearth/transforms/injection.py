@@ -125,6 +125,7 @@ class StyleInjection(SeededAugmentation):
             whole[:, rest] = follow_statistics(image[:, rest], display, styled, valid).clamp(0, 1)
             styled = whole
         elif self.bands != tuple(range(num_bands)):
+            # from display order back to the order of the image's bands
             styled = styled[:, torch.tensor(self.bands, device=image.device).argsort()]
         if self.patch_size is None:
             return styled

@@ -87,6 +87,7 @@ class RandConv(SeededAugmentation):
         return {
             'size': torch.tensor(self.sizes, device=choice.device)[choice],
             'strength': low + (high - low) * self.uniform(b),
+            # always the largest size, so that the number of draws does not depend on their values
             'weights': self.normal(b, c, c, max(self.sizes), max(self.sizes)),
         }
 
@@ -128,6 +129,7 @@ def random_convolution(
     """
     b, c, _, k = weights.shape[:4]
     kernels = weights / (k * k * c) ** 0.5
+    # a grouped convolution applies every image's own kernel at once
     flat = F.conv2d(
         rearrange(image, 'b c h w -> 1 (b c) h w'),
         rearrange(kernels, 'b o i y x -> (b o) i y x'),

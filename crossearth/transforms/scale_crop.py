@@ -140,6 +140,7 @@ class RandomScaleCrop(nn.Module):
             # whole pixels of the resized image, with all positions equally likely
             first = (draw * (resized - self.size_px).clamp(min=0).add(1)).floor()
             axes.append((first + centres) * (side / resized))
+            # `side / resized`, not 1 / scale: rounding changed the factor, differently per axis
         return axes[0], axes[1]
 
 
@@ -184,5 +185,6 @@ def _largest_fraction(labels: Int64[Tensor, 'b s s'], ignore_index: int) -> Floa
     num_classes = int(flat.masked_fill(~known, 0).max()) + 1
     counts = torch.zeros(len(flat), num_classes, device=flat.device)
     counts.scatter_add_(1, flat.masked_fill(~known, 0), known.float())
+    # ignored pixels are counted as class 0, but with weight 0
     total = counts.sum(1)
     return torch.where(total > 0, counts.amax(1) / total.clamp(min=1), 1.0)

@@ -240,6 +240,8 @@ def blur_matrix(length: int, sigma_px: float, *, like: Tensor) -> Float[Tensor, 
         >>> torch.allclose(blur @ wave, math.exp(-2 * (math.pi * 0.7 * 3 / 16) ** 2) * wave)
         True
     """
+    # The even extension of a line has period 2n. Its spectrum is real, so one inverse transform of
+    # the MTF gives the point spread at all distances; the mirror images of a pixel are added.
     cycles_per_px = torch.arange(length + 1, dtype=torch.float64) / (2 * length)
     mtf = torch.exp(-2 * (math.pi * sigma_px * cycles_per_px) ** 2)
     spread: Tensor = torch.fft.irfft(mtf, n=2 * length)

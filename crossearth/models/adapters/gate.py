@@ -228,6 +228,7 @@ def importance(
     names = list(gated)
     sums = {name: torch.zeros_like(gated[name].opened) for name in names}
     before = {name: gated[name].opened.clone() for name in names}
+    # a closed module has no gradient, so all are opened
     for part in gated.values():
         part.opened.fill_(1)
     given = [(name, p) for name in names for p in gated[name].own_parameters()]

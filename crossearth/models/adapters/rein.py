@@ -132,6 +132,7 @@ class LoRARein(_TokenAdapter):
         super().__init__(
             depth, dim, query_dim=query_dim, zero_init=zero_init, link_queries=link_queries
         )
+        # Xavier bound of a patch embedding with 3·p² inputs, as in visual prompt tuning
         bound = math.sqrt(6 / (3 * patch_size**2 + math.sqrt(dim * rank)))
         self.learnable_tokens_a = nn.Parameter(
             torch.empty(depth, tokens, rank).uniform_(-bound, bound)

@@ -140,6 +140,7 @@ class Mask2FormerDecoder(nn.Module):
         mask_features, levels = self.pixel_decoder(features)
         batch = mask_features.shape[0]
         keys, values = [], []
+        # Positions tell where to look, so they are part of the keys but not of the values.
         for level, embedding in zip(levels, self.level_embed.weight, strict=True):
             positions = sine_positions(level.shape[1], *level.shape[2:], device=level.device)
             memory = level.flatten(2).transpose(1, 2) + embedding
@@ -150,6 +151,7 @@ class Mask2FormerDecoder(nn.Module):
         prediction = self._predict(query, mask_features)
         found = [prediction]
         for step, layer in enumerate(self.transformer_decoder.layers):  # type: ignore[arg-type]  # the ModuleList set above
+            # the levels in turn, coarse to fine: strides 32, 16, 8, 32, …
             level = levels[step % 3]
             visible = _visible(prediction.masks, (level.shape[-2], level.shape[-1]))
             query = layer(query, query_pos, keys[step % 3], values[step % 3], visible)

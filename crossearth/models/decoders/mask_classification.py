@@ -95,6 +95,8 @@ def mask_losses(
     count = torch.tensor(
         float(sum(len(ids) for ids, _ in segments)), device=predictions[0][0].device
     )
+    # The mean number of segments per process. With it, the gradients that DDP averages do not
+    # depend on which process got how many.
     count = (sum_over_ranks(count) / num_ranks()).clamp(min=1)
     losses: dict[str, Tensor] = {}
     for depth, (classes, masks) in enumerate(predictions):
@@ -148,6 +150,7 @@ def _losses(
     logits, truth = _at_points(torch.cat(chosen), targets, settings, generator)
     of_masks = F.binary_cross_entropy_with_logits(logits, truth, reduction='none')
     inside = logits.sigmoid()
+    # + 1 as in the reference: an empty prediction of an empty mask then has no loss
     overlap = 2 * (inside * truth).sum(1) + 1
     of_dice = 1 - overlap / (inside.sum(1) + truth.sum(1) + 1)
     terms['loss_mask'] = settings.mask_weight * of_masks.mean(1).sum() / count
@@ -181,6 +184,7 @@ def _match(
     dice = 1 - overlap / (probable.sum(1)[:, None] + inside.sum(1) + 1)
     # cross entropy of every pair: −log σ(x) where the segment is, −log(1 − σ(x)) elsewhere
     entropy = F.softplus(-logits) @ inside.T + F.softplus(logits) @ (1 - inside).T
+    # The class cost is −p instead of −log p, which keeps it in the range of the others (as DETR).
     cost = (
         -settings.class_weight * classes.softmax(-1)[:, ids]
         + settings.mask_weight * entropy / settings.points
@@ -207,6 +211,7 @@ def _at_points(
         candidates = int(settings.points * settings.oversample)
         uncertain = int(settings.points * settings.importance)
         places = _draw(len(masks), candidates, masks, generator)
+        # PointRend: a mask is least certain where its logit is near 0
         doubt = -_sample(masks[:, None], places).abs()
         best = doubt.topk(uncertain, dim=1).indices
         kept = places.gather(1, best[..., None].expand(-1, -1, 2))

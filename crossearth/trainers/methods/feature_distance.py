@@ -123,6 +123,7 @@ def feature_distance(
     """
     distance: Tensor = torch.linalg.vector_norm(found.float() - wanted.float(), dim=1)
     count = sum_over_ranks(where.sum().float()).clamp(min=1)
+    # times the number of processes, because DDP averages their gradients
     return (distance * where).sum() * num_ranks() / count
 
 

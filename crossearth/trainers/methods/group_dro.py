@@ -96,4 +96,5 @@ def raised_weights(
     """
     if not losses.isfinite().all():
         return q
+    # softmax of logarithms, because exp of a large loss would overflow
     return (q.log() + step_size * losses).softmax(0)

@@ -183,6 +183,7 @@ def sensitive_pairs(
     values = variance[above].double()
     if not len(values):
         return above
+    # quantiles instead of random centres, so that the same variances give the same mask
     places = torch.linspace(0, 1, 2 * clusters + 1, dtype=torch.float64)[1::2].to(values.device)
     centres = values.quantile(places)
     for _ in range(100):

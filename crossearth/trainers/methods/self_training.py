@@ -165,6 +165,7 @@ class SelfTraining(Method):
         self, image: Tensor, mask: Tensor, target: Tensor, ids: Tensor, weights: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Target images with classes of the source pasted onto them, their labels and weights."""
+        # batches of source and target may differ in size: source images repeat or are left out
         sources = torch.arange(len(target), device=image.device) % len(image)
         image, mask = image[sources], mask[sources]
         frequency = self.class_pixels / self.class_pixels.sum().clamp(min=1)
@@ -234,6 +235,7 @@ def pseudo_labels(
         DAFormer (arXiv 2111.14887), eqs. 3 and 4.
     """
     logits = logits_of(teacher, image, labels).float()
+    # Mask2Former returns sums of probabilities, not logits
     probability = logits.clamp(0, 1) if _classifies_masks(teacher) else logits.softmax(dim=1)
     best, ids = probability.max(dim=1)
     known = torch.ones_like(ids, dtype=torch.bool) if valid is None else valid
@@ -279,5 +281,6 @@ def _classifies_masks(model: nn.Module) -> bool:
 
 def _teacher_of(model: nn.Module) -> nn.Module:
     """A copy of a model that shares its frozen parameters."""
+    # deepcopy takes what is in its memo as already copied, so frozen weights stay shared
     shared = {id(weight): weight for weight in model.parameters() if not weight.requires_grad}
     return copy.deepcopy(model, dict[int, object](shared)).requires_grad_(False).eval()
