@@ -160,8 +160,8 @@ def first_tokens(
         image: Normalised images whose sides are multiples of the patch.
 
     Returns:
-        Prefix and patch tokens, and the arguments of each block by name: rotary positions, or
-        relative ones that all blocks share.
+        Prefix and patch tokens, and the arguments of each block by name, which are rotary
+        positions, or relative ones that all blocks share.
 
     Source:
         timm's `forward_intermediates` of each family.

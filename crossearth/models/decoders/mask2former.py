@@ -176,8 +176,8 @@ class Mask2FormerDecoder(nn.Module):
             generator: Draws the sampled points.
 
         Returns:
-            Weighted terms by name, to be summed: `loss_cls`, `loss_mask`, `loss_dice` of the last
-            prediction, and `d0.loss_cls`, … of the others.
+            Weighted terms by name, to be summed. They are `loss_cls`, `loss_mask` and `loss_dice`
+            of the last prediction, and `d0.loss_cls`, … of the others.
         """
         return mask_losses(
             [(p.classes, p.masks) for p in self.predictions(features)],
