@@ -234,7 +234,7 @@ def test_ranges_without_a_meaning_are_refused(scene, arguments, message):
 
 def test_what_cannot_be_drawn_says_what_to_do(scene):
     nowhere = SceneDataset([scene('a.png', crs=None, driver='PNG')], ISPRS)
-    with pytest.raises(ConfigError, match=r'a\.png: nothing says.*scale=.*native_gsd_m'):
+    with pytest.raises(ConfigError, match=r'a\.png: the size of its pixels.*scale=.*native_gsd_m'):
         ShiftDataModule(nowhere, size_px=16, gsd_m=(0.3, 2.0))
     resampled = SceneDataset([scene()], ISPRS, gsd_m=1.0)
     with pytest.raises(ConfigError, match=r'opened with gsd_m=1\.0.*without gsd_m'):

@@ -358,7 +358,7 @@ def test_infinite_values_are_no_data(write_raster):
 
 def test_a_codec_of_another_label_space_is_refused(scene):
     codec = IdCodec({i: i + 1 for i in range(6)})
-    with pytest.raises(LabelError, match='decodes to class 6, isprs has 6 classes'):
+    with pytest.raises(LabelError, match='decodes to class 6, but isprs has 6 classes'):
         SceneDataset([scene], ISPRS, codec=codec)[0]
 
 

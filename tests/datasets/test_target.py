@@ -187,7 +187,7 @@ def test_a_target_without_a_place_is_read_in_its_own_pixels_with_a_warning(
 ):
     write_raster('nowhere/a.png', np.ones((3, 32, 32), np.uint8), crs=None, driver='PNG')
     target = FolderDataset(tmp_path / 'nowhere', labels=ISPRS)
-    with pytest.warns(UserWarning, match=r'a\.png: nothing ties it .*source is seen at 0\.5'):
+    with pytest.warns(UserWarning, match=r'a\.png: is not georeferenced .*source is seen at 0\.5'):
         data = ShiftDataModule(source, target=target, size_px=16, windows_per_epoch=8)
     assert data.target.scenes[0].height == 32
 

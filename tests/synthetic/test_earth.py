@@ -316,8 +316,8 @@ def test_style_images_vary_more_than_the_source_and_show_none_of_its_scenes(tmp_
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        ({'region': 'atlantis'}, "region 'atlantis': choose one of grid_city, old_town"),
-        ({'bands': 'bgr'}, 'bands .* choose one of rgb, irrg, rgbnir'),
+        ({'region': 'atlantis'}, "region 'atlantis': expected one of grid_city, old_town"),
+        ({'bands': 'bgr'}, 'bands .* expected one of rgb, irrg, rgbnir'),
         ({'platform': 'kite'}, 'platform .* aerial, drone, satellite'),
         ({'climate': 'lunar'}, 'climate .* temperate, arid, tropical, winter'),
         ({'name': '../up'}, 'cannot name a folder'),

@@ -196,7 +196,7 @@ def test_what_cannot_be_averaged_is_refused(data, tmp_path):
         SWAD(ratio=0.5)
     with pytest.raises(ConfigError, match='both average the weights'):
         fit(data, tmp_path, swad(), AverageWeights(), max_steps=1)
-    with pytest.raises(ConfigError, match=r"looks at 'val/los', but validation logged \['train"):
+    with pytest.raises(ConfigError, match=r"SWAD needs 'val/los', but validation logged \['train"):
         fit(data, tmp_path, SWAD(monitor='val/los'), max_steps=2)
     callback = swad()
     callback.load_state_dict(
