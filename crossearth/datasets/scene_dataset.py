@@ -140,8 +140,8 @@ class SceneDataset(Combinable):
             high = [i for i in vectors.ids if i != IGNORE_INDEX][-1:]
             if high and high[0] >= labels.num_classes:
                 raise LabelError(
-                    f'{vectors.path}: draws class {high[0]}, but {labels.name} has {labels.num_classes} '
-                    'classes: use ids of its classes, or 255'
+                    f'{vectors.path}: draws class {high[0]}, but {labels.name} has '
+                    f'{labels.num_classes} classes: use ids of its classes, or 255'
                 )
         scenes = dated(scenes, time)
         if gsd_m is not None:

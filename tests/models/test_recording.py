@@ -204,7 +204,7 @@ def test_arguments_that_are_not_json_are_refused_on_saving_only(tmp_path):
 
 
 def test_arguments_without_a_name_are_refused_at_once():
-    with pytest.raises(ConfigError, match=r"takes 'sizes', which has no name"):
+    with pytest.raises(ConfigError, match=r"takes 'sizes', which cannot be recorded by name"):
 
         @builder
         def build(*sizes: int) -> nn.Module:
