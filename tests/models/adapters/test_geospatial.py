@@ -98,7 +98,7 @@ def test_checkpointing_meets_the_queries_of_its_own_image():
 
 def test_extractor_and_injector_come_together():
     model = backbone(injected=False)
-    with pytest.raises(ConfigError, match='give both, or neither'):
+    with pytest.raises(ConfigError, match='pass both, or neither'):
         ReinViT(
             VisionTransformer(img_size=32, embed_dim=32, depth=3, num_heads=2, num_classes=0),
             model.adapter,

@@ -141,7 +141,7 @@ def pyramid(rows=16, cols=24, *, batch=1, queries=5):
 def test_own_queries_need_no_adapter():
     decoder = tiny(link_queries=False, queries=7)
     assert decoder.predictions(pyramid(queries=0))[-1].masks.shape == (1, 7, 16, 24)
-    with pytest.raises(ConfigError, match='the backbone gives none'):
+    with pytest.raises(ConfigError, match='the backbone gives no queries'):
         tiny()(pyramid(queries=0))
 
 

@@ -208,7 +208,7 @@ def test_other_frozen_weights_are_noticed(vit_weights, tmp_path):
     torch.manual_seed(1)
     other = create_timm('vit_tiny_patch16_224', img_size=32, num_classes=0)
     save_state(other, vit_weights)
-    with pytest.raises(CheckpointError, match='trained over other frozen weights'):
+    with pytest.raises(CheckpointError, match='trained with other frozen weights'):
         load_model(path)
 
 
