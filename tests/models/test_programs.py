@@ -75,9 +75,7 @@ def test_programs_of_one_size_say_which_and_take_any_number_of_images(tmp_path: 
     program = load_program(exported(tmp_path / 'model.pt2', model, free=False))
     images = torch.rand(3, 3, 16, 24)  # made for two at a time
     torch.testing.assert_close(program(images)['out'], model(images)['out'])
-    with pytest.raises(
-        ShapeError, match=r'windows are 16 × 16 px, .* for 16 × 24 px only'
-    ):
+    with pytest.raises(ShapeError, match=r'windows are 16 × 16 px, .* for 16 × 24 px only'):
         program(torch.rand(1, 3, 16, 16))
 
 
