@@ -58,6 +58,7 @@ def pair_files(
                 f'{file.path}: {twin.path} is a mask of the same name: keep one of the two'
             )
     pairs = [(file, found.get(key)) for file, key in _keyed(images, image_names)]
+    # where both share a folder, a mask also fits the pattern of images, as its own mask
     pairs = [(file, None if mask and mask.path == file.path else mask) for file, mask in pairs]
     used = {mask.path for _, mask in pairs if mask is not None}
     return [(file, mask) for file, mask in pairs if file.path not in used]

@@ -518,6 +518,7 @@ class SceneDataset(Combinable):
                 if name in sample and name in other:
                     sample[name] = torch.where(torch.from_numpy(covered), other[name], sample[name])
             free = None if hidden is None else free & hidden
+        # torchgeo would concatenate these or take the larger, see `Meaning`
         for name in ('domain', 'index', 'transform'):
             sample[name] = sample[name].as_subclass(Meaning)
         return sample

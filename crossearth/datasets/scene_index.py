@@ -45,7 +45,7 @@ class SceneIndex:
         self._scenes = tuple(scenes)
         self._table: gpd.GeoDataFrame | None = None
         self._known = np.empty(0, object)  # footprints that the scenes were made for
-        self._handed_out = False
+        self._handed_out = False  # if so, the caller may have changed the table since
 
     @property
     def scenes(self) -> tuple[Scene, ...]:

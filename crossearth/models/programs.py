@@ -260,6 +260,7 @@ def _load_exported(path: Path) -> nn.Module:
             f'{path} cannot be read as a program of torch.export ({_short(error)}): export it '
             'again with the version of torch that is installed here'
         ) from error
+    # A program cannot be put into eval mode afterwards: dropout would stay on.
     for node in program.graph.nodes:
         position = _TRAINS.get(str(node.target).split('.')[1] if '.' in str(node.target) else '')
         if position is not None and len(node.args) > position and node.args[position] is True:

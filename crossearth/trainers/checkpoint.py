@@ -60,6 +60,7 @@ def seal_checkpoint(path: _Path) -> None:
     if comment:
         _check_digest(file, comment)
         return
+    # The length of the comment and the mark come first, because the digest covers them, too.
     with file.open('r+b') as opened:
         opened.seek(end + _END_SIZE - 2)
         opened.write(struct.pack('<H', _SEAL))

@@ -224,10 +224,11 @@ def _readings(
 ) -> Iterator[dict[str, Tensor]]:
     """Ways to read a file: by name, by order, and as timm reads what it publishes."""
     yield given
+    # By order only without any common name; with one, a difference is a mistake to report.
     if len(given) == len(wanted) and not any(name in given for name in wanted):
         yield dict(zip(wanted, given.values(), strict=True))
     convert = getattr(sys.modules.get(type(model).__module__), 'checkpoint_filter_fn', None)
     try:
         yield given if convert is None else convert(dict(given), model)
-    except Exception:  # noqa: BLE001 - it takes names and shapes for granted
+    except Exception:  # noqa: BLE001 - timm's filters assume names and shapes
         yield given
