@@ -130,7 +130,7 @@ def test_samples_of_other_sizes_or_bands_do_not_combine():
     here = {'image': torch.zeros(3, 4, 4)}
     with pytest.raises(ShapeError, match=r'windows have \[\(4, 4\), \(4, 5\)\] pixels'):
         overlay_samples([here, {'image': torch.zeros(3, 4, 5)}])
-    with pytest.raises(ShapeError, match=r'images of \[1, 3\] bands'):
+    with pytest.raises(ShapeError, match=r'images have \[1, 3\] bands'):
         fill_samples([here, {'image': torch.zeros(1, 4, 4)}])
 
 
