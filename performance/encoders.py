@@ -159,7 +159,7 @@ def _images(name: str, model: nn.Module, own: tuple[int, int]) -> str:
             return 'any size'
         return 'not finite'
     except CrossEarthError as error:
-        if 'cut borders off' in str(error):
+        if 'cut off borders' in str(error):
             return f'refused: {error}'
     try:
         if not maps(model, 3, *own):

@@ -264,10 +264,10 @@ def test_mistakes_name_what_is_there(tmp_path):
         training_recipe('potsdam_irrg', 'best')
     with pytest.raises(ConfigError, match='expected at least 1'):
         Variation(steps=0)
-    with pytest.raises(ConfigError, match='no such recipe'):
+    with pytest.raises(ConfigError, match='does not exist: check the path of the recipe'):
         read_recipe(tmp_path / 'none.yaml')
     (tmp_path / 'bad.yaml').write_text('model: [')
-    with pytest.raises(ConfigError, match=r'bad\.yaml: is no YAML'):
+    with pytest.raises(ConfigError, match=r'bad\.yaml is not YAML'):
         read_recipe(tmp_path / 'bad.yaml')
     (tmp_path / 'bad.yaml').write_text('model: {}\n')
     with pytest.raises(ConfigError, match='has no data'):

@@ -221,7 +221,7 @@ def test_a_damaged_checkpoint_is_named(archives, recipe, options, tmp_path):
         run_benchmark(['V2P(i)'], **given)
     (last,) = options.output.glob('trainings/**/last.ckpt')
     last.write_bytes(last.read_bytes()[:1000])
-    with pytest.raises(CheckpointError, match=r'last\.ckpt: damaged'):
+    with pytest.raises(CheckpointError, match=r'last\.ckpt is damaged'):
         run_benchmark(['V2P(i)'], **given)
 
 

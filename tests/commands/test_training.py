@@ -44,7 +44,7 @@ def test_a_mistake_in_a_recipe_is_one_line(tmp_path, capsys):
     assert 'NoDataset' in last
     recipe.write_text(RECIPE)
     assert main(['test', '--config', str(recipe), '--ckpt_path', str(recipe)]) == 2
-    assert 'recipe.yaml: damaged or no checkpoint' in capsys.readouterr().err
+    assert 'recipe.yaml is damaged or not a checkpoint' in capsys.readouterr().err
 
 
 TRAINING = """

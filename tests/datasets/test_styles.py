@@ -49,5 +49,5 @@ def test_styles_of_scenes_are_the_middles_of_what_training_sees(write_raster, tm
 
 def test_scenes_of_black_alone_have_no_style(write_raster, tmp_path):
     write_raster('a.tif', np.zeros((3, 8, 8), np.uint8))
-    with pytest.raises(SceneError, match='1 scenes hold nothing but black'):
+    with pytest.raises(SceneError, match='1 scenes hold only black'):
         read_scene_styles(FolderDataset(tmp_path, labels=ISPRS))

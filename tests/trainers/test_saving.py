@@ -135,7 +135,7 @@ def test_a_model_is_written_although_its_source_is_black(write_raster, tmp_path)
     scenes = FolderDataset(tmp_path / 'images', tmp_path / 'masks', labels=ISPRS)
     black = ShiftDataModule(scenes, size_px=32, windows_per_epoch=2, batch_size=1)
     model = fpn_timm('mobilenetv3_small_050', num_classes=6, width=16)
-    with pytest.warns(UserWarning, match='remembers nothing of the source: no pixel with data'):
+    with pytest.warns(UserWarning, match='holds no statistics of the source: no pixel with data'):
         save_trained(TrainingTask(SourceOnly(model, ISPRS)), black, tmp_path / 'm.safetensors')
     assert read_model_info(tmp_path / 'm.safetensors').source is None
 
