@@ -68,7 +68,7 @@ html_css_files = ['site.css']
 html_theme_options = {
     'header_links_before_dropdown': 6,  # every section stands in the header
     'navigation_with_keys': False,
-    'navigation_depth': 2,  # sections and packages; every page of the reference would list every name
+    'navigation_depth': 1,  # pages of this section, not every name of the reference
     'show_toc_level': 2,
     'secondary_sidebar_items': {'**': ['page-toc'], 'index': []},
 }

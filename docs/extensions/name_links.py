@@ -10,18 +10,17 @@ import re
 from collections import defaultdict
 
 from docutils import nodes
+from reference import FOLDER, Symbol, public_symbols
 from sphinx import addnodes
 from sphinx.transforms import SphinxTransform
 from sphinx.util.nodes import make_refnode
-
-from reference import FOLDER, Symbol, public_symbols
 
 NAME = re.compile(r'^(?P<path>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)(?P<call>\(.*\))?$', re.DOTALL)
 WORD = re.compile(r'^[a-z]+$')
 
 
 def names_of(symbols: dict[str, dict[str, Symbol]]) -> dict[str, Symbol]:
-    """Each way to write a public name, if it means one thing: bare, or below any of its packages."""
+    """Each way to write a public name that means one thing: bare, or below any of its packages."""
     meanings: dict[str, set[Symbol]] = defaultdict(set)
     for package, offered in symbols.items():
         parts = package.split('.')
@@ -33,13 +32,7 @@ def names_of(symbols: dict[str, dict[str, Symbol]]) -> dict[str, Symbol]:
 
 
 def find_name(text: str, names: dict[str, Symbol]) -> str | None:
-    """The full name in the reference that inline code names, or None.
-
-    Example:
-        >>> isprs = Symbol('crossearth.labels', 'ISPRS', 'data', 'crossearth.labels.ISPRS')
-        >>> find_name('ISPRS.classes', {'ISPRS': isprs})
-        'crossearth.labels.ISPRS.classes'
-    """
+    """The full name in the reference that inline code names, or None."""
     if not (match := NAME.match(text)):
         return None
     path, rest = match['path'], ''

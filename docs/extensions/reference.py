@@ -184,7 +184,7 @@ def _table_of_packages(packages: tuple[str, ...]) -> str:
     return f'.. list-table::\n   :widths: 35 65\n\n{rows}\n'
 
 
-def write_reference(app) -> None:
+def write_reference(app, config=None) -> None:
     """Write the pages; those of names that are gone are removed."""
     folder = Path(app.srcdir) / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
@@ -202,5 +202,5 @@ def write_reference(app) -> None:
 
 
 def setup(app):
-    app.connect('config-inited', lambda app, config: write_reference(app))
+    app.connect('config-inited', write_reference)
     return {'parallel_read_safe': True, 'parallel_write_safe': True}
