@@ -82,9 +82,7 @@ def test_every_link_inside_leads_to_a_page_and_a_place_on_it(site, texts):
             count += 1
             path, place = target_of(page, link)
             if page.startswith('_modules/'):
-                place = (
-                    ''  # viewcode knows one package for a file; a page of one name needs no place
-                )
+                place = ''  # viewcode knows one package per file, and a page has one name
             there = path in places or (site / path).is_file()
             if not there or (place and path in places and unescape(place) not in places[path]):
                 broken.append(f'{page}: {link}')
