@@ -52,7 +52,7 @@ def test_scenes_with_other_bands_are_refused(windows):
 
     meter = SourceMeter(Any())
     meter.add_image(torch.rand(3, 8, 8))
-    with pytest.raises(ConfigError, match='the source has 3 bands, the scenes 1'):
+    with pytest.raises(ConfigError, match='the source has 3 bands, but the scenes have 1'):
         measure_gap(Any(), windows, Imagery(source=meter.statistics()))
 
 
