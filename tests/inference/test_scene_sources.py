@@ -102,7 +102,7 @@ def test_scene_that_is_listed_twice_is_mapped_once(tmp_path: Path) -> None:
 def test_two_scenes_never_share_a_map(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match='would both be mapped'):
         tasks_of(['s3://a/x.tif', 's3://b/x.jp2'], tmp_path)
-    with pytest.raises(SceneNotFoundError, match='none is not there'):
+    with pytest.raises(SceneNotFoundError, match='none does not exist'):
         tasks_of([tmp_path / 'none'], tmp_path)
 
 
@@ -319,5 +319,5 @@ def test_a_source_that_may_not_be_read_is_named(
         raise PermissionError(13, 'Permission denied')
 
     monkeypatch.setattr(Path, 'read_text', refuse)  # the superuser may read everything
-    with pytest.raises(SceneError, match=r'list.txt may not be read .* change its permissions'):
+    with pytest.raises(SceneError, match=r'list.txt cannot be read .* check its permissions'):
         find_scenes(listing)
