@@ -1,4 +1,4 @@
-"""Pictures of samples, maps and scores, and how they look in a paper."""
+"""Draws samples, maps and scores, in the style of a paper."""
 
 from crossearth.panels import draw_panels, save_figure
 from crossearth.visualization.confusion import draw_confusions, row_shares
