@@ -158,7 +158,7 @@ def test_expected_accuracies_decide_the_size(three_classes, tmp_path):
     spread = shares / shares.sum() @ np.sqrt([0.25, 0.16, 0.16])
     assert len(large.units) == np.ceil((spread / 0.04) ** 2)
     assert len(small.units) < len(large.units)
-    with pytest.raises(ConfigError, match='expected of lake, but the classes are field, wood'):
+    with pytest.raises(ConfigError, match='given for lake: expected only the classes field, wood'):
         draw_sample(three_classes, tmp_path / 'c', size=SampleSize(expected_of={'lake': 0.5}))
 
 

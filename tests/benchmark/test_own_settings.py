@@ -102,8 +102,8 @@ def test_the_published_recipe_of_a_source_is_untouched_by_own_settings(file):
     [
         ("'deepglobe_road'", "'nowhere'", "its source 'nowhere' is not a domain"),
         ("'deepglobe_road'", "'whu_aerial'", 'read both with one label space'),
-        ("'D2Tracks'", "'D2M'", "'D2M': is a published one"),
-        ('chip_px = 16', 'chips = 16', 'D2Tracks: does not know chips'),
+        ("'D2Tracks'", "'D2M'", "'D2M' is a published one"),
+        ('chip_px = 16', 'chips = 16', 'D2Tracks has unknown keys chips'),
         ('chip_px = 16', '', "a table lacks 'chip_px'"),
         (':Tracks', ':CLASSES', 'expected a class that inherits ArchiveDataset'),
         (':CLASSES', ':Tracks', 'expected a LabelSpace'),
@@ -111,7 +111,7 @@ def test_the_published_recipe_of_a_source_is_untouched_by_own_settings(file):
         ('mine_settings:T', 'no_such_module:T', "there is no module 'no_such_module'"),
         ('mine_settings:T', 'T', 'expected module:name'),
         ('[[setting]]', '[setting', 'is not TOML'),
-        ('[[setting]]', '[[other]]', r"holds \['domain', 'other'\], expected \[\[setting\]\]"),
+        ('[[setting]]', '[[other]]', r"holds \['domain', 'other'\]: expected \[\[setting\]\]"),
     ],
 )
 def test_what_a_file_of_settings_has_wrong_is_named(file, old, new, message):

@@ -214,5 +214,5 @@ def test_what_has_no_meaning_is_refused(write_raster: Write, tmp_path: Path) -> 
     bridge = Windows(tile_px=16, scales=(1, 0.5), merge='max', merge_class='bridge')
     with pytest.raises(ConfigError, match="'bridge', but the classes are land, road, water"):
         predict_scene(pixelwise(), scene, tmp_path / 'm.tif', labels=THREE, windows=bridge)
-    with pytest.raises(ConfigError, match=r'the classes are not known: .* or pass labels'):
+    with pytest.raises(ConfigError, match=r'the classes are unknown: .* or pass labels'):
         predict_scene(pixelwise(), scene, tmp_path / 'm.tif', windows=bridge)

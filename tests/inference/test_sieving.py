@@ -196,7 +196,7 @@ def test_bad_input_is_named_and_leaves_nothing(write_scene: Write, tmp_path: Pat
             {'min_area_m2': 5},
             nowhere,
             ConfigError,
-            'n.tif: nothing ties .* give the unit in pixels',
+            'n.tif: .*no georeference: give the unit in pixels',
         ),
         ({}, scene, ConfigError, 'min_area_m2 is None, min_pixels is None: expected one'),
         ({'min_pixels': 5, 'min_area_m2': 5}, scene, ConfigError, 'expected one of the two'),

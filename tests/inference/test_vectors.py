@@ -150,7 +150,7 @@ def test_bad_input_is_named_and_leaves_nothing(write_scene: Write, tmp_path: Pat
     scene = write_scene(blobs(20, 20)[None])
     cases: list[tuple[Callable[[], object], type[Exception], str]] = [
         (lambda: vectorize(tmp_path / 'no.tif', tmp_path / 'o.gpkg'), SceneNotFoundError, 'no.tif'),
-        (lambda: vectorize(scene, tmp_path / 'o.shp'), ConfigError, 'written as .gpkg, .geojson'),
+        (lambda: vectorize(scene, tmp_path / 'o.shp'), ConfigError, 'expected .gpkg, .geojson'),
         (lambda: vectorize(scene, tmp_path / 'x' / 'o.gpkg'), ConfigError, 'create it first'),
         (lambda: vectorize(scene, tmp_path / 'o.gpkg', simplify_m=-1), ConfigError, '0 or more'),
         (
@@ -381,7 +381,7 @@ def test_round_buildings_and_other_classes_keep_their_outline(
 def test_right_angles_that_have_no_meaning_are_refused(write_scene: Write, tmp_path: Path) -> None:
     scene = write_scene(blobs(20, 20)[None])
     for options, message in [
-        ({'square_m': 1}, r'no class of the map is named building \(its names: none\)'),
+        ({'square_m': 1}, r'no class of the map is named building \(its classes: none\)'),
         ({'square_m': 0.3, 'squared_classes': [1]}, r'square_m is 0.3, less than a pixel, 0.5 m'),
         ({'square_m': -1}, 'square_m is -1: expected 0 or more'),
         ({'squared_classes': [1]}, 'squared_classes only works with square_m'),
