@@ -62,8 +62,8 @@ def run(arguments: argparse.Namespace) -> str:
         ]
         if surplus:
             raise ConfigError(
-                f'{", ".join(surplus)} cannot go with --recipe, because the recipe sets it: change '
-                'it there, or leave out one of them'
+                f'{", ".join(surplus)} cannot go with --recipe, because a recipe sets these '
+                'itself: change them there, or leave them out'
             )
     results = run_benchmark(
         chosen_settings(arguments),
