@@ -132,6 +132,11 @@ def test_the_page_of_datasets_runs(empty_folder):
     assert (empty_folder / 'sample.png').is_file()
 
 
+def test_the_page_of_the_synthetic_earth_runs(empty_folder):
+    follow('docs/synthetic.md')
+    assert len(list((empty_folder / 'earth' / 'region' / 'train' / 'masks').iterdir())) == 4
+
+
 @pytest.mark.slow
 def test_the_page_of_resolution_runs(empty_folder):
     follow('docs/resolution.md')
