@@ -453,7 +453,9 @@ def test_what_a_recipe_of_ones_own_says_itself_is_refused_beside_it(
         )
     words = ['benchmark', 'run', 'V2P(i)', '--root', str(archives), '--recipe', str(recipe)]
     assert main([*words, '--method', 'rein', '--steps', '3', '--train-batch-size', '2']) == 2
-    assert '--method, --steps, --train-batch-size cannot go with --recipe' in capsys.readouterr().err
+    assert (
+        '--method, --steps, --train-batch-size cannot go with --recipe' in capsys.readouterr().err
+    )
 
 
 def test_scores_in_half_precision_stand_apart(archives, recipe, options):
