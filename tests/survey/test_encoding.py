@@ -150,7 +150,7 @@ def test_masks_of_other_types_are_refused_with_the_command_that_helps(mask):
 
 def test_numbers_and_colours_in_one_folder_are_refused(mask):
     both = [mask(ids(0, 1)), mask(colour((0, 0, 0), (255, 0, 0)), name='c.tif')]
-    with pytest.raises(LabelError, match=r'm\.tif holds numbers, .*c\.tif colours'):
+    with pytest.raises(LabelError, match=r'm\.tif holds numbers, .*c\.tif holds colours'):
         guess_encoding(both)
 
 

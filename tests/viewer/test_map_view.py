@@ -110,7 +110,7 @@ def test_what_does_not_fit_together_is_an_error(files, tmp_path, write_raster):
     with pytest.raises(ConfigError, match=r'far\.tif has no data where the map is'):
         layers(files / 'map.tif', scene=far)
     bare = write_raster('bare.png', np.ones((3, 8, 9), np.uint8), crs=None, driver='PNG')
-    with pytest.raises(ConfigError, match=r'bare\.png has 9 × 8 px and .*map\.tif 120 × 80, and'):
+    with pytest.raises(ConfigError, match=r'bare\.png has 9 × 8 px .*map\.tif has 120 × 80, and'):
         layers(files / 'map.tif', scene=bare)
     with pytest.raises(SceneError, match=r'expected a map, one band of class ids'):
         layers(files / 'scene.tif')
