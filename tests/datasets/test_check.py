@@ -120,12 +120,15 @@ def test_the_command_line_lists_informs_and_checks(complete, capsys):
     assert main(['data', 'check', 'Potsdam', str(complete), '--headers-only']) == 2
     shown = capsys.readouterr()
     assert '! train: missing: 2_10' in shown.out
-    assert '2 finding(s) to mend' in shown.err
+    assert '2 finding(s) to fix' in shown.err
 
 
 def test_the_command_line_refuses_what_it_does_not_know(tmp_path, capsys):
     assert main(['data', 'info', 'Berlin']) == 2
-    assert 'no such archive; expected one of Potsdam, Vaihingen' in capsys.readouterr().err
+    assert (
+        "no archive is named 'Berlin': expected one of Potsdam, Vaihingen"
+        in capsys.readouterr().err
+    )
     assert main(['data', 'check', 'Potsdam', str(tmp_path), '--set', 'bands']) == 2
     assert 'expected NAME=VALUE' in capsys.readouterr().err
     assert main(['data', 'check', 'Potsdam', str(tmp_path), '--set', 'colour=red']) == 2

@@ -130,7 +130,7 @@ def test_the_example_of_the_builder_runs():
 
 
 def shaken(model):
-    """The model, as if trained: what requires gradients is no longer where it began."""
+    """The model, as if trained: what requires gradients is no longer at its initial value."""
     torch.manual_seed(1)
     with torch.no_grad():
         for parameter in model.parameters():

@@ -156,7 +156,7 @@ def test_bands_go_by_their_numbers_from_the_source_into_maps(write_raster, tmp_p
     assert maps[0].read_bytes() == maps[1].read_bytes()
 
 
-@pytest.mark.filterwarnings('ignore')  # lightning's notices about short trainings
+@pytest.mark.filterwarnings('ignore')  # lightning's notices about short training runs
 def test_a_drawn_size_goes_through_training_into_the_file_and_the_map(data, write_raster, tmp_path):
     across = ShiftDataModule(
         data.train, size_px=16, windows_per_epoch=4, batch_size=2, gsd_m=(0.4, 1.6)

@@ -98,15 +98,15 @@ def test_a_model_of_several_ground_sampling_distances_says_so(small, tmp_path):
 @pytest.mark.parametrize(
     ('given', 'message'),
     [
-        ({'gsd_m': 0.0}, 'finite metres, more than 0'),
-        ({'gsd_m': -0.3}, 'finite metres, more than 0'),
-        ({'gsd_m': math.nan}, 'finite metres, more than 0'),
-        ({'gsd_m': math.inf}, 'finite metres, more than 0'),
-        ({'gsd_range_m': (0.1, math.inf)}, 'finite metres, more than 0'),
-        ({'gsd_range_m': (0.0, 1.0)}, 'finite metres, more than 0'),
+        ({'gsd_m': 0.0}, 'finite metres above 0'),
+        ({'gsd_m': -0.3}, 'finite metres above 0'),
+        ({'gsd_m': math.nan}, 'finite metres above 0'),
+        ({'gsd_m': math.inf}, 'finite metres above 0'),
+        ({'gsd_range_m': (0.1, math.inf)}, 'finite metres above 0'),
+        ({'gsd_range_m': (0.0, 1.0)}, 'finite metres above 0'),
         ({'gsd_range_m': (1.0, 0.5)}, 'the finest first'),
-        ({'gsd_m': 0.1, 'gsd_range_m': (0.2, 1.0)}, 'gsd_m between the two'),
-        ({'gsd_m': 1.1, 'gsd_range_m': (0.2, 1.0)}, 'gsd_m between the two'),
+        ({'gsd_m': 0.1, 'gsd_range_m': (0.2, 1.0)}, 'gsd_m within the range'),
+        ({'gsd_m': 1.1, 'gsd_range_m': (0.2, 1.0)}, 'gsd_m within the range'),
     ],
 )
 def test_ground_sampling_distances_that_cannot_be_are_refused(small, tmp_path, given, message):
