@@ -13,17 +13,31 @@ __all__ = ['add_arguments', 'run']
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
+    """Declare the arguments of the command."""
     actions = parser.add_subparsers(dest='action', metavar='ACTION', required=True)
-    table = actions.add_parser('list', help='every model, with its parts and its size')
-    table.add_argument('--classes', type=int, default=6, metavar='N', help='classes to tell (6)')
-    one = actions.add_parser('info', help='one model: its parts, paper and weights')
+    table = actions.add_parser(
+        'list',
+        help='list every model with its parts and its size',
+        description='List every model with its parts and its size, and every foundation encoder.',
+    )
+    one = actions.add_parser(
+        'info',
+        help='show one model with its paper and weights',
+        description='Show one model: its parts, its size, its paper and its weights.',
+    )
     one.add_argument('name', help='its builder, such as fpn_timm')
-    one.add_argument('--classes', type=int, default=6, metavar='N', help='classes to tell (6)')
+    for action in (table, one):
+        action.add_argument(
+            '--classes',
+            type=int,
+            default=6,
+            metavar='N',
+            help='number of classes (default: %(default)s)',
+        )
 
 
 def run(arguments: argparse.Namespace) -> str:
-    """A table of the models and encoders, what each takes and where it comes from; or one model.
+    """A table of the models and encoders with their inputs and origin; or one model.
 
     Raises:
         ConfigError: If the number of classes is not positive, or there is no such model.
@@ -79,7 +93,7 @@ def _origin(model: 'ModelSummary') -> str:
 
 
 def _call(model: 'ModelSummary') -> str:
-    """The builder, and the arguments that choose among its models."""
+    """The builder, with the arguments that select one of its models."""
     return ' '.join([model.name, *(f'{key}={value}' for key, value in model.arguments.items())])
 
 

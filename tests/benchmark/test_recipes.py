@@ -111,7 +111,7 @@ def test_the_paper_has_a_recipe_on_each_of_14_sources():
     assert len([name for name in PUBLISHED if name.endswith('-crossearth.yaml')]) == 14
 
 
-@pytest.mark.filterwarnings('ignore')  # lightning's notices about a training of one step
+@pytest.mark.filterwarnings('ignore')  # lightning's notices about a training run of one step
 @pytest.mark.parametrize(
     'name', [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
              for name in PUBLISHED]
@@ -258,16 +258,16 @@ def test_parts_that_a_recipe_names_are_those_of_the_paper(archives, styles, smal
 
 
 def test_mistakes_name_what_is_there(tmp_path):
-    with pytest.raises(ConfigError, match='no source domain; expected one of potsdam_irrg'):
+    with pytest.raises(ConfigError, match='is not a source domain: expected one of potsdam_irrg'):
         training_recipe('rescuenet_5c')
-    with pytest.raises(ConfigError, match='no such method; expected one of crossearth, rein'):
+    with pytest.raises(ConfigError, match='expected one of crossearth, rein'):
         training_recipe('potsdam_irrg', 'best')
     with pytest.raises(ConfigError, match='expected at least 1'):
         Variation(steps=0)
-    with pytest.raises(ConfigError, match='no such recipe'):
+    with pytest.raises(ConfigError, match='does not exist: check the path of the recipe'):
         read_recipe(tmp_path / 'none.yaml')
     (tmp_path / 'bad.yaml').write_text('model: [')
-    with pytest.raises(ConfigError, match=r'bad\.yaml: is no YAML'):
+    with pytest.raises(ConfigError, match=r'bad\.yaml is not YAML'):
         read_recipe(tmp_path / 'bad.yaml')
     (tmp_path / 'bad.yaml').write_text('model: {}\n')
     with pytest.raises(ConfigError, match='has no data'):
@@ -293,4 +293,4 @@ def test_the_command_line_writes_a_recipe(tmp_path, capsys):
     assert main(['benchmark', 'methods']) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(METHODS)
     assert main(['benchmark', 'recipe']) == 2
-    assert 'name a domain to train on' in capsys.readouterr().err
+    assert 'no domain to train on was named' in capsys.readouterr().err
