@@ -18,7 +18,7 @@ __all__ = ['quiet', 'take_figures']
 _taken: set[int] = set()
 
 
-def take_figures(block: Any, block_vars: dict[str, Any], gallery_conf: dict[str, Any]) -> str:  # noqa: ARG001
+def take_figures(block: Any, block_vars: dict[str, Any], gallery_conf: dict[str, Any]) -> str:
     """Write the figures that a block has made without pyplot; those of pyplot are taken already."""
     paths = []
     for value in list(block_vars['example_globals'].values()):
@@ -30,7 +30,7 @@ def take_figures(block: Any, block_vars: dict[str, Any], gallery_conf: dict[str,
     return figure_rst(paths, gallery_conf['src_dir'])
 
 
-def quiet(gallery_conf: dict[str, Any], fname: str) -> None:  # noqa: ARG001
+def quiet(gallery_conf: dict[str, Any], fname: str) -> None:
     """Before each page: nothing of the page before, and no notices about short trainings."""
     _taken.clear()
     logging.getLogger('lightning.pytorch').setLevel(logging.ERROR)
