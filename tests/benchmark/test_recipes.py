@@ -24,6 +24,7 @@ from crossearth.benchmark import (
 from crossearth.cli import main
 from crossearth.errors import ConfigError
 from crossearth.models import builders, rivals
+from crossearth.models.backbones import mtp
 from crossearth.models.backbones.rvsa import RVSA
 from crossearth.trainers import build_training, read_recipe
 from crossearth.transforms import EarthStyleInjection, PatchMask
@@ -87,14 +88,11 @@ def shrunk(recipe, archives, styles):
 def small_backbones(monkeypatch):
     """In place of the ViT-L of DINOv2 and MTP: a few blocks, narrow. All else is built as is."""
     monkeypatch.setattr(builders, 'dinov2_vit', trees.tiny_transformer)
-    for module in (builders, rivals):
-        monkeypatch.setattr(
-            module,
-            'rvsa_vit_large',
-            lambda **kwargs: RVSA(
-                dim=32, depth=4, heads=2, interval=2, indices=(0, 1, 2, 3), **kwargs
-            ),
-        )
+    monkeypatch.setattr(
+        mtp,
+        'rvsa_vit_large',
+        lambda **kwargs: RVSA(dim=32, depth=4, heads=2, interval=2, indices=(0, 1, 2, 3), **kwargs),
+    )
     smp_encoder, dilated = rivals._smp_encoder, rivals._dilated
     monkeypatch.setattr(rivals, '_smp_encoder', lambda _, *given: smp_encoder('mit_b0', *given))
     monkeypatch.setattr(rivals, '_dilated', lambda _, *given: dilated('resnet10t', *given))
