@@ -3,6 +3,7 @@
 import argparse
 
 from crossearth.errors import ConfigError
+from crossearth.spelling import did_you_mean
 
 __all__ = ['add_arguments', 'run']
 
@@ -23,6 +24,7 @@ def run(arguments: argparse.Namespace) -> str:
     if arguments.name not in SETTINGS:
         raise ConfigError(
             f'no setting is named {arguments.name!r}: expected one of {", ".join(SETTINGS)}'
+            f'{did_you_mean(arguments.name, SETTINGS)}'
         )
     setting = SETTINGS[arguments.name]
     labels = setting.source.labels
