@@ -24,6 +24,7 @@ def demo(tmp_path_factory):
     return result, '\n'.join(lines), in_a_file.getvalue()
 
 
+@pytest.mark.slow
 def test_the_table_has_all_methods_and_domains_and_differences_and_says_synthetic(demo):
     result, report, _ = demo
     with result.table.open() as file:
@@ -45,6 +46,7 @@ def test_the_table_has_all_methods_and_domains_and_differences_and_says_syntheti
             assert values[row][column] == pytest.approx(difference, abs=0.11)
 
 
+@pytest.mark.slow
 def test_only_a_domain_of_other_pixels_is_seen_otherwise_at_the_right_gsd(demo):
     result, _, _ = demo
     plain, right = (result.scores[name] for name in ('baseline', 'baseline, right GSD'))
@@ -54,6 +56,7 @@ def test_only_a_domain_of_other_pixels_is_seen_otherwise_at_the_right_gsd(demo):
     }
 
 
+@pytest.mark.slow
 def test_scores_are_of_maps_on_the_pixels_of_each_scene(demo):
     result, _, _ = demo
     counts = np.zeros((6, 6), int)
@@ -70,6 +73,7 @@ def test_scores_are_of_maps_on_the_pixels_of_each_scene(demo):
     assert result.scores['ours']['region_platform'] == pytest.approx(expected, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_the_models_know_what_they_were_trained_at(demo):
     result, _, _ = demo
     for name in ('baseline', 'ours'):
@@ -78,6 +82,7 @@ def test_the_models_know_what_they_were_trained_at(demo):
         assert imagery.labels.classes == ISPRS.classes
 
 
+@pytest.mark.slow
 def test_progress_in_a_file_is_a_few_lines(demo):
     _, report, progress = demo
     assert progress == ''
@@ -86,6 +91,7 @@ def test_progress_in_a_file_is_a_few_lines(demo):
         assert report.count(stage) == 1
 
 
+@pytest.mark.slow
 def test_the_map_lies_exactly_on_its_scene(demo):
     result, _, _ = demo
     (scene,) = (result.output / 'region_climate' / 'map' / 'images').iterdir()
@@ -96,6 +102,7 @@ def test_the_map_lies_exactly_on_its_scene(demo):
         assert set(range(6)) >= set(made.read(1).ravel().tolist())
 
 
+@pytest.mark.slow
 def test_the_picture_is_a_picture_and_nothing_is_left_half_written(demo):
     result, report, _ = demo
     assert result.picture.read_bytes().startswith(b'\x89PNG')
@@ -103,6 +110,7 @@ def test_the_picture_is_a_picture_and_nothing_is_left_half_written(demo):
     assert not list(result.output.rglob('.*'))
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 def test_a_seed_repeats_its_numbers(demo, tmp_path):
     result, _, _ = demo

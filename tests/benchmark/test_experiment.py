@@ -271,6 +271,7 @@ def test_further_views_are_scored_without_training_again(file, options):
     assert again.image_counts != whole.image_counts
 
 
+@pytest.mark.slow  # each process imports PyTorch
 def test_two_processes_share_the_runs_and_take_none_twice(file, options):
     """Four runs; the results are those of one process."""
     apart = replace(options, output=options.output / 'two', processes=2)
@@ -288,6 +289,7 @@ def test_two_processes_share_the_runs_and_take_none_twice(file, options):
     assert multiprocessing.active_children() == []
 
 
+@pytest.mark.slow  # each process imports PyTorch
 def test_a_process_that_fails_says_so_and_leaves_what_is_finished(file, options, home, capfd):
     values = yaml.safe_load(file.read_text())
     broken = yaml.safe_load(yaml.safe_dump(values['methods']['plain']))

@@ -31,19 +31,15 @@ from tests.benchmark import trees
 
 FOLDER = Path(__file__).parents[2] / 'recipes'
 PUBLISHED = recipe_files()
-# One of each method, and the paper's method on each source; the rest differ in values alone.
+# One of each method; the rest differ in values alone, and are tested with `-m slow`.
 QUICK = {
-    name
-    for name in PUBLISHED
-    if name.endswith('-crossearth.yaml')
-    or name in {
-        'potsdam_irrg-rein.yaml',
-        'loveda_urban-frozen.yaml',
-        'whu_satellite2-cnn.yaml',
-        'deepglobe_road-crossearth_rvsa.yaml',
-        'casid_subms-table8_gse.yaml',
-    }
-}  # fmt: skip
+    'potsdam_irrg-crossearth.yaml',
+    'potsdam_irrg-rein.yaml',
+    'loveda_urban-frozen.yaml',
+    'whu_satellite2-cnn.yaml',
+    'deepglobe_road-crossearth_rvsa.yaml',
+    'casid_subms-table8_gse.yaml',
+}
 
 
 @pytest.fixture(scope='module')

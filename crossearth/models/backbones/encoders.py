@@ -50,6 +50,36 @@ class SmpPyramid(nn.Module):
         c4, c8, c16, c32 = self.encoder(image)[2:]
         return Features((c4, c8, c16, c32))
 
+    def layer_depths(self) -> dict[str, int]:
+        """The layer of each parameter of a MiT; see `Layered`.
+
+        The first embedding is layer 0 and every block is one more. A later embedding belongs to
+        the block after it, and the norm of a stage to the last block of its stage.
+
+        Raises:
+            ConfigError: If the encoder is not a MiT.
+        """
+        stages = [getattr(self.encoder, f'block{stage}', None) for stage in range(1, 5)]
+        blocks = [len(stage) for stage in stages if isinstance(stage, nn.Sequential)]
+        if len(blocks) != len(stages):
+            raise ConfigError(
+                f'{type(self.encoder).__name__} does not say how deep its layers are: expected a '
+                'MiT, such as mit_b5; train it with layer_decay=1'
+            )
+        depths = {}
+        for name, _ in self.encoder.named_parameters():
+            part, _, rest = name.partition('.')
+            stage = int(part[-1]) - 1  # patch_embed1, block1, norm1, patch_embed2, …
+            before = sum(blocks[:stage])
+            if part.startswith('block'):
+                depth = before + int(rest.split('.')[0]) + 1
+            elif part.startswith('norm'):
+                depth = before + blocks[stage]
+            else:
+                depth = before + min(stage, 1)
+            depths[f'encoder.{name}'] = depth
+        return depths
+
 
 class DilatedTimm(nn.Module):
     """A CNN of timm whose last stages are dilated: maps at strides 4, 8, 8 and 8.

@@ -54,3 +54,18 @@ class SwinPyramid(nn.Module):
             maps.append(tokens)
         c4, c8, c16, c32 = (maps[index].permute(0, 3, 1, 2) for index in (1, 3, 5, 7))
         return Features((c4, c8, c16, c32))
+
+    def layer_depths(self) -> dict[str, int]:
+        """The layer of each parameter; see `Layered`.
+
+        The embedding is layer 0 and every block is one more. What merges patches belongs to the
+        block after it.
+        """
+        depths, blocks = {}, 0
+        for index, part in enumerate(self.features):
+            stage = index % 2 == 1  # embedding, stage, merging, stage, …, stage
+            for name, _ in part.named_parameters():
+                ahead = int(name.split('.')[0]) + 1 if stage else min(index, 1)
+                depths[f'features.{index}.{name}'] = blocks + ahead
+            blocks += len(part) if stage else 0
+        return depths
