@@ -120,10 +120,10 @@ def builder_name(function: Callable[..., Any]) -> str:
 
 
 def own_builders() -> Mapping[str, Callable[..., nn.Module]]:
-    """Builders of this library by name; every reader trusts them."""
+    """Builders of this library by name, sorted; every reader trusts them."""
     for module in _OWN_MODULES:
         import_module(module)
-    return _OWN
+    return dict(sorted(_OWN.items()))
 
 
 def blueprint_of(model: object) -> Blueprint | None:
