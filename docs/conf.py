@@ -2,6 +2,7 @@
 
 import hashlib
 import runpy
+import sys
 from pathlib import Path
 
 import crossearth
@@ -42,9 +43,12 @@ def draw_pictures(app):
     """
     folder = Path(app.srcdir) / 'generated'
     folder.mkdir(exist_ok=True)
-    for module in sorted((Path(app.srcdir) / 'draw').glob('[a-z]*.py')):
+    modules = Path(app.srcdir) / 'draw'
+    sys.path.insert(0, str(modules))  # where they find what they share, in names with `_`
+    shared = b''.join(path.read_bytes() for path in sorted(modules.glob('_*.py')))
+    for module in sorted(modules.glob('[a-z]*.py')):
         drawn = folder / f'{module.stem}.drawn'
-        state = hashlib.sha256(module.read_bytes()).hexdigest()
+        state = hashlib.sha256(module.read_bytes() + shared).hexdigest()
         if not drawn.exists() or drawn.read_text() != state:
             runpy.run_path(str(module))['draw'](folder)
             drawn.write_text(state)

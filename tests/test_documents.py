@@ -44,7 +44,7 @@ def follow(name: str) -> None:
             exec(compile(text, name, 'exec'), names)
         elif language == 'yaml':
             Path('recipe.yaml').write_text(text)
-        elif language != 'text':  # what needs archives or hours
+        elif language not in {'text', 'xml'}:  # what needs archives, hours or a network
             assert language == 'bash', f'{name}: a block of {language} is not run'
             for line in text.splitlines():
                 if not line.startswith(INSTALLING):
@@ -135,6 +135,13 @@ def test_the_page_of_datasets_runs(empty_folder):
 def test_the_page_of_the_synthetic_earth_runs(empty_folder):
     follow('docs/synthetic.md')
     assert len(list((empty_folder / 'earth' / 'region' / 'train' / 'masks').iterdir())) == 4
+
+
+@pytest.mark.slow
+def test_the_page_of_whole_scenes_runs(empty_folder):
+    follow('docs/inference.md')
+    assert len(list((empty_folder / 'maps').glob('*.tif'))) == 1
+    assert (empty_folder / 'berlin_e.tif').is_file()
 
 
 @pytest.mark.slow
