@@ -1,7 +1,9 @@
-"""Segment remote-sensing images where no label was ever drawn.
+"""Segment remote-sensing images in places, bands and sensors that have no labels.
 
-The names to start with are here; all others are in the packages. Importing `crossearth` imports
-none of them: each comes when it is first used.
+This package offers the names that most programs start with. Everything else is in the subpackages:
+`datasets` reads images and masks, `transforms` augments them, `models` builds networks, `trainers`
+trains them, and `inference` writes maps. `import crossearth` takes milliseconds, because each name
+is imported only when you first use it.
 """
 
 from typing import TYPE_CHECKING

@@ -1,8 +1,8 @@
-"""How accurate a map is, estimated without labels from what the model says of itself.
+"""Estimates of how accurate a map is, made without labels from the model's own confidence.
 
 An `AccuracyMeter` takes the averaged scores of a map strip by strip, as they are finished, and
-keeps a few sums for each of about a thousand blocks of the scene. From these come three estimates
-of the accuracy and of the IoU of each class, with intervals over the blocks.
+keeps a few sums for each of about a thousand blocks of the scene. From these sums it computes three
+estimates of the accuracy and of the IoU of each class, with intervals over the blocks.
 """
 
 import math
@@ -23,20 +23,20 @@ type EstimateBy = Literal['confidence', 'atc', 'doc']
 
 _MOST_BLOCKS = 1024
 _SMALLEST_BLOCK_PX = 64
-_CHUNK_PX = 1 << 15  # what is computed of a chunk stays in a few MB for six classes
+_CHUNK_PX = 1 << 15  # keeps the intermediate arrays within a few MB for six classes
 _DRAWS = 400
-_SHARED = 3  # sums of all classes: pixels, confidence, confidence above the threshold
-_A_CLASS = 5  # chosen, their probability, that of the others, hits, misses
+_SHARED = 3  # sums over all classes: pixels, confidence, confidence above the threshold
+_A_CLASS = 5  # per class: chosen pixels, their probability, that of the others, hits, misses
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """An estimate, from 0 to 1, and what it varies by with the parts of the scene that are seen.
+    """An estimate from 0 to 1, and how much it varies between parts of the scene.
 
     Args:
         value: The estimate.
-        low: 2.5 % of the estimates of resampled blocks are lower; None for a single block.
-        high: 2.5 % are higher.
+        low: The 2.5th percentile over resampled blocks; None if the scene has a single block.
+        high: The 97.5th percentile.
     """
 
     value: float
@@ -46,24 +46,24 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class AccuracyEstimate:
-    """How accurate a map is, as far as the model's confidence tells.
+    """How accurate a map is, as far as the model's confidence can tell.
 
-    Every estimate comes three times: `'confidence'` believes the calibrated probabilities,
-    `'atc'` counts what lies above the thresholds of the source (average thresholded confidence),
-    `'doc'` takes the loss of confidence for a loss of accuracy (difference of confidences).
+    Every estimate comes in three versions. `'confidence'` trusts the calibrated probabilities.
+    `'atc'` counts the pixels above the thresholds of the source (average thresholded confidence).
+    `'doc'` assumes that accuracy drops as much as confidence does (difference of confidences).
 
-    The intervals cover chance in what the scene shows. They do *not* cover what matters most: that
-    confidence may mean less here than in the source. `docs/evidence.md` says by how much the
-    estimates were wrong across real gaps.
+    The intervals cover only the variation between parts of the scene. They do *not* cover the
+    larger risk that confidence means less here than on the source. `docs/evidence.md` reports how
+    wrong the estimates were across real domain gaps.
 
     Args:
         accuracy: Share of pixels that are right.
-        iou: IoU of each class; None for a class that the calibration says nothing about.
+        iou: IoU of each class; None for a class that the calibration could not measure.
         confidence: Mean calibrated probability of the chosen class.
-        source_accuracy: Accuracy that was measured on the source.
-        source_iou: IoU of each class that was measured on the source.
+        source_accuracy: Accuracy measured on the source.
+        source_iou: IoU of each class, measured on the source.
         pixels: Pixels of the map with data.
-        blocks: Blocks with data, which the intervals draw from.
+        blocks: Blocks with data, which are resampled for the intervals.
 
     Source:
         ATC: Garg et al. 2022, arXiv 2201.04234. DoC: Guillory et al. 2021, arXiv 2107.03315, with
@@ -80,15 +80,15 @@ class AccuracyEstimate:
 
 
 class AccuracyMeter:
-    """Sums of what a map's scores say, block by block.
+    """Collects block by block what a map's scores say about its accuracy.
 
     Args:
-        calibration: The model's.
+        calibration: Calibration of the model that makes the map.
         height: Rows of the map.
         width: Columns of the map.
 
     Raises:
-        ShapeError: By `add`, if the scores have another number of classes.
+        ShapeError: From `add`, if the scores have a different number of classes.
     """
 
     def __init__(self, calibration: Calibration, *, height: int, width: int) -> None:
@@ -113,15 +113,15 @@ class AccuracyMeter:
         Args:
             scores: Averaged probabilities or logits; not changed.
             valid: True where a pixel has data; others are not counted.
-            row0: Row of the map that the strip begins in.
-            col0: Column that it begins in.
+            row0: First row of the strip, in the map.
+            col0: First column of the strip, in the map.
             are_logits: Whether scores are logits.
         """
         classes, height, width = scores.shape
         if classes != len(self._calibration.classes):
             raise ShapeError(
-                f'the model gives {classes} classes, its calibration has '
-                f'{len(self._calibration.classes)}: calibrate it again'
+                f'the model gives {classes} classes, but its calibration has '
+                f'{len(self._calibration.classes)}: run crossearth calibrate on it again'
             )
         side = self.block_px
         cuts = [0, *range(side - col0 % side, width, side)]
@@ -139,7 +139,7 @@ class AccuracyMeter:
     def _columns(
         self, scores: Float[Tensor, 'k h w'], valid: Bool[np.ndarray, 'h w'], are_logits: bool
     ) -> Float[np.ndarray, 'sums w']:
-        """The sums of each column of a strip."""
+        """One row per sum, one column per column of the strip."""
         known = self._calibration
         seen = torch.from_numpy(valid).to(scores.device)
         probabilities = calibrated(scores.float(), known.temperature, are_logits=are_logits)
@@ -157,10 +157,10 @@ class AccuracyMeter:
         return np.stack([part.sum(0, dtype=torch.float64).cpu().numpy() for part in maps])
 
     def estimate(self, *, seed: int = 0) -> AccuracyEstimate | None:
-        """What the sums say; None if no pixel had data.
+        """The estimates so far; None if no pixel had data.
 
         Args:
-            seed: Of the blocks that intervals are drawn from.
+            seed: Seed of the block resampling for the intervals.
         """
         blocks = self._sums.reshape(-1, self._sums.shape[-1])
         blocks = blocks[blocks[:, 0] > 0]
@@ -198,7 +198,7 @@ class AccuracyMeter:
     def _estimates(
         self, sums: Float[np.ndarray, 'n sums'], index: int | None
     ) -> dict[EstimateBy, Float[np.ndarray, ' n']]:
-        """Accuracy (None), or the IoU of a class, from each row of sums."""
+        """Accuracy (index None) or the IoU of one class, from each row of sums."""
         known = self._calibration
         if index is None:
             pixels, confidence, above = sums.T[:_SHARED]

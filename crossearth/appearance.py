@@ -1,8 +1,8 @@
 """How images look to a model: the values of their bands, and how sharp they are.
 
-An `AppearanceMeter` reads windows one by one and keeps a few hundred numbers of them. What it says
-of the images that a model was trained on goes into the model's file, to be compared with what it
-says of a scene.
+An `AppearanceMeter` reads windows one by one and keeps only a few hundred numbers. The appearance
+of the training images is saved in the model's file, so that it can later be compared with the
+appearance of a new scene.
 """
 
 import math
@@ -19,7 +19,7 @@ from crossearth.errors import ConfigError
 __all__ = ['PERCENTILES', 'Appearance', 'AppearanceMeter', 'band_distances', 'sharpness']
 
 PERCENTILES = (2, 25, 50, 75, 98)
-"""What an `Appearance` knows of how the values of a band are distributed."""
+"""Percentiles that an `Appearance` keeps for each band."""
 
 _BINS = 1024
 _FLAT_VARIANCE = 1e-12
@@ -28,17 +28,18 @@ _SHARP_CYCLES_PER_PX = 0.25  # a quarter of the sampling rate: half of the highe
 
 @dataclass(frozen=True, slots=True)
 class Appearance:
-    """How some images look: values in [0, 1], as a model sees them.
+    """How a set of images looks, measured on values in [0, 1] as a model sees them.
 
     Args:
         mean: Mean of each band.
+        mean: Mean of each band.
         std: Standard deviation of each band.
-        percentiles: `PERCENTILES` of each band.
-        sharpness: Mean of the windows' `sharpness`; None where no window had any contrast.
-        windows: Windows that were measured.
+        percentiles: The `PERCENTILES` of each band.
+        sharpness: Mean `sharpness` of the windows; None if no window had any contrast.
+        windows: Number of windows measured.
 
     Raises:
-        ConfigError: If numbers are not finite, negative, or not of the same bands.
+        ConfigError: If a number is negative or not finite, or the lengths do not match.
     """
 
     mean: tuple[float, ...]
@@ -51,19 +52,21 @@ class Appearance:
         numbers = [*self.mean, *self.std, *(p for band in self.percentiles for p in band)]
         numbers += [] if self.sharpness is None else [self.sharpness]
         if not all(math.isfinite(number) and number >= 0 for number in numbers):
-            raise ConfigError('appearance holds numbers that are not finite, or below 0')
+            raise ConfigError(
+                'appearance holds numbers that are negative or not finite: measure it again'
+            )
         lengths = {len(self.mean), len(self.std), len(self.percentiles)}
         widths = {len(band) for band in self.percentiles}
         if len(lengths) != 1 or not self.mean or widths != {len(PERCENTILES)}:
             raise ConfigError(
-                f'appearance has {len(self.mean)} means, {len(self.std)} deviations and '
-                f'{len(self.percentiles)} rows of percentiles: expected one for each band, with '
-                f'{len(PERCENTILES)} percentiles'
+                f'appearance has {len(self.mean)} means, {len(self.std)} standard deviations and '
+                f'{len(self.percentiles)} rows of percentiles: expected one per band, with '
+                f'{len(PERCENTILES)} percentiles in each row'
             )
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> 'Appearance':
-        """The appearance that `dataclasses.asdict` and JSON made `value` of."""
+        """The appearance that `dataclasses.asdict` and JSON turned into `value`."""
         return cls(
             mean=tuple(map(float, value['mean'])),
             std=tuple(map(float, value['std'])),
@@ -74,7 +77,7 @@ class Appearance:
 
 
 class AppearanceMeter:
-    """Measures images window by window, in memory that does not grow.
+    """Measures images window by window, in constant memory.
 
     Example:
         >>> meter = AppearanceMeter()
@@ -95,7 +98,7 @@ class AppearanceMeter:
 
         Args:
             image: Values in [0, 1].
-            valid: True where a pixel has data; None where all have.
+            valid: True where a pixel has data; None if all pixels have data.
         """
         bands = image.shape[0]
         if self._windows == 0:
@@ -112,14 +115,17 @@ class AppearanceMeter:
         self._windows += 1
 
     def appearance(self) -> Appearance:
-        """What was measured so far.
+        """The appearance of all windows so far.
 
         Raises:
             ConfigError: If no pixel was counted.
         """
         count, total, squares = self._sums
         if self._windows == 0 or not bool(count.all()):
-            raise ConfigError('no pixel with data was seen: nothing can be said of the images')
+            raise ConfigError(
+                'no pixel with data was seen, so the images cannot be described: check the no-data '
+                'value and the windows'
+            )
         mean = total / count
         std = (squares / count - mean**2).clamp(min=0).sqrt()
         shares = self._histogram.cumsum(1) / self._histogram.sum(1, keepdim=True)
@@ -139,13 +145,13 @@ def sharpness(
 ) -> float | None:
     """Share of an image's spectral energy above a quarter of the sampling rate.
 
-    The mean of the bands, less its own mean and under a Hann window, is Fourier transformed; energy
-    is the squared magnitude. Sharp aerial images have more than 0.1, images that were enlarged or
-    compressed hard 0.01 to 0.03, white noise about 0.8.
+    The bands are averaged, the mean is subtracted, a Hann window is applied, and the result is
+    Fourier transformed. Energy is the squared magnitude. Sharp aerial images score above 0.1,
+    enlarged or heavily compressed ones 0.01 to 0.03, and white noise about 0.8.
 
     Args:
         image: Values of any scale.
-        valid: True where a pixel has data; others count as the mean.
+        valid: True where a pixel has data; the others are set to the mean.
 
     Returns:
         From 0 to 1; None for an image without contrast or data.
@@ -170,7 +176,7 @@ def sharpness(
     cols = torch.fft.fftfreq(width, dtype=torch.float64, device=grey.device)
     high = torch.hypot(rows[:, None], cols) > _SHARP_CYCLES_PER_PX
     total = float(energy.sum())
-    # what is left of a flat image are rounding errors, which look like noise
+    # in a flat image only rounding errors remain, which would pass for noise
     if total <= _FLAT_VARIANCE * float(hann.square().sum()) * hann.numel():
         return None
     return float(energy[high].sum()) / total
@@ -192,8 +198,8 @@ def band_distances(source: Appearance, scenes: Appearance) -> list[float]:
     """
     if len(source.mean) != len(scenes.mean):
         raise ConfigError(
-            f'the source has {len(source.mean)} bands, the scenes {len(scenes.mean)}: show the '
-            'scenes with the bands that the model takes'
+            f'the source has {len(source.mean)} bands, but the scenes have {len(scenes.mean)}: '
+            'give the scenes with the bands that the model takes'
         )
     return [
         round(math.hypot(m - mean, s - std) / max(std, 1e-6), 12)

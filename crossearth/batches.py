@@ -1,4 +1,4 @@
-"""Which entries of a batch lie on the pixels of its images."""
+"""Finds the tensors of a batch that have one value per pixel of its images."""
 
 from collections.abc import Mapping
 
@@ -12,8 +12,8 @@ _MAPS = (3, 4)  # (b,h,w) and (b,c,h,w)
 def spatial_keys(batch: Mapping[str, Tensor]) -> list[str]:
     """Names of the entries that have a value for every pixel of `image`, other than `image`.
 
-    What crops or flips the images has to move these with them: masks, and whatever else a dataset
-    gives, such as heights.
+    Whatever crops or flips the images must do the same to these: to masks, and to any other map
+    that a dataset adds, such as heights.
 
     Args:
         batch: `image` (b,c,h,w), and any other tensors.

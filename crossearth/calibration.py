@@ -1,7 +1,7 @@
-"""How far a model's confidence can be believed, measured once on labelled images of its source.
+"""How far a model's confidence can be trusted, measured once on labelled images of its source.
 
-The result, a `Calibration`, goes into the model's file. With it, the confidence of a map says how
-accurate the map would be if the scene were like the source: see `crossearth.accuracy`.
+The result, a `Calibration`, is saved in the model's file. It lets the confidence of a map estimate
+how accurate the map would be if the scene resembled the source. See `crossearth.accuracy`.
 """
 
 import math
@@ -32,16 +32,16 @@ _GOLDEN = (math.sqrt(5) - 1) / 2
 
 @dataclass(frozen=True, slots=True)
 class ClassCalibration:
-    """One class on labelled images of the source.
+    """One class, measured on labelled images of the source.
 
     Args:
-        iou: Intersection over union; None where the class neither occurs nor is found, and nothing
-            can be told of it.
-        expected_iou: What the calibrated probabilities say that it is, see `expected_iou`.
-        hit_threshold: As many pixels that got the class have a larger probability of it as got
-            it rightly.
-        miss_threshold: As many pixels that got another class have a larger probability of this one
-            as belong to it.
+        iou: Intersection over union; None where the class neither occurs nor is predicted, so that
+            nothing can be measured.
+        expected_iou: The IoU that the calibrated probabilities predict, see `expected_iou`.
+        hit_threshold: Among pixels predicted as the class, as many have a larger probability of it
+            as are predicted correctly.
+        miss_threshold: Among pixels predicted as another class, as many have a larger probability
+            of this one as belong to it.
     """
 
     iou: float | None
@@ -52,23 +52,23 @@ class ClassCalibration:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """A model's confidence on labelled images of its source.
+    """A model's confidence, measured on labelled images of the source.
 
     Args:
-        temperature: Divides logits, so that the confidence is the share of pixels that are right.
-        accuracy: Share of pixels that are right, from 0 to 1.
+        temperature: Divides the logits, so that mean confidence equals the share of correct pixels.
+        accuracy: Share of correct pixels, from 0 to 1.
         confidence: Mean probability of the chosen class, after the temperature.
-        threshold: As many pixels have a larger confidence as are right.
-        classes: Each class of the model.
-        pixels: Pixels that all this was measured on.
+        threshold: As many pixels have a larger confidence as are correct.
+        classes: One entry per class of the model.
+        pixels: Number of pixels measured.
 
     Raises:
         ConfigError: If a number is not finite or out of its range.
 
     Source:
         Temperature: Guo et al. 2017, arXiv 1706.04599. Threshold (ATC): Garg et al. 2022, arXiv
-        2201.04234. That of each class is this library's: the same idea for the pixels that got the
-        class, and for those that got another one.
+        2201.04234. The two thresholds per class are this library's: they apply the same idea to the
+        pixels that were predicted as the class, and to those predicted as another one.
     """
 
     temperature: float
@@ -83,16 +83,20 @@ class Calibration:
         for one in self.classes:
             shares += [one.expected_iou, one.hit_threshold, one.miss_threshold]
             shares += [] if one.iou is None else [one.iou]
-        if not all(0 <= share <= 1 for share in shares):  # NaN is refused, too
-            raise ConfigError('a calibration holds shares that are not between 0 and 1')
+        if not all(0 <= share <= 1 for share in shares):  # also refuses NaN
+            raise ConfigError(
+                'a calibration holds shares outside 0 to 1: run crossearth calibrate again'
+            )
         if not (math.isfinite(self.temperature) and self.temperature > 0):
-            raise ConfigError(f'temperature is {self.temperature}: expected more than 0')
+            raise ConfigError(f'temperature is {self.temperature}: expected a number above 0')
         if not self.classes or self.pixels < 1:
-            raise ConfigError('a calibration without classes or pixels says nothing: fit it again')
+            raise ConfigError(
+                'a calibration has no classes or no pixels: run crossearth calibrate again'
+            )
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> 'Calibration':
-        """The calibration that `dataclasses.asdict` and JSON made `value` of."""
+        """The calibration that `dataclasses.asdict` and JSON turned into `value`."""
         classes = tuple(
             ClassCalibration(
                 iou=None if one['iou'] is None else float(one['iou']),
@@ -113,10 +117,10 @@ class Calibration:
 
 
 class CalibrationMeter:
-    """Collects pixels of labelled windows, at most 4,096 of each, and calibrates a model by them.
+    """Collects up to 4,096 pixels of each labelled window, and calibrates a model with them.
 
     Args:
-        seed: Chooses the pixels.
+        seed: Seed of the choice of pixels.
     """
 
     def __init__(self, *, seed: int = 0) -> None:
@@ -125,7 +129,7 @@ class CalibrationMeter:
         self._labels: list[Int64[Tensor, ' n']] = []
 
     def add(self, logits: Float[Tensor, 'k h w'], mask: Int64[Tensor, 'mask_h mask_w']) -> None:
-        """Count some pixels of a window; those that the mask ignores are left out.
+        """Add some pixels of a window, without those that the mask ignores.
 
         Raises:
             ShapeError: If the two differ in size.
@@ -133,8 +137,8 @@ class CalibrationMeter:
         """
         if logits.shape[1:] != mask.shape:
             raise ShapeError(
-                f'logits are {tuple(logits.shape)}, the mask is {tuple(mask.shape)}: expected the '
-                'same height and width'
+                f'logits are {tuple(logits.shape)}, but the mask is {tuple(mask.shape)}: expected '
+                'the same height and width'
             )
         mask = mask.cpu()
         kept = (mask != IGNORE_INDEX).flatten().nonzero()[:, 0]
@@ -143,15 +147,15 @@ class CalibrationMeter:
         labels = mask.flatten()[kept]
         if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < logits.shape[0]:
             raise LabelError(
-                f'the mask holds ids from {int(labels.min())} to {int(labels.max())}, the model '
-                f'has {logits.shape[0]} classes: expected 0 to {logits.shape[0] - 1}, or '
+                f'the mask holds ids from {int(labels.min())} to {int(labels.max())}, but the '
+                f'model has {logits.shape[0]} classes: expected 0 to {logits.shape[0] - 1}, or '
                 f'{IGNORE_INDEX} to ignore a pixel'
             )
         self._logits.append(logits.flatten(1).T.cpu()[kept].float())
         self._labels.append(labels)
 
     def calibration(self) -> Calibration | None:
-        """What was measured; None if no labelled pixel was seen."""
+        """The calibration so far; None if no labelled pixel was seen."""
         labels = torch.cat(self._labels) if self._labels else torch.empty(0)
         if not len(labels):
             return None
@@ -187,13 +191,13 @@ def calibrated(
 
 
 def expected_iou(probability: Float[Tensor, '*shape'], chosen: Tensor) -> float:
-    """The IoU of a class that its probabilities let expect.
+    """The IoU that probabilities predict for a class.
 
-    Where the class was chosen, its probability is the expected share of right pixels; elsewhere, of
-    missed ones. The ratio of both expectations stands for the expectation of the ratio.
+    Where the class was chosen, its probability is the expected share of hits. Elsewhere, it is the
+    expected share of misses. The ratio of the two expectations approximates the expected ratio.
 
     Args:
-        probability: Of the class, in [0, 1].
+        probability: Probability of the class, in [0, 1].
         chosen: True where the class was chosen.
 
     Returns:
@@ -209,7 +213,7 @@ def expected_iou(probability: Float[Tensor, '*shape'], chosen: Tensor) -> float:
 
 
 def fit_temperature(logits: Float[Tensor, 'n k'], labels: Int64[Tensor, ' n']) -> float:
-    """The temperature of least negative log likelihood, from 0.05 to 20.
+    """The temperature, from 0.05 to 20, with the lowest negative log likelihood.
 
     Example:
         >>> draws = torch.Generator().manual_seed(0)
@@ -244,7 +248,7 @@ def _of_class(probability: Float[Tensor, ' n'], chosen: Tensor, true: Tensor) ->
 
 
 def _threshold(values: Float[Tensor, ' n'], above: int) -> float:
-    """A number that `above` of the values exceed, as far as equal values allow."""
+    """A number that `above` of the values exceed, as closely as ties allow."""
     if above >= len(values):
         return 0.0
     return float(values.sort(descending=True).values[above])

@@ -16,34 +16,34 @@ from crossearth.errors import CrossEarthError
 __all__ = ['main']
 
 _COMMANDS = {
-    'start': 'look through your images, and write a recipe for them',
-    'demo': 'the whole story on generated data',
+    'start': 'inspect your images and write a training recipe for them',
+    'demo': 'train, compare and map on generated data, end to end',
     'predict': 'map scenes with a trained model',
     'gsd': 'estimate the ground sampling distance of scenes',
-    'adapt': 'adapt a model to scenes without labels',
-    'calibrate': 'let a model file remember how far its confidence can be believed',
-    'sieve': 'merge the small regions of a map into their neighbours',
-    'mosaic': 'put overlapping maps together to one',
+    'adapt': 'adapt a model to unlabelled scenes',
+    'calibrate': 'measure how far a model can trust its confidence, and save that in its file',
+    'sieve': 'merge small regions of a map into their neighbours',
+    'mosaic': 'merge overlapping maps into one',
     'catalog': 'describe a folder of maps as a STAC catalogue',
     'vectorize': 'turn a map into polygons, or its roads into lines',
-    'view': 'look at a map in the browser, over its scene',
+    'view': 'look at a map over its scene, in the browser',
     'export': 'write a model as ONNX, for the QGIS plugin Deepness',
-    'assess': 'accuracy of a map, and areas of its classes, from labelled pixels',
-    'style': 'fit styles to a folder of pictures, preview them',
-    'data': 'published archives: what they hold, what a copy lacks',
-    'models': 'every model, with its parts and its size',
-    'weights': 'convert weights files, or show them',
-    'benchmark': 'the settings of the RSDG benchmark',
-    'experiment': 'own domains and methods, compared over seeds',
-    'info': 'versions and devices, for reports of errors',
+    'assess': 'estimate the accuracy of a map and the areas of its classes from labelled pixels',
+    'style': 'fit styles to a folder of pictures, and preview them',
+    'data': 'list published archives, and check what a copy lacks',
+    'models': 'list every model with its parts and its size',
+    'weights': 'convert weights files, or show what they hold',
+    'benchmark': 'run the settings of the RSDG benchmark',
+    'experiment': 'compare methods over your own domains and several seeds',
+    'info': 'print versions and devices, for bug reports',
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; errors of this library become one line and exit status 2.
+    """Run a command. Errors of this library become one line and exit status 2.
 
     Args:
-        argv: Words after the program's name; None for those of the process.
+        argv: Words after the program's name; None for those of this process.
 
     Returns:
         Exit status.
@@ -63,20 +63,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(words: list[str]) -> str | None:
-    """Run the command that the words name; what it wants printed."""
+    """Run the command that the words name, and return what it wants printed."""
     if words and words[0] in training.HELP:
         training.run(argparse.Namespace(words=words))
         return None
     parser = argparse.ArgumentParser(
         prog='crossearth',
-        description='Segment remote-sensing images where no label was ever drawn.',
+        description='Segment remote-sensing images in places that have no labels.',
     )
     parser.add_argument('--version', action='version', version=f'crossearth {__version__}')
     choices = parser.add_subparsers(title='commands', metavar='COMMAND', required=True)
     for name, text in training.HELP.items():
         choices.add_parser(name, help=text, add_help=False)
     for name, text in _COMMANDS.items():
-        subparser = choices.add_parser(name, help=text)
+        subparser = choices.add_parser(name, help=text, description=f'{text[0].upper()}{text[1:]}.')
         if words and words[0] == name:
             command = import_module(f'crossearth.commands.{name}')
             command.add_arguments(subparser)

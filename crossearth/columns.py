@@ -9,8 +9,8 @@ def align_columns(rows: Sequence[Sequence[str]], *, left: int = 1) -> str:
     """Rows of cells as lines of aligned columns.
 
     Args:
-        rows: Cells, equally many in each row.
-        left: How many of the first columns are aligned to the left; the others to the right.
+        rows: Cells; every row has the same number.
+        left: Number of leading columns that are aligned left; the others are aligned right.
 
     Example:
         >>> print(align_columns([['method', 'IoU'], ['ours', '7.5']]))

@@ -1,7 +1,7 @@
-"""The whole story on generated data: draw, train, compare on unseen domains, map a scene.
+"""The whole workflow on generated data: draw, train, compare on unseen domains, map a scene.
 
-Everything is scored as a user would map it: `predict_scene` writes a map of each test scene on the
-scene's own pixels, and the map is compared with the mask.
+Everything is scored the way a user would map it: `predict_scene` writes a map of each test scene on
+the scene's own pixels, and the map is compared with the mask.
 """
 
 import csv
@@ -32,7 +32,7 @@ from crossearth.errors import ConfigError
 from crossearth.inference import Running, View, Windows, predict_scene
 from crossearth.labels import ISPRS
 from crossearth.metrics import confusion_matrix, mean_iou
-from crossearth.models import fpn_timm, load_model, save_model
+from crossearth.models import Segmenter, adapted_fpn, fpn_timm, load_model, save_model
 from crossearth.models.weights.installed import INSTALLED
 from crossearth.rasters import open_raster
 from crossearth.synthetic import EARTH_DOMAINS, EarthDomain, SyntheticEarth
@@ -46,14 +46,14 @@ BASELINE = 'baseline'
 RIGHT_GSD = 'baseline, right GSD'
 OURS = 'ours'
 MAPPED = 'region_climate'
-"""The unseen domain of the large map; chosen beforehand."""
+"""The unseen domain of the large map; chosen before any result was known."""
 PICTURED = 'region_drone'
-"""The unseen domain of the picture: one whose pixels have another size."""
+"""The unseen domain of the picture: one whose pixels differ in size from the source's."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Size:
-    """How much is drawn and how long is trained."""
+    """How much is drawn and how long the models train."""
 
     train_scenes: int
     train_px: int
@@ -66,6 +66,8 @@ class _Size:
 
 _FULL = _Size(8, 1024, 2, 768, 64, 1000, (4200, 4500))
 _QUICK = _Size(3, 512, 1, 384, 24, 40, (1100, 1000))
+_BACKBONE = 'tf_efficientnet_lite0'
+_WIDTH = 48  # of the decoder
 _WINDOW_PX = 128
 _BATCH = 8
 _FIRST_TEST_SCENE = 100
@@ -81,9 +83,9 @@ class DemoResult:
 
     Args:
         scores: Method → domain → mIoU in [0, 1], on the scenes' own pixels; synthetic.
-        output: Folder of everything.
+        output: Folder that holds everything.
         map: Map of the large unseen scene.
-        picture: Image, truth and the methods' maps of an unseen place.
+        picture: Image, ground truth and the methods' maps of an unseen place.
         table: Scores as CSV.
     """
 
@@ -101,24 +103,24 @@ def run_demo(
     seed: int = 0,
     say: Callable[[str], Any] = lambda _: None,
 ) -> DemoResult:
-    """Draw the synthetic Earth, train twice, compare on unseen domains, map one of them.
+    """Draw the synthetic Earth, train two models, compare them on unseen domains, and map a scene.
 
-    Both models start from the same weights and see the same windows, flipped alike, for the same
-    number of steps. Three rows are compared:
+    Both models start from the same weights and see the same windows with the same flips for the
+    same number of steps. The table compares three rows:
 
-    - the baseline, which sees every scene in the scene's own pixels, as networks usually do;
+    - the baseline, which sees every scene on the scene's own pixels, as networks usually do;
     - the same weights, with every scene seen at the ground sampling distance of training, which is
       what `crossearth predict` does with georeferenced scenes;
-    - ours: seen so too, and trained with what `docs/evidence.md` recommends for known sizes of
-      pixels, see `recommended_augmentation`.
+    - ours, seen at that distance too, and trained with what `docs/evidence.md` recommends when the
+      pixel size is known, see `recommended_recipe`.
 
-    Numbers are synthetic: they show that the parts work together, not how good they are on real
+    The numbers are synthetic: they show that the parts work together, not how good they are on real
     imagery.
 
     Args:
-        output: Folder for scenes, weights, maps and the table; new, empty, or that of an earlier
-            demo, whose files are replaced.
-        quick: A few training steps on fewer scenes, with models that have hardly learnt anything.
+        output: Folder for scenes, weights, maps and the table. It must be new, empty, or from an
+            earlier demo, whose files are replaced.
+        quick: Train for a few steps on fewer scenes. The models then have barely learnt anything.
         seed: Seed of the Earth, the weights and the draws; the same seed gives the same numbers on
             the same machine.
         say: Called with each line of the report.
@@ -127,22 +129,20 @@ def run_demo(
         Scores and paths.
 
     Raises:
-        ConfigError: If `output` is a file, or a folder that holds something else than a demo.
+        ConfigError: If `output` is a file, or a folder that holds anything but an earlier demo.
     """
     began = time.perf_counter()
     size = _QUICK if quick else _FULL
     root = Path(output)
     _clear(root)
-    say('Drawing the synthetic Earth (made-up places; every number below is synthetic)')
+    say('Drawing the synthetic Earth (invented places; every number below is synthetic)')
     large = _draw(root, size, seed)
-    recipes: dict[str, list[nn.Module]] = {
-        BASELINE: [],
-        OURS: recommended_augmentation(root / 'style'),
-    }
+    recipes = {BASELINE: plain_recipe, OURS: recommended_recipe}
     models = {}
     for name, recipe in recipes.items():
         say(f'Training {name}: {size.steps} steps')
-        models[name] = _train(name, root, recipe, size, seed)
+        pl.seed_everything(seed, verbose=False)
+        models[name] = _train(name, root, recipe(root / 'style'), size, seed)
     say('Mapping the test scenes of every domain, each on its own pixels')
     scores = _score_all(root, models)
     table = root / _TABLE
@@ -155,34 +155,63 @@ def run_demo(
     picture = root / _PICTURE
     _draw_picture(root, picture)
     say(
-        f'\nEverything lies in {root.resolve()}:\n'
-        f'  {picture.name:<31} image, truth, baseline and ours, of a place neither has seen\n'
+        f'\nEverything is in {root.resolve()}:\n'
+        f'  {picture.name:<31} image, truth, baseline and ours, of a place that neither has seen\n'
         f'  {whole.relative_to(root)!s:<31} the map: open it in a GIS over {large.name}\n'
         f'  {table.name:<31} the table above\n'
-        f'  {"ours.safetensors":<31} the model, with its classes and its sampling distance\n'
+        f'  {"ours.safetensors":<31} the model, with its classes and its ground sampling distance\n'
         f'  {"<domain>/<split>/":<31} the scenes and their masks\n'
         f'Took {time.perf_counter() - began:.0f} s.'
     )
     return DemoResult(scores, root, whole, picture, table)
 
 
-def recommended_augmentation(style_images: Path) -> list[nn.Module]:
+@dataclass(frozen=True, slots=True)
+class _Recipe:
+    """What two training runs differ in."""
+
+    model: Segmenter
+    augment: list[nn.Module]
+    lr: float
+
+
+def plain_recipe(style_images: Path) -> _Recipe:  # noqa: ARG001  # both recipes are called alike
+    """All weights are trained, on flipped images. Batch norms keep ImageNet's averages."""
+    model = fpn_timm(
+        _BACKBONE,
+        num_classes=ISPRS.num_classes,
+        width=_WIDTH,
+        pretrained=INSTALLED,
+        norms='resting',
+    )
+    return _Recipe(model, [], lr=5e-4)
+
+
+def recommended_recipe(style_images: Path) -> _Recipe:
     """What is recommended on real images, at its defaults, whatever it does here.
 
-    Other light and colours, and the low frequencies of unlabelled images. Nothing here was chosen
-    on the synthetic Earth. Resting norms are recommended too; both models have them.
+    Low-rank changes of frozen weights instead of all weights, other light and colours, and the low
+    frequencies of unlabelled images. Nothing here was chosen on the synthetic Earth. The decoder
+    begins with the weights that the plain recipe's has.
     """
-    return [PhotometricDistortion(), fourier_style(style_images, p=0.5, beta=0.01)]
+    plain = plain_recipe(style_images).model
+    model = adapted_fpn(
+        _BACKBONE, 'lora', num_classes=ISPRS.num_classes, width=_WIDTH, pretrained=INSTALLED
+    )
+    model.decoder.load_state_dict(plain.decoder.state_dict())
+    return _Recipe(
+        model, [PhotometricDistortion(), fourier_style(style_images, p=0.5, beta=0.01)], lr=1e-3
+    )
 
 
 def _clear(root: Path) -> None:
-    """An empty folder, marked as the demo's; what an earlier demo left is removed."""
+    """Make an empty folder, marked as the demo's, and remove what an earlier demo left in it."""
     if root.exists() and not root.is_dir():
         raise ConfigError(f'{root} is a file: choose a folder for the output of the demo')
     mark = root / _MARK
     if root.exists() and any(root.iterdir()) and not mark.exists():
         raise ConfigError(
-            f'{root} holds files that are not of a demo: choose an empty folder for its output'
+            f'{root} holds files that are not from a demo: choose an empty folder for the output'
         )
     for name in (*EARTH_DOMAINS, 'style', 'maps'):
         if (root / name).exists():
@@ -194,7 +223,7 @@ def _clear(root: Path) -> None:
 
 
 def _draw(root: Path, size: _Size, seed: int) -> Path:
-    """Write every scene; the large one is returned."""
+    """Write every scene and return the path of the large one."""
     earth = SyntheticEarth(seed)
     total = size.train_scenes + size.test_scenes * len(EARTH_DOMAINS) + 2
     with tqdm(total=total, desc='scenes', unit='scene', disable=None) as bar:
@@ -205,7 +234,7 @@ def _draw(root: Path, size: _Size, seed: int) -> Path:
         source = EARTH_DOMAINS['source']
         write(source, 'train', scenes=size.train_scenes, size_px=size.train_px)
         for domain in EARTH_DOMAINS.values():
-            # as many metres where pixels are finer, more where they are coarser
+            # coarser scenes cover more ground; finer ones are drawn larger to cover as much
             finer = max(_gsd_m(source) / _gsd_m(domain), 0.5)
             write(
                 domain,
@@ -231,25 +260,18 @@ def _folder(root: Path, domain: str, split: str) -> FolderDataset:
     return FolderDataset(place / 'images', place / 'masks', labels=ISPRS, domain=domain)
 
 
-def _train(name: str, root: Path, recipe: list[nn.Module], size: _Size, seed: int) -> nn.Module:
-    """A model trained on the source, from its file, which knows its sampling distance."""
-    pl.seed_everything(seed, verbose=False)
+def _train(name: str, root: Path, recipe: _Recipe, size: _Size, seed: int) -> nn.Module:
+    """Train on the source, save, and load the model again, so that it knows its pixel size."""
     data = ShiftDataModule(
         _folder(root, 'source', 'train'),
         size_px=_WINDOW_PX,
         windows_per_epoch=size.steps * _BATCH,
         batch_size=_BATCH,
-        augment=[K.RandomHorizontalFlip(), K.RandomVerticalFlip(), *recipe],
+        augment=[K.RandomHorizontalFlip(), K.RandomVerticalFlip(), *recipe.augment],
         seed=seed,
     )
-    model = fpn_timm(
-        'tf_efficientnet_lite0',
-        num_classes=ISPRS.num_classes,
-        width=48,
-        pretrained=INSTALLED,
-        norms='resting',
-    )
-    model.to(memory_format=torch.channels_last)  # a third faster on processors
+    model = recipe.model
+    model.to(memory_format=torch.channels_last)  # a third faster on CPUs
     with _quiet():
         trainer = pl.Trainer(
             accelerator='cpu',
@@ -261,26 +283,26 @@ def _train(name: str, root: Path, recipe: list[nn.Module], size: _Size, seed: in
             use_distributed_sampler=False,
             callbacks=[_Steps(name, size.steps)],
         )
-        _fit(trainer, TrainingTask(SourceOnly(model, ISPRS), lr=5e-4), data)
+        _fit(trainer, TrainingTask(SourceOnly(model, ISPRS), lr=recipe.lr), data)
     path = root / f'{name}.safetensors'
     save_model(model, path, labels=ISPRS, bands=data.bands, gsd_m=data.gsd_m)
     return load_model(path)
 
 
 def _fit(trainer: pl.Trainer, task: TrainingTask, data: ShiftDataModule) -> None:
-    """Train; Ctrl-C reaches the caller, where lightning would end the process without a word."""
+    """Train; pass Ctrl-C on to the caller, where lightning would end the process silently."""
     handler = signal.getsignal(signal.SIGINT)
     try:
         trainer.fit(task, datamodule=data)
     except SystemExit as end:
         if not isinstance(end.__context__, KeyboardInterrupt):
             raise
-        signal.signal(signal.SIGINT, handler)  # lightning ignores it from here on
+        signal.signal(signal.SIGINT, handler)  # lightning leaves it ignored
         raise KeyboardInterrupt from None
 
 
 class _Steps(pl.Callback):
-    """One bar for the steps of a training run, on a terminal."""
+    """One progress bar for the steps of a training run, shown on terminals only."""
 
     def __init__(self, name: str, steps: int) -> None:
         self.bar = tqdm(total=steps, desc=f'training {name}', unit='step', disable=None)
@@ -307,7 +329,7 @@ class _Steps(pl.Callback):
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without lightning's notices, which are about settings that the demo chooses on purpose."""
+    """Hide lightning's notices about settings that the demo chooses on purpose."""
     logger = logging.getLogger('lightning.pytorch')
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -323,7 +345,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _score_all(root: Path, models: Mapping[str, nn.Module]) -> dict[str, dict[str, float]]:
-    """Method → domain → mIoU. All domains of the source's sampling distance are mapped once."""
+    """Method → domain → mIoU. Domains that share the source's pixel size are mapped once."""
     scores: dict[str, dict[str, float]] = {BASELINE: {}, RIGHT_GSD: {}, OURS: {}}
     learnt = _gsd_m(EARTH_DOMAINS['source'])
     rows = tqdm(total=2 * len(EARTH_DOMAINS), desc='scoring', unit='domain', disable=None)
@@ -340,7 +362,7 @@ def _score_all(root: Path, models: Mapping[str, nn.Module]) -> dict[str, dict[st
 
 
 def _score(root: Path, model: nn.Module, method: str, domain: str, view: View) -> float:
-    """Score of maps of a domain's test scenes on their own pixels: mIoU in [0, 1]."""
+    """Mean IoU in [0, 1] of the maps of a domain's test scenes, on the scenes' own pixels."""
     counts: Int64[Tensor, 'k k'] = torch.zeros(
         ISPRS.num_classes, ISPRS.num_classes, dtype=torch.int64
     )
@@ -370,9 +392,9 @@ def _map_path(root: Path, scene: Path, method: str) -> Path:
 
 
 def _columns(scores: Mapping[str, Mapping[str, float]]) -> tuple[list[str], list[list[str]]]:
-    """Head and rows: mIoU in percent of the source, each unseen domain, and the unseen mean.
+    """Header and rows: mIoU in percent on the source, each unseen domain, and the unseen mean.
 
-    The last rows are differences, in points.
+    The last rows are differences, in percentage points.
     """
     domains = list(EARTH_DOMAINS)
     values = {
@@ -422,7 +444,7 @@ def _write_table(path: Path, scores: Mapping[str, Mapping[str, float]]) -> None:
 
 
 def _draw_picture(root: Path, path: Path) -> None:
-    """Image, truth and each method's map and score, of a test scene of the pictured domain."""
+    """Draw image, truth, and each method's map and score for one test scene of `PICTURED`."""
     scene = _folder(root, PICTURED, 'test').scenes[0]
     assert scene.mask is not None
     truth = _read(scene.mask)[0]

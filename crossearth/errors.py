@@ -1,7 +1,7 @@
-"""Errors of the library: each says what was got, what was expected and what to do.
+"""Errors of the library. Each says what was got, what was expected and what to do.
 
-Every error is also the builtin that a caller would expect (a `ShapeError` is a `ValueError`), so
-code that knows nothing of this library still catches it.
+Every error also inherits the builtin that a caller would expect (a `ShapeError` is a `ValueError`),
+so code that does not know this library can still catch it.
 """
 
 __all__ = [
@@ -22,17 +22,17 @@ __all__ = [
     'printable',
 ]
 
-_LONGEST = 1000  # a name in a file can fill a terminal
+_LONGEST = 1000  # longer names would fill a terminal
 
 
 def printable(text: str) -> str:
-    r"""Text from a file, made safe to print: control characters are shown as their codes.
+    r"""Text from an untrusted file, made safe to print by escaping control characters.
 
     Args:
-        text: Such as the name of a tensor, which can hold commands to a terminal.
+        text: For example a tensor name, which can contain terminal commands.
 
     Returns:
-        It in one line, cut in the middle to about 1,000 characters.
+        One line, shortened in the middle to about 1,000 characters.
 
     Example:
         >>> printable('a\x1b[2Jb')
@@ -48,15 +48,15 @@ class CrossEarthError(Exception):
 
 
 class ShapeError(CrossEarthError, ValueError):
-    """A tensor, array or model output has another shape than the operation needs."""
+    """A tensor, array or model output does not have the shape that the operation needs."""
 
 
 class BandError(CrossEarthError, ValueError):
-    """The bands of an image are not the ones that were asked for, or that a model takes."""
+    """The bands of an image are not those that were requested, or that a model takes."""
 
 
 class LabelError(CrossEarthError, ValueError):
-    """A mask holds labels that its label space does not know, or does not fit its image."""
+    """A mask holds labels that its label space does not know, or does not match its image."""
 
 
 class SceneError(CrossEarthError, ValueError):
@@ -64,17 +64,17 @@ class SceneError(CrossEarthError, ValueError):
 
 
 class SceneNotFoundError(CrossEarthError, FileNotFoundError):
-    """A scene, a folder of scenes or a mask is not there."""
+    """A scene, a folder of scenes or a mask does not exist."""
 
 
 class WindowError(CrossEarthError, IndexError):
-    """A window or a geographic slice lies outside the scenes, or is larger than one."""
+    """A window or a geographic slice lies outside the scenes, or is larger than a scene."""
 
 
 class CheckpointError(CrossEarthError, ValueError):
-    """A weights file is damaged, of another format, or belongs to another model.
+    """A weights file is damaged, has another format, or belongs to another model.
 
-    The message can quote the file, which is not trusted: it is made `printable`.
+    The message may quote the file, which is not trusted, so it is made `printable`.
     """
 
     def __init__(self, message: str) -> None:
@@ -90,15 +90,15 @@ class BusyError(CrossEarthError, BlockingIOError):
 
 
 class ConfigError(CrossEarthError, ValueError):
-    """An argument, alone or together with others, has no meaning."""
+    """An argument, or a combination of arguments, does not make sense."""
 
 
 class UnknownLabelWarning(UserWarning):
-    """A mask holds colours that no class has; their pixels are ignored, and counted."""
+    """A mask holds colours that belong to no class; their pixels are ignored, and counted."""
 
 
 class DataWarning(UserWarning):
-    """Training or validation data show less than they seem to, such as no pixel of a class."""
+    """Training or validation data hold less than they seem to, such as no pixel of a class."""
 
 
 class DamagedCheckpointWarning(UserWarning):

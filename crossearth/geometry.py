@@ -1,8 +1,8 @@
-"""Windows of integer pixels, and the affine maths that ties them to the ground.
+"""Windows of whole pixels, and the affine maths that ties them to the ground.
 
 Pixel coordinates are `(row, col)`, counted from the upper-left corner of the upper-left pixel, so
-the centre of the first pixel is `(0.5, 0.5)`. Affine transforms map `(col, row)` to `(x, y)` in
-the units of the CRS, in float64, as rasterio's do.
+the centre of the first pixel is `(0.5, 0.5)`. As in rasterio, affine transforms map `(col, row)` to
+`(x, y)` in the units of the CRS, in float64.
 """
 
 import math
@@ -29,12 +29,12 @@ __all__ = [
 class Window:
     """A rectangle of whole pixels in one scene of a dataset.
 
-    A window may overhang its scene; what lies outside is padding, and its label is 255.
+    A window may reach beyond its scene. The part outside is padding, and its label is 255.
 
     Args:
         scene: Index of the scene in its dataset.
-        row: First row; negative where the window overhangs the upper border.
-        col: First column; negative where the window overhangs the left border.
+        row: First row; negative where the window starts above the scene.
+        col: First column; negative where the window starts left of the scene.
         height: Number of rows, at least 1.
         width: Number of columns, at least 1.
 
@@ -57,22 +57,22 @@ class Window:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool):
                 raise WindowError(
-                    f'Window {name} is {value!r} ({type(value).__name__}): windows are whole '
-                    f'pixels, pass int({name})'
+                    f'Window {name} is {value!r} ({type(value).__name__}): expected whole pixels, '
+                    f'so pass int({name})'
                 )
         if self.scene < 0 or self.height < 1 or self.width < 1:
             raise WindowError(
-                f'{self} is empty or has a negative scene: height and width must be at least 1, '
-                'scene at least 0'
+                f'{self} is empty or has a negative scene: expected height and width of at least '
+                '1, and scene of at least 0'
             )
 
     @property
     def stop(self) -> tuple[int, int]:
-        """The first row and column behind the window."""
+        """End row and end column of the window (exclusive)."""
         return self.row + self.height, self.col + self.width
 
     def inside(self, height: int, width: int) -> bool:
-        """Whether no pixel of the window overhangs a scene of `height` × `width` pixels."""
+        """Whether the window lies completely inside a scene of `height` × `width` pixels."""
         return (
             self.row >= 0
             and self.col >= 0
@@ -83,13 +83,13 @@ class Window:
 
 @dataclass(frozen=True, slots=True, order=True)
 class ScaledWindow:
-    """A window of one scene, in pixels of another size than the scene's.
+    """A window of one scene, counted in pixels that differ in size from the scene's.
 
     Args:
-        window: Counts in those pixels, whose first row and column begin where the image's do. In a
-            part of an image, it counts from the first whose centre lies in the part.
-        row_step: Rows of the scene from one row of the window to the next: 2 sees half as fine.
-        col_step: Columns of the scene, likewise.
+        window: The window in those pixels. Their first row and column begin where the image does.
+            In a part of an image, counting starts at the first pixel whose centre is in the part.
+        row_step: Rows of the scene per row of the window; 2 halves the resolution.
+        col_step: Columns of the scene per column of the window.
 
     Raises:
         WindowError: If a step is not finite and positive.
@@ -102,8 +102,7 @@ class ScaledWindow:
     def __post_init__(self) -> None:
         if not all(math.isfinite(step) and step > 0 for step in (self.row_step, self.col_step)):
             raise WindowError(
-                f'{self}: expected finite steps above 0, in pixels of the scene for one of the '
-                'window'
+                f'{self}: expected finite steps above 0, in scene pixels per window pixelwindow'
             )
 
     @property
@@ -113,21 +112,21 @@ class ScaledWindow:
 
 
 def axis_starts(length_px: int, tile_px: int, stride_px: int) -> list[int]:
-    """First pixels of the tiles that cover an axis, `stride_px` apart, the last at the border.
+    """Starts of the tiles that cover an axis, `stride_px` apart; the last tile ends at the border.
 
-    This is "floor step, shift last": no tile overhangs, and the last ends where the axis ends. An
-    axis shorter than a tile has one tile, at 0.
+    The last tile is shifted back so that none reaches beyond the axis. An axis shorter than a tile
+    has one tile, at 0.
 
     Args:
-        length_px: Pixels along the axis, at least 1.
-        tile_px: Pixels of a tile, at least 1.
+        length_px: Length of the axis in pixels, at least 1.
+        tile_px: Length of a tile in pixels, at least 1.
         stride_px: Pixels from one tile to the next, from 1 to `tile_px`.
 
     Returns:
         Increasing starts, in pixels.
 
     Raises:
-        ConfigError: If a size is below 1, or the stride would leave gaps.
+        ConfigError: If a length is below 1, or the stride would leave gaps.
 
     Example:
         >>> axis_starts(1000, 512, 341)
@@ -136,11 +135,14 @@ def axis_starts(length_px: int, tile_px: int, stride_px: int) -> list[int]:
         12
     """
     if length_px < 1 or tile_px < 1:
-        raise ConfigError(f'an axis of {length_px} px cannot be cut into tiles of {tile_px} px')
+        raise ConfigError(
+            f'an axis of {length_px} px cannot be cut into tiles of {tile_px} px: expected at '
+            'least 1 px for both'
+        )
     if not 1 <= stride_px <= tile_px:
         raise ConfigError(
-            f'a stride of {stride_px} px leaves gaps or never ends for tiles of {tile_px} px: '
-            f'choose 1 to {tile_px}'
+            f'a stride of {stride_px} px would leave gaps between tiles of {tile_px} px, or never '
+            f'reach the end: choose 1 to {tile_px}'
         )
     last = max(length_px - tile_px, 0)
     return [*range(0, last, stride_px), last]
@@ -155,7 +157,7 @@ def window_grid(
         scene: Index of the scene.
         height: Rows of the scene.
         width: Columns of the scene.
-        tile_px: Side of a window; a scene that is smaller along an axis gets windows of its size.
+        tile_px: Side of a window; a scene shorter than this along an axis gets windows of its size.
         stride_px: Pixels from one window to the next.
 
     Returns:
@@ -176,21 +178,21 @@ def window_grid(
 def scaled_start(
     own: Shaped[np.ndarray, '...'] | int, step: Shaped[np.ndarray, '...'] | float
 ) -> Int64[np.ndarray, '...']:
-    """The first pixels of another size whose centres do not lie before a border between pixels.
+    """First pixels of another grid whose centres are at or after a border between pixels.
 
     Args:
-        own: The border, in pixels of an axis.
-        step: Pixels of the axis from one of the others to the next; both begin where it does.
+        own: The border, counted in pixels of an axis.
+        step: Pixels of this axis per pixel of the other grid; both begin at the same place.
 
     Example:
         >>> [int(scaled_start(own, 4)) for own in (0, 9, 10, 11, 20)]
         [0, 2, 2, 3, 5]
     """
-    return np.asarray(np.ceil(np.asarray(own) / step - 0.5), np.int64)  # of numbers too
+    return np.asarray(np.ceil(np.asarray(own) / step - 0.5), np.int64)  # scalars become arrays
 
 
 def bounds_of(transform: Affine, *, height: int, width: int) -> tuple[float, float, float, float]:
-    """Least x, least y, greatest x, greatest y of the outer pixel edges of a raster.
+    """`(left, bottom, right, top)` of a raster, at the outer edges of its pixels.
 
     Args:
         transform: `(col, row)` → `(x, y)`.
@@ -207,7 +209,7 @@ def bounds_of(transform: Affine, *, height: int, width: int) -> tuple[float, flo
 
 
 def window_transform(transform: Affine, row: int, col: int) -> Affine:
-    """The transform of a window from that of its scene, exact in float64.
+    """The transform of a window, computed in float64 from that of its scene.
 
     Args:
         transform: Scene transform, `(col, row)` → `(x, y)`.

@@ -1,4 +1,4 @@
-"""What a model was trained on, carried from its training into its file and from there into maps."""
+"""What a model was trained on. Training saves it in the model's file, and mapping reads it."""
 
 import math
 from dataclasses import dataclass
@@ -9,26 +9,26 @@ from crossearth.source_statistics import SourceStatistics
 
 __all__ = ['Imagery', 'imagery_of']
 
-_SQUARE = 1.05  # ratio of the sides of pixels that count as square on the ground
+_SQUARE = 1.05  # largest ratio of sides at which a pixel counts as square on the ground
 
 
 @dataclass(frozen=True, slots=True)
 class Imagery:
-    """The images that a model knows, and what it makes of them.
+    """The images that a model was trained on, and the classes that it predicts.
 
     Args:
-        labels: Classes of the logits; None if they are not known.
-        bands: Names of the bands, or their numbers counted from 1, in the order in which the model
-            takes them; None if not known.
+        labels: Classes of the logits; None if unknown.
+        bands: Band names, or band numbers from 1, in the order that the model takes; None if
+            unknown.
         value_range: Values that became 0 and 1; None for the range of the data type.
-        gsd_m: Ground sampling distance that scenes are mapped at, in metres; None if not known.
-        gsd_range_m: Finest and coarsest ground sampling distance, in metres, of a model that was
-            trained across several; None for others.
-        source: What is remembered of the training images, and of the model's confidence on them;
-            None if nothing is.
+        gsd_m: Ground sampling distance at which scenes are mapped, in metres; None if unknown.
+        gsd_range_m: Finest and coarsest ground sampling distance, in metres, of a model trained
+            across a range; None for other models.
+        source: Statistics of the training images and of the model's confidence on them; None if
+            none were saved.
 
     Raises:
-        ConfigError: If a distance is not finite and positive, or `gsd_m` is outside of the range.
+        ConfigError: If a distance is not finite and positive, or `gsd_m` is outside the range.
     """
 
     labels: LabelSpace | None = None
@@ -43,25 +43,25 @@ class Imagery:
         low, high = self.gsd_range_m or (0, math.inf)
         if not all(math.isfinite(gsd) and gsd > 0 for gsd in given):
             raise ConfigError(
-                f'gsd_m is {self.gsd_m} and gsd_range_m {self.gsd_range_m}: expected finite '
-                'metres, more than 0'
+                f'gsd_m is {self.gsd_m} and gsd_range_m is {self.gsd_range_m}: expected finite '
+                'metres above 0'
             )
         if not low <= (low if self.gsd_m is None else self.gsd_m) <= high:
             raise ConfigError(
-                f'gsd_m is {self.gsd_m} and gsd_range_m {self.gsd_range_m}: expected the finest '
-                'first, and gsd_m between the two'
+                f'gsd_m is {self.gsd_m} and gsd_range_m is {self.gsd_range_m}: expected the finest '
+                'first, and gsd_m within the range'
             )
 
     def gsd_for(self, own_m: tuple[float, float] | None) -> float | None:
-        """The ground sampling distance to see a scene at.
+        """The ground sampling distance at which to see a scene.
 
         Args:
-            own_m: That of the scene, along columns and rows; None if it is not known.
+            own_m: Ground sampling distance of the scene, along columns and rows; None if unknown.
 
         Returns:
-            Metres; None for the scene's own pixels: where the model's distance is not known, or
-            the scene's lies in the range that the model was trained across, and its pixels are
-            square to 5 %. Outside of a range, its nearer end.
+            Metres, or None to use the scene's own pixels. None is returned if the model's distance
+            is unknown, or if the scene's distance lies within the range that the model was trained
+            on and its pixels are square to 5 %. Outside that range, its nearer end is returned.
 
         Raises:
             ConfigError: If the model's distance is known and the scene's is not.
@@ -78,10 +78,10 @@ class Imagery:
         if own_m is None:
             known = self.gsd_m if self.gsd_range_m is None else self.gsd_range_m
             raise ConfigError(
-                f'the model was trained at {known} m per pixel, and nothing ties the scene to the '
-                'ground: say what its pixels measure there with View(scene_gsd_m=0.21) '
-                "(--gsd 0.21), georeference it, or pass View(gsd_m='native') (--seen-at native) to "
-                'map its own pixels'
+                f'the model was trained at {known} m per pixel, but nothing says how large the '
+                "scene's pixels are: pass their size with View(scene_gsd_m=0.21) (--gsd 0.21), "
+                "georeference the scene, or pass View(gsd_m='native') (--seen-at native) to map "
+                'its own pixels'
             )
         if self.gsd_range_m is None:
             return self.gsd_m
@@ -92,6 +92,6 @@ class Imagery:
 
 
 def imagery_of(model: object) -> Imagery:
-    """What a model says it was trained on: those that `load_model` gives do; nothing for others."""
+    """What a model was trained on; an empty `Imagery` unless the model came from `load_model`."""
     said = getattr(model, 'imagery', None)
     return said if isinstance(said, Imagery) else Imagery()

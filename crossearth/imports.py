@@ -1,4 +1,4 @@
-"""What a user names by `module:name` on the command line, or in a file that they run."""
+"""Objects that a user names as `module:name`, on the command line or in a file they run."""
 
 from importlib import import_module
 from typing import Any
@@ -9,10 +9,10 @@ __all__ = ['import_named']
 
 
 def import_named(path: str) -> Any:
-    """What a module of the user calls by a name.
+    """The object that a user names as `module:name`.
 
-    Only for what users type or run themselves. A name in a file from elsewhere, such as weights,
-    must never come here.
+    Use this only for what users type or run themselves. Names from untrusted files, such as
+    weights, must never reach this function.
 
     Args:
         path: `'module:name'`.
@@ -26,7 +26,7 @@ def import_named(path: str) -> Any:
     """
     module, sign, name = path.partition(':')
     if not (sign and module and name):
-        raise ConfigError(f'{path}: expected module:name, such as mine:Berlin')
+        raise ConfigError(f'got {path!r}: expected module:name, such as mine:Berlin')
     try:
         return getattr(import_module(module), name)
     except ModuleNotFoundError as error:

@@ -1,7 +1,7 @@
 """Label spaces, and how mask files encode them.
 
-A label space names the classes; a codec says how a mask file writes them down. Whatever a codec
-cannot place (nodata, boundaries, unmapped values) becomes `IGNORE_INDEX`.
+A label space names the classes. A codec translates the values of a mask file into class ids.
+Anything that a codec cannot place (no-data, boundaries, unmapped values) becomes `IGNORE_INDEX`.
 """
 
 import functools
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 RawMask = Integer[np.ndarray, 'c h w']
-"""Values of a mask as its file holds them; one object, for recipes compare types by identity."""
+"""Raw values of a mask file; a single object, because recipes compare types by identity."""
 
 IGNORE_INDEX = 255
 """Label of pixels that are neither trained on nor scored."""
@@ -48,7 +48,7 @@ class LabelSpace:
     Args:
         name: Short name, shown in tables.
         classes: Class names; the position is the id.
-        palette: One colour a class, red green blue in 0–255.
+        palette: One colour per class, as red, green, blue in 0–255.
         scored: Ids whose IoU makes up the mean; None for all. One-class tasks keep a background
             class at 0 and score `(1,)`.
 
@@ -69,12 +69,19 @@ class LabelSpace:
         if not 0 < len(self.classes) <= IGNORE_INDEX or len(self.palette) != len(self.classes):
             raise LabelError(
                 f'label space {self.name!r} has {len(self.classes)} classes and '
-                f'{len(self.palette)} colours: give one colour a class, 1 to {IGNORE_INDEX} classes'
+                f'{len(self.palette)} colours: expected 1 to {IGNORE_INDEX} classes, and one '
+                'colour per class'
             )
         if len(set(self.classes)) != len(self.classes):
-            raise LabelError(f'label space {self.name!r} names a class twice: {self.classes}')
+            raise LabelError(
+                f'label space {self.name!r} names a class twice, in {self.classes}: give each '
+                'class its own name'
+            )
         if any(not 0 <= part <= 255 for colour in self.palette for part in colour):
-            raise LabelError(f'label space {self.name!r} has a colour outside 0–255')
+            raise LabelError(
+                f'label space {self.name!r} has a colour outside 0–255: give red, green and blue '
+                'as bytes'
+            )
         if self.scored is not None and any(not 0 <= i < len(self.classes) for i in self.scored):
             raise LabelError(
                 f'label space {self.name!r} scores ids {self.scored}, but has ids 0 to '
@@ -89,7 +96,7 @@ class LabelSpace:
 
     @property
     def num_classes(self) -> int:
-        """Number of classes, the ignored label not counted."""
+        """Number of classes, without the ignored label."""
         return len(self.classes)
 
     def colour(self, ids: UInt8[np.ndarray, 'h w']) -> UInt8[np.ndarray, 'h w 3']:
@@ -101,7 +108,7 @@ class LabelSpace:
 
 
 class Decoded(NamedTuple):
-    """Class ids of a mask, and the raw values that no class has, with their pixel counts."""
+    """Class ids of a mask, and the raw values that belong to no class, with their pixel counts."""
 
     ids: UInt8[np.ndarray, 'h w']
     unknown: dict[int | RGB, int]
@@ -121,8 +128,8 @@ class IdCodec:
     """Masks of one band that hold numbers.
 
     Args:
-        ids: Raw value → class id or `IGNORE_INDEX`. Values that are not listed are errors, for an
-            id out of range is a mistake in the data or in the choice of label space.
+        ids: Raw value → class id or `IGNORE_INDEX`. A value that is not listed is an error, because
+            it means that the data are wrong or that the wrong label space was chosen.
 
     Example:
         >>> IdCodec.identity(2).decode(np.array([[[0, 1, 255]]], np.uint8)).ids.tolist()
@@ -138,7 +145,7 @@ class IdCodec:
 
     @classmethod
     def identity(cls, num_classes: int) -> 'IdCodec':
-        """Raw values are class ids already, 255 is ignored."""
+        """Raw values are class ids already; 255 is ignored."""
         return cls({**{i: i for i in range(num_classes)}, IGNORE_INDEX: IGNORE_INDEX})
 
     def decode(self, raw: RawMask) -> Decoded:
@@ -148,7 +155,7 @@ class IdCodec:
             raw: Values as the file holds them.
 
         Returns:
-            Class ids; nothing is ever unknown.
+            Class ids; `unknown` is always empty, since unlisted values raise an error.
 
         Raises:
             LabelError: If the mask has several bands, or a value that is not listed.
@@ -159,7 +166,7 @@ class IdCodec:
                 return Decoded(self._decode_wide(band), {})
             band = band.astype(np.uint8)
         table, stray, classes, few = _byte_table(tuple(self.ids.items()))
-        if int((band + np.uint8(1)).max(initial=0)) <= classes:  # 255 wraps to 0
+        if int((band + np.uint8(1)).max(initial=0)) <= classes:  # 255 wraps around to 0
             return Decoded(band.copy(), {})
         ids = _translate(band, table) if not few else _sum_of_few(band, few, stray)
         if stray is not None and (ids == stray).any():
@@ -167,7 +174,7 @@ class IdCodec:
         return Decoded(ids, {})
 
     def _decode_wide(self, band: Integer[np.ndarray, 'h w']) -> UInt8[np.ndarray, 'h w']:
-        """The plain definition, for values that do not fit into a byte."""
+        """The plain definition, for values that do not fit in a byte."""
         values = np.unique(band)
         if any(int(value) not in self.ids for value in values):
             raise self._unlisted(values)
@@ -180,15 +187,15 @@ class IdCodec:
         known = ', '.join(str(value) for value in sorted(self.ids))
         return LabelError(
             f'mask holds ids {stray[:8]}, expected only {known}: choose the label space and '
-            'encoding that the masks were drawn in'
+            'encoding that the masks were made with'
         )
 
 
 @dataclass(frozen=True, slots=True)
 class ThresholdCodec:
-    """Masks of one class: raw values from `threshold` up are class 1, below it class 0.
+    """Masks of one class: raw values of at least `threshold` are class 1, lower ones class 0.
 
-    Files with several equal bands (a grey picture saved as RGB) are read by their first band.
+    Files with several equal bands (a grey picture saved as RGB) are read from their first band.
 
     Example:
         >>> ThresholdCodec().decode(np.array([[[0, 127, 128, 255]]], np.uint8)).ids.tolist()
@@ -204,16 +211,16 @@ class ThresholdCodec:
 
 @dataclass(frozen=True, slots=True)
 class ColourCodec:
-    """Masks whose colours name the classes.
+    """Masks whose colours stand for classes.
 
     Args:
         colours: Red, green, blue → class id or `IGNORE_INDEX`.
-        match: `'exact'` compares colours as they are. `'threshold'` first moves every channel to 0
-            (below 128) or 255, which recovers labels that were blended or compressed; it needs
+        match: `'exact'` compares colours as they are. `'threshold'` first sets every channel to 0
+            (below 128) or 255, which recovers labels that were blended or compressed. It needs
             colours made of 0 and 255.
 
     Raises:
-        LabelError: If `'threshold'` is asked for colours that are no corners of the colour cube.
+        LabelError: If `'threshold'` is used with colours that contain values other than 0 and 255.
 
     Example:
         >>> codec = ColourCodec({(255, 255, 0): 4, (0, 0, 255): 1}, match='threshold')
@@ -228,17 +235,17 @@ class ColourCodec:
         corners = all(part in (0, 255) for colour in self.colours for part in colour)
         if self.match == 'threshold' and not corners:
             raise LabelError(
-                "match='threshold' needs colours made of 0 and 255 only: use match='exact'"
+                "match='threshold' needs colours made of 0 and 255 only: pass match='exact'"
             )
 
     def decode(self, raw: RawMask) -> Decoded:
-        """Class ids of an RGB mask; an alpha band is not looked at.
+        """Class ids of an RGB mask; an alpha band is ignored.
 
         Args:
             raw: Red, green, blue (and alpha) in 0–255.
 
         Returns:
-            Class ids, and the colours that no class has with their pixel counts.
+            Class ids, and the colours that belong to no class with their pixel counts.
 
         Raises:
             LabelError: If the mask has fewer than three bands.
@@ -266,14 +273,14 @@ class ColourCodec:
 def colour_codec(
     colours: Mapping[str, int], *, match: Literal['exact', 'threshold'] = 'exact'
 ) -> ColourCodec:
-    """A `ColourCodec` of colours as text, which is how a recipe file can name them.
+    """A `ColourCodec` from colours written as text, as in a recipe file.
 
     Args:
         colours: `'#rrggbb'` → class id or `IGNORE_INDEX`.
-        match: As of `ColourCodec`.
+        match: As in `ColourCodec`.
 
     Raises:
-        LabelError: If a colour is not written so.
+        LabelError: If a colour is not written as `'#rrggbb'`.
 
     Example:
         >>> colour_codec({'#000000': 0, '#ff8000': 1}).colours[255, 128, 0]
@@ -285,19 +292,19 @@ def colour_codec(
 def _rgb(text: str) -> RGB:
     digits = text.removeprefix('#')
     if len(text) != 7 or len(digits) != 6 or not set(digits.lower()) <= set('0123456789abcdef'):
-        raise LabelError(f"colour {text!r}: expected red, green, blue as '#rrggbb', as '#ff8000'")
+        raise LabelError(f"colour {text!r}: expected red, green, blue as '#rrggbb', like '#ff8000'")
     red, green, blue = bytes.fromhex(digits)
     return red, green, blue
 
 
 class _ByteTable(NamedTuple):
-    """Ids of all bytes.
+    """Class ids of all 256 byte values.
 
     Args:
         ids: The id of each byte.
-        stray: What stands for bytes without an id; None if every byte has one.
-        identical: So many bytes from 0 up, and 255, are their own ids; -1 if 255 is not.
-        few: Bytes and ids, where only a few bytes have one; empty where more have.
+        stray: Placeholder for bytes without an id; None if every byte has one.
+        identical: Bytes from 0 up to this count, and 255, are their own ids; -1 if 255 is not.
+        few: Bytes and ids, if only a few bytes have one; empty if more do.
     """
 
     ids: bytes
@@ -313,10 +320,10 @@ class _ColourTable(NamedTuple):
         first: Factor of red.
         second: Factor of green.
         ids: The id of each byte.
-        reds: Red of the only colour that has this byte.
+        reds: Red of the only colour with this byte.
         greens: Green of that colour.
-        empty: What stands for bytes that no colour has.
-        corners: Whether all colours are made of 0 and 255; all eight of those are then told apart.
+        empty: Placeholder for bytes that no colour has.
+        corners: Whether all colours are made of 0 and 255; the table then tells all eight apart.
     """
 
     first: np.uint8
@@ -331,7 +338,7 @@ class _ColourTable(NamedTuple):
 def _match_colours(
     rgb: Integer[np.ndarray, '3 h w'], colours: tuple[tuple[RGB, int], ...]
 ) -> tuple[UInt8[np.ndarray, 'h w'], Bool[np.ndarray, 'h w']]:
-    """The class of each pixel, 255 where none has its colour, and whether one has."""
+    """The class of each pixel (255 for an unknown colour), and whether its colour is known."""
     table = _colour_table(colours) if rgb.dtype == np.uint8 else None
     if table is None:
         return _match_in_turn(rgb, colours)
@@ -340,7 +347,7 @@ def _match_colours(
     ids = _translate(byte, table.ids)
     if table.corners:
         one = np.uint8(1)
-        known = ((red + one) | (green + one) | (blue + one)) <= 1  # 255 wraps to 0
+        known = ((red + one) | (green + one) | (blue + one)) <= 1  # 255 wraps around to 0
     else:  # blue follows from the byte, red and green
         known = red == _translate(byte, table.reds)
         known &= green == _translate(byte, table.greens)
@@ -365,7 +372,7 @@ def _match_in_turn(
 
 @functools.lru_cache(maxsize=64)
 def _colour_table(colours: tuple[tuple[RGB, int], ...]) -> _ColourTable | None:
-    """Factors that give each colour a byte of its own; None if there are none among the first."""
+    """Factors that map each colour to a different byte; None if the search finds none."""
     colours = tuple((rgb, i) for rgb, i in colours if all(0 <= part <= 255 for part in rgb))
     if not colours:
         return None
@@ -406,8 +413,8 @@ def _unused(ids: set[int]) -> int | None:
 def _sum_of_few(
     band: UInt8[np.ndarray, 'h w'], few: tuple[tuple[int, int], ...], stray: int | None
 ) -> UInt8[np.ndarray, 'h w']:
-    """The id of each byte as `_translate` finds it, faster for up to four bytes that have one."""
-    assert stray is not None  # not every byte has an id
+    """The same ids as `_translate`, but faster when at most four bytes have one."""
+    assert stray is not None  # holds because not every byte has an id
     ids = np.full(band.shape, stray, np.uint8)
     for value, class_id in few:
         ids += (band == value).view(np.uint8) * np.uint8((class_id - stray) % 256)
@@ -428,7 +435,7 @@ def _single_band(raw: RawMask) -> Integer[np.ndarray, 'h w']:
             f'mask holds {raw.dtype} values, but its classes are ids: expected integers'
         )
     grey = raw.shape[0] == 3 and (raw[0] == raw[1]).all() and (raw[0] == raw[2]).all()
-    if raw.shape[0] != 1 and not grey:  # WebP has no single band: grey is three equal ones
+    if raw.shape[0] != 1 and not grey:  # WebP cannot store one band: it saves grey as three equal
         raise LabelError(
             f'mask has {raw.shape[0]} bands, but its classes are ids: expected one band; choose a '
             'colour encoding for masks that are pictures'

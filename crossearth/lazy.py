@@ -1,7 +1,7 @@
-"""Names of a package that are imported when they are first used (PEP 562).
+"""Names of a package that are imported only when they are first used (PEP 562).
 
-A package that says what it offers in this way is imported in milliseconds, although what it offers
-needs PyTorch. It imports the same names under `TYPE_CHECKING`, for editors and type checkers.
+A package that lists its names this way is imported in milliseconds, even if the names need PyTorch.
+It also imports them under `TYPE_CHECKING`, for editors and type checkers.
 """
 
 import sys
@@ -15,12 +15,12 @@ __all__ = ['lazy_names']
 def lazy_names(
     package: str, modules: Mapping[str, Sequence[str]], *, subpackages: Sequence[str] = ()
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """The functions `__getattr__` and `__dir__` of a package.
+    """The `__getattr__` and `__dir__` functions of a package.
 
     Args:
-        package: Its full name.
+        package: Full name of the package.
         modules: Module → names that the package offers from it.
-        subpackages: Its subpackages that are imported when they are first used.
+        subpackages: Subpackages that are imported when they are first used.
 
     Example:
         >>> find, names = lazy_names('crossearth', {'crossearth.labels': ['ISPRS']})
@@ -38,7 +38,7 @@ def lazy_names(
         if name not in sources:
             raise AttributeError(f'module {package!r} has no attribute {name!r}')
         value = getattr(import_module(sources[name]), name)
-        setattr(sys.modules[package], name, value)  # found without this function from now on
+        setattr(sys.modules[package], name, value)  # from now on it is found without this function
         return value
 
     def names() -> list[str]:

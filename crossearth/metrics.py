@@ -1,4 +1,4 @@
-"""Intersection over union from one confusion matrix a domain, exact for any batching."""
+"""Intersection over union from one confusion matrix per domain, exact for any batching."""
 
 import torch
 from jaxtyping import Float, Int, Int64
@@ -19,16 +19,16 @@ def confusion_matrix(
     num_classes: int,
     ignore_index: int = IGNORE_INDEX,
 ) -> Int64[Tensor, 'k k']:
-    """Pixel counts, rows the target's class and columns the predicted one.
+    """Pixel counts, with the target class in rows and the predicted class in columns.
 
-    Matrices of several batches, chips or processes add up to that of their union, so a score is
-    taken once, from the sum.
+    The matrices of several batches, chips or processes add up to the matrix of their union. So add
+    them first and compute each score once, from the sum.
 
     Args:
         prediction: Class ids in `[0, num_classes)`.
         target: Class ids of the same shape, or `ignore_index`.
         num_classes: Number of classes k.
-        ignore_index: Target value that is not counted.
+        ignore_index: Pixels with this target value are not counted.
 
     Returns:
         Counts, on the device of `target`.

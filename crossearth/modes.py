@@ -1,4 +1,4 @@
-"""Models in eval mode for a while, and on another device."""
+"""Puts models into eval mode temporarily, and moves them to another device."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,9 +13,9 @@ __all__ = ['evaluating', 'moved_to']
 
 @contextmanager
 def evaluating(model: nn.Module | Callable[[Tensor], Tensor]) -> Iterator[None]:
-    """Eval mode inside, the mode that each submodule had before outside.
+    """Puts the model into eval mode inside the block, and restores each submodule's mode after it.
 
-    Frozen TorchScript and exported programs have the mode that they were made in.
+    Frozen TorchScript and exported programs cannot change mode, so they keep the one they have.
 
     Example:
         >>> model = nn.Sequential(nn.Dropout(0.5), nn.Identity()).train()
@@ -36,7 +36,7 @@ def evaluating(model: nn.Module | Callable[[Tensor], Tensor]) -> Iterator[None]:
     ]
     try:
         model.eval()
-    except NotImplementedError:  # of an exported program, perhaps inside of a module
+    except NotImplementedError:  # raised by exported programs, possibly nested in a module
         for module, _ in modes:
             module.training = False
     try:
@@ -50,7 +50,7 @@ def moved_to[M: nn.Module](model: M, device: torch.device | str) -> M:
     """The model, on a device.
 
     Raises:
-        ConfigError: If there is no such device.
+        ConfigError: If the device does not exist.
 
     Example:
         >>> moved_to(nn.Identity(), 'gpu')

@@ -1,4 +1,4 @@
-"""Pictures that set an image, its truth and predictions side by side."""
+"""Pictures that show an image, its ground truth and predictions side by side."""
 
 import os
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ _PANEL_INCHES = 4.0
 def displayed(
     pixels: Shaped[np.ndarray, 'c *hw'], *, limits: tuple[float, float] | None = None
 ) -> UInt8[np.ndarray, 'c *hw']:
-    """Pixels as bytes: 8 bits as they are, others from their 2nd to their 98th percentile.
+    """Pixels as bytes: 8-bit values unchanged, others stretched from their 2nd to 98th percentile.
 
     Pixels that are not finite become black.
 
@@ -70,7 +70,7 @@ def draw_panels(
 
     Raises:
         ConfigError: If the image has two bands.
-        ShapeError: If a map is of another size than the image.
+        ShapeError: If a map and the image differ in size.
 
     Example:
         >>> from crossearth.labels import ISPRS
@@ -81,11 +81,14 @@ def draw_panels(
         ['image', 'truth']
     """
     if image.shape[0] == 2:
-        raise ConfigError('an image of two bands has no colours: choose one band, or three')
+        raise ConfigError(
+            'the image has two bands, which cannot be shown as a colour: select one band, or three'
+        )
     for name, ids in maps.items():
         if ids.shape != image.shape[1:]:
             raise ShapeError(
-                f'{name} is {ids.shape}, the image {image.shape[1:]} pixels: draw one size'
+                f'{name} is {ids.shape}, but the image is {image.shape[1:]} pixels: expected the '
+                'same size'
             )
     shown = image[:3] if image.shape[0] >= 3 else np.repeat(image, 3, axis=0)
     panels = {'image': shown.transpose(1, 2, 0)}
@@ -113,7 +116,7 @@ def draw_panels(
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
-    """Write a figure as PNG; the file appears whole or not at all."""
+    """Write a figure as PNG. The file appears under its name only when it is complete."""
     final = Path(path)
     beside = final.with_name(f'.{final.stem}.{os.getpid()}.png')
     try:

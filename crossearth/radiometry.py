@@ -1,4 +1,4 @@
-"""The value range that every augmentation and model of this library takes."""
+"""Scales images to [0, 1], the value range that every augmentation and model here takes."""
 
 import torch
 from jaxtyping import Float32, Num
@@ -8,9 +8,7 @@ from crossearth.errors import ConfigError
 
 __all__ = ['to_unit']
 
-_SLACK = (
-    1e-3  # what bicubic or JPEG rounding leaves outside a float image that is meant to be [0, 1]
-)
+_SLACK = 1e-3  # bicubic or JPEG rounding can push values this far outside [0, 1]
 
 
 def to_unit(

@@ -1,4 +1,4 @@
-"""What a model's file remembers of the images that it was trained on."""
+"""What a model's file stores about the images that it was trained on."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from crossearth.errors import ConfigError
 
 __all__ = ['FeatureStatistics', 'SourceStatistics', 'feature_distances']
 
-_DIGITS = 6  # of each number in the file
+_DIGITS = 6  # significant digits of each number in the file
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class FeatureStatistics:
     """Mean and standard deviation of each channel of a feature map.
 
     Raises:
-        ConfigError: If numbers are not finite, or the two differ in length.
+        ConfigError: If a number is not finite, or the two differ in length.
     """
 
     mean: tuple[float, ...]
@@ -27,19 +27,22 @@ class FeatureStatistics:
 
     def __post_init__(self) -> None:
         if len(self.mean) != len(self.std) or not all(map(math.isfinite, self.mean + self.std)):
-            raise ConfigError('feature statistics are not finite, or differ in length')
+            raise ConfigError(
+                'feature statistics are not finite, or differ in length: measure them again with '
+                'crossearth calibrate'
+            )
 
 
 @dataclass(frozen=True, slots=True)
 class SourceStatistics:
-    """The source of a model, as far as adapting it and judging its maps need it.
+    """Statistics of a model's source that are needed to adapt it and to judge its maps.
 
     Args:
-        appearance: Images of the training data, before augmentation.
-        features: The four maps of the backbone on these images, fine to coarse; empty for models
-            without such maps.
-        calibration: Confidence on labelled images that were not trained on; None where there were
-            none.
+        appearance: Appearance of the training images, before augmentation.
+        features: The four feature maps of the backbone on these images, fine to coarse; empty for
+            models without such maps.
+        calibration: Confidence on labelled images that were held out from training; None if there
+            were none.
     """
 
     appearance: Appearance
@@ -47,16 +50,16 @@ class SourceStatistics:
     calibration: Calibration | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """It as JSON values, six digits a number."""
+        """The statistics as JSON values, with six significant digits per number."""
         rounded: dict[str, Any] = _rounded(asdict(self))
         return rounded
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> 'SourceStatistics':
-        """What `to_json` made `value` of.
+        """The statistics that `to_json` turned into `value`.
 
         Raises:
-            ConfigError: If numbers are impossible.
+            ConfigError: If a number is impossible.
         """
         calibration = value['calibration']
         return cls(
@@ -72,14 +75,14 @@ class SourceStatistics:
 def feature_distances(
     source: Sequence[FeatureStatistics], scenes: Sequence[FeatureStatistics]
 ) -> list[float]:
-    """How far the features of scenes are from those of the source, map by map.
+    """How far the features of scenes are from those of the source, for each feature map.
 
-    The mean over a map's channels of √((μ − μₛ)² + (σ − σₛ)²) / σₛ, Fréchet's distance between two
-    Gaussians in standard deviations of the source. Channels that are constant in the source are
-    left out.
+    The distance is the mean over a map's channels of √((μ − μₛ)² + (σ − σₛ)²) / σₛ, which is
+    Fréchet's distance between two Gaussians in standard deviations of the source. Channels that are
+    constant in the source are left out.
 
     Raises:
-        ConfigError: If the maps are not the same.
+        ConfigError: If the two do not have the same maps and channels.
 
     Example:
         >>> source = FeatureStatistics((0.0, 1.0), (2.0, 0.0))
@@ -88,9 +91,9 @@ def feature_distances(
     """
     if [len(one.mean) for one in source] != [len(one.mean) for one in scenes]:
         raise ConfigError(
-            f'the model file remembers features of {[len(one.mean) for one in source]} channels, '
+            f'the model file stores features of {[len(one.mean) for one in source]} channels, but '
             f'the model gives {[len(one.mean) for one in scenes]}: write the file again with '
-            'save_model, without source, and measure it with crossearth calibrate'
+            'save_model, without source, then run crossearth calibrate on it'
         )
     distances = []
     for known, seen in zip(source, scenes, strict=True):

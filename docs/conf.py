@@ -1,11 +1,14 @@
 """Sphinx configuration."""
 
 import hashlib
+import os
 import runpy
 import sys
 from pathlib import Path
 
 import crossearth
+
+sys.path.insert(0, str(Path(__file__).parent / 'extensions'))
 
 project = 'crossearth'
 author = 'the crossearth authors'
@@ -15,16 +18,20 @@ version = release = crossearth.__version__
 extensions = [
     'myst_parser',
     'sphinx.ext.autodoc',
+    'sphinx.ext.intersphinx',
     'sphinx.ext.napoleon',
     'sphinx.ext.viewcode',
+    'sphinx_codeautolink',
+    'notfound.extension',
+    'reference',
+    'name_links',
 ]
-exclude_patterns = ['_build', 'generated', 'draw']
-html_theme = 'pydata_sphinx_theme'
-html_theme_options = {'show_toc_level': 2, 'navigation_with_keys': False}
-html_title = 'crossearth'
-html_sidebars = {'*': []}  # pages of the first level have no siblings to list
+exclude_patterns = ['_build', 'generated', 'draw', 'extensions']
 default_role = 'code'
+
+myst_enable_extensions = ['deflist', 'dollarmath']
 myst_heading_anchors = 3
+
 autodoc_typehints = 'signature'
 autodoc_typehints_format = 'short'
 autodoc_member_order = 'bysource'
@@ -33,6 +40,39 @@ napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
 napoleon_custom_sections = [('Source', 'notes_style')]
+
+# Links to other projects need their lists of names, which are fetched from their sites. Read the
+# Docs may fetch them. Elsewhere nothing is fetched, so that a build without a network is the same
+# as one with it and has no warnings; these names then stay plain text.
+intersphinx_mapping = (
+    {
+        'python': ('https://docs.python.org/3', None),
+        'numpy': ('https://numpy.org/doc/stable', None),
+        'torch': ('https://docs.pytorch.org/docs/stable', None),
+        'lightning': ('https://lightning.ai/docs/pytorch/stable', None),
+        'kornia': ('https://kornia.readthedocs.io/en/latest', None),
+        'rasterio': ('https://rasterio.readthedocs.io/en/stable', None),
+        'torchgeo': ('https://torchgeo.readthedocs.io/en/stable', None),
+    }
+    if os.environ.get('READTHEDOCS') == 'True'
+    else {}
+)
+
+codeautolink_concat_default = True  # the blocks of a page are one program
+codeautolink_warn_on_missing_inventory = False
+
+html_theme = 'pydata_sphinx_theme'
+html_title = 'crossearth'
+html_static_path = ['_static']
+html_css_files = ['site.css']
+html_theme_options = {
+    'header_links_before_dropdown': 6,  # every section stands in the header
+    'navigation_with_keys': False,
+    'navigation_depth': 1,  # pages of this section, not every name of the reference
+    'show_toc_level': 2,
+    'secondary_sidebar_items': {'**': ['page-toc'], 'index': []},
+}
+html_sidebars = {'index': [], '404': [], 'search': []}
 
 
 def draw_pictures(app):

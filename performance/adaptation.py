@@ -1,16 +1,16 @@
-"""Does adapting a model to unlabelled scenes help, and can its accuracy be told without labels?
+"""Does adapting a model to unlabelled scenes help, and can we estimate accuracy without labels?
 
-Small models learn roads in one place each, and map all others, at the scenes' own pixels and at the
-ground sampling distance of training (or, where it is not known, at half or twice the size):
+Small models learn roads in one place each, and map all other places. They see the scenes' own
+pixels and the ground sampling distance of training (or half and twice the size, if it is unknown):
 
     python performance/adaptation.py train --data DATA --output adaptation --seeds 0
     python performance/adaptation.py measure --data DATA --output adaptation --seeds 0
     python performance/adaptation.py report --output adaptation
 
-`train` writes one model file for each source and seed, `measure` a row for each pair to
-`measures.jsonl` (rows that are there are not measured again), `report` the tables of
-`docs/evidence.md`. The images are not part of this library: `--data` needs the folders `roads`,
-`multiclass` and `weights`. All of it runs on one core of a CPU.
+`train` writes one model file per source and seed. `measure` adds one row per pair to
+`measures.jsonl`, and skips rows that exist. `report` prints the tables of `docs/evidence.md`. The
+images are not part of this library: `--data` needs the folders `roads`, `multiclass` and `weights`.
+Everything runs on one CPU core.
 """
 
 import argparse
@@ -47,7 +47,7 @@ from crossearth.models.decoders import pixel_losses
 from crossearth.models.source import SourceMeter
 
 CROP_PX, BATCH, STEPS, CHIPS = 256, 4, 250, 12
-CHOSEN_ON = ('massachusetts', 'tianjin_google')  # sources of the rule of the advice
+CHOSEN_ON = ('massachusetts', 'tianjin_google')  # sources on which the rule of the advice was set
 SAID = ('value', 'low', 'high')
 KEY = ('source', 'norms', 'seed', 'target', 'factor')
 METHODS = {
@@ -62,7 +62,7 @@ type Chips = list[tuple[Tensor, Tensor]]
 
 
 def read_chips(data: Path, domain: str, part: str) -> Chips:
-    """Images (3, h, w) in [0, 1] and masks (h, w) of roads, of a part: `train`, `val` or `test`."""
+    """Images (3, h, w) in [0, 1] and road masks (h, w) of a part: `train`, `val` or `test`."""
     folder, names = {
         'massachusetts': lambda: (data / 'roads/massachusetts' / part, None),
         'eth': lambda: (data / 'roads/eth_cil2022', part_of(data, 'eth', part)),
@@ -84,7 +84,7 @@ def read_chips(data: Path, domain: str, part: str) -> Chips:
 
 
 def part_of(data: Path, domain: str, part: str) -> set[str]:
-    """Names of the chips of a part: of places apart where these are known."""
+    """Names of the chips of a part. The parts are separate places where these are known."""
     if domain.startswith('tianjin'):
         with (data / 'split.tsv').open() as file:
             rows = list(csv.DictReader(file, delimiter='\t'))
@@ -117,7 +117,7 @@ def train(args: argparse.Namespace) -> None:
 
 
 def learn(model: Segmenter, chips: Chips, norms: str, seed: int) -> float:
-    """Cross entropy + Dice, flips, AdamW with polynomial decay; `resting` norms are ImageNet's."""
+    """Train with cross entropy + Dice, flips, and AdamW; `resting` keeps the norms of ImageNet."""
     draws = np.random.default_rng(seed)
     model.train()
     if norms == 'resting':
@@ -164,7 +164,7 @@ def measure(args: argparse.Namespace) -> None:
 def measure_model(
     args: argparse.Namespace, path: Path, name: tuple[str, str, int], keys: set, known: Path
 ) -> None:
-    """A row for each domain that the model maps, at each size it is shown at."""
+    """One row per domain that the model maps, at each size at which it is seen."""
     source, norms, seed = name
     model = load_model(path)
     meter = SourceMeter(model)
@@ -221,7 +221,7 @@ def measure_model(
 
 
 def views_of(source: str) -> list[tuple[str, float, str]]:
-    """Domains to map, factors that their images are resized by, and how that is called."""
+    """Domains to map, with the factors by which their images are resized and names for these."""
     views = []
     for target in (*SOURCES, 'ottawa'):
         views.append((target, 1.0, 'own'))
@@ -230,7 +230,7 @@ def views_of(source: str) -> list[tuple[str, float, str]]:
         if source in GSD_M and target in GSD_M:
             ratio = GSD_M[target] / GSD_M[source]
             views += [] if ratio == 1 else [(target, ratio, 'right')]
-        elif source == 'massachusetts':  # ETH and Dubai are finer, by how much is not known
+        elif source == 'massachusetts':  # ETH and Dubai are finer, by an unknown factor
             views.append((target, 0.5, 'nearer'))
         elif target == 'massachusetts':
             views.append((target, 2.0, 'nearer'))
@@ -245,7 +245,7 @@ def iou_of(logits: list[Tensor], masks: list[Tensor]) -> float:
 
 
 def expect(logits: list[Tensor], calibration: Calibration) -> dict:
-    """What the confidence lets expect of maps, as a map of all of them below one another."""
+    """Estimates from the confidence, for one tall map of all images."""
     meter = AccuracyMeter(calibration, height=CROP_PX * len(logits), width=CROP_PX)
     for index, one in enumerate(logits):
         seen = np.ones(one.shape[1:], bool)
@@ -254,7 +254,7 @@ def expect(logits: list[Tensor], calibration: Calibration) -> dict:
 
 
 def change_between(before: list[Tensor], after: list[Tensor]) -> Change:
-    """As `measure_change`, from logits that are there."""
+    """As `measure_change`, but from existing logits."""
     logits = iter([one for pair in zip(before, after, strict=True) for one in pair])
     windows = [(one, torch.ones(one.shape[1:], dtype=torch.bool)) for one in before]
     given = Given(logits)
@@ -262,7 +262,7 @@ def change_between(before: list[Tensor], after: list[Tensor]) -> Change:
 
 
 class Given(nn.Module):
-    """Gives one tensor after another, whatever it is shown."""
+    """Returns one given tensor after another, whatever its input."""
 
     def __init__(self, outputs: Iterator[Tensor]) -> None:
         super().__init__()
@@ -273,7 +273,7 @@ class Given(nn.Module):
 
 
 def cut[T: Tensor](image: T) -> T:
-    """The middle, at most `CROP_PX` a side."""
+    """The middle, at most `CROP_PX` on each side."""
     row, col = (max(side - CROP_PX, 0) // 2 for side in image.shape[-2:])
     return image[..., row : row + CROP_PX, col : col + CROP_PX].contiguous()
 
@@ -299,7 +299,7 @@ def report(args: argparse.Namespace) -> None:
 
 
 def report_norms(rows: list[dict]) -> None:
-    """Each pair, and how often the advice was right, for α = 0.5."""
+    """Print each pair, and how often the advice was right, for α = 0.5."""
     label = 'norms .5'
     print('| source | scenes | seen at | as it is | α = 0.5 | α = 1 | distance | advice |')
     print('|---' * 8 + '|')
@@ -339,7 +339,7 @@ def gain(row: dict, label: str) -> float:
 
 
 def report_estimates(rows: list[dict]) -> None:
-    """How far estimates of the IoU of roads were from the truth, in points."""
+    """Print how far estimates of the IoU of roads were from the truth, in points."""
     print('\n| of | maps | estimate | mean error | bias | 90 % are within | rank | in interval |')
     print('|---' * 8 + '|')
     own = [row for row in rows if row['source'] == row['target']]

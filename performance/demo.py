@@ -1,12 +1,12 @@
-"""What `crossearth demo` finds with other seeds: mIoU of every domain, differences, and time.
+"""Runs `crossearth demo` with several seeds: mIoU of every domain, differences, and time.
 
     OMP_NUM_THREADS=2 python performance/demo.py --output demos --seeds 0 1 2 3 4
 
-Runs the whole demo once per seed, each in its own folder, prints every table and then the mean over
-seeds, and how many of them reach the goal: the mean of the unseen domains at least 5 points above
-the baseline, the source at most 2 points below it. The same is printed against the baseline seen at
-the right ground sampling distance. A seed whose table is there already is not run again.
-`demos/seeds.csv` has every number. All numbers are synthetic.
+Each seed runs the whole demo in its own folder. The script prints every table, then the mean over
+seeds, and how many seeds reach the goal: on the mean of the unseen domains at least 5 points above
+the baseline, and on the source at most 2 points below it. It prints the same for the baseline at
+the right ground sampling distance. A seed whose table exists is not run again. `demos/seeds.csv`
+has every number. All numbers are synthetic.
 """
 
 import argparse
@@ -42,7 +42,7 @@ def main() -> None:
             begin = time.perf_counter(), time.process_time()
             run_demo(folder, quick=args.quick, seed=seed, say=print)
             wall, busy = time.perf_counter() - begin[0], time.process_time() - begin[1]
-            print(f'seed {seed}: {wall:.0f} s by the clock, {busy:.0f} s of processor')
+            print(f'seed {seed}: {wall:.0f} s by the clock, {busy:.0f} s of CPU time')
         tables[seed] = read_table(folder / 'scores.csv')
     write_and_print(tables, args.output / 'seeds.csv')
 

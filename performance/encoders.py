@@ -1,12 +1,12 @@
-"""Which encoders build, at which image sizes and bands? Tables as Markdown, made by running them.
+"""Which encoders work, at which image sizes and bands? Prints Markdown tables by running them.
 
     python performance/encoders.py foundation > foundation.md
     python performance/encoders.py pyramids > pyramids.md
 
-`foundation` runs every encoder of `list_encoders` on images of several sizes and bands, cut down to
-one block, with random numbers for weights: nothing is downloaded. `pyramids` runs one small model
-of every family of timm with maps at two strides or more under `fpn_timm`. `--format csv` gives
-CSV. About ten minutes and 4 GB each on one core of a CPU.
+`foundation` runs every encoder of `list_encoders` on images of several sizes and bands. Encoders
+are reduced to one block with random weights, so nothing is downloaded. `pyramids` runs one small
+model of every timm family with maps at two or more strides under `fpn_timm`. `--format csv` writes
+CSV. Each table takes about ten minutes and 4 GB on one CPU core.
 """
 
 import argparse
@@ -62,7 +62,7 @@ FAMILIES = (
 
 
 def with_numbers(build: Callable[..., nn.Module], *args: Any, **kwargs: Any) -> nn.Module:
-    """A model with small random weights, without the minutes that its own initialisation takes."""
+    """Build a model with small random weights, without its own slow initialisation."""
     with torch.device('meta'):
         model = build(*args, **kwargs)
     model = model.to_empty(device='cpu').eval()
@@ -107,7 +107,7 @@ def foundation() -> Iterator[list[str]]:
 
 
 def _affordable(encoder: EncoderSummary, size: tuple[int, int]) -> bool:
-    """CROMA compares 4096 patches of 8 px with one another at 512 px: 1 GB per head and image."""
+    """Whether it fits in memory: CROMA at 512 px needs 1 GB per head and image for attention."""
     return not (encoder.name.startswith('croma') and size == (512, 512))
 
 
@@ -153,13 +153,13 @@ def pyramids() -> Iterator[list[str]]:
 
 
 def _images(name: str, model: nn.Module, own: tuple[int, int]) -> str:
-    """What a pyramid takes: any size, one to be built for, or nothing, with the reason."""
+    """Which images a pyramid takes: any size, a size to build it for, or none, with the reason."""
     try:
         if all(maps(model, 3, *size) for size in ((64, 96), (100, 130), (224, 224))):
             return 'any size'
         return 'not finite'
     except CrossEarthError as error:
-        if 'cut borders off' in str(error):
+        if 'cut off borders' in str(error):
             return f'refused: {error}'
     try:
         if not maps(model, 3, *own):

@@ -1,14 +1,14 @@
-"""The tables of docs/evidence.md, from the results of experiments on real images.
+"""Writes the tables of docs/evidence.md, from the results of experiments on real images.
 
     crossearth experiment run performance/roads.yaml --output evidence/roads
     python performance/evidence.py runs evidence/roads --csv docs/evidence/runs.csv
     python performance/evidence.py pairs evidence/roads --source SOURCE --ours METHOD
     python performance/evidence.py mean evidence/roads --source SOURCE --ours METHOD
 
-The first command trains and scores. The second writes a line for each score. The third prints a
-method next to the baseline on each domain, and their difference with two 95 % intervals: over
-seeds (paired t) and over images (bootstrap of whole images). The fourth prints the difference of
-the mean over all unseen domains.
+The first command trains and scores. The second writes one line per score. The third prints a method
+next to the baseline on each domain, and their difference with two 95 % intervals: over seeds
+(paired t) and over images (bootstrap of whole images). The fourth prints the difference of the
+means over all unseen domains.
 """
 
 import argparse
@@ -50,12 +50,12 @@ type Key = tuple[str, str, str, str]  # source, target, view, method
 
 
 def view_of(result: RunResult) -> str:
-    """Name of the view that a result was scored in; empty for the images' own size."""
+    """Name of the view in which a result was scored; empty for the images' own size."""
     return result.setting.removeprefix(f'{result.source}-to-{result.target}').removeprefix(', ')
 
 
 def rows(folder: Path) -> Iterator[dict[str, object]]:
-    """A line for each result below the folder of an experiment."""
+    """One line per result in the folder of an experiment."""
     for result in load_results(folder):
         training = result.hardware.get('training') or {}
         yield {
@@ -82,7 +82,7 @@ def rows(folder: Path) -> Iterator[dict[str, object]]:
 
 
 def write_runs(folders: Sequence[Path], path: Path) -> int:
-    """Write the lines of several experiments; the file appears whole or not at all."""
+    """Write the lines of several experiments. The file is replaced only when it is complete."""
     lines = [row for folder in folders for row in rows(folder)]
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator='\n')
@@ -101,12 +101,14 @@ def grouped(results: Sequence[RunResult]) -> dict[Key, list[RunResult]]:
     for group in groups.values():
         group.sort(key=lambda result: result.seed)
         if len({result.seed for result in group}) < len(group):
-            raise SystemExit(f'{group[0].method}: two results of one seed; sort out old results')
+            raise SystemExit(
+                f'{group[0].method}: two results have the same seed: remove the old results'
+            )
     return groups
 
 
 def differences(ours: Sequence[RunResult], theirs: Sequence[RunResult]) -> tuple[str, str, str]:
-    """Mean difference on the seeds of both, and its intervals over seeds and over images."""
+    """Mean difference over the seeds of both, with its intervals over seeds and over images."""
     seeds = sorted({r.seed for r in ours} & {r.seed for r in theirs})
     if not seeds:
         return '', '', ''
@@ -130,7 +132,7 @@ def _interval(interval: Interval) -> str:
 
 
 def pairs(folder: Path, source: str, ours: str, theirs: str) -> str:
-    """Two methods next to one another, wherever and however both were scored, as Markdown."""
+    """Two methods next to each other, for every way in which both were scored, as Markdown."""
     groups = grouped(load_results(folder))
     lines = [
         f'| scored on | seen at | seeds | {theirs} | {ours} | difference '
@@ -155,11 +157,11 @@ def mean_over(folder: Path, source: str, ours: str, theirs: str, views: Sequence
     """Difference of the mean over all unseen domains, with its interval over seeds.
 
     Args:
-        folder: Of the experiment.
-        source: What was trained on; it is left out of the mean.
+        folder: Folder of the experiment.
+        source: Training domain, which is left out of the mean.
         ours: A method.
         theirs: The baseline.
-        views: How each domain is seen: the first of these in which it was scored.
+        views: Preferred views: for each domain, the first of these in which it was scored is used.
     """
     groups = grouped(load_results(folder))
     targets = sorted({key[1] for key in groups if key[0] == source and key[1] != source})
@@ -187,16 +189,16 @@ def mean_over(folder: Path, source: str, ours: str, theirs: str, views: Sequence
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest='command', required=True)
-    runs = commands.add_parser('runs', help='write a line for each score')
+    runs = commands.add_parser('runs', help='write one line per score')
     runs.add_argument('folders', nargs='+', type=Path)
     runs.add_argument('--csv', type=Path, required=True)
-    over = commands.add_parser('mean', help='print the difference of the mean over unseen domains')
+    over = commands.add_parser('mean', help='print the difference of the means over unseen domains')
     over.add_argument('folder', type=Path)
     over.add_argument('--source', required=True)
     over.add_argument('--ours', required=True)
     over.add_argument('--theirs', default='plain')
     over.add_argument('--views', nargs='+', default=['right size', 'three sizes', ''])
-    both = commands.add_parser('pairs', help='print two methods next to one another')
+    both = commands.add_parser('pairs', help='print two methods next to each other')
     both.add_argument('folder', type=Path)
     both.add_argument('--source', required=True)
     both.add_argument('--ours', required=True)

@@ -1,19 +1,19 @@
-"""How much of a gap between two places is size, colour and sharpness: each removed in turn.
+"""How much of the gap between two places is size, colour and sharpness? Removes each in turn.
 
     python performance/gap.py evidence/roads --experiment performance/roads.yaml --method plain
 
-Takes the models that an experiment has trained. The images of each unseen domain are seen
+Takes the models that an experiment has trained. They see the images of each unseen domain
 
 - in their own size,
-- at the ground sampling distance that the model was trained at, where it is known,
-- there, with the mean and covariance of their colours turned into those of the source,
-- there, with their spectrum (the mean amplitude at each frequency) turned into that of the source,
-- with both.
+- at the ground sampling distance of training, if it is known,
+- there, with the mean and covariance of their colours changed to those of the source,
+- there, with their spectrum (the mean amplitude at each frequency) changed to that of the source,
+- with both changes.
 
-Colours and spectra are those of whole domains, of all images that are scored. No label is used
-for them, but nobody could map so without having all images: this takes a gap apart, it closes none.
-What remains after all of it is called place: what roads look like there, how they were drawn, and
-all that mean colours and mean spectra do not hold.
+Colours and spectra are those of whole domains, from all images that are scored. No labels are used
+for them, but nobody could map this way without having all images first. So this only analyses the
+gap and does not close it. What remains after all changes is called place: what roads look like
+there, how they were drawn, and everything that mean colours and mean spectra do not capture.
 """
 
 import argparse
@@ -34,8 +34,8 @@ from crossearth.metrics import confusion_matrix, iou_per_class
 from crossearth.models import load_model
 from crossearth.radiometry import to_unit
 
-BINS = 32  # of the spectrum, from 0 to the sampling rate's half
-MOST_GAIN = 4.0  # of the filter that turns one spectrum into another: noise is not made into detail
+BINS = 32  # of the spectrum, from 0 to half the sampling rate
+MOST_GAIN = 4.0  # limit of the filter that changes a spectrum, so that noise is not amplified
 
 type Images = list[Float[Tensor, 'c h w']]
 type Change = Callable[[Float[Tensor, 'c h w']], Float[Tensor, 'c h w']]
@@ -53,7 +53,7 @@ def resize(image: Float[Tensor, 'c h w'], factor: float) -> Float[Tensor, 'c h w
 
 
 def colour_change(images: Images, like: Images) -> Change:
-    """The linear map of colours that gives the mean and covariance of others."""
+    """The linear map of colours that gives the mean and covariance of other images."""
 
     def statistics(of: Images) -> tuple[Tensor, Tensor]:
         pixels = torch.cat([image.flatten(1) for image in of], dim=1).double()
@@ -91,14 +91,14 @@ def spectrum(images: Images) -> Float[Tensor, ' b']:
 
 
 def frequency(image: Float[Tensor, 'c h w']) -> Float[Tensor, 'h f']:
-    """Cycles a pixel of each coefficient of `rfft2`."""
+    """Cycles per pixel of each coefficient of `rfft2`."""
     rows = torch.fft.fftfreq(image.shape[-2])[:, None]
     cols = torch.fft.rfftfreq(image.shape[-1])
     return (rows.square() + cols.square()).sqrt()
 
 
 def sharpness_change(images: Images, like: Images) -> Change:
-    """The filter that gives the spectrum of others, without a change of overall contrast."""
+    """The filter that gives the spectrum of other images, at the same overall contrast."""
     ours, wanted = spectrum(images), spectrum(like)
     gain = (wanted / wanted.sum() / (ours / ours.sum()).clamp(min=1e-12)).sqrt()
     gain = (gain / gain[:2].mean()).clamp(1 / MOST_GAIN, MOST_GAIN)
@@ -139,21 +139,21 @@ def gsd_of(dataset: SceneDataset) -> float | None:
 
 
 def models(folder: Path, source: str, method: str) -> Sequence[Path]:
-    """The models that were trained by a method, one for each seed."""
+    """The models that a method has trained, one per seed."""
     found = sorted(folder.glob(f'trainings/{source}/{method}-????????/seed*/model.safetensors'))
     if not found:
-        raise SystemExit(f'{folder}: has no model of {method} trained in {source}')
+        raise SystemExit(f'{folder} has no model of {method} trained in {source}')
     return found
 
 
 def take_apart(folder: Path, experiment: Path, method: str, source: str, most: int) -> None:
-    """Print a line for each unseen domain."""
+    """Print one line per unseen domain."""
     domains = read_experiment(experiment).domains
     trained = open_dataset(domains[source]['train'])
     like = read(trained)
     own_gsd = gsd_of(trained)
     found = [load_model(path).eval() for path in models(folder, source, method)[:most]]
-    print(f'{method}, learnt in {source}: mean of {len(found)} models ± standard deviation')
+    print(f'{method}, trained in {source}: mean of {len(found)} models ± standard deviation')
     print('| unseen | own size | right size | and colour | and sharpness | and both |')
     print('|---|---|---|---|---|---|')
     for name, roles in domains.items():
@@ -189,7 +189,7 @@ def main() -> None:
     parser.add_argument('--experiment', type=Path, required=True)
     parser.add_argument('--method', default='plain')
     parser.add_argument('--source', default='massachusetts')
-    parser.add_argument('--models', type=int, default=5, help='seeds at most')
+    parser.add_argument('--models', type=int, default=5, help='maximum number of seeds')
     args = parser.parse_args()
     torch.set_num_threads(1)
     take_apart(args.folder, args.experiment, args.method, args.source, args.models)

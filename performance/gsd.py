@@ -1,13 +1,13 @@
-"""Can the ground sampling distance of a scene be told from its pixels?
+"""Can the ground sampling distance of a scene be estimated from its pixels?
 
-Two kinds of features are compared: statistics of a frozen encoder (ImageNet), which the library
-uses, and radial power spectra. Each is fitted on images of known distance, and judged on domains
-that it was not fitted on; then on images whose distance nobody knows:
+Compares two kinds of features: statistics of a frozen encoder (ImageNet), which the library uses,
+and radial power spectra. Each is fitted on images of known distance, and tested on domains that it
+was not fitted on. Then it is applied to images of unknown distance:
 
     python performance/gsd.py --data DATA --output gsd.json
 
 The images are not part of this library: `--data` needs the folders `roads`, `buildings`,
-`multiclass` and `weights`. A few minutes on one core of a CPU.
+`multiclass` and `weights`. It takes a few minutes on one CPU core.
 """
 
 import argparse
@@ -41,7 +41,7 @@ class RadialSpectrum(nn.Module):
     width = 10
 
     def forward(self, grey: Tensor) -> Tensor:
-        """Log power (b, 10) of grey images (b, 1, h, w); empty bands repeat others."""
+        """Log power (b, 10) of grey images (b, 1, h, w); empty bands copy their neighbours."""
         height, width = grey.shape[2:]
         window = torch.hann_window(height)[:, None] * torch.hann_window(width)
         power = torch.fft.fft2(grey[:, 0] * window).abs() ** 2 / (window**2).sum()
@@ -92,7 +92,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--data', type=Path, required=True)
     parser.add_argument('--output', type=Path, required=True)
-    parser.add_argument('--max-blocks', type=int, default=40, help='images of each domain')
+    parser.add_argument('--max-blocks', type=int, default=40, help='images per domain')
     parser.add_argument('--features', choices=['frozen features', 'spectra'], help='only these')
     arguments = parser.parse_args()
     data = arguments.data

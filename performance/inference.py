@@ -1,4 +1,4 @@
-"""Speed and memory of `predict_scene` beside the least that the job can take, and beside MONAI.
+"""Speed and memory of `predict_scene`, compared with the minimum for the job and with MONAI.
 
     python performance/inference.py                        # 8192 × 8192, one thread
     python performance/inference.py --threads 2 --repeats 5
@@ -7,10 +7,9 @@
     python performance/inference.py --contenders import floor map --seen-at 0.2   # at half size
     pip install monai && python performance/inference.py --contenders import floor map monai
 
-Every measurement is a process of its own, the contenders take turns, and medians are given with
-the quartiles, so that a machine that others use too slows all of them alike. The floor decodes
-each block once, runs the same forwards and writes the same map, one after the other, without any
-stitching.
+Every measurement is a separate process. The contenders take turns, so that load from other programs
+slows all of them alike, and medians are printed with quartiles. The floor decodes each block once,
+runs the same forward passes and writes the same map, one after the other, without any stitching.
 """
 
 import argparse
@@ -36,11 +35,11 @@ from crossearth.inference.grid import Grid, Unit
 from crossearth.inference.stitching import Stitcher, most_likely
 
 CLASSES, TILE_PX, STRIDE_PX = 6, 512, 341
-BATCH = 1  # the activations of two windows are mapped and unmapped by the C library every time
+BATCH = 1  # with two windows, the C library maps and unmaps the activations every time
 
 
 def three_convolutions() -> nn.Module:
-    """Six classes in patches of all sizes: the biases put the mean of every logit at zero."""
+    """Six classes in patches of all sizes; the biases put the mean of every logit at zero."""
     torch.manual_seed(0)
     model = nn.Sequential(
         nn.Conv2d(3, 16, 3, padding=1),
@@ -59,12 +58,12 @@ def three_convolutions() -> nn.Module:
 
 
 def one_convolution() -> nn.Module:
-    """Next to nothing, where only memory counts."""
+    """A minimal model, for when only memory counts."""
     return nn.Conv2d(3, CLASSES, 1).eval()
 
 
 def draw_empty_scene(path: Path, height: int, width: int) -> None:
-    """Black, and no block of it in the file."""
+    """A black scene with no blocks stored in the file."""
     rasterio.open(
         path, 'w', driver='GTiff', height=height, width=width, count=3, dtype='uint8', tiled=True,
         blockxsize=512, blockysize=512, interleave='pixel', sparse_ok=True, crs='EPSG:32633',
@@ -73,7 +72,7 @@ def draw_empty_scene(path: Path, height: int, width: int) -> None:
 
 
 def draw_scene(path: Path, height: int, width: int) -> None:
-    """Smooth fields with grain: deflate takes about half of it away, as of real orthophotos."""
+    """Smooth fields with grain; deflate halves their size, as for real orthophotos."""
     generator = np.random.default_rng(0)
     y, x = np.mgrid[:512, :512] / 512
     with rasterio.open(
@@ -191,7 +190,7 @@ def stitching(width: int) -> dict[str, float]:
     labels = torch.zeros((STRIDE_PX, width), dtype=torch.uint8)
     count = len(grid.col_starts)
     with torch.inference_mode():
-        for col in range(count):  # the first touch of every page is not what is measured
+        for col in range(count):  # touch every page first, to keep that out of the measurement
             stitcher.add(scores[0], row_index=0, col_index=col)
         for col in range(0, count, BATCH):
             timed('softmax', lambda: torch.softmax(logits, 1, out=scores))
@@ -247,15 +246,15 @@ def main() -> None:
     parser.add_argument('--threads', type=int, default=1)
     parser.add_argument('--repeats', type=int, default=3)
     parser.add_argument('--memory-mb', type=int)
-    parser.add_argument('--seen-at', type=float, help='metres; the scene has 0.1')
-    parser.add_argument('--scales', type=float, nargs='+', default=[1], help='of the scene')
+    parser.add_argument('--seen-at', type=float, help='metres per pixel; the scene has 0.1')
+    parser.add_argument('--scales', type=float, nargs='+', default=[1], help='factors of the scene')
     parser.add_argument(
-        '--light', action='store_true', help='black scene, one small convolution: memory alone'
+        '--light', action='store_true', help='black scene, one small convolution: only for memory'
     )
     parser.add_argument(
-        '--plain-allocator', action='store_true', help='others give freed memory back at once'
+        '--plain-allocator', action='store_true', help='let others return freed memory at once'
     )
-    parser.add_argument('--folder', help='keeps the scene for the next time')
+    parser.add_argument('--folder', help='keeps the scene for the next run')
     parser.add_argument(
         '--contenders', nargs='+', default=['import', 'floor', 'map', 'stitching'],
         choices=['import', 'floor', 'map', 'cog', 'monai', 'stitching'],
@@ -287,7 +286,7 @@ def main() -> None:
             'OMP_NUM_THREADS': str(options.threads),
             'PYTHONPATH': os.pathsep.join([str(Path.cwd()), os.environ.get('PYTHONPATH', '')]),
         }
-        if not options.plain_allocator:  # for all the same: see crossearth.inference.allocator
+        if not options.plain_allocator:  # the same for all: see crossearth.inference.allocator
             environment |= {
                 'MALLOC_MMAP_THRESHOLD_': str(32 << 20),
                 'MALLOC_TRIM_THRESHOLD_': str(256 << 20),
@@ -333,7 +332,7 @@ def report(results: dict[str, list[dict[str, float]]], options: argparse.Namespa
         if name == 'stitching':
             for part in ('softmax', 'sum', 'finish', 'stitch'):
                 median = statistics.median(run[f'{part}_ms'] for run in runs)
-                print(f'    {part:8} {median:6.2f} ms CPU a window')
+                print(f'    {part:8} {median:6.2f} ms CPU per window')
 
 
 if __name__ == '__main__':

@@ -1,8 +1,8 @@
-"""Many tiny scenes, some of them damaged, in a run that is killed several times.
+"""Maps many tiny scenes, some of them damaged, in a run that is killed several times.
 
-Every scene has to be accounted for, and neither the memory of the processes nor the time that a
-scene takes may grow with the number of scenes that are done. `--flat` puts all scenes into one
-folder, and `--resume` keeps parts, which are two ways to make a run look at what others left.
+Every scene must be accounted for. Neither the memory of the processes nor the time per scene may
+grow with the number of scenes done. `--flat` puts all scenes into one folder, and `--resume` keeps
+parts. Both make a run look at what earlier runs left.
 
     python performance/many_scenes.py --scenes 10000 --workers 2
     python performance/many_scenes.py --scenes 10000 --flat --resume --kills 0
@@ -39,7 +39,7 @@ def load() -> nn.Module:
 
 
 def draw_scenes(folder: Path, count: int, damaged: int, each_folder: int = EACH_FOLDER) -> None:
-    """Scenes in folders of 500; those that are damaged lie evenly among them."""
+    """Write scenes in folders of 500, with damaged ones spread evenly among them."""
     values = np.random.default_rng(0).integers(0, 255, (3, SIDE_PX, SIDE_PX), np.uint8)
     template = folder / 'template.tif'
     with rasterio.open(
@@ -57,7 +57,7 @@ def draw_scenes(folder: Path, count: int, damaged: int, each_folder: int = EACH_
 
 
 def run_once(folder: Path, workers: int, *, resume: bool) -> None:
-    """Map what is left; prints scenes done, processor seconds and memory every second."""
+    """Map what is left, and print scenes done, CPU seconds and memory every second."""
     from crossearth.inference import Running, Windows, Workers, predict_scenes, tasks_of
 
     settled = done = 0
@@ -100,7 +100,7 @@ def rss_mb(pid: str) -> int:
 
 
 def cpu_s(pid: str) -> float:
-    """Processor seconds of a process so far, 0 if it has ended."""
+    """CPU seconds of a process so far; 0 if it has ended."""
     try:
         user, system = Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[11:13]
     except FileNotFoundError:
@@ -111,7 +111,7 @@ def cpu_s(pid: str) -> float:
 def run_and_kill(
     folder: Path, workers: int, *, resume: bool, kill_after: int | None
 ) -> dict[str, int] | None:
-    """One run in its own process, killed when so many more scenes are settled."""
+    """Run once in a separate process, and kill it after a number of further scenes is done."""
     start = time.perf_counter()
     command = [sys.executable, __file__, '--run', str(folder), '--workers', str(workers)]
     process = subprocess.Popen(command + ['--resume'] * resume, stdout=subprocess.PIPE, text=True)
@@ -135,7 +135,7 @@ def run_and_kill(
 
 
 def tell_by_quarters(seen: list[tuple[float, int, float, int]]) -> None:
-    """What a scene took, and the memory of all processes, in each quarter of the scenes done."""
+    """Print time per scene and memory of all processes, for each quarter of the scenes."""
     if len(seen) < 5:
         return
     first = 0
@@ -146,7 +146,7 @@ def tell_by_quarters(seen: list[tuple[float, int, float, int]]) -> None:
         if scenes:
             clock, cpu = (1e3 * (seen[last][i] - seen[first][i]) / scenes for i in (0, 2))
             print(
-                f'    to scene {seen[last][1]}: {clock:.1f} ms and {cpu:.1f} processor ms a scene, '
+                f'    to scene {seen[last][1]}: {clock:.1f} ms and {cpu:.1f} CPU ms per scene, '
                 f'{seen[last][3]} MiB',
                 flush=True,
             )
@@ -156,7 +156,7 @@ def tell_by_quarters(seen: list[tuple[float, int, float, int]]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--scenes', type=int, default=1000)
-    parser.add_argument('--damaged', type=float, default=0.01, help='part of the scenes')
+    parser.add_argument('--damaged', type=float, default=0.01, help='share of the scenes')
     parser.add_argument('--kills', type=int, default=3)
     parser.add_argument('--workers', type=int, default=1)
     parser.add_argument('--flat', action='store_true', help='all scenes in one folder')
@@ -185,15 +185,15 @@ def main() -> None:
         check(folder, options.scenes, damaged, counts)
         print(
             f'{options.scenes} scenes, {damaged} damaged, {options.kills} kills: {counts}; all '
-            f'accounted for; {seconds:.0f} s, {options.scenes / seconds:.1f} scenes a second; '
-            f'{used.ru_utime + used.ru_stime:.0f} processor s of processes that were not killed'
+            f'accounted for; {seconds:.0f} s, {options.scenes / seconds:.1f} scenes per second; '
+            f'{used.ru_utime + used.ru_stime:.0f} CPU s of processes that were not killed'
         )
     finally:
         shutil.rmtree(folder)
 
 
 def check(folder: Path, scenes: int, damaged: int, counts: dict[str, int] | None) -> None:
-    """Every scene is mapped or in quarantine, and nothing is left of runs that were killed."""
+    """Check that every scene is mapped or quarantined, and that killed runs left nothing."""
     maps = sum(1 for _ in (folder / 'maps').rglob('*.tif'))
     hidden = list((folder / 'maps').rglob('.*'))
     assert counts is not None

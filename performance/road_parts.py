@@ -1,4 +1,4 @@
-"""What the experiments on real images are made of: a CNN, style injection, parts of image sets."""
+"""Parts of the experiments on real images: a CNN, style injection, parts of image sets."""
 
 import csv
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ def fpn(
     Args:
         weights: The file of the encoder's weights.
         num_classes: Number of classes.
-        norms: Whether the encoder's batch norms are trained, or stay as ImageNet left them.
+        norms: Whether the encoder's batch norms are trained, or stay as they are for ImageNet.
     """
     model = fpn_timm(
         'tf_efficientnet_lite0',
@@ -40,7 +40,7 @@ def fpn(
         pretrained=weights,
         norms=norms,
     )
-    return model.to(memory_format=torch.channels_last)  # 1.4 times as fast on a CPU
+    return model.to(memory_format=torch.channels_last)  # 1.4 times faster on a CPU
 
 
 def restoring_fpn(weights: str, *, num_classes: int) -> nn.Module:
@@ -61,12 +61,12 @@ def restoring_fpn(weights: str, *, num_classes: int) -> nn.Module:
 def light_style(
     networks: str, styles: str, fitted: str, *, p: float = 0.5, alpha: float = 1.0
 ) -> nn.Module:
-    """`EarthStyleInjection` of whole images by the light style networks.
+    """`EarthStyleInjection` of whole images, with the light style networks.
 
     Args:
         networks: Folder of `arbitrary_predict.onnx` and `arbitrary_transform.onnx`.
         styles: Folder of the images that styles are fitted to.
-        fitted: File that the fitted styles are kept in.
+        fitted: File that stores the fitted styles.
         p: Share of styled samples.
         alpha: Weight of the drawn style.
     """
@@ -88,8 +88,8 @@ def fourier_and_light_style(
 
     Args:
         images: Folder of the images that both take their styles from.
-        networks: As of `light_style`.
-        fitted: As of `light_style`.
+        networks: As in `light_style`.
+        fitted: As in `light_style`.
         p: Share of styled samples, for each of the two.
         beta: Half side of the swapped square of frequencies, as a share of the window's side.
     """
@@ -110,19 +110,19 @@ def images(
     every: int | None = None,
     rest: bool = False,
 ) -> SceneDataset:
-    """Images and masks of one or several sets, or a part of them.
+    """Images and masks of one or several sets, or of a part of them.
 
     Args:
         folders: Folders of `images` and `masks`.
         labels: The classes.
         domain: Name of the domain.
-        native_gsd_m: Ground sampling distance of the images, in metres, where it is known.
-        class_id: Id of the class in the masks, where 0 is not labelled; None where masks have
-            two values, the class above 127.
-        split: Take the images that `table` puts in this split.
-        table: Columns set (the folder below that of the table), name and split.
-        every: Take each n-th image in the order of the names.
-        rest: Take the others instead.
+        native_gsd_m: Ground sampling distance of the images, in metres, if known.
+        class_id: Id of the class in the masks, where 0 is unlabelled; None if masks have two
+            values, with the class above 127.
+        split: Take the images that `table` assigns to this split.
+        table: CSV with the columns set (folder next to the table), name and split.
+        every: Take every n-th image, in the order of names.
+        rest: Take the other images instead.
     """
     codec: LabelCodec = ThresholdCodec()
     if class_id is not None:

@@ -2,9 +2,9 @@
 
     OMP_NUM_THREADS=1 python performance/sensor.py [--batch 4] [--side 256] [--device cuda]
 
-Milliseconds per batch: mean over draws, which is what a training run pays, median and interquartile
-range. The ways take turns, so that a busy machine slows all alike; on a busy machine compare rows,
-not runs.
+Prints milliseconds per batch: the mean over draws, which is the cost in a training run, the median
+and the interquartile range. The steps take turns, so that load slows all of them alike. On a busy
+machine, compare rows and not runs.
 """
 
 import argparse

@@ -2,9 +2,9 @@
 
     python performance/style.py [--device cuda] [--batch 8] [--side 256] [--repeats 7]
 
-Compares batched injection with the way of the reference implementation: one image at a time,
-default memory layout, `InstanceNorm2d`. Both styles all images (p = 1). Medians and interquartile
-ranges over repeats that take turns, so that a busy machine slows both alike.
+Compares batched injection with the method of the reference implementation: one image at a time,
+default memory layout, `InstanceNorm2d`. Both style all images (p = 1). Prints medians and
+interquartile ranges over repeats. The two take turns, so that load slows both alike.
 """
 
 import argparse
@@ -51,7 +51,7 @@ def main() -> None:
             EarthStyleInjection(style, predictor, transformer, patch_size=64, ratio=0.5, p=p)
             for p in (1.0, 0.0)
         )
-        # there is no reference for the light networks: the same code, one image at a time
+        # the light networks have no reference, so compare with the same code image by image
         alone = Reference(predictor, transformer) if kind == 'full' else inject
         ways = {
             'one by one': lambda alone=alone: [alone(one[None]) for one in image],
@@ -72,7 +72,7 @@ class Reference(nn.Module):
         self.transformer = copy.deepcopy(transformer).to(memory_format=torch.contiguous_format)
 
     def embed(self, image: Tensor) -> Tensor:
-        """The predictor without its change of layout."""
+        """Run the predictor without its change of memory layout."""
         trunk = self.predictor
         features = trunk.shift + image * trunk.scale
         for layer in (trunk.Conv2d_1a_3x3, trunk.Conv2d_2a_3x3, trunk.Conv2d_2b_3x3):
@@ -132,7 +132,7 @@ def compare(
             way()
             if device.type == 'cuda':
                 torch.cuda.synchronize()
-            if repeat:  # the first one warms up
+            if repeat:  # the first repeat warms up
                 seconds[name].append(time.perf_counter() - start)
     first = statistics.median(next(iter(seconds.values())))
     for name, times in seconds.items():

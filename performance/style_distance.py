@@ -1,11 +1,11 @@
-"""Does injection bring the styles of a source closer to those of the field?
+"""Does injection bring the styles of a source closer to those of other places?
 
-Fréchet distance between the style embeddings of real Massachusetts images, with and without
-injected copies, and those of AID scenes that the styles were not fitted to.
+Prints the Fréchet distance between the style embeddings of real Massachusetts images, with and
+without injected copies, and those of AID scenes on which the styles were not fitted.
 
     python performance/style_distance.py [--alpha 0 0.1 0.5 1] [--images 113]
 
-Reads the real images and the light style networks below CROSSEARTH_TEST_DATA (../shared/data).
+Reads the real images and the light style networks from CROSSEARTH_TEST_DATA (../shared/data).
 """
 
 import argparse
@@ -41,10 +41,10 @@ def main() -> None:
         weights / 'arbitrary_predict.onnx', weights / 'arbitrary_transform.onnx'
     )
     field = StyleImageFolder(DATA / 'style_aid150')
-    # every class has a dozen scenes in a row: even ones to fit, odd ones to compare with
+    # every class has a dozen scenes in a row: fit on even ones, compare with odd ones
     fitted = EarthStyle.fit(Subset(field, range(0, len(field), 2)), networks.predictor)
     target = EarthStyle.fit(Subset(field, range(1, len(field), 2)), networks.predictor)
-    print(f'AID fitted to AID held out: {style_distance(fitted, target):.3f} (what is to be had)')
+    print(f'AID fitted to AID held out: {style_distance(fitted, target):.3f} (the best possible)')
 
     source = StyleImageFolder(DATA / 'roads' / 'massachusetts')
     paths = [path for path in source.paths if path.parent.name == 'images']

@@ -1,10 +1,9 @@
-"""How fast the synthetic Earth is drawn: megapixels a second of `SyntheticEarth.draw`, by domain.
+"""How fast is the synthetic Earth drawn? Megapixels per second of `SyntheticEarth.draw`, by domain.
 
     OMP_NUM_THREADS=1 taskset -c 0 python performance/synthetic_earth.py --height 4200 --width 4500
 
-Prints the median and the interquartile range over scenes of different index, by the clock and by
-the time that the processor gave (which a busy machine does not change much), and the largest memory
-that the process held.
+Prints the median and the interquartile range over several scenes, in wall-clock time and in CPU
+time (which depends less on other load), and the peak memory of the process.
 """
 
 import argparse
@@ -25,8 +24,8 @@ def main() -> None:
     arguments = parser.parse_args()
     earth = SyntheticEarth(seed=0)
     size = {'height': arguments.height, 'width': arguments.width}
-    earth.draw(EARTH_DOMAINS['source'], index=0, height=64, width=64)  # noise tiles, once
-    print(f'SyntheticEarth.draw, {size["height"]} x {size["width"]} px, megapixels a second')
+    earth.draw(EARTH_DOMAINS['source'], index=0, height=64, width=64)  # makes noise tiles once
+    print(f'SyntheticEarth.draw, {size["height"]} x {size["width"]} px, megapixels per second')
     print(f'{"domain":16} {"wall, median":>12} {"IQR":>13} {"CPU, median":>12} {"IQR":>13}')
     for name in arguments.domains:
         wall, busy = [], []
@@ -42,7 +41,7 @@ def main() -> None:
             columns.append(f'{median:12.1f} {f"{low:.1f}-{high:.1f}":>13}')
         print(*columns, flush=True)
     peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # kB on Linux
-    print(f'largest resident memory {peak_gb:.2f} GB')
+    print(f'peak resident memory {peak_gb:.2f} GB')
 
 
 if __name__ == '__main__':

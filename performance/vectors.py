@@ -1,4 +1,4 @@
-"""Memory and time of `vectorize` on maps of several sizes: memory should not follow the height.
+"""Memory and time of `vectorize` on maps of several sizes; memory must not grow with the height.
 
 python performance/vectors.py
 """
@@ -19,7 +19,7 @@ from crossearth.inference import vectorize
 
 
 def draw_map(path: Path, side: int) -> None:
-    """Patches of some 30 px, repeated every 2048 px."""
+    """Write a map of patches of about 30 px, repeated every 2048 px."""
     fields = np.random.default_rng(0).normal(size=(6, 2048, 2048)).astype(np.float32)
     patch = ndimage.gaussian_filter(fields, (0, 9, 9), mode='wrap').argmax(0).astype(np.uint8)
     with rasterio.open(

@@ -136,5 +136,5 @@ def test_the_probability_after_the_temperature_is_what_counts():
 
 def test_another_number_of_classes_is_refused():
     known = calibrate(*scene(64, 64))
-    with pytest.raises(ShapeError, match='the model gives 2 classes, its calibration has 3'):
+    with pytest.raises(ShapeError, match='the model gives 2 classes, but its calibration has 3'):
         whole(AccuracyMeter(known, height=8, width=8), torch.zeros(2, 8, 8))

@@ -77,17 +77,17 @@ def test_distances_count_in_deviations_of_the_source():
     assert band_distances(source, source) == [0.0]
     assert band_distances(source, Appearance((0.5,), (0.5,), LEVELS, None, 1)) == [5.0]
     two = Appearance((0.2, 0.2), (0.1, 0.1), LEVELS * 2, None, 1)
-    with pytest.raises(ConfigError, match='the source has 1 bands, the scenes 2'):
+    with pytest.raises(ConfigError, match='the source has 1 bands, but the scenes have 2'):
         band_distances(source, two)
 
 
 @pytest.mark.parametrize(
     ('values', 'match'),
     [
-        (((float('nan'),), (0.1,), LEVELS, None, 1), 'not finite, or below 0'),
-        (((0.1,), (-0.1,), LEVELS, None, 1), 'not finite, or below 0'),
-        (((0.1, 0.2), (0.1,), LEVELS, None, 1), 'expected one for each band'),
-        (((0.1,), (0.1,), ((0.5,),), None, 1), 'expected one for each band'),
+        (((float('nan'),), (0.1,), LEVELS, None, 1), 'negative or not finite'),
+        (((0.1,), (-0.1,), LEVELS, None, 1), 'negative or not finite'),
+        (((0.1, 0.2), (0.1,), LEVELS, None, 1), 'expected one per band'),
+        (((0.1,), (0.1,), ((0.5,),), None, 1), 'expected one per band'),
     ],
 )
 def test_impossible_numbers_are_refused(values, match):

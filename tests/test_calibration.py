@@ -97,19 +97,19 @@ def test_masks_that_do_not_fit_are_refused():
     meter = CalibrationMeter()
     with pytest.raises(ShapeError, match='expected the same height and width'):
         meter.add(torch.zeros(2, 3, 3), torch.zeros(3, 4, dtype=torch.int64))
-    with pytest.raises(LabelError, match='the mask holds ids from 0 to 2, the model has 2'):
+    with pytest.raises(LabelError, match='the mask holds ids from 0 to 2, but the model has 2'):
         meter.add(torch.zeros(2, 1, 2), torch.tensor([[0, 2]]))
 
 
 @pytest.mark.parametrize(
     ('change', 'match'),
     [
-        ({'accuracy': math.nan}, 'not between 0 and 1'),
-        ({'threshold': 1.5}, 'not between 0 and 1'),
-        ({'classes': (replace(ONE, iou=-0.1),)}, 'not between 0 and 1'),
-        ({'temperature': 0.0}, 'expected more than 0'),
-        ({'temperature': math.inf}, 'expected more than 0'),
-        ({'classes': ()}, 'says nothing'),
+        ({'accuracy': math.nan}, 'outside 0 to 1'),
+        ({'threshold': 1.5}, 'outside 0 to 1'),
+        ({'classes': (replace(ONE, iou=-0.1),)}, 'outside 0 to 1'),
+        ({'temperature': 0.0}, 'expected a number above 0'),
+        ({'temperature': math.inf}, 'expected a number above 0'),
+        ({'classes': ()}, 'no classes or no pixels'),
     ],
 )
 def test_impossible_numbers_are_refused(change, match):

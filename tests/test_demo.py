@@ -130,7 +130,7 @@ def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path):
 def test_a_folder_of_other_files_is_refused_and_left_alone(tmp_path):
     (tmp_path / 'source').mkdir()
     (tmp_path / 'source' / 'thesis.txt').write_text('mine')
-    with pytest.raises(ConfigError, match='not of a demo'):
+    with pytest.raises(ConfigError, match='not from a demo'):
         run_demo(tmp_path, quick=True)
     assert [path.name for path in tmp_path.rglob('*')] == ['source', 'thesis.txt']
 

@@ -78,14 +78,14 @@ def test_threshold_splits_at_half():
 
 
 def test_threshold_matching_needs_corner_colours():
-    with pytest.raises(LabelError, match="use match='exact'"):
+    with pytest.raises(LabelError, match="pass match='exact'"):
         ColourCodec({(85, 255, 0): 1}, match='threshold')
 
 
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        ({'classes': ('a', 'b'), 'palette': ((0, 0, 0),)}, 'one colour a class'),
+        ({'classes': ('a', 'b'), 'palette': ((0, 0, 0),)}, 'one colour per class'),
         ({'classes': ('a', 'a'), 'palette': ((0, 0, 0),) * 2}, 'names a class twice'),
         ({'classes': ('a',), 'palette': ((0, 0, 256),)}, 'outside 0–255'),
         ({'classes': ('a',), 'palette': ((0, 0, 0),), 'scored': (1,)}, 'scores ids'),

@@ -1,8 +1,8 @@
-"""Models adapted to the scenes that they are to map, without labels and without training data.
+"""Adapts models to the scenes that they will map, without labels and without training data.
 
 Windows of the scenes (`windows`) go through one of three methods (`norms`, `entropy`,
-`self_training`). A report says how far the scenes are from what the model was trained on (`gap`),
-what has changed (`change`), and whether the adapted model is advised (`advice`).
+`self_training`). A report tells how far the scenes are from the training data (`gap`), what has
+changed (`change`), and whether we recommend the adapted model (`advice`).
 """
 
 from crossearth.adaptation.adapt import Adaptation, adapt_file, adapt_model

@@ -1,4 +1,4 @@
-"""A model and scenes in, an adapted model and a report out."""
+"""Takes a model and scenes, and returns an adapted model and a report."""
 
 import copy
 import hashlib
@@ -28,12 +28,12 @@ __all__ = ['Adaptation', 'adapt_file', 'adapt_model']
 
 @dataclass(frozen=True, slots=True)
 class Adaptation:
-    """An adapted model, and what is to be known before it is used.
+    """An adapted model, and what you should know before you use it.
 
     Args:
-        model: A copy; the model that was given is as before.
-        report: How far the scenes are from the source, what has changed, and whether adapting is
-            advised.
+        model: An adapted copy; the original model is not changed.
+        report: How far the scenes are from the source, what has changed, and whether the adapted
+            model is recommended.
     """
 
     model: nn.Module
@@ -50,29 +50,29 @@ def adapt_model(
     max_windows: int = 64,
     seed: int = 0,
 ) -> Adaptation:
-    """Adapt a model to the scenes that it is to map, without labels.
+    """Adapt a model to the scenes that it will map, without labels.
 
-    Windows are drawn from the scenes as `predict_scene` would show them, so `view` and `tile_px`
-    should be those of the map. The result is the same for the same arguments.
+    Windows are drawn from the scenes as `predict_scene` would show them. So `view` and `tile_px`
+    should be those of the map. The same arguments give the same result.
 
     Args:
-        model: Images (b, c, h, w) in [0, 1] → logits (b, k, h, w); one that `load_model` gives
-            knows its bands, values and ground sampling distance.
+        model: Images (b, c, h, w) in [0, 1] → logits (b, k, h, w). A model from `load_model` knows
+            its bands, values and ground sampling distance.
         scenes: Paths, or anything that GDAL opens.
         method: `Norms`, `Tent`, `PseudoLabels`, or your own.
-        view: How the model is to see the scenes.
-        tile_px: Side of a window.
-        max_windows: Windows of all scenes together.
-        seed: Chooses the windows, and what the method draws.
+        view: How the model sees the scenes.
+        tile_px: Side of a window in pixels.
+        max_windows: Number of windows from all scenes together.
+        seed: Seed for the choice of windows and for the method.
 
     Returns:
         The adapted model, and a report.
 
     Raises:
-        ConfigError: If the method does not apply to the model, or makes weights that are not
+        ConfigError: If the method does not apply to the model, or produces weights that are not
             finite.
         SceneError: If the scenes have no data.
-        CrossEarthError: As `predict_scene`.
+        CrossEarthError: As in `predict_scene`.
 
     Example:
         >>> import tempfile, numpy as np, rasterio
@@ -109,9 +109,9 @@ def adapt_to_windows(
                 f'{method.name} made {name} not finite: choose a lower lr, fewer steps, or '
                 '--method norms'
             )
-    if known.source is not None:  # what the source's features are now, nothing says
+    if known.source is not None:  # the source's features in the adapted model are unknown
         unknown = replace(known, source=replace(known.source, features=()))
-        setattr(adapted, 'imagery', unknown)  # noqa: B010  # as torch's types admit tensors only
+        setattr(adapted, 'imagery', unknown)  # noqa: B010  # torch's types only allow tensors
     change = measure_change(model, adapted, windows)
     return Adaptation(
         adapted.eval(),
@@ -140,30 +140,32 @@ def adapt_file(
     device: torch.device | str = 'cpu',
     builders: Sequence[Callable[..., nn.Module]] = (),
 ) -> Report:
-    """Adapt the model of a file, and write another file.
+    """Adapt the model in a file, and write another file.
 
-    The new file says how it was made, see `AdaptationRecord`, and remembers the source as the old
-    one does, without the features, which are those of the old model. It leaves frozen weights out
-    where the old one did, unless they have changed.
+    The new file records how it was made, see `AdaptationRecord`. It keeps the source statistics of
+    the old one, except the features, which belong to the old model. If the old file leaves out
+    frozen weights, so does the new one, unless they have changed.
 
     Args:
-        weights: File that `save_model` wrote.
-        scenes: As of `adapt_model`.
-        output: File to write; it appears under its name only when complete.
-        method: As of `adapt_model`.
-        view: As of `adapt_model`.
-        tile_px: As of `adapt_model`.
-        max_windows: As of `adapt_model`.
-        seed: As of `adapt_model`.
-        device: Where the model runs.
-        builders: As of `load_model`.
+        weights: File written by `save_model`.
+        scenes: As in `adapt_model`.
+        output: File to write; it appears under its name only when it is complete.
+        method: As in `adapt_model`.
+        view: As in `adapt_model`.
+        tile_px: As in `adapt_model`.
+        max_windows: As in `adapt_model`.
+        seed: As in `adapt_model`.
+        device: Device that the model runs on.
+        builders: As in `load_model`.
 
     Raises:
-        ConfigError: If the file would be replaced by itself, or as `adapt_model`.
-        CrossEarthError: As `load_model` and `adapt_model`.
+        ConfigError: If `output` is the file of the model itself, or as in `adapt_model`.
+        CrossEarthError: As in `load_model` and `adapt_model`.
     """
     if Path(output).resolve() == Path(weights).resolve():
-        raise ConfigError(f'{output} is the model itself: choose another name, to compare the two')
+        raise ConfigError(
+            f'{output} is the model itself: choose another name, so that you can compare the two'
+        )
     info = read_model_info(weights)
     with Path(weights).open('rb') as file:
         digest = hashlib.file_digest(file, 'sha256').hexdigest()

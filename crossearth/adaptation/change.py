@@ -1,4 +1,4 @@
-"""What adapting a model changes in the map."""
+"""Measures how adapting a model changes its map."""
 
 import math
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ __all__ = ['Change', 'Predicted', 'measure_change']
 
 @dataclass(frozen=True, slots=True)
 class Predicted:
-    """What a model makes of some windows.
+    """What a model predicts for some windows.
 
     Args:
-        areas: Share of the pixels with data that each class gets.
+        areas: Share of each class among the pixels with data.
         confidence: Mean probability of the chosen class.
         entropy: Mean entropy, from 0, where the model is sure, to 1.
     """
@@ -34,9 +34,9 @@ class Change:
     """A model before and after it was adapted, on the same windows.
 
     Args:
-        before: Of the model as it was.
-        after: Of the adapted one.
-        changed: Share of the pixels with data that get another class.
+        before: Predictions of the original model.
+        after: Predictions of the adapted model.
+        changed: Share of the pixels with data whose class changes.
     """
 
     before: Predicted
@@ -50,8 +50,8 @@ def measure_change(before: nn.Module, after: nn.Module, windows: SceneWindows) -
 
     Args:
         before: Images (b, c, h, w) in [0, 1] → logits (b, k, h, w).
-        after: Likewise.
-        windows: Pixels of them without data do not count.
+        after: The same for the adapted model.
+        windows: Windows; pixels without data do not count.
     """
     sums: list[Float64[Tensor, ' _']] = [torch.zeros(0), torch.zeros(0)]
     changed = pixels = 0

@@ -1,4 +1,4 @@
-"""Norms whose weights make the model surer of the scenes."""
+"""Trains the weights of norms so that the model is more certain about the scenes."""
 
 import copy
 from collections.abc import Iterator, Mapping
@@ -27,21 +27,21 @@ _WINDOWS_A_STEP = 2
 class Tent:
     """Changes the scale and shift of norms so that predictions have less entropy.
 
-    Batch norms get the statistics of the scenes first, see `Norms`; then Adam takes a few steps on
-    the mean entropy of the pixels of two windows each, drawn at random. Layer and group norms have
-    no statistics, and only the second part applies.
+    First, batch norms get the statistics of the scenes, see `Norms`. Then Adam takes a few steps.
+    Each step lowers the mean entropy of the pixels in two windows drawn at random. Layer and group
+    norms have no statistics, so only the second part applies to them.
 
     Args:
-        alpha: Share of the scenes in the statistics of batch norms.
-        steps: Steps of the optimiser. Many make the model call everything one class.
-        lr: Its learning rate.
+        alpha: Weight of the scenes in the statistics of batch norms, from 0 to 1.
+        steps: Training steps. Too many make the model assign everything to one class.
+        lr: Learning rate.
 
     Raises:
-        ConfigError: If a number is out of range; by `adapt`, if no norm of the model has weights.
+        ConfigError: If a number is out of range; from `adapt`, if no norm of the model has weights.
 
     Source:
-        TENT, Wang et al. 2021, arXiv 2006.10726, with statistics that are fixed beforehand rather
-        than those of each batch, as maps of whole scenes need one model.
+        TENT, Wang et al. 2021, arXiv 2006.10726. Here the statistics are fixed beforehand and not
+        taken from each batch, because the map of a whole scene needs a single model.
     """
 
     alpha: float = 0.5
@@ -54,19 +54,19 @@ class Tent:
 
     @property
     def name(self) -> str:
-        """As the command line calls it."""
+        """Its name on the command line."""
         return 'tent'
 
     def options(self) -> Mapping[str, float | int]:
-        """For the record."""
+        """Its options, for the record in the model's file."""
         return asdict(self)
 
     def adapt(self, model: nn.Module, windows: SceneWindows, *, seed: int = 0) -> nn.Module:
-        """A copy with other statistics and weights of norms."""
+        """A copy with new statistics and new weights of norms."""
         if not scaling_norms(model):
             raise ConfigError(
-                'no norm of the model has weights, which tent would change: choose --method '
-                'self-training'
+                'the model has no norm with weights, so tent has nothing to change: choose '
+                '--method self-training'
             )
         has_averages = bool(averaging_norms(model))
         adapted = Norms(self.alpha).adapt(model, windows) if has_averages else copy.deepcopy(model)
@@ -90,7 +90,7 @@ class Tent:
 
 
 class training_nothing_but:  # noqa: N801  # used like a function
-    """Inside, gradients are taken of some weights of a model only; outside, as before."""
+    """Computes gradients only for some weights of a model inside the block."""
 
     def __init__(self, model: nn.Module, weights: list[nn.Parameter]) -> None:
         self._before = [(weight, weight.requires_grad) for weight in model.parameters()]
@@ -109,17 +109,19 @@ class training_nothing_but:  # noqa: N801  # used like a function
 
 
 def drawn_windows(windows: SceneWindows, seed: int) -> Iterator[int]:
-    """Indices of windows without end: all in random order, then all again in another."""
+    """Window indices without end: all of them in random order, then again in another order."""
     draws = torch.Generator().manual_seed(seed)
     while True:
         yield from torch.randperm(len(windows), generator=draws).tolist()
 
 
 def check_steps(steps: int, lr: float) -> None:
-    """Refuse numbers that make no step.
+    """Refuse a number of steps or a learning rate that is out of range.
 
     Raises:
-        ConfigError: If one is out of range.
+        ConfigError: If one of them is.
     """
     if steps < 1 or not 0 < lr < 1:
-        raise ConfigError(f'steps={steps}, lr={lr}: expected at least 1 step, and a rate below 1')
+        raise ConfigError(
+            f'steps={steps}, lr={lr}: expected at least 1 step, and a rate above 0 and below 1'
+        )

@@ -1,4 +1,4 @@
-"""How far scenes are from what a model was trained on, told without labels."""
+"""Measures, without labels, how far scenes are from the data that a model was trained on."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,17 +24,18 @@ __all__ = ['Gap', 'measure_gap']
 class Gap:
     """How far scenes are from a model's source.
 
-    All distances are √((μ − μₛ)² + (σ − σₛ)²) / σₛ: Fréchet's between two Gaussians, in standard
-    deviations of the source, averaged over channels. Within one campaign they are about 0.1 to 0.4.
+    All distances are √((μ − μₛ)² + (σ − σₛ)²) / σₛ, averaged over channels. This is Fréchet's
+    distance between two Gaussians, in standard deviations of the source. Within one campaign,
+    distances are about 0.1 to 0.4.
 
     Args:
-        scenes: The scenes, and the distances that the model sees them at.
-        looks: How their windows look, as the model sees them.
-        source: How the source looked; None if the model's file does not say.
-        source_gsd_m: Ground sampling distance of the source; None if the file does not say.
-        bands: Distance of each band; None if the file does not say how the source looked.
-        features: Distance of each feature map, fine to coarse; None likewise.
-        norms: Distance of what comes into each batch norm from the averages that it keeps, by
+        scenes: The scenes, and the pixel sizes at which the model sees them.
+        looks: Appearance of their windows, as the model sees them.
+        source: Appearance of the source; None if the model's file does not store it.
+        source_gsd_m: Ground sampling distance of the source in metres; None if unknown.
+        bands: Distance of each band; None if the appearance of the source is unknown.
+        features: Distance of each feature map, fine to coarse; None if the file stores no features.
+        norms: Distance between the inputs of each batch norm and the averages that it keeps, by
             name; empty for models without batch norms.
     """
 
@@ -48,28 +49,28 @@ class Gap:
 
     @property
     def sharpness_ratio(self) -> float | None:
-        """Sharpness of the scenes to that of the source; None if one of them is not known."""
+        """Sharpness of the scenes divided by that of the source; None if one is unknown."""
         if self.source is None or not self.source.sharpness or self.looks.sharpness is None:
             return None
         return self.looks.sharpness / self.source.sharpness
 
     @property
     def norm_distance(self) -> float | None:
-        """Mean distance over the batch norms; None without any."""
+        """Mean distance over the batch norms; None if there are none."""
         return sum(self.norms.values()) / len(self.norms) if self.norms else None
 
 
 @torch.no_grad()
 def measure_gap(model: nn.Module, windows: SceneWindows, known: Imagery) -> Gap:
-    """How far windows are from what a model was trained on.
+    """Measure how far windows are from the data that a model was trained on.
 
     Args:
-        model: Before it is adapted.
+        model: The model before it is adapted.
         windows: Windows of the scenes.
-        known: What the model's file says of its source.
+        known: What the model's file stores about its source.
 
     Raises:
-        ConfigError: If the file does not fit the model, or the scenes have other bands.
+        ConfigError: If the file does not match the model, or the scenes have other bands.
         SceneError: If the windows are too small for a feature map of the model.
     """
     meter, features = AppearanceMeter(), FeatureMeter(model)
@@ -82,8 +83,8 @@ def measure_gap(model: nn.Module, windows: SceneWindows, known: Imagery) -> Gap:
     if not features.all_seen:
         largest = max(min(image.shape[-2:]) for image, _ in windows)
         raise SceneError(
-            f'the windows are {largest} px or less across, too small for the model: no cell of its '
-            'coarsest feature map has data in half of its pixels; choose a larger tile_px, or '
+            f'the windows are at most {largest} px across, too small for the model: no cell of its '
+            'coarsest feature map has data in half of its pixels. Choose a larger tile_px, or '
             'larger scenes'
         )
     looks, source = meter.appearance(), known.source

@@ -1,4 +1,4 @@
-"""The contract of the methods that adapt a model to windows without labels."""
+"""The interface of methods that adapt a model to windows without labels."""
 
 from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
@@ -27,15 +27,15 @@ class AdaptationMethod(Protocol):
 
     @property
     def name(self) -> str:
-        """By which the model's file and the command line call it."""
+        """Its name in the model's file and on the command line."""
         ...
 
     def options(self) -> Mapping[str, float | int]:
-        """What was chosen, for the record in the model's file."""
+        """Its options, for the record in the model's file."""
         ...
 
     def adapt(self, model: nn.Module, windows: SceneWindows, *, seed: int) -> nn.Module:
-        """A changed copy of a model that is in eval mode; the same for the same seed.
+        """A changed copy of a model in eval mode; the same seed gives the same copy.
 
         Raises:
             ConfigError: If the method does not apply to the model.
@@ -44,7 +44,7 @@ class AdaptationMethod(Protocol):
 
 
 def averaging_norms(model: nn.Module) -> dict[str, _BatchNorm]:
-    """Norms that keep averages of what they saw in training, by name: batch norms."""
+    """Norms that keep averages from training, by name: batch norms."""
     return {
         name: module
         for name, module in model.named_modules()
@@ -53,7 +53,7 @@ def averaging_norms(model: nn.Module) -> dict[str, _BatchNorm]:
 
 
 def scaling_norms(model: nn.Module) -> dict[str, nn.Module]:
-    """Norms of any kind that scale and shift each channel by weights, by name."""
+    """Norms of any kind whose weights scale and shift each channel, by name."""
     return {
         name: module
         for name, module in model.named_modules()
@@ -62,7 +62,7 @@ def scaling_norms(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def device_of(model: nn.Module) -> torch.device:
-    """Where the model lies."""
+    """The device of the model."""
     return next((tensor.device for tensor in model.parameters()), torch.device('cpu'))
 
 

@@ -1,4 +1,4 @@
-"""Batch norms with the statistics of the scenes."""
+"""Gives batch norms the statistics of the scenes."""
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
@@ -24,22 +24,22 @@ type Each = Callable[[str, _BatchNorm, ChannelMoments], None]
 
 @dataclass(frozen=True, slots=True)
 class Norms:
-    """Gives batch norms the mean and variance of the scenes, mixed with those that they have.
+    """Gives batch norms the mean and variance of the scenes, mixed with their own.
 
     Mean and variance become (1 − α) · source + α · scenes. Those of the scenes are taken over all
-    pixels with data of all windows, not as a moving average. The windows pass once, and every norm
-    works with what the windows so far have given, so that deep norms are measured on what the
-    shallow ones will give. (Passes that repeat this with fixed statistics of the pass before do
-    not settle: small changes of shallow norms add up in deep ones.)
+    pixels with data in all windows, not as a moving average. The windows pass through the model
+    once, and every norm works with the statistics of the windows so far. So deep norms are measured
+    on what the adapted shallow norms give. (Repeating this with the fixed statistics of the
+    previous pass does not converge, because small changes of shallow norms add up in deep ones.)
 
     Args:
-        alpha: Share of the scenes, from 0 (the model as it is) to 1.
+        alpha: Weight of the scenes, from 0 (the model is not changed) to 1.
 
     Raises:
-        ConfigError: If α is out of range; by `adapt`, if the model has no batch norms.
+        ConfigError: If α is out of range; from `adapt`, if the model has no batch norms.
 
     Source:
-        AdaBN, Li et al. 2016, arXiv 1603.04779; the mixture, Schneider et al. 2020, arXiv
+        AdaBN, Li et al. 2016, arXiv 1603.04779. The mixture: Schneider et al. 2020, arXiv
         2006.16971, where α follows from the number of images.
     """
 
@@ -50,19 +50,19 @@ class Norms:
 
     @property
     def name(self) -> str:
-        """As the command line calls it."""
+        """Its name on the command line."""
         return 'norms'
 
     def options(self) -> Mapping[str, float | int]:
-        """For the record."""
+        """Its options, for the record in the model's file."""
         return asdict(self)
 
-    def adapt(self, model: nn.Module, windows: SceneWindows, *, seed: int = 0) -> nn.Module:  # noqa: ARG002  # of the contract: nothing is drawn
-        """A copy with other statistics."""
+    def adapt(self, model: nn.Module, windows: SceneWindows, *, seed: int = 0) -> nn.Module:  # noqa: ARG002  # of the interface; this method draws nothing
+        """A copy with new statistics."""
         if not averaging_norms(model):
             raise ConfigError(
                 'the model has no batch norms, so there are no statistics to adapt: choose '
-                '--method tent (its other norms) or self-training'
+                '--method tent (for other norms) or self-training'
             )
         adapted = copy.deepcopy(model)
         if self.alpha == 0:
@@ -75,7 +75,7 @@ class Norms:
 
         def mix(name: str, norm: _BatchNorm, moments: ChannelMoments) -> None:
             if not moments.count or norm.running_mean is None or norm.running_var is None:
-                return  # nothing with data came by
+                return  # it has seen no pixels with data
             mean, var = kept[name]
             norm.running_mean.copy_(mean.lerp(moments.mean, self.alpha))
             norm.running_var.copy_(var.lerp(moments.var, self.alpha))
@@ -85,10 +85,10 @@ class Norms:
 
 
 def check_alpha(alpha: float) -> None:
-    """Refuse what is not a share.
+    """Refuse a weight that is out of range.
 
     Raises:
-        ConfigError: If it is out of range.
+        ConfigError: If it is not from 0 to 1.
     """
     if not 0 <= alpha <= 1:
         raise ConfigError(f'alpha is {alpha}: expected 0 (source) to 1 (scenes)')
@@ -100,12 +100,12 @@ def norm_moments(
     *,
     each: Each | None = None,
 ) -> dict[str, ChannelMoments]:
-    """What comes into each batch norm of a model, over all windows.
+    """Statistics of the inputs of each batch norm of a model, over all windows.
 
     Args:
-        model: It runs in eval mode.
+        model: The model, run in eval mode.
         windows: Windows of scenes; pixels without data do not count.
-        each: Called for a norm whenever something came in, before the norm works on it.
+        each: Called for a norm on each new input, before the norm processes it.
 
     Returns:
         Moments by the names of the norms.
@@ -125,7 +125,7 @@ def watching_norms(
     *,
     each: Each | None = None,
 ) -> Iterator[None]:
-    """Counts what comes into the batch norms of a model when it is called inside."""
+    """Collects the inputs of a model's batch norms while it runs inside the block."""
     seen = valid_as_padded(model, valid)[None]
 
     def watch(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:

@@ -1,4 +1,4 @@
-"""What is said of an adapted model, as a table and as JSON."""
+"""The report on an adapted model, as a table and as JSON."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -10,7 +10,7 @@ from crossearth.adaptation.gap import Gap
 
 __all__ = ['Report']
 
-_FARTHEST = 3  # batch norms to name
+_FARTHEST = 3  # number of batch norms to list
 _NOT_RECORDED = 'not recorded'
 
 
@@ -18,15 +18,15 @@ _NOT_RECORDED = 'not recorded'
 class Report:
     """How far scenes are from a model's source, and what adapting the model has changed.
 
-    Nothing of it needs a label, and nothing of it is an accuracy.
+    Nothing here needs a label, and no number is an accuracy.
 
     Args:
         method: Name of the method.
         options: Its options.
-        windows: Windows of the scenes that were seen.
-        classes: Names of the classes.
+        windows: Number of windows read from the scenes.
+        classes: Class names.
         gap: From the source to the scenes.
-        change: From the model to the adapted one.
+        change: From the original model to the adapted one.
         advice: Whether to use the adapted model.
     """
 
@@ -39,11 +39,11 @@ class Report:
     advice: Advice
 
     def to_json(self) -> dict[str, Any]:
-        """It as JSON values."""
+        """The report as JSON values."""
         return asdict(self)
 
     def __str__(self) -> str:
-        """A table to print."""
+        """The report as a table to print."""
         return '\n'.join([*self._gap_lines(), '', *self._change_lines(), '', str(self.advice)])
 
     def _gap_lines(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""A model that learns from its own confident labels of the scenes."""
+"""Trains a model on its own confident labels of the scenes."""
 
 import copy
 from collections.abc import Mapping
@@ -20,34 +20,35 @@ from crossearth.modes import evaluating
 __all__ = ['PseudoLabels', 'confident_labels']
 
 _WINDOWS_A_STEP = 2
-_GAIN, _SHIFT = 0.3, 0.1  # contrast and brightness of what the student sees, at most
+_GAIN, _SHIFT = 0.3, 0.1  # largest change of contrast and brightness for the student
 
 
 @dataclass(frozen=True, slots=True)
 class PseudoLabels:
-    """Teaches a copy of the model with labels that a slowly moving average of it is confident of.
+    """Trains a copy of the model on labels from its own slowly moving average.
 
-    Batch norms get the statistics of the scenes first, see `Norms`. Then, step by step, the teacher
-    labels two windows; of each class, the share of the pixels that it is most confident of counts,
-    so that rare classes are not drowned. The student sees the windows flipped, and in other
-    brightness and contrast, and learns the labels by cross entropy. The teacher follows the student
-    as an exponential moving average, and is what comes out. No image of the source is needed.
+    First, batch norms get the statistics of the scenes, see `Norms`. Then, in each step, the
+    average, called the teacher, labels two windows. For each class, only the share of its pixels
+    with the highest confidence counts, so that rare classes are not drowned out. The student sees
+    the windows flipped, with other brightness and contrast, and learns these labels with cross
+    entropy. The teacher follows the student as an exponential moving average, and is the result. No
+    image of the source is needed.
 
-    Weights that training had frozen stay frozen.
+    Weights that were frozen in training stay frozen.
 
     Args:
-        alpha: Share of the scenes in the statistics of batch norms.
-        steps: Steps of the student.
+        alpha: Weight of the scenes in the statistics of batch norms, from 0 to 1.
+        steps: Training steps of the student.
         lr: Learning rate of its AdamW.
         share: Share of each class's pixels that become labels, above 0 and up to 1.
-        decay: Share of the teacher that a step leaves.
+        decay: Share of the teacher that a step keeps, from 0 to below 1.
 
     Raises:
-        ConfigError: If a number is out of range; by `adapt`, if no weight of the model trains.
+        ConfigError: If a number is out of range; from `adapt`, if all weights are frozen.
 
     Source:
-        Mean teacher, Tarvainen and Valpola 2017, arXiv 1703.01780; labels balanced by class, Zou et
-        al. 2018, arXiv 1810.07911. Unlike there, images of the source are not used.
+        Mean teacher, Tarvainen and Valpola 2017, arXiv 1703.01780. Labels balanced by class, Zou et
+        al. 2018, arXiv 1810.07911. Unlike both, this uses no images of the source.
     """
 
     alpha: float = 0.5
@@ -67,11 +68,11 @@ class PseudoLabels:
 
     @property
     def name(self) -> str:
-        """As the command line calls it."""
+        """Its name on the command line."""
         return 'self-training'
 
     def options(self) -> Mapping[str, float | int]:
-        """For the record."""
+        """Its options, for the record in the model's file."""
         return asdict(self)
 
     def adapt(self, model: nn.Module, windows: SceneWindows, *, seed: int = 0) -> nn.Module:
@@ -82,13 +83,14 @@ class PseudoLabels:
         weights = [weight for weight in student.parameters() if weight.requires_grad]
         if not weights:
             raise ConfigError(
-                'no weight of the model trains: unfreeze some, or choose --method norms or tent'
+                'all weights of the model are frozen: unfreeze some, or choose --method norms or '
+                'tent'
             )
         optimizer = torch.optim.AdamW(weights, lr=self.lr, weight_decay=0)
         device = device_of(student)
         order = drawn_windows(windows, seed)
         draws = torch.Generator().manual_seed(seed)
-        # norms stay in eval mode: a batch of two windows is no better estimate of the scenes
+        # norms stay in eval mode, because two windows are a worse estimate of the scenes
         with (
             torch.enable_grad(),
             evaluating(teacher),
@@ -115,15 +117,15 @@ class PseudoLabels:
 def confident_labels(
     logits: Float[Tensor, 'k h w'], valid: Bool[Tensor, 'h w'], *, share: float
 ) -> Int64[Tensor, 'h w']:
-    """The likeliest classes, of each class the share of its pixels with the largest probability.
+    """The most likely classes, at the pixels where they are most probable.
 
     Args:
         logits: Scores of the classes.
         valid: True where a pixel has data.
-        share: Of each class's pixels, rounded up.
+        share: Share of each class's pixels that are kept, rounded up.
 
     Returns:
-        Class ids; 255 where the pixel has no data or is not among them.
+        Class ids; 255 where the pixel has no data or is not kept.
 
     Example:
         >>> logits = torch.tensor([[[9.0, 1.0, 0.0]], [[0.0, 0.0, 5.0]]])
@@ -146,7 +148,7 @@ def confident_labels(
 def _distorted(
     image: Float[Tensor, 'c h w'], labels: Int64[Tensor, 'h w'], draws: torch.Generator
 ) -> tuple[Float[Tensor, 'c h w'], Int64[Tensor, 'h w']]:
-    """Flipped along each axis or not, in other contrast and brightness."""
+    """Randomly flipped along each axis, with random contrast and brightness."""
     flips, light = torch.rand(2, generator=draws), torch.rand(2, generator=draws) * 2 - 1
     axes = [axis for axis, draw in zip((-2, -1), flips.tolist(), strict=True) if draw < 0.5]
     gain, shift = 1 + _GAIN * float(light[0]), _SHIFT * float(light[1])

@@ -1,4 +1,4 @@
-"""Windows of scenes without labels, as a map of these scenes would show them to the model."""
+"""Windows of unlabelled scenes, cut as for a map of these scenes."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -20,8 +20,8 @@ from crossearth.rasters import gdal_environment
 
 __all__ = ['SceneWindows', 'SeenScene', 'read_windows']
 
-_LEAST_DATA = 0.5  # of a window's pixels
-_TRIES = 16  # windows read at most for each one that is kept: large scenes may be mostly empty
+_LEAST_DATA = 0.5  # share of a window's pixels that must have data
+_TRIES = 16  # windows to read at most per window that is kept, as large scenes may be mostly empty
 
 type _Values = Shaped[np.ndarray, 'c h w']
 type _Valid = Bool[np.ndarray, 'h w']
@@ -29,13 +29,13 @@ type _Valid = Bool[np.ndarray, 'h w']
 
 @dataclass(frozen=True, slots=True)
 class SeenScene:
-    """A scene, and the distance that the model sees it at.
+    """A scene, and the pixel size at which the model sees it.
 
     Args:
-        name: Its name, without folders.
-        gsd_m: Ground sampling distance of the file, in metres; None if nothing ties it to the
-            ground.
-        seen_gsd_m: That of the pixels that the model sees; None likewise.
+        name: File name, without folders.
+        gsd_m: Ground sampling distance of the file, in metres; None without a georeference.
+        seen_gsd_m: Ground sampling distance of the pixels that the model sees, in metres; None if
+            unknown.
     """
 
     name: str
@@ -44,13 +44,14 @@ class SeenScene:
 
 
 class SceneWindows:
-    """Windows of scenes, kept in the type of their files: an iterable that can be read again.
+    """Windows of scenes, kept in the data type of their files. They can be iterated repeatedly.
 
-    Each is an image (c, h, w) in [0, 1] and (h, w), True where it has data; there the image is 0.
+    Each is an image (c, h, w) in [0, 1] and a mask (h, w), True where it has data. The image is 0
+    elsewhere.
 
     Args:
-        scenes: Where they come from.
-        windows: Values, and which have data, with the scene that they are of.
+        scenes: The scenes that they come from.
+        windows: Values and masks, each with the scene that it belongs to.
     """
 
     def __init__(
@@ -80,29 +81,29 @@ def read_windows(
     max_windows: int = 64,
     seed: int = 0,
 ) -> SceneWindows:
-    """Windows of scenes, spread at random, as `predict_scene` would cut them for the model.
+    """Windows at random places of scenes, as `predict_scene` would cut them for the model.
 
     Bands, values, nodata and ground sampling distance are those of a map with the same `view`.
-    Windows do not overlap, apart from the last ones along an axis. Those with data in less than
-    half of their pixels are left out.
+    Windows do not overlap, except the last ones along an axis. Those with data in less than half of
+    their pixels are left out.
 
     Args:
-        sources: Scenes: paths, or anything that GDAL opens.
+        sources: Scenes, as paths or anything that GDAL opens.
         known: What the model was trained on, see `imagery_of`.
-        view: How the model is to see the scenes.
-        tile_px: Side of a window; scenes that are smaller are one smaller window.
-        max_windows: Windows to keep, of all scenes together.
-        seed: Chooses the windows.
+        view: How the model sees the scenes.
+        tile_px: Side of a window; a smaller scene is one smaller window.
+        max_windows: Number of windows to keep, from all scenes together.
+        seed: Seed for the choice of windows.
 
     Raises:
         SceneError: If no window has data in half of its pixels.
         BandError: If scenes differ in their number of bands.
         ConfigError: If a number is below 1, or there are no scenes.
-        CrossEarthError: As `predict_scene`.
+        CrossEarthError: As in `predict_scene`.
     """
     if tile_px < 1 or max_windows < 1 or not sources:
         raise ConfigError(
-            f'{len(sources)} scenes, tile_px={tile_px}, max_windows={max_windows}: expected at '
+            f'got {len(sources)} scenes, tile_px={tile_px}, max_windows={max_windows}: expected at '
             'least 1 of each'
         )
     with ExitStack() as stack:
@@ -112,9 +113,9 @@ def read_windows(
         for scene in scenes:
             if len(scene.bands) != len(scenes[0].bands):
                 raise BandError(
-                    f'{scene.name} has {len(scene.bands)} bands, {scenes[0].name} '
+                    f'{scene.name} has {len(scene.bands)} bands, but {scenes[0].name} has '
                     f'{len(scenes[0].bands)}: choose bands that all scenes have (--bands), or '
-                    'leave one of them out'
+                    'leave out one of them'
                 )
         places = [
             (index, row, col)

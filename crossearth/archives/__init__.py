@@ -1,7 +1,7 @@
-"""Published archives as values: what each holds, its classes, its terms, and how to get it.
+"""Published archives as values: their contents, classes and terms, and how to get each.
 
-Nothing here reads a file. The classes of `crossearth.datasets` that read a copy of an archive have
-the archive's name.
+Nothing here reads a file. The class that reads a copy of an archive has the archive's name, and is
+in `crossearth.datasets`.
 """
 
 from collections.abc import Mapping
@@ -33,7 +33,7 @@ ARCHIVES: Mapping[str, Archive] = MappingProxyType(
         )
     }
 )
-"""Every published archive that has a class, by its name."""
+"""Every published archive that has a class, by name."""
 
 __all__ = [
     'ARCHIVES',

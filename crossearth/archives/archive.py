@@ -15,11 +15,11 @@ class Download:
 
     Args:
         url: Its address.
-        name: Name that it is kept under.
-        md5: Its checksum; None where none is published, then only its inner CRCs are checked.
-        makes: A folder that unpacking makes; where it is there and the zip file is not, all was
-            unpacked and the file removed: nothing is fetched.
-        split: The split that it holds; empty for all of them.
+        name: File name to store it under.
+        md5: Its checksum; None if none is published, so that only the CRCs inside it are checked.
+        makes: A folder that unpacking creates. If the folder exists and the zip file does not, the
+            archive was unpacked and the zip file deleted, so nothing is downloaded.
+        split: The split that it holds; empty for all splits.
     """
 
     url: str
@@ -34,9 +34,9 @@ class Part:
     """One domain and split of a complete archive.
 
     Args:
-        options: Arguments of the dataset class that open it.
-        sizes: Rows, columns and number of the images of each size; empty where they are not known.
-        ids: Names of its images, where the archive fixes them.
+        options: Arguments with which the dataset class opens it.
+        sizes: Rows, columns and number of images for each image size; empty if unknown.
+        ids: Names of its images, if the archive fixes them.
         labelled: Whether it has masks.
     """
 
@@ -73,15 +73,15 @@ class Archive:
         name: Name of its class.
         title: One line on what it shows.
         parts: Its domains and splits.
-        gsd_m: Side of a pixel on the ground, in metres.
+        gsd_m: Side of a pixel on the ground, in metres; None if it varies.
         chip_px: Side of the chips that the benchmark cuts it into.
-        crs: CRS of files that have a transform and name none.
-        georeferencing: What ties it to the ground, in words.
+        crs: CRS for files that have a transform but no CRS.
+        georeferencing: How it is georeferenced, in words.
         licence: Terms of use.
         citation: The publication to cite.
-        url: Its page.
-        how_to_get: What to do to have it, and where its files go.
-        downloads: Files with a public link; empty where one has to register.
+        url: Its web page.
+        how_to_get: How to get it, and where to put its files.
+        downloads: Files with a public link; empty if you have to register.
     """
 
     name: str
@@ -98,7 +98,7 @@ class Archive:
     downloads: tuple[Download, ...] = ()
 
     def part(self, **options: str) -> Part:
-        """The part that some options open, whatever else they choose.
+        """The part that is opened with these options, among others.
 
         Raises:
             ConfigError: If the archive has no such part.
@@ -107,4 +107,4 @@ class Archive:
             if all(options.get(name) == value for name, value in part.options.items()):
                 return part
         known = ' | '.join(', '.join(f'{k}={v}' for k, v in p.options.items()) for p in self.parts)
-        raise ConfigError(f'{self.name}: has no part {options}; expected one of {known}')
+        raise ConfigError(f'{self.name} has no part {options}: expected one of {known}')

@@ -32,8 +32,8 @@ CASID = Archive(
     ),
     url='https://github.com/Linwei-Chen/CASID',
     how_to_get=(
-        'Ask its authors for CASID and unpack it below one folder, so that images id.png and masks '
+        'Ask its authors for CASID and unpack it into one folder, so that images id.png and masks '
         'id-label.png lie in folders named after the climate (subms, temms, troms, trorf, or their '
-        'long names) and in train or test above or below these.'
+        'long names), with train or test above or below these.'
     ),
 )

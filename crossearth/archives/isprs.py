@@ -52,13 +52,13 @@ POTSDAM = Archive(
     gsd_m=0.05,
     chip_px=512,
     crs='EPSG:32633',
-    georeferencing='world files (.tfw) beside the images; UTM zone 33N is assigned',
+    georeferencing='world files (.tfw) next to the images; UTM zone 33N is assigned',
     licence=_LICENCE,
     citation=_CITATION,
     url='https://www.isprs.org/education/benchmarks/UrbanSemLab/2d-sem-label-potsdam.aspx',
     how_to_get=(
-        'Register with the ISPRS benchmark, unpack 2_Ortho_RGB.zip, 3_Ortho_IRRG.zip or '
-        '4_Ortho_RGBIR.zip and 5_Labels_all_noBoundary.zip (or 5_Labels_all.zip) anywhere below '
+        'Register with the ISPRS benchmark. Unpack 2_Ortho_RGB.zip, 3_Ortho_IRRG.zip or '
+        '4_Ortho_RGBIR.zip, and 5_Labels_all_noBoundary.zip (or 5_Labels_all.zip), anywhere inside '
         'one folder.'
     ),
 )
@@ -76,13 +76,13 @@ VAIHINGEN = Archive(
     gsd_m=0.09,
     chip_px=512,
     crs='EPSG:32632',
-    georeferencing='world files (.tfw) beside the images; UTM zone 32N is assigned',
+    georeferencing='world files (.tfw) next to the images; UTM zone 32N is assigned',
     licence=_LICENCE,
     citation=_CITATION,
     url='https://www.isprs.org/education/benchmarks/UrbanSemLab/2d-sem-label-vaihingen.aspx',
     how_to_get=(
-        'Register with the ISPRS benchmark, unpack ISPRS_semantic_labeling_Vaihingen.zip and '
+        'Register with the ISPRS benchmark. Unpack ISPRS_semantic_labeling_Vaihingen.zip and '
         'ISPRS_semantic_labeling_Vaihingen_ground_truth_eroded_COMPLETE.zip (or '
-        '..._ground_truth_COMPLETE.zip) below one folder.'
+        '..._ground_truth_COMPLETE.zip) into one folder.'
     ),
 )

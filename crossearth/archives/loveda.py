@@ -20,7 +20,7 @@ LOVEDA_CLASSES = LabelSpace(
 )
 """The seven classes of LoveDA."""
 
-# Images are numbered through the splits and domains, so that a merged tree can be told apart.
+# Image numbers run on through the splits and domains, which identifies images in a merged tree.
 _NUMBERS = {
     ('train', 'rural'): range(1366),
     ('train', 'urban'): range(1366, 2522),
@@ -51,7 +51,7 @@ LOVEDA = Archive(
     licence='CC BY-NC-SA 4.0',
     citation='Wang et al., LoveDA, NeurIPS Datasets and Benchmarks, 2021',
     url=_RECORD,
-    how_to_get='Open it with download=True, or unpack Train.zip and Val.zip below one folder.',
+    how_to_get='Open it with download=True, or unpack Train.zip and Val.zip into one folder.',
     downloads=tuple(
         Download(f'{_RECORD}/files/{name}.zip', f'{name}.zip', md5, name, split=name.lower())
         for name, md5 in _MD5.items()

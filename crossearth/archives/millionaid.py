@@ -15,8 +15,8 @@ MILLION_AID = Archive(
     citation='Long et al., On Creating Benchmark Dataset for Aerial Image Interpretation, 2021',
     url='https://captain-whu.github.io/DiRS/',
     how_to_get=(
-        'Fetch train.zip (MD5 1b40503cafa9b0601653ca36cd788852) or test.zip (MD5 '
-        '51a63ee3eeb1351889eacff349a983d8) from its page and unpack it below one folder, so that '
-        'train or test lies there.'
+        'Download train.zip (MD5 1b40503cafa9b0601653ca36cd788852) or test.zip (MD5 '
+        '51a63ee3eeb1351889eacff349a983d8) from its page and unpack it into one folder, so that '
+        'the folder contains train or test.'
     ),
 )

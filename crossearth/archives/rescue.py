@@ -58,7 +58,7 @@ RESCUENET = Archive(
     citation='Rahnemoonfar et al., RescueNet, Scientific Data 10, 913, 2023',
     url='https://doi.org/10.6084/m9.figshare.c.6647354',
     how_to_get=(
-        'Fetch RescueNet from its page and unpack it below one folder, so that test-org-img and '
-        'test-label-img lie somewhere below it, and those of train and val.'
+        'Download RescueNet from its page and unpack it into one folder, so that test-org-img and '
+        'test-label-img, and those of train and val, lie somewhere inside it.'
     ),
 )

@@ -19,8 +19,8 @@ DEEPGLOBE_ROADS = Archive(
     citation='Demir et al., DeepGlobe 2018, CVPR Workshops',
     url='https://competitions.codalab.org/competitions/18467',
     how_to_get=(
-        'Register with the DeepGlobe Road Extraction Challenge and unpack it below one folder, so '
-        'that train/*_sat.jpg and train/*_mask.png lie there.'
+        'Register with the DeepGlobe Road Extraction Challenge and unpack it into one folder, so '
+        'that the folder contains train/*_sat.jpg and train/*_mask.png.'
     ),
 )
 MASSACHUSETTS_ROADS = Archive(
@@ -34,13 +34,13 @@ MASSACHUSETTS_ROADS = Archive(
     chip_px=1024,
     crs='EPSG:26986',
     georeferencing=(
-        'that of the files, where a copy has it; EPSG:26986 is assigned to a transform without CRS'
+        'that of the files, if a copy has it; EPSG:26986 is assigned to a transform without CRS'
     ),
     licence='free for research',
     citation='Mnih, Machine Learning for Aerial Image Labeling, PhD thesis, Toronto, 2013',
     url='https://www.cs.toronto.edu/~vmnih/data/',
     how_to_get=(
-        'Fetch the files that its page lists (copies are on Kaggle) into tiff/train, '
+        'Download the files that its page lists (copies are on Kaggle) into tiff/train, '
         'tiff/train_labels, tiff/val, tiff/val_labels, tiff/test and tiff/test_labels.'
     ),
 )

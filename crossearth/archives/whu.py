@@ -27,15 +27,15 @@ WHU_BUILDING_AERIAL = Archive(
     citation=_CITATION,
     url=_URL,
     how_to_get=(
-        'Open it with download=True, or fetch "The cropped aerial image tiles and raster labels" '
-        'from its page and unpack it below one folder.'
+        'Open it with download=True, or download "The cropped aerial image tiles and raster '
+        'labels" from its page and unpack it into one folder.'
     ),
     downloads=(
         Download(
             'http://gpcv.whu.edu.cn/data/'
             '3.%20The%20cropped%20aerial%20image%20tiles%20and%20raster%20labels.zip',
             'whu_building_aerial.zip',
-            md5=None,  # none is published; the CRC of each file in it is checked
+            md5=None,  # none is published; the CRC of each file inside is checked
             makes=_FOLDER,
         ),
     ),
@@ -51,13 +51,13 @@ WHU_BUILDING_SATELLITE = Archive(
     chip_px=WHU_TILE_PX,
     georeferencing=(
         'none in the tiles; their place in the whole images follows from their names, and '
-        'coordinates from the corners of those, given as corners_xy'
+        'coordinates from the corners of these images, given as corners_xy'
     ),
     licence='free for research',
     citation=_CITATION,
     url=_URL,
     how_to_get=(
-        'Fetch "Satellite dataset II (East Asia)" from its page and unpack its cropped tiles below '
-        'one folder, so that train, train_no, test and test_no lie there.'
+        'Download "Satellite dataset II (East Asia)" from its page and unpack its cropped tiles '
+        'into one folder, so that the folder contains train, train_no, test and test_no.'
     ),
 )

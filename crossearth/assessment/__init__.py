@@ -1,8 +1,8 @@
-"""Accuracy of a map, and areas with confidence: draw a sample, label it, estimate.
+"""Accuracy of a map and areas of its classes, with confidence intervals, from a labelled sample.
 
-`draw_sample` draws pixels of a map and writes what labelling them takes. `assess_map` reads the
+`draw_sample` draws pixels of a map and writes a folder for labelling them. `assess_map` reads the
 labels and estimates accuracies and areas, and `write_report` writes them. The mathematics needs no
-files: `sample_size` and `allocate` plan a sample, `assess_sample` estimates from arrays.
+files: `sample_size` and `allocate` plan a sample, and `assess_sample` estimates from arrays.
 """
 
 from crossearth.assessment.assessing import Assessment, assess_map

@@ -1,4 +1,4 @@
-"""From a labelled sample to estimates."""
+"""Estimates accuracies and areas from a labelled sample."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,16 +18,16 @@ __all__ = ['Assessment', 'assess_map']
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """What a labelled sample says about a map.
+    """The estimates from a labelled sample of a map.
 
     Args:
         design: The sample.
         map: Path of the map that was assessed.
         classes: Class names, in the order of `accuracy`.
         accuracy: Estimates; areas are in square metres.
-        labelled: Labelled units of each stratum.
-        strata_are_classes: Whether each stratum lies in one class of the map, so that mapped areas
-            are counted and not estimated.
+        labelled: Number of labelled units in each stratum.
+        strata_are_classes: Whether each stratum lies within one class of the map, so that mapped
+            areas are counted and not estimated.
     """
 
     design: Design
@@ -39,7 +39,7 @@ class Assessment:
 
     @property
     def unlabelled(self) -> int:
-        """Units without a label."""
+        """Number of units without a label."""
         return len(self.design.units) - sum(self.labelled)
 
 
@@ -50,21 +50,21 @@ def assess_map(
     of_map: str | Path | None = None,
     allow_unlabelled: bool = False,
 ) -> Assessment:
-    """Estimate accuracies and areas from a sample that was labelled.
+    """Estimate accuracies and areas from a labelled sample.
 
     Args:
-        sample: Folder that `draw_sample` made.
-        labelled: Labels, a GeoPackage or CSV; None for the points of the folder.
-        of_map: Another map on the same grid, to assess it with the same labels; its classes are
+        sample: Folder made by `draw_sample`.
+        labelled: Labels, as GeoPackage or CSV; None for the points in the folder.
+        of_map: Another map on the same grid, to assess with the same labels. Its classes are
             matched by name. None for the map that the sample was drawn from.
-        allow_unlabelled: Leave out units without a label, instead of refusing them. The estimates
-            then hold only if the missing ones are like the others of their stratum.
+        allow_unlabelled: Leave out units without a label instead of refusing them. The estimates
+            then hold only if the missing units resemble the others of their stratum.
 
     Raises:
-        SceneNotFoundError: If a file is not there.
+        SceneNotFoundError: If a file does not exist.
         SceneError: If a file is damaged.
-        LabelError: If the labels do not fit the sample, or a stratum has fewer than two.
-        ConfigError: If the other map lies on another grid, or has no data at some units.
+        LabelError: If the labels do not match the sample, or a stratum has fewer than two.
+        ConfigError: If the grid of the other map differs, or it has no data at some units.
     """
     folder = Path(sample)
     design = read_design(folder)
@@ -110,12 +110,12 @@ def _check_response(path: Path, design: Design, labelled: list[int]) -> None:
         if number < min(drawn, 2):
             raise LabelError(
                 f'{path}: {number} of {drawn} points of the stratum {stratum.name!r} have a label: '
-                'label at least two, without which there is no variance'
+                'label at least two, because a variance needs two'
             )
 
 
 def _read_classes(of_map: str | Path, design: Design, units: list[Unit]) -> list[str]:
-    """What another map says at units."""
+    """Classes of another map at the units."""
     with gdal_environment(), open_raster(of_map) as dataset:
         where = Georeference.of(dataset)
         grid = (dataset.height, dataset.width, tuple(where.transform)[:6])
@@ -123,11 +123,11 @@ def _read_classes(of_map: str | Path, design: Design, units: list[Unit]) -> list
             raise ConfigError(
                 f'{of_map} has {dataset.count} band(s) of {dataset.height} × {dataset.width} px: '
                 f'expected a map on the grid of the sample, {design.height} × {design.width} px '
-                'at the same place; resample it first'
+                'at the same place, so resample it first'
             )
         ids = {}
         try:
-            for unit in sorted(units, key=lambda unit: unit.row):  # blocks are decoded once
+            for unit in sorted(units, key=lambda unit: unit.row):  # each block is decoded once
                 window = ((unit.row, unit.row + 1), (unit.col, unit.col + 1))
                 ids[unit.id] = int(dataset.read(1, window=window)[0, 0])
         except RasterioIOError as error:
@@ -135,8 +135,8 @@ def _read_classes(of_map: str | Path, design: Design, units: list[Unit]) -> list
         empty = [number for number, value in ids.items() if value == dataset.nodata]
         if empty:
             raise ConfigError(
-                f'{of_map} has no data at {len(empty)} of {len(ids)} points, so it was not made of '
-                'the whole area: assess it with a sample of its own'
+                f'{of_map} has no data at {len(empty)} of {len(ids)} points, so it does not cover '
+                'the whole area: draw a separate sample from it'
             )
         names = dict(design.classes) | class_names(dataset.tags())
     return [names.get(ids[unit.id], f'class {ids[unit.id]}') for unit in units]

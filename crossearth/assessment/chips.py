@@ -1,4 +1,4 @@
-"""Pictures of the surroundings of the pixels that were drawn, for whoever labels them."""
+"""Pictures of the surroundings of drawn pixels, for the person who labels them."""
 
 from pathlib import Path
 
@@ -15,31 +15,31 @@ from crossearth.rasters import GroundToPixels, Raster, RasterReader, describe_ra
 __all__ = ['write_chips']
 
 _FOLDER = 'chips'
-_MARGIN_PX = 3  # between a pixel and its frame, so that the pixel itself stays visible
+_MARGIN_PX = 3  # between a pixel and its frame, so that the frame does not hide the pixel
 _BLACK, _YELLOW = (0, 0, 0), (255, 224, 0)
 
 
 def write_chips(folder: Path, design: Design, scene: str | Path, *, chip_px: int) -> dict[int, str]:
-    """Write a PNG for every unit, with a frame around the pixel that is to be labelled.
+    """Write a PNG for every unit, with a frame around the pixel to label.
 
-    Bytes are shown as they are. Other values are stretched between the 2nd and 98th percentile of
+    Bytes are shown unchanged. Other values are stretched from the 2nd to the 98th percentile of
     each chip.
 
     Args:
-        folder: Of the sample.
-        design: What was drawn.
-        scene: The image; it may have another CRS and pixel size than the map.
+        folder: Folder of the sample.
+        design: The sample.
+        scene: The image; its CRS and pixel size may differ from the map's.
         chip_px: Side of a chip, in pixels of the scene.
 
     Returns:
         Path of each chip, relative to the folder, by the id of its unit.
 
     Raises:
-        ConfigError: If a unit lies outside of the scene, or the size is not positive.
+        ConfigError: If a unit lies outside the scene, or the size is not positive.
         SceneError: If the scene cannot be read.
     """
     if chip_px < 16:
-        raise ConfigError(f'chips are to have {chip_px} px: expected at least 16')
+        raise ConfigError(f'chip_px is {chip_px}: expected at least 16')
     raster = describe_raster(scene)
     to_scene = GroundToPixels(
         raster.georeference,
@@ -52,14 +52,14 @@ def write_chips(folder: Path, design: Design, scene: str | Path, *, chip_px: int
     reader = RasterReader()
     digits = len(str(len(design.units)))
     paths: dict[int, str] = {}
-    for unit in sorted(design.units, key=lambda unit: unit.row):  # blocks are decoded once
+    for unit in sorted(design.units, key=lambda unit: unit.row):  # each block is decoded once
         x, y = np.array(design.outline(unit)).T
         frame = np.stack(to_scene(x, y))
         middle = frame[:, :4].mean(1)
         if not ((middle >= 0) & (middle < (raster.width, raster.height))).all():
             raise ConfigError(
-                f'point {unit.id} of the map lies outside of {scene}: pass the scene that was '
-                'mapped, or none'
+                f'point {unit.id} of the map lies outside {scene}: pass the scene that was mapped, '
+                'or none'
             )
         col, row = (int(at) - chip_px // 2 for at in middle)
         picture = _picture(reader, raster, Window(0, row, col, chip_px, chip_px))

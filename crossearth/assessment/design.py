@@ -14,7 +14,7 @@ from crossearth.errors import ConfigError
 __all__ = ['MIN_PER_STRATUM', 'allocate', 'sample_size']
 
 MIN_PER_STRATUM = 50
-"""Units of a stratum, however small it is; Olofsson et al. (2014) advise 50 to 100."""
+"""Units per stratum, however small it is; Olofsson et al. (2014) advise 50 to 100."""
 
 
 def sample_size(
@@ -23,17 +23,17 @@ def sample_size(
     *,
     standard_error: float | int,
 ) -> int:
-    """Units that a standard error of the overall accuracy takes, if they are allocated well.
+    """Number of units for a wanted standard error of the overall accuracy, if allocated well.
 
     Args:
         areas: Area of each stratum, in any unit.
-        expected_accuracy: Part of each stratum that you expect to be right, from 0 to 1.
-        standard_error: The standard error that you want; 0.01 means intervals of about ± 0.02.
+        expected_accuracy: Share of each stratum that you expect to be correct, from 0 to 1.
+        standard_error: The standard error that you want; 0.01 gives intervals of about ± 0.02.
 
     Raises:
         ConfigError: If a value is out of range.
 
-    Source: Olofsson et al. (2014), equation 13, for strata of many more pixels than units.
+    Source: Olofsson et al. (2014), equation 13, for strata with many more pixels than units.
 
     Example:
         >>> areas = np.array([0.02, 0.015, 0.32, 0.645])
@@ -42,11 +42,12 @@ def sample_size(
     """
     if not 0 < standard_error < 0.5:
         raise ConfigError(
-            f'the standard error is {standard_error}: expected one between 0 and 0.5, such as 0.02'
+            f'the standard error is {standard_error}: expected a number between 0 and 0.5, such as '
+            '0.02'
         )
     if not ((expected_accuracy >= 0) & (expected_accuracy <= 1)).all():
         raise ConfigError(
-            f'expected accuracies are {expected_accuracy.tolist()}: expected parts from 0 to 1'
+            f'expected accuracies are {expected_accuracy.tolist()}: expected shares from 0 to 1'
         )
     spread = np.sqrt(expected_accuracy * (1 - expected_accuracy))
     mean = float(areas @ spread / areas.sum())
@@ -60,17 +61,17 @@ def allocate(
     n: int,
     least: int = MIN_PER_STRATUM,
 ) -> Int64[np.ndarray, ' s']:
-    """Units of each stratum: in proportion to its area, but no fewer than a least number.
+    """Units of each stratum, in proportion to its area, but no fewer than a minimum.
 
-    Small strata get the least number, and the others share the rest by their areas. A stratum of
-    fewer pixels is taken whole. If the least numbers add up to more than `n`, more than `n` units
-    are drawn.
+    Small strata get the minimum, and the others share the rest by area. A stratum with fewer pixels
+    than the minimum is taken completely. If the minimums add up to more than `n`, more than `n`
+    units are drawn.
 
     Args:
         areas: Area of each stratum.
         sizes: Pixels of each stratum.
-        n: Units in all.
-        least: Units of each stratum, at least 2.
+        n: Total number of units.
+        least: Minimum number of units per stratum, at least 2.
 
     Raises:
         ConfigError: If `n` or `least` is too small.
@@ -82,8 +83,8 @@ def allocate(
     """
     if n < 1 or least < 2:
         raise ConfigError(
-            f'n is {n} and the least number per stratum {least}: expected at least 1, and at least '
-            '2, without which there is no variance'
+            f'n is {n} and the minimum per stratum is {least}: expected at least 1, and at least '
+            '2, because a variance needs two'
         )
     floor = np.minimum(least, sizes)
     drawn = floor.astype(np.float64)
@@ -95,7 +96,7 @@ def allocate(
         if not (low | high).any():
             drawn[~settled] = share[~settled]
             break
-        # strata at their least number first: they leave less to the others
+        # fix strata at their minimum first, because they leave less for the others
         chosen = low if low.any() else high
         drawn[chosen] = np.where(low, floor, sizes)[chosen]
         settled |= chosen
@@ -103,7 +104,7 @@ def allocate(
 
 
 def _rounded(shares: Float64[np.ndarray, ' s']) -> Int64[np.ndarray, ' s']:
-    """Whole numbers of the same sum: the largest remainders are rounded up."""
+    """Round to whole numbers with the same sum: the largest remainders are rounded up."""
     whole = np.floor(shares + 1e-9)
     missing = round(float((shares - whole).sum()))
     whole[np.argsort(whole - shares, kind='stable')[:missing]] += 1

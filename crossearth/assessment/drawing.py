@@ -1,4 +1,4 @@
-"""From a map to a folder with a sample that waits for its labels."""
+"""Draws a sample from a map, and writes a folder for labelling it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,14 +22,15 @@ __all__ = ['SampleSize', 'draw_sample']
 
 @dataclass(frozen=True, slots=True)
 class SampleSize:
-    """How many pixels are drawn.
+    """How many pixels to draw.
 
     Args:
-        n: Their number; None for as many as the standard error takes.
-        standard_error: Of the overall accuracy. 0.02 means an interval of about ± 0.04.
-        expected_accuracy: What part of the map you expect to be right.
+        n: Number of pixels; None to derive it from the standard error.
+        standard_error: Wanted standard error of the overall accuracy. 0.02 gives an interval of
+            about ± 0.04.
+        expected_accuracy: Share of the map that you expect to be correct, from 0 to 1.
         expected_of: The same for single classes, by name.
-        least: Pixels of every stratum, however small it is.
+        least: Minimum number of pixels per stratum, however small it is.
     """
 
     n: int | None = None
@@ -52,36 +53,36 @@ def draw_sample(
     nodata: int | None = None,
     seed: int = 0,
 ) -> Design:
-    """Draw a stratified random sample of a map's pixels, and write what labelling them takes.
+    """Draw a stratified random sample of a map's pixels, and write a folder for labelling them.
 
-    Strata are the classes of the map or, with a confidence, its classes by confidence. Pixels are
-    drawn without replacement and with equal chances in each stratum; pixels without data are never
-    drawn. The same map and seed give the same sample.
+    Strata are the classes of the map or, with a confidence, its classes split by confidence. In
+    each stratum, pixels are drawn without replacement and with equal probability. Pixels without
+    data are never drawn. The same map and seed give the same sample.
 
-    The folder holds `points.gpkg` with empty labels, `labelling.qgz` for QGIS, `chips/` if there
-    is a scene, and `design.json` and `key.csv`, which the report needs. What the map says of a
-    point is in `key.csv` alone, so that nobody sees it while labelling. The folder appears when it
-    is complete.
+    The folder holds `points.gpkg` with empty labels, `labelling.qgz` for QGIS, `chips/` if a scene
+    is given, and `design.json` and `key.csv`, which the report needs. Only `key.csv` holds the
+    mapped class of a point, so that nobody sees it while labelling. The folder appears under its
+    name only when it is complete.
 
     Args:
         source: GeoTIFF of class ids, with a CRS and a transform.
-        destination: Folder to make.
-        size: How many pixels are drawn; None for `SampleSize()`.
+        destination: Folder to create.
+        size: How many pixels to draw; None for `SampleSize()`.
         confidence: Raster of confidence on the grid of the map.
-        edges: Confidences that divide each class, from 0 to 1.
-        scene: The image that was mapped; chips of it go with the points.
+        edges: Confidences that split each class, from 0 to 1.
+        scene: The image that was mapped, for chips around the points.
         chip_px: Side of the chips, in pixels of the scene.
         labels: Class names; None for those in the map.
-        nodata: Value without data; None for what the map says.
-        seed: Of the draw.
+        nodata: No-data value; None for the map's own.
+        seed: Seed of the random draw.
 
     Returns:
-        What was drawn.
+        The sample.
 
     Raises:
-        SceneNotFoundError: If a file is not there.
+        SceneNotFoundError: If a file does not exist.
         SceneError: If the map cannot be read, or has no data.
-        ConfigError: If the folder exists, or an argument has no meaning for this map.
+        ConfigError: If the folder exists, or an argument does not make sense for this map.
     """
     with (
         new_folder(Path(destination)) as folder,
@@ -95,7 +96,7 @@ def draw_sample(
         sizes = _sizes(strata, of_map.classes, size or SampleSize())
         generator = np.random.default_rng(seed)
         pixels = of_map.draw(sizes, generator)
-        # ids that tell nothing of the stratum
+        # shuffled ids, which reveal nothing about the stratum
         order = generator.permutation(len(pixels.rows))
         pixels = Pixels(*(values[order] for values in pixels))
         design = Design(
@@ -137,7 +138,7 @@ def _sizes(
     unknown = sorted(size.expected_of.keys() - set(classes.values()))
     if unknown:
         raise ConfigError(
-            f'accuracies are expected of {", ".join(unknown)}, but the classes are '
+            f'accuracies are given for {", ".join(unknown)}: expected only the classes '
             f'{", ".join(classes.values())}'
         )
     n = size.n
@@ -156,6 +157,6 @@ def _check_names(classes: Mapping[int, str]) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ConfigError(
-            f'several classes of the map are named {", ".join(twice)}, so labels would be unclear: '
-            'pass labels with a name for each class'
+            f'several classes of the map are named {", ".join(twice)}, so labels would be '
+            'ambiguous: pass labels with a different name for each class'
         )

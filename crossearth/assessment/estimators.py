@@ -1,15 +1,15 @@
-"""Accuracy and area from a stratified random sample: the mathematics, without files.
+"""Estimates accuracy and area from a stratified random sample: the mathematics, without files.
 
-Every quantity here is a ratio of two areas, `Y / X`: the overall accuracy is the correct area over
-the whole area, the user's accuracy of a class the correct area of it over its mapped area, and so
-on. Both are estimated by adding up the sample, each unit with the area that it stands for. The
-variance is that of the linearised ratio (the delta method). Where all pixels have one size these
-are the estimators of Stehman (2014), and those of Olofsson et al. (2014) where strata are the
-map's classes as well.
+Every quantity here is a ratio of two areas, `Y / X`. The overall accuracy is the correct area over
+the whole area. The user's accuracy of a class is its correct area over its mapped area, and so on.
+Both areas are estimated by adding up the sample, where each unit counts with the area that it
+represents. The variance is that of the linearised ratio (the delta method). If all pixels have one
+size, these are the estimators of Stehman (2014). If in addition the strata are the map's classes,
+they are those of Olofsson et al. (2014).
 
 Pixels of maps in degrees differ in size. A unit drawn at random in its stratum then counts by its
-area: sums in a stratum are scaled so that the areas of its units add up to its known area, a
-separate ratio estimator (Cochran 1977, section 6.10).
+area. Sums in a stratum are scaled so that the areas of its units add up to its known area, which is
+a separate ratio estimator (Cochran 1977, section 6.10).
 
 Source:
     Stehman (2014), Int. J. Remote Sensing 35:4923–4939, equations 2 to 28; Olofsson et al. (2014),
@@ -31,15 +31,15 @@ __all__ = ['Accuracy', 'ClassAccuracy', 'Estimate', 'Sample', 'Strata', 'assess_
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Strata:
-    """The parts of the map that were sampled one by one.
+    """The parts of the map that were sampled separately.
 
     Args:
         areas: Area of each stratum, in any unit.
-        sizes: Number of pixels of each stratum, for the correction for finite populations; None
-            leaves the correction out, as Olofsson et al. (2014) do.
+        sizes: Number of pixels of each stratum, for the finite population correction; None leaves
+            the correction out, as Olofsson et al. (2014) do.
 
     Raises:
-        ShapeError: If there are not as many sizes as areas.
+        ShapeError: If the numbers of areas and sizes differ.
         ConfigError: If an area or a size is not above 0.
     """
 
@@ -49,8 +49,8 @@ class Strata:
     def __post_init__(self) -> None:
         if self.sizes is not None and len(self.sizes) != len(self.areas):
             raise ShapeError(
-                f'{len(self.areas)} strata have areas and {len(self.sizes)} have sizes: give each '
-                'stratum one of both'
+                f'got {len(self.areas)} areas and {len(self.sizes)} sizes: expected one of each '
+                'per stratum'
             )
         given = [self.areas] if self.sizes is None else [self.areas, self.sizes]
         if any(not (np.isfinite(values) & (values > 0)).all() for values in given):
@@ -62,13 +62,13 @@ class Strata:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """What is known of the pixels that were drawn.
+    """The drawn pixels, with their mapped and true classes.
 
     Args:
         strata: Stratum of each unit, from 0.
-        mapped: Class that the map gives it, from 0.
-        reference: Class that it really has, from 0.
-        areas: Area of each unit, in any unit of its own; None if all have one size.
+        mapped: Class in the map, from 0.
+        reference: True class, from 0.
+        areas: Area of each unit, in any unit; None if all have the same size.
 
     Raises:
         ShapeError: If the arrays differ in length, or are empty.
@@ -85,12 +85,12 @@ class Sample:
         if len(lengths) != 1 or lengths == {0}:
             raise ShapeError(
                 f'strata, mapped, reference and areas have lengths {sorted(lengths)}: expected '
-                'one of each for every unit, and at least one unit'
+                'the same length, and at least one unit'
             )
 
 
 class Estimate(NamedTuple):
-    """An estimate with its uncertainty; NaN where the sample has nothing to estimate it from.
+    """An estimate with its uncertainty; NaN where the sample does not contain what it needs.
 
     Args:
         value: The estimate.
@@ -108,13 +108,13 @@ class ClassAccuracy:
     """Accuracy and area of one class.
 
     Args:
-        users: User's accuracy, or precision: the part of its mapped area that is right.
-        producers: Producer's accuracy, or recall: the part of its true area that is mapped.
+        users: User's accuracy, or precision: the share of its mapped area that is correct.
+        producers: Producer's accuracy, or recall: the share of its true area that is mapped.
         f1: Harmonic mean of both.
-        iou: Correct area over the area that is the class in the map, in truth or in both.
+        iou: Correct area over the area that has the class in the map, in truth or in both.
         area: Its true area, in the unit of the strata.
-        mapped_area: Its area in the map as estimated from the sample; what the map itself counts
-            where strata are classes, or parts of them.
+        mapped_area: Its area in the map: counted if strata are classes or parts of classes,
+            otherwise estimated from the sample.
     """
 
     users: Estimate
@@ -127,15 +127,15 @@ class ClassAccuracy:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Accuracy:
-    """What a labelled sample says about a map.
+    """The accuracy of a map, from a labelled sample.
 
     Args:
-        overall: Part of the area that is right.
+        overall: Share of the area that is correct.
         mean_iou: Mean of the IoU of the classes that have one.
         classes: Each class.
         counts: Units by mapped class (rows) and reference class (columns).
-        proportions: The same as parts of the whole area; they add up to 1.
-        proportion_errors: Standard errors of these.
+        proportions: The same as shares of the whole area, which add up to 1.
+        proportion_errors: Standard errors of the shares.
         total_area: The whole area, in the unit of the strata.
     """
 
@@ -151,12 +151,12 @@ class Accuracy:
 def assess_sample(sample: Sample, strata: Strata, *, num_classes: int) -> Accuracy:
     """Estimate accuracies and areas from a labelled sample.
 
-    Units must have been drawn at random, without replacement and with equal chances, in each
+    Units must have been drawn at random, without replacement and with equal probability in each
     stratum. Strata can be anything: the map's classes, parts of them, or unrelated to them.
 
     Args:
-        sample: Units that were drawn, with both classes.
-        strata: Strata that they were drawn in.
+        sample: The drawn units, with both classes.
+        strata: The strata that they were drawn from.
         num_classes: Number of classes.
 
     Returns:
@@ -164,7 +164,7 @@ def assess_sample(sample: Sample, strata: Strata, *, num_classes: int) -> Accura
 
     Raises:
         ConfigError: If a stratum or class does not exist, or a stratum has too few units for a
-            variance: it needs two, or all its pixels.
+            variance, which needs two units, or all its pixels.
 
     Example:
         >>> strata = Strata(np.array([0.3, 0.7]))
@@ -234,7 +234,7 @@ def _check_classes(sample: Sample, num_classes: int) -> None:
 
 
 class _Ratios(NamedTuple):
-    """Ratios of areas: estimates, variances, and how far each unit moves the estimates."""
+    """Ratios of areas: estimates, variances, and the influence of each unit on the estimates."""
 
     values: Float64[np.ndarray, ' q']
     variances: Float64[np.ndarray, ' q']
@@ -242,7 +242,7 @@ class _Ratios(NamedTuple):
 
 
 def _quantities(draws: Draws, total: float) -> dict[str, Float64[np.ndarray, 'd k']]:
-    """What is estimated of each class, from areas that are possible."""
+    """All quantities of each class, from drawn areas."""
     right, mapped, true = draws
     with np.errstate(invalid='ignore', divide='ignore'):
         return {
@@ -266,7 +266,7 @@ def _estimates(
 ) -> list[Estimate]:
     ends = interval_of(found.values, possible) * scale
     errors = np.sqrt(found.variances)
-    errors = np.where(errors <= 1e-12 * found.values, 0, errors) * scale  # what rounding leaves
+    errors = np.where(errors <= 1e-12 * found.values, 0, errors) * scale  # removes rounding errors
     return [
         Estimate(float(value) * scale, float(error), Interval(float(low), float(high)))
         for value, error, (low, high) in zip(found.values, errors, ends, strict=True)
@@ -274,7 +274,7 @@ def _estimates(
 
 
 class _Weights:
-    """The area that each unit stands for, and the estimates of ratios that follow from it."""
+    """The area that each unit represents, and the ratio estimates that follow from it."""
 
     def __init__(self, sample: Sample, strata: Strata) -> None:
         count = len(strata.areas)
@@ -288,7 +288,7 @@ class _Weights:
         if (self.left < 0).any():
             raise ConfigError(
                 f'{drawn.tolist()} units were drawn in strata of {strata.sizes} pixels: expected '
-                'each pixel once'
+                'each pixel at most once'
             )
         few = (drawn == 0) | ((drawn == 1) & (self.left > 0))
         if few.any():
@@ -306,26 +306,26 @@ class _Weights:
         self._factors = self.left * drawn / np.maximum(drawn - 1, 1)
 
     def tables(self, sample: Sample, num_classes: int) -> Float64[np.ndarray, 's k k']:
-        """Units of each stratum by both classes; larger pixels count more, and smaller ones less.
+        """Units of each stratum by both classes, weighted by the size of their pixels.
 
-        They add up to the number of units of the stratum.
+        The weights add up to the number of units of the stratum.
         """
         shape = (len(self._areas), num_classes, num_classes)
         cell = np.ravel_multi_index((self._strata, sample.mapped, sample.reference), shape)
         return np.bincount(cell, self._units, minlength=int(np.prod(shape))).reshape(shape)
 
     def ratio(self, y: Float64[np.ndarray, 'n q'], x: Float64[np.ndarray, 'n q']) -> _Ratios:
-        """Area of `y` over area of `x`, which includes it; NaN where `x` has none."""
+        """Area of `y` over area of `x`, which contains `y`; NaN where `x` is empty."""
         above, below = self._of_unit @ y, self._of_unit @ x
         with np.errstate(invalid='ignore', divide='ignore'):
-            values = np.minimum(above, below) / below  # no more than 1, in spite of rounding
+            values = np.minimum(above, below) / below  # never above 1, despite rounding
             residuals = (y - values * x) / below
         means = (self._member * self._of_unit[:, None]).T @ residuals / self._areas[:, None]
         influences = self._of_unit[:, None] * (residuals - means[self._strata])
         return _Ratios(values, self._variances(influences), influences)
 
     def mean(self, ratios: _Ratios, chosen: Bool[np.ndarray, ' q']) -> _Ratios:
-        """The mean of some ratios; NaN of none."""
+        """The mean of some ratios; NaN if there are none."""
         count = chosen.sum()
         with np.errstate(invalid='ignore'):
             influences = ratios.influences[:, chosen].sum(1, keepdims=True) / count

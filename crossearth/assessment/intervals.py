@@ -1,17 +1,18 @@
-"""95 % intervals that hold where few errors, or none, were found.
+"""95 % intervals that stay valid when few errors, or none, were found.
 
 The usual interval, an estimate ± 1.96 standard errors, fails for good maps and rare classes. If
-none of 300 units of a large stratum was found to be a road, the standard error says that there is
-none at all, and the interval of the area of roads is far too short. In the simulations of
-`performance/assess.py` such intervals hold the truth in 48 % of all samples instead of 95 %.
+none of 300 units of a large stratum is found to be a road, the standard error suggests that there
+is no road at all, and the interval of the area of roads is far too short. In the simulations of
+`performance/assess.py`, such intervals contain the truth in 48 % of all samples instead of 95 %.
 
 The intervals here are quantiles of what the sample leaves possible. In each stratum, the shares of
-the classes are drawn from a Dirichlet distribution of the counts plus one unit, half of it right
-and half of it wrong (Jeffreys' prior, with which intervals of a single proportion hold their level
-on average, Brown et al. 2001). Every accuracy and area is computed from each draw.
+the classes are drawn from a Dirichlet distribution. Its parameters are the counts plus one unit,
+half of it correct and half of it wrong. This is Jeffreys' prior, for which intervals of a single
+proportion hold their level on average (Brown et al. 2001). Every accuracy and area is computed from
+each draw.
 
-Quantities over all classes, the overall accuracy and the mean IoU, take a third instead of a half
-(the neutral prior of Kerman 2011), since units that are added to every stratum add up.
+Quantities over all classes, the overall accuracy and the mean IoU, use a third instead of a half
+(the neutral prior of Kerman 2011), because the units that are added to every stratum accumulate.
 
 Source:
     Brown, Cai and DasGupta (2001), Statistical Science 16:101–133; Kerman (2011), Electronic
@@ -25,24 +26,24 @@ from jaxtyping import Bool, Float64
 
 __all__ = ['Draws', 'Interval', 'draw_areas', 'interval_of']
 
-_DRAWS = 8000  # quantiles are then uncertain by 1.5 % of the width
+_DRAWS = 8000  # the ends of an interval are then uncertain by 1.5 % of its width
 _OF_A_CLASS = 1 / 2
 _OVER_ALL = 1 / 3
 _LEVELS = (0.025, 0.975)
 
 
 class Interval(NamedTuple):
-    """Where the truth lies with 95 % confidence."""
+    """The range that contains the truth with 95 % confidence."""
 
     low: float
     high: float
 
 
 class Draws(NamedTuple):
-    """Areas that the sample leaves possible, one row for each draw.
+    """Areas that the sample leaves possible, one row per draw.
 
     Args:
-        right: Area of each class that is mapped right.
+        right: Area of each class that is mapped correctly.
         mapped: Mapped area of each class.
         true: True area of each class.
     """
@@ -59,12 +60,12 @@ def draw_areas(
     left: Float64[np.ndarray, ' s'],
     over_all: bool = False,
 ) -> Draws:
-    """Draw areas that a sample leaves possible; the same draws for the same sample.
+    """Draw areas that a sample leaves possible. The same sample always gives the same draws.
 
     Args:
         counts: Units in each stratum, by mapped class (rows) and reference class (columns).
         areas: Area of each stratum.
-        left: Part of each stratum that was not drawn, from 0 to 1.
+        left: Share of each stratum that was not drawn, from 0 to 1.
         over_all: Whether the draws are for quantities over all classes.
     """
     generator = np.random.default_rng(0)
@@ -88,11 +89,11 @@ def draw_areas(
 def interval_of(
     value: Float64[np.ndarray, ' q'], possible: Float64[np.ndarray, 'd q']
 ) -> Float64[np.ndarray, 'q 2']:
-    """The middle 95 % of what is possible, widened where it leaves out the estimate itself.
+    """The middle 95 % of the draws, widened if needed to contain the estimate itself.
 
     Args:
         value: Estimates.
-        possible: The same from draws.
+        possible: The same quantities from draws.
 
     Returns:
         Lower and upper ends; NaN where there is no estimate.
@@ -106,6 +107,6 @@ def interval_of(
 
 
 def _added_unit(num_classes: int, *, part: float) -> Float64[np.ndarray, 'k k']:
-    """What is added to the counts of each mapped class: `part` right, and as much wrong."""
+    """The unit added to the counts of each mapped class: `part` correct, and as much wrong."""
     right: Bool[np.ndarray, 'k k'] = np.eye(num_classes, dtype=bool)
     return np.where(right, part, part / max(num_classes - 1, 1))

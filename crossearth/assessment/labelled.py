@@ -1,4 +1,4 @@
-"""Labels of a sample as people hand them back, checked."""
+"""Reads and checks the labels of a sample."""
 
 import csv
 from collections import Counter
@@ -12,7 +12,7 @@ from crossearth.errors import LabelError, SceneError, SceneNotFoundError
 
 __all__ = ['read_labels']
 
-_SHOWN = 8  # of a long list of ids
+_SHOWN = 8  # ids to show of a long list
 
 
 def read_labels(
@@ -23,35 +23,35 @@ def read_labels(
     Args:
         path: GeoPackage with a layer `points`, or CSV, with columns `id` and `label`. A label is
             the name of a class, or its id.
-        design: What was drawn.
+        design: The sample.
         allow_unlabelled: Whether units may lack a label.
 
     Returns:
-        Class id of each unit, by its id; None without a label.
+        Class id of each unit, by unit id; None for units without a label.
 
     Raises:
-        SceneNotFoundError: If the file is not there.
+        SceneNotFoundError: If the file does not exist.
         SceneError: If it cannot be read, or lacks a column.
-        LabelError: If units are unknown, missing, there twice, without a label, or labelled with
-            a class that the map does not have.
+        LabelError: If units are unknown, missing, repeated, unlabelled, or labelled with a class
+            that the map does not have.
     """
     if not path.is_file():
         raise SceneNotFoundError(
-            f'{path} is not there: expected the labelled {POINTS}, or a CSV with id and label'
+            f'{path} does not exist: expected the labelled {POINTS}, or a CSV with id and label'
         )
     rows = _from_csv(path) if path.suffix.lower() == '.csv' else _from_layer(path)
     known = {unit.id for unit in design.units}
     ids = Counter(number for number, _ in rows)
-    _refuse(path, 'are there twice: keep one row for each', (i for i, n in ids.items() if n > 1))
-    _refuse(path, 'are not of this sample: label the points of its folder', ids.keys() - known)
-    _refuse(path, 'are missing: do not delete points, leave labels empty', known - ids.keys())
+    _refuse(path, 'occur twice: keep one row for each', (i for i, n in ids.items() if n > 1))
+    _refuse(path, 'are not from this sample: label the points of its folder', ids.keys() - known)
+    _refuse(path, 'are missing: restore them, and leave labels empty instead', known - ids.keys())
     labels = _decoded(path, rows, design.classes)
     empty = [number for number, label in labels.items() if label is None]
     if empty and not allow_unlabelled:
         _refuse(
             path,
             'have no label: label them, or pass --allow-unlabelled to leave them out, which is '
-            'right only if they are a random part of the sample',
+            'only valid if they are a random part of the sample',
             empty,
         )
     return labels
@@ -61,7 +61,7 @@ def _decoded(
     path: Path, rows: Iterable[tuple[int, str]], classes: Mapping[int, str]
 ) -> dict[int, int | None]:
     by_text = {str(index): index for index in classes}
-    by_text |= {name: index for index, name in classes.items()}  # a name goes before an id
+    by_text |= {name: index for index, name in classes.items()}  # a name takes precedence
     wrong = Counter(text for _, text in rows if text and text not in by_text)
     if wrong:
         listed = ', '.join(f'{text!r} ({n} points)' for text, n in wrong.most_common(_SHOWN))
@@ -83,7 +83,7 @@ def _from_csv(path: Path) -> list[tuple[int, str]]:
         with path.open(newline='', encoding='utf-8-sig') as file:
             start = file.readline()
             file.seek(0)
-            # spreadsheets of some languages write semicolons
+            # in some languages, spreadsheets write CSV with semicolons
             reader = csv.DictReader(file, delimiter=';' if ';' in start else ',')
             return _pairs(path, reader)
     except (UnicodeDecodeError, csv.Error) as error:
@@ -106,10 +106,10 @@ def _pairs(path: Path, rows: Iterable[Mapping[str, object]]) -> list[tuple[int, 
     pairs = []
     for row in rows:
         if row.get('id') is None or 'label' not in row:
-            raise SceneError(f'{path} lacks a column: expected id and label, got {", ".join(row)}')
+            raise SceneError(f'{path} has the columns {", ".join(row)}: expected id and label')
         text = str(row['id']).strip()
         if not text.isdigit():
-            raise SceneError(f'{path}: {text!r} is not the id of a point: expected whole numbers')
+            raise SceneError(f'{path}: {text!r} is not the id of a point: expected a whole number')
         label = row['label']
         pairs.append((int(text), '' if label is None else str(label).strip()))
     return pairs

@@ -1,4 +1,4 @@
-"""A QGIS project for labelling: the scene, the points, and a form whose labels are a list."""
+"""A QGIS project for labelling: the scene, the points, and a form with a list of labels."""
 
 import zipfile
 from pathlib import Path
@@ -17,8 +17,8 @@ def write_project(folder: Path, design: Design) -> Path:
     """Write `labelling.qgz` into the folder of a sample, next to its points.
 
     Args:
-        folder: Of the sample.
-        design: What was drawn.
+        folder: Folder of the sample.
+        design: The sample.
     """
     path = folder / PROJECT
     with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as file:
@@ -30,7 +30,7 @@ def qgis_project(design: Design, *, has_chips: bool) -> str:
     """The project as XML (`.qgs`), with paths relative to the folder of the sample.
 
     Args:
-        design: What was drawn.
+        design: The sample.
         has_chips: Whether points have pictures.
 
     Source: project files of QGIS 3.28. Only what differs from QGIS's defaults is written.
@@ -44,7 +44,7 @@ def qgis_project(design: Design, *, has_chips: bool) -> str:
     order = [(_POINTS, 'points'), (_PIXELS, 'pixels')]
     if design.scene is not None:
         order.append((_SCENE, 'scene'))
-    for name, title in order:  # the first is drawn on top
+    for name, title in order:  # the first layer is drawn on top
         ET.SubElement(
             tree, 'layer-tree-layer', id=name, name=title, checked='Qt::Checked', expanded='0'
         )
@@ -103,7 +103,7 @@ def _add_points(layers: ET.Element, design: Design, *, has_chips: bool) -> None:
             ('DocumentViewerHeight', 'int', '400'),
             ('DocumentViewerWidth', 'int', '400'),
             ('FileWidget', 'bool', 'false'),
-            ('RelativeStorage', 'int', '1'),  # to the project
+            ('RelativeStorage', 'int', '1'),  # relative to the project
         ):
             ET.SubElement(viewer, 'Option', type=kind, name=name, value=value)
     editable = ET.SubElement(layer, 'editable')
@@ -115,13 +115,13 @@ def _add_points(layers: ET.Element, design: Design, *, has_chips: bool) -> None:
 
 
 def _add_widget(fields: ET.Element, name: str, kind: str) -> ET.Element:
-    """The form's widget of a field; its settings are added to what is returned."""
+    """Add the form's widget for a field, and return the element that takes its settings."""
     widget = ET.SubElement(ET.SubElement(fields, 'field', name=name), 'editWidget', type=kind)
     return ET.SubElement(ET.SubElement(widget, 'config'), 'Option', type='Map')
 
 
 def _add_point_symbols(layer: ET.Element) -> None:
-    """Points without a label are red rings, and the others green ones."""
+    """Draw points without a label as red rings, and the others as green ones."""
     renderer = ET.SubElement(layer, 'renderer-v2', type='RuleRenderer')
     rules = ET.SubElement(renderer, 'rules', key='rules')
     symbols = ET.SubElement(renderer, 'symbols')
@@ -174,7 +174,7 @@ def _add_scene(layers: ET.Element, scene: str) -> None:
 
 
 def _add_view(root: ET.Element, design: Design) -> None:
-    """Start with all points in view."""
+    """Set the initial view so that all points are visible."""
     x, y = zip(*(design.centre(unit) for unit in design.units), strict=True)
     canvas = ET.SubElement(root, 'mapcanvas', name='theMapCanvas')
     extent = ET.SubElement(canvas, 'extent')

@@ -1,4 +1,4 @@
-"""An assessment as a page, as tables and as text."""
+"""Writes an assessment as a page, as tables and as text."""
 
 import csv
 import math
@@ -21,19 +21,19 @@ _MEASURES = {
     'f1': 'F1',
     'iou': 'IoU',
 }
-_FEW = 10  # points of a class; with fewer, its estimates say little
+_FEW = 10  # with fewer points, the estimates of a class say little
 
 
 def write_report(assessment: Assessment, folder: str | Path) -> Path:
     """Write `report.html`, `accuracy.csv` and `error_matrix.csv`.
 
-    The page needs no other file. `accuracy.csv` has a row for each estimate, with standard error
-    and 95 % interval. `error_matrix.csv` has a row for each pair of mapped and reference class,
-    with points and part of the area.
+    The page needs no other file. `accuracy.csv` has one row per estimate, with standard error and
+    95 % interval. `error_matrix.csv` has one row per pair of mapped and reference class, with the
+    number of points and the share of the area.
 
     Args:
-        assessment: What was found.
-        folder: Where to write; it is made if it is not there.
+        assessment: The estimates.
+        folder: Folder to write to; created if missing.
 
     Returns:
         Path of the page.
@@ -79,12 +79,12 @@ def format_assessment(assessment: Assessment) -> str:
 
 
 def _notes(assessment: Assessment) -> list[str]:
-    """What a reader must know to trust the numbers."""
+    """Notes that a reader needs to judge the numbers."""
     notes = []
     if assessment.unlabelled:
         notes.append(
             f'{assessment.unlabelled} of {len(assessment.design.units)} points have no label and '
-            'were left out. The estimates hold only if these are like the others of their stratum.'
+            'were left out. The estimates hold only if these resemble the others of their stratum.'
         )
     truths = assessment.accuracy.counts.sum(0)
     few = [
@@ -94,8 +94,8 @@ def _notes(assessment: Assessment) -> list[str]:
     ]
     if few:
         notes.append(
-            f'Few points are truly of these classes: {", ".join(few)}. Their producer’s accuracy, '
-            'IoU and area are uncertain, as the intervals show.'
+            f'Few points truly belong to these classes: {", ".join(few)}. Their producer’s '
+            'accuracy, IoU and area are uncertain, as the intervals show.'
         )
     return notes
 
@@ -177,7 +177,7 @@ def _write_rows(path: Path, rows: list[dict[str, object]]) -> None:
         writer.writeheader()
         writer.writerows(
             {
-                # six digits; no estimate is an empty cell
+                # six significant digits; a missing estimate is an empty cell
                 name: ('' if math.isnan(value) else f'{value:.6g}')
                 if isinstance(value, float)
                 else value
@@ -188,7 +188,7 @@ def _write_rows(path: Path, rows: list[dict[str, object]]) -> None:
 
 
 def _area_unit(total_m2: float) -> tuple[str, float]:
-    """A unit in which the areas of a map are numbers that can be read."""
+    """A unit in which the areas of a map are easy to read."""
     for unit, size in (('km²', 1e6), ('ha', 1e4)):
         if total_m2 >= 100 * size:
             return unit, size
@@ -212,7 +212,7 @@ def _area(estimate: Estimate, size: float) -> str:
 
 
 def _number(value: float) -> str:
-    """Three digits or all before the point, as 0.0123, 12.3 or 12,345."""
+    """Three significant digits, or all digits before the point, as 0.0123, 12.3 or 12,345."""
     if value == 0:
         return '0'
     digits = max(2 - math.floor(math.log10(abs(value))), 0)

@@ -1,4 +1,4 @@
-"""The folder of a sample: what was drawn, in files that people label and the report reads."""
+"""The folder of a sample: files that people label and that the report reads."""
 
 import csv
 import json
@@ -26,15 +26,15 @@ _VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A pixel that was drawn.
+    """A drawn pixel.
 
     Args:
-        id: Its number, from 1, which tells nothing of its stratum.
+        id: Its number, from 1, which reveals nothing about its stratum.
         stratum: Index of its stratum.
         row: Row in the map.
         col: Column in the map.
-        class_id: What the map says.
-        area_m2: Its area on the ground.
+        class_id: Class in the map.
+        area_m2: Its area on the ground, in square metres.
     """
 
     id: int
@@ -51,15 +51,15 @@ class Design:
 
     Args:
         map: Path of the map.
-        scene: Path of the image that was mapped, if it was given.
-        classes: Names of the classes, by id.
-        strata: What was sampled one by one.
-        units: The pixels that were drawn.
+        scene: Path of the image that was mapped; None if it was not given.
+        classes: Class names, by id.
+        strata: The strata, sampled separately.
+        units: The drawn pixels.
         height: Rows of the map.
         width: Columns of the map.
         crs_wkt: CRS of the map.
         transform: Affine transform of the map, six numbers.
-        seed: Of the draw.
+        seed: Seed of the random draw.
     """
 
     map: str
@@ -74,17 +74,17 @@ class Design:
     seed: int
 
     def drawn(self) -> list[int]:
-        """Units of each stratum."""
+        """Number of units in each stratum."""
         found = np.bincount([unit.stratum for unit in self.units], minlength=len(self.strata))
         return [int(number) for number in found]
 
     def centre(self, unit: Unit) -> tuple[float, float]:
-        """Coordinates of the middle of a pixel, in the CRS of the map."""
+        """Coordinates of the centre of a pixel, in the CRS of the map."""
         x, y = Affine(*self.transform) @ (unit.col + 0.5, unit.row + 0.5)
         return float(x), float(y)
 
     def outline(self, unit: Unit) -> list[tuple[float, float]]:
-        """The four corners of a pixel and the first again, in the CRS of the map."""
+        """The corners of a pixel as a closed ring of five points, in the CRS of the map."""
         place = Affine(*self.transform)
         corners = ((0, 0), (0, 1), (1, 1), (1, 0), (0, 0))
         return [place @ (unit.col + right, unit.row + down) for right, down in corners]
@@ -92,17 +92,17 @@ class Design:
 
 @contextmanager
 def new_folder(destination: Path) -> Iterator[Path]:
-    """A hidden folder that gets the name `destination` when the block ends without an error.
+    """A hidden folder that is renamed to `destination` if the block ends without an error.
 
     Raises:
-        ConfigError: If the folder exists already, or the one above it does not.
+        ConfigError: If the folder already exists, or its parent does not.
     """
     if destination.exists():
         raise ConfigError(
             f'{destination} exists, and may hold labels: choose another folder, or remove it first'
         )
     if not destination.parent.is_dir():
-        raise ConfigError(f'the folder {destination.parent} is not there: make it first')
+        raise ConfigError(f'the folder {destination.parent} does not exist: create it first')
     with tempfile.TemporaryDirectory(
         dir=destination.parent, prefix=f'.{destination.name}.'
     ) as temporary:
@@ -113,7 +113,7 @@ def new_folder(destination: Path) -> Iterator[Path]:
 
 
 def write_design(folder: Path, design: Design) -> None:
-    """Write what was drawn: `design.json`, and `key.csv` with what the map says."""
+    """Write the sample: `design.json`, and `key.csv` with the mapped classes."""
     content = {'version': _VERSION} | asdict(design)
     units = content.pop('units')
     text = json.dumps(content, indent=2, ensure_ascii=False)
@@ -129,7 +129,7 @@ def read_design(folder: Path) -> Design:
 
     Raises:
         SceneNotFoundError: If the folder is not that of a sample.
-        SceneError: If a file is damaged, or of another version.
+        SceneError: If a file is damaged, or from another version.
     """
     try:
         content = json.loads((folder / _DESIGN).read_text(encoding='utf-8'))
@@ -137,7 +137,7 @@ def read_design(folder: Path) -> Design:
             rows = list(csv.DictReader(file))
     except FileNotFoundError as error:
         raise SceneNotFoundError(
-            f'{error.filename} is not there: expected a folder of `crossearth assess sample`'
+            f'{error.filename} does not exist: expected a folder of `crossearth assess sample`'
         ) from error
     except ValueError as error:
         raise SceneError(
@@ -145,7 +145,7 @@ def read_design(folder: Path) -> Design:
         ) from error
     try:
         if content.pop('version') != _VERSION:
-            raise ValueError('of another version of crossearth')
+            raise ValueError('it is from another version of crossearth')
         strata = tuple(Stratum(**stratum) for stratum in content.pop('strata'))
         classes = {int(index): str(name) for index, name in content.pop('classes').items()}
         transform = tuple(float(number) for number in content.pop('transform'))
@@ -156,17 +156,19 @@ def read_design(folder: Path) -> Design:
         )
         return Design(strata=strata, classes=classes, transform=transform, units=units, **content)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise SceneError(f'{folder}: design.json or key.csv is damaged ({error!r})') from error
+        raise SceneError(
+            f'{folder}: design.json or key.csv is damaged ({error!r}): draw the sample again'
+        ) from error
 
 
 def write_points(folder: Path, design: Design, chips: Mapping[int, str]) -> None:
-    """Write the points to be labelled, and the outlines of their pixels, as a GeoPackage.
+    """Write the points to label, and the outlines of their pixels, as a GeoPackage.
 
-    Neither layer says what the map says.
+    Neither layer contains the mapped class.
 
     Args:
-        folder: Of the sample.
-        design: What was drawn.
+        folder: Folder of the sample.
+        design: The sample.
         chips: Path of the picture of each unit, relative to the folder; empty for none.
     """
     path = folder / POINTS
@@ -198,4 +200,6 @@ def write_points(folder: Path, design: Design, chips: Mapping[int, str]) -> None
                 for unit in design.units
             )
     except (fiona.errors.FionaError, CPLE_BaseError, RuntimeError) as error:
-        raise WriteError(f'{path} cannot be written ({error}): is the disk full?') from error
+        raise WriteError(
+            f'{path} cannot be written ({error}): check for free disk space'
+        ) from error

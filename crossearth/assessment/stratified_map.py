@@ -1,9 +1,10 @@
-"""A map seen as strata: its classes, or its classes by how sure the model was.
+"""A map divided into strata: its classes, or its classes split by confidence.
 
-The map is read twice, in strips of rows: once to count the pixels of each stratum and their area,
-and once, only where it is needed, to find the pixels that were drawn. Neither holds more than a
-strip. Pixels of a stratum are numbered in reading order, so drawing numbers without replacement
-draws pixels with equal chances, and the sample depends on the seed and the pixels alone.
+The map is read in strips of rows, and never more than one strip is in memory. The first pass counts
+the pixels of each stratum and their area. The second pass finds the drawn pixels, and reads only
+strips that contain some. Pixels of a stratum are numbered in reading order. So drawing numbers
+without replacement gives every pixel the same probability, and the sample depends only on the seed
+and the pixels.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,17 +26,17 @@ from crossearth.rasters import CellAreas, Georeference
 
 __all__ = ['Pixels', 'StratifiedMap', 'Stratum']
 
-_READ_PIXELS = 1 << 25  # of a strip that is decoded at once
-_COUNT_PIXELS = 1 << 21  # of a strip that is counted at once
+_READ_PIXELS = 1 << 25  # per strip that is decoded at once
+_COUNT_PIXELS = 1 << 21  # per strip that is counted at once
 
 
 @dataclass(frozen=True, slots=True)
 class Stratum:
-    """A part of the map that is sampled on its own.
+    """A part of the map that is sampled separately.
 
     Args:
-        class_id: The map's class.
-        name: Of the class, and of the confidence if strata have one.
+        class_id: Class in the map.
+        name: Name of the class, and the range of confidence if strata are split by it.
         pixels: Number of pixels.
         area_m2: Their area on the ground, in square metres.
     """
@@ -47,7 +48,7 @@ class Stratum:
 
 
 class Pixels(NamedTuple):
-    """Pixels that were drawn: stratum, row and column of each."""
+    """Drawn pixels: stratum, row and column of each."""
 
     strata: Int64[np.ndarray, ' n']
     rows: Int64[np.ndarray, ' n']
@@ -55,7 +56,7 @@ class Pixels(NamedTuple):
 
 
 class _Strip(NamedTuple):
-    """Rows of the map: key of the stratum of each pixel, 0 where there is no data."""
+    """Rows of the map: the stratum key of each pixel, 0 where there is no data."""
 
     row: int
     keys: Int64[np.ndarray, 'h w']
@@ -66,17 +67,17 @@ class StratifiedMap:
 
     Args:
         path: GeoTIFF of class ids.
-        confidence: Raster of the map's confidence, as `predict` writes it; None for strata that
-            are the classes.
-        edges: Confidences that divide each class, from 0 to 1.
+        confidence: Raster of the map's confidence, as written by `predict`; None to use the classes
+            as strata.
+        edges: Confidences that split each class, from 0 to 1.
         labels: Class names; None for those in the map.
-        nodata: Value without data; None for what the map says.
+        nodata: No-data value; None for the map's own.
 
     Raises:
-        SceneNotFoundError: If a file is not there.
+        SceneNotFoundError: If a file does not exist.
         SceneError: If the map is not one band of integers, or cannot be read.
-        ConfigError: If it has no CRS and transform, or the confidence is something else, or
-            lies on another grid.
+        ConfigError: If it has no CRS and transform, or the confidence holds something else or has
+            another grid.
     """
 
     def __init__(
@@ -120,7 +121,7 @@ class StratifiedMap:
 
     @property
     def classes(self) -> dict[int, str]:
-        """Names of the classes that the map can have; known once strata are counted."""
+        """Class names that the map can have, by id; known once strata are counted."""
         found = {stratum.class_id for stratum in self.strata}
         return dict(sorted(({i: f'class {i}' for i in found} | self._named).items()))
 
@@ -129,7 +130,7 @@ class StratifiedMap:
 
         Raises:
             SceneError: If no pixel has data, or a part cannot be read.
-            ConfigError: If pixels with data have no confidence, or lie off the globe.
+            ConfigError: If pixels with data have no confidence, or are not on the globe.
         """
         pixels: dict[int, int] = {}
         areas: dict[int, float] = {}
@@ -140,8 +141,8 @@ class StratifiedMap:
             cell_areas = self._areas.rows(row, stop)
             if not np.isfinite(cell_areas[keys > 0]).all():
                 raise ConfigError(
-                    f'{self.path}: pixels of rows {row} to {stop - 1} lie off the globe, so they '
-                    'have no area: cut the map to where its CRS is valid'
+                    f'{self.path}: pixels of rows {row} to {stop - 1} are not on the globe, so '
+                    'they have no area: cut the map to where its CRS is valid'
                 )
             flat = keys.ravel()
             counts = np.bincount(flat)
@@ -152,7 +153,10 @@ class StratifiedMap:
                 areas[key] = areas.get(key, 0.0) + float(sums[key])
             self._counted.append((row, here))
         if not pixels:
-            raise SceneError(f'{self.path}: no pixel has data, so there is nothing to assess')
+            raise SceneError(
+                f'{self.path}: no pixel has data, so there is nothing to assess: check the no-data '
+                'value'
+            )
         self._key_of = dict(enumerate(sorted(pixels)))
         self.strata = tuple(
             Stratum(self._class_of(key), self._name_of(key), pixels[key], areas[key])
@@ -161,11 +165,11 @@ class StratifiedMap:
         return self.strata
 
     def draw(self, sizes: Int64[np.ndarray, ' s'], generator: np.random.Generator) -> Pixels:
-        """Draw pixels without replacement, with equal chances in each stratum.
+        """Draw pixels without replacement, with equal probability in each stratum.
 
         Args:
-            sizes: Pixels to draw from each stratum.
-            generator: Where chance comes from.
+            sizes: Number of pixels to draw from each stratum.
+            generator: Source of randomness.
 
         Returns:
             The pixels, in the order of their strata.
@@ -179,7 +183,7 @@ class StratifiedMap:
         chosen = self._numbers_by_strip(wanted)
         for first, stop in self._steps():
             if not any(first <= row < stop for row in chosen):
-                continue  # nothing was drawn here
+                continue  # no pixel was drawn here
             for row, keys in self._strips(first, stop):
                 for key, numbers in chosen.get(row, {}).items():
                     flat = np.flatnonzero(keys == key)[numbers]
@@ -199,7 +203,7 @@ class StratifiedMap:
     def _numbers_by_strip(
         self, wanted: Mapping[int, Int64[np.ndarray, ' _']]
     ) -> dict[int, dict[int, Int64[np.ndarray, ' _']]]:
-        """First row of a strip → stratum → which of its pixels of this stratum were drawn."""
+        """First row of a strip → stratum → which of its pixels in this strip were drawn."""
         chosen: dict[int, dict[int, Int64[np.ndarray, ' _']]] = {}
         before = dict.fromkeys(wanted, 0)
         for row, here in self._counted:
@@ -211,7 +215,7 @@ class StratifiedMap:
         return chosen
 
     def _steps(self) -> list[tuple[int, int]]:
-        """Rows that are decoded at once: whole blocks of the file, and whole strips."""
+        """Rows to decode at once: whole blocks of the file, and whole strips."""
         strip = self._strip_rows
         block = max(-(-self._map.block_shapes[0][0] // strip), 1) * strip
         step = min(max(_READ_PIXELS // self.width // strip, 1) * strip, block)
@@ -222,7 +226,7 @@ class StratifiedMap:
         return max(_COUNT_PIXELS // int(self.width), 1)
 
     def _strips(self, first: int, stop: int) -> Iterator[_Strip]:
-        """Keys of rows that are decoded at once."""
+        """Keys of the rows that are decoded at once."""
         classes = self._read(self._map, first, stop)
         sure = None if self._confidence is None else self._read(self._confidence, first, stop)
         for row in range(0, stop - first, self._strip_rows):
@@ -238,7 +242,7 @@ class StratifiedMap:
     ) -> Int64[np.ndarray, 'h w']:
         ids = classes.astype(np.int64)
         if ids.min() < 0 and self._nodata is None:
-            raise SceneError(f'{self.path}: holds {ids.min()}: expected class ids from 0')
+            raise SceneError(f'{self.path} holds {ids.min()}: expected class ids of at least 0')
         parts = len(self._edges) + 1
         keys = ids * parts + 1
         valid = np.ones(ids.shape, bool) if self._nodata is None else ids != self._nodata
@@ -251,7 +255,7 @@ class StratifiedMap:
                     f'{row + len(ids) - 1} have a class but no confidence: pass the confidence '
                     'that was written with this map'
                 )
-            # a confidence on an edge is above it, also where bytes round it
+            # a confidence equal to an edge counts as above it, even after rounding to bytes
             keys += np.searchsorted(np.array(self._edges) - scale / 2, sure * scale, side='right')
         return np.where(valid, keys, 0)
 
@@ -264,8 +268,8 @@ class StratifiedMap:
             )
         except RasterioIOError as error:
             raise SceneError(
-                f'{dataset.name}: rows {row} to {stop - 1} cannot be read ({error}): the file is '
-                'damaged, make it again'
+                f'{dataset.name}: rows {row} to {stop - 1} cannot be read ({error}), so the file '
+                'is damaged: make it again'
             ) from error
         return values
 
@@ -284,10 +288,12 @@ class StratifiedMap:
 def _check_edges(edges: Sequence[float], *, given: bool) -> tuple[float, ...]:
     found = tuple(float(edge) for edge in edges) if given else ()
     if given and not found:
-        raise ConfigError('a confidence was given, but no edges that divide it: pass one, as 0.8')
+        raise ConfigError(
+            'a confidence was given without edges that split it: pass at least one, such as 0.8'
+        )
     if list(found) != sorted(set(found)) or not all(0 < edge < 1 for edge in found):
         raise ConfigError(
-            f'edges of confidence are {found}: expected rising parts of 1, as 0.6 0.9'
+            f'edges of confidence are {found}: expected rising numbers from 0 to 1, such as 0.6 0.9'
         )
     return found
 
@@ -296,7 +302,7 @@ def _check_map(dataset: rasterio.DatasetReader) -> Georeference:
     where = Georeference.of(dataset)
     if where.crs is None or not where.has_transform:
         raise ConfigError(
-            f'{dataset.name} has no CRS and transform, so points in it would lie nowhere, and its '
-            'pixels have no area: warp it first'
+            f'{dataset.name} has no CRS and transform, so its points have no place on the ground '
+            'and its pixels have no area: warp it first'
         )
     return where

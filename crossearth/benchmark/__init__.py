@@ -1,4 +1,11 @@
-"""The RSDG benchmark: its settings as values, its recipes and its runner."""
+"""The RSDG benchmark, and experiments on your own domains.
+
+`settings` and `domains` describe the published settings, `methods` what can be trained, and
+`recipes` writes the complete recipe of a training run. `run_benchmark` trains and scores published
+settings, and `run_experiment` does the same for the domains and methods of a YAML file. Both resume
+where they stopped and write one result file per run, which `summarise` turns into tables with
+intervals.
+"""
 
 from typing import TYPE_CHECKING
 
@@ -45,7 +52,7 @@ if TYPE_CHECKING:
     )
     from crossearth.benchmark.summary import Row, published_score, summarise
     from crossearth.benchmark.sweep import PATCHES_PX, TAUS, sweep_scores, sweep_variations
-else:  # settings are read without PyTorch
+else:  # settings can be read without importing PyTorch
     __getattr__, __dir__ = lazy_names(
         __name__,
         {

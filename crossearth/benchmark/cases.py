@@ -1,4 +1,4 @@
-"""What a model is scored on: a domain, how its score is taken, and the domain it was trained on."""
+"""What a model is scored on: a domain, its protocol, and the domain it was trained on."""
 
 import argparse
 import warnings
@@ -19,13 +19,13 @@ __all__ = ['Case', 'case_of', 'check_complete', 'coverage_of', 'open_dataset']
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """A model of one domain is scored on another, or on its own test images.
+    """One domain to score, for models trained on one source; also the source's own test images.
 
     Args:
-        name: Its name: of a published setting the abbreviation.
-        source: Name of the domain that is trained on.
-        target: Name of the domain that is scored.
-        test: The images to score, as a recipe writes a dataset: `class_path` and `init_args`.
+        name: Name of the case; for a published setting, its abbreviation.
+        source: Name of the training domain.
+        target: Name of the scored domain.
+        test: The images to score, written as a dataset in a recipe: `class_path` and `init_args`.
         protocol: How the score is taken.
         labels: Classes that the setting fixes; None for those of the images.
     """
@@ -39,7 +39,7 @@ class Case:
 
 
 def case_of(setting: Setting, files: Files) -> Case:
-    """A published setting, with the archives of a user."""
+    """The case of a published setting, with the archives of a user."""
     return Case(
         name=setting.name,
         source=setting.source.name,
@@ -51,14 +51,14 @@ def case_of(setting: Setting, files: Files) -> Case:
 
 
 def open_dataset(section: Mapping[str, Any]) -> SceneDataset:
-    """A dataset as a recipe writes it, opened.
+    """Open a dataset that is written as in a recipe.
 
     Args:
         section: `class_path` of a class or function, and `init_args`.
 
     Raises:
-        ConfigError: If there is no such class, or its arguments are wrong.
-        CrossEarthError: Whatever the dataset itself raises.
+        ConfigError: If the class does not exist, or its arguments are wrong.
+        CrossEarthError: Any error that the dataset itself raises.
     """
     from jsonargparse import ArgumentParser
 
@@ -66,7 +66,7 @@ def open_dataset(section: Mapping[str, Any]) -> SceneDataset:
     parser.add_argument('--dataset', type=SceneDataset)
     try:
         with warnings.catch_warnings():
-            # the name that all versions from our bound on have
+            # this name exists in every version from our lower bound on
             warnings.filterwarnings('ignore', category=DeprecationWarning)
             given = parser.parse_object({'dataset': dict(section)})
             opened: SceneDataset = parser.instantiate_classes(given).dataset
@@ -77,14 +77,14 @@ def open_dataset(section: Mapping[str, Any]) -> SceneDataset:
         if cause is not None:
             raise cause from error
         raise ConfigError(
-            f'{section.get("class_path")}: cannot be opened ({" ".join(str(error).split())}); '
+            f'{section.get("class_path")}: cannot be opened ({" ".join(str(error).split())}): '
             'expected the class_path of a dataset and its init_args'
         ) from error
     return opened
 
 
 def coverage_of(dataset: SceneDataset) -> Coverage:
-    """How many images are there of how many, as far as that is known."""
+    """How many images of the complete set exist, as far as that is known."""
     if isinstance(dataset, ArchiveDataset | MergedDataset):
         return dataset.coverage
     return Coverage(len(dataset.scenes))
@@ -94,7 +94,7 @@ def check_complete(name: str, dataset: SceneDataset) -> None:
     """Refuse a copy of an archive that lacks images.
 
     Raises:
-        SceneError: If it does; says what is missing and what to do.
+        SceneError: If it does. The message names what is missing and what to do.
     """
     coverage = coverage_of(dataset)
     if coverage.complete:
@@ -107,6 +107,6 @@ def check_complete(name: str, dataset: SceneDataset) -> None:
     raise SceneError(
         f'{place}: holds {coverage} images of {name}'
         + (f' (missing: {some})' if some else '')
-        + f': complete it ({command} names what it lacks), or pass --partial, by which scores are '
-        'marked as partial and never set next to published ones'
+        + f': complete it ({command} lists what it lacks), or pass --partial, which marks the '
+        'scores as partial and never compares them with published ones'
     )

@@ -1,4 +1,4 @@
-"""The domains of the RSDG benchmark: which part of which archive is trained on, which tested."""
+"""The domains of the RSDG benchmark: which parts of which archives are for training and testing."""
 
 import dataclasses
 import os
@@ -32,15 +32,15 @@ class Domain:
 
     Args:
         name: Short name.
-        archive: What was published.
+        archive: The published archive.
         labels: The classes.
         options: Arguments of the class that reads it.
-        folder: Name of the archive's folder, below one folder for all archives.
+        folder: Name of the archive's folder, inside the folder of all archives.
         test_split: Official split that the benchmark tests on.
-        tested_whole: Whether images are tested whole, not cut into chips.
-        fitted: Whether whole images are fitted into a window before they are predicted on, and
-            scored at their own size.
-        reader: The class that reads the archive; None for the one of the archive's name.
+        tested_whole: Whether images are tested whole and not cut into chips.
+        fitted: Whether whole images are resized to fit a window for prediction, and then scored at
+            their own size.
+        reader: The class that reads the archive; None for the one named after the archive.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Domain:
 
     @property
     def dataset(self) -> 'type[ArchiveDataset]':
-        """The class that reads the archive; imported when it is needed, and PyTorch with it."""
+        """The class that reads the archive; imported only when needed, because it loads PyTorch."""
         from crossearth.datasets import ARCHIVE_DATASETS
 
         if self.reader is not None:
@@ -70,7 +70,7 @@ class Domain:
         return f'crossearth.datasets.{self.dataset.__name__}'
 
     def open(self, root: str | os.PathLike[str], role: Role, **options: Any) -> 'ArchiveDataset':
-        """Its scenes to train or to test on.
+        """Open its scenes for training or testing.
 
         Args:
             root: Folder of the archive.
@@ -78,21 +78,21 @@ class Domain:
             **options: Further arguments of the class, such as `label_encoding` of CASID.
 
         Raises:
-            ConfigError: If the class needs an argument that is not given, or has no such.
-            SceneNotFoundError: If the root does not hold it.
+            ConfigError: If the class lacks a required argument, or does not have one that is given.
+            SceneNotFoundError: If the root does not hold the archive.
         """
         chosen = {**self.arguments(role), **options}
         try:
             return self.dataset(root, **chosen)
         except TypeError as error:
-            raise ConfigError(f'{self.name}: {error}; give it as an option') from error
+            raise ConfigError(f'{self.name}: {error}: give it as an option') from error
 
     def arguments(self, role: Role) -> dict[str, str]:
-        """Arguments of the class, besides its root, that open it."""
+        """Arguments that open it with its class, apart from the root."""
         return {**self.options, 'split': 'train' if role == 'train' else self.test_split}
 
     def part(self, role: Role) -> Part:
-        """What a complete archive has of it."""
+        """What a complete archive holds of it."""
         return self.archive.part(**self.arguments(role))
 
     def count(self, role: Role, *, chip_px: int) -> int:
@@ -173,4 +173,4 @@ def _domains() -> list[Domain]:
 
 
 DOMAINS: Mapping[str, Domain] = MappingProxyType({domain.name: domain for domain in _domains()})
-"""Every domain by its name."""
+"""Every domain, by name."""

@@ -1,4 +1,4 @@
-"""Scores of a model on a domain, as the benchmark counts them."""
+"""Scores a model on a domain the way the benchmark counts."""
 
 import os
 from collections import Counter
@@ -38,7 +38,7 @@ __all__ = [
 type Sink = Callable[[Window, UInt8[Tensor, 'h w']], None]
 type Model = nn.Module | Callable[[Tensor], Tensor]
 
-_STRIP_PX = 1024  # rows of labels that are read at a time
+_STRIP_PX = 1024  # rows of labels to read at a time
 
 _HALVES: dict[Half | None, torch.dtype | None] = {
     None: None,
@@ -61,10 +61,10 @@ def evaluate(
 ) -> Int64[Tensor, 'k k']:
     """The confusion matrix of a model over all labelled pixels of a dataset.
 
-    The sum of what `evaluate_images` gives; arguments and errors are the same.
+    This is the sum of `evaluate_images`, with the same arguments and errors.
 
     Returns:
-        Counts on the CPU, rows the true class; pixels labelled 255 are not counted.
+        Counts on the CPU, with the true class in rows. Pixels labelled 255 are not counted.
 
     Example:
         >>> import tempfile, numpy as np, rasterio
@@ -112,35 +112,36 @@ def evaluate_images(
 ) -> Int64[Tensor, 'n k k']:
     """The confusion matrix of a model over each image of a dataset.
 
-    Memory depends on the window, never on the image, but for its class ids.
+    Memory depends on the window and not on the image, apart from its class ids.
 
     Args:
-        model: Images (b,c,h,w) in [0, 1] → logits (b,k,h,w). Run in eval mode and put back.
+        model: Images (b,c,h,w) in [0, 1] → logits (b,k,h,w). It runs in eval mode and gets its
+            previous mode back.
         dataset: Labelled scenes.
-        protocol: How it is counted.
-        imagery: What the model was trained on; None for what it says itself, as those of
-            `load_model` do.
-        batch_size: Windows at a time; the result does not depend on it.
-        num_workers: Reading processes.
-        device: Where the model lies.
-        sink: Is given the place and the class ids of each chip or image when it is done.
-        progress: Is called with images (or chips) done and in all.
-        tell_seen: Is told, before any image is scored, how images are seen and how many of them:
-            number of images by a line that says what their pixels measure, what the model sees,
+        protocol: How pixels are counted.
+        imagery: What the model was trained on; None to ask the model, as `load_model` stores it.
+        batch_size: Windows per batch; the result does not depend on it.
+        num_workers: Worker processes that read images.
+        device: Device of the model.
+        sink: Receives the place and the class ids of each chip or image when it is done.
+        progress: Called with the number of images (or chips) done and their total.
+        tell_seen: Called before any image is scored, with the number of images for each way in
+            which they are seen. A way is one line on the size of their pixels, what the model sees,
             and why.
 
     Returns:
-        Counts on the CPU in the order of the scenes, rows the true class; pixels labelled 255 are
-        not counted. The chips of an image are counted together.
+        Counts on the CPU in the order of the scenes, with the true class in rows. Pixels labelled
+        255 are not counted. The chips of an image are counted together.
 
     Raises:
         LabelError: If a scene has no labels.
-        ShapeError: If the model gives no logits at the size of its input, or other classes.
+        ShapeError: If the model does not give logits at the size of its input, or has other
+            classes.
         ConfigError: If an image cannot be resampled.
     """
     bare = next((scene for scene in dataset.scenes if not scene.labelled), None)
     if bare is not None:
-        raise LabelError(f'{bare.image}: has no labels to score against')
+        raise LabelError(f'{bare.image} has no labels to score against: give it a mask')
     seen = _seeings(model, dataset, protocol, imagery)
     if tell_seen is not None:
         tell_seen(dict(Counter(map(str, seen))))
@@ -183,14 +184,14 @@ def _seeings(
         seen.append(protocol.seeing(scene.raster, known))
         if scene.part is not None and not seen[-1].is_native:
             raise ConfigError(
-                f'{scene.image}: is a part that a split has left, and cannot be resampled: open '
-                "the dataset with gsd_m, then split it, or score with seen_at='native'"
+                f'{scene.image} was cut by a split, so it cannot be resampled: open '
+                "the dataset with gsd_m before splitting it, or score with seen_at='native'"
             )
     return seen
 
 
 def image_names(dataset: SceneDataset) -> tuple[str, ...]:
-    """Paths of the images below their common folder, with `/`; parts of one image are numbered."""
+    """Image paths below their common folder, with `/`; parts of one image are numbered."""
     paths = [os.path.abspath(scene.image) for scene in dataset.scenes]  # noqa: PTH100  # no links
     above = os.path.commonpath([os.path.dirname(path) for path in paths])  # noqa: PTH120  # as above
     seen: dict[str, int] = {}
@@ -203,7 +204,7 @@ def image_names(dataset: SceneDataset) -> tuple[str, ...]:
 
 
 def fitted_hw(height: int, width: int, fit_px: int) -> tuple[int, int]:
-    """Size of an image whose longer side becomes `fit_px`, with its proportions.
+    """Size of an image scaled so that its longer side becomes `fit_px`.
 
     Example:
         >>> fitted_hw(3000, 4000, 512)
@@ -215,7 +216,7 @@ def fitted_hw(height: int, width: int, fit_px: int) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class _Tile:
-    """A window of an area, by its indices in the grid of the area."""
+    """A window of an area, given by its indices in the grid of the area."""
 
     area: int
     row_index: int
@@ -224,7 +225,7 @@ class _Tile:
 
 
 class _Windows(Dataset[dict[str, Tensor]]):
-    """Windows as images in [0, 1] and masks."""
+    """Windows as images in [0, 1], with their masks."""
 
     def __init__(self, dataset: SceneDataset, windows: Sequence[Window]) -> None:
         self._dataset = dataset
@@ -237,13 +238,13 @@ class _Windows(Dataset[dict[str, Tensor]]):
         window = self._windows[index]
         sample = self._dataset[window]
         value_range = self._dataset.scenes[window.scene].raster.value_range
-        # datasets of dtype 'unit' have scaled their images already
+        # datasets of dtype 'unit' have already scaled their images
         known = None if self._dataset.dtype == 'unit' else value_range
         return {'image': to_unit(sample['image'], value_range=known), 'mask': sample['mask']}
 
 
 def _areas(dataset: SceneDataset, protocol: Protocol) -> list[Window]:
-    """Chips, or whole images."""
+    """The chips, or the whole images."""
     if protocol.chip_px is None:
         return [dataset.whole(i) for i in range(len(dataset.scenes))]
     side = protocol.chip_px
@@ -262,7 +263,7 @@ def _stitched(
     batch_size: int,
     num_workers: int,
 ) -> Iterator[tuple[Window, UInt8[Tensor, 'h w'], Int64[Tensor, 'h w']]]:
-    """Class ids and labels of each area, from windows whose logits are averaged."""
+    """Class ids and labels of each area, from the averaged logits of its windows."""
     grids = [
         Grid(
             area.height,
@@ -350,7 +351,7 @@ def _brought_back(
     protocol: Protocol,
     batch_size: int,
 ) -> Iterator[tuple[Window, UInt8[Tensor, 'h w'], Int64[Tensor, 'h w']]]:
-    """Class ids and labels of whole images that are seen at other sizes than their own."""
+    """Class ids and labels of whole images that are seen at another size than their own."""
     windows = protocol.windows
     merge = merging_of(windows, dataset.labels, are_logits=network.gives_logits)
     for area in areas:
@@ -375,7 +376,7 @@ def _fitted(
     protocol: Protocol,
     num_workers: int,
 ) -> Iterator[tuple[Window, UInt8[Tensor, 'h w'], Int64[Tensor, 'h w']]]:
-    """Class ids and labels of whole images that are seen smaller than they are."""
+    """Class ids and labels of whole images that are shrunk to fit a window."""
     assert protocol.fit_px is not None
     loader = DataLoader(_Windows(dataset, areas), batch_size=None, num_workers=num_workers)
     for area, sample in zip(areas, loader, strict=True):
@@ -406,12 +407,12 @@ def _fitted(
 def _resized(
     image: Float[Tensor, 'b c h w'], size: tuple[int, int]
 ) -> Float[Tensor, 'b c height width']:
-    """Bilinear without antialiasing, as the released configurations resize."""
+    """Resize bilinearly without antialiasing, as the released configurations do."""
     return F.interpolate(image, size, mode='bilinear', align_corners=False)
 
 
 def _mirrored(model: Model) -> Callable[[Tensor], Tensor]:
-    """Mean of the logits of images and of their mirror images."""
+    """Average the logits of images and of their mirror images."""
 
     def both(images: Shaped[Tensor, 'b c h w']) -> Tensor:
         mirrored: Tensor = model(images.flip(3)).flip(3)

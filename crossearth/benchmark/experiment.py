@@ -1,4 +1,4 @@
-"""Experiments on a user's domains: domains x methods x seeds, from one YAML file."""
+"""Experiments on your own domains: domains x methods x seeds, from one YAML file."""
 
 import copy
 import math
@@ -32,38 +32,38 @@ _SOURCES_JOINED = '+'
 _METHOD = {'task', 'published', 'augment', 'target', 'data', 'trainer'}
 
 
-# many arguments: the keys of the file
+# It has many fields, because these are the keys of the file.
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Experiment:
     """What is trained on what, and scored on what.
 
     Args:
-        domains: By name, the images of a domain to `train` on and to `test` on, one or both. Each
-            is a dataset as in a recipe (`class_path`, `init_args`), or the arguments of a
-            `FolderDataset` (`images`, `masks`, …).
-        methods: By name, what is trained: `task`, a complete section `model` of a recipe, or
-            `published`, the name of a method of `METHODS`. `augment` replaces the augmentations
+        domains: Domains by name. Each has the images to `train` on, to `test` on, or both. These
+            are datasets written as in a recipe (`class_path`, `init_args`), or just the arguments
+            of a `FolderDataset` (`images`, `masks`, …).
+        methods: Methods by name. Each has either `task`, a complete `model` section of a recipe, or
+            `published`, the name of a method in `METHODS`. `augment` replaces the augmentations
             that the methods share. `target` names a domain whose unlabelled images the method
-            trains on too, which makes it one of adaptation. `data` and `trainer` are further
+            also trains on, which makes it an adaptation method. `data` and `trainer` are further
             arguments of the data module and of lightning's trainer.
-        labels: The classes; filled in where a dataset or a method names none.
+        labels: The classes, for datasets and methods that do not name any.
         steps: Training steps.
-        size_px: Side of the training windows, and of the windows of scoring.
-        sources: Domains to train on, one after another; a list among them is trained on as one,
-            each of its domains equally often. None for every domain that has images to train on.
-        unseen: Domains to score on; None for every domain that has images to test on.
-        seeds: Seeds.
+        size_px: Side of the windows in training and in scoring, in pixels.
+        sources: Domains to train on, one after another. A list among them is trained on as one
+            source, each of its domains equally often. None for every domain with training images.
+        unseen: Domains to score on; None for every domain with test images.
+        seeds: Random seeds; each method is trained once per seed.
         batch_size: Windows per step.
         augment: Augmentations of the training windows, for every method.
-        protocol: Arguments of `Protocol`; by default whole images, in windows of `size_px` that
-            are two thirds of it apart, seen as the model learnt to see (`seen_at: model`).
-        views: By name, further ways to see what is scored, without training again: arguments of
-            `Protocol` that differ, and `domains` where it is for some of them alone. None to
-            score by `protocol` alone.
+        protocol: Arguments of `Protocol`. By default, whole images are scored in windows of
+            `size_px`, two thirds of that apart, at the pixel size of training (`seen_at: model`).
+        views: Further ways to score the same models, by name, without training again. Each holds
+            the arguments of `Protocol` that differ, and `domains` if it is only for some of them.
+            None to score by `protocol` alone.
         data: Further arguments of the data module, for every method.
         trainer: Further arguments of lightning's trainer, for every method.
         files: Arguments of `Files`, for published methods.
-        baseline: Method that the report compares others with.
+        baseline: Method that the report compares the others with.
 
     Raises:
         ConfigError: If a name is not a domain or method, or a number is out of range.
@@ -98,13 +98,11 @@ class Experiment:
             'files',
         ):
             if not isinstance(getattr(self, name), Mapping):
-                raise ConfigError(
-                    f'{name}: expected names with values, got {getattr(self, name)!r}'
-                )
+                raise ConfigError(f'{name} is {getattr(self, name)!r}: expected names with values')
         for name in ('steps', 'size_px', 'batch_size'):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
-                raise ConfigError(f'{name} is {value!r}: expected a whole number from 1')
+                raise ConfigError(f'{name} is {value!r}: expected a whole number of at least 1')
         if not self.seeds or not all(isinstance(seed, int) for seed in self.seeds):
             raise ConfigError(
                 f'seeds are {self.seeds!r}: expected whole numbers, such as [0, 1, 2]'
@@ -120,8 +118,8 @@ class Experiment:
         for name, roles in self.domains.items():
             if not isinstance(roles, Mapping) or not set(roles) <= {'train', 'test'} or not roles:
                 raise ConfigError(
-                    f'domain {name}: expected the keys train and test, or one of them, each with a '
-                    f'dataset, got {roles!r}'
+                    f'domain {name} is {roles!r}: expected the keys train and test, or one of '
+                    'them, each with a dataset'
                 )
             for role, dataset in roles.items():
                 if not isinstance(dataset, Mapping):
@@ -138,7 +136,7 @@ class Experiment:
             self._require(name, 'test', 'unseen')
         if self.baseline is not None and self.baseline not in self.methods:
             raise ConfigError(
-                f'baseline {self.baseline!r} is not a method; expected one of '
+                f'baseline {self.baseline!r} is not a method: expected one of '
                 f'{", ".join(self.methods)}'
             )
         for name, view in self.views.items():
@@ -150,13 +148,13 @@ class Experiment:
     def _check_method(self, name: str, method: Any) -> None:
         if not isinstance(method, Mapping) or ('task' in method) == ('published' in method):
             raise ConfigError(
-                f'method {name}: expected either task, a section model of a recipe, or published, '
-                f'the name of a method; got {method!r}'
+                f'method {name} is {method!r}: expected either task, a model section of a recipe, '
+                'or published, the name of a method'
             )
         surplus = sorted(set(method) - _METHOD)
         if surplus:
             raise ConfigError(
-                f'method {name}: does not know {", ".join(surplus)}; expected some of '
+                f'method {name} has unknown keys {", ".join(surplus)}: expected some of '
                 f'{", ".join(sorted(_METHOD))}'
             )
         if 'published' in method:
@@ -164,15 +162,15 @@ class Experiment:
         target = method.get('target')
         if target is not None and target not in self.domains:
             raise ConfigError(
-                f'method {name}: its target {target!r} is not a domain; expected one of '
+                f'method {name}: its target {target!r} is not a domain: expected one of '
                 f'{", ".join(self.domains)}'
             )
 
     def _check_view(self, name: str, view: Any) -> None:
         if not isinstance(view, Mapping):
             raise ConfigError(
-                f'view {name}: expected arguments of Protocol, such as {{scales: [0.5]}}, and '
-                f'perhaps domains; got {view!r}'
+                f'view {name} is {view!r}: expected arguments of Protocol, such as '
+                '{scales: [0.5]}, and optionally domains'
             )
         domains = view.get('domains', list(self.domains))
         if not isinstance(domains, list) or not domains:
@@ -184,17 +182,19 @@ class Experiment:
     def _require(self, name: Any, role: str, where: str) -> None:
         if name not in self.domains:
             raise ConfigError(
-                f'{where}: {name!r} is not a domain; expected one of {", ".join(self.domains)}'
+                f'{where}: {name!r} is not a domain: expected one of {", ".join(self.domains)}'
             )
         if role not in self.domains[name]:
-            raise ConfigError(f'{where}: domain {name} has no images to {role}: give it {role}')
+            raise ConfigError(
+                f'{where}: domain {name} has no images to {role} on: add {role} to the domain'
+            )
 
     def _sources(self) -> list[tuple[str, ...]]:
         given = self.sources
         if given is None:
             given = [name for name, roles in self.domains.items() if 'train' in roles]
         if not given:
-            raise ConfigError('no domain has images to train on: give one of them train')
+            raise ConfigError('no domain has images to train on: add train to one of them')
         return [(source,) if isinstance(source, str) else tuple(source) for source in given]
 
     def _unseen(self) -> list[str]:
@@ -203,7 +203,7 @@ class Experiment:
         return [name for name, roles in self.domains.items() if 'test' in roles]
 
     def runs(self) -> list[Run]:
-        """A run for each source, seed and method, the methods of a seed after one another."""
+        """One run per source, seed and method. The methods of one seed follow one another."""
         made = []
         for source in self._sources():
             cases = self._cases(source)
@@ -214,7 +214,7 @@ class Experiment:
         return made
 
     def _cases(self, source: tuple[str, ...]) -> tuple[Case, ...]:
-        """What a model of a source is scored on: its own test images, and every unseen domain."""
+        """What a model of a source is scored on: its own test images and every unseen domain."""
         own = [name for name in source if 'test' in self.domains[name]]
         joined = _SOURCES_JOINED.join(source)
         targets = list(dict.fromkeys([*own, *self._unseen()]))
@@ -236,7 +236,7 @@ class Experiment:
         )
         if not cases:
             raise ConfigError(
-                f'there is nothing to score a model of {joined} on: give a domain test'
+                f'there is nothing to score a model of {joined} on: add test to a domain'
             )
         return cases
 
@@ -291,7 +291,7 @@ class Experiment:
         )
 
     def _task(self, method: Section) -> dict[str, Any]:
-        """The section of the model, with the classes of the experiment where it names none."""
+        """The model section, with the experiment's classes if it does not name any."""
         if 'published' in method:
             return published_task(
                 find_method(method['published']),
@@ -302,7 +302,7 @@ class Experiment:
             )
         task: dict[str, Any] = copy.deepcopy(dict(method['task']))
         arguments = task.setdefault('init_args', {})
-        while isinstance(arguments.get('method'), dict):  # methods around a method have no labels
+        while isinstance(arguments.get('method'), dict):  # wrapping methods have no labels
             arguments = arguments['method'].setdefault('init_args', {})
         if 'model' in arguments:
             arguments.setdefault('labels', dict(self.labels))
@@ -320,7 +320,7 @@ class Experiment:
         }
 
     def _dataset(self, name: str, role: str) -> dict[str, Any]:
-        """A dataset as a recipe writes it."""
+        """A dataset written as in a recipe."""
         given = self.domains[name][role]
         if 'class_path' in given:
             return dict(given)
@@ -331,28 +331,29 @@ class Experiment:
 
 
 def read_experiment(path: str | os.PathLike[str]) -> Experiment:
-    """The experiment of a YAML file.
+    """Read the experiment of a YAML file.
 
-    Its keys are the arguments of `Experiment`; `seeds` may also be a number n, for 0 to n - 1.
+    Its keys are the arguments of `Experiment`. `seeds` may also be a number n, for 0 to n - 1.
 
     Raises:
-        ConfigError: If the file is not there, is not YAML, or has other keys or values.
+        ConfigError: If the file does not exist, is not YAML, or has wrong keys or values.
     """
     file = Path(path)
     try:
         values = yaml.safe_load(file.read_text(encoding='utf-8'))
     except FileNotFoundError as error:
-        raise ConfigError(f'{file}: no such experiment; check the path') from error
+        raise ConfigError(f'{file} does not exist: check the path of the experiment') from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         reason = ' '.join(str(error).split())
-        raise ConfigError(f'{file}: is not YAML ({reason}); expected an experiment') from error
+        raise ConfigError(f'{file} is not YAML ({reason}): expected an experiment') from error
     known = set(Experiment.__dataclass_fields__)
     needed = {'domains', 'methods', 'labels', 'steps', 'size_px'}
     if not isinstance(values, dict) or not needed <= set(values) or not set(values) <= known:
         given = set(values) if isinstance(values, dict) else set()
         raise ConfigError(
-            f'{file}: lacks {sorted(needed - given)} and does not know {sorted(given - known)}; '
-            f'expected {", ".join(sorted(needed))}, and perhaps {", ".join(sorted(known - needed))}'
+            f'{file} lacks {sorted(needed - given)} and has unknown keys {sorted(given - known)}: '
+            f'expected {", ".join(sorted(needed))}, and optionally '
+            f'{", ".join(sorted(known - needed))}'
         )
     if isinstance(values.get('seeds'), int):
         values['seeds'] = list(range(values['seeds']))
@@ -368,21 +369,21 @@ def read_experiment(path: str | os.PathLike[str]) -> Experiment:
 
 
 def run_experiment(path: str | os.PathLike[str], options: RunOptions) -> list[RunResult]:
-    """Train and score everything of an experiment that is not finished.
+    """Train and score everything in an experiment that is not finished.
 
-    Methods that are compared see the same: with one seed they begin with the same weights, as far
-    as they build the same parts, and learn from the same windows, flipped and cropped alike. A copy
-    of the file is kept with the results.
+    Methods that are compared see the same data. With one seed, parts that they have in common start
+    from the same weights, and they learn from the same windows with the same flips and crops. A
+    copy of the file is kept with the results.
 
     Args:
         path: The YAML file.
-        options: Where and how, and in how many processes.
+        options: Where and how to run, and in how many processes.
 
     Returns:
-        A result for each run and domain.
+        One result per run and domain.
 
     Raises:
-        CrossEarthError: If the file, a dataset or a run is wrong; says what to do.
+        CrossEarthError: If the file, a dataset or a run is wrong. The message says what to do.
     """
     experiment = read_experiment(path)
     write_whole(options.output / _COPY, Path(path).read_text(encoding='utf-8'))
@@ -409,14 +410,14 @@ def _check_keys(where: str, given: Section, kind: type[Protocol | Files]) -> Non
     surplus = sorted(str(key) for key in set(given) - set(known))
     if surplus:
         raise ConfigError(
-            f'{where}: does not know {", ".join(surplus)}; expected some of {", ".join(known)}'
+            f'{where} has unknown keys {", ".join(surplus)}: expected some of {", ".join(known)}'
         )
 
 
 def _check_name(name: Any) -> None:
-    """Names become folders."""
+    """Check a name that becomes the name of a folder."""
     if not isinstance(name, str) or not name or name.startswith('.') or set(name) & set('/\\:\0'):
         raise ConfigError(
-            f'{name!r}: names of domains and methods are names of folders: expected words without '
-            '/, \\, : or a dot in front'
+            f'{name!r} cannot be the name of a folder: expected a domain or method name without '
+            '/, \\, : or a leading dot'
         )

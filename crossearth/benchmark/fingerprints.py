@@ -1,9 +1,9 @@
-"""Which training runs learn the same: a fingerprint of what their recipes say.
+"""Tells which training runs learn the same thing, by a fingerprint of their recipes.
 
-What cannot change a result is declared where it is defined. A class or function names the arguments
-that have no effect on what is learnt in an attribute `no_effect`, or `'all'` if it only watches, as
-a callback that saves pictures does. What is not declared counts, so an own class is on the safe
-side. Lightning's classes cannot be marked there, and are listed here by their full names.
+Arguments that cannot change a result are declared where they are defined. A class or function lists
+them in an attribute `no_effect`, or sets it to `'all'` if it only watches, like a callback that
+saves pictures. Everything else counts, so your own classes are safe by default. Lightning's classes
+cannot carry the attribute, so they are listed here by their full names.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from typing import Any
 
 __all__ = ['callbacks_of', 'fingerprint']
 
-# Sections of a recipe that say where to begin, what to show, and which of several seeds it is.
+# Sections of a recipe that only set where to begin, what to show, and which seed to use.
 _RECIPE = frozenset({'seed_everything', 'pictures', 'ckpt_path', 'verbose', 'weights_only'})
 _IDLE = object()
 _TRAINER = 'lightning.pytorch.Trainer'
@@ -42,11 +42,11 @@ _NO_EFFECT: Mapping[str, frozenset[str] | str] = MappingProxyType(
 
 
 def fingerprint(recipe: Mapping[str, Any]) -> str:
-    """Eight digits that tell training runs apart that learn different things.
+    """Eight hexadecimal digits that differ between training runs that learn different things.
 
-    What is declared to have no effect is left out. The path of a file stands for its content: a
-    copy of the same weights makes no difference, other weights under the same name do. Folders
-    stand for themselves.
+    What is declared to have no effect is left out. The path of a file counts by the file's content:
+    a copy of the same weights makes no difference, but other weights under the same name do.
+    Folders count by their path.
 
     Args:
         recipe: Values of a recipe.
@@ -67,7 +67,7 @@ def fingerprint(recipe: Mapping[str, Any]) -> str:
 
 
 def callbacks_of(trainer: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The callbacks of a section `trainer` as parts, in whatever form they are given."""
+    """The callbacks of a `trainer` section as a list of parts, in whatever form they are given."""
     given = trainer.get('callbacks') or []
     return [
         {'class_path': callback} if isinstance(callback, str) else callback
@@ -83,7 +83,7 @@ def _trainer(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _essence(node: Any) -> Any:
-    """A value without what has no effect; `_IDLE` for what has none at all."""
+    """A value without the parts that have no effect; `_IDLE` if nothing else is left."""
     if isinstance(node, Mapping):
         path = node.get('class_path')
         if isinstance(path, str):
@@ -102,21 +102,21 @@ def _essence(node: Any) -> Any:
 
 
 def _no_effect(path: str) -> frozenset[str] | str:
-    """Names of arguments that have no effect, or `'all'`."""
+    """Names of the arguments that have no effect, or `'all'`."""
     if path in _NO_EFFECT:
         return _NO_EFFECT[path]
     module, _, name = path.rpartition('.')
     try:
         declared = getattr(getattr(import_module(module), name), 'no_effect', ())
     except (ImportError, AttributeError, ValueError):
-        return frozenset()  # the parser of recipes will say what is wrong with it
+        return frozenset()  # the parser of recipes will report what is wrong with it
     return declared if isinstance(declared, str) else frozenset(declared)
 
 
 def _content(word: str) -> str:
-    """The digest of the file that a word names; the word itself if it names none."""
+    """The digest of the file that a string names, or the string itself if it names no file."""
     file = Path(word)
-    if '.' not in file.name:  # nor do folders with a dot make one of a name
+    if '.' not in file.name:  # the files that matter, weights and styles, have a suffix
         return word
     try:
         if not file.is_file():
@@ -129,6 +129,6 @@ def _content(word: str) -> str:
 
 @lru_cache(maxsize=256)
 def _digest(path: str, size: int, mtime_ns: int) -> str:  # noqa: ARG001  # keys of the cache
-    """SHA-256 of a file; read again only when its size or time of change differs."""
+    """SHA-256 of a file; read again only if its size or modification time has changed."""
     with Path(path).open('rb') as file:
         return f'sha256:{hashlib.file_digest(file, "sha256").hexdigest()}'

@@ -1,8 +1,8 @@
 """95 % intervals of scores and of their differences: over seeds, and over images.
 
 The two answer different questions. Over seeds: would the method score like this if it were trained
-again? Over images: would it if other images of the same place had been drawn? Neither says anything
-about other places.
+again? Over images: would it score like this on other images of the same place? Neither says
+anything about other places.
 """
 
 import math
@@ -30,19 +30,19 @@ _TAIL = 0.025
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A range in which a number lies with 95 % confidence; NaN where nothing can be said."""
+    """A range that contains a number with 95 % confidence; NaN if nothing can be said."""
 
     low: float
     high: float
 
     @property
     def known(self) -> bool:
-        """Whether there is one."""
+        """Whether the interval could be computed."""
         return not math.isnan(self.low)
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether a difference with this interval is more than chance, at this level."""
+        """Whether a difference with this interval is significant at this level."""
         return self.low > 0 or self.high < 0
 
 
@@ -50,10 +50,10 @@ NONE = Interval(math.nan, math.nan)
 
 
 def mean_interval(values: Sequence[float]) -> Interval:
-    """The interval of a mean by Student's t; needs two values at least.
+    """The interval of a mean by Student's t; needs at least two values.
 
     Args:
-        values: Scores, one for each seed.
+        values: Scores, one per seed.
 
     Example:
         >>> interval = mean_interval([1.0, 2.0, 3.0])
@@ -70,18 +70,18 @@ def mean_interval(values: Sequence[float]) -> Interval:
 
 
 def paired_interval(ours: Sequence[float], baseline: Sequence[float]) -> Interval:
-    """The interval of a mean difference by the paired t: of `ours - baseline`, seed by seed.
+    """The interval of a mean difference `ours - baseline` by the paired t, seed by seed.
 
     Args:
         ours: Scores of a method.
-        baseline: Those of the baseline with the same seeds, in the same order.
+        baseline: Scores of the baseline with the same seeds, in the same order.
 
     Raises:
-        ShapeError: If their numbers differ.
+        ShapeError: If the two have different lengths.
     """
     if len(ours) != len(baseline):
         raise ShapeError(
-            f'{len(ours)} scores against {len(baseline)}: expected pairs of the same seed'
+            f'got {len(ours)} scores and {len(baseline)}: expected pairs of the same seeds'
         )
     return mean_interval([a - b for a, b in zip(ours, baseline, strict=True)])
 
@@ -95,18 +95,18 @@ def image_interval(
 ) -> Interval:
     """The interval of a mean IoU by the percentile bootstrap over whole images, in percent.
 
-    Pixels of one image are alike, so images are drawn, with replacement, and never pixels. Each
-    draw is scored as the whole set is: from one confusion matrix for each seed, and the mean over
-    the seeds.
+    The pixels of one image are similar, so whole images are drawn with replacement, and never
+    pixels. Each draw is scored like the whole set: from one confusion matrix per seed, averaged
+    over the seeds.
 
     Args:
         counts: Confusion matrices by seed and image.
         scored: Class ids to average; None for all.
         resamples: Number of draws.
-        seed: Of the draws.
+        seed: Seed of the draws.
 
     Returns:
-        None that is known if there are fewer than two images.
+        The interval; unknown (NaN) if there are fewer than two images.
     """
     if counts.shape[1] < 2:
         return NONE
@@ -121,16 +121,17 @@ def image_difference_interval(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Interval:
-    """The interval of a difference in mean IoU, in points: both are scored on each draw of images.
+    """The interval of a difference in mean IoU, in points; both are scored on the same draws.
 
-    Arguments are those of `image_interval`; images are in the same order in both.
+    The arguments are those of `image_interval`. Images have the same order in both.
 
     Raises:
-        ShapeError: If the numbers of images or classes differ.
+        ShapeError: If the two differ in their number of images or classes.
     """
     if ours.shape[1:] != baseline.shape[1:]:
         raise ShapeError(
-            f'counts of {ours.shape[1:]} against {baseline.shape[1:]}: expected the same images '
+            f'got counts of shape {ours.shape[1:]} and {baseline.shape[1:]}: expected the same '
+            'images '
             'and classes'
         )
     if ours.shape[1] < 2:
@@ -154,7 +155,7 @@ def _resampled(
     resamples: int,
     seed: int,
 ) -> Float64[np.ndarray, ' r']:
-    """Mean score over the seeds, in percent, of each draw of images."""
+    """Mean score over the seeds, in percent, for each draw of images."""
     seeds, n, k, _ = counts.shape
     weights = _weights(n, resamples, seed)
     scores = [
@@ -167,7 +168,7 @@ def _resampled(
 
 @lru_cache(maxsize=8)
 def _weights(n: int, resamples: int, seed: int) -> Float64[np.ndarray, 'r n']:
-    """How often each image is drawn."""
+    """How often each draw contains each image."""
     draws = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples)
     weights: Float64[np.ndarray, 'r n'] = draws.astype(np.float64)
     return weights
@@ -176,7 +177,7 @@ def _weights(n: int, resamples: int, seed: int) -> Float64[np.ndarray, 'r n']:
 def _mean_iou(
     matrices: Float64[np.ndarray, 'r k k'], scored: tuple[int, ...] | None
 ) -> Float64[np.ndarray, ' r']:
-    """As `crossearth.metrics.mean_iou`, of many matrices at a time; NaN where no class occurs."""
+    """As `crossearth.metrics.mean_iou`, for many matrices at once; NaN where no class occurs."""
     hit = np.diagonal(matrices, axis1=1, axis2=2)
     union = matrices.sum(axis=1) + matrices.sum(axis=2) - hit
     chosen = list(range(matrices.shape[1])) if scored is None else list(scored)

@@ -12,29 +12,31 @@ __all__ = ['METHODS', 'Method', 'find_method']
 Value = str | int | float | bool | None
 
 
-# many arguments: the columns of the table below
+# It has many fields, because these are the columns of the table below.
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Method:
-    """A model and the parts of the training that go with it.
+    """A model, and the parts of training that belong to it.
 
     Args:
         name: Short name.
-        title: One line on what it is.
+        title: One line that describes it.
         builder: Function of `crossearth.models` that builds the model.
-        arguments: Its arguments besides those that a setting fixes.
-        styled: Whether the training injects styles, L_Δ included where it also restores.
-        masked: Whether the training restores masked images.
+        arguments: Its arguments, apart from those that a setting fixes.
+        styled: Whether training injects styles, including L_Δ if it also restores masked images.
+        masked: Whether training restores masked images.
         mim_loss: Loss of the masked flow; None for that of the setting.
         stop: Step at which the published schedule stops.
         batch_size: Windows per step.
-        published: Row of the published results, see `published_score`; None where there is none.
-        table: Title of the ablation that the row is of, as in `ABLATIONS`; None for Tables 3 to 7.
-        sources: Domains that it was published on; None for all.
-        takes_img_size: Whether positions are laid out for the size of the chips.
-        weights: `'dinov2'`, `'mtp'` or `'imagenet'`: what the backbone starts from.
-        schedule: Arguments of `TrainingTask` that its authors chose otherwise than this paper.
-        feature_distance: λ_FD of `FeatureDistance`; None for training without it.
-        rare_class_temperature: T of the sampling of rare classes; None for training without it.
+        published: Row of the published results, see `published_score`; None if there is none.
+        table: Title of the ablation that the row belongs to, as in `ABLATIONS`; None for Tables 3
+            to 7.
+        sources: Source domains that it was published on; None for all.
+        takes_img_size: Whether position embeddings are built for the size of the chips.
+        weights: Initial weights of the backbone: `'dinov2'`, `'mtp'` or `'imagenet'`.
+        schedule: Arguments of `TrainingTask` for which its authors chose other values than the
+            CrossEarth paper.
+        feature_distance: λ_FD of `FeatureDistance`; None to train without it.
+        rare_class_temperature: T of rare-class sampling; None to train without it.
     """
 
     name: str
@@ -57,17 +59,17 @@ class Method:
 
 
 def find_method(name: str) -> Method:
-    """The method of a name.
+    """The method of that name.
 
     Raises:
-        ConfigError: If there is none.
+        ConfigError: If it does not exist.
 
     Example:
         >>> find_method('rein').builder
         'rein_vit_large'
     """
     if name not in METHODS:
-        raise ConfigError(f'{name}: no such method; expected one of {", ".join(METHODS)}')
+        raise ConfigError(f'no method is named {name!r}: expected one of {", ".join(METHODS)}')
     return METHODS[name]
 
 
@@ -78,7 +80,7 @@ _TABLE_9 = 'Table 9: decoder of masked images'
 _TABLE_10 = 'Table 10: backbones, D2M'
 _TABLE_13 = 'Table 13: loss of masked images'
 _FULL: Mapping[str, Value] = {'geospatial': True, 'restorer': 'paper'}
-# DAFormer, section 4, and its published configuration; HRDA, section 4.1, has the same
+# DAFormer, section 4, and its published configuration; HRDA, section 4.1, uses the same
 _DAFORMER: Mapping[str, Value] = {
     'lr': 6e-5,
     'decoder_lr_scale': 10.0,
@@ -87,7 +89,7 @@ _DAFORMER: Mapping[str, Value] = {
     'power': 1.0,
     'warmup_steps': 1500,
 }
-# MTP's published configuration for LoveDA, but that it falls along a cosine, in batches of 8
+# MTP's published configuration for LoveDA (batches of 8), but with cosine decay
 _MTP: Mapping[str, Value] = {
     'lr': 6e-5,
     'layer_decay': 0.9,
@@ -271,7 +273,7 @@ _ALL = (
 )
 
 METHODS: Mapping[str, Method] = MappingProxyType({method.name: method for method in _ALL})
-"""Every method by its name.
+"""Every method, by name.
 
-The other rows of Tables 9, 10 and 13 are `rein`, `mtp` and `crossearth` as they are.
+The other rows of Tables 9, 10 and 13 are `rein`, `mtp` and `crossearth` themselves.
 """

@@ -1,8 +1,8 @@
-"""One list of runs, worked through by the machines of a Ray cluster.
+"""Works through a list of runs on the machines of a Ray cluster.
 
-Ray decides where a run is made. What is made is decided as everywhere: a finished run is left
+Ray decides where a run takes place. Everything else works as on one machine: a finished run is left
 alone, a stopped one resumes, and a lock keeps two processes out of one run. The output folder, the
-data and the files of weights must have the same paths on all machines.
+data and the weights must have the same paths on all machines.
 """
 
 import os
@@ -27,25 +27,26 @@ def work_on_ray(
     options: 'RunOptions',
     work: 'Callable[[Sequence[Run], RunOptions], Sequence[CrossEarthError]]',
 ) -> None:
-    """Make each run as a task of Ray, with one GPU where the cluster has some, else with one core.
+    """Make each run as a Ray task, with one GPU if the cluster has any, otherwise with one core.
 
-    A task whose worker dies is started again by Ray, and resumes from its last checkpoint.
+    If the worker of a task dies, Ray starts the task again, and it resumes from its last
+    checkpoint.
 
     Args:
         runs: What to train and score.
-        options: `ray` is the address of the cluster, or `'local'` for one of this machine, which
+        options: `ray` is the address of the cluster, or `'local'` for one on this machine that
             ends with the call.
-        work: Function of a module that makes runs, and returns what kept it from some.
+        work: Module-level function that makes runs, and returns the errors that stopped some.
 
     Raises:
         ConfigError: If Ray is not installed or cannot be reached, or if a run failed. The other
-            runs are made all the same.
+            runs are still made.
     """
     try:
-        ray: Any = import_module('ray')  # untyped: checked alike where Ray is not installed
+        ray: Any = import_module('ray')  # Any, so that mypy passes with and without Ray
     except ImportError as error:
         raise ConfigError(
-            "Ray is not installed: pip install 'crossearth[scale]', or leave --ray out"
+            "Ray is not installed: pip install 'crossearth[scale]', or leave out --ray"
         ) from error
     ours = not ray.is_initialized()
     if ours:
@@ -58,7 +59,7 @@ def work_on_ray(
             )
         except (ConnectionError, ValueError) as error:
             raise ConfigError(
-                f'{options.ray}: no Ray cluster answers there ({error}); start one with ray start '
+                f'{options.ray}: no Ray cluster answers there ({error}): start one with ray start '
                 "--head, or pass 'local'"
             ) from error
     try:
@@ -90,8 +91,8 @@ def work_on_ray(
             ray.shutdown()
     if failed:
         raise ConfigError(
-            f'{len(failed)} of {len(runs)} runs failed, first {failed[0]}; what is finished is '
-            'kept, and the same command continues'
+            f'{len(failed)} of {len(runs)} runs failed, the first is {failed[0]}: fix the cause, '
+            'then repeat the command, which keeps what is finished'
         )
 
 
@@ -102,8 +103,8 @@ def _work(
     folder: str,
     modules: list[str],
 ) -> str:
-    """Make a run where Ray put this process; what went wrong, or nothing."""
-    os.chdir(folder)  # relative paths of recipes are meant from here
+    """Make a run in this Ray process, and return what went wrong, or an empty string."""
+    os.chdir(folder)  # relative paths in recipes refer to this folder
     sys.path.extend(path for path in modules if path not in sys.path)
     try:
         busy = work([run], options)
@@ -113,4 +114,4 @@ def _work(
 
 
 def _say_nothing(line: str) -> None:
-    """Lines of other machines are not shown."""
+    """Ignore lines, because those from other machines are not shown."""

@@ -1,4 +1,4 @@
-"""Where and how runs of the benchmark are made."""
+"""Options for where and how benchmark runs are made."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,41 +13,40 @@ __all__ = ['RunOptions']
 
 
 def _quiet(line: str) -> None:
-    """Say nothing."""
+    """Ignore a line."""
 
 
-# many arguments: each is an option of the command line that no recipe can hold
+# It has many fields, because each is a command-line option that a recipe cannot hold.
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """Where and how runs are made; what is learnt does not depend on it.
+    """Where and how runs are made. What is learnt does not depend on it.
 
-    What is None follows the recipe of a run.
+    Values that are None are taken from the recipe of a run.
 
     Args:
         output: Folder of training runs and results.
         device: `'auto'`, `'cpu'`, `'cuda'`, …; None for the accelerator of the recipe.
-        batch_size: Windows at a time when scoring.
-        num_workers: Reading processes; None for those of the recipe.
-        checkpoint_every: Steps from one checkpoint to the next: what a kill costs at most. None
-            for those of the recipe, or 1000.
-        oracle_every: Steps from one candidate to the next, to also report the checkpoint that is
-            best on the unseen domain; None for the last model alone.
+        batch_size: Windows per batch when scoring.
+        num_workers: Worker processes that read images; None for the number in the recipe.
+        checkpoint_every: Steps between checkpoints, so the most that an interruption can cost. None
+            for the number in the recipe, or 1000.
+        oracle_every: Steps between candidates, to also report the checkpoint that is best on the
+            unseen domain; None for the last model alone.
         flip: See `Protocol`.
         whole: See `Protocol.varied`.
-        autocast: See `Protocol`; for scoring alone, a recipe says what a training computes in.
+        autocast: See `Protocol`. Only for scoring; the recipe sets the precision of training.
         seen_at: See `Protocol.varied`.
         scales: See `Protocol.varied`.
         save_predictions: Folder for label maps; None for none.
-        partial: Whether archives that lack images are trained on and scored. Such results are
-            marked, and never set next to published ones.
-        processes: Processes of this machine that the runs are shared out to.
-        ray: Address of a Ray cluster that the runs are shared out to instead, or `'local'`; None
-            for no Ray.
-        progress: Whether to show bars.
-        say: Where lines about the progress go.
+        partial: Whether to train and score on archives that lack images. Such results are marked,
+            and never compared with published ones.
+        processes: Number of processes on this machine that share the runs.
+        ray: Address of a Ray cluster that makes the runs instead, or `'local'`; None for no Ray.
+        progress: Whether to show progress bars.
+        say: Receives lines about the progress.
 
     Raises:
-        ConfigError: If a number is out of range, or there is no such device.
+        ConfigError: If a number is out of range, or the device does not exist.
     """
 
     output: Path
@@ -75,8 +74,8 @@ class RunOptions:
                 raise ConfigError(f'{name}={value}: expected at least 1')
         if self.processes > 1 and self.ray is not None:
             raise ConfigError(
-                f'processes={self.processes} and ray={self.ray!r}: Ray decides how many runs are '
-                'made at a time; leave one of the two out'
+                f'processes={self.processes} and ray={self.ray!r}: Ray itself decides how many '
+                'runs go in parallel, so leave out one of the two'
             )
         if self.num_workers is not None and self.num_workers < 0:
             raise ConfigError(f'num_workers={self.num_workers}: expected at least 0')
@@ -84,13 +83,13 @@ class RunOptions:
             device = self.torch_device
         except RuntimeError as error:
             raise ConfigError(
-                f'{self.device!r} is no device: expected auto, cpu, cuda or cuda:0'
+                f'{self.device!r} is not a device: expected auto, cpu, cuda or cuda:0'
             ) from error
         if device.type == 'cuda' and not torch.cuda.is_available():
-            raise ConfigError(f'{self.device}: no such device is at hand; expected cpu or auto')
+            raise ConfigError(f'{self.device} is not available: expected cpu or auto')
 
     def protocol(self, protocol: Protocol) -> Protocol:
-        """How is scored what has this protocol by default."""
+        """A protocol, changed by these options."""
         return protocol.varied(
             whole=self.whole,
             flip=self.flip,
@@ -101,7 +100,7 @@ class RunOptions:
 
     @property
     def torch_device(self) -> torch.device:
-        """The device by its name."""
+        """The device as a torch device."""
         if self.device not in (None, 'auto'):
             return torch.device(self.device)
         return torch.device('cuda' if torch.cuda.is_available() else 'cpu')

@@ -1,4 +1,4 @@
-"""Settings that a user adds to those of the benchmark, from a TOML file."""
+"""Reads settings that a user adds to those of the benchmark, from a TOML file."""
 
 import os
 import tomllib
@@ -21,36 +21,37 @@ _SETTING = {'name', 'gap', 'source', 'target', 'chip_px', 'styled', 'masked', 'm
 
 
 def read_settings(path: str | os.PathLike[str]) -> dict[str, Setting]:
-    """The settings of a TOML file, by their names.
+    """Read the settings of a TOML file, by name.
 
-    `[[setting]]` has `name`, `source`, `target` and `chip_px`, and may have `gap`, `styled`,
-    `masked`, `mim_loss` and `notes`, as in `Setting`. Sources and targets are published domains or
-    those of `[[domain]]` in the same file: `name`; `dataset`, the `module:Class` of an
-    `ArchiveDataset`; `labels`, the `module:NAME` of the `LabelSpace` that it reads; and, as in
-    `Domain`, `options`, `folder` (the name), `test_split` (`'test'`), `tested_whole` and `fitted`.
+    `[[setting]]` needs `name`, `source`, `target` and `chip_px`, and may have `gap`, `styled`,
+    `masked`, `mim_loss` and `notes`, as in `Setting`. Sources and targets are published domains, or
+    those of `[[domain]]` tables in the same file. A domain needs `name`, `dataset` (`module:Class`
+    of an `ArchiveDataset`) and `labels` (`module:NAME` of the `LabelSpace` that it reads). As in
+    `Domain`, it may have `options`, `folder` (default: the name), `test_split` (default: `'test'`),
+    `tested_whole` and `fitted`.
 
     Args:
-        path: The file. It is run: modules that it names are imported.
+        path: The file. Trust it: modules that it names are imported and run.
 
     Raises:
-        ConfigError: If the file is not there, is not TOML, or has other keys or values.
+        ConfigError: If the file does not exist, is not TOML, or has wrong keys or values.
     """
     file = Path(path)
     try:
         values = tomllib.loads(file.read_text(encoding='utf-8'))
     except FileNotFoundError as error:
-        raise ConfigError(f'{file}: no such file of settings; check the path') from error
+        raise ConfigError(f'{file} does not exist: check the path of the settings') from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f'{file}: is not TOML ({error}); expected [[setting]] tables') from error
+        raise ConfigError(f'{file} is not TOML ({error}): expected [[setting]] tables') from error
     if not values.get('setting') or not set(values) <= {'domain', 'setting'}:
         raise ConfigError(
-            f'{file}: holds {sorted(values)}, expected [[setting]] and perhaps [[domain]] tables'
+            f'{file} holds {sorted(values)}: expected [[setting]] and optionally [[domain]] tables'
         )
     try:
         own = {entry['name']: _domain(entry) for entry in values.get('domain', [])}
         made = [_setting(entry, {**DOMAINS, **own}) for entry in values['setting']]
     except KeyError as error:
-        raise ConfigError(f'{file}: a table lacks {error}') from error
+        raise ConfigError(f'{file}: a table lacks {error}: add it') from error
     except (TypeError, ValueError) as error:
         raise ConfigError(f'{file}: {error}') from error
     return {setting.name: setting for setting in made}
@@ -60,9 +61,11 @@ def _domain(entry: Mapping[str, Any]) -> Domain:
     _check_keys(entry, _DOMAIN)
     reader, labels = import_named(entry['dataset']), import_named(entry['labels'])
     if not isinstance(reader, type) or not issubclass(reader, ArchiveDataset):
-        raise ConfigError(f'{entry["dataset"]}: expected a class that inherits ArchiveDataset')
+        raise ConfigError(
+            f'{entry["dataset"]} is not a dataset: expected a class that inherits ArchiveDataset'
+        )
     if not isinstance(labels, LabelSpace):
-        raise ConfigError(f'{entry["labels"]}: expected a LabelSpace')
+        raise ConfigError(f'{entry["labels"]} is not a label space: expected a LabelSpace')
     return Domain(
         name=entry['name'],
         archive=reader.archive,
@@ -81,19 +84,19 @@ def _setting(entry: Mapping[str, Any], domains: Mapping[str, Domain]) -> Setting
     name, masking = entry['name'], {'tau': 0.7, 'patch_px': 64}
     if name in SETTINGS or '/' in name or name.startswith('.'):
         raise ConfigError(
-            f'setting {name!r}: is a published one or no name of a folder; choose another name'
+            f'setting {name!r} is a published one or cannot be a folder name: choose another name'
         )
     for role in ('source', 'target'):
         if entry[role] not in domains:
             raise ConfigError(
-                f'setting {name}: there is no domain {entry[role]!r} to be its {role}; expected '
+                f'setting {name}: its {role} {entry[role]!r} is not a domain: expected '
                 f'one of {", ".join(domains)}'
             )
     source, target = domains[entry['source']], domains[entry['target']]
     if source.labels != target.labels:
         raise ConfigError(
-            f'setting {name}: {source.name} has the classes {source.labels.classes}, {target.name} '
-            f'has {target.labels.classes}: read both with one label space'
+            f'setting {name}: {source.name} has the classes {source.labels.classes}, but '
+            f'{target.name} has {target.labels.classes}: read both with one label space'
         )
     return Setting(
         name=name,
@@ -114,6 +117,6 @@ def _check_keys(entry: Mapping[str, Any], known: set[str]) -> None:
     surplus = sorted(set(entry) - known)
     if surplus:
         raise ConfigError(
-            f'{entry.get("name")}: does not know {", ".join(surplus)}; expected some of '
+            f'{entry.get("name")} has unknown keys {", ".join(surplus)}: expected some of '
             f'{", ".join(sorted(known))}'
         )

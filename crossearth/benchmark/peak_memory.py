@@ -1,4 +1,4 @@
-"""The most memory that a training run takes."""
+"""Measures the peak memory of a training run."""
 
 from pathlib import Path
 
@@ -12,10 +12,10 @@ _FORGET_PEAK = '5'
 
 
 def restart_peak_memory(device: torch.device) -> bool:
-    """Count the peak from here on; False where the system cannot do that.
+    """Restart the measurement; False if the system does not support it.
 
     Args:
-        device: What training runs on.
+        device: Device of the training run.
     """
     if device.type == 'cuda':
         torch.cuda.reset_peak_memory_stats(device)
@@ -28,13 +28,13 @@ def restart_peak_memory(device: torch.device) -> bool:
 
 
 def peak_memory_bytes(device: torch.device) -> int | None:
-    """The most memory since `restart_peak_memory`, in bytes; None where it is not known.
+    """Peak memory in bytes since `restart_peak_memory`; None if unknown.
 
-    On a GPU it is what torch has allocated there, elsewhere the resident memory of this process
-    with all its libraries. Reading processes are not counted.
+    On a GPU, this is the memory that torch has allocated there. Elsewhere, it is the resident
+    memory of this process with all its libraries, without worker processes.
 
     Args:
-        device: What training runs on.
+        device: Device of the training run.
 
     Source:
         `VmHWM` and `clear_refs` of Linux, proc(5).

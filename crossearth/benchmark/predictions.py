@@ -1,4 +1,4 @@
-"""Predictions as label maps in the encoding of their dataset."""
+"""Writes predictions as label maps in the encoding of their dataset."""
 
 import os
 from pathlib import Path
@@ -17,9 +17,9 @@ __all__ = ['PredictionFiles', 'encode_labels', 'prediction_path']
 
 
 def encode_labels(ids: UInt8[np.ndarray, 'h w'], codec: LabelCodec) -> UInt8[np.ndarray, 'c h w']:
-    """Class ids as a codec would read them back.
+    """Class ids as raw values that the codec decodes to the same ids.
 
-    Where several raw values are one class, the first that the codec lists stands for it.
+    If several raw values mean one class, the first one in the codec is used.
 
     Args:
         ids: Class ids.
@@ -29,7 +29,7 @@ def encode_labels(ids: UInt8[np.ndarray, 'h w'], codec: LabelCodec) -> UInt8[np.
         One band of ids or grey levels, or red, green and blue.
 
     Raises:
-        ConfigError: If a class has no raw value, or the codec is of another kind.
+        ConfigError: If a class has no raw value, or the codec is of an unknown kind.
 
     Example:
         >>> encode_labels(np.array([[0, 1]], np.uint8), ThresholdCodec()).tolist()
@@ -49,19 +49,22 @@ def encode_labels(ids: UInt8[np.ndarray, 'h w'], codec: LabelCodec) -> UInt8[np.
             raw = {0: (0,), 1: (255,)}
         case _:
             raise ConfigError(
-                f'{type(codec).__name__} says how masks are read, not how they are written: '
+                f'{type(codec).__name__} can only read masks, not write them: '
                 'expected an IdCodec, ColourCodec or ThresholdCodec'
             )
     table = np.zeros((256, len(next(iter(raw.values())))), np.uint8)
     for class_id in np.unique(ids).tolist():
         if class_id not in raw:
-            raise ConfigError(f'class {class_id} has no value in the masks of the dataset')
+            raise ConfigError(
+                f'class {class_id} has no value in the masks of the dataset: choose an encoding '
+                'that has one'
+            )
         table[class_id] = raw[class_id]
     return np.ascontiguousarray(table[ids].transpose(2, 0, 1))
 
 
 def prediction_path(folder: Path, dataset: SceneDataset, index: int) -> Path:
-    """The file of a scene's predictions below a folder."""
+    """Path of a scene's predictions inside a folder."""
     scene = dataset.scenes[index]
     mask = Path(scene.mask or scene.image)
     if isinstance(dataset, ArchiveDataset):
@@ -70,17 +73,16 @@ def prediction_path(folder: Path, dataset: SceneDataset, index: int) -> Path:
 
 
 class PredictionFiles:
-    """Writes predictions as GeoTIFFs, in the tree that the masks of a dataset have.
+    """Writes predictions as GeoTIFFs, in the same folder tree as the masks of a dataset.
 
-    Chips are put together to the image that they were cut from; of pixels that two share, the
-    later one stands.
+    Chips are joined to the image that they were cut from. Where two overlap, the later one wins.
 
     Args:
-        folder: Folder to write below.
-        dataset: The scenes that are predicted on.
+        folder: Folder to write to.
+        dataset: The scenes that are predicted.
 
     Attributes:
-        written: Files that were written, in order.
+        written: Files written so far, in order.
     """
 
     def __init__(self, folder: str | os.PathLike[str], dataset: SceneDataset) -> None:
@@ -91,7 +93,7 @@ class PredictionFiles:
         self.written: list[Path] = []
 
     def add(self, area: Window, ids: UInt8[Tensor, 'h w']) -> None:
-        """Take the class ids of a chip or image; scenes come one after another."""
+        """Add the class ids of a chip or image; scenes must come one after another."""
         if area.scene != self._scene:
             self.finish()
             scene = self._dataset.scenes[area.scene]
@@ -101,7 +103,7 @@ class PredictionFiles:
         self._ids[area.row : bottom, area.col : right] = ids.numpy()
 
     def finish(self) -> None:
-        """Write the scene that was taken last."""
+        """Write the last scene."""
         if self._scene is None:
             return
         scene = self._dataset.scenes[self._scene]

@@ -1,8 +1,8 @@
-"""One list of runs, worked through by several processes of one machine.
+"""Works through a list of runs with several processes on one machine.
 
-There is no queue: each process walks the whole list, and a lock in the folder of a run, which ends
-with its process, keeps the others away. The same holds for commands that are started by hand, and
-for machines that share a file system whose locks work.
+There is no queue. Each process walks the whole list. A lock in the folder of a run keeps the other
+processes out, and is released when its process ends. So you can also start commands by hand, or on
+several machines that share a file system with working locks.
 """
 
 import multiprocessing
@@ -28,18 +28,18 @@ def work_in_processes(
 ) -> None:
     """Work through the runs with `options.processes` processes.
 
-    Each has its share of the processor's threads. Where there are several GPUs and the options do
-    not name one of them, each process sees one, in turn.
+    Each gets its share of the processor's threads. If there are several GPUs and the options do not
+    name one, each process sees one of them, in turn.
 
     Args:
         runs: What to train and score.
         options: Where and how.
-        work: Function of a module, called in each process with all runs and its options.
+        work: Module-level function, called in each process with all runs and its options.
 
     Raises:
-        ConfigError: If a process failed; it has printed why.
+        ConfigError: If a process failed. The process has printed why.
     """
-    spawn = multiprocessing.get_context('spawn')  # CUDA does not survive a fork
+    spawn = multiprocessing.get_context('spawn')  # CUDA does not work after a fork
     alone = replace(options, processes=1, progress=False)
     named = options.device is not None and ':' in options.device
     gpus = 0 if named else torch.cuda.device_count()
@@ -59,13 +59,13 @@ def work_in_processes(
             process.join()
     finally:
         for process in processes:
-            process.terminate()  # does nothing to one that has ended
+            process.terminate()  # has no effect on a process that has ended
             process.join()
     failed = [process.name for process in processes if process.exitcode]
     if failed:
         raise ConfigError(
-            f'{", ".join(failed)} of {options.processes} failed, see above; what is finished is '
-            'kept, and the same command continues'
+            f'{", ".join(failed)} of {options.processes} failed, see above: fix the cause, then '
+            'repeat the command, which keeps what is finished'
         )
 
 
@@ -76,7 +76,7 @@ def _work(
     threads: int,
     gpu: int | None,
 ) -> None:
-    if gpu is not None:  # before anything asks CUDA what there is
+    if gpu is not None:  # must be set before CUDA is first used
         seen = os.environ.get('CUDA_VISIBLE_DEVICES')
         os.environ['CUDA_VISIBLE_DEVICES'] = str(gpu) if seen is None else seen.split(',')[gpu]
     torch.set_num_threads(threads)

@@ -1,4 +1,4 @@
-"""How scores are taken: windows, chips or whole images, and the sizes that they are seen at."""
+"""How scores are taken: in windows, chips or whole images, and at which size."""
 
 import math
 from collections.abc import Sequence
@@ -21,36 +21,35 @@ type SeenAt = Literal['native', 'model'] | float | int
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """How a score is taken; scores under different protocols are never compared.
+    """How a score is taken. Scores under different protocols are never compared.
 
-    Images, or the chips that they are cut into, are seen by windows; the logits of windows that
-    overlap are averaged at the pixels of the image, and one confusion matrix is counted over all.
+    The model sees images, or the chips that they are cut into, in windows. Where windows overlap,
+    their logits are averaged at the pixels of the image. One confusion matrix counts all pixels.
 
     Args:
-        window_px: Side of the windows that the model sees. An image that is smaller is seen whole.
-        stride_px: Pixels from one window to the next, the last one moved to end at the border.
-        chip_px: Side of the chips that images are cut into, "floor step, shift last": pixels that
-            the last two chips of a row or column share are counted in both, as in the published
-            numbers. None for whole images, of which every pixel counts once.
-        fit_px: Images are resized to fit into a square of this side before they are seen, and
-            their logits back to the image's size; None for their own pixels.
+        window_px: Side of the windows that the model sees. A smaller image is seen whole.
+        stride_px: Pixels from one window to the next. The last one is moved to end at the border.
+        chip_px: Side of the chips that images are cut into. The last chip of a row or column is
+            shifted to end at the border. Pixels that it shares with its neighbour are counted in
+            both, as in the published numbers. None for whole images, where every pixel counts once.
+        fit_px: Images are resized to fit into a square of this side before the model sees them, and
+            their logits are resized back; None for the image's own pixels.
         flip: Whether the logits of the image and of its mirror image are averaged.
-        autocast: Half type that the model computes in, where it lets itself be cast; None for the
-            model's own.
-        seen_at: What the pixels that the model sees measure on the ground: `'native'` for the
-            images' own, as in the published numbers; `'model'` for what the model was trained at,
-            as `predict_scene` shows it a scene; or metres. The logits are brought back to the
-            images' own pixels, whose labels count. With `'model'`, images whose size on the ground
-            is not known are seen in their own pixels, and so are images of a dataset that is
-            resampled already; pixels without data are not counted.
-        scales: As of `Windows`: factors of the size at which images are seen otherwise. For images
-            whose size on the ground is not known, these alone change it.
-        merge: As of `Windows`.
-        merge_class: As of `Windows`.
+        autocast: Half type that the model computes in, where it supports one; None for its own.
+        seen_at: Pixel size on the ground at which the model sees images. `'native'` is that of the
+            images, as in the published numbers. `'model'` is that of training, as `predict_scene`
+            shows scenes. A number is in metres. Logits are brought back to the images' own pixels,
+            where labels are counted. With `'model'`, images of unknown pixel size, and images of a
+            dataset that is already resampled, are seen in their own pixels. Pixels without data are
+            not counted.
+        scales: As in `Windows`: factors of the size at which images would otherwise be seen. For
+            images of unknown pixel size, only these change it.
+        merge: As in `Windows`.
+        merge_class: As in `Windows`.
 
     Raises:
-        ConfigError: If a number has no meaning, chips are to be fitted, or chips or fitted images
-            are to be resampled.
+        ConfigError: If a number does not make sense, or if chips are to be fitted, or chips or
+            fitted images are to be resampled.
 
     Source:
         Windows of 512 px, 341 apart, or of 1024, 683 apart: the released test configurations.
@@ -75,27 +74,29 @@ class Protocol:
         object.__setattr__(self, 'scales', checked_scales(self.scales))
         if not 1 <= self.stride_px <= self.window_px:
             raise ConfigError(
-                f'windows of {self.window_px} px, {self.stride_px} px apart: expected a stride '
+                f'got windows of {self.window_px} px, {self.stride_px} px apart: expected a stride '
                 'from 1 to the window'
             )
         if self.fit_px is not None and self.chip_px is not None:
-            raise ConfigError('chips are never fitted: choose chip_px or fit_px')
+            raise ConfigError(
+                'chip_px and fit_px are both set, but chips are never fitted: leave out one of them'
+            )
         if min(self.fit_px or 1, self.chip_px or 1) < 1:
-            raise ConfigError(f'{self}: sizes are at least 1 px')
+            raise ConfigError(f'{self}: expected sizes of at least 1 px')
         if self.seen_at not in ('native', 'model') and not (
             isinstance(self.seen_at, int | float)
             and math.isfinite(self.seen_at)
             and self.seen_at > 0
         ):
             raise ConfigError(
-                f"seen_at is {self.seen_at!r}: expected 'native', 'model', or metres, more than 0"
+                f"seen_at is {self.seen_at!r}: expected 'native', 'model', or metres above 0"
             )
         if not self.sees_native and (self.fit_px or self.chip_px) is not None:
             raise ConfigError(
                 'chips and fitted images are seen in their own pixels: leave out chip_px and '
                 'fit_px, or seen_at and scales'
             )
-        self.windows  # noqa: B018  # checks them
+        self.windows  # noqa: B018  # raises if they are wrong
 
     @classmethod
     def of(
@@ -106,12 +107,12 @@ class Protocol:
         flip: bool = False,
         autocast: Half | None = None,
     ) -> 'Protocol':
-        """That of the published numbers.
+        """The protocol of the published numbers.
 
         Args:
             setting: The setting.
             whole: See `varied`.
-            flip: See `varied`; the published numbers are without.
+            flip: See `varied`. The published numbers do not flip.
             autocast: See `varied`.
         """
         side, target = setting.chip_px, setting.target
@@ -132,15 +133,16 @@ class Protocol:
         seen_at: SeenAt | None = None,
         scales: Sequence[float | int] | None = None,
     ) -> 'Protocol':
-        """This protocol with what else a user asked for.
+        """This protocol with the changes that a user asks for.
 
         Args:
-            whole: Whether images are seen whole, in their own pixels, where this protocol cuts
-                chips or makes images smaller.
-            flip: Whether to average with the mirror image; False leaves the protocol's own choice.
-            autocast: Half type to score in; None leaves the protocol's own choice.
-            seen_at: Size of the pixels that the model sees, of whole images; None likewise.
-            scales: Factors of the size at which whole images are seen; None likewise.
+            whole: Whether to see whole images in their own pixels, even if this protocol cuts
+                chips or shrinks images.
+            flip: Whether to average with the mirror image; False keeps the protocol's choice.
+            autocast: Half type to score in; None keeps the protocol's choice.
+            seen_at: Pixel size at which the model sees whole images; None keeps the protocol's
+                choice.
+            scales: Scale factors at which whole images are seen; None keeps the protocol's choice.
         """
         whole = whole or seen_at is not None or scales is not None
         return replace(
@@ -155,12 +157,12 @@ class Protocol:
 
     @property
     def sees_native(self) -> bool:
-        """Whether every image is seen in its own pixels alone."""
+        """Whether every image is only seen in its own pixels."""
         return self.seen_at == 'native' and self.scales == (1,)
 
     @property
     def windows(self) -> Windows:
-        """The windows of images that are resampled."""
+        """The windows for images that are resampled."""
         return Windows(
             tile_px=self.window_px,
             stride_px=self.stride_px,
@@ -172,20 +174,20 @@ class Protocol:
         )
 
     def seeing(self, raster: Raster, known: Imagery) -> Seeing:
-        """An image as a model sees it.
+        """How a model sees an image.
 
         Args:
             raster: The image.
             known: What the model was trained on.
 
         Raises:
-            ConfigError: If it cannot be resampled.
+            ConfigError: If the image cannot be resampled.
         """
         if raster.native is not None:
             if self.scales != (1,):
                 raise ConfigError(
                     f'{raster.path}: its dataset was opened with gsd_m, so it cannot be seen at '
-                    f'scales {self.scales}: leave gsd_m out'
+                    f'scales {self.scales}: leave out gsd_m'
                 )
             return replace(see_raster(raster, known, 'native'), own='as its dataset was opened')
         if self.seen_at != 'model':
@@ -216,5 +218,5 @@ class Protocol:
         return text + at + (f' by {self.merge_class}' if self.merge_class else '')
 
     def to_json(self) -> dict[str, Any]:
-        """Its values, for a file."""
+        """Its values as JSON values."""
         return asdict(self)

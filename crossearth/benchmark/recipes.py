@@ -1,4 +1,4 @@
-"""Complete recipes of the published trainings, made from the values of the settings."""
+"""Writes complete recipes of the published training runs, from the values of the settings."""
 
 import copy
 import os
@@ -31,23 +31,23 @@ CasidLabels = Literal['colour', 'zero_based', 'one_based']
 
 _DECAY = 40_000
 _WARM_UP = 10_000
-_EPOCH = 1000  # windows, of an archive that does not say how many images it has
-_MASKING = Masking(tau=0.7, patch_px=64)  # that of most settings, in Table 14
+_EPOCH = 1000  # windows, for archives that do not tell how many images they have
+_MASKING = Masking(tau=0.7, patch_px=64)  # of most settings in Table 14
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Files:
-    """Where data and weights lie; in a recipe file, paths for its reader to edit.
+    """Paths of data and weights; in a recipe file, its reader edits them.
 
     Args:
-        data: Folder that holds one folder for each archive, named as `Domain.folder` says.
+        data: Folder with one subfolder per archive, named as in `Domain.folder`.
         style: Distribution of styles, from `crossearth style fit`.
         predictor: Style predictor; None for the published weights, downloaded once.
-        transformer: Style transformer, likewise.
-        dinov2: File of DINOv2's weights; None for timm's, downloaded once.
-        mtp: File of MTP's RVSA ViT-L.
-        imagenet: File of a CNN's weights; None for timm's, downloaded once.
-        casid_labels: How a copy of CASID encodes its labels.
+        transformer: Style transformer; None for the published weights, downloaded once.
+        dinov2: DINOv2 weights; None for timm's, downloaded once.
+        mtp: Weights of MTP's RVSA ViT-L.
+        imagenet: CNN weights; None for timm's, downloaded once.
+        casid_labels: How the copy of CASID encodes its labels.
     """
 
     data: str | os.PathLike[str] = 'data'
@@ -64,19 +64,19 @@ class Files:
         return str(Path(self.data) / domain.folder)
 
     def options(self, domain: Domain) -> dict[str, str]:
-        """Arguments of its class that depend on the copy."""
+        """Arguments of the archive's class that depend on the copy."""
         return {'label_encoding': self.casid_labels} if domain.folder == 'casid' else {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variation:
-    """What differs from the published values; None leaves them.
+    """Differences from the published values; None keeps the published value.
 
     Args:
         styled: Masking of the styled image.
         masked: Masking of the masked image.
-        steps: Steps of the training run. Decay and warm-up are shortened in proportion.
-        batch_size: Windows per step; most published training runs take one.
+        steps: Training steps. Decay and warm-up shrink in proportion.
+        batch_size: Windows per step; most published training runs use one.
     """
 
     styled: Masking | None = None
@@ -96,10 +96,10 @@ _AS_PUBLISHED = Variation()
 
 
 def settings_of(source: str) -> list[Setting]:
-    """The settings whose models are trained on a domain; they share one training.
+    """The settings whose models are trained on a domain. They share one training run.
 
     Raises:
-        ConfigError: If no setting trains on it.
+        ConfigError: If no setting trains on the domain.
 
     Example:
         >>> [setting.name for setting in settings_of('potsdam_irrg')]
@@ -108,7 +108,7 @@ def settings_of(source: str) -> list[Setting]:
     found = [setting for setting in SETTINGS.values() if setting.source.name == source]
     if not found:
         sources = dict.fromkeys(setting.source.name for setting in SETTINGS.values())
-        raise ConfigError(f'{source}: no source domain; expected one of {", ".join(sources)}')
+        raise ConfigError(f'{source} is not a source domain: expected one of {", ".join(sources)}')
     return found
 
 
@@ -121,27 +121,27 @@ def training_recipe(
     seed: int = 0,
     settings: Sequence[Setting] | None = None,
 ) -> dict[str, Any]:
-    """The recipe of a training on a source domain, as `crossearth fit --config` takes it.
+    """The recipe of a training run on a source domain, for `crossearth fit --config`.
 
-    It is complete: nothing is looked up elsewhere, and every value that the paper or the release
-    gives is written out.
+    It is complete: it refers to no other files of values, and writes out every value that the paper
+    or the release gives.
 
     Args:
         source: Name of the domain, a key of `DOMAINS`.
-        method: What is trained, or its name.
-        files: Where data and weights lie.
-        variation: What differs from the published values.
-        seed: Seed of everything that is drawn.
-        settings: Settings of the source, the user's own; None for the published ones.
+        method: What to train, as a method or its name.
+        files: Paths of data and weights.
+        variation: Differences from the published values.
+        seed: Random seed of everything.
+        settings: Your own settings with this source; None for the published ones.
 
     Raises:
-        ConfigError: If no setting trains on the domain, or there is no such method.
+        ConfigError: If no setting trains on the domain, or the method does not exist.
 
     Source:
-        Section 5.1, Tables 13 and 14; of the release: AdamW with a weight decay of 0.05, windows
-        of 512 px at a learning rate of 1e-4 and of 1024 px at 6e-5 with 10,000 steps of linear
-        warm-up, decay by a power of 0.9 to 0 at step 40,000, stopped at 30,000, one window a step.
-        Windows are drawn at random places of the images, where the release draws from fixed chips.
+        Section 5.1, Tables 13 and 14. From the release: AdamW with a weight decay of 0.05; windows
+        of 512 px with a learning rate of 1e-4, or of 1024 px with 6e-5 and 10,000 steps of linear
+        warm-up; decay with power 0.9 to 0 at step 40,000, stopped at 30,000; one window per step.
+        The release draws windows from fixed chips. Here they are drawn at random places.
 
     Example:
         >>> recipe = training_recipe('potsdam_irrg')
@@ -202,7 +202,7 @@ def training_recipe(
             ],
         },
     }
-    return copy.deepcopy(recipe)  # no part is shared, so that YAML writes no anchors
+    return copy.deepcopy(recipe)  # shared parts would become anchors in YAML
 
 
 def published_task(
@@ -216,17 +216,17 @@ def published_task(
     masked: Masking = _MASKING,
     mim_loss: MimLoss = 'mse',
 ) -> dict[str, Any]:
-    """The section `model` of a recipe: a published method, on any classes.
+    """The `model` section of a recipe: a published method, for any classes.
 
     Args:
-        method: What is trained.
+        method: What to train.
         labels: The classes.
-        size_px: Side of the training windows; above 512 the schedule is that of 1024.
-        files: Where weights are.
-        steps: Training steps, with the schedule in proportion; None for the published ones.
+        size_px: Side of the training windows; above 512, the schedule is that of 1024.
+        files: Paths of weights.
+        steps: Training steps, with the schedule in proportion; None for the published number.
         styled: Masking of the styled image.
         masked: Masking of the masked image.
-        mim_loss: Loss of the masked flow, where the method has none of its own.
+        mim_loss: Loss of the masked flow, if the method does not have its own.
     """
     share = 1.0 if steps is None else steps / method.stop
     large = size_px > 512
@@ -265,16 +265,16 @@ def published_task(
 
 
 def published_sampling(method: Method) -> dict[str, float]:
-    """Arguments of `ShiftDataModule` that say how a published method draws its windows."""
+    """Arguments of `ShiftDataModule` for how a published method draws its windows."""
     temperature = method.rare_class_temperature
     return {} if temperature is None else {'rare_class_temperature': temperature}
 
 
 def recipe_files() -> dict[str, str]:
-    """Name → text of every recipe of the folder `recipes/`.
+    """Name → text of every recipe in the folder `recipes/`.
 
-    The paper's method, Rein, the frozen backbone and the CNN on each source, and the rows of the
-    ablations on theirs.
+    These are the paper's method, Rein, the frozen backbone and the CNN on each source, and the rows
+    of the ablations on their sources.
     """
     sources = dict.fromkeys(setting.source.name for setting in SETTINGS.values())
     general = ('crossearth', 'rein', 'frozen', 'cnn')
@@ -293,9 +293,9 @@ def format_recipe(
     variation: Variation = _AS_PUBLISHED,
     seed: int = 0,
 ) -> str:
-    """The recipe as YAML, with what it is and how to run it on top.
+    """The recipe as YAML, with a header that says what it is and what it needs.
 
-    Arguments are those of `training_recipe`.
+    The arguments are those of `training_recipe`.
     """
     chosen = find_method(method) if isinstance(method, str) else method
     recipe = training_recipe(source, chosen, files=files, variation=variation, seed=seed)
@@ -406,7 +406,7 @@ def _data(
 
 
 def dataset_section(domain: Domain, role: Literal['train', 'test'], files: Files) -> dict[str, Any]:
-    """The images of a domain to train or to test on, as a recipe writes a dataset."""
+    """The images of a domain for training or testing, written as a dataset in a recipe."""
     return {
         'class_path': domain.class_path,
         'init_args': {
@@ -418,7 +418,7 @@ def dataset_section(domain: Domain, role: Literal['train', 'test'], files: Files
 
 
 class _Flat(yaml.SafeDumper):
-    """Lists of plain values on one line, and numbers that YAML 1.1 reads as numbers."""
+    """Writes lists of plain values on one line, and numbers so that YAML 1.1 reads numbers."""
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002  # yaml's signature
         return True
@@ -432,7 +432,7 @@ def _list(dumper: yaml.SafeDumper, values: list[Any]) -> yaml.Node:
 def _float(dumper: yaml.SafeDumper, value: float) -> yaml.Node:
     text = repr(value)
     mantissa, sign, exponent = text.partition('e')
-    if sign and '.' not in mantissa:  # YAML 1.1 takes 6e-05 for a word
+    if sign and '.' not in mantissa:  # YAML 1.1 reads 6e-05 as a string
         text = f'{mantissa}.0e{exponent}'
     return dumper.represent_scalar('tag:yaml.org,2002:float', text)
 

@@ -1,4 +1,4 @@
-"""Results of runs: one file each, with everything that led to it."""
+"""Results of runs, one file each, with everything that led to them."""
 
 import json
 import math
@@ -39,48 +39,48 @@ _VERSION = 2
 _PACKAGES = ('torch', 'torchgeo', 'lightning', 'timm', 'kornia', 'rasterio', 'numpy')
 
 
-# many arguments: a result file, which has to tell all that a comparison may depend on
+# It has many fields, because a result must store all that a comparison may depend on.
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
     """The score of one trained model on one domain.
 
-    Its file is JSON with these values under these names; `format`, `version`, `metric`, `score`,
-    `iou` and `partial` are written in addition, for readers without this library, and are
-    calculated again when the file is loaded. `image_names` and `image_counts` are written as
-    `per_image`, one line per image: its name, and its counts row by row.
+    Its file is JSON with these values under these names. For readers without this library, the file
+    also holds `format`, `version`, `metric`, `score`, `iou` and `partial`, which are computed again
+    when it is loaded. `image_names` and `image_counts` are written as `per_image`, with one line
+    per image: its name, and its counts row by row.
 
     Args:
-        setting: What was scored: the abbreviation of a published setting, or a name of the user's.
-        source: Name of the domain that was trained on.
-        target: Name of the domain that was scored.
+        setting: What was scored: the abbreviation of a published setting, or your own name.
+        source: Name of the training domain.
+        target: Name of the scored domain.
         method: Name of the method.
-        seed: Seed of its training.
-        selection: `'last'`, the model of the last step; `'oracle'`, the checkpoint that is best on
-            the unseen domain, which nobody who has no labels there could choose.
-        step: Step of the model that was scored.
-        fingerprint: Tells trainings apart that learn different things, see `fingerprint`.
-        classes: Names of the classes.
+        seed: Seed of the training run.
+        selection: `'last'` for the model of the last step, or `'oracle'` for the checkpoint that is
+            best on the unseen domain, which could not be chosen without labels there.
+        step: Training step of the scored model.
+        fingerprint: Differs between training runs that learn different things, see `fingerprint`.
+        classes: Class names.
         scored: Ids of the classes that are averaged; None for all.
-        confusion: Counts, rows the true class: the sum over the images.
-        image_names: The images, by their paths below their common folder.
-        image_counts: Their counts, one image after another, row by row.
-        images: Images that were scored, or chips that they were cut into.
-        coverage: By `'train'` and `'test'`, the images that were there of those that a complete
-            set has. A model that was there already has no `'train'`.
+        confusion: Pixel counts with the true class in rows, summed over the images.
+        image_names: Paths of the images, relative to their common folder.
+        image_counts: Counts of one image after another, row by row.
+        images: Number of images scored, or of the chips that they were cut into.
+        coverage: For `'train'` and `'test'`, how many images of a complete set existed. A model
+            that was not trained here has no `'train'`.
         adaptation: Whether training, or `crossearth adapt` after it, saw unlabelled images of a
-            target domain. Such results are of domain adaptation and stand in tables of their own.
+            target domain. Such results count as domain adaptation and go into separate tables.
         protocol: How it was scored.
-        recipe: The recipe of the training.
-        versions: Of this library, Python and the packages under it.
-        hardware: What `'training'` and `'evaluation'` ran on.
-        commit: Git commit of the source of this library; None outside of a checkout.
-        seconds: By what: `'training'` and `'evaluation'`, of the sessions that finished them.
+        recipe: Recipe of the training run.
+        versions: Versions of this library, of Python and of the packages it uses.
+        hardware: The machines of `'training'` and `'evaluation'`.
+        commit: Git commit of this library's source; None outside a checkout.
+        seconds: Time of `'training'` and `'evaluation'`, in the sessions that finished them.
         memory_bytes: Peak memory of the session that finished training, see `peak_memory_bytes`;
-            None if it is not known, or the model was there already.
-        parameters: Parameters of the model, frozen ones included.
-        finished: Time of the end, ISO 8601 in UTC.
-        seen: Number of images by how they were seen: what their pixels measure on the ground, what
-            the model saw, and why. Empty in results from before this was noted.
+            None if unknown, or if the model was not trained here.
+        parameters: Number of model parameters, including frozen ones.
+        finished: Time of completion, ISO 8601 in UTC.
+        seen: Number of images for each way in which they were seen: the size of their pixels, what
+            the model saw, and why. Empty in results from before this was recorded.
     """
 
     setting: str
@@ -123,7 +123,7 @@ class RunResult:
 
     @property
     def partial(self) -> str:
-        """What was lacking, such as `'tested on 2 of 17 images'`; empty for complete sets."""
+        """What was missing, such as `'tested on 2 of 17 images'`; empty for complete sets."""
         verbs = {'train': 'trained', 'test': 'tested'}
         return ', '.join(
             f'{verbs[role]} on {coverage} images'
@@ -138,18 +138,18 @@ class RunResult:
 
     @property
     def per_class(self) -> dict[str, float]:
-        """IoU of each class in percent; NaN of one that does not occur."""
+        """IoU of each class in percent; NaN for a class that does not occur."""
         shares = iou_per_class(self.matrix).tolist()
         return {name: 100 * share for name, share in zip(self.classes, shares, strict=True)}
 
     @property
     def metric(self) -> str:
-        """What the score is."""
+        """Name of the score."""
         return 'mIoU' if self.scored is None else 'foreground IoU'
 
     @property
     def made_with(self) -> str:
-        """Versions, commit and the machine of the training, in a line."""
+        """Versions, commit and training machine, in one line."""
         packages = ', '.join(
             f'{name} {self.versions[name]}'
             for name in ('crossearth', 'torch')
@@ -158,11 +158,11 @@ class RunResult:
         commit = '' if self.commit is None else f' at {self.commit}'
         machine = self.hardware.get('training')
         return f'{packages}{commit}, ' + (
-            'a model that was there' if machine is None else f'trained on {machine.get("name")}'
+            'an existing model' if machine is None else f'trained on {machine.get("name")}'
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write it as JSON; the file appears whole or not at all."""
+        """Write the result as JSON. The file appears under its name only when it is complete."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         for name in ('image_names', 'image_counts'):
             del values[name]
@@ -180,7 +180,7 @@ class RunResult:
         write_whole(Path(path), f'{text},\n "per_image": {{\n{self._image_lines()}\n }}\n}}\n')
 
     def _image_lines(self) -> str:
-        """One line per image: indented as the rest, a thousand images would be 50,000 lines."""
+        """One line per image; with the usual indent, a thousand images would take 50,000 lines."""
         counts = self.image_matrices.flatten(1).tolist()
         return ',\n'.join(
             f'  {json.dumps(name)}: {json.dumps(row)}'
@@ -192,14 +192,14 @@ class RunResult:
         """Read what `save` wrote.
 
         Raises:
-            ConfigError: If it is something else, damaged, or of a newer version.
+            ConfigError: If the file is something else, damaged, or from a newer version.
         """
         file = Path(path)
         try:
             values = json.loads(file.read_text(encoding='utf-8'))
             if values.get('format') != _FORMAT or values.get('version') != _VERSION:
                 raise ConfigError(
-                    f'{file}: says format {values.get("format")!r}, version '
+                    f'{file} has format {values.get("format")!r}, version '
                     f'{values.get("version")!r}: expected {_FORMAT!r}, version {_VERSION}; '
                     'remove it and run again'
                 )
@@ -227,16 +227,16 @@ class RunResult:
             if isinstance(error, ConfigError):
                 raise
             raise ConfigError(
-                f'{file}: is no whole result of the benchmark ({type(error).__name__}: {error}); '
+                f'{file} is not a complete benchmark result ({type(error).__name__}: {error}): '
                 'remove it and run again'
             ) from error
 
 
 def load_results(folder: str | os.PathLike[str]) -> list[RunResult]:
-    """Every result below a folder, by setting, method, seed and selection.
+    """Load every result in a folder and its subfolders, by setting, method, seed and selection.
 
     Raises:
-        ConfigError: If there is none, one is damaged, or two are of the same run.
+        ConfigError: If there is none, one is damaged, or two belong to the same run.
     """
     paths = sorted(Path(folder).glob('results/**/*.json'))
     found = [RunResult.load(path) for path in paths]
@@ -245,17 +245,18 @@ def load_results(folder: str | os.PathLike[str]) -> list[RunResult]:
         run = (r.setting, r.method, r.fingerprint, str(r.seed), r.selection, str(r.protocol))
         if seen.setdefault(run, path) != path:
             raise ConfigError(
-                f'{path}: is of the same run as {seen[run]}, and would count twice; remove one'
+                f'{path} and {seen[run]} are results of the same run, which would count twice: '
+                'remove one of them'
             )
     if not found:
         raise ConfigError(
-            f'{folder}: holds no results; expected the output folder of crossearth benchmark run'
+            f'{folder} holds no results: expected the output folder of crossearth benchmark run'
         )
     return sorted(found, key=lambda r: (r.setting, r.method, r.seed, r.selection))
 
 
 def _check(given: Mapping[str, Any]) -> None:
-    """Refuse values that no run has."""
+    """Refuse values that no run can have."""
     k, confusion, selection = len(given['classes']), given['confusion'], given['selection']
     if selection not in ('last', 'oracle'):
         raise ValueError(f"selection {selection!r} is neither 'last' nor 'oracle'")
@@ -266,7 +267,7 @@ def _check(given: Mapping[str, Any]) -> None:
     if [len(row) for row in confusion] != [k] * k or not all(
         isinstance(count, int) and count >= 0 for row in confusion for count in row
     ):
-        raise ValueError(f'confusion is no table of {k} x {k} counts')
+        raise ValueError(f'confusion is not a table of {k} x {k} counts')
     if len(given['image_counts']) != len(given['image_names']) * k * k or [
         sum(given['image_counts'][i :: k * k]) for i in range(k * k)
     ] != [count for row in confusion for count in row]:
@@ -278,7 +279,7 @@ def _check(given: Mapping[str, Any]) -> None:
 
 
 def versions() -> dict[str, str]:
-    """Of this library, Python and the packages that a result depends on."""
+    """Versions of this library, of Python and of the packages that a result depends on."""
     found = {'crossearth': crossearth.__version__, 'python': platform.python_version()}
     for name in _PACKAGES:
         try:
@@ -291,7 +292,7 @@ def versions() -> dict[str, str]:
 
 
 def hardware(device: torch.device) -> dict[str, str]:
-    """What a run is on."""
+    """The machine that a run uses."""
     name = platform.machine()
     if device.type == 'cuda':
         name = torch.cuda.get_device_name(device)
@@ -305,7 +306,7 @@ def hardware(device: torch.device) -> dict[str, str]:
 
 
 def source_commit() -> str | None:
-    """Commit of the checkout that this library is run from, with `-dirty` if it was changed."""
+    """Commit of the checkout from which this library runs, with `-dirty` if it has changes."""
     folder = Path(crossearth.__file__).parents[1]
     if not (folder / '.git').exists():
         return None
@@ -323,7 +324,7 @@ def source_commit() -> str | None:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a text file that appears whole or not at all; its folder is made."""
+    """Write a text file that is complete or missing; its folder is created if missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f'.{path.name}.{os.getpid()}')
     try:
@@ -334,7 +335,7 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def mean_and_sd(values: Iterable[float]) -> tuple[float, float]:
-    """Mean, and standard deviation of the sample (n - 1), of the numbers that are none of NaN.
+    """Mean and sample standard deviation (n - 1) of the numbers that are not NaN.
 
     Example:
         >>> mean_and_sd([1.0, 3.0])
@@ -352,5 +353,5 @@ def mean_and_sd(values: Iterable[float]) -> tuple[float, float]:
 
 
 def _number(value: float) -> float | None:
-    """JSON has no NaN."""
+    """Replace NaN by None, because JSON has no NaN."""
     return None if math.isnan(value) else round(value, 4)

@@ -1,8 +1,8 @@
-"""Trains and scores runs, and continues where it was stopped.
+"""Trains and scores runs, and resumes them where they stopped.
 
-One engine makes the runs of the published settings (`run_benchmark`) and of a user's experiment
-(`run_experiment`). Each run has its folder, which one process at a time works in, and each result
-its file, so that any number of processes may work through one list of runs.
+One engine makes the runs of the published settings (`run_benchmark`) and of your experiments
+(`run_experiment`). Each run has its own folder, in which only one process works at a time, and each
+result its own file. So any number of processes can work through one list of runs.
 """
 
 import time
@@ -73,27 +73,27 @@ def run_benchmark(
 ) -> list[RunResult]:
     """Train each method on the sources of some settings, and score it on their targets.
 
-    Settings that share a source share one training run. Results that are there already are not
-    made again; a training run that was stopped continues from its last checkpoint. What is kept
-    lies below a name that depends on the whole recipe, so that other settings of it are kept apart.
+    Settings with the same source share one training run. Existing results are not made again, and a
+    stopped training run resumes from its last checkpoint. The folder of a run has a name that
+    depends on the whole recipe, so different recipes are kept apart.
 
     Args:
-        settings: Abbreviations, keys of `SETTINGS`, or settings of the user's.
+        settings: Abbreviations, which are keys of `SETTINGS`, or your own settings.
         options: Where and how.
-        files: Where data and weights are.
-        methods: Names of methods, keys of `METHODS`.
-        seeds: Seeds; each is a separate training run. None for the one of the recipe, or 0.
-        variation: What differs from the published values.
-        recipe: Recipe file of the user, instead of the methods; the method is called after it.
+        files: Paths of data and weights.
+        methods: Names of methods, which are keys of `METHODS`.
+        seeds: Seeds, each for a separate training run. None for the one in the recipe, or 0.
+        variation: Differences from the published values.
+        recipe: Your own recipe file, instead of the methods. The method is named after the file.
 
     Returns:
         Results in the order of the settings, methods and seeds; `'last'` before `'oracle'`.
 
     Raises:
         ConfigError: If a setting or method does not exist, or a recipe does not fit a setting.
-        SceneNotFoundError: If an archive is not there, before anything is trained.
+        SceneNotFoundError: If an archive does not exist, before anything is trained.
         SceneError: If an archive lacks images, unless the options allow it.
-        CheckpointError: If what a stopped training run left is damaged.
+        CheckpointError: If the files of a stopped training run are damaged.
     """
     chosen = find_settings(settings)
     runs = plan_runs(chosen, files, methods, seeds, variation, recipe)
@@ -113,8 +113,8 @@ def make_runs(runs: Sequence[Run], options: RunOptions) -> list[RunResult]:
         Results in the order of the runs and their cases; `'last'` before `'oracle'`.
 
     Raises:
-        CrossEarthError: If a dataset, a file of weights or a run is wrong; datasets and files are
-            looked at before anything is trained.
+        CrossEarthError: If a dataset, a weights file or a run is wrong. Datasets and files are
+            checked before anything is trained.
         BusyError: If other processes are still making some of the runs.
     """
     _check(runs, options)
@@ -130,8 +130,8 @@ def make_runs(runs: Sequence[Run], options: RunOptions) -> list[RunResult]:
         others = [run for run in runs if run.waiting(options)]
         if others:
             raise BusyError(
-                f'{others[0]}: another process is at work there, as on {len(others) - 1} other '
-                'runs; wait for it, and run the same command for the results'
+                f'{others[0]}: another process is working on it, and on {len(others) - 1} other '
+                'runs: wait for it, then repeat the command to get the results'
             )
     return [
         _load(run, case, selection, options)
@@ -142,7 +142,7 @@ def make_runs(runs: Sequence[Run], options: RunOptions) -> list[RunResult]:
 
 
 def work_through(runs: Sequence[Run], options: RunOptions) -> list[BusyError]:
-    """Make the runs one after another that are neither finished nor made by another process.
+    """Make one after another the runs that are neither finished nor being made elsewhere.
 
     Returns:
         An error for each run that another process was making.
@@ -151,7 +151,7 @@ def work_through(runs: Sequence[Run], options: RunOptions) -> list[BusyError]:
     for run in runs:
         if not run.waiting(options):
             check_oracle(run.folder(options.output), options)
-            options.say(f'{run}: finished before')
+            options.say(f'{run}: already finished')
             continue
         try:
             with alone(run.folder(options.output)), hushed():
@@ -162,14 +162,14 @@ def work_through(runs: Sequence[Run], options: RunOptions) -> list[BusyError]:
 
 
 def _check(runs: Sequence[Run], options: RunOptions) -> None:
-    """Whether everything that the unfinished runs need is there, and whole."""
+    """Check that everything that the unfinished runs need exists and is complete."""
     seen: list[Mapping[str, Any]] = []
     checked = set()
     for run in runs:
         cases = run.waiting(options)
         if not cases:
             continue
-        if (run.name, run.source) not in checked:  # seeds change no name
+        if (run.name, run.source) not in checked:  # seeds use the same files
             checked.add((run.name, run.source))
             try:
                 check_recipe(run.recipe)
@@ -180,7 +180,7 @@ def _check(runs: Sequence[Run], options: RunOptions) -> None:
         for name, section in [
             (f'{case.target}, to test on', case.test) for case in cases
         ] + trained:
-            if section not in seen:  # a list, for sections cannot be hashed
+            if section not in seen:  # a list, because sections cannot be hashed
                 seen.append(section)
                 opened = open_dataset(section)
                 if not options.partial:
@@ -189,8 +189,8 @@ def _check(runs: Sequence[Run], options: RunOptions) -> None:
 
 
 def _make(run: Run, options: RunOptions) -> None:
-    """Train a run, or load what it trained, and score it on what has no result yet."""
-    cases = run.waiting(options)  # once more: another process may have finished some
+    """Train a run, or load its model, and score it where results are missing."""
+    cases = run.waiting(options)  # again, because another process may have finished some
     if not cases:
         return
     options = replace(options, device=device_of(run.recipe, options))
@@ -210,7 +210,7 @@ def _check_labels(run: Run, case: Case, target: SceneDataset, task: TrainingTask
     labels = target.labels if case.labels is None else case.labels
     if task.labels != labels:
         raise LabelError(
-            f'{run.name}: its classes are {task.labels.classes}, {case.name} has '
+            f'{run.name}: its classes are {task.labels.classes}, but {case.name} has '
             f'{labels.classes}: train on the classes of the setting'
         )
 
@@ -253,15 +253,16 @@ class _Scoring:
             )
 
     def _candidates(self) -> list[tuple[int, Path]]:
-        """Checkpoints before the last step, all that were asked for."""
+        """Checkpoints before the last step; all requested ones must exist."""
         folder, every = self.run.folder(self.options.output), self.options.oracle_every
         assert every is not None
         kept = candidates(folder)
         lacking = set(range(every, self.record['steps'] + 1, every)) - {*kept}
         if lacking:
             raise ConfigError(
-                f'{folder}: candidates of {len(lacking)} steps are missing, first {min(lacking)}: '
-                'a part of it was trained without oracle_every; remove it and run again'
+                f'{folder}: checkpoints of {len(lacking)} steps are missing, the first is '
+                f'{min(lacking)}: part of the run was trained without oracle_every; remove the '
+                'folder and run again'
             )
         return [(step, path) for step, path in sorted(kept.items()) if step != self.record['steps']]
 
@@ -320,14 +321,14 @@ class _Scoring:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What a model was right and wrong about.
+    """What a model got right and wrong.
 
     Args:
-        confusion: Counts over all images, rows the true class.
+        confusion: Pixel counts over all images, with the true class in rows.
         names: The images.
-        by_image: Counts of each image, row by row.
-        images: Images that were scored, or chips that they were cut into.
-        seen: How many images were seen how, see `evaluate_images`.
+        by_image: Pixel counts of each image, row by row.
+        images: Number of images scored, or of the chips that they were cut into.
+        seen: Number of images for each way in which they were seen, see `evaluate_images`.
     """
 
     confusion: tuple[tuple[int, ...], ...]
@@ -347,16 +348,16 @@ def count_images(
     num_workers: int,
     maps: Path | None,
 ) -> Counts:
-    """Counts of a model on the images of a case.
+    """Count the pixels of a case that a model gets right and wrong.
 
     Args:
         model: Images → logits.
         case: What is scored.
         dataset: Its images.
         options: How.
-        imagery: What the model was trained on; None for what it says itself.
-        num_workers: Reading processes.
-        maps: Folder to write label maps below; None for none.
+        imagery: What the model was trained on; None to ask the model.
+        num_workers: Worker processes that read images.
+        maps: Folder for label maps; None for none.
     """
     files = None if maps is None else PredictionFiles(maps, dataset)
     protocol = options.protocol(case.protocol)
@@ -406,12 +407,12 @@ def _load(run: Run, case: Case, selection: Selection, options: RunOptions) -> Ru
     protocol = options.protocol(case.protocol)
     if got != wanted or result.protocol != protocol:
         raise ConfigError(
-            f'{path}: is the result of {got} by {result.protocol}, expected {wanted} by '
-            f'{protocol}: it was moved or written by another version; remove it and run again'
+            f'{path} is the result of {got} by {result.protocol}, expected {wanted} by '
+            f'{protocol}: it was moved, or written by another version; remove it and run again'
         )
     if result.partial and not options.partial:
         raise ConfigError(
-            f'{path}: is the result of an incomplete set ({result.partial}): remove it and run '
+            f'{path} is the result of an incomplete set ({result.partial}): remove it and run '
             'again with the complete one, or pass --partial'
         )
     return result

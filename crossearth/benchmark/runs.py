@@ -1,4 +1,4 @@
-"""What there is to train: one run for each source, method and seed."""
+"""Plans what to train: one run for each source, method and seed."""
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,9 +29,9 @@ class Run:
     Args:
         name: Name of the method.
         seed: Seed of the training run.
-        cases: What its model is scored on; all have one source.
-        recipe: The recipe, complete.
-        fingerprint: Of the recipe.
+        cases: What its model is scored on; all share one source.
+        recipe: The complete recipe.
+        fingerprint: Fingerprint of the recipe.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Run:
 
     @property
     def source(self) -> str:
-        """Name of the domain that is trained on."""
+        """Name of the training domain."""
         return self.cases[0].source
 
     @property
@@ -55,17 +55,17 @@ class Run:
         return bool(self.recipe['data'].get('init_args', {}).get('target'))
 
     def folder(self, output: Path) -> Path:
-        """Where its training run lies."""
+        """Folder of the training run."""
         kind = f'{self.name}-{self.fingerprint}'
         return output / 'trainings' / self.source / kind / f'seed{self.seed}'
 
     def maps_folder(self, case: Case, save_predictions: Path) -> Path:
-        """Where its label maps lie below the folder that was asked for."""
+        """Folder of its label maps, inside the requested folder."""
         place = save_predictions / case.name / f'{self.name}-{self.fingerprint}'
         return place / f'seed{self.seed}'
 
     def result_path(self, case: Case, selection: Selection, options: RunOptions) -> Path:
-        """The file of a result; other protocols have other names."""
+        """The file of a result. The name differs between protocols."""
         asked = options.protocol(case.protocol)
         words = (
             'flip' if options.flip else None,
@@ -86,7 +86,7 @@ class Run:
         )
 
     def waiting(self, options: RunOptions) -> list[Case]:
-        """The cases whose results, or label maps if they are asked for, are not there yet."""
+        """The cases whose results, or requested label maps, are missing."""
         return [
             case
             for case in self.cases
@@ -104,17 +104,17 @@ def selections_of(options: RunOptions) -> tuple[Selection, ...]:
 
 
 def find_settings(wanted: Sequence[str | Setting]) -> list[Setting]:
-    """Published settings by their abbreviations, and a user's as they are, each once.
+    """Published settings by their abbreviations and the user's own settings, without repeats.
 
     Raises:
-        ConfigError: If there is no such setting.
+        ConfigError: If a setting does not exist.
     """
     own = {setting.name: setting for setting in wanted if isinstance(setting, Setting)}
     names = [one.name if isinstance(one, Setting) else one for one in wanted]
     unknown = [name for name in names if name not in SETTINGS and name not in own]
     if unknown or not names:
         raise ConfigError(
-            f'{", ".join(unknown) or "nothing"}: no such setting; expected one of '
+            f'no setting is named {", ".join(unknown) or "nothing"}: expected one of '
             f'{", ".join(SETTINGS)}'
         )
     return [own[name] if name in own else SETTINGS[name] for name in dict.fromkeys(names)]
@@ -128,24 +128,24 @@ def plan_runs(
     variation: Variation,
     recipe: Path | None,
 ) -> list[Run]:
-    """A run for each source of the settings, method and seed.
+    """One run for each source of the settings, method and seed.
 
     Args:
         settings: What the models are scored on.
-        files: Where data and weights are.
+        files: Paths of data and weights.
         methods: Names of methods, if there is no recipe.
         seeds: Seeds; None for that of the recipe, or 0.
-        variation: What differs from the published values.
-        recipe: Recipe file of the user, instead of the methods.
+        variation: Differences from the published values.
+        recipe: Your own recipe file, instead of the methods.
 
     Raises:
-        ConfigError: If there is no such method, it is an ablation on another source, or a recipe
-            of the user is to be varied.
+        ConfigError: If a method does not exist or is an ablation on another source, or if your own
+            recipe is to be varied.
     """
     if recipe is not None and variation != Variation():
         raise ConfigError(
-            f'{recipe}: a recipe of your own says its steps, batch and patches itself: change them '
-            'there, or leave the recipe out'
+            f'{recipe}: a recipe sets its own steps, batch and patches: change them there, or '
+            'leave out the recipe'
         )
     by_source: dict[str, list[Setting]] = {}
     for setting in settings:
@@ -160,8 +160,8 @@ def plan_runs(
                     method = find_method(name)
                     if method.sources is not None and source not in method.sources:
                         raise ConfigError(
-                            f'{name}: is an ablation on {", ".join(method.sources)}, '
-                            f'{shared[0].name} trains on {source}; choose other settings'
+                            f'{name} is an ablation on {", ".join(method.sources)}, but '
+                            f'{shared[0].name} trains on {source}: choose other settings'
                         )
                     own_settings = shared if any(s.name not in SETTINGS for s in shared) else None
                     values = training_recipe(
@@ -179,7 +179,7 @@ def plan_runs(
 
 
 def seeded(recipe: Mapping[str, Any], seed: int) -> dict[str, Any]:
-    """A recipe with another seed: of the weights, windows and augmentations."""
+    """A recipe with another seed for weights, windows and augmentations."""
     values: dict[str, Any] = copy.deepcopy(dict(recipe))
     values['seed_everything'] = seed
     values['data'].setdefault('init_args', {})['seed'] = seed
@@ -187,21 +187,21 @@ def seeded(recipe: Mapping[str, Any], seed: int) -> dict[str, Any]:
 
 
 def check_weights(run: Run) -> None:
-    """Whether the files of weights and styles that the recipe of a run names are there.
+    """Check that the weights and style files in the recipe of a run exist.
 
     Raises:
-        CheckpointError: If one is not.
+        CheckpointError: If one does not.
     """
     for part, name, value in _named_files(run.recipe['model'], 'model'):
         if not Path(value).exists():
             raise CheckpointError(
-                f'{value}: no such file; the {part} of {run.name} names it as {name}: give '
-                'the path of yours'
+                f'{value} does not exist, but the {part} of {run.name} names it as {name}: give '
+                'the path of your copy'
             )
 
 
 def _named_files(values: Any, part: str) -> Iterator[tuple[str, str, str]]:
-    """Part, argument and path of each file of weights or styles that a section names."""
+    """Part, argument and path of each weights or style file that a section names."""
     if not isinstance(values, Mapping):
         return
     for name, value in values.items():
@@ -211,7 +211,7 @@ def _named_files(values: Any, part: str) -> Iterator[tuple[str, str, str]]:
 
 
 def _own_seeds(recipe: Mapping[str, Any] | None) -> tuple[int]:
-    """The seed that a recipe names; 0 if it names none."""
+    """The seed in a recipe; 0 if there is none."""
     named = None if recipe is None else recipe.get('seed_everything')
     return (named if isinstance(named, int) and not isinstance(named, bool) else 0,)
 

@@ -1,4 +1,4 @@
-"""Scores of a model that is there already, such as a released one."""
+"""Scores an existing model, such as a released one."""
 
 import hashlib
 import time
@@ -21,7 +21,7 @@ from crossearth.models import load_model, read_model_info
 __all__ = ['score_model']
 
 _FILES = Files()
-_WORKERS = 4  # a model names none, as a recipe would
+_WORKERS = 4  # unlike a recipe, a model file does not set a number
 
 
 def score_model(
@@ -32,24 +32,24 @@ def score_model(
     files: Files = _FILES,
     method: str | None = None,
 ) -> list[RunResult]:
-    """Score a model of `save_model` on the targets of some settings, by their protocol.
+    """Score a model from `save_model` on the targets of some settings, by their protocol.
 
-    Results lie beside those of `run_benchmark` and appear in the same report; one that is there
-    already is not made again.
+    Results are stored next to those of `run_benchmark` and appear in the same report. Existing
+    results are not made again.
 
     Args:
         path: The `.safetensors` file.
-        settings: Abbreviations, keys of `SETTINGS`, or settings of the user's.
+        settings: Abbreviations, which are keys of `SETTINGS`, or your own settings.
         options: Where and how.
-        files: Where data lie.
-        method: What to call it; by default the name of the file. With the name of one of
-            `METHODS`, the report sets it beside what is published on that.
+        files: Paths of data.
+        method: Name in the report; by default the name of the file. With the name of one of
+            `METHODS`, the report compares it with what is published for that method.
 
     Raises:
-        ConfigError: If there is no such setting.
-        CheckpointError: If the file is no model.
-        LabelError: If the model has other classes than a setting.
-        SceneNotFoundError: If an archive is not there.
+        ConfigError: If a setting does not exist.
+        CheckpointError: If the file is not a model.
+        LabelError: If the classes of the model differ from those of a setting.
+        SceneNotFoundError: If an archive does not exist.
         SceneError: If an archive lacks images, unless the options allow it.
     """
     chosen = find_settings(settings)
@@ -122,12 +122,12 @@ def score_model(
 
 
 def _check_classes(path: Path, labels: LabelSpace | None, settings: Sequence[Setting]) -> None:
-    """Refuse a model of other classes than a setting has."""
+    """Refuse a model whose classes differ from those of a setting."""
     classes = None if labels is None else labels.classes
     for setting in settings:
         wanted = setting.target.labels
         if classes != wanted.classes:
             raise LabelError(
-                f'{path}: its classes are {classes}, {setting.name} has {wanted.classes}: choose '
-                'a setting with the classes of the model'
+                f'{path}: its classes are {classes}, but {setting.name} has {wanted.classes}: '
+                'choose a setting with the classes of the model'
             )

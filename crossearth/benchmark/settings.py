@@ -29,7 +29,7 @@ class Masking:
     """How images are masked by patches.
 
     Args:
-        tau: Share of the patches that is masked.
+        tau: Share of the patches that are masked.
         patch_px: Side of a patch, B in the paper.
     """
 
@@ -42,8 +42,8 @@ class Result:
     """A published score, in percent as printed.
 
     Args:
-        miou: Mean IoU; of one-class tasks the IoU of that class.
-        per_class: IoU by class, empty where none is printed.
+        miou: Mean IoU; for one-class tasks, the IoU of that class.
+        per_class: IoU by class; empty if none is printed.
     """
 
     miou: float
@@ -51,7 +51,7 @@ class Result:
 
     @property
     def mean_of_classes(self) -> float | None:
-        """Mean of the printed classes, which is not always the printed mean; None without any."""
+        """Mean of the printed classes, which may differ from the printed mean; None without any."""
         if not self.per_class:
             return None
         return sum(self.per_class.values()) / len(self.per_class)
@@ -59,23 +59,23 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A model is trained on one domain and tested on another.
+    """A pair of domains: models are trained on the first and tested on the second.
 
     Args:
         name: Abbreviation of the paper.
         gap: What differs between the domains: `'region'`, `'spectral'`, `'platform'`,
             `'climate'`, several joined by `+`, or `'in_domain'`.
-        source: Trained on.
-        target: Tested on.
+        source: Training domain.
+        target: Test domain.
         chip_px: Side of the chips.
         styled: Masking of the styled image.
         masked: Masking of the masked image.
         mim_loss: Loss of the masked flow.
-        checkpoints: Files of the reference release; empty where none has appeared.
-        notes: Where the publications disagree with their data, or with themselves.
-        reported: Published results by method.
-        adapted: Published results of domain adaptation, by method: these trained on unlabelled
-            images of the target too, and are compared with nothing else.
+        checkpoints: Files of the reference release; empty if none was released.
+        notes: Where publications contradict their data, or themselves.
+        reported: Published results, by method.
+        adapted: Published results of domain adaptation, by method. These methods also trained on
+            unlabelled images of the target, and are compared with nothing else.
 
     Source:
         Tables 1 (chips), 3 to 7 (results; adaptation in 3 and 6), 13 (loss) and 14 (masking).
@@ -96,32 +96,32 @@ class Setting:
 
     @property
     def crosses_domains(self) -> bool:
-        """Whether source and target differ; else it is one of the source-only settings."""
+        """Whether source and target differ; otherwise it is one of the source-only settings."""
         return self.source != self.target
 
     @property
     def n_train(self) -> int:
-        """Chips to train on."""
+        """Number of chips to train on."""
         return self.source.count('train', chip_px=self.chip_px)
 
     @property
     def n_test(self) -> int:
-        """Images to test on."""
+        """Number of images to test on."""
         return self.target.count('test', chip_px=self.chip_px)
 
     @property
     def metric(self) -> str:
-        """What the scores are: of one-class tasks the IoU of that class."""
+        """Name of the score; for one-class tasks, the IoU of that class."""
         return 'mIoU' if self.source.labels.scored is None else 'foreground IoU'
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Published numbers beside the settings.
+    """Published numbers other than those of the settings.
 
     Args:
-        title: Where they are from.
-        note: Under which conditions, or what is wrong with them.
+        title: Where they come from.
+        note: Their conditions, or what is wrong with them.
         rows: Score by row and setting, in percent.
     """
 
@@ -135,7 +135,7 @@ class Sweep:
     """Published scores by the share and the side of masked patches.
 
     Args:
-        title: Where they are from.
+        title: Where they come from.
         which: Image whose patches vary.
         note: What is wrong with them.
         scores: Setting → masking → score in percent.
@@ -203,7 +203,7 @@ _REPORTED = _read('reported.toml')
 SETTINGS: Mapping[str, Setting] = _settings(_REPORTED['result'], _REPORTED['adaptation'])
 """The 29 settings by their abbreviation: 25 across domains, 4 within.
 
-The paper calls them 28: its Table 1 lacks P(r)2Res, which its Tables 6 and 14 have.
+The paper counts 28, because its Table 1 lacks P(r)2Res, which is in its Tables 6 and 14.
 """
 
 ABLATIONS = tuple(_table(t['title'], t['note'], t['rows']) for t in _REPORTED['ablation'])
@@ -215,4 +215,4 @@ SWEEPS: Mapping[str, Sweep] = MappingProxyType(
 """Tables 11 (`'styled'`) and 12 (`'masked'`) of the paper."""
 
 OTHER_PAPERS = tuple(_table(t['paper'], t['protocol'], t['rows']) for t in _REPORTED['other'])
-"""Results of other papers on some of the settings, under protocols of their own."""
+"""Results of other papers on some of the settings, under their own protocols."""

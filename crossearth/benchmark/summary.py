@@ -1,4 +1,4 @@
-"""Results of many seeds as rows: mean, spread, and what they stand beside."""
+"""Results of many seeds as rows: mean, spread, and what they are compared with."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -23,39 +23,39 @@ from crossearth.benchmark.settings import ABLATIONS, SETTINGS
 __all__ = ['Row', 'published_score', 'summarise']
 
 
-# many arguments: the columns of a report
+# It has many fields, because these are the columns of a report.
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One method on one setting, over its seeds; numbers in percent, NaN where there is none.
+    """One method on one setting, over its seeds, in percent. NaN means that there is no number.
 
     Args:
-        setting: Abbreviation of the setting, or the user's name of a pair of domains.
-        source: Domain that was trained on.
-        target: Domain that was scored.
+        setting: Abbreviation of the setting, or the user's name for a pair of domains.
+        source: Name of the training domain.
+        target: Name of the scored domain.
         method: Name of the method.
-        fingerprint: Tells training runs of one method apart.
+        fingerprint: Differs between training runs of one method that learn different things.
         adaptation: Whether training saw unlabelled images of a target domain.
-        partial: What was lacking of the images; empty for complete sets. A partial row has no
-            published numbers.
-        images: Number of images that were scored, whole ones.
+        partial: Which images were missing; empty for complete sets. A partial row has no published
+            numbers.
+        images: Number of whole images scored.
         selection: `'last'` or `'oracle'`.
         protocol: How it was scored.
-        metric: What the score is.
-        steps: Step of the scored models, the least and the greatest.
+        metric: Name of the score.
+        steps: Smallest and largest training step of the scored models.
         seeds: Seeds.
         scores: Score of each seed.
         mean: Mean of the scores.
-        sd: Their standard deviation (n - 1); NaN of one seed.
+        sd: Their standard deviation (n - 1); NaN for a single seed.
         over_seeds: 95 % interval of the mean over seeds.
         over_images: 95 % interval of the mean over images.
         per_class: Mean IoU of each class over the seeds.
         published: Score that the paper prints for the method.
-        published_per_class: IoU that it prints of each class.
+        published_per_class: IoU that the paper prints for each class.
         baseline: Mean score of the baseline, run here under the same protocol and selection.
         difference_over_seeds: 95 % interval of the difference to the baseline, over pairs of runs
-            with one seed.
+            with the same seed.
         difference_over_images: 95 % interval of the difference to the baseline, over images.
-        made_with: What the runs were made with, each once.
+        made_with: Versions and machines of the runs, without repeats.
     """
 
     setting: str
@@ -86,7 +86,7 @@ class Row:
 
     @property
     def against_published(self) -> float:
-        """Points above what the paper prints."""
+        """Points above the score in the paper."""
         return self.mean - self.published
 
     @property
@@ -96,14 +96,14 @@ class Row:
 
 
 def published_score(setting: str, method: str) -> tuple[float, Mapping[str, float]]:
-    """What the paper prints for a method of `METHODS` on a setting, and by class.
+    """The score that the paper prints for a method of `METHODS` on a setting, and its classes.
 
     Args:
-        setting: Abbreviation of the setting, or a name of the user's.
+        setting: Abbreviation of the setting, or the user's own name.
         method: Name of the method.
 
     Returns:
-        NaN and nothing where it prints none.
+        The score and the IoU by class; NaN and an empty mapping if the paper prints none.
 
     Example:
         >>> published_score('Sub2Tem', 'table8_gse_mim')
@@ -126,18 +126,18 @@ type _Place = tuple[str, Selection, str, bool, str]
 
 
 def summarise(results: Sequence[RunResult], *, baseline: str = 'rein') -> list[Row]:
-    """A row for each setting, selection, protocol, method and fingerprint, in this order.
+    """One row per setting, selection, protocol, method and fingerprint, in this order.
 
-    Results of different selections, protocols or sets of images are never averaged or subtracted,
-    nor are those of adaptation and generalisation.
+    Results of different selections, protocols or sets of images are never averaged or subtracted.
+    The same holds for results of adaptation and of generalisation.
 
     Args:
-        results: Of any number of runs.
-        baseline: Method that others are compared with, where it was run.
+        results: Results of any number of runs.
+        baseline: Method that the others are compared with, where it was run.
 
     Returns:
-        Rows in the order of the settings, those of users last and by name; methods in their order,
-        those of users last.
+        Rows in the order of the settings, with the user's own settings last, by name. Methods have
+        their own order, with the user's own methods last.
     """
     groups: dict[_Group, list[RunResult]] = {}
     for result in results:
@@ -160,7 +160,7 @@ def summarise(results: Sequence[RunResult], *, baseline: str = 'rein') -> list[R
 
 
 def _place(result: RunResult) -> _Place:
-    """What two results have to share to be compared."""
+    """What two results must share to be compared."""
     images = f'{len(result.image_names)} {result.partial}'
     return result.setting, result.selection, str(result.protocol), result.adaptation, images
 
@@ -168,9 +168,9 @@ def _place(result: RunResult) -> _Place:
 def _baseline(
     groups: Mapping[_Group, Sequence[RunResult]], key: _Group, baseline: str
 ) -> Sequence[RunResult]:
-    """Runs of the baseline that a row is compared with; none for the baseline, or if ambiguous.
+    """Runs of the baseline to compare a row with; none for the baseline itself, or if ambiguous.
 
-    Adaptation is compared with a baseline that saw the source alone, if it was run.
+    Adaptation is compared with a baseline that only saw the source, if that was run.
     """
     setting, selection, protocol, adaptation, images, method, _ = key
     if method == baseline:
@@ -234,14 +234,14 @@ def _counts(group: Sequence[RunResult]) -> Int64[np.ndarray, 's n k k']:
 
 
 def _over_seeds(group: Sequence[RunResult], baseline: Sequence[RunResult]) -> Interval:
-    """Of the difference, over the seeds that both were trained with."""
+    """Interval of the difference, over the seeds that both were trained with."""
     theirs = {result.seed: result.score for result in baseline}
     ours = {result.seed: result.score for result in group if result.seed in theirs}
     return paired_interval(list(ours.values()), [theirs[seed] for seed in ours])
 
 
 def _over_images(group: Sequence[RunResult], baseline: Sequence[RunResult]) -> Interval:
-    """Of the difference, over the images that both were scored on, if these are the same."""
+    """Interval of the difference over images, if both were scored on the same ones."""
     if not baseline or group[0].image_names != baseline[0].image_names:
         return NONE
     return image_difference_interval(_counts(group), _counts(baseline), scored=group[0].scored)

@@ -1,4 +1,4 @@
-"""The share τ and the side B of masked patches, as the paper's Appendix A varies them."""
+"""Varies the share τ and the side B of masked patches, as in the paper's Appendix A."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
@@ -28,7 +28,7 @@ def sweep_variations(
     steps: int | None = None,
     batch_size: int | None = None,
 ) -> Iterator[Variation]:
-    """One variation for each pair of τ and B; the other image keeps the masking of its setting.
+    """One variation per pair of τ and B; the other image keeps the masking of its setting.
 
     Args:
         which: `'styled'` for Table 11, `'masked'` for Table 12.
@@ -56,7 +56,7 @@ def sweep_scores(
     """Mean score by τ and B over the seeds of a setting, in percent.
 
     Args:
-        results: What the variations gave, of one method, protocol and selection.
+        results: Results of the variations, from one method, protocol and selection.
         which: Image whose masking was varied.
         setting: Abbreviation of the setting.
     """

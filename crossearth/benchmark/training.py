@@ -1,4 +1,4 @@
-"""One training of the benchmark, which goes on where it was stopped."""
+"""One training run of the benchmark, which resumes where it stopped."""
 
 import copy
 import fcntl
@@ -46,7 +46,7 @@ __all__ = [
     'workers_of',
 ]
 
-# The runner keeps checkpoints and the model by itself, in its own folder.
+# The runner itself keeps checkpoints and the model, in its own folder.
 _OWN_CALLBACKS = ('ModelCheckpoint', 'SaveModel')
 _RECORD = 'training.json'
 _CHECKPOINT_EVERY = 1000
@@ -58,16 +58,16 @@ _RECORDED = (
     'oracle_every',
     'hardware',
 )
-# What of a checkpoint is needed to score it.
+# The parts of a checkpoint that are needed to score it.
 _SCORED = ('state_dict', 'frozen_marks', 'global_step', 'epoch', 'pytorch-lightning_version')
 
 
 class BusyError(ConfigError):
-    """Another process works in a folder."""
+    """Another process is working in a folder."""
 
 
 class _KeepCandidates(pl.Callback):
-    """Keeps the weights of every n-th step; two callbacks `ModelCheckpoint` would clash."""
+    """Keeps the weights of every n-th step; a second `ModelCheckpoint` would clash with ours."""
 
     def __init__(self, folder: Path, every: int) -> None:
         self.folder = folder
@@ -81,12 +81,12 @@ class _KeepCandidates(pl.Callback):
         batch: Any,  # noqa: ARG002
         batch_idx: int,  # noqa: ARG002
     ) -> None:
-        """Write the weights, once a step of the optimiser."""
+        """Write the weights, once per optimiser step."""
         path = self.folder / f'step={trainer.global_step}.ckpt'
         if not trainer.global_step or trainer.global_step % self.every or path.exists():
             return
         beside = self.folder / '.whole.ckpt'
-        # lightning's own weights-only checkpoint leaves out what callbacks put there: averages
+        # lightning's own weights-only checkpoint omits what callbacks add, such as averages
         trainer.save_checkpoint(beside)
         content = torch.load(beside, map_location='cpu', weights_only=True)
         torch.save({key: content[key] for key in _SCORED if key in content}, beside)
@@ -95,7 +95,7 @@ class _KeepCandidates(pl.Callback):
 
 
 def build_run(run: Run, folder: Path, options: RunOptions) -> Training:
-    """Task, data and trainer of a run, with checkpoints in its folder."""
+    """Build task, data and trainer of a run, with checkpoints in its folder."""
     training = build_training(_for_runner(run.recipe, folder, options))
     if options.oracle_every is not None:
         keep = _KeepCandidates(folder / 'candidates', options.oracle_every)
@@ -104,24 +104,24 @@ def build_run(run: Run, folder: Path, options: RunOptions) -> Training:
 
 
 def train(run: Run, training: Training, folder: Path, options: RunOptions) -> dict[str, Any]:
-    """Train, or go on, or load what was trained; returns the record of the training."""
+    """Train, resume, or load what was trained, and return the record of the training run."""
     task, data, trainer = training
     last = folder / 'last.ckpt'
     record = check_oracle(folder, options)
     if record is not None:
         load_weights(task, last)
-        options.say(f'{run}: trained before, {record["steps"]} steps')
+        options.say(f'{run}: already trained, {record["steps"]} steps')
         return record
     folder.mkdir(parents=True, exist_ok=True)
     text = yaml.safe_dump(json.loads(json.dumps(run.recipe)), sort_keys=False)
     write_whole(folder / 'recipe.yaml', text)
-    resumed = intact_checkpoint(last) if last.is_file() else None  # or the one before it
+    resumed = intact_checkpoint(last) if last.is_file() else None  # or the previous one
     begun = 0 if resumed is None else _step_of(resumed)
     start = time.perf_counter()
     counted = restart_peak_memory(options.torch_device)
     options.say(
         f'{run}: trains for {trainer.max_steps} steps'
-        + (f', goes on at step {begun}' if begun else '')
+        + (f', resumes at step {begun}' if begun else '')
     )
     trainer.fit(
         task,
@@ -132,7 +132,7 @@ def train(run: Run, training: Training, folder: Path, options: RunOptions) -> di
     if trainer.interrupted:
         raise KeyboardInterrupt
     trainer.save_checkpoint(last)
-    previous_checkpoint(last).unlink(missing_ok=True)  # the training run is whole
+    previous_checkpoint(last).unlink(missing_ok=True)  # not needed once training has finished
     record = {
         'steps': trainer.global_step,
         'seconds': time.perf_counter() - start,
@@ -151,10 +151,10 @@ def train(run: Run, training: Training, folder: Path, options: RunOptions) -> di
 
 
 def check_oracle(folder: Path, options: RunOptions) -> dict[str, Any] | None:
-    """The record of a finished training, which has the candidates that are asked for.
+    """The record of a finished training run that has the requested candidates.
 
     Returns:
-        None if there is no finished training.
+        None if the training run is not finished.
 
     Raises:
         ConfigError: If it kept other candidates, or the record is damaged.
@@ -167,19 +167,19 @@ def check_oracle(folder: Path, options: RunOptions) -> dict[str, Any] | None:
         kept = {name: record[name] for name in _RECORDED}['oracle_every']
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(
-            f'{path}: is no record of a training ({type(error).__name__}: {error}); remove it, and '
-            'the training goes on from its last checkpoint'
+            f'{path} is not a record of a training run ({type(error).__name__}: {error}): remove '
+            'it, and training resumes from the last checkpoint'
         ) from error
     if options.oracle_every not in (None, kept):
         raise ConfigError(
-            f'{folder}: was trained with oracle_every={kept}, asked for {options.oracle_every}: '
-            'choose another output folder, or remove this one'
+            f'{folder} was trained with oracle_every={kept}, but oracle_every is now '
+            f'{options.oracle_every}: choose another output folder, or remove this one'
         )
     return record
 
 
 def load_weights(task: TrainingTask, path: Path) -> None:
-    """The weights of a checkpoint, checked against the model."""
+    """Load the weights of a checkpoint, checked against the model."""
     check_checkpoint(path)
     content = torch.load(path, map_location='cpu', weights_only=True)
     task.on_load_checkpoint(content)
@@ -187,12 +187,12 @@ def load_weights(task: TrainingTask, path: Path) -> None:
 
 
 def candidates(folder: Path) -> dict[int, Path]:
-    """Checkpoints that may be the best on an unseen domain, by their step."""
+    """Checkpoints that may be the best on an unseen domain, by step."""
     return {_step_of(path): path for path in sorted((folder / 'candidates').glob('*.ckpt'))}
 
 
 def _for_runner(recipe: Mapping[str, Any], folder: Path, options: RunOptions) -> dict[str, Any]:
-    """The recipe with checkpoints in the folder of the run, and without test sets."""
+    """The recipe, with checkpoints in the folder of the run and without test sets."""
     values: dict[str, Any] = copy.deepcopy(dict(recipe))
     data = values['data'].setdefault('init_args', {})
     data |= {'unseen': {}, 'source_test': None, 'num_workers': workers_of(recipe, options)}
@@ -229,7 +229,7 @@ def _for_runner(recipe: Mapping[str, Any], folder: Path, options: RunOptions) ->
 
 
 def workers_of(recipe: Mapping[str, Any], options: RunOptions) -> int:
-    """Reading processes: those that were asked for, or those of the recipe."""
+    """Number of worker processes: as requested, or as in the recipe."""
     if options.num_workers is not None:
         return options.num_workers
     named: int = recipe['data'].get('init_args', {}).get('num_workers', 0)
@@ -237,7 +237,7 @@ def workers_of(recipe: Mapping[str, Any], options: RunOptions) -> int:
 
 
 def device_of(recipe: Mapping[str, Any], options: RunOptions) -> str:
-    """The device that was asked for, or that of the recipe's accelerator."""
+    """The requested device, or that of the recipe's accelerator."""
     if options.device is not None:
         return options.device
     accelerator: str = recipe.get('trainer', {}).get('accelerator', 'auto')
@@ -245,7 +245,7 @@ def device_of(recipe: Mapping[str, Any], options: RunOptions) -> str:
 
 
 def _checkpoint_every(callbacks: Sequence[Mapping[str, Any]]) -> int:
-    """Steps from one checkpoint to the next, as a recipe names them."""
+    """Steps between checkpoints, as set in a recipe."""
     for callback in callbacks:
         if _name_of(callback) == 'ModelCheckpoint':
             every = callback.get('init_args', {}).get('every_n_train_steps')
@@ -262,28 +262,28 @@ def _step_of(path: Path) -> int:
     content = torch.load(path, map_location='cpu', weights_only=True, mmap=True)
     step = content.get('global_step')
     if not isinstance(step, int):
-        raise CheckpointError(f'{path}: names no step; remove it and run again')
+        raise CheckpointError(f'{path} does not store its step: remove the file and run again')
     return step
 
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """One process at a time in the folder of a training; a lock ends with its process."""
+    """Lock the folder of a training run for one process; the lock ends with the process."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / '.lock').open('w') as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise BusyError(
-                f'{folder}: another process is at work there; wait for it, or run other seeds, '
-                'methods or sources beside it'
+                f'{folder}: another process is working there: wait for it, or meanwhile run other '
+                'seeds, methods or sources'
             ) from error
         yield
 
 
 @contextmanager
 def hushed() -> Iterator[None]:
-    """Without lightning's notices about what is meant."""
+    """Hide lightning's notices about settings that we choose on purpose."""
     logger = logging.getLogger('lightning.pytorch')
     level = logger.level
     logger.setLevel(logging.ERROR)

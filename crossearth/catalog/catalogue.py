@@ -1,4 +1,4 @@
-"""A folder of maps as a static catalogue (STAC) that may be moved with them."""
+"""Writes a static STAC catalogue for a folder of maps. It can be moved together with the maps."""
 
 import json
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ class Catalogue:
     Args:
         path: Its file.
         items: Number of maps.
-        undated: Number of those whose scene has no known time.
+        undated: Number of maps whose scene has no known time.
         left_out: Rasters of the folder that are not maps, such as probabilities.
     """
 
@@ -47,28 +47,28 @@ def write_catalogue(
 ) -> Catalogue:
     """Describe the maps of a folder as a STAC catalogue.
 
-    Each map gets an item next to it, `<map>.stac.json`, and the folder `catalog.json`, which links
-    to all of them. Addresses are relative, so that the folder can be moved. Scenes and models come
-    from the receipts of `predict_scenes`, or from an earlier item. Maps that are gone are left out;
-    the catalogue appears whole or not at all, after its items.
+    Each map gets an item next to it, `<map>.stac.json`, and the folder gets a `catalog.json` that
+    links to all of them. Links are relative, so the folder can be moved. Scenes and models are
+    taken from the receipts of `predict_scenes`, or from an earlier item. Maps that no longer exist
+    are dropped. The catalogue is written after its items, and appears only when it is complete.
 
     Args:
-        folder: With maps in it and below.
-        time: When all scenes were taken, see `stated_time`; None for what their STAC items say, or
-            what their own files do.
-        scene_items: STAC items that the maps were made from.
-        title: Of the catalogue; None for the name of the folder.
+        folder: Folder of maps, including its subfolders.
+        time: When all scenes were taken, see `stated_time`; None to use their STAC items, or the
+            metadata in their files.
+        scene_items: STAC items of the scenes that were mapped.
+        title: Title of the catalogue; None for the name of the folder.
 
     Raises:
-        SceneNotFoundError: If the folder is not there, or holds no rasters.
+        SceneNotFoundError: If the folder does not exist, or holds no rasters.
         SceneError: If a raster cannot be read.
-        ConfigError: If a map is not tied to the ground, two would have one id, a name is not
-            one for addresses, or a time or the items are not what they should be.
+        ConfigError: If a map has no georeference, two maps would have the same id, a name cannot
+            be used in a link, or a time or the items are invalid.
         WriteError: If a file cannot be written.
     """
     root = Path(folder)
     if not root.is_dir():
-        raise ConfigError(f'{root} is not a folder: name the folder of the maps')
+        raise ConfigError(f'{root} is not a folder: pass the folder of the maps')
     stated = None if time is None else stated_time(time)
     of_items = {} if scene_items is None else times_of_items(scene_items)
     ids: dict[str, Path] = {}
@@ -84,7 +84,7 @@ def write_catalogue(
         require_addressable(name)
         if item_id in ids:
             raise ConfigError(
-                f'{ids[item_id]} and {path} would both have the id {item_id}: rename one'
+                f'{ids[item_id]} and {path} would both have the id {item_id}: rename one of them'
             )
         ids[item_id] = path
         undated += 'crossearth:time' in item['properties']
@@ -102,8 +102,8 @@ def write_item(map_path: str | Path, *, scene: str, model_id: str, seen: str = '
 
     Args:
         map_path: The map.
-        scene: The scene that it was made from.
-        model_id: What tells the model from others.
+        scene: The scene that was mapped.
+        model_id: Identifies the model.
         seen: How the model saw the scene.
 
     Returns:
@@ -111,7 +111,7 @@ def write_item(map_path: str | Path, *, scene: str, model_id: str, seen: str = '
 
     Raises:
         SceneError: If the map cannot be read.
-        ConfigError: If it is not tied to the ground, or its name is not one for addresses.
+        ConfigError: If it has no georeference, or its name cannot be used in a link.
         WriteError: If the file cannot be written.
     """
     path = Path(map_path)
@@ -119,7 +119,9 @@ def write_item(map_path: str | Path, *, scene: str, model_id: str, seen: str = '
     require_addressable(path.name)
     item = _item_of(path, path.stem, stated=None, of_items={}, provenance=provenance)
     if item is None:
-        raise ConfigError(f'{path} is not a map that crossearth has written')
+        raise ConfigError(
+            f'{path} was not written by crossearth as a map: pass the map that predict wrote'
+        )
     _write_json(_item_path(path), item)
     return _item_path(path)
 
@@ -136,7 +138,7 @@ def _item_of(
     with gdal_environment(), open_raster(path) as dataset:
         if dataset.descriptions[0] != 'class':  # probabilities, confidence, entropy, images
             return None
-        if dataset.dtypes[0] not in {'uint8', 'uint16'}:  # of another program
+        if dataset.dtypes[0] not in {'uint8', 'uint16'}:  # written by another program
             return None
         made_from = provenance or read_provenance(path) or _former_provenance(path)
         time = stated
@@ -149,12 +151,12 @@ def _time_of(scene: str, of_items: dict[str, SceneTime]) -> SceneTime | None:
     name = scene.removeprefix('/vsicurl/')
     known = of_items.get(name) or of_items.get(str(Path(name).resolve()))
     if known is not None or name != scene or '://' in scene:
-        return known  # a look into the file would go over the network
+        return known  # reading the file instead would use the network
     return time_in_file(scene)
 
 
 def _former_provenance(path: Path) -> Provenance | None:
-    """What the item of an earlier catalogue says of a map without a receipt."""
+    """What the item of an earlier catalogue says about a map without a receipt."""
     try:
         item = json.loads(_item_path(path).read_text(encoding='utf-8'))
         scene, properties = item['assets']['scene']['href'], item['properties']

@@ -1,4 +1,4 @@
-"""What a map covers, in degrees."""
+"""Computes the area that a map covers, in degrees."""
 
 import numpy as np
 import shapely
@@ -11,7 +11,7 @@ __all__ = ['bbox_of', 'footprint']
 
 _WGS84 = CRS.from_epsg(4326)
 _EDGE_POINTS = 17
-_DIGITS = 7  # a centimetre
+_DIGITS = 7  # about a centimetre
 
 
 def footprint(
@@ -19,17 +19,17 @@ def footprint(
 ) -> shapely.Polygon | shapely.MultiPolygon:
     """The outline of a raster in EPSG:4326.
 
-    Edges that are not straight in degrees have points in between. What crosses the antimeridian is
-    cut there, after RFC 7946, and what holds a pole reaches around the globe.
+    Edges that are not straight in degrees get points in between. A footprint across the
+    antimeridian is cut there, as RFC 7946 requires. One that contains a pole spans all longitudes.
 
     Args:
-        georeference: Of the raster.
+        georeference: Georeference of the raster.
         height: Rows.
         width: Columns.
-        name: Of the raster, for messages.
+        name: Name of the raster, for messages.
 
     Raises:
-        ConfigError: If nothing ties the raster to the ground.
+        ConfigError: If the raster has no place on the ground.
     """
     steps = np.linspace(0, 1, 2 if georeference.crs == _WGS84 else _EDGE_POINTS)[:-1]
     ones = np.ones_like(steps)

@@ -1,4 +1,4 @@
-"""A map as an item of a SpatioTemporal Asset Catalog (STAC)."""
+"""Describes a map as an item of a SpatioTemporal Asset Catalog (STAC)."""
 
 import os
 import re
@@ -35,7 +35,7 @@ class SceneTime:
     Args:
         start: First moment, in UTC.
         stop: Last moment, in UTC.
-        item: Address of the STAC item of the scene; None if it has none.
+        item: Address of the scene's STAC item; None if it has none.
     """
 
     start: datetime
@@ -51,27 +51,27 @@ def describe_map(
     provenance: Provenance | None,
     time: SceneTime | None,
 ) -> dict[str, Any]:
-    """The STAC item of a map, as JSON has it, for a file next to the map.
+    """The STAC item of a map as JSON values, for a file next to the map.
 
     Args:
-        dataset: The map, open.
-        path: The map.
-        item_id: What tells it from others of the catalogue.
-        provenance: Scene and model; None if they are not known.
-        time: Of the scene. None if it is not known: `datetime` is null then, and the item says that
-            the scene was taken between 1900 and the moment at which the map was written.
+        dataset: The open map.
+        path: Path of the map.
+        item_id: Id of the item, unique within the catalogue.
+        provenance: Scene and model; None if unknown.
+        time: When the scene was taken. If None, `datetime` is null, and the item says that the
+            scene was taken between 1900 and the moment when the map was written.
 
     Returns:
         The item, without links to a catalogue. All addresses are relative to the map.
 
     Raises:
-        ConfigError: If nothing ties the map to the ground.
+        ConfigError: If the map has no place on the ground.
     """
     place = Georeference.of(dataset)
     if place.tie_crs is None:
         raise ConfigError(
-            f'{path} has no CRS and transform, so it has no place in a catalogue: state where it '
-            'lies (gdal_edit.py -a_srs EPSG:… -a_ullr …), or move it elsewhere'
+            f'{path} has no CRS and transform, so it has no place in a catalogue: assign them '
+            '(gdal_edit.py -a_srs EPSG:… -a_ullr …), or move it to another folder'
         )
     height, width = dataset.shape
     shape = footprint(place, height=height, width=width, name=str(path))
@@ -125,23 +125,23 @@ def _text(moment: datetime) -> str:
 
 
 def require_addressable(name: str | Path) -> None:
-    """Refuse names of maps whose address would mean another file, to one reader or the other.
+    """Refuse map names that some readers would misread as part of an address.
 
     Raises:
-        ConfigError: If it holds `#`, `?` or `%`.
+        ConfigError: If the name contains `#`, `?` or `%`.
     """
     found = [letter for letter in '#?%' if letter in str(name)]
     if found:
         raise ConfigError(
-            f'{name} has {" ".join(found)} in its name, which means something else in the '
-            'addresses of a catalogue, so that readers would not find the map: choose another name'
+            f'{name} contains {" ".join(found)}, which has a special meaning in the addresses of a '
+            'catalogue, so readers would not find the map: choose another name'
         )
 
 
 def _href(name: str, folder: Path) -> str:
-    """The address of a file, relative to a folder; that of what lies elsewhere as it is.
+    """The address of a file relative to a folder; files elsewhere keep their own address.
 
-    Letters that have a meaning in addresses are written as their codes.
+    Characters with a special meaning in addresses are percent-encoded.
     """
     if name.startswith('/vsicurl/'):
         return name.removeprefix('/vsicurl/')
@@ -184,7 +184,7 @@ def _map_asset(dataset: DatasetReader, path: Path, place: Georeference) -> dict[
 
 
 def _classes(classes: MapClasses, nodata: float | None) -> list[dict[str, Any]]:
-    """As the classification extension has them: names hold letters, digits, - and _."""
+    """The classes as in the classification extension: names hold only letters, digits, - and _."""
     colours: Sequence[tuple[int, int, int] | None] = classes.colours or [None] * len(classes.names)
     found: list[dict[str, Any]] = []
     for (index, name), colour in zip(classes.names, colours, strict=True):

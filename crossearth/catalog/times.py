@@ -1,4 +1,4 @@
-"""When scenes were taken, as far as their files or their STAC items tell."""
+"""Reads when scenes were taken, from a user's text, STAC items or file metadata."""
 
 import json
 from datetime import UTC, datetime
@@ -15,10 +15,10 @@ __all__ = ['stated_time', 'time_in_file', 'times_of_items']
 
 
 def stated_time(text: str) -> SceneTime:
-    """A moment, a day, or two of them with a slash in between, in UTC unless they say otherwise.
+    """A moment, a day, or two of them with a slash in between, in UTC unless a zone is given.
 
     Raises:
-        ConfigError: If it is none of these, or ends before it begins.
+        ConfigError: If the text is none of these, or ends before it begins.
 
     Example:
         >>> stated_time('2021-06-30').stop
@@ -29,7 +29,7 @@ def stated_time(text: str) -> SceneTime:
     if len((last or first).strip()) == len('2021-06-30'):
         stop = stop.replace(hour=23, minute=59, second=59)
     if stop < start:
-        raise ConfigError(f'{text} ends before it begins: name the earlier time first')
+        raise ConfigError(f'{text} ends before it begins: put the earlier time first')
     return SceneTime(start, stop)
 
 
@@ -45,16 +45,16 @@ def _moment(text: str) -> datetime:
 
 
 def times_of_items(path: str | Path) -> dict[str, SceneTime]:
-    """Times of STAC items, by what the scene of a map may be called.
+    """Times of STAC items, by the names that the scene of a map may have.
 
     Args:
-        path: A STAC item or a collection of items (`.json`), as `crossearth predict` maps it.
+        path: A STAC item or item collection (`.json`), as given to `crossearth predict`.
 
     Returns:
         Time and address of the items, by the addresses of their assets.
 
     Raises:
-        ConfigError: If it does not hold items with times.
+        ConfigError: If the file does not hold items with times.
     """
     listing = Path(path)
     try:
@@ -66,7 +66,9 @@ def times_of_items(path: str | Path) -> dict[str, SceneTime]:
             for asset in item['assets'].values()
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(f'{path} does not hold STAC items with times ({error!r})') from error
+        raise ConfigError(
+            f'{path} does not hold STAC items with times ({error!r}): expected items with datetime'
+        ) from error
 
 
 def _scene_of(href: str, listing: Path) -> str:
@@ -87,7 +89,7 @@ def _time_of(item: dict[str, Any], listing: Path) -> SceneTime:
 
 
 def time_in_file(scene: str) -> SceneTime | None:
-    """The time that the metadata of a scene's file tells; None if it does not, or is not there."""
+    """The time in the metadata of a scene's file; None if there is no time, or no such file."""
     try:
         with rasterio.open(scene) as dataset:
             text = dataset.tags(ns='IMAGERY').get('ACQUISITIONDATETIME', '')

@@ -1,4 +1,4 @@
-"""An estimate of accuracy, as it is printed."""
+"""Prints an estimate of accuracy as a table."""
 
 from crossearth.accuracy import AccuracyEstimate, EstimateBy, Interval
 from crossearth.labels import LabelSpace
@@ -11,32 +11,32 @@ _COLUMNS: dict[EstimateBy, str] = {
     'doc': 'by difference',
 }
 _WARNING = (
-    'WARNING: estimated from the confidence of the model, without a label. Intervals cover chance '
-    'within the scene, not the gap to the source, across which such estimates can be far off: see '
-    'docs/evidence.md, "How good is my map?"'
+    'WARNING: estimated from the confidence of the model, without labels. The intervals cover only '
+    'the variation within the scene. They do not cover the gap to the source, across which such '
+    'estimates can be far off. See docs/evidence.md, "How good is my map?"'
 )
-_ADAPTED = 'The calibration is of the model before it was adapted, and says less of this one.'
+_ADAPTED = 'The calibration was measured before the model was adapted, so it is less reliable here.'
 
 
 def describe_accuracy(
     estimate: AccuracyEstimate, labels: LabelSpace | None, *, adapted: bool
 ) -> str:
-    """A table of the estimates in %, and what they are not.
+    """A table of the estimates in %, with a warning about what they do not cover.
 
     Args:
-        estimate: Of a map.
-        labels: Names of the classes, if they are known.
+        estimate: Estimates for a map.
+        labels: Names of the classes; None if unknown.
         adapted: Whether the model was adapted after its calibration.
     """
     names = labels.classes if labels else [f'class {i}' for i in range(len(estimate.iou))]
     lines = [
         f'estimated accuracy in %, {estimate.pixels} pixels in {estimate.blocks} blocks',
         _row('', *_COLUMNS.values(), 'source'),
-        _line('pixels right', estimate.accuracy, estimate.source_accuracy),
+        _line('correct pixels', estimate.accuracy, estimate.source_accuracy),
     ]
     for name, by, source in zip(names, estimate.iou, estimate.source_iou, strict=True):
         if by is None:
-            lines.append(f'IoU {name}: not known, the labelled scenes of the source have none')
+            lines.append(f'IoU {name}: unknown, the labelled source scenes do not contain it')
         else:
             lines.append(_line(f'IoU {name}', by, source or 0.0))
     return '\n'.join([*lines, _WARNING, *([_ADAPTED] if adapted else [])])

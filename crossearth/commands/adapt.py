@@ -24,45 +24,85 @@ _OPTIONS = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the arguments to the parser of this command."""
     parser.description = (
-        'Adapt a model to the scenes that it is to map, without labels. Prints how far they are '
-        'from what it was trained on, what has changed, and whether the result is advised.'
+        'Adapt a model to unlabelled scenes that it will map, and write the adapted model. Prints '
+        'how far the scenes are from the training data, what changed, and whether we recommend '
+        'using the result.'
     )
-    parser.add_argument('weights', help='model, a safetensors file')
+    parser.add_argument('weights', help='model to adapt, a .safetensors file')
     parser.add_argument('scenes', nargs='+', help='rasters, folders, .zip, lists or STAC items')
-    parser.add_argument('-o', '--output', required=True, help='adapted model, a safetensors file')
+    parser.add_argument('-o', '--output', required=True, help='adapted model (.safetensors)')
     parser.add_argument(
         '--method',
         choices=sorted(_OPTIONS),
         default='norms',
-        help='statistics of batch norms; these, and weights of norms of less entropy; these, and '
-        "training on the model's own confident labels (default: %(default)s)",
+        help='norms: new batch-norm statistics; tent: also train the norm weights to lower the '
+        "entropy; self-training: also train on the model's own confident predictions "
+        '(default: %(default)s)',
     )
     parser.add_argument(
-        '--alpha', type=float, help='share of the scenes in batch norms (default: 0.5)'
+        '--alpha',
+        type=float,
+        help='weight of the scenes in the batch-norm statistics, 0 to 1 (default: 0.5)',
     )
-    parser.add_argument('--steps', type=int, help='of tent (10) and self-training (20)')
-    parser.add_argument('--lr', type=float, help='of tent and self-training (default: 1e-4)')
-    parser.add_argument('--share', type=float, help='of each class that becomes labels (0.5)')
-    parser.add_argument('--decay', type=float, help='of the average that is the teacher (0.95)')
-    parser.add_argument('--bands', type=_band, nargs='+', help='as of predict')
-    parser.add_argument('--value-range', type=float, nargs=2, metavar=('LOW', 'HIGH'))
-    parser.add_argument('--alpha-band', choices=['auto', 'mask', 'image'], default='auto')
+    parser.add_argument(
+        '--steps', type=int, help='training steps (default: tent 10, self-training 20)'
+    )
+    parser.add_argument(
+        '--lr', type=float, help='learning rate of tent and self-training (default: 1e-4)'
+    )
+    parser.add_argument(
+        '--share',
+        type=float,
+        help='share of the pixels of each class that become labels in self-training (default: 0.5)',
+    )
+    parser.add_argument(
+        '--decay',
+        type=float,
+        help='decay of the moving average that is the teacher in self-training (default: 0.95)',
+    )
+    parser.add_argument(
+        '--bands',
+        type=_band,
+        nargs='+',
+        help='bands that the model takes, as numbers from 1 or names (default: from the weights)',
+    )
+    parser.add_argument(
+        '--value-range',
+        type=float,
+        nargs=2,
+        metavar=('LOW', 'HIGH'),
+        help='pixel values that become 0 and 1 (default: from the weights)',
+    )
+    parser.add_argument(
+        '--alpha-band',
+        choices=['auto', 'mask', 'image'],
+        default='auto',
+        help='treat a band marked as alpha as a mask or as image data (default: decide by its '
+        'values)',
+    )
     add_gsd(parser)
     add_seen_at(parser)
-    parser.add_argument('--tile-px', type=int, default=512, help='(default: %(default)s)')
     parser.add_argument(
-        '--max-windows', type=int, default=64, help='of all scenes (default: %(default)s)'
+        '--tile-px', type=int, default=512, help='side of a window in pixels (default: %(default)s)'
     )
-    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument(
+        '--max-windows',
+        type=int,
+        default=64,
+        help='windows to read from all scenes together (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--seed', type=int, default=0, help='seed of all random choices (default: %(default)s)'
+    )
     add_loading(parser)
-    parser.add_argument('--json', metavar='FILE', help='write the report there, too')
+    parser.add_argument('--json', metavar='FILE', help='also write the report to this file')
 
 
 def run(arguments: argparse.Namespace) -> str:
-    """Adapt the model, write it, and say what is known of it.
+    """Adapt the model, write it, and return the report.
 
     Raises:
-        CrossEarthError: To be printed as one line.
+        CrossEarthError: Printed by the command line as one line.
     """
     from crossearth.adaptation import adapt_file
     from crossearth.inference import View, find_scenes
@@ -98,8 +138,8 @@ def _write_json(path: Path, report: dict[str, Any]) -> None:
         path.write_text(json.dumps(report, indent=1), encoding='utf-8')
     except OSError as error:
         raise WriteError(
-            f'--json {path} cannot be written ({error.strerror}), the adapted model is: choose '
-            'another name'
+            f'--json {path} cannot be written ({error.strerror}), but the adapted model was: '
+            'choose another name'
         ) from error
 
 
@@ -111,7 +151,7 @@ def _method(arguments: argparse.Namespace) -> 'AdaptationMethod':
     unknown = sorted(set(given) - _OPTIONS[arguments.method])
     if unknown:
         raise ConfigError(
-            f'--method {arguments.method} has no --{", --".join(unknown)}: expected some of '
+            f'--method {arguments.method} does not use --{", --".join(unknown)}: expected only '
             f'--{", --".join(sorted(_OPTIONS[arguments.method]))}'
         )
     kinds: dict[str, Any] = {'norms': Norms, 'tent': Tent, 'self-training': PseudoLabels}

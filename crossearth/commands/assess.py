@@ -1,4 +1,4 @@
-"""`crossearth assess sample | report`: how right a map is, and how much of each class there is."""
+"""`crossearth assess sample | report`: the accuracy of a map and the areas of its classes."""
 
 import argparse
 from collections.abc import Sequence
@@ -17,69 +17,93 @@ __all__ = ['add_arguments', 'run']
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the arguments to the parser of this command."""
     parser.description = (
-        'Accuracy and areas of a map with 95 % intervals: draw pixels at random, label them, '
-        'and estimate.'
+        'Estimate the accuracy of a map and the areas of its classes, with 95 % intervals: draw a '
+        'random sample of pixels, label them, and write the report.'
     )
     actions = parser.add_subparsers(dest='action', metavar='ACTION', required=True)
-    _add_sample(actions.add_parser('sample', help='draw pixels of a map, to be labelled'))
-    _add_report(actions.add_parser('report', help='estimate from the labels'))
+    _add_sample(
+        actions.add_parser(
+            'sample',
+            help='draw pixels of a map for you to label',
+            description='Draw a random sample of pixels from a map, in a folder that QGIS opens.',
+        )
+    )
+    _add_report(
+        actions.add_parser(
+            'report',
+            help='estimate accuracy and areas from the labels',
+            description='Estimate the accuracy of a map and the areas of its classes from a '
+            'labelled sample, with 95 % intervals.',
+        )
+    )
 
 
 def _add_sample(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('map', help='GeoTIFF of class ids')
-    parser.add_argument('-o', '--output', required=True, metavar='FOLDER', help='folder to make')
+    parser.add_argument('-o', '--output', required=True, metavar='FOLDER', help='folder to create')
     number = parser.add_mutually_exclusive_group()
-    number.add_argument('--n', type=int, help='pixels to draw')
+    number.add_argument('--n', type=int, help='number of pixels to draw')
     number.add_argument(
         '--standard-error',
         type=float,
         metavar='SE',
-        help='draw as many as this standard error of the overall accuracy takes (default: 0.02)',
+        help='instead, draw enough for this standard error of the overall accuracy (default: 0.02)',
     )
     parser.add_argument(
         '--expected-accuracy',
         nargs='+',
         metavar='A',
-        help='part of the map that you expect to be right, and of single classes: '
-        '0.85 road=0.6 (default: 0.8)',
+        help='share of correct pixels that you expect, 0 to 1, and optionally of single classes, '
+        'such as 0.85 road=0.6 (default: 0.8)',
     )
-    parser.add_argument('--least', type=int, help='pixels of every stratum (default: 50)')
-    parser.add_argument('--confidence', metavar='TIF', help='divide each class by this confidence')
+    parser.add_argument('--least', type=int, help='least pixels per stratum (default: 50)')
     parser.add_argument(
-        '--edges', type=float, nargs='+', help='where confidence divides (default: 0.8)'
+        '--confidence', metavar='TIF', help='split each class into strata by this confidence'
     )
-    parser.add_argument('--scene', help='the image that was mapped, for chips around the points')
-    parser.add_argument('--chip-px', type=int, help='side of the chips (default: 256)')
-    parser.add_argument('--labels', choices=sorted(LABEL_SPACES), help='names, if the map has none')
-    parser.add_argument('--nodata', type=int, help='value without data, if the map names none')
-    parser.add_argument('--seed', type=int, default=0, help='of the draw (default: %(default)s)')
+    parser.add_argument(
+        '--edges',
+        type=float,
+        nargs='+',
+        help='confidences at which strata are split, 0 to 1 (default: 0.8)',
+    )
+    parser.add_argument('--scene', help='image that was mapped, for chips around the points')
+    parser.add_argument('--chip-px', type=int, help='side of a chip in pixels (default: 256)')
+    parser.add_argument(
+        '--labels', choices=sorted(LABEL_SPACES), help='class names, if the map has none'
+    )
+    parser.add_argument('--nodata', type=int, help='no-data value, if the map does not name one')
+    parser.add_argument(
+        '--seed', type=int, default=0, help='seed of the random draw (default: %(default)s)'
+    )
 
 
 def _add_report(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('sample', help='folder that `crossearth assess sample` made')
-    parser.add_argument('-o', '--output', required=True, metavar='FOLDER', help='for the report')
+    parser.add_argument('sample', help='folder made by `crossearth assess sample`')
     parser.add_argument(
-        '--labelled', metavar='FILE', help='labels, .gpkg or .csv (default: points.gpkg in SAMPLE)'
+        '-o', '--output', required=True, metavar='FOLDER', help='folder for the report'
     )
     parser.add_argument(
-        '--map', dest='of_map', help='assess another map on the same grid with the same labels'
+        '--labelled', metavar='FILE', help='labels, .gpkg or .csv (default: SAMPLE/points.gpkg)'
     )
     parser.add_argument(
-        '--allow-unlabelled', action='store_true', help='leave out points without a label'
+        '--map', dest='of_map', help='assess another map of the same grid with the same labels'
+    )
+    parser.add_argument(
+        '--allow-unlabelled', action='store_true', help='leave out points that have no label'
     )
 
 
 def run(arguments: argparse.Namespace) -> str:
-    """Do what the arguments ask for.
+    """Draw a sample, or write a report from its labels.
 
     Args:
-        arguments: As parsed.
+        arguments: Parsed arguments.
 
     Returns:
-        What to print.
+        Text to print.
 
     Raises:
-        CrossEarthError: To be printed as one line.
+        CrossEarthError: Printed by the command line as one line.
     """
     return _sample(arguments) if arguments.action == 'sample' else _report(arguments)
 
@@ -94,11 +118,11 @@ def _sample(arguments: argparse.Namespace) -> str:
     } | _expected(arguments.expected_accuracy or [])
     if arguments.n is not None and arguments.expected_accuracy is not None:
         raise ConfigError(
-            '--expected-accuracy decides how many pixels a standard error takes, but --n says how '
-            'many: pass one of them'
+            '--expected-accuracy and --n cannot go together: --n sets the number of pixels itself; '
+            'leave out one of them'
         )
     if arguments.edges is not None and arguments.confidence is None:
-        raise ConfigError('--edges divide a confidence: pass --confidence with them')
+        raise ConfigError('--edges splits strata by confidence: pass --confidence with it')
     edges = arguments.edges or [0.8]
     design = draw_sample(
         arguments.map,
@@ -116,7 +140,7 @@ def _sample(arguments: argparse.Namespace) -> str:
 
 
 def _expected(words: Sequence[str]) -> dict[str, Any]:
-    """The arguments of `SampleSize` that `0.85 road=0.6` means."""
+    """Turn words such as `0.85 road=0.6` into arguments of `SampleSize`."""
     single: dict[str, float] = {}
     found: dict[str, Any] = {'expected_of': single}
     for word in words:
@@ -125,7 +149,8 @@ def _expected(words: Sequence[str]) -> dict[str, Any]:
             value = float(number)
         except ValueError as error:
             raise ConfigError(
-                f'--expected-accuracy {word}: expected a part of 1, as 0.85 or road=0.6'
+                f'--expected-accuracy {word}: expected a number from 0 to 1, such as 0.85 or '
+                'road=0.6'
             ) from error
         if equals:
             single[name] = value

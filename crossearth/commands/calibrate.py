@@ -1,4 +1,4 @@
-"""The command line of `crossearth calibrate`: what a model's file remembers of its source."""
+"""`crossearth calibrate`: measures a model on labelled scenes and saves that in its file."""
 
 import argparse
 import functools
@@ -19,35 +19,40 @@ __all__ = ['add_arguments', 'run']
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the arguments to the parser of this command."""
     parser.description = (
-        'Measure a model on labelled scenes of its source that it was not trained on, and write a '
-        'file that remembers it, for predict --estimate-accuracy and adapt.'
+        'Measure a model on labelled, held-out scenes of its source, and write a model file that '
+        'stores the result. predict --estimate-accuracy and adapt use it.'
     )
-    parser.add_argument('weights', help='model, a safetensors file')
+    parser.add_argument('weights', help='model to measure, a .safetensors file')
     parser.add_argument('images', help='folder of labelled images of the source')
-    parser.add_argument('masks', help='folder of their masks, of the same names')
+    parser.add_argument('masks', help='folder of their masks, with the same file names')
     parser.add_argument('-o', '--output', required=True, help='model file to write')
     parser.add_argument(
         '--threshold',
         type=int,
-        help='masks of two classes: values from there up are class 1 (default: masks hold ids)',
+        help='for masks of two classes: values from this one up are class 1 (default: masks hold '
+        'class ids)',
     )
     parser.add_argument(
         '--bands',
         type=int,
         nargs='+',
-        help='of the images, counted from 1 (default: those of the weights, if they are numbers)',
+        help='bands of the images, counted from 1 (default: from the weights, if they are numbers)',
     )
     add_gsd(parser)
-    parser.add_argument('--tile-px', type=int, default=512, help='(default: %(default)s)')
-    parser.add_argument('--max-windows', type=int, default=64, help='(default: %(default)s)')
+    parser.add_argument(
+        '--tile-px', type=int, default=512, help='side of a window in pixels (default: %(default)s)'
+    )
+    parser.add_argument(
+        '--max-windows', type=int, default=64, help='windows to measure (default: %(default)s)'
+    )
     add_loading(parser)
 
 
 def run(arguments: argparse.Namespace) -> str:
-    """Measure the model, write it, and say what came out.
+    """Measure the model, write it, and return a summary.
 
     Raises:
-        CrossEarthError: To be printed as one line.
+        CrossEarthError: Printed by the command line as one line.
     """
     from crossearth.datasets import FolderDataset
     from crossearth.labels import ThresholdCodec
@@ -72,7 +77,7 @@ def run(arguments: argparse.Namespace) -> str:
         native_gsd_m=arguments.scene_gsd_m,
     )
     scenes = read()
-    if scenes.gsd_range_m is not None:  # images that nothing ties to the ground keep their pixels
+    if scenes.gsd_range_m is not None:  # images without a georeference keep their own pixels
         gsd_m = info.imagery.gsd_for(scenes.gsd_range_m)
         scenes = scenes if gsd_m is None else read(gsd_m=gsd_m)
     model = load_trusted(arguments.weights, arguments.device, arguments.builders, str(Path.cwd()))
@@ -86,9 +91,9 @@ def run(arguments: argparse.Namespace) -> str:
     )
     if measured.calibration is None:
         raise ConfigError(
-            f'{arguments.masks}: no pixel of the windows has a label: give labelled scenes'
+            f'{arguments.masks}: no pixel of the windows has a label: pass scenes with labels'
         )
-    if info.source is not None:  # training data say more of the source than what is left of it
+    if info.source is not None:  # statistics of the training data say more than a few test scenes
         features = info.source.features or measured.features
         measured = replace(info.source, features=features, calibration=measured.calibration)
     assert measured.calibration is not None
@@ -110,7 +115,7 @@ def run(arguments: argparse.Namespace) -> str:
 def _described(known: 'Calibration', classes: tuple[str, ...]) -> str:
     lines = [
         f'temperature {known.temperature:.2f}, {100 * known.accuracy:.1f} % of {known.pixels} '
-        f'pixels are right, mean confidence {100 * known.confidence:.1f} %'
+        f'pixels are correct, mean confidence {100 * known.confidence:.1f} %'
     ]
     for name, one in zip(classes, known.classes, strict=True):
         iou = 'does not occur' if one.iou is None else f'IoU {100 * one.iou:.1f} %'

@@ -16,12 +16,24 @@ __all__ = ['add_arguments', 'run']
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
+    """Declare the arguments of the command."""
     actions = parser.add_subparsers(dest='action', metavar='ACTION', required=True)
-    actions.add_parser('list', help='every archive that can be read')
-    info = actions.add_parser('info', help='what one holds, its terms, and how to get it')
+    actions.add_parser(
+        'list',
+        help='list every archive that can be read',
+        description='List every archive that can be read.',
+    )
+    info = actions.add_parser(
+        'info',
+        help='show the content and terms of one, and how to get it',
+        description='Show the content and terms of an archive, and how to get it.',
+    )
     info.add_argument('name', help='name from the list, or module:Class of your own')
-    check = actions.add_parser('check', help='what a copy lacks, or has wrong')
+    check = actions.add_parser(
+        'check',
+        help='check a copy for missing or damaged files',
+        description='Check a copy of an archive for missing or damaged files.',
+    )
     check.add_argument('name', help='name from the list, or module:Class of your own')
     check.add_argument('root', help='folder of the copy')
     check.add_argument(
@@ -30,10 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='NAME=VALUE',
         action='append',
         default=[],
-        help='argument of the class, such as bands=irrg or label_decode=exact',
+        help='option of the archive, such as bands=irrg or label_decode=exact',
     )
     check.add_argument(
-        '--headers-only', action='store_true', help='read neither pixels nor labels: seconds'
+        '--headers-only',
+        action='store_true',
+        help='read only the headers, which takes seconds, and no pixels or labels',
     )
 
 
@@ -41,8 +55,8 @@ def run(arguments: argparse.Namespace) -> str | None:
     """List archives, describe one, or check a copy.
 
     Raises:
-        ConfigError: If there is no such archive, or its class takes no such option.
-        SceneError: If a copy has errors; after every finding was printed.
+        ConfigError: If the archive does not exist, or its class does not have the option.
+        SceneError: If the copy has errors; raised after all findings were printed.
     """
     if arguments.action == 'list':
         return '\n'.join(f'{archive.name:21} {archive.title}' for archive in ARCHIVES.values())
@@ -55,8 +69,8 @@ def run(arguments: argparse.Namespace) -> str | None:
             return None
     if arguments.name not in ARCHIVES:
         raise ConfigError(
-            f'{arguments.name}: no such archive; expected one of {", ".join(ARCHIVES)}, or '
-            'module:Class of your own'
+            f'no archive is named {arguments.name!r}: expected one of '
+            f'{", ".join(ARCHIVES)}, or module:Class of your own'
         )
     if arguments.action == 'info':
         return _describe(ARCHIVES[arguments.name])
@@ -89,7 +103,7 @@ def _check(arguments: argparse.Namespace, dataset: 'type[ArchiveDataset]') -> No
         print(f'{"!" if finding.wrong else " "} {finding.part}: {finding.text}')
     wrong = sum(finding.wrong for finding in findings)
     if wrong:
-        raise SceneError(f'{arguments.root}: {wrong} finding(s) to mend, marked !')
+        raise SceneError(f'{arguments.root}: {wrong} finding(s) to fix, marked !')
 
 
 def _describe(archive: Archive) -> str:

@@ -1,4 +1,4 @@
-"""`crossearth demo`: the whole story on generated data."""
+"""`crossearth demo`: the whole workflow on generated data."""
 
 import argparse
 
@@ -6,19 +6,26 @@ __all__ = ['add_arguments', 'run']
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
-    parser.add_argument('--output', default='crossearth-demo', help='folder for everything')
+    """Declare the arguments of the command."""
     parser.add_argument(
-        '--quick', action='store_true', help='fewer steps and scenes, weaker models'
+        '--output', default='crossearth-demo', help='folder for everything (default: %(default)s)'
     )
-    parser.add_argument('--seed', type=int, default=0, help='same seed, same numbers')
+    parser.add_argument(
+        '--quick', action='store_true', help='use fewer steps and scenes, for weaker models'
+    )
+    parser.add_argument(
+        '--seed',
+        type=int,
+        default=0,
+        help='random seed; the same seed gives the same numbers (default: %(default)s)',
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Run the demo, and report while it runs.
+    """Run the demo and print its progress.
 
     Raises:
-        ConfigError: If the output is a file, or a folder that holds other things than a demo.
+        ConfigError: If the output is a file, or a folder that holds anything but a demo.
     """
     from tqdm import tqdm
 

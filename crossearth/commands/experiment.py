@@ -1,4 +1,4 @@
-"""`crossearth experiment run | report`: own domains x methods x seeds, from one YAML file."""
+"""`crossearth experiment run | report`: your domains x methods x seeds, from one YAML file."""
 
 import argparse
 from pathlib import Path
@@ -23,39 +23,42 @@ _BASELINE = 'rein'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
+    """Declare the arguments of the command."""
     actions = parser.add_subparsers(dest='action', metavar='ACTION', required=True)
-    running = actions.add_parser('run', help='train and score what is not finished yet')
+    running = actions.add_parser('run', help='train and score whatever is not finished yet')
     running.description = (
-        'Train every method of an experiment on every source, once for each seed, and score it on '
-        'the unseen domains. The same command continues where it was stopped; several may work '
-        'on one output folder.'
+        'Train every method of an experiment on every source, once per seed, and score it on the '
+        'unseen domains. If you stop it, the same command resumes where it stopped. Several '
+        'processes may share one output folder.'
     )
-    running.add_argument('file', type=Path, help='the experiment, as YAML')
+    running.add_argument('file', type=Path, help='experiment file (YAML)')
     add_scoring(running)
     running.set_defaults(output=None)
     running.add_argument(
-        '--checkpoint-every', type=int, metavar='STEPS', help='(that of the experiment, or 1000)'
+        '--checkpoint-every',
+        type=int,
+        metavar='STEPS',
+        help='steps between checkpoints (default: as in the experiment, or 1000)',
     )
     running.add_argument(
         '--oracle-every',
         type=int,
         metavar='STEPS',
-        help='score checkpoints that many steps apart too, and report the best on the unseen '
-        'domain as oracle, apart from the last',
+        help='also score checkpoints this many steps apart, and report the best one on the unseen '
+        'domain separately, as an oracle',
     )
     add_processes(running)
     add_predictions(running)
-    reporting = actions.add_parser('report', help='tables of what was run')
+    reporting = actions.add_parser('report', help='write tables and figures of the results')
     report.add_arguments(reporting)
     reporting.set_defaults(baseline=None)
 
 
 def run(arguments: argparse.Namespace) -> str:
-    """Run an experiment, or report on one; what to print.
+    """Run an experiment or report on one, and return the text to print.
 
     Raises:
-        CrossEarthError: If the file, a dataset or a run is wrong; says what to do.
+        CrossEarthError: If the file, a dataset or a run is wrong. The message says what to do.
     """
     from crossearth.benchmark import read_experiment, run_experiment
     from crossearth.reports import format_scores, report_data
@@ -81,7 +84,7 @@ def run(arguments: argparse.Namespace) -> str:
 
 
 def _report(arguments: argparse.Namespace) -> str:
-    """The report of an experiment, with the images that its file names."""
+    """Report on an experiment, with pictures of the images that its file names."""
     from crossearth.benchmark import read_experiment
     from crossearth.benchmark.cases import open_dataset
 

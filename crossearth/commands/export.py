@@ -18,58 +18,67 @@ _OF_BANDS = ('bands', 'value_range', 'mean', 'std')
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the arguments to the parser of this command."""
     parser.description = (
-        'Write a model as an ONNX file that the QGIS plugin Deepness runs: classes, resolution, '
-        'tile size and overlap are in it.'
+        'Write a model as an ONNX file for the QGIS plugin Deepness. The file holds its classes, '
+        'resolution, tile size and overlap.'
     )
-    parser.add_argument('weights', help='.safetensors of save_model')
-    parser.add_argument('onnx', help='.onnx file to write')
+    parser.add_argument('weights', help='model to export, a .safetensors file from save_model')
+    parser.add_argument('onnx', help='file to write (.onnx)')
     add_builders(parser)
-    parser.add_argument('--tile-px', type=int, help='side of a tile (default: 512)')
-    parser.add_argument('--overlap', type=float, help='part of a tile (default: 1/3)')
+    parser.add_argument('--tile-px', type=int, help='side of a tile in pixels (default: 512)')
+    parser.add_argument(
+        '--overlap', type=float, help='share of a tile that the next one repeats (default: 1/3)'
+    )
     parser.add_argument(
         '--labels',
         choices=sorted(LABEL_SPACES),
-        help='names of classes (default: those of the weights)',
+        help='class names (default: from the weights)',
     )
     group = parser.add_argument_group('what the model sees')
     group.add_argument(
         '--bands',
         type=int,
         nargs='+',
-        help='counted from 1, in the order in which the model takes them (default: those of the '
-        'weights)',
+        help='band numbers from 1, in the order that the model takes (default: from the weights)',
     )
     group.add_argument(
         '--value-range',
         type=float,
         nargs=2,
         metavar=('LOW', 'HIGH'),
-        help='become 0 and 1 (default: those of the weights, or 0 and 255)',
+        help='pixel values that become 0 and 1 (default: from the weights, or 0 and 255)',
     )
     add_seen_at(group)
     group.add_argument(
-        '--mean', type=float, nargs='+', help='subtracted from each band, which lies in [0, 1]'
+        '--mean',
+        type=float,
+        nargs='+',
+        help='value to subtract from each band, in [0, 1] (default: nothing)',
     )
-    group.add_argument('--std', type=float, nargs='+', help='what each band is divided by then')
-    add_model_output(parser.add_argument_group('what the model gives'))
+    group.add_argument(
+        '--std',
+        type=float,
+        nargs='+',
+        help='value to then divide each band by (default: nothing)',
+    )
+    add_model_output(parser.add_argument_group('what the model returns'))
 
 
 def run(arguments: argparse.Namespace) -> str:
-    """Do what the arguments ask for.
+    """Export the model.
 
     Args:
-        arguments: As parsed.
+        arguments: Parsed arguments.
 
     Returns:
-        What to print.
+        Text to print.
 
     Raises:
-        CrossEarthError: To be printed as one line.
+        CrossEarthError: Printed by the command line as one line.
     """
     if Path(arguments.weights).suffix != '.safetensors':
         raise ConfigError(
-            f'{arguments.weights}: expected a .safetensors file of save_model. Programs, such as '
-            'TorchScript and ONNX, are mapped with as they are: crossearth predict'
+            f'{arguments.weights}: expected a .safetensors file from save_model. Programs such as '
+            'TorchScript and ONNX need no export: map with them through crossearth predict'
         )
     from crossearth.inference import ModelOutput, View, Windows, export_onnx
 
@@ -95,7 +104,8 @@ def run(arguments: argparse.Namespace) -> str:
         (
             f'{made.path}: {len(made.classes)} classes ({", ".join(made.classes)}), tiles of '
             f'{made.tile_px} px of {100 * made.gsd_m:g} cm, {made.overlap_percent} % overlap',
-            f'onnxruntime gives the probabilities of the model, up to {made.difference:.0e}',
+            f'onnxruntime reproduces the probabilities of the model to within '
+            f'{made.difference:.0e}',
             f'bands, in the order of its inputs: {inputs}',
         )
     )

@@ -1,4 +1,4 @@
-"""The command line of `crossearth gsd`: how far apart the pixels of scenes are on the ground."""
+"""`crossearth gsd`: estimates the ground sampling distance of scenes from their pixels."""
 
 import argparse
 import csv
@@ -20,49 +20,67 @@ _COLUMNS = ('scene', 'header_m', 'estimate_m', 'low_m', 'high_m', 'windows', 'no
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the arguments to the parser of this command."""
     parser.description = (
-        'Estimate the ground sampling distance of scenes from their pixels, next to what their '
-        'headers say; or, with --fit, learn to from images of known distance, without labels.'
+        'Estimate the ground sampling distance (metres per pixel) of scenes from their pixels, and '
+        'compare it with their headers. With --fit, train such an estimator on images of known '
+        'distance; no labels are needed.'
     )
     parser.add_argument(
         'sources',
         nargs='+',
         metavar='SCENE',
-        help='rasters, folders, .zip, lists or STAC items; with --fit each is a domain, and '
-        'FOLDER=METRES says the distance of images that nothing ties to the ground',
+        help='rasters, folders, .zip, lists or STAC items; with --fit, each one is a domain, and '
+        'FOLDER=METRES sets the distance of images without a georeference',
     )
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument('--estimator', metavar='FILE', help='that --fit wrote')
-    what.add_argument('--fit', metavar='FILE', help='estimator to write, a safetensors file')
-    parser.add_argument('--bands', type=int, nargs='+', help='counted from 1')
-    parser.add_argument('--value-range', type=float, nargs=2, metavar=('LOW', 'HIGH'))
+    what.add_argument('--estimator', metavar='FILE', help='estimator to use, written by --fit')
+    what.add_argument(
+        '--fit', metavar='FILE', help='train an estimator and write it (.safetensors)'
+    )
+    parser.add_argument(
+        '--bands',
+        type=int,
+        nargs='+',
+        help='bands whose mean is measured, counted from 1 (default: all but alpha)',
+    )
+    parser.add_argument(
+        '--value-range',
+        type=float,
+        nargs=2,
+        metavar=('LOW', 'HIGH'),
+        help='pixel values that become 0 and 1 (default: the range of the data type)',
+    )
     parser.add_argument(
         '--max-windows',
         type=int,
-        help='blocks of 2048 px to read of a scene (16), or of each domain (64)',
+        help='blocks of 2048 px to read per scene (default: 16), or per domain with --fit '
+        '(default: 64)',
     )
-    parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--csv', metavar='FILE', help='write the table there, too')
+    parser.add_argument('--seed', type=int, default=0, help='random seed (default: %(default)s)')
+    parser.add_argument('--csv', metavar='FILE', help='also write the table to this file')
     fitting = parser.add_argument_group('with --fit')
-    fitting.add_argument('--encoder', help='CNN of timm (default: tf_efficientnet_lite0)')
+    fitting.add_argument('--encoder', help='CNN from timm (default: tf_efficientnet_lite0)')
     fitting.add_argument(
         '--pretrained',
         metavar='FILE',
-        help="weights of the encoder (default: timm's, from the hub)",
+        help="encoder weights (default: timm's, from the Hugging Face hub)",
     )
 
 
 def run(arguments: argparse.Namespace) -> str:
-    """Estimate, or learn to.
+    """Estimate distances, or train an estimator.
 
     Raises:
-        CrossEarthError: To be printed as one line.
+        CrossEarthError: Printed by the command line as one line.
     """
     return _estimate(arguments) if arguments.fit is None else _fit(arguments)
 
 
 def _estimate(arguments: argparse.Namespace) -> str:
     if arguments.encoder is not None or arguments.pretrained is not None:
-        raise ConfigError('--encoder and --pretrained are for --fit: the file holds its encoder')
+        raise ConfigError(
+            '--encoder and --pretrained are for --fit, since an estimator brings its own encoder: '
+            'leave them out'
+        )
     from crossearth.inference import find_scenes
     from crossearth.rasters import describe_raster
     from crossearth.resolution import estimate_gsd, load_gsd_estimator
@@ -89,7 +107,7 @@ def _estimate(arguments: argparse.Namespace) -> str:
 def _row(scene: str, header_m: float | None, estimate: 'GsdEstimate') -> tuple[str, ...]:
     notes = [estimate.note] if estimate.note else []
     if header_m is not None and estimate.low_m is not None and header_m < estimate.low_m:
-        notes.append('shows less than its pixels could: enlarged, or blurred')
+        notes.append('shows less detail than its pixels could: enlarged, or blurred')
     metres = (header_m, estimate.gsd_m, estimate.low_m, estimate.high_m)
     cells = ['' if value is None else f'{value:.3g}' for value in metres]
     return (scene, *cells, str(estimate.windows), '; '.join(notes))
@@ -103,7 +121,9 @@ def _write_csv(path: Path, rows: list[tuple[str, ...]]) -> None:
         with whole_file(path) as draft, draft.open('w', newline='', encoding='utf-8') as file:
             csv.writer(file).writerows(rows)
     except OSError as error:
-        raise WriteError(f'--csv {path} cannot be written ({error.strerror})') from error
+        raise WriteError(
+            f'--csv {path} cannot be written ({error.strerror}): choose another name'
+        ) from error
 
 
 def _fit(arguments: argparse.Namespace) -> str:
@@ -113,7 +133,7 @@ def _fit(arguments: argparse.Namespace) -> str:
 
     domains = dict(map(_domain, arguments.sources))
     if len(domains) < len(arguments.sources):
-        raise ConfigError('a domain is named twice: name each folder once')
+        raise ConfigError('a domain is named twice: name each folder only once')
     network = gsd_network(
         arguments.encoder or 'tf_efficientnet_lite0',
         pretrained=arguments.pretrained or True,
@@ -143,5 +163,5 @@ def _domain(text: str) -> 'tuple[str, list[KnownScene]]':
     except ValueError as error:
         raise ConfigError(f'{text}: expected FOLDER=METRES, such as images=0.3') from error
     if not (math.isfinite(gsd_m) and gsd_m > 0):
-        raise ConfigError(f'{text}: expected metres, more than 0')
+        raise ConfigError(f'{text}: expected metres above 0, such as images=0.3')
     return name, [KnownScene(scene, gsd_m) for scene in find_scenes(name)]

@@ -1,4 +1,4 @@
-"""Modules of the user, next to a file that names them or in the working folder."""
+"""Makes the user's modules importable, next to a file that names them or in the working folder."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -9,7 +9,7 @@ __all__ = ['importable']
 
 @contextmanager
 def importable(folders: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Modules in the folders can be imported; installed packages of the same name come first."""
+    """Makes modules in the folders importable; installed packages of the same name come first."""
     added = [folder for folder in folders if folder not in sys.path]
     sys.path.extend(added)
     try:

@@ -1,4 +1,4 @@
-"""`crossearth info`: versions and devices, for reports of errors."""
+"""`crossearth info`: versions and devices, for bug reports."""
 
 import argparse
 import platform
@@ -24,12 +24,12 @@ _PACKAGES = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes: nothing."""
-    parser.description = 'Show versions and devices. Copy them into reports of errors.'
+    """Declare no arguments; the command takes none."""
+    parser.description = 'Print versions and devices. Paste them into bug reports.'
 
 
-def run(arguments: argparse.Namespace) -> str:  # noqa: ARG001  # as of every command
-    """Versions of this library and of those that it stands on, and the devices."""
+def run(arguments: argparse.Namespace) -> str:  # noqa: ARG001  # every command has this signature
+    """Versions of this library and of its dependencies, and the devices."""
     import rasterio
     import torch
 

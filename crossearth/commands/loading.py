@@ -1,4 +1,4 @@
-"""Models that the command line loads, with the builders that its user trusts."""
+"""Loads models for the command line, with builders that the user trusts."""
 
 import argparse
 import sys
@@ -23,26 +23,30 @@ __all__ = [
 
 
 def add_loading(parser: argparse.ArgumentParser) -> None:
-    """Which builders are trusted, and where the model runs."""
+    """Add which builders are trusted, and where the model runs."""
     add_builders(parser)
-    parser.add_argument('--device', default='cpu', help='cpu, cuda, cuda:1 (default: %(default)s)')
+    parser.add_argument(
+        '--device',
+        default='cpu',
+        help='where the model runs, such as cpu, cuda or cuda:1 (default: %(default)s)',
+    )
 
 
 def add_builders(parser: argparse.ArgumentParser) -> None:
-    """Which builders are trusted."""
+    """Add which builders are trusted."""
     parser.add_argument(
         '--builder',
         dest='builders',
         action='append',
         default=[],
         metavar='MODULE:FUNCTION',
-        help='function of yours that you trust to build the model, from a module in the working '
-        'folder or installed; may be repeated. A weights file imports nothing.',
+        help='your own function that builds the model, from an installed module or one in the '
+        'working folder; may be repeated. Weights files themselves never import anything.',
     )
 
 
 def load_trusted(weights: str, device: str, builders: Sequence[str], folder: str) -> 'nn.Module':
-    """The model, in this process or in a worker; only names are sent there."""
+    """Load the model, in this process or in a worker; only file names are sent to the workers."""
     from crossearth.models import load_model
     from crossearth.modes import moved_to
 
@@ -51,21 +55,21 @@ def load_trusted(weights: str, device: str, builders: Sequence[str], folder: str
 
 
 def load_runnable(weights: str, device: str, builders: Sequence[str], folder: str) -> 'nn.Module':
-    """The model of a weights file, or of a file that holds its code, see `models.load_program`."""
+    """Load a weights file, or a file that holds its own code, see `models.load_program`."""
     from crossearth.models import load_program
 
     if Path(weights).suffix == '.safetensors':
         return load_trusted(weights, device, builders, folder)
     if builders:
         raise ConfigError(
-            f'--builder {builders[0]}: {weights} is not a .safetensors file and says itself how '
-            'its model is built: leave the builder out'
+            f'--builder {builders[0]}: {weights} is not a .safetensors file and contains its own '
+            'model: leave out --builder'
         )
     return load_program(weights, device=device)
 
 
 def model_id_of(weights: str, builders: Sequence[str], folder: str) -> str:
-    """A digest of the files of a model: its weights, and the modules of its builders."""
+    """A digest of a model's files: its weights and the modules of its builders."""
     from crossearth.models import program_digest
 
     digests = [program_digest(weights)]
@@ -77,7 +81,7 @@ def model_id_of(weights: str, builders: Sequence[str], folder: str) -> str:
 
 
 def trusted_builder(name: str, folder: str) -> Callable[..., 'nn.Module']:
-    """A function that the user named on the command line, in `folder` or installed."""
+    """A function that the user named on the command line, from `folder` or installed."""
     module_name, _, function_name = name.partition(':')
     is_name = all(part.isidentifier() for part in module_name.split('.'))
     if not (is_name and function_name.isidentifier()):
@@ -86,16 +90,19 @@ def trusted_builder(name: str, folder: str) -> Callable[..., 'nn.Module']:
             'build in mine.py'
         )
     if folder not in sys.path:
-        sys.path.insert(0, folder)  # as `python -m` does; for what the module imports later, too
+        sys.path.insert(0, folder)  # as `python -m` does; also serves imports that happen later
     try:
         module = import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is not None and f'{module_name}.'.startswith(f'{error.name}.'):
             raise ConfigError(
-                f'--builder {name}: there is no module {error.name} in {folder}, nor installed: '
-                'check its name, or change to its folder'
+                f'--builder {name}: there is no module {error.name} in {folder}, nor is one '
+                'installed: check its name, or change to its folder'
             ) from error
-        raise ConfigError(f'--builder {name}: {module_name} needs {error.name}') from error
+        raise ConfigError(
+            f'--builder {name}: {module_name} needs {error.name}, which is not installed: install '
+            'it'
+        ) from error
     except (ImportError, SyntaxError) as error:
         raise ConfigError(f'--builder {name}: cannot be imported ({error})') from error
     function = getattr(module, function_name, None)

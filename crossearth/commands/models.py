@@ -1,4 +1,4 @@
-"""`crossearth models list`: every model that has a builder, and every foundation encoder."""
+"""`crossearth models list`: every model with a builder, and every foundation encoder."""
 
 import argparse
 from typing import TYPE_CHECKING
@@ -10,14 +10,24 @@ __all__ = ['add_arguments', 'run']
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
+    """Declare the arguments of the command."""
     actions = parser.add_subparsers(dest='action', metavar='ACTION', required=True)
-    table = actions.add_parser('list', help='every model, with its parts and its size')
-    table.add_argument('--classes', type=int, default=6, metavar='N', help='classes to tell (6)')
+    table = actions.add_parser(
+        'list',
+        help='list every model with its parts and its size',
+        description='List every model with its parts and its size, and every foundation encoder.',
+    )
+    table.add_argument(
+        '--classes',
+        type=int,
+        default=6,
+        metavar='N',
+        help='number of classes (default: %(default)s)',
+    )
 
 
 def run(arguments: argparse.Namespace) -> str:
-    """A table of the models, what each takes and where it comes from; then foundation encoders.
+    """A table of the models with their inputs and origin, then one of the foundation encoders.
 
     Raises:
         ConfigError: If the number of classes is not positive.
@@ -60,7 +70,7 @@ def _origin(model: 'ModelSummary') -> str:
 
 
 def _call(model: 'ModelSummary') -> str:
-    """The builder, and the arguments that choose among its models."""
+    """The builder, with the arguments that select one of its models."""
     return ' '.join([model.name, *(f'{key}={value}' for key, value in model.arguments.items())])
 
 

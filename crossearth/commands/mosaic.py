@@ -11,49 +11,61 @@ __all__ = ['add_arguments', 'run']
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the arguments to the parser of this command."""
-    parser.description = 'Put overlapping maps of one label space together to one map.'
+    parser.description = 'Merge overlapping maps of one label space into one map.'
     parser.add_argument('maps', nargs='+', help='maps, folders of maps, or lists (.txt, .csv)')
     parser.add_argument(
-        'mosaic', help='.tif (cloud-optimised), or .vrt, which only names maps of one grid'
+        'mosaic',
+        help='file to write: .tif (cloud-optimised), or .vrt, which refers to maps of one grid',
     )
     parser.add_argument(
         '--rule',
         choices=['centre', 'first', 'last', 'majority', 'confidence', 'blend'],
         default='centre',
-        help='what decides where maps overlap: the map whose edges are farther away, the first or '
-        'last one, the class of most maps, the most confident map, or the mean of their '
-        'probabilities (default: %(default)s)',
+        help='what decides where maps overlap: centre (the map whose edges are farther away), '
+        'first or last in the list, majority (the most frequent class), confidence (the most '
+        'confident map), or blend (the mean of their probabilities) (default: %(default)s)',
     )
-    parser.add_argument('--crs', help='such as EPSG:32633 (default: that of most maps)')
     parser.add_argument(
-        '--pixel-size', type=float, help='in units of the CRS (default: that of most maps)'
+        '--crs', help='CRS of the mosaic, such as EPSG:32633 (default: that of most maps)'
+    )
+    parser.add_argument(
+        '--pixel-size',
+        type=float,
+        help='pixel size in units of the CRS (default: that of most maps)',
     )
     parser.add_argument(
         '--confidences',
         nargs='+',
         metavar='TIF',
-        help='for --rule confidence: of each map, or a folder with files of the names of the maps',
+        help='for --rule confidence: one file per map, or a folder of files with the names of the '
+        'maps',
     )
     parser.add_argument(
-        '--probabilities', nargs='+', metavar='TIF', help='for --rule blend, likewise'
+        '--probabilities',
+        nargs='+',
+        metavar='TIF',
+        help='for --rule blend: one file per map, or a folder of files with the names of the maps',
     )
     parser.add_argument(
-        '--labels', choices=sorted(LABEL_SPACES), help='names and colours, if the maps have none'
+        '--labels', choices=sorted(LABEL_SPACES), help='class names and colours, if maps have none'
     )
     parser.add_argument(
-        '--no-qgis-style', dest='qgis_style', action='store_false', help='as of crossearth predict'
+        '--no-qgis-style',
+        dest='qgis_style',
+        action='store_false',
+        help='write no .qml style and no attribute table for QGIS',
     )
-    parser.add_argument('--quiet', action='store_true', help='no progress')
+    parser.add_argument('--quiet', action='store_true', help='show no progress')
 
 
 def run(arguments: argparse.Namespace) -> str:
-    """Do what the arguments ask for.
+    """Write the mosaic.
 
     Args:
-        arguments: As parsed.
+        arguments: Parsed arguments.
 
     Returns:
-        What to print.
+        Text to print.
 
     Raises:
         CrossEarthError: If the maps do not fit together, or the mosaic cannot be written.
@@ -77,12 +89,12 @@ def run(arguments: argparse.Namespace) -> str:
     moved = f', {made.moved} of them on other pixels' if made.moved else ''
     lines = [f'{made.path}: {made.maps} maps{moved}, by {made.rule}, in {made.seconds:.1f} s']
     if left_out:
-        lines.append(f'mosaics in the folder of the maps, left out: {", ".join(left_out)}')
+        lines.append(f'left out other mosaics in the folder of the maps: {", ".join(left_out)}')
     return '\n'.join([*lines, made.grid, str(summarise_map(made.path))])
 
 
 def _maps_of(arguments: argparse.Namespace) -> tuple[list[str], list[str]]:
-    """Maps that are named, or lie in a folder; and other mosaics of them, which lie there too."""
+    """Maps that are named or found in a folder, and other mosaics found there, to be left out."""
     from crossearth.inference import find_scenes
     from crossearth.mosaic import is_mosaic
 
@@ -94,11 +106,11 @@ def _maps_of(arguments: argparse.Namespace) -> tuple[list[str], list[str]]:
     for source in arguments.maps:
         found = find_scenes(source)
         if Path(source).is_dir():
-            # a mosaic of an earlier run may lie in the folder of its maps, and what was
-            # written with them in a folder below
+            # an earlier run may have left a mosaic in the folder of its maps, and further
+            # files that it wrote in a folder below
             found = [path for path in found if _is_map(Path(path).resolve(), mosaic, folders)]
             mosaics = {path for path in found if is_mosaic(path)}
-            if len(mosaics) < len(found):  # a folder of mosaics alone may become a larger one
+            if len(mosaics) < len(found):  # a folder of mosaics alone may be merged further
                 left_out += sorted(mosaics)
                 found = [path for path in found if path not in mosaics]
         maps += found
@@ -112,7 +124,7 @@ def _is_map(path: Path, mosaic: Path, folders: Sequence[Path]) -> bool:
 def _of_each_map(
     given: Sequence[str] | None, sources: Sequence[str], maps: Sequence[str]
 ) -> list[str] | None:
-    """Files as they are given, or those of a folder that have the names of the maps."""
+    """The given files, or those of a folder that have the names of the maps."""
     from crossearth.inference import tasks_of
 
     if given is None or len(given) != 1 or not Path(given[0]).is_dir():

@@ -1,7 +1,7 @@
-"""The command line of `predict_scene` and `predict_scenes`: `crossearth predict`.
+"""`crossearth predict`: the command line of `predict_scene` and `predict_scenes`.
 
-Heavy imports happen inside the functions, so that asking for help is instant. Arguments have the
-names of the values that they set; what is not given is left to the defaults of those values.
+Heavy imports happen inside the functions, so that `--help` is instant. Arguments have the names of
+the values that they set. If one is not given, the default of that value applies.
 """
 
 import argparse
@@ -28,7 +28,9 @@ __all__ = ['add_arguments', 'run']
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the arguments to the parser of this command."""
-    parser.description = 'Map scenes: GeoTIFFs of class ids on the grids of the scenes.'
+    parser.description = (
+        'Map scenes with a trained model: writes GeoTIFFs of class ids on the grids of the scenes.'
+    )
     parser.add_argument(
         'scene', help='raster, folder, .zip, list (.txt, .csv) or STAC items (.json)'
     )
@@ -36,60 +38,93 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--weights',
         required=True,
-        help='model: .safetensors of save_model, TorchScript, .pt2 of torch.export, or .onnx. All '
-        'but the first hold programs: take TorchScript and .pt2 from people you trust.',
+        help='model: .safetensors from save_model, TorchScript, .pt2 from torch.export, or .onnx. '
+        'All but the first hold programs: use TorchScript and .pt2 only from people you trust.',
     )
     add_loading(parser)
-    parser.add_argument('--threads', type=int, help='of the CPU (default: all)')
+    parser.add_argument('--threads', type=int, help='CPU threads to use (default: all)')
     _add_view(parser.add_argument_group('what the model sees'))
-    add_model_output(parser.add_argument_group('what the model gives'))
+    add_model_output(parser.add_argument_group('what the model returns'))
     _add_outputs(parser.add_argument_group('what is written'))
     _add_running(parser.add_argument_group('how it runs'))
 
     many = parser.add_argument_group('many scenes')
-    many.add_argument('--workers', type=int, default=1, help='processes (default: %(default)s)')
-    many.add_argument('--engine', choices=['processes', 'ray'], default='processes')
-    many.add_argument('--address', help='of a Ray cluster')
-    many.add_argument('--max-failures', type=int, default=2, help='then a scene is left alone')
-    many.add_argument('--retry', action='store_true', help='scenes that were left alone too')
+    many.add_argument(
+        '--workers', type=int, default=1, help='worker processes (default: %(default)s)'
+    )
+    many.add_argument(
+        '--engine',
+        choices=['processes', 'ray'],
+        default='processes',
+        help='run workers on this machine or on a Ray cluster (default: %(default)s)',
+    )
+    many.add_argument('--address', help='address of a Ray cluster (default: start a local one)')
+    many.add_argument(
+        '--max-failures',
+        type=int,
+        default=2,
+        help='failures after which a scene is skipped (default: %(default)s)',
+    )
+    many.add_argument('--retry', action='store_true', help='also retry scenes that were skipped')
 
 
 def _add_view(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
-        '--bands', type=int, nargs='+', help='counted from 1 (default: those of the weights)'
+        '--bands', type=int, nargs='+', help='band numbers from 1 (default: from the weights)'
     )
     group.add_argument(
         '--value-range',
         type=float,
         nargs=2,
         metavar=('LOW', 'HIGH'),
-        help='become 0 and 1 (default: those of the weights)',
+        help='pixel values that become 0 and 1 (default: from the weights)',
     )
     group.add_argument(
         '--alpha',
         choices=['auto', 'mask', 'image'],
-        help='what a band that the file calls alpha is (default: by its values)',
+        help='treat a band marked as alpha as a mask or as image data (default: decide by its '
+        'values)',
     )
     add_gsd(group, automatic=True)
     add_seen_at(group)
     group.add_argument(
         '--return-by',
         choices=['nearest', 'bilinear'],
-        help='how the map comes back to the grid of the scene (default: nearest)',
+        help='how to resample the map back to the grid of the scene (default: nearest)',
     )
     group.add_argument(
-        '--mean', type=float, nargs='+', help='subtracted from each band, which lies in [0, 1]'
+        '--mean',
+        type=float,
+        nargs='+',
+        help='value to subtract from each band, in [0, 1] (default: nothing)',
     )
-    group.add_argument('--std', type=float, nargs='+', help='what each band is divided by then')
-    group.add_argument('--tile-px', type=int, help='side of a window (default: 512)')
+    group.add_argument(
+        '--std',
+        type=float,
+        nargs='+',
+        help='value to then divide each band by (default: nothing)',
+    )
+    group.add_argument('--tile-px', type=int, help='side of a window in pixels (default: 512)')
     overlap = group.add_mutually_exclusive_group()
-    overlap.add_argument('--overlap', type=float, help='part of a window (default: 1/3)')
-    overlap.add_argument('--stride-px', type=int, help='from one window to the next')
-    group.add_argument(
-        '--blend', choices=['hann', 'gaussian', 'mean', 'crop'], help='(default: hann)'
+    overlap.add_argument(
+        '--overlap', type=float, help='share of a window that the next one repeats (default: 1/3)'
     )
-    group.add_argument('--combine', choices=['softmax', 'logits'], help='(default: softmax)')
-    group.add_argument('--augment', choices=['none', 'd4'], help='(default: none)')
+    overlap.add_argument('--stride-px', type=int, help='pixels from one window to the next')
+    group.add_argument(
+        '--blend',
+        choices=['hann', 'gaussian', 'mean', 'crop'],
+        help='how windows are weighted where they overlap (default: hann)',
+    )
+    group.add_argument(
+        '--combine',
+        choices=['softmax', 'logits'],
+        help='what is averaged where windows overlap (default: softmax)',
+    )
+    group.add_argument(
+        '--augment',
+        choices=['none', 'd4'],
+        help='d4 averages 8 flips and turns of each window, at 8 times the cost (default: none)',
+    )
     add_scales(group)
 
 
@@ -97,76 +132,104 @@ def _add_outputs(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         '--labels',
         choices=sorted(LABEL_SPACES),
-        help='names and colours of classes (default: those of the weights)',
+        help='class names and colours (default: from the weights)',
     )
-    group.add_argument('--nodata', type=int, help='label of pixels without data (default: 255)')
+    group.add_argument(
+        '--nodata', type=int, help='value of pixels without data in the map (default: 255)'
+    )
     group.add_argument(
         '--probabilities',
         metavar='TIF',
-        help='one band per class; of many scenes a folder, as of the next two',
+        help='also write the probability of each class, one band per class; for many scenes, this '
+        'and the next two are folders',
     )
-    group.add_argument('--confidence', metavar='TIF', help='probability of the chosen class')
-    group.add_argument('--entropy', metavar='TIF', help='how evenly the classes are likely')
+    group.add_argument(
+        '--confidence', metavar='TIF', help='also write the probability of the chosen class'
+    )
+    group.add_argument(
+        '--entropy', metavar='TIF', help='also write the entropy: high where the model is unsure'
+    )
     group.add_argument(
         '--class-thresholds',
         type=_class_threshold,
         nargs='+',
         metavar='CLASS=P',
-        help='probability from which on a class may be chosen, as in road=0.7',
+        help='probability that a class needs to be chosen, such as road=0.7',
     )
-    group.add_argument('--cog', action='store_true', help='cloud-optimised, with overviews')
+    group.add_argument(
+        '--cog', action='store_true', help='write cloud-optimised GeoTIFFs, with overviews'
+    )
     group.add_argument(
         '--stac',
         action='store_true',
-        help='describe the map as a STAC item next to it, or many as a catalogue, see crossearth '
+        help='also describe the map as a STAC item, or many maps as a catalogue, see crossearth '
         'catalog',
     )
     group.add_argument(
         '--estimate-accuracy',
         action='store_true',
-        help="print what the model's confidence says of the accuracy of the map; needs a model "
-        'file with a calibration, see crossearth calibrate',
+        help="print the map's accuracy as estimated from the model's confidence; needs a model "
+        'file from crossearth calibrate',
     )
     group.add_argument(
         '--no-qgis-style',
         dest='qgis_style',
         action='store_false',
         default=None,
-        help='no .qml and no attribute table with names and colours for QGIS',
+        help='write no .qml style and no attribute table for QGIS',
     )
 
 
 def _add_running(group: argparse._ArgumentGroup) -> None:
-    group.add_argument('--batch-size', type=int)
-    group.add_argument('--autocast', choices=['bfloat16', 'float16'], help='half precision')
-    group.add_argument('--memory-mb', type=int, help='besides the model')
+    group.add_argument(
+        '--batch-size', type=int, help='windows per batch (default: 1 on the CPU, 4 on a GPU)'
+    )
+    group.add_argument(
+        '--autocast',
+        choices=['bfloat16', 'float16'],
+        help='compute in this half-precision type (default: full precision)',
+    )
+    group.add_argument(
+        '--memory-mb', type=int, help='memory in MiB, not counting the model (default: about 208)'
+    )
     group.add_argument(
         '--on-read-error',
         choices=['raise', 'nodata'],
-        help='what a block is that cannot be read (default: raise)',
+        help='stop at a block that cannot be read, or map it as no-data (default: raise)',
     )
     group.add_argument(
-        '--resume', action='store_true', help='keep finished parts, and continue where they end'
+        '--resume',
+        action='store_true',
+        help='keep finished parts of the map, and resume from those of an interrupted run',
     )
     group.add_argument(
-        '--shard', type=_shard, metavar='I/N', help='the I-th of N shares: of the parts, or scenes'
+        '--shard',
+        type=_shard,
+        metavar='I/N',
+        help='map only share I of N: of the parts of one scene, or of the scenes',
     )
-    group.add_argument('--shard-px', type=int, help='side of the parts (default: 8192)')
-    group.add_argument('--dry-run', action='store_true', help='print what it would take, and stop')
-    group.add_argument('--quiet', action='store_true', help='no progress')
+    group.add_argument(
+        '--shard-px',
+        type=int,
+        help='side of a part in pixels, a multiple of 512 (default: 8192)',
+    )
+    group.add_argument(
+        '--dry-run', action='store_true', help='print how much time and memory it takes, and stop'
+    )
+    group.add_argument('--quiet', action='store_true', help='show no progress')
 
 
 def run(arguments: argparse.Namespace) -> str:
-    """Do what the arguments ask for.
+    """Map one scene or many.
 
     Args:
-        arguments: As parsed.
+        arguments: Parsed arguments.
 
     Returns:
-        What to print.
+        Text to print.
 
     Raises:
-        CrossEarthError: To be printed as one line.
+        CrossEarthError: Printed by the command line as one line.
     """
     import torch
 
@@ -200,7 +263,7 @@ def run(arguments: argparse.Namespace) -> str:
 
 
 def _values(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What `predict_scene`, `predict_scenes` and `estimate_scene` take in common."""
+    """Arguments that `predict_scene`, `predict_scenes` and `estimate_scene` share."""
     import torch
 
     from crossearth.inference import ModelOutput, Outputs, Running, View, Windows
@@ -211,14 +274,14 @@ def _values(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.scene_gsd_m == 'auto':
         if arguments.gsd_estimator is None:
             raise ConfigError(
-                '--gsd auto: needs --gsd-estimator FILE; make one from images of known ground '
-                'sampling distance: crossearth gsd FOLDER=METRES --fit FILE'
+                '--gsd auto needs --gsd-estimator FILE: train one on images of known ground '
+                'sampling distance with crossearth gsd FOLDER=METRES --fit FILE'
             )
         from crossearth.resolution import AutomaticGsd
 
         arguments.scene_gsd_m = AutomaticGsd(arguments.gsd_estimator)
     elif arguments.gsd_estimator is not None:
-        raise ConfigError('--gsd-estimator is for --gsd auto: give both, or neither')
+        raise ConfigError('--gsd-estimator only works with --gsd auto: pass both, or neither')
 
     def given(kind: Any) -> Any:
         told = {field.name: getattr(arguments, field.name) for field in fields(kind)}
@@ -251,7 +314,7 @@ def _map_one(model: 'nn.Module', arguments: argparse.Namespace, values: dict[str
 
         require_addressable(Path(arguments.map).name)
     model_id = None
-    if values['running'].keeps_parts or arguments.stac:  # the files may be large
+    if values['running'].keeps_parts or arguments.stac:  # hashing large files takes time
         model_id = model_id_of(arguments.weights, arguments.builders, str(Path.cwd()))
     made = predict_scene(
         model,
@@ -267,7 +330,7 @@ def _map_one(model: 'nn.Module', arguments: argparse.Namespace, values: dict[str
     ]
     lines.append(f'scene: {made.seen}')
     lines += [
-        f'could not be read, left without data: rows {window.row} to {window.stop[0] - 1}, '
+        f'could not be read and has no data: rows {window.row} to {window.stop[0] - 1}, '
         f'columns {window.col} to {window.stop[1] - 1}'
         for window in made.lost
     ]
@@ -284,7 +347,7 @@ def _map_one(model: 'nn.Module', arguments: argparse.Namespace, values: dict[str
         adapted = record is not None and not record.calibrated
         lines.append(describe_accuracy(made.accuracy, labels, adapted=adapted))
     elif values['outputs'].estimate_accuracy:
-        lines.append('no accuracy is estimated: no pixel of the scene has data')
+        lines.append('no accuracy was estimated, because no pixel of the scene has data')
     return '\n'.join(lines)
 
 
@@ -297,7 +360,7 @@ def _map_many(
 
     tasks = tasks_of([arguments.scene], arguments.map)
     items = arguments.scene if arguments.scene.endswith('json') else None
-    if arguments.stac:  # what cannot be described is told before hours of mapping
+    if arguments.stac:  # fail before hours of mapping if the maps could not be described
         from crossearth.catalog.items import require_addressable
         from crossearth.catalog.times import times_of_items
 
@@ -348,14 +411,14 @@ def _estimate(
         total += estimate.seconds
         lines.append(
             f'{scene}: {_size(estimate)}, {estimate.windows} windows, '
-            f'{estimate.windows_run - estimate.windows} of them twice, in {estimate.units} '
-            f'part(s), {estimate.memory_mb} MiB besides the model, about {estimate.seconds:.0f} s; '
+            f'{estimate.windows_run - estimate.windows} of them run twice, in {estimate.units} '
+            f'part(s), {estimate.memory_mb} MiB plus the model, about {estimate.seconds:.0f} s; '
             f'{estimate.seen}'
         )
     if len(scenes) > 1:
         lines.append(f'{len(scenes) - refused} scenes, about {total / workers:.0f} s')
     if refused:
-        lines.insert(0, f'{refused} of {len(scenes)} scenes would have no map')
+        lines.insert(0, f'{refused} of {len(scenes)} scenes cannot be mapped')
         raise SceneError('\n'.join(lines))
     return '\n'.join(lines)
 
@@ -372,13 +435,13 @@ def _class_threshold(text: str) -> tuple[str | int, float]:
     try:
         return key_or_number(name), float(number)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f'{text!r}: expected CLASS=P, as in road=0.7') from error
+        raise argparse.ArgumentTypeError(f'{text!r}: expected CLASS=P, such as road=0.7') from error
 
 
 def _shard(text: str) -> tuple[int, int]:
     index, _, count = text.partition('/')
     if not (index.isdigit() and count.isdigit()):
-        raise argparse.ArgumentTypeError(f'{text!r} is not of the form I/N, as 3/16')
+        raise argparse.ArgumentTypeError(f'{text!r}: expected I/N, such as 3/16')
     if not 1 <= int(index) <= int(count):
-        raise argparse.ArgumentTypeError(f'{text!r}: the share must be from 1 to {count}')
+        raise argparse.ArgumentTypeError(f'{text!r}: expected a share from 1 to {count}')
     return int(index), int(count)

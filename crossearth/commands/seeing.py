@@ -1,4 +1,4 @@
-"""Options of commands that show scenes to a model: what their pixels measure, and which it sees."""
+"""Options for the pixel size of scenes, and for the pixel size at which a model sees them."""
 
 import argparse
 import math
@@ -8,33 +8,33 @@ __all__ = ['add_gsd', 'add_scales', 'add_scored_sizes', 'add_seen_at']
 
 
 def add_gsd(group: argparse._ActionsContainer, *, automatic: bool = False) -> None:
-    """Add `--gsd`, as the argument `scene_gsd_m`; with `automatic`, `--gsd-estimator` too."""
+    """Add `--gsd` as the argument `scene_gsd_m`; with `automatic`, `--gsd-estimator` too."""
     if automatic:
         group.add_argument(
             '--gsd-estimator',
             metavar='FILE',
-            help='for --gsd auto: what crossearth gsd --fit wrote',
+            help='for --gsd auto: estimator written by crossearth gsd --fit',
         )
     group.add_argument(
         '--gsd',
         dest='scene_gsd_m',
         type=_metres_or('auto') if automatic else _metres_or(),
         metavar='METRES|auto' if automatic else 'METRES',
-        help="what the scene's own pixels measure on the ground, where nothing ties it to the "
-        'ground, or its georeference is wrong about it (default: what the georeference says)'
-        + ('; auto estimates it where nothing says it' if automatic else ''),
+        help="metres per pixel of the scene, if it has no georeference or the georeference's "
+        'pixel size is wrong (default: from the georeference)'
+        + ('; auto estimates it for scenes without a georeference' if automatic else ''),
     )
 
 
 def add_seen_at(group: argparse._ActionsContainer) -> None:
-    """Add `--seen-at`, as the argument `gsd_m`."""
+    """Add `--seen-at` as the argument `gsd_m`."""
     group.add_argument(
         '--seen-at',
         dest='gsd_m',
         type=_metres_or('native'),
         metavar='METRES|native',
-        help="what the pixels that the model sees measure on the ground, or native for the scene's "
-        'own pixels (default: as the weights were trained)',
+        help="metres per pixel at which the model sees the scene, or native for the scene's own "
+        'pixels (default: as in training)',
     )
 
 
@@ -44,35 +44,37 @@ def add_scales(group: argparse._ActionsContainer) -> None:
         '--scales',
         type=_factors,
         metavar='1,0.5',
-        help='sizes at which the scene is seen, as factors of its sides; several are merged '
-        '(default: 1)',
+        help='scale factors at which the scene is seen; the predictions are merged (default: 1)',
     )
     group.add_argument(
-        '--merge', choices=['mean', 'max'], help='what several scales become (default: mean)'
+        '--merge',
+        choices=['mean', 'max'],
+        help='how predictions of several scales are merged (default: mean)',
     )
     group.add_argument(
         '--merge-class',
         metavar='NAME',
-        help='with --merge max: a pixel takes the scale that is surest of this class (default: the '
-        'greatest score of each class)',
+        help='with --merge max: take each pixel from the scale with the highest probability of '
+        'this class (default: the highest score of each class)',
     )
 
 
 def add_scored_sizes(group: argparse._ActionsContainer) -> None:
-    """Add `--seen-at` and `--scales` of whole images that are scored."""
+    """Add `--seen-at` and `--scales` for scoring whole images."""
     group.add_argument(
         '--seen-at',
         type=_metres_or('native', 'model'),
         metavar='METRES|native|model',
-        help='score whole images, whose pixels the model sees at this size: model as it was '
-        'trained, which is how predict shows it a scene (native; of experiments model)',
+        help='for whole images: metres per pixel at which the model sees them, native for their '
+        'own pixels, or model for that of training, as predict does (default: native; in '
+        'experiments model)',
     )
     group.add_argument(
         '--scales',
         type=_factors,
         metavar='1,0.5',
-        help='score whole images, seen at these factors of their sides; logits of several are '
-        'averaged (1)',
+        help='for whole images: scale factors at which they are seen; the logits are averaged '
+        '(default: 1)',
     )
 
 
@@ -84,7 +86,7 @@ def _factors(text: str) -> list[float]:
 
 
 def _metres_or(*words: str) -> Callable[[str], float | str]:
-    """What reads metres, or one of some words."""
+    """Make a parser for metres, or one of some words."""
 
     def read(text: str) -> float | str:
         if text in words:
@@ -96,7 +98,7 @@ def _metres_or(*words: str) -> Callable[[str], float | str]:
         if not 0 < metres < math.inf:
             others = ''.join(f', or {word}' for word in words)
             raise argparse.ArgumentTypeError(
-                f'{text!r}: expected metres, more than 0, such as 0.21{others}'
+                f'{text!r}: expected metres above 0, such as 0.21{others}'
             )
         return metres
 

@@ -11,7 +11,7 @@ __all__ = ['add_arguments', 'run']
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the arguments to the parser of this command."""
     parser.description = (
-        'Write a map without regions smaller than a minimum mapping unit: they take the class of '
+        'Write a map without regions below a minimum mapping unit. Small regions take the class of '
         'their largest neighbour.'
     )
     parser.add_argument('map', help='GeoTIFF of class ids')
@@ -26,29 +26,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             type=_unit,
             nargs='+',
             metavar='UNIT',
-            help=f'in {what}: one number, or one for each class by name or id, as in building=20 '
-            'road=50; classes that are not named keep all regions',
+            help=f'least size of a region in {what}: one number, or one per class by name or id, '
+            'such as building=20 road=50; other classes keep all regions',
         )
     parser.add_argument(
         '--connectivity',
         type=int,
         choices=[4, 8],
         default=4,
-        help='8: pixels that touch at a corner are one region (default: %(default)s)',
+        help='8 also joins pixels that touch only at a corner (default: %(default)s)',
     )
 
 
 def run(arguments: argparse.Namespace) -> str:
-    """Do what the arguments ask for.
+    """Sieve the map.
 
     Args:
-        arguments: As parsed.
+        arguments: Parsed arguments.
 
     Returns:
-        What to print.
+        Text to print.
 
     Raises:
-        CrossEarthError: If the map cannot be read, or the new one not be written.
+        CrossEarthError: If the map cannot be read, or the new one cannot be written.
     """
     from crossearth.inference import sieve_map
 
@@ -60,8 +60,8 @@ def run(arguments: argparse.Namespace) -> str:
         connectivity=arguments.connectivity,
     )
     return (
-        f'{made.path}: {made.merged} small regions took the class of a neighbour, {made.left} have '
-        f'no neighbour that is large enough, {made.seconds:.1f} s'
+        f'{made.path}: {made.merged} small regions took the class of a neighbour, {made.left} kept '
+        f'theirs because no neighbour is large enough, {made.seconds:.1f} s'
     )
 
 
@@ -71,7 +71,7 @@ def _unit(text: str) -> tuple[str | int | None, float]:
         value = float(number)
     except ValueError as error:
         raise argparse.ArgumentTypeError(
-            f'{text!r}: expected a number, or CLASS=NUMBER as in road=50'
+            f'{text!r}: expected a number, or CLASS=NUMBER such as road=50'
         ) from error
     if not sign:
         return None, value
@@ -88,7 +88,7 @@ def _units(
     units = {name: value for name, value in given if name is not None}
     if len(units) < len(given):
         raise ConfigError(
-            'the minimum mapping unit is given more than once: expected one number, or each class '
-            'once, as in building=20 road=50'
+            'the minimum mapping unit is given more than once: pass one number, or each class '
+            'once, such as building=20 road=50'
         )
     return units

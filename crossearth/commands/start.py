@@ -1,4 +1,4 @@
-"""`crossearth start`: look through your images and masks, and write a recipe for them."""
+"""`crossearth start`: inspects your images and masks, and writes a recipe for them."""
 
 import argparse
 from pathlib import Path
@@ -13,46 +13,52 @@ __all__ = ['add_arguments', 'run']
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
+    """Declare the arguments of the command."""
     parser.description = (
-        'Look through images and their labels, say what they are, and write a recipe that trains '
-        'on them. It asks nothing: it says what it assumes, and which line changes it.'
+        'Inspect images and their labels, report what they are, and write a recipe that trains on '
+        'them. It asks no questions: it prints each assumption and the line that changes it.'
     )
     parser.add_argument('images', help='folder of the images of one place')
     parser.add_argument(
         'labels',
         nargs='?',
         metavar='MASKS|VECTORS',
-        help='folder of the masks, or a vector file; by default masks are looked for among the '
-        'images',
+        help='folder of the masks, or a vector file (default: look for masks among and next to the '
+        'images)',
     )
     parser.add_argument(
         '--unseen',
         action='append',
         default=[],
         metavar='NAME=IMAGES[:MASKS]',
-        help='another place, to test on if it has masks; may be repeated. Never trained on.',
-    )
-    parser.add_argument('--output', default='recipe.yaml', help='(default: %(default)s)')
-    parser.add_argument(
-        '--bands', type=int, nargs='+', help='counted from 1 (default: all but alpha)'
+        help='another place, tested on if it has masks; may be repeated. Never trained on.',
     )
     parser.add_argument(
-        '--ignore', type=int, nargs='+', default=[], help='values of masks that are no class'
+        '--output', default='recipe.yaml', help='recipe to write (default: %(default)s)'
+    )
+    parser.add_argument(
+        '--bands', type=int, nargs='+', help='band numbers from 1 (default: all but alpha)'
+    )
+    parser.add_argument(
+        '--ignore',
+        type=int,
+        nargs='+',
+        default=[],
+        help='mask values that are not a class (default: none)',
     )
     parser.add_argument(
         '--pretrained',
         metavar='FILE',
-        help='weights of the backbone (default: those of ImageNet that come with crossearth)',
+        help="weights of the backbone (default: crossearth's own copy of ImageNet weights)",
     )
-    parser.add_argument('--quiet', action='store_true', help='no progress')
+    parser.add_argument('--quiet', action='store_true', help='show no progress')
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Print what is found, and write the recipe.
+    """Print the findings, and write the recipe.
 
     Raises:
-        CrossEarthError: If the images cannot be trained on; says why.
+        CrossEarthError: If the images cannot be trained on. The message says why.
     """
     from crossearth.survey import Domain, start
 
@@ -75,7 +81,7 @@ def _domain(word: str) -> 'Domain':
     if not sign or not name or not paths or name == 'source':
         raise ConfigError(
             f'--unseen {word}: expected NAME=IMAGES or NAME=IMAGES:MASKS, such as '
-            'ottawa=other/images:other/masks, and another name than source'
+            'ottawa=other/images:other/masks, with a NAME other than source'
         )
     images, colon, labels = paths.rpartition(':')
     if not colon or Path(paths).exists():

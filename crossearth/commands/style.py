@@ -15,71 +15,108 @@ __all__ = ['add_arguments', 'run']
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
+    """Declare the arguments of the command."""
     actions = parser.add_subparsers(dest='action', metavar='ACTION', required=True)
     predictor = argparse.ArgumentParser(add_help=False)
     predictor.add_argument(
         '--predictor',
         metavar='FILE',
         help='style predictor: checkpoint_stylepredictor.pth, a converted CrossEarth file '
-        '(.safetensors) or the light model (.onnx, .npz); by default the published full-width '
-        'weights, downloaded once',
+        '(.safetensors) or the light model (.onnx, .npz) (default: the published full-width '
+        'weights, downloaded once)',
     )
-    predictor.add_argument('--device', default='cpu', help='where the networks run (cpu)')
+    predictor.add_argument(
+        '--device', default='cpu', help='where the networks run (default: %(default)s)'
+    )
 
     fit = actions.add_parser(
         'fit',
         parents=[predictor],
         help='fit the distribution of styles to a folder of pictures',
-        description='Fit mean and covariance of the style embeddings of all pictures under a '
-        'folder, in one pass. If it is interrupted, the same command continues where it was.',
+        description='Fit the mean and covariance of the style embeddings of all pictures in a '
+        'folder, in one pass. If it is interrupted, the same command resumes where it stopped.',
     )
-    fit.add_argument('folder', type=Path, help='folder, searched with its subfolders')
+    fit.add_argument('folder', type=Path, help='folder of pictures, searched with its subfolders')
     fit.add_argument(
         '--output', type=Path, required=True, metavar='FILE', help='file to write (.safetensors)'
     )
-    fit.add_argument('--batch-size', type=int, default=32, help='pictures at a time (32)')
-    fit.add_argument('--workers', type=int, default=0, help='processes that read pictures (0)')
     fit.add_argument(
-        '--side-px', type=int, default=256, help='pictures are resized and cut to this side (256)'
+        '--batch-size', type=int, default=32, help='pictures per batch (default: %(default)s)'
+    )
+    fit.add_argument(
+        '--workers',
+        type=int,
+        default=0,
+        help='worker processes that read pictures (default: %(default)s)',
+    )
+    fit.add_argument(
+        '--side-px',
+        type=int,
+        default=256,
+        help='side in pixels that pictures are resized and cropped to (default: %(default)s)',
     )
 
     preview = actions.add_parser(
         'preview',
         parents=[predictor],
         help='draw a contact sheet of a picture in sampled styles',
-        description='Draw a contact sheet: a row for each weight of the style, the picture itself '
-        'first, then one column for each sampled style.',
+        description='Draw a contact sheet: one row per weight of the style. Each row starts with '
+        'the original picture, followed by one column per sampled style.',
     )
-    preview.add_argument('image', type=Path, help='picture of 8 bits')
+    preview.add_argument('image', type=Path, help='8-bit picture')
     preview.add_argument('--style', type=Path, required=True, metavar='FILE', help='fitted styles')
     preview.add_argument(
         '--transformer',
         metavar='FILE',
-        help='style transformer, from where the predictor comes from; by default the published '
-        'full-width weights',
+        help='style transformer, from the same source as the predictor (default: the published '
+        'full-width weights)',
     )
     preview.add_argument(
         '--output', type=Path, required=True, metavar='FILE', help='picture to write (.png)'
     )
     preview.add_argument(
-        '--alpha', type=float, nargs='+', default=[0.0, 0.1, 0.5, 1.0], help='weights of the style'
+        '--alpha',
+        type=float,
+        nargs='+',
+        default=[0.0, 0.1, 0.5, 1.0],
+        help='weights of the style, 0 to 1 (default: 0 0.1 0.5 1)',
     )
-    preview.add_argument('--samples', type=int, default=5, help='styles to sample (5)')
-    preview.add_argument('--patch-size', type=int, help='side of styled patches; whole by default')
-    preview.add_argument('--ratio', type=float, default=0.5, help='fraction of styled patches (.5)')
-    preview.add_argument('--covariance', choices=['full', 'diagonal'], default='full')
-    preview.add_argument('--seed', type=int, default=0, help='seed of the samples (0)')
     preview.add_argument(
-        '--side-px', type=int, default=256, help='side of a picture on the sheet (256)'
+        '--samples', type=int, default=5, help='number of styles to sample (default: %(default)s)'
+    )
+    preview.add_argument(
+        '--patch-size',
+        type=int,
+        help='side of styled patches in pixels (default: style the whole picture)',
+    )
+    preview.add_argument(
+        '--ratio',
+        type=float,
+        default=0.5,
+        help='share of patches that are styled (default: %(default)s)',
+    )
+    preview.add_argument(
+        '--covariance',
+        choices=['full', 'diagonal'],
+        default='full',
+        help='covariance of the styles to sample from (default: %(default)s)',
+    )
+    preview.add_argument(
+        '--seed', type=int, default=0, help='seed of the samples (default: %(default)s)'
+    )
+    preview.add_argument(
+        '--side-px',
+        type=int,
+        default=256,
+        help='side of a picture on the sheet in pixels (default: %(default)s)',
     )
 
 
 def run(arguments: argparse.Namespace) -> str:
-    """Fit styles, or draw a contact sheet; say what was written.
+    """Fit styles or draw a contact sheet, and return a line that says what was written.
 
     Raises:
-        CrossEarthError: If a file or an option is wrong; the message says what to do.
+        CrossEarthError: If a file or an option is wrong. The message says what to do.
     """
     return _fit(arguments) if arguments.action == 'fit' else _preview(arguments)
 
@@ -137,7 +174,7 @@ def _preview(arguments: argparse.Namespace) -> str:
             alpha=alpha,
             p=1.0,
             covariance=arguments.covariance,
-            # the same seed in each row: a column is one style
+            # every row uses the same seed, so that a column shows one style
             generator=torch.Generator().manual_seed(arguments.seed),
         ).to(device)
         styled = inject(image.to(device).expand(arguments.samples, -1, -1, -1)).cpu()
@@ -160,10 +197,10 @@ def _predictor(file: str | None) -> 'StylePredictor | MobileStylePredictor':
 
 
 def _usable(device: str) -> 'device_type':
-    """The device of that name, if there is one.
+    """The device of that name.
 
     Raises:
-        ConfigError: If there is none.
+        ConfigError: If it does not exist.
     """
     import torch
 
@@ -171,17 +208,17 @@ def _usable(device: str) -> 'device_type':
 
     try:
         return torch.zeros((), device=device).device
-    except (RuntimeError, AssertionError) as error:  # as torch was built, one or the other
+    except (RuntimeError, AssertionError) as error:  # which one depends on the build of torch
         reason = str(error).splitlines()[0]
         raise ConfigError(f'device {device!r} cannot be used ({reason}): try cpu') from error
 
 
 def _contact_sheet(rows: 'list[list[Tensor]]', labels: list[str]) -> 'Image':
-    """Pictures (3,h,w) in [0, 1] of one size, side by side, with a label before each row."""
+    """Pictures (3,h,w) in [0, 1] of one size, in rows, with a label before each row."""
     import torch
     from PIL import Image, ImageDraw
 
-    gap, margin = 4, 72  # Pillow's own font has no Greek letters
+    gap, margin = 4, 72  # pixels; labels say alpha because Pillow's font has no Greek letters
     height, width = rows[0][0].shape[-2:]
     columns = max(len(row) for row in rows)
     sheet = Image.new(

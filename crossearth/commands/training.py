@@ -1,6 +1,6 @@
-"""`crossearth fit | validate | test`: train and score from a recipe, with lightning's own parser.
+"""`crossearth fit | validate | test`: train and score from a recipe, with Lightning's own parser.
 
-`class_path` in a recipe may name a module next to the recipe, or in the working folder.
+A `class_path` in a recipe may name a module next to the recipe, or in the working folder.
 """
 
 import argparse
@@ -20,7 +20,7 @@ HELP = {
     'validate': 'score a checkpoint on validation scenes',
     'test': 'score a checkpoint on the source and every unseen domain',
 }
-"""Line of help of each command."""
+"""Help line of each command."""
 
 _LOGGERS = [
     {
@@ -32,13 +32,14 @@ _LOGGERS = [
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Do what the words ask for, and report while it runs.
+    """Train or score, and print progress.
 
     Args:
-        arguments: `words`: those of the command line, the command's name first.
+        arguments: `words` holds the words of the command line, with the command first.
 
     Raises:
-        CrossEarthError: If the recipe, a checkpoint or a scene is wrong; says what to do.
+        CrossEarthError: If the recipe, a checkpoint or a scene is wrong. The message says what to
+            do.
     """
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
@@ -73,12 +74,12 @@ def _run_lightning(words: list[str]) -> None:
 
         def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
             super().parse_arguments(parser, args)
-            # A checkpoint may come from anywhere: it holds tensors and numbers, and no code is run.
-            # `SealCheckpoints` looks again, and resumes from the one before if it is damaged.
+            # A checkpoint may come from anywhere, so only tensors and numbers are read and no code
+            # runs. `SealCheckpoints` checks again, and if it is damaged resumes from the previous.
             given = self.config[self.config.subcommand]
             given['weights_only'] = True
             if self.config.subcommand == 'test':
-                given['verbose'] = False  # one table for all domains is printed instead
+                given['verbose'] = False  # we print one table for all domains instead
             named = given.get('ckpt_path') not in {None, 'best', 'last', 'hpc'}
             if named and self.config.subcommand != 'fit':
                 check_checkpoint(given['ckpt_path'])
@@ -87,7 +88,7 @@ def _run_lightning(words: list[str]) -> None:
             seed_parts(self.parser, self.config.as_dict()[self.config.subcommand]['model'])
 
         def _parse_ckpt_path(self) -> None:
-            """The recipe builds the model; lightning would rebuild it from the checkpoint."""
+            """Do nothing: the recipe builds the model; Lightning would use the checkpoint's."""
 
         def after_test(self) -> None:
             if self.trainer.is_global_zero:
@@ -95,7 +96,7 @@ def _run_lightning(words: list[str]) -> None:
                 if self.datamodule.adaptation:
                     seen = ', '.join(self.datamodule.adapted) or 'none of them'
                     print(
-                        'adaptation, not domain generalisation: the recipe has a target; of the '
+                        'adaptation, not domain generalisation: the recipe has a target. Of the '
                         f'tested domains, training may see unlabelled images of {seen}'
                     )
 
@@ -115,9 +116,9 @@ def _run_lightning(words: list[str]) -> None:
 
 
 def _plain_error(error: BaseException, folders: Sequence[str]) -> CrossEarthError | None:
-    """What the parser of recipes, or what it called, complains about, in one line; None if other.
+    """The complaint of the recipe parser, or of what it called, in one line; None for other errors.
 
-    The parser wraps the first cause many times, each time with the whole recipe.
+    The parser wraps the first cause many times, and repeats the whole recipe each time.
     """
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
@@ -130,16 +131,16 @@ def _plain_error(error: BaseException, folders: Sequence[str]) -> CrossEarthErro
         return ours
     if isinstance(first, ModuleNotFoundError):
         return ConfigError(
-            f'the recipe needs the module {first.name!r}, which is neither in '
-            f'{" nor in ".join(folders)} (folder of the recipe, working folder) nor installed: '
-            'put it into one of them, or correct the class_path'
+            f'the recipe needs the module {first.name!r}, which was found neither in '
+            f'{" nor in ".join(folders)} (folder of the recipe, working folder) nor among the '
+            'installed packages: put it into one of these, or correct the class_path'
         )
     if isinstance(first, AttributeError) and isinstance(first.obj, ModuleType):
         place = getattr(first.obj, '__file__', None) or first.obj.__name__
         return ConfigError(f'{place} has no {first.name!r}: correct the class_path in the recipe')
     if 'does not correspond to a subclass' in str(first):
         return ConfigError(
-            f'{first}: a function needs a return annotation that says so, such as '
+            f'{first}: a function needs a return annotation of that class, such as '
             'def build(...) -> nn.Module'
         )
     if isinstance(error, argparse.ArgumentError | UnicodeDecodeError | MisconfigurationException):
@@ -148,7 +149,7 @@ def _plain_error(error: BaseException, folders: Sequence[str]) -> CrossEarthErro
 
 
 def _recipe_folders(words: Sequence[str]) -> list[str]:
-    """Where modules of the user's own may lie: next to each recipe, and the working folder."""
+    """Folders that may hold the user's modules: that of each recipe, and the working folder."""
     recipes = [
         following for word, following in itertools.pairwise(words) if word in ('--config', '-c')
     ]

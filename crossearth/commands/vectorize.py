@@ -11,85 +11,92 @@ __all__ = ['add_arguments', 'run']
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the arguments to the parser of this command."""
     parser.description = (
-        'Write the regions of a map as polygons with class names and areas, or the centre lines of '
-        'its roads.'
+        'Write the regions of a map as polygons with class names and areas, or its roads as centre '
+        'lines.'
     )
     parser.add_argument('map', help='GeoTIFF of class ids')
-    parser.add_argument('polygons', help='.gpkg, .geojson (EPSG:4326) or .fgb')
-    parser.add_argument('--labels', choices=sorted(LABEL_SPACES), help='names, if the map has none')
+    parser.add_argument('polygons', help='file to write: .gpkg, .geojson (EPSG:4326) or .fgb')
     parser.add_argument(
-        '--min-area-m2', type=float, default=0.0, help='smaller polygons are left out'
+        '--labels', choices=sorted(LABEL_SPACES), help='class names, if the map has none'
+    )
+    parser.add_argument(
+        '--min-area-m2',
+        type=float,
+        default=0.0,
+        help='leave out polygons smaller than this, in m² (default: %(default)g)',
     )
     parser.add_argument(
         '--simplify-m',
         type=float,
         metavar='METRES',
-        help='how coarse borders may become; neighbours still share them (default: 0; for centre '
-        'lines a pixel)',
+        help='simplify borders by up to this many metres; neighbours still share them (default: 0, '
+        'or one pixel for centre lines)',
     )
     parser.add_argument(
         '--square-m',
         type=float,
         default=0.0,
         metavar='METRES',
-        help='how far outlines of buildings may move to get right angles; two pixels are a good '
-        'start (default: 0, no right angles)',
+        help='give buildings right angles, moving outlines by up to this many metres; two pixels '
+        'are a good start (default: 0, off)',
     )
     parser.add_argument(
         '--squared-classes',
         type=_class,
         nargs='+',
         metavar='CLASS',
-        help='names or ids of classes that get right angles (default: building)',
+        help='classes that get right angles, by name or id (default: building)',
     )
     parser.add_argument(
         '--classes',
         type=_class,
         nargs='+',
         metavar='CLASS',
-        help='names or ids to write (default: all but background)',
+        help='classes to write, by name or id (default: all but background)',
     )
     parser.add_argument(
-        '--background', action='store_true', help='write a class named background too'
+        '--background', action='store_true', help='also write a class named background'
     )
     parser.add_argument(
-        '--confidence', metavar='TIF', help='whose mean over its pixels each polygon or line gets'
+        '--confidence',
+        metavar='TIF',
+        help='confidence written with the map; each polygon or line gets its mean',
     )
 
-    lines = parser.add_argument_group('centre lines in place of polygons')
+    lines = parser.add_argument_group('centre lines instead of polygons')
     lines.add_argument(
         '--centre-lines',
         type=_class,
         nargs='*',
         metavar='CLASS',
-        help='names or ids of classes (default: road); needs the extra lines',
+        help='trace these classes, by name or id (default: road); needs crossearth[lines]',
     )
     lines.add_argument(
         '--min-length-m',
         type=float,
         metavar='METRES',
-        help='spurs and single lines below this are left out, as those are that are shorter than '
-        'their road is wide',
+        help='leave out spurs and isolated lines shorter than this, in metres; those shorter than '
+        'their road is wide are always left out',
     )
 
 
 def run(arguments: argparse.Namespace) -> str:
-    """Do what the arguments ask for.
+    """Write polygons or centre lines.
 
     Args:
-        arguments: As parsed.
+        arguments: Parsed arguments.
 
     Returns:
-        What to print.
+        Text to print.
 
     Raises:
-        CrossEarthError: If the map cannot be read, or the polygons cannot be written.
+        CrossEarthError: If the map cannot be read, or the file cannot be written.
     """
     labels = None if arguments.labels is None else LABEL_SPACES[arguments.labels]
     if arguments.centre_lines is not None:
         return _centre_lines(arguments, labels)
     if arguments.min_length_m is not None:
-        raise ConfigError('--min-length-m is for --centre-lines: give both, or neither')
+        raise ConfigError('--min-length-m only works with --centre-lines: pass both, or neither')
     from crossearth.inference import vectorize
 
     made = vectorize(
@@ -121,7 +128,9 @@ def _centre_lines(arguments: argparse.Namespace, labels: LabelSpace | None) -> s
     }
     given = [name for name, value in of_polygons.items() if value]
     if given:
-        raise ConfigError(f'{given[0]} is for polygons, not for --centre-lines: leave one out')
+        raise ConfigError(
+            f'{given[0]} is for polygons and cannot go with --centre-lines: leave out one of them'
+        )
     from crossearth.inference import trace_lines
 
     made = trace_lines(

@@ -11,51 +11,53 @@ __all__ = ['add_arguments', 'run']
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the arguments to the parser of this command."""
     parser.description = (
-        'Look at a map over its scene, with swipe, opacity and legend: as one page for any '
-        'browser, which needs no network, or from a server on this machine.'
+        'Look at a map over its scene, with swipe, opacity and legend. Writes one HTML page that '
+        'opens in any browser without a network, or serves the map from this machine.'
     )
     parser.add_argument('map', help='GeoTIFF of class ids')
-    parser.add_argument('--scene', metavar='TIF', help='what the map was made from')
+    parser.add_argument('--scene', metavar='TIF', help='image that was mapped')
     parser.add_argument(
-        '--confidence', metavar='TIF', help='what crossearth predict --confidence wrote'
+        '--confidence', metavar='TIF', help='confidence, from crossearth predict --confidence'
     )
     parser.add_argument(
-        '-o', '--output', metavar='HTML', help='page to write (default: the name of the map, .html)'
+        '-o', '--output', metavar='HTML', help='page to write (default: name of the map, .html)'
     )
     parser.add_argument(
         '--bands',
         type=int,
         nargs='+',
-        help='of the scene, counted from 1, for red, green and blue (default: those that it calls '
-        'so, or its first)',
+        help='bands of the scene for red, green and blue, counted from 1 (default: those marked as '
+        'such, or the first three)',
     )
     parser.add_argument(
-        '--labels', choices=sorted(LABEL_SPACES), help='names and colours, if the map has none'
+        '--labels',
+        choices=sorted(LABEL_SPACES),
+        help='class names and colours, if the map has none',
     )
     parser.add_argument(
         '--page-px',
         type=int,
-        help='longer side of the pictures in the page (default: 4096); a larger map is shown by a '
-        'part of its pixels',
+        help='longer side of the pictures in the page, in pixels (default: 4096); larger maps are '
+        'shown with fewer pixels',
     )
     parser.add_argument(
         '--serve',
         action='store_true',
-        help='no page: show every pixel of a large map, from a server on 127.0.0.1, until Ctrl+C',
+        help='write no page: serve every pixel of a large map on 127.0.0.1 until Ctrl+C',
     )
 
 
 def run(arguments: argparse.Namespace) -> str:
-    """Do what the arguments ask for.
+    """Write the page, or serve the map.
 
     Args:
-        arguments: As parsed.
+        arguments: Parsed arguments.
 
     Returns:
-        What to print.
+        Text to print.
 
     Raises:
-        CrossEarthError: To be printed as one line.
+        CrossEarthError: Printed by the command line as one line.
     """
     from crossearth.errors import ConfigError
     from crossearth.rasters import gdal_environment
@@ -76,7 +78,7 @@ def run(arguments: argparse.Namespace) -> str:
     ):
         if arguments.serve:
             with MapServer(view) as server:
-                print(f'open {server.url} in a browser of this machine; Ctrl+C ends', flush=True)
+                print(f'open {server.url} in a browser on this machine; Ctrl+C stops', flush=True)
                 try:
                     server.run()
                 except KeyboardInterrupt:

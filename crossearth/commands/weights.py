@@ -1,4 +1,4 @@
-"""`crossearth weights convert | info`: released checkpoints, and what weights files hold."""
+"""`crossearth weights convert | info`: convert released checkpoints, and show what files hold."""
 
 import argparse
 from pathlib import Path
@@ -11,19 +11,25 @@ __all__ = ['add_arguments', 'run']
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
+    """Declare the arguments of the command."""
     actions = parser.add_subparsers(dest='action', metavar='ACTION', required=True)
     convert = actions.add_parser(
-        'convert', help='turn a released checkpoint into safetensors, without running its code'
+        'convert',
+        help='turn a released checkpoint into safetensors, without running its code',
+        description='Turn a released checkpoint into safetensors, without running its code.',
     )
-    convert.add_argument('file', type=Path, help='released .pth')
+    convert.add_argument('file', type=Path, help='released checkpoint (.pth)')
     convert.add_argument(
-        '--backbone', type=Path, help='the backbone that goes with it (dinov2_converted.pth)'
+        '--backbone', type=Path, help='backbone that belongs to it (dinov2_converted.pth)'
     )
     convert.add_argument(
-        '--output', type=Path, help='file to write; by default FILE with .safetensors'
+        '--output', type=Path, help='file to write (default: FILE with the suffix .safetensors)'
     )
-    info = actions.add_parser('info', help='show what a weights file holds')
+    info = actions.add_parser(
+        'info',
+        help='show what a weights file holds',
+        description='Show the model, the classes and the tensors that a weights file holds.',
+    )
     info.add_argument('file', type=Path, help='.safetensors or .pth')
 
 
@@ -31,12 +37,12 @@ def run(arguments: argparse.Namespace) -> str:
     """Convert a file, or list what it holds.
 
     Raises:
-        CheckpointError: If a file is damaged or does not fit.
+        CheckpointError: If a file is damaged, or the files do not belong together.
     """
     from crossearth.errors import printable
 
     lines = _describe(arguments.file) if arguments.action == 'info' else _convert(arguments)
-    return '\n'.join(printable(line) for line in lines)  # names in a file may hold anything
+    return '\n'.join(printable(line) for line in lines)  # names in a file may hold control codes
 
 
 def _convert(arguments: argparse.Namespace) -> list[str]:
@@ -88,10 +94,10 @@ def _describe_model(info: 'ModelInfo') -> list[str]:
         gsd = f'{gsd}, trained from {low:g} to {high:g} m'.removeprefix(', ')
     return [
         f'model    {info.blueprint.builder}({arguments})',
-        f'classes  {", ".join(info.labels.classes) if info.labels else "not given"}',
-        f'bands    {", ".join(map(str, info.bands or ())) or "not given"}',
-        f'gsd      {gsd or "not given"}',
-        f'complete {"yes" if info.complete else "no: frozen weights are not in it"}',
+        f'classes  {", ".join(info.labels.classes) if info.labels else "unknown"}',
+        f'bands    {", ".join(map(str, info.bands or ())) or "unknown"}',
+        f'gsd      {gsd or "unknown"}',
+        f'complete {"yes" if info.complete else "no: frozen weights are not included"}',
         f'source   {_describe_source(info)}',
         *_describe_adaptation(info),
     ]

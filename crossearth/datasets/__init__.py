@@ -1,4 +1,11 @@
-"""Scenes on disk → windows → samples. Each name is imported when it is first used."""
+"""Scenes on disk → windows → samples. Each name is imported only when it is first used.
+
+`SceneDataset` is a table of scenes of any CRS, size and domain, read by windows; `FolderDataset`
+opens any folder, and the classes of published archives (`Potsdam`, `LoveDA`, …) know their files.
+Samplers choose windows: `GridWindowSampler` covers all pixels and `RandomWindowSampler` draws.
+`ShiftDataModule` puts a labelled source, unseen test domains and an optional unlabelled target
+together for training.
+"""
 
 from typing import TYPE_CHECKING
 

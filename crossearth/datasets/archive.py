@@ -1,4 +1,4 @@
-"""Scenes of published archives, found by how their files lie."""
+"""Scenes of published archives, found by the layout of their files."""
 
 import dataclasses
 import os
@@ -20,7 +20,7 @@ from crossearth.rasters import Alpha
 EITHER_BINARY = IdCodec({0: 0, 255: 1, 1: 1})
 """Masks of one class that copies of an archive write as 0 and 1, or as 0 and 255."""
 
-_NAMED = 20  # in one message
+_NAMED = 20  # files named in one message
 
 __all__ = [
     'EITHER_BINARY',
@@ -34,19 +34,20 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """One way in which the files of a part lie below a root.
+    """One way in which the files of a part are laid out below a root.
 
     Args:
         name: `'original'`, or `'chips'` for the tree that the reference release was trained from.
-        images: Regular expression of image paths below the root, with `/`. Its groups name the
+        images: Regular expression of image paths below the root, with `/`. Its groups identify the
             image; one called `id` is the name in `ids`.
-        masks: The same of masks, whose groups are equal; None without.
+        masks: The same for masks, whose groups must be equal; None without masks.
         codec: How masks encode the classes.
-        bands: 1-based bands to read; None for all but alpha.
+        bands: 1-based bands to read; None for all except alpha.
         ids: Images that belong to the part; None for all.
         alpha: What a band that a file calls alpha is, see `read_scenes`.
-        nodata: Value of pixels without data in all bands, where files do not say.
-        choose: Leaves those of the files below a root that may be of this archive, where another
+        nodata: No-data value in all bands, where files do not state it.
+        choose: Selects the files below a root that may be from this archive, if another archive
+            has the same names; None for all of them.
             archive has the same names; None for all of them.
     """
 
@@ -67,8 +68,8 @@ class Coverage:
 
     Args:
         found: Images, or the reference's chips, that were found.
-        expected: How many a complete copy has; None where that is not known.
-        missing: Names of images that are not there, where the archive fixes them.
+        expected: Number in a complete copy; None if it is not known.
+        missing: Names of missing images, if the archive fixes the names.
     """
 
     found: int
@@ -93,38 +94,38 @@ class _Found:
 
 
 class ArchiveDataset(SceneDataset):
-    """Scenes of a published archive, read where they lie.
+    """Scenes of a published archive, read where they are.
 
-    The layouts are tried in order, and the first one that has images is read.
+    The layouts are tried in order, and the first one with images is read.
 
     Args:
         root: Folder of the archive; its own folders may be nested below.
-        layouts: Ways in which its files may lie.
+        layouts: Layouts that its files may have.
         labels: The classes.
         domain: Name of the domain.
         split: Name of the split.
-        part: The part of the archive that is read; None for that of the split.
-        ignore_nodata: Whether pixels without image data are ignored in the mask too.
-        dtype: As of `SceneDataset`.
-        gsd_m: As of `SceneDataset`.
-        download: Whether to fetch the split into `root` first, where it has a public link.
+        part: The part of the archive that is read; None for the part of the split.
+        ignore_nodata: Whether pixels without image data are also ignored in the mask.
+        dtype: See `SceneDataset`.
+        gsd_m: See `SceneDataset`.
+        download: Whether to fetch the split into `root` first, if it has a public link.
 
     Attributes:
-        layout: The way in which the files lie that are read.
+        layout: The layout of the files that are read.
         twice: Files that are there twice: the one that is read, and the other.
-        unread: Names of other layouts whose images are there too.
+        unread: Names of other layouts that also have images.
 
     Raises:
-        SceneNotFoundError: If the root holds no such images, or one of them has no mask; says how
-            to get the archive.
-        SceneError: If a file is no raster, or a download is damaged.
+        SceneNotFoundError: If the root holds no such images, or one of them has no mask. The
+            message explains how to get the archive.
+        SceneError: If a file is not a raster, or a download is damaged.
         WriteError: If a download cannot be written.
-        LabelError: If a mask is of another size than its image.
-        ConfigError: If a download is asked for and there is no public link.
+        LabelError: If a mask differs in size from its image.
+        ConfigError: If a download is requested and there is no public link.
     """
 
     archive: ClassVar[Archive]
-    no_effect: ClassVar = ('root', 'download')  # where a copy is, not what is in it
+    no_effect: ClassVar = ('root', 'download')  # where a copy is, not what it contains
 
     def __init__(
         self,
@@ -170,7 +171,7 @@ class ArchiveDataset(SceneDataset):
 
     @property
     def gsd_range_m(self) -> tuple[float, float] | None:
-        """As of `SceneDataset`; the archive's nominal one where its files are not georeferenced."""
+        """See `SceneDataset`; the archive's nominal size if its files are not georeferenced."""
         found, nominal = super().gsd_range_m, self.archive.gsd_m
         return found if found is not None or nominal is None else (nominal, nominal)
 
@@ -183,7 +184,7 @@ class ArchiveDataset(SceneDataset):
         return Coverage(len(self.scenes), expected or None, tuple(missing))
 
     def _place(self, scene: Scene) -> Scene:
-        """The scene, with what a family knows of its place."""
+        """The scene, with what its archive implies about its place."""
         return scene
 
 
@@ -198,16 +199,16 @@ def chip_layouts(
 ) -> list[Layout]:
     """The tree of the reference release: `img_dir/{train,val}` and `ann_dir/{train,val}`.
 
-    It lies at the root, or in a folder named after the domain. A copy without folders for the
-    splits is read where the names of its images say which split they belong to.
+    It is at the root, or in a folder named after the domain. A copy without folders for the splits
+    is read if the names of its images tell the split.
 
     Args:
         folders: Names that the folder of the domain may have.
         split: `'train'`; anything else is the reference's `val`.
         codec: How its masks encode the classes.
         ids: Images of the split.
-        id_pattern: Regular expression of how a file name begins, with a group `id` of what `ids`
-            holds; None where names say nothing.
+        id_pattern: Regular expression for the beginning of a file name, with a group `id` that is
+            looked up in `ids`; None if names do not contain the id.
         bands: 1-based bands to read.
     """
     name = '(?P<name>[^/]+)' if id_pattern is None else f'{id_pattern}(?P<rest>[^/]*)'
@@ -233,7 +234,7 @@ def ids_after_zero(num_classes: int, place: Callable[[int], int] = lambda i: i) 
 
     Args:
         num_classes: Number of classes in the files.
-        place: Class of the file, from 0 → class id or 255.
+        place: Maps a class of the file, counted from 0, to a class id or 255.
     """
     ids = {i + 1: place(i) for i in range(num_classes)}
     return IdCodec({0: IGNORE_INDEX, IGNORE_INDEX: IGNORE_INDEX, **ids})

@@ -1,4 +1,4 @@
-"""Augmentations of whole batches: images, masks and all else that lies on their pixels."""
+"""Augmentations of whole batches: images, masks and all else on the same pixels."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,11 +18,11 @@ type Sample = dict[str, Tensor]
 
 
 class SeededStep(nn.Module):
-    """A step of the augmentation, whose draws come from its own stream.
+    """A step of the augmentation that draws from its own stream.
 
     Args:
-        module: An augmentation of kornia in a container, or a module that maps a batch.
-        seed: Of the stream.
+        module: A kornia augmentation in a container, or a module that maps a batch.
+        seed: Seed of the stream.
 
     Attributes:
         draws: The stream.
@@ -44,15 +44,15 @@ def chain_augmentations(
 ) -> nn.ModuleList:
     """Steps for `augment_batch`, each with its own stream of draws.
 
-    Streams follow from the seed, the class of a step and how many of that class come before it:
-    a step draws the same whatever other steps there are.
+    Streams are derived from the seed, the class of a step and how many of that class come before
+    it. A step thus draws the same whatever other steps there are.
 
     Args:
-        augment: A module or several, in the order in which they are applied.
+        augment: A module or several, in the order of application.
         seed: Seed of all streams.
 
     Raises:
-        ConfigError: If a container of kornia has data keys.
+        ConfigError: If a kornia container has data keys.
     """
     steps = nn.ModuleList()
     if augment is None:
@@ -64,7 +64,7 @@ def chain_augmentations(
             if module.data_keys is not None:
                 raise ConfigError(
                     f'augment holds a container with data_keys={module.data_keys}: expected '
-                    'data_keys=None, for images and masks come to it by name'
+                    'data_keys=None, because images and masks are passed to it by name'
                 )
         elif isinstance(module, K.AugmentationBase2D | K.ImageSequential):
             step = K.AugmentationSequential(module, data_keys=None)
@@ -75,14 +75,14 @@ def chain_augmentations(
 
 
 def augment_batch(steps: Iterable[nn.Module], batch: Sample) -> Sample:
-    """A batch after all steps, in their order.
+    """Apply all steps to a batch, in order.
 
     Args:
-        steps: Those of `chain_augmentations`, or modules that map a batch.
+        steps: Result of `chain_augmentations`, or modules that map a batch.
         batch: `image` (b,c,h,w) in [0, 1], and what belongs to it.
 
     Raises:
-        ConfigError: If a module does not return a batch with all that it was given.
+        ConfigError: If a module does not return a batch with all the keys that it got.
     """
     for step in steps:
         batch = step(batch) if isinstance(step, SeededStep) else _apply(step, batch)
@@ -96,30 +96,30 @@ def _apply(step: nn.Module, batch: Sample) -> Sample:
     if not isinstance(changed, Mapping) or not batch.keys() <= changed.keys():
         wanted = ' and '.join(repr(name) for name in ('image', 'mask') if name in batch)
         raise ConfigError(
-            f'{type(step).__name__} in augment made {type(changed).__name__} of a batch: '
-            f'expected a dict with {wanted} and all else that it was given, or an augmentation '
-            'of kornia'
+            f'{type(step).__name__} in augment turned a batch into {type(changed).__name__}: '
+            f'expected a dict with {wanted} and all other keys of the batch, or a kornia '
+            'augmentation'
         )
     return dict(changed)
 
 
 def augment_pair(augment: nn.Module, batch: Sample) -> Sample:
-    """Image and mask through a kornia container, with labels that survive it.
+    """Image and mask through a kornia container, so that labels stay valid.
 
-    kornia wants masks with a channel, moves them as floats, and fills what a rotation or crop
-    uncovers with 0. Shifted by one, the ignored label is that 0, and what is uncovered is ignored.
+    kornia expects masks with a channel, moves them as floats, and fills what a rotation or crop
+    uncovers with 0. Labels are therefore shifted by one, so that 0 is the ignored label.
 
-    Everything else on the pixels of the image moves as the mask does, each pixel from the nearest
-    one, whatever its type: neighbours are never mixed across the edge of a roof or of the data.
-    What is uncovered is 0 there, and False.
+    Everything else on the pixels of the image moves as the mask does, whatever its type. Each pixel
+    takes the nearest one, so neighbours are never mixed across the edge of a roof or of the data.
+    Uncovered pixels become 0 or False.
 
     Args:
         augment: Container with `data_keys=None`.
         batch: `image` (b,c,h,w) in [0, 1]; `mask` int64 (b,h,w) and other maps, see
-            `spatial_keys`. Integers of maps are exact up to 2²⁴.
+            `spatial_keys`. Integers in maps are exact up to 2²⁴.
 
     Returns:
-        The batch with what was moved, of the same types.
+        The batch with everything moved, in the same types.
     """
     image = batch['image']
     given = {'image': image}
@@ -129,7 +129,7 @@ def augment_pair(augment: nn.Module, batch: Sample) -> Sample:
         if name == 'mask':
             values = (values + 1) % (IGNORE_INDEX + 1)
         planes = values if values.ndim == image.ndim else values[:, None]
-        given[f'mask_{name}'] = planes.to(image.dtype)  # kornia goes by what a name begins with
+        given[f'mask_{name}'] = planes.to(image.dtype)  # kornia identifies masks by this prefix
     moved = augment(given)
     result = {**batch, 'image': moved['image']}
     for name in maps:

@@ -29,10 +29,10 @@ _PROBES = 8
 class CASID(ArchiveDataset):
     """CASID, one of its four climates.
 
-    How its own archive names its folders could not be looked up: climates, by their short or long
-    names, and splits are found in either order. Copies encode the labels in three ways that cannot
-    be told from one file, so the way is an argument, and checked on masks spread over the split
-    when the dataset is opened. It is checked again, pixel by pixel, wherever a mask is read.
+    The folder names of the archive could not be checked. Climates, by their short or long names,
+    and splits are therefore found in either order. Copies encode the labels in three ways that one
+    file does not reveal, so you name the way. It is checked on masks spread over the split
+    when the dataset is opened, and again, pixel by pixel, when a mask is read.
 
     Args:
         root: Folder of the archive, or of the reference's chips.
@@ -40,9 +40,9 @@ class CASID(ArchiveDataset):
             (tropical monsoon) or `'trorf'` (tropical rainforest).
         split: `'train'` or `'test'`.
         label_encoding: `'colour'` for RGB masks, `'zero_based'` for background 0 to water 4,
-            `'one_based'` for background 1 to water 5, with 0 ignored in the reference's chips.
-        dtype: As of `SceneDataset`.
-        download: There is no public link: True raises an error that says how to get the archive.
+            `'one_based'` for background 1 to water 5, with 0 ignored, as in the reference's chips.
+        dtype: See `SceneDataset`.
+        download: True raises an error that explains how to get the archive, which has no link.
 
     Raises:
         LabelError: If masks are encoded in another way.
@@ -102,18 +102,18 @@ class CASID(ArchiveDataset):
                 _, unknown = self.codec.decode(thumbnail)
             except LabelError as error:
                 raise LabelError(
-                    f'{scene.mask}: is not encoded as label_encoding={label_encoding!r} says '
+                    f'{scene.mask}: is not encoded as label_encoding={label_encoding!r} states '
                     f'({error}): choose colour, zero_based or one_based'
                 ) from error
             if sum(unknown.values()) > 0.01 * thumbnail[0].size:
                 raise LabelError(
-                    f'{scene.mask}: {len(unknown)} colours of it are no class of CASID, such as '
-                    f'{next(iter(unknown))}: choose zero_based or one_based if it holds ids'
+                    f'{scene.mask}: has {len(unknown)} colours that are not classes of CASID, such '
+                    f'as {next(iter(unknown))}: choose zero_based or one_based if it holds ids'
                 )
 
 
 def _place(climate: Climate, split: str) -> str:
-    """Folders of a climate and split, in either order or in one name; never those of chips."""
+    """Folders of a climate and split, in either order or in one name, but never those of chips."""
     zone = rf'(?:casid[-_ ])?(?:{climate}|{_SHORT[climate]}|{_LONG[climate]})'
     part = rf'{split}(?:ing)?'
     either = rf'{zone}/(?:.*/)?{part}|{part}/(?:.*/)?{zone}|{zone}[-_ ]{part}|{part}[-_ ]{zone}'

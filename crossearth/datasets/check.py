@@ -1,4 +1,4 @@
-"""A walk through a copy of an archive: what is missing, damaged, or of unknown labels."""
+"""Checks a copy of an archive for missing or damaged files and unknown labels."""
 
 import os
 import warnings
@@ -29,7 +29,7 @@ from crossearth.errors import (
 )
 from crossearth.rasters import open_raster
 
-_ROWS = 512  # read at a time
+_ROWS = 512  # rows read at once
 
 __all__ = ['ARCHIVE_DATASETS', 'Finding', 'check_archive']
 
@@ -59,8 +59,8 @@ class Finding:
 
     Args:
         part: The domain and split.
-        text: What was found, what was expected.
-        wrong: Whether it needs mending.
+        text: What was found and what was expected.
+        wrong: Whether it needs to be fixed.
     """
 
     part: str
@@ -76,22 +76,22 @@ def check_archive(
     headers_only: bool = False,
     progress: bool = False,
 ) -> list[Finding]:
-    """Look through a copy of an archive.
+    """Check a copy of an archive.
 
     Args:
-        dataset: Its class.
-        root: Where it lies.
+        dataset: Class of the archive.
+        root: Folder of the copy.
         options: Further arguments of the class, such as `bands` or `label_encoding`.
-        headers_only: Whether neither pixels nor labels are read. It takes seconds, and does not
-            notice files that were cut short.
-        progress: Whether to show a bar.
+        headers_only: Read neither pixels nor labels. This takes seconds, and does not notice
+            truncated files.
+        progress: Whether to show a progress bar.
 
     Returns:
-        What each part holds, what it lacks, and what is unknown in its labels. Parts that are
-        wholly absent are told once, and are not wrong as long as another one is there.
+        What each part holds, what it lacks, and what is unknown in its labels. Completely missing
+        parts are mentioned once, and are not wrong if another part is there.
 
     Raises:
-        ConfigError: If the options are none of the class.
+        ConfigError: If the class does not take these options.
     """
     findings: list[Finding] = []
     absent: list[Finding] = []
@@ -135,12 +135,12 @@ def _count(opened: ArchiveDataset) -> Iterator[tuple[str, bool]]:
 
 
 def _copies(opened: ArchiveDataset) -> Iterator[tuple[str, bool]]:
-    """What is there twice, and which of the two is read."""
+    """Files that are there twice, and which of the two is read."""
     if opened.twice:
         read, other = opened.twice[0]
-        yield f'{len(opened.twice)} files are there twice: read is {read}, not {other}', False
+        yield f'{len(opened.twice)} files are there twice: {read} is read, {other} is not', False
     for name in opened.unread:
-        yield f'there are {name} too, which are not read: those of {opened.layout.name} are', False
+        yield f'there are also {name}, which are not read, because {opened.layout.name} are', False
 
 
 def _contents(opened: ArchiveDataset, part: Part, *, progress: bool) -> Iterator[tuple[str, bool]]:
@@ -150,7 +150,7 @@ def _contents(opened: ArchiveDataset, part: Part, *, progress: bool) -> Iterator
 
 
 def _pixels(opened: ArchiveDataset, *, progress: bool) -> Iterator[tuple[str, bool]]:
-    """Images that begin well and cannot be read to their end."""
+    """Images whose header is intact but that cannot be read to their end."""
     for scene in tqdm(opened.scenes, disable=not progress, unit='image', leave=False):
         try:
             with open_raster(scene.image) as source:
@@ -185,4 +185,4 @@ def _labels(opened: ArchiveDataset, *, progress: bool) -> Iterator[tuple[str, bo
             yield str(warning.message), True
     if opened.labels.scored is not None and drawn and drawn.isdisjoint(opened.labels.scored):
         lacks = opened.labels.classes[opened.labels.scored[0]]
-        yield f'no mask holds any {lacks}: they may be coded in another way', True
+        yield f'no mask holds any {lacks}: they may be encoded in another way', True

@@ -1,7 +1,8 @@
-"""Datasets over the same ground, put together by torchgeo's `&` and `|`.
+"""Datasets over the same ground, combined by torchgeo's `&` and `|`.
 
-torchgeo concatenates every value of a sample (its transform too, and fails on numbers), or takes
-the larger one, by which an ignored label always wins. Here each value is joined by what it means.
+torchgeo either concatenates every value of a sample, even its transform, and fails on numbers. Or
+it takes the larger value, so that an ignored label always wins. Here each value is combined
+according to its meaning.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,14 +23,14 @@ type Sample = dict[str, Tensor]
 
 
 def overlay_samples(samples: Iterable[Sample]) -> Sample:
-    """Samples of one place as one: the bands of all images, and the first value of all else.
+    """Combine samples of one place: the bands of all images, and the first value of all else.
 
     Args:
         samples: At least one; images (c, h, w) of one size.
 
     Returns:
-        `image` with the bands in the order of the samples, in the type that holds all of theirs;
-        `mask`, `transform`, `domain`, `index` and others of the first sample that has them.
+        `image` with the bands in the order of the samples, in a type that holds all of theirs;
+        `mask`, `transform`, `domain`, `index` and others from the first sample that has them.
 
     Raises:
         ShapeError: If images differ in size.
@@ -53,14 +54,14 @@ def overlay_samples(samples: Iterable[Sample]) -> Sample:
 
 
 def fill_samples(samples: Iterable[Sample]) -> Sample:
-    """Samples of one place as one: each shows where all before it are black, as padding is.
+    """Combine samples of one place: each fills in where all before it are black, as padding is.
 
     Args:
         samples: At least one; images (c, h, w) of one size and number of bands.
 
     Returns:
-        `image`, and `mask` of the sample that the pixel comes from, 255 where that one has none;
-        `transform`, `domain`, `index` and others of the first sample that has them.
+        `image`, and `mask` from the sample that the pixel comes from, 255 if that one has none;
+        `transform`, `domain`, `index` and others from the first sample that has them.
 
     Raises:
         ShapeError: If images differ in size or number of bands.
@@ -77,7 +78,7 @@ def fill_samples(samples: Iterable[Sample]) -> Sample:
     bands = {sample['image'].shape[0] for sample in kept if 'image' in sample}
     if len(bands) > 1:
         raise ShapeError(
-            f'images of {sorted(bands)} bands over one place: | needs the same bands, & joins them'
+            f'images have {sorted(bands)} bands over one place: | needs equal bands, & joins them'
         )
     together: Sample = {}
     for sample in kept:
@@ -95,26 +96,26 @@ def fill_samples(samples: Iterable[Sample]) -> Sample:
 
 
 class Combinable(GeoDataset):
-    """A dataset whose `&` and `|` join samples by what their values mean.
+    """A dataset whose `&` and `|` combine samples according to the meaning of their values.
 
-    Where a dataset of torchgeo comes first, its own rules would hold, which do not know what the
-    values mean; reading from such a pair raises a `ConfigError`. Write ours first, or
+    If a torchgeo dataset comes first, torchgeo's own rules would apply, which ignore the meaning.
+    Reading from such a pair raises a `ConfigError`. Put this dataset first, or write
     `IntersectionDataset(theirs, ours, collate_fn=overlay_samples)`.
     """
 
     def __and__(self, other: GeoDataset) -> IntersectionDataset:
-        """Where both datasets are: their bands side by side, see `overlay_samples`."""
+        """The overlap of both datasets, with the bands of both, see `overlay_samples`."""
         return SceneIntersection(self, other, collate_fn=overlay_samples)
 
     def __or__(self, other: GeoDataset) -> UnionDataset:
-        """Where one of them is: the second fills what the first leaves black (`fill_samples`)."""
+        """The area of either; the second fills what the first leaves black, see `fill_samples`."""
         return SceneUnion(self, other, collate_fn=fill_samples)
 
 
 class SceneIntersection(Combinable, IntersectionDataset):
-    """Two datasets where and when both are.
+    """Two datasets where and when both have data.
 
-    A slice that names no time is read at the time of the pair of scenes that covers most of it.
+    A slice without a time is read at the time of the pair of scenes that covers most of it.
     """
 
     def __getitem__(self, index: slice | tuple[slice, ...]) -> Sample:
@@ -141,14 +142,14 @@ class SceneIntersection(Combinable, IntersectionDataset):
 
 
 class SceneUnion(Combinable, UnionDataset):
-    """Two datasets where one of them is."""
+    """Two datasets where at least one has data."""
 
 
 class Meaning(Tensor):
-    """A value that joins only by what it means: the rules of torchgeo for samples refuse it.
+    """A tensor that refuses torchgeo's rules for combining samples.
 
-    torchgeo puts `theirs & ours` together by concatenating and `theirs | ours` by taking the larger
-    of all values, and asks neither dataset. This is the only place where ours can object.
+    torchgeo computes `theirs & ours` by concatenating and `theirs | ours` by taking the larger of
+    all values, without asking either dataset. Only here can our dataset object.
     """
 
     @classmethod
@@ -159,15 +160,15 @@ class Meaning(Tensor):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """What torch does with plain tensors, but for concatenation and the larger of two."""
+        """The behaviour of plain tensors, except concatenation and the larger of two."""
         for rule, sign, theirs in (
             (torch.cat, '&', 'IntersectionDataset(theirs, ours, collate_fn=overlay_samples)'),
             (torch.maximum, '|', 'UnionDataset(theirs, ours, collate_fn=fill_samples)'),
         ):
             if func is rule:
                 raise ConfigError(
-                    f'theirs {sign} ours: a dataset of torchgeo that comes first joins samples by '
-                    'its own rule, by which ignored labels and transforms lose their meaning: '
+                    f'theirs {sign} ours: a torchgeo dataset that comes first combines samples by '
+                    'its own rule, which corrupts ignored labels and transforms: '
                     f'write ours {sign} theirs, or {theirs}'
                 )
         with torch._C.DisableTorchFunctionSubclass():
@@ -178,6 +179,6 @@ def _check_sizes(samples: list[Sample]) -> None:
     sizes = {tuple(s[key].shape[-2:]) for s in samples for key in ('image', 'mask') if key in s}
     if len(sizes) > 1:
         raise ShapeError(
-            f'windows of {sorted(sizes)} pixels over one place: datasets that are combined need '
-            'one pixel size; open both with the same gsd_m'
+            f'windows have {sorted(sizes)} pixels over one place: datasets that are combined need '
+            'one pixel size, so open both with the same gsd_m'
         )

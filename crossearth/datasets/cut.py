@@ -1,9 +1,9 @@
-"""Parts of scenes: what a split of a dataset leaves of one.
+"""Parts of scenes: what remains of a scene in one split of a dataset.
 
-A part is a scene like any other, with the transform and size of its rectangle of pixels, which
-reads the whole image. A pixel belongs to a part if its centre lies inside the
-part's geometry, so parts that only share a border share no pixel. Pixels of the rectangle that
-lie outside of the geometry are hidden: 0 in images and 255 in masks, as if the scene ended there.
+A part is a scene like any other, with the transform and size of its rectangle of pixels, but reads
+from the whole image. A pixel belongs to a part if its centre lies inside the part's geometry, so
+parts that only share a border share no pixels. Pixels of the rectangle outside the geometry are
+hidden: 0 in images and 255 in masks, as if the scene ended there.
 """
 
 import dataclasses
@@ -33,11 +33,11 @@ __all__ = [
     'to_pixels',
 ]
 
-_MARGIN_PX = 1e-3  # of a border that belongs to neither side: far above the noise of coordinates
-# Borders on whole and half pixels stay clear of what stands for a pixel: its centre + this.
+_MARGIN_PX = 1e-3  # width of a border that belongs to neither side: far above rounding noise
+# Borders on whole and half pixels stay clear of the point that decides: a pixel's centre + this.
 _TIE_PX = 1 / 361
 _SAME_PX = 1e-6
-_BEND_PX = 0.05  # how far a border may be from where it is in another CRS
+_BEND_PX = 0.05  # tolerated deviation of a border from its true place in another CRS
 _EDGE_POINTS = 21
 _MOST_POINTS = 1 << 14
 
@@ -45,8 +45,8 @@ _MOST_POINTS = 1 << 14
 def cut_scene(scene: Scene, geometry: shapely.Geometry, crs: CRS | None) -> Scene | None:
     """The part of a scene that lies in a geometry.
 
-    A border in another CRS bends in the scene's pixels: those within 0.05 pixel of it belong to
-    neither side.
+    A border in another CRS is a curve in the scene's pixels. Pixels within 0.05 pixel of it belong
+    to neither side.
 
     Args:
         scene: A georeferenced scene, or a part of one.
@@ -54,7 +54,7 @@ def cut_scene(scene: Scene, geometry: shapely.Geometry, crs: CRS | None) -> Scen
         crs: CRS of the geometry; None for that of the scene.
 
     Returns:
-        The part; None if the geometry holds no pixel of the scene.
+        The part, or None if the geometry contains no pixel of the scene.
     """
     before = Part(0, 0, scene.height, scene.width) if scene.part is None else scene.part
     frame = before.area or shapely.box(
@@ -81,11 +81,11 @@ def cut_scene(scene: Scene, geometry: shapely.Geometry, crs: CRS | None) -> Scen
 
 
 def resampled_scene(scene: Scene, gsd_m: float) -> Scene:
-    """A scene in square pixels on the ground, see `resampled`; of a part, the same part.
+    """A scene in square pixels on the ground, see `resampled`; for a part, the same part of it.
 
     Raises:
-        ConfigError: If it cannot be resampled, or is a part that nothing but ground control points
-            or rational polynomials tie to the ground.
+        ConfigError: If it cannot be resampled, or is a part of a scene that is georeferenced only
+            by ground control points or rational polynomials.
         SceneNotFoundError: If no pixel of that size has its centre in the part.
     """
     raster = resampled(scene.raster, gsd_m)
@@ -94,21 +94,21 @@ def resampled_scene(scene: Scene, gsd_m: float) -> Scene:
         return dataclasses.replace(scene, raster=raster)
     if scene.crs is None and raster.crs is not None:
         raise ConfigError(
-            f'{scene.image}: is a part of a scene that ground control points or rational '
-            f'polynomials tie to the ground, and cannot be resampled to {gsd_m:g} m: open the '
-            'dataset with gsd_m, then split it'
+            f'{scene.image}: is a part of a scene with ground control points or rational '
+            f'polynomials, and cannot be resampled to {gsd_m:g} m: open the dataset with '
+            'gsd_m, then split it'
         )
     part = cut_scene(whole, footprint_of(scene, None), scene.crs)
     if part is None:
         raise SceneNotFoundError(
-            f'{scene.image}: no pixel of {gsd_m:g} m has its centre in the part that a split has '
-            'left: choose finer pixels, or leave it out'
+            f'{scene.image}: no pixel of {gsd_m:g} m has its centre in the part that remains after '
+            'a split: choose finer pixels, or leave it out'
         )
     return part
 
 
 def scaled_scene(scene: Scene, row_step: float, col_step: float) -> Scene:
-    """A scene in larger or smaller pixels along its own axes, see `scaled`; of a part, the part.
+    """A scene in larger or smaller pixels along its own axes, see `scaled`; for a part, its part.
 
     A pixel belongs to the part if its centre lies in it.
     """
@@ -128,7 +128,7 @@ def scaled_scene(scene: Scene, row_step: float, col_step: float) -> Scene:
 
 
 def in_image(scene: Scene, window: Window) -> Window:
-    """A window of a scene, counted in the pixels of its image."""
+    """A window of a scene, in pixel coordinates of its image."""
     part = scene.part
     if part is None:
         return window
@@ -160,10 +160,10 @@ def hidden_pixels(scene: Scene, window: Window) -> Bool[np.ndarray, 'h w'] | Non
 
 
 def footprint_of(scene: Scene, crs: CRS | None) -> shapely.Geometry:
-    """The ground that a scene covers, in a CRS; None for its own.
+    """The ground that a scene covers, in a CRS; None for its own CRS.
 
     Raises:
-        ConfigError: If nothing leads from the CRS of the scene to the other.
+        ConfigError: If there is no transformation from the CRS of the scene to the other.
     """
     if scene.part is None or scene.part.area is None:
         corners = [(0, 0), (scene.width, 0), (scene.width, scene.height), (0, scene.height)]
@@ -173,14 +173,14 @@ def footprint_of(scene: Scene, crs: CRS | None) -> shapely.Geometry:
         outline, transform = scene.part.area, scene.raster.transform
     if crs is None or scene.crs is None or scene.crs == crs:
         return shapely.transform(outline, lambda points: _apply(transform, points))
-    # Straight edges bend in other CRSs.
+    # Straight edges become curves in other CRSs.
     outline = shapely.segmentize(outline, max(scene.width, scene.height) / (_EDGE_POINTS - 1))
     try:
         transformer = transformer_between(scene.crs, crs)
     except ProjError as error:
         raise ConfigError(
-            f'{scene.image}: nothing leads from its CRS to that of the dataset, {crs.name} '
-            f'({error}): read it in another dataset'
+            f'{scene.image}: there is no transformation from its CRS to that of the dataset, '
+            f'{crs.name} ({error}): read it in another dataset'
         ) from error
 
     def move(points: Float64[np.ndarray, 'n 2']) -> Float64[np.ndarray, 'n 2']:
@@ -194,7 +194,7 @@ def footprint_of(scene: Scene, crs: CRS | None) -> shapely.Geometry:
 def to_pixels(
     points_xy: Float64[np.ndarray, 'n 2'], scene: Scene, crs: CRS | None
 ) -> Float64[np.ndarray, 'n 2']:
-    """Columns and rows of places in a CRS, of the corner of pixels; None for the scene's own."""
+    """Columns and rows, from pixel corners, of places in a CRS; None for the scene's own CRS."""
     if scene.crs is not None and crs is not None and scene.crs != crs:
         transformer = transformer_between(crs, scene.crs)
         xs, ys = transformer.transform(*points_xy.T)
@@ -206,7 +206,7 @@ def to_pixels(
 def _in_pixels(
     geometry: shapely.Geometry, scene: Scene, crs: CRS | None
 ) -> tuple[shapely.Geometry, float]:
-    """A geometry in the pixels of a scene, and how far its borders may be off."""
+    """A geometry in the pixels of a scene, and how far its borders may deviate."""
 
     def move(points: Float64[np.ndarray, 'n 2']) -> Float64[np.ndarray, 'n 2']:
         return to_pixels(points, scene, crs)
@@ -221,7 +221,7 @@ def _in_pixels(
         finer = shapely.transform(shapely.segmentize(geometry, step / 2), move)
         points = np.asarray(shapely.points(shapely.get_coordinates(finer)), object)
         border = shapely.boundary(moved)
-        # Halving the step divides the error by four, so what is left is below what is measured.
+        # Halving the step divides the error by four, so the remaining error is less than measured.
         if shapely.distance(points, border).max() <= _BEND_PX / 2:
             return finer, _BEND_PX
         step /= 2

@@ -1,4 +1,4 @@
-"""Files from the web, resumed where they were cut off, checked, and unpacked safely."""
+"""Files from the web: downloads that resume, are checked, and are unpacked safely."""
 
 import contextlib
 import hashlib
@@ -24,7 +24,7 @@ _TIMEOUT_S = 60.0
 
 
 def fetch_all(downloads: Sequence[Download], root: str | os.PathLike[str]) -> None:
-    """Fetch and unpack what a root lacks; what was cut short is finished.
+    """Fetch and unpack what a root lacks; interrupted downloads are finished.
 
     Raises:
         SceneError: If a file cannot be fetched, is damaged, or is unsafe to unpack.
@@ -40,7 +40,7 @@ def fetch_all(downloads: Sequence[Download], root: str | os.PathLike[str]) -> No
             if not zipfile.is_zipfile(kept):
                 kept.unlink()
                 raise SceneError(
-                    f'{download.url}: sent something else than a zip file, which was removed: look '
+                    f'{download.url}: did not send a zip file; what it sent was removed: check '
                     f'whether the link still works, and put the file at {kept} by hand'
                 )
         extract_zip(kept, folder)
@@ -49,8 +49,8 @@ def fetch_all(downloads: Sequence[Download], root: str | os.PathLike[str]) -> No
 def fetch(url: str, path: str | os.PathLike[str], *, md5: str | None = None) -> Path:
     """Download a file, with a progress bar.
 
-    What has come so far is kept as `path.part`; the next call continues from there, if the server
-    can. The file appears under its name once it is whole and has the checksum.
+    Received bytes are kept as `path.part`. The next call continues from there if the server allows
+    it. The file appears under its final name only when complete and with the right checksum.
 
     Args:
         url: Address, http or https.
@@ -61,8 +61,8 @@ def fetch(url: str, path: str | os.PathLike[str], *, md5: str | None = None) -> 
         The file.
 
     Raises:
-        SceneError: If the server cannot be reached or says no, the connection breaks, or the
-            checksum differs; or if another process is fetching the same file.
+        SceneError: If the server cannot be reached or refuses, the connection breaks, the checksum
+            differs, or another process is fetching the same file.
         WriteError: If the folder cannot be written to.
     """
     final = Path(path)
@@ -82,15 +82,15 @@ def _fetch(url: str, part: Path, final: Path, md5: str | None) -> None:
         _receive(url, part)
     except (OSError, http.client.HTTPException) as error:
         raise SceneError(
-            f'{url}: the download stopped ({error}); what has come is kept in {part}: try again to '
-            'continue'
+            f'{url}: the download stopped ({error}); the part so far is kept in {part}: try again '
+            'to continue'
         ) from error
     found = _md5(part) if md5 is not None else md5
     if found != md5:
         part.unlink()
         raise SceneError(
             f'{url}: has MD5 {found}, expected {md5}; the file was removed: fetch it again, or '
-            'from its page by hand'
+            'download it by hand from its page'
         )
     part.replace(final)
 
@@ -98,12 +98,12 @@ def _fetch(url: str, part: Path, final: Path, md5: str | None) -> None:
 def extract_zip(path: str | os.PathLike[str], folder: str | os.PathLike[str]) -> None:
     """Unpack a zip file; nothing is written outside the folder, and no links are made.
 
-    Every member is checked before the first is written. Files appear under their names whole, and
-    are left alone where they have their size already: what was cut short is finished.
+    Every member is checked before the first is written. Files appear under their final names only
+    when complete, and existing files of the right size are kept, so an interrupted run is finished.
 
     Raises:
-        SceneError: If the file is no zip, is damaged or encrypted, or a member points outside the
-            folder or is a link.
+        SceneError: If the file is not a zip file, is damaged or encrypted, or a member points
+            outside the folder or is a link.
         WriteError: If the disk is full, or the folder cannot be written to.
     """
     root = Path(folder).resolve()
@@ -144,10 +144,10 @@ def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> 
 
 @contextlib.contextmanager
 def _alone(part: Path) -> Iterator[None]:
-    """Hold a file against other processes, where the system can."""
+    """Lock a file against other processes, where the system can."""
     try:
         import fcntl
-    except ImportError:  # Windows: two that fetch one file break its checksum
+    except ImportError:  # on Windows, two processes that fetch one file fail its checksum
         yield
         return
     with part.open('ab') as held:
@@ -155,10 +155,10 @@ def _alone(part: Path) -> Iterator[None]:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise SceneError(
-                f'{part}: another process is fetching it: wait for that one'
+                f'{part}: another process is fetching it: wait for that process'
             ) from error
         except OSError:
-            pass  # a file system without locks
+            pass  # the file system has no locks
         yield
 
 
@@ -172,7 +172,7 @@ def _receive(url: str, part: Path) -> None:
             part.unlink(missing_ok=True)
         if not done or error.code != 416:
             raise
-        # Nothing is left to send: it was whole already, or is of something else.
+        # Nothing is left to send: the file is complete already, or belongs to something else.
         whole = re.fullmatch(r'bytes \*/(\d+)', error.headers.get('Content-Range') or '')
         if whole is None or int(whole[1]) == done:
             return
@@ -185,7 +185,7 @@ def _receive(url: str, part: Path) -> None:
         if response.status == 206 and sent is not None:
             start = int(sent[1])
         if start > done:
-            raise OSError(f'the server sent bytes from {start}, {done} was asked for')
+            raise OSError(f'the server sent bytes from {start}, expected from {done}')
         left = response.headers.get('Content-Length')
         total = None if left is None else int(left) + start
         got = start

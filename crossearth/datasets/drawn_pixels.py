@@ -1,4 +1,4 @@
-"""The size of the pixels that each training window is read in, drawn at random."""
+"""The pixel size of each training window, drawn at random."""
 
 import math
 
@@ -14,25 +14,25 @@ __all__ = ['ONE_GSD', 'DrawnPixels', 'Span']
 type Span = float | int | tuple[float, float]
 
 ONE_GSD = 1.05
-"""Scenes of one campaign differ by so much with latitude and height."""
+"""Scenes of one campaign differ by this much with latitude and height."""
 
-_SAME = 0.02  # pixels that differ by less are not resampled, here as elsewhere
+_SAME = 0.02  # pixels that differ by less are not resampled, here and elsewhere
 
 
 class DrawnPixels:
-    """Draws the size of a window's pixels, log-uniformly: each octave is as likely as any other.
+    """Draws the pixel size of a window, log-uniformly: each octave is equally likely.
 
-    One of the two ranges is given.
+    Pass exactly one of the two ranges.
 
     Args:
         dataset: Scenes in their files' own pixels.
-        gsd_m: Least and greatest side of a pixel on the ground, in metres, or one for all.
-        scale: Least and greatest factor of the image's size: at 3, a window shows its content
-            three times as large as the file does, in pixels a third the size of the file's own; at
-            0.5 half as large, in pixels twice the size.
+        gsd_m: Smallest and largest side of a pixel on the ground, in metres, or one for all.
+        scale: Smallest and largest factor of the image's size. At 3, a window shows its content
+            three times as large as the file does, in pixels a third the size of the file's own. At
+            0.5 it shows it half as large, in pixels twice the size.
 
     Raises:
-        ConfigError: If not exactly one range is given, it is empty, scenes are resampled already,
+        ConfigError: If not exactly one range is given, it is empty, scenes are already resampled,
             or `gsd_m` is given and the ground sampling distance of a scene is not known.
     """
 
@@ -41,19 +41,19 @@ class DrawnPixels:
     ) -> None:
         if (gsd_m is None) == (scale is None):
             raise ConfigError(
-                f'gsd_m is {gsd_m} and scale is {scale}: windows have one size of pixels; give '
-                'gsd_m for scenes that are tied to the ground, scale for others'
+                f'gsd_m is {gsd_m} and scale is {scale}: expected exactly one; use gsd_m for '
+                'georeferenced scenes, and scale for others'
             )
         self.name = 'scale' if gsd_m is None else 'gsd_m'
         self.span = _checked(self.name, scale if gsd_m is None else gsd_m)
         if dataset.gsd_m is not None or any(s.raster.native is not None for s in dataset.scenes):
             raise ConfigError(
-                f'{self.name}={self.span} for windows of a dataset that was opened with '
-                f'gsd_m={dataset.gsd_m}: windows are read from the pixels of the files; open the '
-                'dataset without gsd_m'
+                f'{self.name}={self.span} is set, but the dataset was opened with '
+                f'gsd_m={dataset.gsd_m}, and windows are read from the pixels of the files: open '
+                'the dataset without gsd_m'
             )
         self._images = [scene.image for scene in dataset.scenes]
-        # a step is a size, in the units of the draw, over the scene's own
+        # a step is a size, in the units of the draw, divided by the scene's own
         self._own = np.ones((len(dataset.scenes), 2))
         if gsd_m is not None:
             self._own = np.array([_own_gsd(dataset, i) for i in range(len(dataset.scenes))])
@@ -65,20 +65,20 @@ class DrawnPixels:
 
         Args:
             scene: The scene of each window.
-            rng: Gives one draw for each.
+            rng: Gives one draw per window.
         """
         low, high = np.log(self.span)
         size = np.exp(low + (high - low) * rng.random(len(scene)))
-        size = np.clip(size, *self.span)  # against rounding
+        size = np.clip(size, *self.span)  # rounding may leave the range
         return self._steps(size[:, None], self._own[scene])
 
     def limits(self) -> Float64[np.ndarray, 'ends n 2']:
-        """Steps of each scene at the least and at the greatest pixels of the range."""
+        """Steps of each scene at the smallest and at the largest pixels of the range."""
         ends = self.span if self.name == 'gsd_m' else self.span[::-1]
         return np.stack([self._steps(np.array(end), self._own) for end in ends])
 
     def common(self) -> Float64[np.ndarray, 'n 2']:
-        """Steps to pixels of one size for all scenes; 1 where they have one within 5 %."""
+        """Steps to pixels of one size for all scenes; 1 if theirs agree within 5 %."""
         size = np.sqrt(self._own.prod(axis=1))
         if size.max() <= size.min() * ONE_GSD:
             return np.ones_like(self._own)
@@ -93,13 +93,13 @@ class DrawnPixels:
         size_px: int,
         pad: bool,
     ) -> None:
-        """Refuse scenes that are smaller than a window of the largest pixels.
+        """Raise if a scene is smaller than a window of the largest pixels.
 
         Args:
             corners: First row and column of each scene in its image.
-            shapes: Its rows and columns.
+            shapes: Rows and columns of each scene.
             size_px: Side of the windows.
-            pad: Whether only scenes without a pixel are refused.
+            pad: Raise only for scenes without a pixel.
 
         Raises:
             WindowError: If a scene is smaller.
@@ -137,7 +137,7 @@ def _checked(name: str, given: Span | None) -> tuple[float, float]:
         or not 0 < ends[0] <= ends[1] < math.inf
     ):
         raise ConfigError(
-            f'{name} is {given!r}: expected the least and the greatest, both above 0, such as '
+            f'{name} is {given!r}: expected the smallest and the largest, both above 0, such as '
             f'{"(0.3, 2.0) metres" if name == "gsd_m" else "(0.5, 3.0)"}'
         )
     return float(ends[0]), float(ends[1])
@@ -149,8 +149,8 @@ def _own_gsd(dataset: SceneDataset, index: int) -> tuple[float, float]:
     own_m = scene.raster.gsd_m()
     if own_m is None or not all(map(math.isfinite, own_m)):
         raise ConfigError(
-            f'{scene.image}: nothing says how large its pixels are on the ground, so windows '
-            'cannot be read at a gsd_m: give scale=(0.5, 3.0), which needs no georeference, or '
+            f'{scene.image}: the size of its pixels on the ground is not known, so windows '
+            'cannot be read at a gsd_m: pass scale=(0.5, 3.0), which needs no georeference, or '
             'open the dataset with native_gsd_m, the size of its own pixels in metres'
         )
     across, down = own_m

@@ -1,4 +1,4 @@
-"""Images below a folder, found by the endings of their names."""
+"""Images below a folder, found by their file extensions."""
 
 import os
 import re
@@ -14,12 +14,12 @@ _ENDINGS = frozenset({'.tif', '.tiff', '.png', '.jpg', '.jpeg', '.webp', '.jp2',
 
 
 class RasterFile(NamedTuple):
-    """A file below a folder; plain strings, for a folder may hold a hundred thousand.
+    """A file below a folder; plain strings, because there may be a hundred thousand of them.
 
     Args:
-        below: The folders between.
-        stem: Its name without the ending.
-        path: Its path.
+        below: The folders in between.
+        stem: Name without the extension.
+        path: Path of the file.
     """
 
     below: tuple[str, ...]
@@ -28,24 +28,24 @@ class RasterFile(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Its path below the folder, with `/`."""
+        """Path below the folder, with `/`."""
         return '/'.join((*self.below, os.path.basename(self.path)))  # noqa: PTH119  # once a file
 
 
 def list_rasters(folder: str | os.PathLike[str]) -> list[Path]:
-    """Images below a folder, by their endings in any case, in the order of their names.
+    """Images below a folder, by their extensions in any case, in the order of their names.
 
     Raises:
-        SceneNotFoundError: If the folder is missing or holds no image.
+        SceneNotFoundError: If the folder is missing or holds no images.
     """
     return [Path(file.path) for file in rasters_below(folder)]
 
 
 def rasters_below(folder: str | os.PathLike[str]) -> list[RasterFile]:
-    """The same with the parts of their names.
+    """The same as `list_rasters`, with the parts of their names.
 
     Raises:
-        SceneNotFoundError: If the folder is missing or holds no image.
+        SceneNotFoundError: If the folder is missing or holds no images.
     """
     root = Path(folder)
     if not root.is_dir():
@@ -66,7 +66,7 @@ def rasters_below(folder: str | os.PathLike[str]) -> list[RasterFile]:
 
 
 def unpacking(root: Path) -> str:
-    """The command that unpacks a zip given as a folder, or lying in one; empty without a zip."""
+    """The command that unpacks a zip given as a folder, or inside one; empty without a zip."""
     zips = [root] if root.is_file() and root.suffix.lower() == '.zip' else []
     if root.is_dir():
         zips = sorted(path for path in root.iterdir() if path.suffix.lower() == '.zip')
@@ -77,9 +77,9 @@ def unpacking(root: Path) -> str:
 
 
 def walk(root: Path) -> Iterator[tuple[tuple[str, ...], list[str]]]:
-    """Folders below a root and the names of their files, both sorted, hidden ones left out.
+    """Folders below a root and the names of their files, both sorted, without hidden ones.
 
-    Links to folders are followed, except those that lead back to a folder above.
+    Links to folders are followed, except those that lead back to a parent folder.
     """
     above: dict[str, frozenset[tuple[int, int]]] = {}
     for folder, folders, names in os.walk(root, followlinks=True):
@@ -93,12 +93,12 @@ def walk(root: Path) -> Iterator[tuple[tuple[str, ...], list[str]]]:
         folders[:] = sorted(
             name for name in folders if not name.startswith('.') and name != '__MACOSX'
         )
-        below = Path(os.path.relpath(folder, root)).parts  # none for the root itself
+        below = Path(os.path.relpath(folder, root)).parts  # empty for the root itself
         yield below, sorted(name for name in names if not name.startswith('.'))
 
 
 def natural_key(name: str) -> list[tuple[int, str]]:
-    """Order in which `area2` comes before `area10`.
+    """Sort key that puts `area2` before `area10`.
 
     Example:
         >>> sorted(['area10', 'area2'], key=natural_key)

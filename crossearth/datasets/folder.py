@@ -20,73 +20,73 @@ from crossearth.rasters import Alpha, VectorLabels
 
 __all__ = ['FolderDataset']
 
-_NAMED = 5  # in one message
+_NAMED = 5  # files named in one message
 
 
 class FolderDataset(SceneDataset):
     """Images below one folder, each with the mask of the same name below another.
 
     GeoTIFF, PNG, JPEG and WebP can be mixed, georeferenced or not, in any CRSs, pixel types and
-    band orders; subfolders are searched, and a mask lies in the same subfolder as its image. The
-    file types of image and mask may differ. Where names differ, patterns say how they belong
-    together: `image_names='IMG_*', mask_names='MSK_*'`, or `'*_sat'` and `'*_mask'` in one folder.
+    band orders. Subfolders are searched, and a mask lies in the same subfolder as its image. The
+    file types of image and mask may differ. If names differ, patterns tell which belong together:
+    `image_names='IMG_*', mask_names='MSK_*'`, or `'*_sat'` and `'*_mask'` in one folder.
 
     Args:
         images: Folder of the images.
         masks: Folder of the masks, or vector labels of the whole folder; None for images without
             labels.
         labels: The classes.
-        codec: How mask files encode them; by default they hold class ids, and 255 for ignored.
-        bands: 1-based bands to read, in order, for all images or by a pattern of their names, of
-            which the first that fits counts (`{'*_ir.tif': (4, 1, 2), '*': (1, 2, 3)}`); None for
-            all but an alpha band.
-        alpha: What a band that a file calls alpha is, as GDAL calls the fourth band of any plain
-            8-bit file: `'mask'` says where there are data, `'image'` is a band like others, such
-            as near infrared; `'auto'` tells by its values.
-        image_names: What the names of images look like, without their endings; `*` is what an
-            image and its mask share. See `pair_files`.
-        mask_names: The same of masks.
+        codec: How mask files encode them; by default as class ids, with 255 for ignored.
+        bands: 1-based bands to read, in order, for all images or by pattern of their names
+            (`{'*_ir.tif': (4, 1, 2), '*': (1, 2, 3)}`), of which the first match counts; None for
+            all except an alpha band.
+        alpha: What a band that a file calls alpha is. GDAL does so for the fourth band of any plain
+            8-bit file. `'mask'`: it marks where there is data. `'image'`: it is a band like others,
+            such as near infrared. `'auto'` decides by its values.
+        image_names: Pattern of image names, without their extensions; `*` is what an image and its
+            mask share. See `pair_files`.
+        mask_names: Pattern of mask names.
         unpaired: What to do with images that have no mask: `'error'`, or `'skip'` to leave them
             out. They are listed in the attribute `unpaired`.
         leave_out: Images that are not read: paths below the folder, or patterns of them.
         domain: Name of the domain.
         domains_from_folders: Whether the first folder below `images` names the domain of an image;
-            those that lie in none are of `domain`.
-        hold_out: What is held out of training, to validate on.
-        portion: The scenes that this dataset has: `'all'`, the `'rest'` to train on, or the
+            images outside such folders belong to `domain`.
+        hold_out: What is held out of training for validation.
+        portion: The scenes of this dataset: `'all'`, the `'rest'` to train on, or the
             `'held_out'` ones.
         split: Name of the split.
-        crs: CRS of images that have a transform, in the file or in a world file, or
-            ground control points, and name none.
-        ignore_nodata: Whether pixels without image data are ignored in the mask too.
+        crs: CRS of images that have a transform, in the file or in a world file, or ground control
+            points, but name no CRS.
+        ignore_nodata: Whether pixels without image data are also ignored in the mask.
         dtype: `'native'` keeps the file's pixel type, `'float32'` converts the values, `'unit'`
             scales them to [0, 1].
         value_range: Values of black and white for `'unit'`, for all images or by pixel type
             (`{'uint16': (0, 3000)}`); None for those of the type.
         gsd_m: Side of a pixel in metres on the ground; None for the files' own pixels.
-        native_gsd_m: What the files' own pixels measure on the ground, in metres, for images that
-            nothing ties to it (plain PNGs of a known sensor), or whose georeference is wrong
-            about it; None for what the georeference says.
+        native_gsd_m: Size of the files' own pixels on the ground, in metres, for images without a
+            georeference (plain PNGs of a known sensor) or with a wrong one; None for what the
+            georeference says.
         time: When the images were taken: one span for all (`'2021'`, `('2021-06', '2021-08')`),
-            spans by patterns of image names, or `FileTimes`, which finds it in them. Images that
-            nobody has dated count as taken at any time.
+            spans by patterns of image names, or `FileTimes`, which reads it from the names. Undated
+            images count as taken at any time.
 
     Raises:
         SceneNotFoundError: If a folder is missing or empty, or an image has no mask, or nothing is
             left in `portion`.
         SceneError: If a file is not a raster.
-        LabelError: If a mask lies elsewhere than its image, or has another size and no place.
+        LabelError: If a mask lies elsewhere than its image, or differs in size without a place.
         BandError: If images lack a band, or differ in their number.
-        ConfigError: If an image cannot be resampled or dated, `crs` is not a CRS, or a portion is
-            asked for without `hold_out`.
+        ConfigError: If an image cannot be resampled or dated, `crs` is not a CRS, or `portion` is
+            set without `hold_out`.
     """
 
-    # many arguments: one for each thing that files may leave unsaid; recipes name them one by one
+    # many arguments: one for each thing that files may leave open; recipes name them one by one
     def __init__(
         self,
-        # not os.PathLike: of its unions, jsonargparse reads a path such as 'city: north' as YAML
+        # not os.PathLike: in its unions, jsonargparse reads a path such as 'city: north' as YAML
         images: str | Path,
-        masks: VectorLabels | str | Path | None = None,  # in this order for recipes
+        masks: VectorLabels | str | Path | None = None,  # recipes need this order of types
         *,
         labels: LabelSpace,
         codec: LabelCodec | None = None,
@@ -111,7 +111,7 @@ class FolderDataset(SceneDataset):
     ) -> None:
         folder = Path(images)
         if portion != 'all' and hold_out is None:
-            raise ConfigError(f'portion={portion!r}: give hold_out, which says what is held out')
+            raise ConfigError(f'portion={portion!r} without hold_out: state what is held out')
         files = [
             file
             for file in rasters_below(folder)
@@ -124,7 +124,7 @@ class FolderDataset(SceneDataset):
             found = pair_files(files, labelled, image_names=image_names, mask_names=mask_names)
         if not found:
             raise SceneNotFoundError(
-                f'{folder}: none of {len(files)} images fits {image_names!r}; check image_names'
+                f'{folder}: none of {len(files)} images matches {image_names!r}; check image_names'
             )
         self.unpaired: tuple[str, ...] = ()
         pairs: list[tuple[str, str | VectorLabels | None]]
@@ -164,7 +164,7 @@ class FolderDataset(SceneDataset):
 
 
 def _domain_of(scene: Scene, folder: Path) -> str:
-    """The first folder on the way from a folder to an image; the scene's own domain without."""
+    """The first folder between a folder and an image; the scene's own domain without one."""
     parts = Path(os.path.relpath(scene.image, folder)).parts
     return parts[0] if len(parts) > 1 else scene.domain
 
@@ -177,7 +177,7 @@ def _without_mask(
     labelled: Sequence[RasterFile],
     mask_names: str,
 ) -> SceneNotFoundError:
-    """The error for images without masks, with the patterns that would pair them, if some would."""
+    """The error for images without masks, with patterns that would pair them, if there are some."""
     others = [Path(path).name for path in bare[1 : 1 + _NAMED]]
     also = f', nor have {len(bare) - 1} others of {total} ({", ".join(others)}' if others else ''
     also += f'{", …" * (len(bare) - 1 > _NAMED)})' if others else ''
@@ -187,7 +187,7 @@ def _without_mask(
     if sum(mask is not None for _, mask in paired) > total - len(bare):
         hint = f'these names pair by image_names={better[0]!r}, mask_names={better[1]!r}'
     return SceneNotFoundError(
-        f'{bare[0]}: has no mask{also}; expected one below {os.fspath(masks)} whose name fits '
+        f'{bare[0]}: has no mask{also}; expected one below {os.fspath(masks)} whose name matches '
         f"{mask_names!r} with the same *: {hint}; unpaired='skip' leaves them out, masks=None is "
         'for images without labels'
     )

@@ -1,4 +1,4 @@
-"""What is kept from training to validate on: places, never random neighbours."""
+"""Chooses what is held out for validation: places, never random neighbours."""
 
 import dataclasses
 import os
@@ -21,30 +21,31 @@ from crossearth.errors import ConfigError, SceneNotFoundError
 __all__ = ['HoldOut', 'Portion']
 
 Portion = Literal['all', 'rest', 'held_out']
-"""All scenes, those that are left for training, or those that are held out."""
+"""All scenes, those left for training, or those held out."""
 
-_TOUCH = 0.01  # of a scene's side: neighbours whose borders differ by rounding do not overlap
+_TOUCH = 0.01  # share of a scene's side: rounding errors of shared borders are not an overlap
 
 
 @dataclass(frozen=True, slots=True)
 class HoldOut:
-    """A rule by which scenes, or parts of them, are held out.
+    """A rule that holds out scenes, or parts of them.
 
     Georeferenced scenes are held out by boxes on the ground. Others are held out by their names, or
     by their lowest rows. No ground is on both sides: see `whole`.
 
     Args:
-        boxes: Rectangles, each least x, least y, greatest x, greatest y.
+        boxes: Rectangles, each as smallest x, smallest y, largest x, largest y.
         crs: CRS of the boxes.
-        whole: Whether scenes stay whole: those whose middle lies in a box are held out, and those
-            that overlap one of them are in neither part. Otherwise scenes are cut along the boxes.
+        whole: Whether scenes stay whole. If so, those whose middle lies in a box are held out, and
+            those that overlap one of these are in neither part. Otherwise scenes are cut along the
+            boxes.
         names: First and last image of each range that is held out, as paths below the folder of the
             images, in natural order (`img2` before `img10`).
-        bottom: Share of the rows, at the bottom of each image, that is held out; for images without
-            a place.
+        bottom: Share of the rows that is held out at the bottom of each image, for images without
+            a georeference.
 
     Raises:
-        ConfigError: If there is no rule, or boxes and `crs` do not go together.
+        ConfigError: If there is no rule, or only one of boxes and `crs` is given.
     """
 
     boxes: Sequence[tuple[float, float, float, float]] = ()
@@ -55,16 +56,16 @@ class HoldOut:
 
     def __post_init__(self) -> None:
         if not (self.boxes or self.names or self.bottom):
-            raise ConfigError('hold_out holds nothing out: give boxes, names or bottom')
+            raise ConfigError('hold_out holds nothing out: set boxes, names or bottom')
         if not 0 <= self.bottom < 1:
             raise ConfigError(f'hold_out: bottom is {self.bottom}, expected a share from 0 to 1')
         if bool(self.boxes) != (self.crs is not None):
-            raise ConfigError('hold_out: boxes are in a CRS; give boxes and crs, or neither')
+            raise ConfigError('hold_out has only one of boxes and crs: set both, or neither')
         for box in self.boxes:
             if not (box[0] < box[2] and box[1] < box[3]):
                 raise ConfigError(
-                    f'hold_out: box {tuple(box)} is empty: expected least x, least y, greatest x, '
-                    'greatest y'
+                    f'hold_out: box {tuple(box)} is empty: expected smallest x, smallest y, '
+                    'largest x, largest y'
                 )
 
     def portion(
@@ -75,7 +76,7 @@ class HoldOut:
         Args:
             scenes: All scenes.
             portion: Which side.
-            folder: Folder that `names` count from.
+            folder: Folder that `names` are relative to.
 
         Raises:
             SceneNotFoundError: If nothing is left on this side.
@@ -97,12 +98,12 @@ class HoldOut:
         if not kept:
             raise SceneNotFoundError(
                 f'hold_out leaves no scene {"to validate on" if held_out else "to train on"}: '
-                'expected boxes or names that some scenes, but not all, lie in'
+                'expected boxes or names that contain some scenes, but not all'
             )
         return kept
 
     def _by_ground(self, scenes: Sequence[Scene], *, held_out: bool) -> list[Scene]:
-        assert self.crs is not None  # as checked
+        assert self.crs is not None  # __post_init__ checks it
         try:
             crs = CRS.from_user_input(self.crs)
         except CRSError as error:
@@ -136,7 +137,7 @@ def _cut(
     each: Sequence[tuple[float, float, float, float]] | None,
     boxes: shapely.Geometry,
 ) -> list[Scene]:
-    """A part of each scene for each box, or what is left of it outside of all boxes."""
+    """A part of each scene for each box, or what remains of it outside all boxes."""
     kept = []
     for scene, ground in zip(scenes, prints, strict=True):
         if each is not None:
@@ -151,7 +152,7 @@ def _cut(
 
 
 def _rows(scene: Scene, bottom: float, *, held_out: bool) -> Scene:
-    """The lowest rows of a scene, or those above."""
+    """The lowest rows of a scene, or the rows above them."""
     at = min(max(round(scene.height * (1 - bottom)), 1), scene.height - 1)
     first, stop = (at, scene.height) if held_out else (0, at)
     return dataclasses.replace(scene, part=Part(first, 0, stop - first, scene.width))

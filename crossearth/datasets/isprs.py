@@ -21,13 +21,13 @@ LabelSpaceName = Literal['isprs', 'rescue']
 class Potsdam(ArchiveDataset):
     """ISPRS Potsdam, in true colour, infrared or both.
 
-    Infrared-red-green is read from the RGBIR files (bands 4, 1, 2) where `3_Ortho_IRRG` is absent,
-    and so is RGB. Two of the label files are damaged: that of tile 4_12 is blended with its image,
-    and 6_7 draws most cars as (252, 255, 0). `label_decode='threshold'` recovers both by moving
-    each channel to 0 or 255; `'exact'` ignores what has no exact colour, as the published numbers
-    were trained.
+    Infrared-red-green is read from the RGBIR files (bands 4, 1, 2) if `3_Ortho_IRRG` is missing,
+    and RGB likewise. Two of the label files are damaged: that of tile 4_12 is blended with its
+    image, and 6_7 draws most cars as (252, 255, 0). `label_decode='threshold'` recovers both by
+    moving each channel to 0 or 255. `'exact'` ignores pixels without an exact colour, as in the
+    training of the published numbers.
 
-    The reference's chips do not say which bands they hold: point `root` at those you want.
+    The reference's chips do not state which bands they hold: point `root` at those you want.
 
     Args:
         root: Folder of the archive, or of the reference's chips.
@@ -35,12 +35,12 @@ class Potsdam(ArchiveDataset):
         bands: `'rgb'`, `'irrg'` or `'rgbir'`.
         label_variant: `'no_boundary'` leaves 3 pixels around objects unlabelled, as the benchmark
             does; `'full'` labels every pixel.
-        label_decode: How colours of the labels are told apart.
+        label_decode: How colours of the labels are matched.
         label_space: `'isprs'` for the six classes, `'rescue'` for the five shared with RescueNet.
-        low_vegetation: What becomes of it in the five classes.
-        dtype: As of `SceneDataset`.
-        gsd_m: As of `SceneDataset`.
-        download: There is no public link: True raises an error that says how to get the archive.
+        low_vegetation: What it becomes in the five classes.
+        dtype: See `SceneDataset`.
+        gsd_m: See `SceneDataset`.
+        download: True raises an error that explains how to get the archive, which has no link.
 
     Source:
         CrossEarth, section 4 and appendix C; low vegetation has no counterpart in its Table 2.
@@ -104,18 +104,18 @@ class Potsdam(ArchiveDataset):
 class Vaihingen(ArchiveDataset):
     """ISPRS Vaihingen, in infrared-red-green.
 
-    The archive gives images and full labels the same names: what lies in a folder `top` is an
-    image, the other a label.
+    In the archive, images and full labels have the same names. Files in a folder `top` are images,
+    the others labels.
 
     Args:
         root: Folder of the archive, or of the reference's chips.
         split: `'train'` (16 areas) or `'test'` (17).
         label_variant: `'no_boundary'` leaves 3 pixels around objects unlabelled, as the benchmark
             does; `'full'` labels every pixel.
-        label_decode: How colours of the labels are told apart, see `Potsdam`.
-        dtype: As of `SceneDataset`.
-        gsd_m: As of `SceneDataset`.
-        download: There is no public link: True raises an error that says how to get the archive.
+        label_decode: How colours of the labels are matched, see `Potsdam`.
+        dtype: See `SceneDataset`.
+        gsd_m: See `SceneDataset`.
+        download: True raises an error that explains how to get the archive, which has no link.
     """
 
     archive = VAIHINGEN

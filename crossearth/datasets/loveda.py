@@ -23,8 +23,8 @@ class LoveDA(ArchiveDataset):
         root: Folder of the archive, or of the reference's chips.
         domain: `'urban'` or `'rural'`.
         split: `'train'`, `'val'`, or `'test'` for images without labels.
-        dtype: As of `SceneDataset`.
-        download: Whether to fetch what is missing of the split first, some gigabytes.
+        dtype: See `SceneDataset`.
+        download: Whether to fetch what is missing of the split first, several gigabytes.
     """
 
     archive = LOVEDA
@@ -38,7 +38,7 @@ class LoveDA(ArchiveDataset):
         dtype: PixelType = 'native',
         download: bool = False,
     ) -> None:
-        if split == 'test':  # how many images it has of each domain was never published
+        if split == 'test':  # its number of images per domain was never published
             part = Part(options={'split': split, 'domain': domain}, labelled=False)
         else:
             part = self.archive.part(split=split, domain=domain)

@@ -11,21 +11,21 @@ __all__ = ['MergedDataset', 'merge_domains']
 
 
 class MergedDataset(SceneDataset):
-    """Scenes of several datasets, which still knows how many of an archive there should be."""
+    """Scenes of several datasets, which remembers how many a complete archive has."""
 
     expected: int | None = None
     missing: tuple[str, ...] = ()
 
     @property
     def coverage(self) -> Coverage:
-        """How many of the images of complete copies are there."""
+        """How many of the images of the complete archives are there."""
         return Coverage(len(self.scenes), self.expected, self.missing)
 
 
 def merge_domains(
     datasets: Mapping[str, SceneDataset], *, weights: Mapping[str, float] | None = None
 ) -> SceneDataset:
-    """One dataset of the scenes of several, each a domain of its own name.
+    """Merge the scenes of several datasets; each dataset is a domain with its own name.
 
     Every scene keeps the encoding of its masks, so a dataset of colours and one of ids merge if
     they mean the same classes.
@@ -33,14 +33,14 @@ def merge_domains(
     Args:
         datasets: Domain name → its scenes.
         weights: How often random windows come from each, relative to the others (`{'potsdam': 2,
-            'vaihingen': 1}`); None for as often as their areas say.
+            'vaihingen': 1}`); None for in proportion to their areas.
 
     Returns:
-        Scenes in the order of the mapping; `domain` of a sample counts the names.
+        Scenes in the order of the mapping; `domain` of a sample is the position of its name.
 
     Raises:
         ConfigError: If there is nothing to merge, datasets read pixels in different ways, or
-            weights do not fit the domains.
+            weights do not match the domains.
         LabelError: If datasets have different classes.
         BandError: If they differ in their number of bands.
     """
@@ -57,7 +57,7 @@ def merge_domains(
             if getattr(dataset, setting) != getattr(first, setting):
                 raise ConfigError(
                     f'{name}: {setting}={getattr(dataset, setting)!r}, but {first_name} has '
-                    f'{getattr(first, setting)!r}: open both alike'
+                    f'{getattr(first, setting)!r}: open both in the same way'
                 )
     scenes = [
         dataclasses.replace(scene, domain=name, codec=scene.codec or dataset.codec)
@@ -71,7 +71,7 @@ def merge_domains(
         dtype=first.dtype,
         domain_weights=weights,
     )
-    merged.gsd_m = first.gsd_m  # its scenes are resampled already
+    merged.gsd_m = first.gsd_m  # its scenes are already resampled
     coverages = [
         dataset.coverage
         for dataset in datasets.values()

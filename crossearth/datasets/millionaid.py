@@ -16,14 +16,14 @@ _UNLABELLED = LabelSpace(name='unlabelled', classes=('background',), palette=((0
 class MillionAID(ArchiveDataset):
     """Million-AID: images without labels.
 
-    Any folder of images serves as a style source, see `read_style_images`; this class reads the
+    Any folder of images can be a source of styles, see `read_style_images`; this class reads the
     archive's own tree.
 
     Args:
         root: Folder of the archive.
         split: `'train'` or `'test'`.
-        dtype: As of `SceneDataset`.
-        download: There is no public link: True raises an error that says how to get the archive.
+        dtype: See `SceneDataset`.
+        download: True raises an error that explains how to get the archive, which has no link.
     """
 
     archive = MILLION_AID

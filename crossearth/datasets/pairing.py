@@ -1,7 +1,7 @@
 """Which mask belongs to which image, by their names.
 
-A pattern says what the names of images, or of masks, have in common: in `IMG_*` the `*` stands for
-what tells one image from another, and a mask belongs to the image with the same.
+A pattern states what the names of images, or of masks, have in common. In `IMG_*` the `*` stands
+for what distinguishes images, and a mask belongs to the image with the same text there.
 """
 
 import itertools
@@ -29,12 +29,12 @@ def pair_files(
     image_names: str = '*',
     mask_names: str = '*',
 ) -> list[tuple[RasterFile, RasterFile | None]]:
-    """Each image with its mask, or None where it has none.
+    """Pair each image with its mask, or with None.
 
-    A pattern without `/` describes names without their endings, and a mask lies in the same
-    subfolder as its image. One with `/` describes paths below the folder, in which `*` may stand
-    for folders too. Images that do not fit their pattern are left out, and so are files that are
-    the mask of another image.
+    A pattern without `/` describes names without their extensions, and a mask lies in the same
+    subfolder as its image. A pattern with `/` describes paths below the folder, in which `*` may
+    also stand for folders. Images that do not match their pattern are left out, and so are files
+    that are the mask of another image.
 
     Args:
         images: Images, and perhaps other files.
@@ -43,7 +43,7 @@ def pair_files(
         mask_names: Pattern of the masks.
 
     Raises:
-        LabelError: If two masks fit one image.
+        LabelError: If two masks match one image.
 
     Example:
         >>> image, mask = RasterFile((), 'IMG_7', 'img/IMG_7.tif'), RasterFile((), 'MSK_7', 'm.png')
@@ -58,15 +58,16 @@ def pair_files(
                 f'{file.path}: {twin.path} is a mask of the same name: keep one of the two'
             )
     pairs = [(file, found.get(key)) for file, key in _keyed(images, image_names)]
+    # where both share a folder, a mask also fits the pattern of images, as its own mask
     pairs = [(file, None if mask and mask.path == file.path else mask) for file, mask in pairs]
     used = {mask.path for _, mask in pairs if mask is not None}
     return [(file, mask) for file, mask in pairs if file.path not in used]
 
 
 def guess_patterns(images: Sequence[RasterFile], masks: Sequence[RasterFile]) -> tuple[str, str]:
-    """Patterns of images and of masks that pair most of them, the plainest of these.
+    """Patterns of images and of masks that pair most of them, the simplest such patterns.
 
-    Names may differ in how they begin and end, and in one folder of their paths.
+    Names may differ in their beginnings and ends, and in one folder of their paths.
 
     Example:
         >>> images = [RasterFile((), f'{i}_sat', f'{i}_sat.jpg') for i in (104, 999)]
@@ -87,7 +88,7 @@ def guess_patterns(images: Sequence[RasterFile], masks: Sequence[RasterFile]) ->
 
 
 def looks_like_mask(file: RasterFile) -> bool:
-    """Whether the name of a file, or of a folder on the way to it, says that it is a mask.
+    """Whether the name of a file, or of a folder on its path, suggests that it is a mask.
 
     Example:
         >>> [looks_like_mask(RasterFile((), stem, '')) for stem in ('104_mask', '104')]
@@ -108,11 +109,11 @@ def _keyed(files: Sequence[RasterFile], pattern: str) -> list[tuple[RasterFile, 
 
 
 def _candidates(files: Sequence[RasterFile], others: Sequence[RasterFile]) -> list[str]:
-    """Patterns that fit all the files."""
+    """Patterns that match all the files."""
     stems = [file.stem for file in files]
     start = _letters(_shared_start(stems))
     end = _letters(_shared_start([stem[::-1] for stem in stems]))[::-1]
-    if min(map(len, stems)) < len(start) + len(end):  # one name, or nearly
+    if min(map(len, stems)) < len(start) + len(end):  # the names are the same, or nearly
         end = ''
     folders = ['']
     below = {file.below for file in files}
@@ -129,11 +130,11 @@ def _candidates(files: Sequence[RasterFile], others: Sequence[RasterFile]) -> li
 
 
 def _shared_start(texts: Sequence[str]) -> str:
-    least, greatest = min(texts), max(texts)  # what these two share, all between them do
+    least, greatest = min(texts), max(texts)  # what these two share, all texts in between share
     same = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(least, greatest, strict=False))
     return ''.join(letter for letter, _ in same)
 
 
 def _letters(text: str) -> str:
-    """The beginning of a text before its first digit: numbers tell images apart."""
+    """The beginning of a text before its first digit, because numbers distinguish images."""
     return re.split(r'\d', text, maxsplit=1)[0]

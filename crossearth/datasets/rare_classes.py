@@ -1,4 +1,4 @@
-"""Training windows that show rare classes more often."""
+"""Training windows that contain rare classes more often."""
 
 from typing import Literal
 
@@ -16,29 +16,30 @@ __all__ = ['RareClassSampler', 'class_probabilities']
 
 
 class RareClassSampler(RandomWindowSampler):
-    """Random windows that draw a class first, then a place where it is, rare classes more often.
+    """Random windows that draw a class first, rare ones more often, then a place that contains it.
 
-    With f_c the part of the labelled pixels that class c has,
+    With f_c the share of the labelled pixels that class c has,
 
     - P(c) = exp((1 − f_c) / T) / Σ exp((1 − f_c') / T), over the classes that occur.
 
-    Scenes are divided into cells of half a window, the smallest one if sizes are drawn. A window is
-    drawn by its class, then uniformly among the cells in which the class has at least
-    `min_fraction` of that window's pixels (or, where no cell has as many, among those that have
-    most), then uniformly among the positions that show the whole cell: each window has that much of
-    its class. A larger window of a drawn size has as much of it, which is a smaller part.
+    Scenes are divided into cells of half a window (of the smallest window if sizes are drawn). The
+    sampler draws a class. Then it draws, uniformly, one of the cells in which the class has at
+    least `min_fraction` of that window's pixels, or one of those with most if none has that many.
+    Then it draws, uniformly, a position that contains the whole cell, so each window has that much
+    of its class. A larger window of a drawn size has as many pixels of it, which is a smaller
+    share.
 
-    When the sampler is built, all masks are read once, without their images, in each process of a
-    distributed training: about a second for 10⁸ pixels of GeoTIFF. It keeps one number for each
-    cell and class. Pixels without image data count as their mask says. Draws depend on the seed,
-    the epoch and these numbers alone, and resume as those of `RandomWindowSampler` do.
+    When the sampler is built, each process reads all masks once, without their images, which takes
+    about a second for 10⁸ pixels of GeoTIFF. It keeps one number for each cell and class. Pixels
+    without image data count as in their mask. Draws depend only on the seed, the epoch and these
+    numbers, and resume as those of `RandomWindowSampler` do.
 
     Args:
         dataset: The scenes, labelled.
         size_px: Side of a window.
-        length: Windows an epoch, of all shards together; a multiple of `num_shards`.
-        temperature: T: towards 0 the rarest class alone is drawn, towards ∞ all equally often.
-        min_fraction: Part of the window that the drawn class fills at least.
+        length: Windows per epoch, of all shards together; a multiple of `num_shards`.
+        temperature: T: towards 0 only the rarest class is drawn, towards ∞ all equally often.
+        min_fraction: Smallest share of the window that the drawn class fills.
         seed: Seed of the draws.
         border: Whether windows may overhang a scene (`'pad'`), see `RandomWindowSampler`.
         pad: Whether a scene smaller than a window is padded to its size, with label 255.
@@ -49,15 +50,15 @@ class RareClassSampler(RandomWindowSampler):
 
     Raises:
         WindowError: If a scene is smaller than a window and `pad` is off.
-        ConfigError: If an argument has no meaning, or the dataset has `domain_weights`, which
-            this sampler would not keep to.
+        ConfigError: If an argument is out of range, or the dataset has `domain_weights`, which
+            this sampler could not respect.
         LabelError: If no pixel is labelled.
         SceneError: If a scene has no mask.
 
     Source:
         Hoyer et al., DAFormer, CVPR 2022, arXiv 2111.14887, §3.3 (rare class sampling), T = 0.01,
         at least 3000 of 512² pixels (0.011). There, images are drawn and then cropped until the
-        class shows; here, scenes are large, and the place is drawn.
+        class is visible. Here, scenes are large, so the place is drawn.
     """
 
     def __init__(
@@ -91,12 +92,12 @@ class RareClassSampler(RandomWindowSampler):
         if not temperature > 0 or not 0 <= min_fraction <= 0.25:
             raise ConfigError(
                 f'temperature={temperature}, min_fraction={min_fraction}: expected a temperature '
-                'above 0, and a part of the window up to 0.25, that of a cell'
+                'above 0, and a share of the window up to 0.25, the size of a cell'
             )
         if dataset.domain_weights is not None:
             raise ConfigError(
-                'domain_weights and rare classes cannot both decide how often a scene is shown: '
-                'leave one of them out'
+                'the dataset has domain_weights, but rare classes already decide how often a scene '
+                'is drawn: leave one of them out'
             )
         self.temperature = temperature
         finest = 1.0 if self._pixels is None else min(float(self._pixels.limits()[0].min()), 1.0)
@@ -129,6 +130,7 @@ class RareClassSampler(RandomWindowSampler):
         scene, first = self.cells[cells, 0], self.cells[cells, 1:]
         shapes, steps = self._shapes[scene], None
         last = np.minimum(first + self._cell_px, shapes)
+        # starts from which a window contains the whole cell
         start = rng.integers(last - size, first, endpoint=True)
         if self._pixels is not None:
             steps, within = self._sizes(epoch, scene)
@@ -139,7 +141,7 @@ class RareClassSampler(RandomWindowSampler):
             now = low, np.maximum(low, high)
             start = moved(start, within, (last - size, first), now)
         if self.border == 'pad':
-            # along an axis that is not longer than a window there is one place
+            # along an axis that is not longer than a window there is only one place
             start = np.where(shapes <= size, 0, start)
         return self._windows(scene, start, steps)
 
@@ -150,7 +152,7 @@ def class_probabilities(
     """P(c) of the classes; 0 for those that never occur.
 
     Args:
-        frequencies: f_c, parts of the labelled pixels.
+        frequencies: f_c, shares of the labelled pixels.
         temperature: T, above 0.
 
     Example:
@@ -159,6 +161,7 @@ def class_probabilities(
     """
     occurs = frequencies > 0
     score = np.where(occurs, (1 - frequencies) / temperature, -np.inf)
+    # less the maximum, because exp((1 − f) / T) overflows for a small T
     weights = np.exp(score - score.max())
     probabilities: Float64[np.ndarray, ' k'] = weights / weights.sum()
     return probabilities

@@ -28,16 +28,16 @@ class RescueNet(ArchiveDataset):
     """RescueNet: damage after a hurricane.
 
     The paper counts 449 test images, as many as the official `val` has; the released configuration
-    reads `test`, of 450. Images are scored after predicting on the whole of one, fitted into 512
-    pixels; windows at full resolution are an option of the one who scores.
+    reads `test`, of 450. Images are scored after predicting on each as a whole, resized to 512
+    pixels. For windows at full resolution, score with other settings.
 
     Args:
         root: Folder of the archive, or of the reference's chips.
         split: `'train'`, `'val'` or `'test'`.
         label_space: `'rescuenet'` for the eleven classes, `'rescue'` for the five shared with
             Potsdam.
-        dtype: As of `SceneDataset`.
-        download: There is no public link: True raises an error that says how to get the archive.
+        dtype: See `SceneDataset`.
+        download: True raises an error that explains how to get the archive, which has no link.
 
     Source:
         CrossEarth, Table 2 and appendix C.
@@ -82,7 +82,7 @@ def isprs_to_rescue(low_vegetation: LowVegetation) -> Callable[[int], int]:
     """Class id of ISPRS → one of the five classes, or 255.
 
     Args:
-        low_vegetation: What becomes of low vegetation, which RescueNet does not draw.
+        low_vegetation: What low vegetation becomes, which RescueNet does not draw.
 
     Example:
         >>> [isprs_to_rescue('ignore')(i) for i in range(6)]

@@ -1,4 +1,4 @@
-"""By how much augmentations resize images: what they do to the pixel sizes that a model learns."""
+"""By how much augmentations resize images, which decides the pixel sizes that a model learns."""
 
 import math
 from collections.abc import Iterable
@@ -15,15 +15,15 @@ _CONTAINERS = nn.Sequential | nn.ModuleList | K.AugmentationSequential | K.Image
 
 
 def resize_range(steps: Iterable[nn.Module], *, size_px: int) -> tuple[float, float]:
-    """Least and greatest factor by which augmentations resize what images show.
+    """Smallest and largest factor by which augmentations resize what images show.
 
-    A module says it in an attribute `scale_range`, least and greatest factor: at 2, it shows
-    everything twice as large. kornia's `RandomResizedCrop`, `RandomAffine`, `Resize` and its kin
-    are known. Others, which say nothing, count as keeping sizes.
+    A module states it in an attribute `scale_range`, smallest and largest factor; at 2, it shows
+    everything twice as large. kornia's `RandomResizedCrop`, `RandomAffine`, `Resize` and similar
+    ones are known. Other modules are assumed to keep sizes.
 
     Args:
-        steps: Modules in the order in which they are applied; containers are looked into.
-        size_px: Side of the images that the first is given.
+        steps: Modules in the order of application, including those inside containers.
+        size_px: Side of the images that the first one gets.
 
     Raises:
         ConfigError: If the attribute `scale_range` of a module does not hold such a pair.
@@ -57,7 +57,7 @@ def _factors(step: nn.Module, size_px: int) -> tuple[tuple[float, float], int]:
         return _checked(step, said), int(getattr(step, 'size_px', size_px))
     if isinstance(step, K.RandomResizedCrop):
         side = min(step.flags['size'])
-        # a crop of a share of the area, to the side asked for
+        # crops a share of the area and resizes it to the requested side
         low, high = (side / (size_px * math.sqrt(share)) for share in _pair(step)[::-1])
         return _often(step, (low, high)), side
     if isinstance(step, K.Resize):
@@ -74,7 +74,7 @@ def _factors(step: nn.Module, size_px: int) -> tuple[tuple[float, float], int]:
 def _often(
     step: K.RandomAffine | K.RandomResizedCrop, factors: tuple[float, float]
 ) -> tuple[float, float]:
-    """The factors, with 1 for the images that a step leaves alone."""
+    """The factors, including 1 for the images that a step skips."""
     return factors if step.p == 1 else (min(factors[0], 1.0), max(factors[1], 1.0))
 
 
@@ -93,7 +93,7 @@ def _checked(step: nn.Module, said: object) -> tuple[float, float]:
         cause = None
     if not 0 < low <= high < math.inf:
         raise ConfigError(
-            f'{type(step).__name__}.scale_range is {said!r}: expected the least and the greatest '
+            f'{type(step).__name__}.scale_range is {said!r}: expected the smallest and the largest '
             'factor by which it resizes images, such as (0.5, 2.0)'
         ) from cause
     return low, high

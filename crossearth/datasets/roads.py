@@ -15,13 +15,13 @@ __all__ = ['DeepGlobeRoads', 'MassachusettsRoads']
 class DeepGlobeRoads(ArchiveDataset):
     """DeepGlobe Road Extraction 2018.
 
-    Masks are pictures of which grey levels from 128 up are road. Only `train` has masks.
+    Masks are pictures in which grey levels from 128 upwards are road. Only `train` has masks.
 
     Args:
         root: Folder of the archive, or of the reference's chips.
         split: `'train'`, or `'valid'` and `'test'` for images without labels.
-        dtype: As of `SceneDataset`.
-        download: There is no public link: True raises an error that says how to get the archive.
+        dtype: See `SceneDataset`.
+        download: True raises an error that explains how to get the archive, which has no link.
     """
 
     archive = DEEPGLOBE_ROADS
@@ -59,17 +59,17 @@ class DeepGlobeRoads(ArchiveDataset):
 class MassachusettsRoads(ArchiveDataset):
     """Massachusetts Roads.
 
-    Some training images are largely blank white while their labels go on: `mask_nodata=True`
-    ignores roads and background there.
+    Some training images are largely blank white although their labels continue there.
+    `mask_nodata=True` ignores roads and background in such places.
 
     Args:
         root: Folder of the archive, or of the reference's chips.
         split: `'train'`, `'val'` or `'test'`.
         mask_nodata: Whether labels of pure white pixels are ignored.
-        dtype: As of `SceneDataset`.
-        gsd_m: As of `SceneDataset`.
-        download: There is no public link to one file: True raises an error that says how to get
-            the archive.
+        dtype: See `SceneDataset`.
+        gsd_m: See `SceneDataset`.
+        download: True raises an error that explains how to get the archive, which has no link to a
+            single file.
     """
 
     archive = MASSACHUSETTS_ROADS

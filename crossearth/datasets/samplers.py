@@ -1,6 +1,6 @@
-"""Orders in which the windows of a dataset are read.
+"""The order in which the windows of a dataset are read.
 
-Samplers take the scenes as they are when they are built: split a dataset first, then sample.
+Samplers use the scenes at the time when they are built: split a dataset first, then sample.
 """
 
 from collections.abc import Iterator
@@ -19,27 +19,27 @@ __all__ = ['GridWindowSampler', 'RandomWindowSampler', 'moved']
 
 type Shapes = Int64[np.ndarray, 'n 2']
 
-_SIZES = 0x51235  # pixels are drawn apart from places
+_SIZES = 0x51235  # a separate stream, so that drawing sizes does not move the places
 
 
 class GridWindowSampler(Sampler[Window]):
     """Every pixel of every scene, in windows on a regular grid.
 
-    Windows are `stride_px` apart and the last of a row or column is moved to end at the border, so
-    none overhangs. Given to several processes as shards, each window is read by exactly one of
-    them: no window is repeated to even them out, so sums over shards count each once.
+    Windows are `stride_px` apart. The last one of a row or column is moved to end at the border, so
+    none overhangs. With shards for several processes, exactly one of them reads each window. No
+    window is repeated to even out their numbers, so sums over shards count each once.
 
     Args:
         dataset: The scenes.
         size_px: Side of a window.
-        stride_px: Pixels from one window to the next; by default `size_px`.
+        stride_px: Pixels from one window to the next; `size_px` by default.
         pad: Whether a scene smaller than a window is padded to its size, with label 255.
         shard: Which share of the windows, counted from 0.
         num_shards: Number of shares.
 
     Raises:
         WindowError: If a scene is smaller than a window and `pad` is off.
-        ConfigError: If stride or shard are out of range.
+        ConfigError: If stride or shard is out of range.
     """
 
     def __init__(
@@ -77,45 +77,45 @@ class GridWindowSampler(Sampler[Window]):
 class RandomWindowSampler(Sampler[Window | ScaledWindow]):
     """Windows at random places, in which every pixel of every scene is equally likely.
 
-    A window that must lie inside its scene meets border pixels less often than others (a corner
-    pixel in one place of `size_px²`). Two remedies are offered:
+    A window that must lie inside its scene contains border pixels less often than others (a corner
+    pixel in one place of `size_px²`). There are two remedies:
 
-    - `border='pad'`: windows may overhang; what lies outside is padding with label 255. Every
+    - `border='pad'`: windows may overhang, and what lies outside is padding with label 255. Every
       pixel, on a border or not, is drawn with exactly the same probability.
-    - `border='shift'`: those windows are moved inside. No pixel is padding and none is drawn
-      less often than those in the middle of a large scene, but pixels up to one window away from
-      a border are drawn up to twice as often, near a corner up to four times.
+    - `border='shift'`: overhanging windows are moved inside. There is no padding, and no pixel is
+      drawn less often than those in the middle of a large scene. But pixels up to one window away
+      from a border are drawn up to twice as often, near a corner up to four times.
 
     Along an axis as long as a window there is only one place, and both are the same.
 
-    With `gsd_m` or `scale`, each window is read at a pixel size that is drawn for it, see
-    `DrawnPixels`, and the same holds at every size: with scenes seen in such pixels, each of them
-    is equally likely. Sizes and places come from separate streams. A window lies where it would lie
-    without a drawn size: the smaller of the two is within the larger, to a pixel.
+    With `gsd_m` or `scale`, a pixel size is drawn for each window, see `DrawnPixels`. The same then
+    holds at every size: among pixels of that size, each is equally likely. Sizes and places come
+    from separate streams, so a window lies where it would lie without a drawn size: the smaller of
+    the two is inside the larger, to within a pixel.
 
-    The windows of an epoch depend on nothing but the seed, the epoch and the dataset's sizes.
+    The windows of an epoch depend only on the seed, the epoch and the sizes of the dataset.
     `state_dict` taken between two windows and loaded elsewhere continues with the next one.
 
     Args:
-        dataset: The scenes; larger ones are drawn from more often, by area. Domains share the
-            windows as the dataset's `domain_weights` say, if it has them.
+        dataset: The scenes; larger ones are drawn more often, by area. If the dataset has
+            `domain_weights`, domains share the windows accordingly.
         size_px: Side of a window.
-        length: Windows an epoch, of all shards together; a multiple of `num_shards`.
+        length: Windows per epoch, of all shards together; a multiple of `num_shards`.
         seed: Seed of the draws.
         border: What happens at borders.
         pad: Whether a scene smaller than a window is padded to its size, with label 255.
-        gsd_m: Least and greatest side of the windows' pixels on the ground, in metres, of which
+        gsd_m: Smallest and largest side of the windows' pixels on the ground, in metres, from which
             each window draws one log-uniformly, or one for all; None for the scenes' own pixels.
-        scale: Least and greatest factor of the image's size, drawn likewise: 3 shows a third of the
-            ground, three times as large as the scene's own pixels do; 0.5 twice as much, at half
-            the size.
+        scale: Smallest and largest factor of the image's size, drawn in the same way. 3 shows a
+            third of the ground, three times as large as in the scene's own pixels; 0.5 shows twice
+            as much, at half the size.
         shard: Which share of each epoch's windows, counted from 0.
         num_shards: Number of shares.
 
     Raises:
         WindowError: If a scene is smaller than a window, at the largest pixels, and `pad` is off.
-        ConfigError: If the length or the shard has no meaning, the domains of all scenes that a
-            split has left have a weight of 0, or sizes cannot be drawn, see `DrawnPixels`.
+        ConfigError: If the length or the shard is out of range, all scenes that remain after a
+            split are in domains of weight 0, or sizes cannot be drawn, see `DrawnPixels`.
     """
 
     def __init__(
@@ -143,7 +143,7 @@ class RandomWindowSampler(Sampler[Window | ScaledWindow]):
         self.length = length
         self.seed = seed
         if border not in {'pad', 'shift'}:
-            raise ConfigError(f"border is {border!r}: choose 'pad' or 'shift'")
+            raise ConfigError(f"border is {border!r}: expected 'pad' or 'shift'")
         self.border = border
         self.shard = shard
         self.num_shards = num_shards
@@ -162,12 +162,12 @@ class RandomWindowSampler(Sampler[Window | ScaledWindow]):
         self._weights = None if weights is None else [weights[name] for name in dataset.domains]
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose windows come next, from its first one."""
+        """Choose the epoch of the next windows, and start at its first one."""
         self.epoch = epoch
         self._done = self._first = 0
 
     def state_dict(self) -> dict[str, int]:
-        """Where the sampler stands: the epoch, and how many windows of it are done."""
+        """The position of the sampler: the epoch, and how many of its windows are done."""
         return {'epoch': self.epoch, 'done': self._done}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
@@ -178,11 +178,11 @@ class RandomWindowSampler(Sampler[Window | ScaledWindow]):
     def windows(self, epoch: int) -> list[Window | ScaledWindow]:
         """The windows of one epoch, of this shard."""
         rng = np.random.default_rng((self.seed, epoch))
-        # scenes of several pixel sizes are chosen by their ground
+        # scenes of several pixel sizes are chosen by their area on the ground
         shapes = self._shapes if self._pixels is None else self._seen(self._pixels.common())
         least, most = self._starts(shapes)
-        # The one place of an axis that is as long as a window shows each of its pixels; of the
-        # places of a longer axis, `size_px` do.
+        # An axis as long as a window has one place, which shows each of its pixels. On a longer
+        # axis, `size_px` of the places show a pixel.
         places = np.where(most == least, 1.0, (most - least + 1) / self.size_px).prod(axis=1)
         scene = rng.choice(len(places), size=self.length, p=self._shares(places))
         start = rng.integers(least[scene], most[scene], endpoint=True)
@@ -201,10 +201,12 @@ class RandomWindowSampler(Sampler[Window | ScaledWindow]):
         return self._pixels.draw(scene, rng), rng.random((len(scene), 2))
 
     def _starts(self, shapes: Shapes) -> tuple[Shapes, Shapes]:
-        """First and last row and column that a window of scenes of these shapes starts at."""
+        """First and last row and column at which a window can start in scenes of these shapes."""
         single = shapes == self.size_px
         if self.border == 'shift':
             single |= shapes < self.size_px
+        # Overhanging starts are drawn for both borders. 'shift' moves them inside afterwards, so
+        # that windows of both lie in the same places where they do not overhang.
         return np.where(single, 0, 1 - self.size_px), np.where(single, 0, shapes - 1)
 
     def _seen(
@@ -222,7 +224,7 @@ class RandomWindowSampler(Sampler[Window | ScaledWindow]):
         start: Shapes,
         steps: Float64[np.ndarray, 'n 2'] | None = None,
     ) -> list[Window | ScaledWindow]:
-        """The windows of this shard, moved inside where `border` is to."""
+        """The windows of this shard, moved inside for `border='shift'`."""
         size = self.size_px
         if self.border == 'shift':
             seen = self._shapes[scene] if steps is None else self._seen(steps, scene)
@@ -247,7 +249,7 @@ class RandomWindowSampler(Sampler[Window | ScaledWindow]):
         return self.length // self.num_shards
 
     def _shares(self, places: Float64[np.ndarray, ' n']) -> Float64[np.ndarray, ' n']:
-        """How likely each scene is: by its places, within the share of its domain."""
+        """The probability of each scene: by its places, within the share of its domain."""
         if self._weights is None:
             even: Float64[np.ndarray, ' n'] = places / places.sum()
             return even
@@ -255,8 +257,8 @@ class RandomWindowSampler(Sampler[Window | ScaledWindow]):
         share = share * np.asarray(self._weights, np.float64)[self._domain]
         if not share.any():
             raise ConfigError(
-                'domain_weights choose none of the scenes that a split has left: give a share to '
-                'one of their domains'
+                'domain_weights choose none of the scenes that remain after a split: set a weight '
+                'for one of their domains'
             )
         share /= share.sum()
         return share
@@ -268,7 +270,7 @@ def moved(
     before: tuple[Shapes, Shapes],
     now: tuple[Shapes, Shapes],
 ) -> Shapes:
-    """Starts of windows that lie as far along the places of their axes as they did in others.
+    """Move starts of windows to the same relative positions along other axes.
 
     Args:
         start: Starts among the places before.
@@ -278,13 +280,14 @@ def moved(
     """
     done = (start - before[0] + within) / (before[1] - before[0] + 1)
     last = now[1] - now[0]
+    # the minimum guards against rounding: `done` may come out as 1
     whole: Shapes = (now[0] + np.minimum(np.floor(done * (last + 1)), last)).astype(np.int64)
     return whole
 
 
 def _check_sizes(dataset: SceneDataset, size_px: int, *, pad: bool) -> None:
     if size_px < 1:
-        raise ConfigError(f'size_px is {size_px}: a window has at least 1 pixel a side')
+        raise ConfigError(f'size_px is {size_px}: expected at least 1 pixel')
     for scene in dataset.scenes:
         if not pad and min(scene.height, scene.width) < size_px:
             raise WindowError(

@@ -1,4 +1,4 @@
-"""A scene on disk: an image, its labels, and what a dataset knows of them."""
+"""A scene on disk: an image, its labels, and what a dataset knows about them."""
 
 import dataclasses
 import os
@@ -33,7 +33,7 @@ from crossearth.rasters import (
 
 __all__ = ['Part', 'Scene', 'read_scene', 'read_scenes']
 
-_NAMED = 20  # in one message
+_NAMED = 20  # files named in one message
 
 type Pair = tuple[str | os.PathLike[str], str | os.PathLike[str] | VectorLabels | None]
 type ValueRange = tuple[float, float]
@@ -41,14 +41,14 @@ type ValueRange = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The rectangle of an image that a split has left, see `crossearth.datasets.cut`.
+    """The rectangle of an image that remains after a split, see `crossearth.datasets.cut`.
 
     Args:
         row: First row, counted in the image.
         col: First column.
         height: Rows.
         width: Columns.
-        area: What is left within it, in columns and rows of the image; None for all of it.
+        area: What remains inside it, in columns and rows of the image; None for all of it.
     """
 
     row: int
@@ -60,15 +60,15 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """One image, its labels if it has any, and where it lies.
+    """One image, its labels if it has any, and its place on the ground.
 
     Args:
         raster: The image: its path, grid, bands and values.
-        labels: Its mask, or the vectors that its labels are drawn from; None without.
+        labels: Its mask, or the vectors that its labels are drawn from; None for no labels.
         domain: Name of the domain that the scene belongs to.
         split: `'train'`, `'val'`, `'test'`, or empty.
-        codec: How its mask encodes the classes; None for the way of its dataset.
-        time: When it was taken; None if that is not known, and it counts as taken at any time.
+        codec: How its mask encodes the classes; None for the codec of its dataset.
+        time: When it was taken; None if that is not known, so that it counts as taken at any time.
         part: The part of the image that the scene is; None for all of it.
     """
 
@@ -87,12 +87,12 @@ class Scene:
 
     @property
     def mask(self) -> str | None:
-        """Path of the mask; None without, and for labels from vectors."""
+        """Path of the mask; None for labels from vectors and for no labels."""
         return self.labels.path if isinstance(self.labels, Mask) else None
 
     @property
     def labelled(self) -> bool:
-        """Whether samples of it have a mask."""
+        """Whether its samples have a mask."""
         return self.labels is not None
 
     @property
@@ -107,7 +107,7 @@ class Scene:
 
     @property
     def crs(self) -> CRS | None:
-        """CRS of the pixels; None without georeferencing, coordinates are never invented."""
+        """CRS of the pixels; None without georeferencing, because coordinates are never guessed."""
         return self.raster.crs
 
     @property
@@ -119,11 +119,11 @@ class Scene:
 
     @property
     def bounds_xy(self) -> tuple[float, float, float, float]:
-        """Least x, least y, greatest x, greatest y of the outer pixel edges, in the CRS's units."""
+        """Smallest x, y and largest x, y of the outer pixel edges, in the CRS's units."""
         return bounds_of(self.transform, height=self.height, width=self.width)
 
     def at(self, crs: CRS, transform: Affine) -> 'Scene':
-        """The scene with a place that its files do not name; its mask lies pixel on pixel."""
+        """The scene with a place that its files do not state; its mask keeps its pixels."""
         raster = dataclasses.replace(
             self.raster,
             crs=crs,
@@ -173,32 +173,32 @@ def read_scenes(
     crs: CRS | str | None = None,
     native_gsd_m: float | None = None,
 ) -> list[Scene]:
-    """Scenes from the headers of many files, which are remembered from one opening to the next.
+    """Scenes from the headers of many files, which are cached for the next time.
 
     Args:
         pairs: Image and mask of each scene; images in any format that GDAL reads.
-        folder: Folder of the dataset; its headers are kept together, see `HeaderCache`.
-        bands: 1-based bands to read, in order, for all images or by a pattern of their names, of
-            which the first that fits counts (`{'*_ir.tif': (4, 1, 2), '*': (1, 2, 3)}`); None for
-            all but an alpha band.
-        alpha: What a band that a file calls alpha is: `'mask'` says where there are data,
-            `'image'` is a band like others, such as near infrared; `'auto'` tells by its values.
+        folder: Folder of the dataset; its headers are cached together, see `HeaderCache`.
+        bands: 1-based bands to read, in order, for all images or by pattern of their names
+            (`{'*_ir.tif': (4, 1, 2), '*': (1, 2, 3)}`), of which the first match counts; None for
+            all except an alpha band.
+        alpha: What a band that a file calls alpha is. `'mask'`: it marks where there is data.
+            `'image'`: it is a band like others, such as near infrared. `'auto'` decides by its
+            values.
         value_range: Values of black and white, for all images or by pixel type (`{'uint16': (0,
             3000)}`); None for those of the type.
         domain: Name of the domain.
         split: Name of the split.
-        crs: CRS of images that have a transform, or ground control points, and name none.
-        native_gsd_m: Metres on the ground from one pixel of the files to the next, for images that
-            nothing ties to the ground, or whose georeference is wrong about it; None for what the
-            georeference says.
+        crs: CRS of images that have a transform, or ground control points, but name no CRS.
+        native_gsd_m: Metres on the ground from one pixel of the files to the next, for images
+            without a georeference or with a wrong one; None for what the georeference says.
 
     Raises:
         SceneNotFoundError: If a file is missing.
         SceneError: If a file is not a raster, or a world file holds no transform.
-        BandError: If an image lacks one of the bands, or fits no pattern.
+        BandError: If an image lacks one of the bands, or matches no pattern.
         LabelError: If a mask lies elsewhere than its image, or has another size and no place.
-        ConfigError: If `crs`, `value_range` or `native_gsd_m` has no meaning, or it cannot be told
-            what an alpha band is.
+        ConfigError: If `crs`, `value_range` or `native_gsd_m` is invalid, or it is unclear what
+            an alpha band is.
     """
     cache = HeaderCache(folder)
     scenes: list[Scene] = []
@@ -230,14 +230,14 @@ def read_scenes(
 
 
 def _together(faults: Sequence[tuple[str, CrossEarthError]]) -> CrossEarthError:
-    """The first error, with the names of the other files that have one."""
+    """The first error, with the names of the other files that also have one."""
     _, first = faults[0]
     if len(faults) == 1:
         return first
     names = [Path(name).name for name, _ in faults[1:]]
     more = ', …' if len(names) > _NAMED else ''
     together = type(first)(
-        f'{first} - nor can {len(names)} others be used: {", ".join(names[:_NAMED])}{more}'
+        f'{first} - {len(names)} others cannot be used either: {", ".join(names[:_NAMED])}{more}'
     )
     together.__cause__ = first
     return together
@@ -251,7 +251,7 @@ def _bands_of(
     for pattern, chosen in bands.items():
         if Path(image).match(pattern):
             return chosen
-    raise BandError(f'{os.fspath(image)}: fits none of the patterns {list(bands)}; add one for it')
+    raise BandError(f'{os.fspath(image)}: matches none of the patterns {list(bands)}; add one')
 
 
 def _ranged(raster: Raster, value_range: ValueRange | Mapping[str, ValueRange] | None) -> Raster:

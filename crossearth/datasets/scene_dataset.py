@@ -54,63 +54,63 @@ _ALWAYS_S = ALWAYS.left.timestamp(), ALWAYS.right.timestamp()
 _EDGE_POINTS = 21
 _GRID_TOLERANCE_PX = 0.01
 _MOST_PIXELS = 1 << 31
-_SAME_SIZE = 0.02  # a pixel is a little larger in one CRS than in another
+_SAME_SIZE = 0.02  # the size of a pixel differs a little between CRSs
 
 
 class SceneDataset(Combinable):
     """Scenes of any CRS, size and domain, each read in its own pixels.
 
-    Three keys are understood:
+    It accepts three kinds of keys:
 
-    - a `Window` picks whole pixels of one scene; a `ScaledWindow` shows it in larger or smaller
-      pixels, as random windows at a drawn size are;
-    - a GeoSlice `[xmin:xmax, ymin:ymax, tmin:tmax]` in `dataset.crs` picks the window of the scene
-      that it covers most, among those taken in that time; scenes on the same pixel grid fill in
-      where that scene ends;
-    - an integer picks a whole scene.
+    - A `Window` selects whole pixels of one scene. A `ScaledWindow` shows it in larger or smaller
+      pixels, as random windows of a drawn size are.
+    - A GeoSlice `[xmin:xmax, ymin:ymax, tmin:tmax]` in `dataset.crs` selects the window of the
+      scene that it covers most, among those taken in that time. Scenes on the same pixel grid fill
+      in where that scene ends.
+    - An integer selects a whole scene.
 
-    Nothing is resampled, unless `gsd_m` asks for one pixel size on the ground: then every scene is
+    Nothing is resampled, unless `gsd_m` asks for one pixel size on the ground. Every scene is then
     seen in such pixels, along its own axes or in a local metric CRS (see `resampled`), and windows
-    count in these. Pixels that become larger are averages of those of the file, smaller ones are
-    interpolated; masks take the nearest pixel. `predict_scene` shows a model the same values.
+    count in these. Larger pixels are averages of those of the file, smaller ones are interpolated,
+    and masks take the nearest pixel. `predict_scene` shows a model the same values.
 
     A sample holds `image` (c, h, w) in the file's type (float32 if asked for), `mask` int64 (h, w)
-    of class ids where the scene has labels, `domain` and `index` (integers: the position in
+    of class ids if the scene has labels, `domain` and `index` (integers: the position in
     `domains` and of the scene), and `transform` float64 (9), the row-major affine matrix from
-    `(col, row)` of the window to `(x, y)`. Nodata pixels, padding and labels without a class are
+    `(col, row)` of the window to `(x, y)`. No-data pixels, padding and labels without a class are
     255 in `mask`, and black in `image`: 0, or the value that `value_range` makes 0.
 
-    Samples of a dataset with a georeferenced scene have `bounds`, float64 (9): xmin, xmax, xres,
-    ymin, ymax, yres of the window in the scene's own CRS, tmin, tmax of the scene in seconds since
-    1970, and 1, as torchgeo's; what is not known of a scene without georeferencing is NaN.
+    Samples of a dataset with a georeferenced scene have `bounds`, float64 (9), as in torchgeo:
+    xmin, xmax, xres, ymin, ymax, yres of the window in the scene's own CRS, tmin, tmax of the scene
+    in seconds since 1970, and 1. For a scene without georeferencing, unknown values are NaN.
 
-    `index` is the truth: once torchgeo's splits have changed it, `scenes`, `len`, samplers and
-    every key keep to it. A scene is then the rectangle of its pixels around the part that is
-    left; pixels of it whose centre lies outside of the part, and what overhangs, are padding: 0 in
-    `image` and 255 in `mask`. Scenes without georeferencing have no row and cannot be split so.
+    `index` is authoritative: once torchgeo's splits have changed it, `scenes`, `len`, samplers and
+    every key follow it. A scene is then the rectangle of its pixels around the remaining part.
+    Pixels of it whose centre lies outside the part, and what overhangs, are padding: 0 in `image`
+    and 255 in `mask`. Scenes without georeferencing have no row and cannot be split in this way.
 
     Args:
         scenes: The scenes, at least one, all with the same number of bands to read.
         labels: The classes.
-        codec: How mask files encode them, where a scene does not say; by default they hold class
-            ids, and 255.
-        ignore_nodata: Whether pixels without image data are ignored in the mask too.
+        codec: How mask files encode them, unless a scene states its own; by default as class ids,
+            with 255 for ignored.
+        ignore_nodata: Whether pixels without image data are also ignored in the mask.
         dtype: `'native'` keeps the file's pixels as they are, `'float32'` converts the values,
             `'unit'` scales them to [0, 1] by the scene's `value_range` or its type, so that scenes
             of several types make one batch.
         gsd_m: Side of a pixel in metres on the ground; None for the files' own pixels.
         domain_weights: How often random windows come from each domain, relative to the others;
-            None for as often as their areas say.
-        max_open: Most files that a process keeps open.
+            None for in proportion to their areas.
+        max_open: Maximum number of files that a process keeps open.
         time: When the scenes were taken: one span for all (`'2021'`, `('2021-06', '2021-08')`),
-            spans by patterns of image names, or `FileTimes`. Scenes that nobody has dated count as
-            taken at any time.
+            spans by patterns of image names, or `FileTimes`. Undated scenes count as taken at any
+            time.
 
     Raises:
         SceneNotFoundError: If there are no scenes.
         BandError: If the scenes differ in their number of bands.
-        LabelError: If vectors draw a class that `labels` does not have.
-        ConfigError: If scenes cannot be resampled or dated, or weights do not fit the domains.
+        LabelError: If vectors draw a class that `labels` lacks.
+        ConfigError: If scenes cannot be resampled or dated, or weights do not match the domains.
     """
 
     def __init__(
@@ -140,8 +140,8 @@ class SceneDataset(Combinable):
             high = [i for i in vectors.ids if i != IGNORE_INDEX][-1:]
             if high and high[0] >= labels.num_classes:
                 raise LabelError(
-                    f'{vectors}: draws class {high[0]}, {labels.name} has {labels.num_classes} '
-                    'classes: choose ids of its classes, or 255'
+                    f'{vectors.path}: draws class {high[0]}, but {labels.name} has '
+                    f'{labels.num_classes} classes: use ids of its classes, or 255'
                 )
         scenes = dated(scenes, time)
         if gsd_m is not None:
@@ -166,9 +166,9 @@ class SceneDataset(Combinable):
 
     @property
     def gsd_range_m(self) -> tuple[float, float] | None:
-        """Least and greatest size of the pixels on the ground, in metres, that scenes are read at.
+        """Smallest and largest pixel size on the ground, in metres, at which scenes are read.
 
-        That of a pixel is the root of its area. None where a scene is not tied to the ground.
+        The size of a pixel is the root of its area. None if a scene is not georeferenced.
         """
         sizes = [scene.raster.mean_gsd_m() for scene in self.scenes]
         known = [size for size in sizes if size is not None]
@@ -176,7 +176,7 @@ class SceneDataset(Combinable):
 
     @property
     def scenes(self) -> tuple[Scene, ...]:
-        """The scenes, or the parts of them that the index has left."""
+        """The scenes, or the parts of them that remain in the index."""
         return self._index.scenes
 
     @property
@@ -188,9 +188,9 @@ class SceneDataset(Combinable):
     def index(self) -> gpd.GeoDataFrame:
         """The georeferenced scenes as torchgeo's table: `filepath`, `scene`, footprint, time.
 
-        Footprints are in one CRS, that of the first scene. Scenes without a CRS have no row: their
-        position is not known. Rows that are taken out, cut or shortened take the pixels out of the
-        dataset, see `SceneIndex`.
+        Footprints are in one CRS, that of the first scene. Scenes without a CRS have no row,
+        because their position is not known. Removing, cutting or shortening rows removes the
+        pixels from the dataset, see `SceneIndex`.
         """
         return self._index.table
 
@@ -230,8 +230,8 @@ class SceneDataset(Combinable):
         wanted = (res, res) if isinstance(res, int | float) else res
         if not np.allclose(wanted, self.res, rtol=_SAME_SIZE, atol=0):
             raise ConfigError(
-                f'a pixel size of {wanted} was asked for, the scenes have {self.res}: scenes are '
-                'read natively and cannot be resampled by setting res; open them with gsd_m'
+                f'res is set to {wanted}, but the scenes have {self.res}: scenes are read natively '
+                'and cannot be resampled by setting res; open them with gsd_m'
             )
 
     def __len__(self) -> int:
@@ -258,7 +258,7 @@ class SceneDataset(Combinable):
         if isinstance(key, slice | tuple):
             return self._mosaic(self._windows_of(key))
         try:
-            scene = operator.index(key)  # numpy's integers too
+            scene = operator.index(key)  # numpy's integers, too
         except TypeError as error:
             raise WindowError(
                 f'{key!r} is not an index: expected a Window, an int, or [x0:x1, y0:y1]'
@@ -275,11 +275,11 @@ class SceneDataset(Combinable):
     def read_image(
         self, window: Window | ScaledWindow
     ) -> tuple[Shaped[Tensor, 'c h w'], Bool[np.ndarray, 'h w'] | None]:
-        """Pixels of a window, and which of them hold data, without a look at its labels.
+        """Pixels of a window, and which of them hold data, without reading its labels.
 
         Returns:
-            The image in the dataset's `dtype`, black where there are no data, and where there are;
-            None if everywhere.
+            The image in the dataset's `dtype`, black where there is no data, and a map of where
+            there is data, or None if there is data everywhere.
 
         Raises:
             WindowError: If the window lies outside the scenes.
@@ -298,12 +298,12 @@ class SceneDataset(Combinable):
         return self._typed(pixels, scene), valid
 
     def read_labels(self, window: Window | ScaledWindow) -> UInt8[np.ndarray, 'h w']:
-        """Class ids of a window, without a look at its image; 255 outside the scene.
+        """Class ids of a window, without reading its image; 255 outside the scene.
 
         Raises:
             WindowError: If the window lies outside the scenes.
             SceneError: If the scene has no labels, or they cannot be read.
-            LabelError: If the mask holds an id that no class has.
+            LabelError: If the mask holds an id that is not a class.
         """
         return self._ids(*self._scene_of(window))
 
@@ -328,18 +328,18 @@ class SceneDataset(Combinable):
         """A picture of a sample in the palette of the classes.
 
         Args:
-            sample: `image` (c, h, w) of any type; `mask` and `prediction` (h, w) where it has
-                them. Images that are not of 8 bits are stretched between their 2nd and 98th
-                percentile.
-            show_titles: Whether each panel is named.
+            sample: `image` (c, h, w) of any type; `mask` and `prediction` (h, w) if it has them.
+                Images that do not have 8 bits are stretched between their 2nd and 98th
+                percentiles.
+            show_titles: Whether each panel has a title.
             suptitle: Line above the panels.
 
         Returns:
-            A figure of image, truth and prediction; `figure.savefig(path)` writes it.
+            A figure of image, ground truth and prediction; `figure.savefig(path)` writes it.
 
         Raises:
             ConfigError: If the image has two bands.
-            ShapeError: If a map is of another size than the image.
+            ShapeError: If a map differs in size from the image.
         """
         from crossearth.panels import displayed, draw_panels  # matplotlib takes a second to import
 
@@ -356,15 +356,15 @@ class SceneDataset(Combinable):
         return figure
 
     def _scene_of(self, key: Window | ScaledWindow) -> tuple[Scene, Window]:
-        """The scene that a window lies in, in the pixels that it counts in, and the window."""
+        """The scene of a window, in the pixels that the window counts in, and the window in it."""
         if key.scene >= len(self):
-            raise WindowError(f'{key}: there are only {len(self)} scenes')
+            raise WindowError(f'{key}: expected a scene from 0 to {len(self) - 1}')
         scene, window = self.scenes[key.scene], key
         if isinstance(window, ScaledWindow):
             if scene.raster.native is not None:
                 raise ConfigError(
                     f'{scene.image}: is resampled to a gsd_m, and cannot be scaled again: open the '
-                    'dataset without gsd_m, for its pixels are to come from the file'
+                    'dataset without gsd_m, because scaled windows are read from pixels of the file'
                 )
             scene = scaled_scene(scene, window.row_step, window.col_step)
             window = window.window
@@ -418,7 +418,7 @@ class SceneDataset(Combinable):
         high = int((ids + np.uint8(1)).max(initial=0)) - 1  # 255, the ignored label, wraps to 0
         if high >= self.labels.num_classes:
             raise LabelError(
-                f'{scene.mask}: decodes to class {high}, {self.labels.name} has '
+                f'{scene.mask}: decodes to class {high}, but {self.labels.name} has '
                 f'{self.labels.num_classes} classes: the codec belongs to another label space'
             )
         if unknown and index not in self._unknown_seen:
@@ -433,9 +433,9 @@ class SceneDataset(Combinable):
         return ids
 
     def _windows_of(self, key: GeoSlice) -> list[Window]:
-        """Windows of a geographic slice: that of the best covered scene, then those of others.
+        """Windows of a geographic slice: first of the best covered scene, then of the others.
 
-        All have the size of the first, on its pixel grid.
+        All have the size of the first one, on its pixel grid.
         """
         (x0, x1, y0, y1), time = self._resolve(key)
         order = self._index.overlapping(shapely.box(x0, y0, x1, y1), time)
@@ -443,7 +443,7 @@ class SceneDataset(Combinable):
             when = '' if time is None else f', time {time.left} to {time.right}'
             bounds_xy, taken = self._index.extent()
             raise WindowError(
-                f'slice x {x0}:{x1}, y {y0}:{y1}{when} touches no scene; the dataset spans '
+                f'slice x {x0}:{x1}, y {y0}:{y1}{when} touches no scene: expected one within '
                 f'{bounds_xy} in {self.crs}, {taken.left} to {taken.right}'
             )
         best = order[0]
@@ -475,8 +475,8 @@ class SceneDataset(Combinable):
         for part, size in zip((x, y), self.res, strict=True):
             if part.step is not None and not np.isclose(part.step, size, rtol=_SAME_SIZE, atol=0):
                 raise ConfigError(
-                    f'slice asks for a pixel size of {part.step}, the scenes have {size}: scenes '
-                    'are read natively, leave the step out'
+                    f'slice asks for a pixel size of {part.step}, but the scenes have {size} and '
+                    'are read natively: leave the step out'
                 )
         time = parts[2] if len(parts) > 2 and parts[2] != slice(None) else None
         return (
@@ -490,7 +490,7 @@ class SceneDataset(Combinable):
         """The window of whole pixels nearest to a box, or around it if the CRS is another."""
         scene = self.scenes[index]
         cols, rows = to_pixels(_ring(bounds_xy), scene, self.crs).T
-        # The size is that of the box wherever it begins; halves go up, never to the even number.
+        # The size depends only on the size of the box; halves always round up, never to even.
         row, col = (math.floor(float(start.min()) + 0.5) for start in (rows, cols))
         height, width = (max(round(float(np.ptp(ends))), 1) for ends in (rows, cols))
         if height * width > _MOST_PIXELS:
@@ -518,6 +518,7 @@ class SceneDataset(Combinable):
                 if name in sample and name in other:
                     sample[name] = torch.where(torch.from_numpy(covered), other[name], sample[name])
             free = None if hidden is None else free & hidden
+        # torchgeo would concatenate these or take the larger, see `Meaning`
         for name in ('domain', 'index', 'transform'):
             sample[name] = sample[name].as_subclass(Meaning)
         return sample
@@ -533,12 +534,12 @@ def _check_weights(
             f'domain_weights={dict(weights)}: expected a number from 0 up for each of {domains}'
         )
     if not any(weights.values()):
-        raise ConfigError('domain_weights are all 0: give one domain at least a share')
+        raise ConfigError('domain_weights are all 0: expected at least one above 0')
     return dict(weights)
 
 
 def _matrix(transform: Affine, window: Window) -> Float64[Tensor, '9']:
-    """`window_transform` as a tensor, without the objects in between."""
+    """`window_transform` as a tensor, computed without intermediate objects."""
     a, b, c, d, e, f, *_ = transform
     x, y = a * window.col + b * window.row + c, d * window.col + e * window.row + f
     return torch.from_numpy(np.array((a, b, x, d, e, y, 0.0, 0.0, 1.0)))
@@ -563,16 +564,16 @@ def _bounds(scene: Scene, transform: Affine, window: Window) -> Float64[Tensor, 
         else:
             x = min(left, left + right), max(left, left + right), abs(a)
             y = min(top, top + down), max(top, top + down), abs(e)
-    return torch.from_numpy(np.array((*x, *y, *ends, 1.0)))  # torch.tensor takes 7 µs, this 1
+    return torch.from_numpy(np.array((*x, *y, *ends, 1.0)))  # 1 µs, torch.tensor takes 7
 
 
 def _pixel_size(transform: Affine) -> tuple[float, float]:
-    """Lengths of a pixel's sides, for rotated grids too."""
+    """Lengths of a pixel's sides, also for rotated grids."""
     return float(np.hypot(transform.a, transform.d)), float(np.hypot(transform.b, transform.e))
 
 
 def _ring(bounds_xy: tuple[float, float, float, float]) -> Float64[np.ndarray, 'n 2']:
-    """Points along the edges of a box: straight edges bend in other CRSs."""
+    """Points along the edges of a box, because straight edges become curves in other CRSs."""
     x0, y0, x1, y1 = bounds_xy
     along = np.linspace(0.0, 1.0, _EDGE_POINTS)
     xs = np.concatenate([x0 + (x1 - x0) * along, np.full(_EDGE_POINTS, x1)])

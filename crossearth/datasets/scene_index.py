@@ -1,7 +1,7 @@
 """The index of a dataset: which scenes it has, which parts of them, and when they were taken.
 
-The index is a table of torchgeo's kind, and the truth: torchgeo's splits copy a dataset and then
-replace the table, or edit its rows. Whoever asks for scenes gets those that the table has by then.
+The index is a table as in torchgeo, and it is authoritative: torchgeo's splits copy a dataset and
+then replace the table, or edit its rows. The scenes always follow the current table.
 """
 
 import dataclasses
@@ -30,12 +30,12 @@ class SceneIndex:
     """Scenes, and their table: one row for each georeferenced scene, in their order.
 
     A row holds `filepath`, `scene` (the position among the scenes), the footprint, and the
-    interval of time as its label. Where the table was changed, the scenes follow:
+    interval of time as its label. If the table was changed, the scenes follow:
 
-    - a row whose footprint became smaller is the part of its scene there (`cut_scene`);
-    - a row whose interval became smaller stays if that holds the middle of the scene's interval:
-      of the parts of a split in time, one has the scene;
-    - rows without a pixel are dropped.
+    - A row with a smaller footprint is the part of its scene there (`cut_scene`).
+    - A row with a shorter interval stays if the interval contains the middle of the scene's. Of the
+      parts of a split in time, exactly one thus has the scene.
+    - Rows without a pixel are dropped.
 
     Args:
         scenes: At least one.
@@ -45,7 +45,7 @@ class SceneIndex:
         self._scenes = tuple(scenes)
         self._table: gpd.GeoDataFrame | None = None
         self._known = np.empty(0, object)  # footprints that the scenes were made for
-        self._handed_out = False
+        self._handed_out = False  # if so, the caller may have changed the table since
 
     @property
     def scenes(self) -> tuple[Scene, ...]:
@@ -56,7 +56,7 @@ class SceneIndex:
 
     @property
     def table(self) -> gpd.GeoDataFrame:
-        """The table; what is changed in it changes the scenes."""
+        """The table; changes to it change the scenes."""
         table = self._settled()
         self._handed_out = True
         return table
@@ -81,8 +81,8 @@ class SceneIndex:
         """Show the footprints in another CRS; the scenes and their parts remain the same."""
         if not len(self._settled()):
             raise ConfigError(
-                'no scene is georeferenced, so the dataset has no CRS to change, and no place to '
-                'combine it by: use Window(scene, row, col, height, width)'
+                'no scene is georeferenced, so the dataset has no CRS to change and cannot be '
+                'combined by place: use Window(scene, row, col, height, width)'
             )
         self._tabulate(crs)
 
@@ -98,20 +98,20 @@ class SceneIndex:
         return [int(numbers[i]) for i in np.argsort(-overlap, kind='stable') if overlap[i] > 0]
 
     def extent(self) -> tuple[tuple[float, float, float, float], pd.Interval]:
-        """Least x, least y, greatest x, greatest y of the footprints, and all of their time."""
+        """Smallest x, y and largest x, y of the footprints, and all of their time."""
         table = self._settled()
         left, bottom, right, top = map(float, table.total_bounds)
         start, stop = table.index.left.min(), table.index.right.max()
         return (left, bottom, right, top), pd.Interval(start, stop, closed='both')
 
     def _settled(self) -> gpd.GeoDataFrame:
-        """The table, in step with the scenes."""
+        """The table, after the scenes were updated to match it."""
         if self._handed_out:
             self._follow()
         if self._table is None:
             placed = [scene.crs for scene in self._scenes if scene.crs is not None]
             self._tabulate(placed[0] if placed else None)
-        assert self._table is not None  # as made
+        assert self._table is not None  # _tabulate has made it
         return self._table
 
     def _tabulate(self, crs: CRS | None) -> None:
@@ -127,9 +127,9 @@ class SceneIndex:
         self._known = np.array(footprints, object)
 
     def _follow(self) -> None:
-        """Make the scenes those of the table."""
+        """Update the scenes to match the table."""
         table = self._table
-        assert table is not None  # nothing is handed out or replaced before
+        assert table is not None  # the table exists before anything is handed out or replaced
         numbers = table['scene'].to_numpy()
         placed = [i for i, scene in enumerate(self._scenes) if scene.crs is not None]
         rows = np.searchsorted(placed, numbers)
@@ -158,8 +158,8 @@ class SceneIndex:
                 kept[row] = part
         if not kept:
             raise SceneNotFoundError(
-                f'the index of {len(self._scenes)} scenes was split, and this part of it holds no '
-                'pixel: choose a region, share or interval that does'
+                f'the index of {len(self._scenes)} scenes was split, and this part of it contains '
+                'no pixels: choose a region, share or interval that does'
             )
         if len(kept) < len(table):
             table = table.iloc[list(kept)].copy()
@@ -174,7 +174,7 @@ class SceneIndex:
 
 
 def _named(table: gpd.GeoDataFrame, before: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
-    """A copy of a table with the columns of the index."""
+    """A copy of a table with the column names of the index."""
     names = list(before.columns)
     if not len(before):
         raise ConfigError(
@@ -188,16 +188,16 @@ def _named(table: gpd.GeoDataFrame, before: gpd.GeoDataFrame) -> gpd.GeoDataFram
     lacking = {'filepath', 'scene', 'geometry'} - {str(name) for name in table.columns}
     if lacking or not isinstance(table.index, pd.IntervalIndex):
         raise ConfigError(
-            f'an index with columns {list(table.columns)} and labels {type(table.index).__name__}: '
-            f'expected rows of the index that the dataset has, with {names} and intervals of time'
+            f'the index has columns {list(table.columns)} and labels {type(table.index).__name__}: '
+            f'expected rows of the index of this dataset, with {names} and intervals of time'
         )
     table = table.copy()
     table['scene'] = table['scene'].astype(int)
     strange = sorted(set(table['scene']) - set(before['scene']))
     if strange:
         raise ConfigError(
-            f'an index with rows of scenes {strange[:8]}, which this dataset does not have: '
-            'expected rows of the index that the dataset has'
+            f'the index has rows of scenes {strange[:8]}, which are not in this dataset: expected '
+            'rows of the index of this dataset'
         )
     return table if table.crs is not None else table.set_crs(before.crs)
 

@@ -1,4 +1,4 @@
-"""Scenes as a trained model sees them: in the pixel sizes that it has learnt."""
+"""Scenes as a trained model sees them: in the pixel sizes of its training."""
 
 import copy
 import math
@@ -25,12 +25,12 @@ def learnt_gsd(
     Args:
         train: The scenes.
         drawn: What draws the pixel sizes of windows; None for those of the scenes.
-        augment: What training batches pass through, see `resize_range`.
+        augment: Augmentations of training batches, see `resize_range`.
         size_px: Side of the windows.
 
     Returns:
-        The middle of the range in octaves, and the finest and coarsest, None for a single one;
-        None and None where the size of a scene is not known.
+        The middle of the range in octaves, and the finest and coarsest, or None for a single one.
+        None and None if the size of a scene is not known.
     """
     if drawn is not None and drawn.name == 'gsd_m':
         known: tuple[float, float] | None = drawn.span
@@ -42,15 +42,15 @@ def learnt_gsd(
     if drawn is not None and drawn.name == 'scale':
         least, most = least * drawn.span[0], most * drawn.span[1]
     low, high = known[0] / most, known[1] / least
-    middle = min(max(math.sqrt(low * high), low), high)  # the root may be off by a rounding
+    middle = min(max(math.sqrt(low * high), low), high)  # rounding may move the root outside
     return middle, None if high <= low * ONE_GSD else (low, high)
 
 
 def describe_learnt(imagery: Imagery) -> str:
-    """What size the pixels have that training sees, in words."""
+    """The size of the pixels that training sees, in words."""
     if imagery.gsd_m is None:
         return (
-            'pixels of unknown size on the ground: the file of the model will not say which, and '
+            'pixels of unknown size on the ground: the file of the model will not state it, and '
             'scenes to test or map are seen in their own pixels'
         )
     span = imagery.gsd_range_m or (imagery.gsd_m,)
@@ -60,16 +60,16 @@ def describe_learnt(imagery: Imagery) -> str:
 def seen_scenes(
     dataset: SceneDataset, imagery: Imagery, *, gsd_m: float | Literal['native'] | None = None
 ) -> SceneDataset:
-    """A dataset whose scenes are seen as `crossearth predict` shows them, masks with them.
+    """A dataset whose scenes, and their masks, are seen as `crossearth predict` shows them.
 
-    A scene whose pixel size on the ground is not known is seen in its own pixels, and so is a
-    dataset that was opened with a `gsd_m` of its own.
+    A scene of unknown pixel size on the ground is seen in its own pixels, and so is a dataset that
+    was opened with a `gsd_m`.
 
     Args:
         dataset: The scenes; parts of scenes stay the same parts.
         imagery: What the model was trained on.
-        gsd_m: Side of a pixel in metres for all scenes whose size is known, `'native'` for their
-            own pixels, None for what `imagery` says.
+        gsd_m: Side of a pixel in metres for all scenes of known size, `'native'` for their own
+            pixels, None to follow `imagery`.
 
     Returns:
         The dataset itself, or a copy of it with other scenes.
@@ -89,7 +89,7 @@ def seen_scenes(
 
 
 def seen_scene(scene: Scene, imagery: Imagery) -> Scene:
-    """A scene as `crossearth predict` shows it; itself where that is in its own pixels."""
+    """A scene as `crossearth predict` shows it; the scene itself if it is not resampled."""
     own_m = scene.raster.gsd_m()
     gsd_m = None if own_m is None or scene.raster.native is not None else imagery.gsd_for(own_m)
     seen = scene if gsd_m is None else resampled_scene(scene, gsd_m)
@@ -97,7 +97,7 @@ def seen_scene(scene: Scene, imagery: Imagery) -> Scene:
 
 
 def describe_pixels(before: SceneDataset, seen: SceneDataset) -> str:
-    """What a dataset is seen at, and what size its own pixels have, in words."""
+    """The pixel size at which a dataset is seen, and that of its own pixels, in words."""
     if before.gsd_m is not None:
         return f'{before.gsd_m:.3g} m, as it was opened'
     if seen is before:

@@ -30,7 +30,7 @@ __all__ = ['ShiftDataModule']
 
 type Sample = dict[str, Tensor]
 
-_TARGET_SEED = 0x7A46E7  # windows of the target do not lie where those of the source do
+_TARGET_SEED = 0x7A46E7  # so that windows of the target differ from those of the source
 
 
 class ShiftDataModule(pl.LightningDataModule):
@@ -39,20 +39,20 @@ class ShiftDataModule(pl.LightningDataModule):
     On the device, images become float32 in [0, 1], and training batches pass through `augment`.
     With a `target`, each training batch also has windows of its unlabelled images: `target_image`
     (t,c,h,w) in [0, 1], and `target_valid` (t,h,w), true where they hold data. A method that learns
-    from them adapts to this place: its scores are results of *adaptation*, and do not belong in
-    a table of domain generalisation. `adaptation` and `adapted` say so.
+    from them adapts to this place. Its scores are results of *adaptation* and do not belong in a
+    table of domain generalisation. `adaptation` and `adapted` state whether this is so.
 
-    With `gsd_m` or `scale`, each training window is read at a pixel size that is drawn for it, from
-    the pixels of its file. Whatever training sees goes into the model's file (`gsd_m` and
-    `gsd_range_m`), and validation and test scenes are seen as `crossearth predict` would show them
-    to the model: in their own pixels if these are of a size that training has seen, otherwise at
-    the nearest size that it has. Scenes of unknown size, and datasets that were opened with a
-    `gsd_m`, are seen as they are. The log says what each domain is seen at.
+    With `gsd_m` or `scale`, a pixel size is drawn for each training window, which is read from the
+    pixels of its file. The sizes that training sees are written to the model's file (`gsd_m` and
+    `gsd_range_m`). Validation and test scenes are seen as `crossearth predict` would show them to
+    the model: in their own pixels if training has seen that size, otherwise at the nearest size
+    that it has seen. Scenes of unknown size, and datasets that were opened with a
+    `gsd_m`, are seen as they are. The log states what each domain is seen at.
 
-    Domains are named in `domains`, in the order of the test loaders: `'source'` first, if it has
-    scenes to test on, then the unseen ones. Windows are dealt out to the processes without
-    repetition, and pixels that two test windows share are scored in the first: metrics summed over
-    the processes count each pixel once.
+    `domains` names the domains in the order of the test loaders: `'source'` first, if it has
+    scenes to test on, then the unseen ones. Windows are distributed over the processes without
+    repetition, and pixels that two test windows share are scored in the first. Metrics summed over
+    the processes thus count each pixel once.
 
     Args:
         train: Labelled scenes of the source domain.
@@ -65,49 +65,49 @@ class ShiftDataModule(pl.LightningDataModule):
         batch_size: Windows per batch and process, for training and testing.
         augment: A module or several, applied in order to training batches, images in [0, 1].
             kornia's augmentations, and containers of them with `data_keys=None`, change image and
-            mask together; any other module maps the batch, a dict of `image` (b,c,h,w) and `mask`
+            mask together. Any other module maps the batch, a dict of `image` (b,c,h,w) and `mask`
             (b,h,w), as `RandomScaleCrop` does.
-        value_range: Pixel values of black and white, where they are not those of the type.
+        value_range: Pixel values of black and white, if they are not those of the type.
         border: How training windows meet borders, see `RandomWindowSampler`.
         pad: Whether scenes smaller than a window are padded, with label 255. Scenes that are tested
             at another size than their own always are.
-        gsd_m: Least and greatest side of the training windows' pixels on the ground, in metres, of
-            which each window draws one log-uniformly, or one for all; None for the pixels of
+        gsd_m: Smallest and largest side of the training windows' pixels on the ground, in metres,
+            from which each window draws one log-uniformly, or one for all; None for the pixels of
             `train` as they are.
-        scale: For scenes whose size on the ground is not known: least and greatest factor of the
-            image's size, drawn likewise. At 3, a window shows its content three times as large as
+        scale: For scenes of unknown size on the ground: smallest and largest factor of the image's
+            size, drawn in the same way. At 3, a window shows its content three times as large as
             the file does, so a third of the ground; at 0.5 half as large.
-        test_gsd_m: Side of a pixel, in metres, that validation and test scenes are seen at;
-            `'native'` for their own pixels, None for what the model has learnt.
-        num_workers: Reading processes per loader.
-        seed: Seed of the training windows and of what `augment` and `target_augment` draw. Each
-            step of these has its own stream of draws, which other steps, the model and the method
-            do not move.
-        target: Unlabelled scenes of the place that is to be mapped; a mapping names several
-            places. Masks, if there are any, are never read for training. Scenes that are tied to
-            the ground are seen at the ground sampling distance of the source, unless their dataset
-            was opened with a `gsd_m`. They may be tested on too: see `adapted`.
+        test_gsd_m: Side of a pixel, in metres, at which validation and test scenes are seen;
+            `'native'` for their own pixels, None for the sizes that the model has learnt.
+        num_workers: Worker processes per loader.
+        seed: Seed of the training windows and of the draws of `augment` and `target_augment`. Each
+            of their steps has its own stream of draws, which is independent of other steps, the
+            model and the method.
+        target: Unlabelled scenes of the place to map; a mapping names several places. Masks, if
+            there are any, are never read for training. Georeferenced scenes are seen at the ground
+            sampling distance of the source, unless their dataset was opened with a `gsd_m`. They
+            may be tested on, too: see `adapted`.
         target_size_px: Side of the target windows; None for `size_px`.
         target_batch_size: Target windows per batch and process; None for `batch_size`.
-        target_augment: As `augment`, for target windows: a batch of `image` (t,c,h,w) and `valid`
+        target_augment: Like `augment`, for target windows: a batch of `image` (t,c,h,w) and `valid`
             (t,h,w), without a mask.
         rare_class_temperature: Draw training windows by class, rare ones more often, with this
-            temperature (0.01 in DAFormer), see `RareClassSampler`, for which all masks are read
-            when training begins; None draws every place alike.
+            temperature (0.01 in DAFormer), see `RareClassSampler`. All masks are then read when
+            training begins. None draws every place equally often.
 
     Raises:
         LabelError: If a dataset has other classes than the source, or no masks.
-        BandError: If it has another number of bands.
-        ConfigError: If sizes cannot be drawn: both `gsd_m` and `scale` are given, `train` was
-            opened with a `gsd_m`, or a scene has no known size; if `test_gsd_m` is not a size, an
-            unseen domain is called `'source'`, batches would be empty, a container in `augment`
+        BandError: If a dataset has another number of bands than the source.
+        ConfigError: If sizes cannot be drawn, because both `gsd_m` and `scale` are given, `train`
+            was opened with a `gsd_m`, or a scene has no known size. If `test_gsd_m` is not a size,
+            an unseen domain is called `'source'`, batches would be empty, a container in `augment`
             has other data keys, or an argument of the target is given without one.
     """
 
-    # the runner of experiments varies the seed; sets to test on are not learnt from
+    # experiments vary the seed themselves; test sets have no effect on training
     no_effect: ClassVar = ('num_workers', 'seed', 'source_test', 'test_size_px', 'unseen')
 
-    # many arguments: sets, windows and loaders of a data module; recipes name them one by one
+    # many arguments: datasets, windows and loaders; recipes name them one by one
     def __init__(
         self,
         train: SceneDataset,
@@ -158,21 +158,21 @@ class ShiftDataModule(pl.LightningDataModule):
         pixels = DrawnPixels(train, **self.drawn) if self.drawn else None
         self.gsd_m, self.gsd_range_m = learnt_gsd(train, pixels, self.augment, size_px=size_px)
         self._windows: WindowLoader | PairedLoader | None = None
-        self._resumed: dict[str, int] = {}  # batches before the checkpoint that is resumed from
+        self._resumed: dict[str, int] = {}  # batches before the checkpoint to resume from
         self.tests = _test_domains(val if source_test is None else source_test, unseen or {})
         validation = {} if val is None else {'val': val}
         for name, dataset in {'train': train, **validation, **self.tests}.items():
             _check_like(train, name, dataset)
         if batch_size < 1 or windows_per_epoch < batch_size:
             raise ConfigError(
-                f'{windows_per_epoch} windows an epoch make no batch of {batch_size}: expected '
+                f'windows_per_epoch is {windows_per_epoch} and batch_size {batch_size}: expected '
                 'windows_per_epoch >= batch_size >= 1'
             )
         given = (target_size_px, target_batch_size, target_augment)
         if target is None and any(argument is not None for argument in given):
             raise ConfigError(
                 'target_size_px, target_batch_size or target_augment is given without target: '
-                'pass target=dataset, the unlabelled scenes of the place to be mapped'
+                'pass target=dataset, the unlabelled scenes of the place to map'
             )
         if self.target_size_px < 1 or self.target_batch_size < 1:
             raise ConfigError(
@@ -183,7 +183,7 @@ class ShiftDataModule(pl.LightningDataModule):
 
     @property
     def adaptation(self) -> bool:
-        """Whether training sees unlabelled images of a target: its scores are of adaptation."""
+        """Whether training sees unlabelled images of a target, so its scores are adaptation."""
         return self.target is not None
 
     @property
@@ -203,7 +203,7 @@ class ShiftDataModule(pl.LightningDataModule):
 
     @property
     def augmentations(self) -> list[nn.Module]:
-        """Modules that draw at random while training, always in the same order."""
+        """Modules that draw at random during training, always in the same order."""
         return [self.augment, self.target_augment]
 
     @property
@@ -212,7 +212,7 @@ class ShiftDataModule(pl.LightningDataModule):
         if self.value_range is not None or self.train.dtype != 'unit':
             return self.value_range
         ranges = {scene.raster.value_range for scene in self.train.scenes}
-        return ranges.pop() if len(ranges) == 1 else None  # several types, each by its own
+        return ranges.pop() if len(ranges) == 1 else None  # each type has its own
 
     @property
     def bands(self) -> tuple[int, ...] | None:
@@ -222,7 +222,7 @@ class ShiftDataModule(pl.LightningDataModule):
 
     @property
     def imagery(self) -> Imagery:
-        """What a model that is trained on these data knows of their pixels."""
+        """What a model that is trained on this data knows about pixels."""
         return Imagery(value_range=self.unit_range, gsd_m=self.gsd_m, gsd_range_m=self.gsd_range_m)
 
     @functools.cached_property
@@ -241,7 +241,7 @@ class ShiftDataModule(pl.LightningDataModule):
         }
 
     def setup(self, stage: str) -> None:
-        """Begin with the first window of the sequence, unless a checkpoint is loaded next."""
+        """Start with the first window of the sequence, unless a checkpoint is loaded next."""
         if stage == 'fit':
             self._windows, self._resumed = None, {}
             rank_zero_info(f'training sees {describe_learnt(self.imagery)}')
@@ -255,19 +255,19 @@ class ShiftDataModule(pl.LightningDataModule):
         self._resumed = dict(state_dict)
 
     def train_dataloader(self) -> WindowLoader | PairedLoader:
-        """Random windows of the source; the last batch of an epoch is dropped if it is short.
+        """Random windows of the source; an incomplete batch at the end of an epoch is dropped.
 
-        With a target, each batch has some of its windows too. The n-th batch of a training run is
-        always the same: one that resumes from a checkpoint, or trains on after its last step,
-        continues with the next.
+        With a target, each batch also has some of its windows. The n-th batch of a training run is
+        always the same. A run that resumes from a checkpoint, or continues after its last step,
+        continues with the next batch.
         """
         _, num_shards = self._shard()
         share = self.windows_per_epoch // num_shards
         if share < self.batch_size:
             raise ConfigError(
-                f'{self.windows_per_epoch} windows an epoch are {share} for each of {num_shards} '
-                f'processes, no batch of {self.batch_size}: raise windows_per_epoch or lower '
-                'batch_size'
+                f'{self.windows_per_epoch} windows per epoch are {share} for each of {num_shards} '
+                f'processes, less than a batch of {self.batch_size}: raise windows_per_epoch or '
+                'lower batch_size'
             )
         ongoing = self._windows if self.trainer is not None and self.trainer.training else None
         position = self._resumed if ongoing is None else ongoing.state_dict()
@@ -297,27 +297,27 @@ class ShiftDataModule(pl.LightningDataModule):
         return self._windows
 
     def val_dataloader(self) -> list[DataLoader[Sample]]:
-        """Every window of the validation scenes; no loader without them."""
+        """Every window of the validation scenes; an empty list without them."""
         if self.val is None or self.seen_val is None:
             return []
         rank_zero_info(f'validation is seen at {describe_pixels(self.val, self.seen_val)}')
         return [self._grid(self.val, self.seen_val)]
 
     def test_dataloader(self) -> list[DataLoader[Sample]]:
-        """One loader a domain, in the order of `domains`, over every pixel of its scenes.
+        """One loader per domain, in the order of `domains`, over every pixel of its scenes.
 
         Raises:
             ConfigError: If there is no domain to test.
         """
         if not self.tests:
-            raise ConfigError('nothing to test: give unseen={name: dataset}, val or source_test')
+            raise ConfigError('nothing to test: set unseen={name: dataset}, val or source_test')
         seen = self.seen_tests
         said = (f'{name} at {describe_pixels(self.tests[name], seen[name])}' for name in seen)
         rank_zero_info(f'tests see {"; ".join(said)}')
         return [self._grid(self.tests[name], seen[name]) for name in seen]
 
     def on_after_batch_transfer(self, batch: Sample, dataloader_idx: int) -> Sample:  # noqa: ARG002  # lightning's signature
-        """Images in [0, 1], augmented while training."""
+        """Images in [0, 1], augmented during training."""
         batch = {**batch, 'image': to_unit(batch['image'], value_range=self.value_range)}
         if self.trainer is None or not self.trainer.training:
             return batch
@@ -372,7 +372,7 @@ class ShiftDataModule(pl.LightningDataModule):
 
     def _grid(self, dataset: SceneDataset, seen: SceneDataset) -> DataLoader[Sample]:
         shard, num_shards = self._shard()
-        # nobody has chosen the size of scenes that are resampled to what the model has learnt
+        # the size of scenes that are resampled automatically is not the user's choice
         pad = self.pad or seen is not dataset
         sampler = GridWindowSampler(
             seen, self.test_size_px, pad=pad, shard=shard, num_shards=num_shards
@@ -386,7 +386,7 @@ class ShiftDataModule(pl.LightningDataModule):
             batch_size=self.batch_size,
             num_workers=self.num_workers,
             pin_memory=torch.cuda.is_available(),
-            generator=torch.Generator(),  # the global one belongs to the training
+            generator=torch.Generator(),  # the global one is for training
         )
 
     def _shard(self) -> tuple[int, int]:
@@ -396,10 +396,10 @@ class ShiftDataModule(pl.LightningDataModule):
 
 
 class _CountedOnce(Dataset[Sample]):
-    """Windows of a grid, in which pixels that an earlier window has shown too are ignored.
+    """Windows of a grid in which pixels that an earlier window contains, too, are ignored.
 
     The last window of a row or column is moved back to end at the border, where it overlaps the
-    one before; the model sees it whole, but each pixel is scored once.
+    one before. The model sees it whole, but each pixel is scored once.
     """
 
     def __init__(self, dataset: SceneDataset) -> None:
@@ -421,7 +421,7 @@ def _checked_size(
         return test_gsd_m
     if not isinstance(test_gsd_m, int | float) or not 0 < test_gsd_m < math.inf:
         raise ConfigError(
-            f"test_gsd_m is {test_gsd_m!r}: expected metres, more than 0, 'native', or None"
+            f"test_gsd_m is {test_gsd_m!r}: expected metres above 0, 'native', or None"
         )
     return test_gsd_m
 
@@ -437,12 +437,12 @@ def _test_domains(
 def _check_like(train: SceneDataset, name: str, dataset: SceneDataset) -> None:
     if dataset.labels != train.labels:
         raise LabelError(
-            f'{name}: classes are {dataset.labels.classes}, the training data have '
+            f'{name}: classes are {dataset.labels.classes}, those of the training data '
             f'{train.labels.classes}: map both to one label space'
         )
     if dataset.num_bands != train.num_bands:
         raise BandError(
-            f'{name}: {dataset.num_bands} bands, the training data have {train.num_bands}: choose '
+            f'{name}: has {dataset.num_bands} bands, the training data {train.num_bands}: choose '
             'bands=(...) so that they agree'
         )
     unlabelled = next((scene for scene in dataset.scenes if not scene.labelled), None)

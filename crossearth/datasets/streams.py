@@ -1,7 +1,7 @@
-"""Separate streams of random draws, so that what one part draws does not move another.
+"""Separate streams of random draws, so that the draws of one part do not change those of another.
 
-Two methods that are compared with one seed should see the same windows, flipped alike. With one
-generator for everything, a method that draws a style before the flip is drawn gets other flips.
+Two methods that are compared with one seed should see the same windows, with the same flips. With
+one generator for everything, a method that draws a style before the flip would get other flips.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ __all__ = ['derived_seed', 'draws_from']
 
 
 def derived_seed(seed: int, name: str) -> int:
-    """The seed of a part by its name: the same in every program, unlike those of other names.
+    """The seed of a part, derived from its name; the same in every program.
 
     Example:
         >>> derived_seed(0, 'RandomHorizontalFlip') == derived_seed(0, 'RandomHorizontalFlip')
@@ -28,13 +28,13 @@ def derived_seed(seed: int, name: str) -> int:
 
 @contextmanager
 def draws_from(generator: torch.Generator) -> Iterator[None]:
-    """Within, torch's global generator of the CPU draws what `generator` would have drawn.
+    """Make torch's global CPU generator draw what `generator` would have drawn.
 
-    For code that takes no generator, such as kornia's augmentations. Afterwards the global
-    generator is where it was, and `generator` has moved on.
+    It is for code that takes no generator, such as kornia's augmentations. Afterwards the global
+    generator is back in its state, and `generator` has advanced.
 
     Args:
-        generator: A generator of the CPU.
+        generator: A generator on the CPU.
 
     Example:
         >>> with draws_from(torch.Generator().manual_seed(3)):

@@ -1,4 +1,4 @@
-"""Unlabelled images as a stack, for their styles."""
+"""Unlabelled images as a stack, to take styles from."""
 
 import os
 
@@ -25,16 +25,16 @@ _WINDOW_PX = 512
 def read_style_images(
     folder: str | os.PathLike[str], *, size_px: int = 128, limit: int | None = None
 ) -> UInt8[Tensor, 'n 3 s s']:
-    """Images below a folder, each as one square: shrunk as a whole, its lowest frequencies kept.
+    """Images below a folder, each shrunk to one square that keeps its lowest frequencies.
 
     Args:
         folder: Folder of images of 8 bits.
         size_px: Side of the squares.
-        limit: Most images that are read, spread evenly over the folder; None for all.
+        limit: Maximum number of images to read, spread evenly over the folder; None for all.
 
     Raises:
         SceneNotFoundError: If the folder is missing or empty.
-        BandError: If an image has fewer than three bands, or is not of 8 bits.
+        BandError: If an image has fewer than three bands, or does not have 8 bits.
         SceneError: If an image is damaged.
     """
     files = list_rasters(folder)
@@ -63,14 +63,14 @@ def read_style_images(
 def read_scene_styles(
     scenes: SceneDataset, *, size_px: int = 128, limit: int = 256
 ) -> Float32[Tensor, 'n c s s']:
-    """The middle of each scene, up to 512 px a side, averaged to one square; values in [0, 1].
+    """The middle of each scene, up to 512 px wide, averaged to one square; values in [0, 1].
 
-    Scenes that hold no data there are left out.
+    Scenes without data there are left out.
 
     Args:
-        scenes: The scenes, all bands of which are read.
+        scenes: The scenes, of which all bands are read.
         size_px: Side of the squares.
-        limit: Most scenes that are read, spread evenly over the dataset.
+        limit: Maximum number of scenes to read, spread evenly over the dataset.
 
     Raises:
         SceneError: If no scene holds data, or one cannot be read.
@@ -87,5 +87,5 @@ def read_scene_styles(
         if image.any():
             squares.append(adaptive_avg_pool2d(image, size_px))
     if not squares:
-        raise SceneError(f'{count} scenes hold nothing but black in their middle: no style to read')
+        raise SceneError(f'{count} scenes hold only black in their middle: no style to read')
     return torch.stack(squares)

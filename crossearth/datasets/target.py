@@ -1,4 +1,4 @@
-"""Unlabelled images of the place that is to be mapped, next to a labelled source."""
+"""Unlabelled images of the place to map, in addition to a labelled source."""
 
 import dataclasses
 import warnings
@@ -23,7 +23,7 @@ __all__ = ['PairedLoader', 'TargetWindows', 'unlabelled_scenes']
 
 type Sample = dict[str, Tensor]
 
-_LEAST_VALID = 0.5  # share of a window that holds data
+_LEAST_VALID = 0.5  # smallest share of a window with data
 _ATTEMPTS = 10
 _OTHERS_SEED = 0x5EA5
 
@@ -43,7 +43,7 @@ def unlabelled_scenes(
         target: The scenes; a mapping names several places.
         train: The labelled source.
         imagery: What the source is seen at, and its value range, for datasets that do not scale
-            their pixels and scenes that name none.
+            their pixels and scenes that state no range.
 
     Returns:
         One dataset, whose scenes have no labels.
@@ -62,10 +62,10 @@ def unlabelled_scenes(
     for name, dataset in named.items():
         if dataset.num_bands != train.num_bands:
             raise BandError(
-                f'target {name or dataset.scenes[0].image}: {dataset.num_bands} bands, the '
-                f'training data have {train.num_bands}: choose bands=(...) so that they agree'
+                f'target {name or dataset.scenes[0].image}: has {dataset.num_bands} bands, the '
+                f'training data {train.num_bands}: choose bands=(...) so that they agree'
             )
-        # a dataset that scales its pixels says itself how
+        # a dataset that scales its pixels states its own range
         assumed = None if dataset.dtype == 'unit' else imagery.value_range
         for scene in dataset.scenes:
             value_range = scene.raster.value_range or assumed
@@ -73,7 +73,7 @@ def unlabelled_scenes(
             seen = dataclasses.replace(
                 scene, raster=raster, labels=None, domain=name or scene.domain
             )
-            # values of floats are checked when they are read
+            # floats are checked when they are read
             if value_range is None and raster.dtype not in types and 'int' in raster.dtype:
                 unscaled.append(scene)
             if dataset.gsd_m is None and scene.raster.gsd_m() is None:
@@ -89,10 +89,10 @@ def unlabelled_scenes(
         )
     if unplaced and imagery.gsd_m is not None:
         warnings.warn(
-            f'{unplaced[0]}: nothing ties it to the ground ({len(unplaced)} of {len(scenes)} '
+            f'{unplaced[0]}: is not georeferenced ({len(unplaced)} of {len(scenes)} '
             f'target scenes), but the source is seen at {imagery.gsd_m:.4g} m per pixel: it is '
-            'read in its own pixels; state what these measure there (native_gsd_m=0.21), '
-            'georeference it, or make sure that they are as large',
+            'read in its own pixels; state their size (native_gsd_m=0.21), georeference it, or '
+            'make sure that they are as large',
             stacklevel=2,
         )
     weights = target.domain_weights if isinstance(target, SceneDataset) else None
@@ -100,15 +100,15 @@ def unlabelled_scenes(
 
 
 class TargetWindows(Dataset[Sample]):
-    """Windows of unlabelled scenes: `image` (c,h,w) in [0, 1], and `valid` (h,w), where data are.
+    """Windows of unlabelled scenes: `image` (c,h,w) in [0, 1], and `valid` (h,w), where data is.
 
-    A window that holds data in less than half of its pixels is drawn again, from all scenes, up to
-    ten times in all; of these the one with most data stands. So scenes that are mostly empty do
-    not fill batches. Which windows are drawn follows from the first one alone: it depends neither
-    on the process that reads it nor on what was read before.
+    A window with data in less than half of its pixels is drawn again, from all scenes, up to ten
+    times in all; the one with most data is used. Scenes that are mostly empty thus do not fill
+    batches. Which windows are drawn depends only on the first one, not on the process that reads it
+    or on what was read before.
 
     Args:
-        scenes: Those of `unlabelled_scenes`.
+        scenes: Result of `unlabelled_scenes`.
         size_px: Side of the windows.
         border: How windows meet borders, see `RandomWindowSampler`.
         pad: Whether scenes smaller than a window are padded.
@@ -153,7 +153,7 @@ class PairedLoader:
 
     Args:
         source: Labelled windows.
-        target: Unlabelled windows, as many batches an epoch.
+        target: Unlabelled windows, with as many batches per epoch.
     """
 
     def __init__(self, source: WindowLoader, target: WindowLoader) -> None:

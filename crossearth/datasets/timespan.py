@@ -17,7 +17,7 @@ from crossearth.errors import ConfigError
 __all__ = ['ALWAYS', 'FileTimes', 'Times', 'dated', 'interval_of', 'span_of']
 
 ALWAYS = pd.Interval(pd.Timestamp.min, pd.Timestamp.max, closed='both')
-"""The interval of scenes that nobody has dated."""
+"""The interval of undated scenes."""
 
 _TICK = pd.Timedelta(1, 'us')
 _WHOLE_DAYS = ('Y-DEC', 'Q-DEC', 'M', 'D')
@@ -27,16 +27,16 @@ type Span = str | date | pd.Timestamp | pd.Interval | tuple[str | date, str | da
 
 @dataclass(frozen=True, slots=True)
 class FileTimes:
-    r"""Times that are part of file names, as torchgeo's datasets find them.
+    r"""Times in file names, found as torchgeo's datasets find them.
 
     Args:
         filename_regex: Regular expression (verbose) that matches the beginning of each image's
             name, with a group `date`, or groups `start` and `stop`.
-        date_format: How the groups are written, in the codes of `strptime`. A date stands for
-            all of its day, a month for all of its days.
+        date_format: Format of the groups, in the codes of `strptime`. A date stands for the whole
+            day, a month for all of its days.
 
     Raises:
-        ConfigError: If the expression is not one, or lacks the groups.
+        ConfigError: If the expression is invalid, or lacks the groups.
 
     Example:
         >>> times = FileTimes(r'.*_(?P<date>\d{6})', '%Y%m')
@@ -61,10 +61,10 @@ class FileTimes:
             )
 
     def of(self, path: str | os.PathLike[str]) -> pd.Interval:
-        """The interval that a file's name tells.
+        """The interval in a file's name.
 
         Raises:
-            ConfigError: If the name does not match, or its date is not one.
+            ConfigError: If the name does not match, or its date is invalid.
         """
         found = re.match(self.filename_regex, Path(path).name, re.VERBOSE)
         if found is None:
@@ -94,12 +94,12 @@ type Times = Span | FileTimes | Mapping[str, Span]
 
 
 def interval_of(span: Span) -> pd.Interval:
-    """A span of time as an interval, both of whose ends belong to it, in UTC without a zone.
+    """A span of time as an interval that includes both ends, in UTC without a zone.
 
     Args:
-        span: A year, month, day or time (`'2021'`, `'2021-06'`, `'2021-06-30'`), that stands for
-            all of itself; a pair of them, from the first's start to the second's end; an interval
-            of pandas.
+        span: A year, month, day or time (`'2021'`, `'2021-06'`, `'2021-06-30'`), which stands for
+            all of itself; a pair of them, from the first's start to the second's end; or a pandas
+            interval.
 
     Raises:
         ConfigError: If it is not a span of time, or ends before it begins.
@@ -115,7 +115,7 @@ def interval_of(span: Span) -> pd.Interval:
 
 
 def span_of(part: slice, taken: pd.Interval) -> pd.Interval:
-    """The interval of a slice in time; open ends are those of when scenes were taken.
+    """The interval of a slice in time; open ends are those of the scenes' times.
 
     Raises:
         ConfigError: If it has a step, or is not a span of time.
@@ -134,12 +134,12 @@ def dated(scenes: Sequence[Scene], times: Times | None) -> list[Scene]:
     """Scenes with their intervals.
 
     Args:
-        scenes: Scenes; those that have a time keep it where `times` says nothing.
-        times: One span for all, spans by patterns of image names of which the first that fits
-            counts, or `FileTimes`; None for none.
+        scenes: Scenes; those that have a time keep it if `times` is None.
+        times: One span for all, spans by patterns of image names of which the first match counts,
+            or `FileTimes`; None for none.
 
     Raises:
-        ConfigError: If a span or name has no meaning, or a name fits no pattern.
+        ConfigError: If a span or name is invalid, or a name matches no pattern.
     """
     if times is None:
         return list(scenes)
@@ -154,22 +154,22 @@ def dated(scenes: Sequence[Scene], times: Times | None) -> list[Scene]:
         fitting = [found for name, found in intervals.items() if Path(scene.image).match(name)]
         if not fitting:
             raise ConfigError(
-                f'{scene.image}: fits none of the patterns of time, {list(times)}; add one for it'
+                f'{scene.image}: matches none of the patterns of time, {list(times)}; add one'
             )
         made.append(dataclasses.replace(scene, time=fitting[0]))
     return made
 
 
 def _ends(moment: str | date | pd.Timestamp) -> tuple[pd.Timestamp, pd.Timestamp]:
-    """First and last moment of what is named by a year, a month, a day, or a time."""
+    """First and last moment of a year, a month, a day, or a time."""
     if not isinstance(moment, str):
         return _moment(moment), _moment(moment)
     try:
         period = pd.Period(moment)
     except ValueError:
-        return _moment(moment), _moment(moment)  # which says what is wrong
+        return _moment(moment), _moment(moment)  # raises the error that names the remedy
     if period.freqstr not in _WHOLE_DAYS and pd.Timestamp(moment).tzinfo is not None:
-        return _moment(moment), _moment(moment)  # a period forgets its zone
+        return _moment(moment), _moment(moment)  # a pandas period would lose the time zone
     return period.start_time, (period + 1).start_time - _TICK
 
 
@@ -182,11 +182,11 @@ def _moment(moment: str | date | pd.Timestamp) -> pd.Timestamp:
             "'2021-06-30T10:15:00'"
         ) from error
     if at is pd.NaT:
-        raise ConfigError('a time is missing (NaT): expected one, or None where it is not known')
+        raise ConfigError('a time is missing (NaT): expected a time, or None if it is not known')
     return at if at.tzinfo is None else at.tz_convert('UTC').tz_localize(None)
 
 
 def _between(start: pd.Timestamp, stop: pd.Timestamp, given: object) -> pd.Interval:
     if stop < start:
-        raise ConfigError(f'{given!r}: ends at {stop}, before it begins at {start}')
+        raise ConfigError(f'{given!r} ends at {stop}, before it begins at {start}: swap them')
     return pd.Interval(start.as_unit('ns'), stop.as_unit('ns'), closed='both')

@@ -19,11 +19,11 @@ from crossearth.labels import BUILDING
 __all__ = ['WHUBuildingAerial', 'WHUBuildingSatellite']
 
 # Columns and rows of each whole image, in tiles. Their sum, 17388, is that of the archive, and the
-# counts of its splits say which is which: 186 x 54 + 67 x 54 train, 69 x 54 = 3726 test. That names
-# are image_number, row by row, is taken from them; from what number they count is an argument.
+# counts of its splits show which is which: 186 x 54 + 67 x 54 train, 69 x 54 = 3726 test. They also
+# imply that names are image_number, row by row. The first number is an argument.
 _GRIDS = {1: (186, 54), 2: (67, 54), 3: (69, 54)}
 _WHOLE_CRS = 'EPSG:3395'
-_WHOLE_PIXEL = 0.33957  # units of EPSG:3395, which are 1.2 times a metre there
+_WHOLE_PIXEL = 0.33957  # units of EPSG:3395, of which 1.2 are a metre on the ground there
 
 
 class WHUBuildingAerial(ArchiveDataset):
@@ -34,7 +34,7 @@ class WHUBuildingAerial(ArchiveDataset):
     Args:
         root: Folder of the archive, or of the reference's chips.
         split: `'train'`, `'val'` or `'test'`.
-        dtype: As of `SceneDataset`.
+        dtype: See `SceneDataset`.
         download: Whether to fetch it first, if it is not there. No checksum is published: the CRC
             of each file in the archive is checked instead.
     """
@@ -75,22 +75,22 @@ class WHUBuildingSatellite(ArchiveDataset):
 
     Each split has a folder of tiles with buildings and one without (`train_no`); both are read.
     Tiles were cut row by row from three images in EPSG:3395, and are named after the image and
-    their number in it, `1_165` for the 165th of the first. With the corners of those images, which
-    the tiles do not tell, every tile is georeferenced again.
+    their number in it, `1_165` for the 165th of the first. The tiles do not state the corners of
+    these images; if you pass them, every tile is georeferenced again.
 
     Args:
         root: Folder of the archive, or of the reference's chips.
         split: `'train'` or `'test'`.
         corners_xy: Upper-left corner of the whole images, by their number, in EPSG:3395; None to
-            read tiles without coordinates. The archive's tiles do not tell them: they are those of
-            the whole images that it holds beside the tiles.
-        first_number: Number of the first tile of an image, where a copy does not count from 1.
-        dtype: As of `SceneDataset`.
-        gsd_m: As of `SceneDataset`; needs `corners_xy`.
-        download: There is no public link: True raises an error that says how to get the archive.
+            read tiles without coordinates. Take them from the whole images that the archive holds
+            next to the tiles.
+        first_number: Number of the first tile of an image, if a copy does not count from 1.
+        dtype: See `SceneDataset`.
+        gsd_m: See `SceneDataset`; needs `corners_xy`.
+        download: True raises an error that explains how to get the archive, which has no link.
 
     Raises:
-        ConfigError: If `corners_xy` lacks an image, or a tile's number is outside of its image.
+        ConfigError: If `corners_xy` lacks an image, or a tile's number is outside its image.
     """
 
     archive = WHU_BUILDING_SATELLITE
@@ -133,7 +133,7 @@ class WHUBuildingSatellite(ArchiveDataset):
             return scene
         image, row, col = tile_place(scene.image, first_number=self._first_number)
         if image not in self._corners_xy:
-            raise ConfigError(f'{scene.image}: corners_xy has no image {image}; give it its corner')
+            raise ConfigError(f'{scene.image}: corners_xy has no image {image}: add its corner')
         x, y = self._corners_xy[image]
         corner = Affine(_WHOLE_PIXEL, 0, x, 0, -_WHOLE_PIXEL, y)
         return scene.at(
@@ -143,13 +143,13 @@ class WHUBuildingSatellite(ArchiveDataset):
 
 
 def _place_of(path: str) -> tuple[str, bool] | None:
-    """The folder above a split that a tile is in, and whether the split is one of bare tiles."""
+    """The folder above the split of a tile, and whether the split is one of tiles without roofs."""
     match = re.fullmatch(r'((?:.*/)?)(?:train|val|test)(_no)?/(?:image|label)/[^/]+', path)
     return None if match is None else (match[1], match[2] is not None)
 
 
 def _aerial_files(files: Sequence[str]) -> list[str]:
-    """Without the tiles of the satellite archive: only that one has splits of bare tiles."""
+    """Files without the tiles of the satellite archive, which alone has splits without roofs."""
     places = [_place_of(path) for path in files]
     satellite = {place[0] for place in places if place is not None and place[1]}
     return [
@@ -160,7 +160,7 @@ def _aerial_files(files: Sequence[str]) -> list[str]:
 
 
 def _satellite_files(files: Sequence[str]) -> list[str]:
-    """The tiles next to splits of bare tiles; all of them where a copy has no such split."""
+    """The tiles next to splits without roofs; all of them if a copy has no such split."""
     places = [_place_of(path) for path in files]
     satellite = {place[0] for place in places if place is not None and place[1]}
     return [
@@ -178,7 +178,7 @@ def tile_place(name: str | os.PathLike[str], *, first_number: int = 1) -> tuple[
         first_number: Number of the first tile of an image.
 
     Raises:
-        ConfigError: If the name is none of a tile, or its number is outside of its image.
+        ConfigError: If the name is not that of a tile, or its number is outside its image.
 
     Example:
         >>> tile_place('train/image/2_68.tif')
@@ -192,6 +192,6 @@ def tile_place(name: str | os.PathLike[str], *, first_number: int = 1) -> tuple[
         raise ConfigError(
             f'{os.fspath(name)}: names no place; expected image_number such as 1_165, of images '
             f'{", ".join(f"{i} with {c * r} tiles" for i, (c, r) in _GRIDS.items())}, counted from '
-            f'{first_number}: pass first_number if this copy counts otherwise'
+            f'{first_number}: pass first_number if this copy counts differently'
         )
     return image, number // columns, number % columns

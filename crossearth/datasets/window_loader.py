@@ -1,4 +1,4 @@
-"""Batches of random windows that go on where a checkpoint left them."""
+"""Batches of random windows that continue where a checkpoint left off."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -15,22 +15,22 @@ type Sample = dict[str, Tensor]
 
 
 class WindowLoader(DataLoader[Sample]):
-    """Random windows in batches, one endless sequence of them: batch n is always the same one.
+    """Random windows in batches, as one endless sequence: batch n is always the same.
 
     Each pass takes the next `len` batches, wherever the last one ended: at the end of an epoch, in
-    its middle because it was cut short, or in a process that has ended and left its `state_dict`.
-    That counts the batches that were handed out, not the windows that worker processes have asked
-    the sampler for ahead of time.
+    its middle because it was cut short, or in an earlier process that left its `state_dict`. The
+    state counts the batches that were handed out, not the windows that worker processes requested
+    in advance.
 
-    Nothing is drawn from torch's global generator: what the training draws does not depend on how
+    Nothing is drawn from torch's global generator, so the draws of training do not depend on how
     often it was restarted.
 
     Args:
         dataset: Gives the sample of a window.
         sampler: Chooses the windows; its epoch and position are set here.
-        batch_size: Windows a batch; a shorter one at the end of an epoch is dropped.
-        num_workers: Reading processes.
-        batches: Batches that were handed out before.
+        batch_size: Windows per batch; a shorter one at the end of an epoch is dropped.
+        num_workers: Worker processes.
+        batches: Number of batches handed out before.
     """
 
     def __init__(
@@ -64,9 +64,9 @@ class WindowLoader(DataLoader[Sample]):
 
     # Not typed as torch's iterator, which is one of two private classes.
     def __iter__(self) -> Iterator[Sample]:  # type: ignore[override]  # see the line above
-        # A generator begins when its first batch is asked for, and lightning asks for iterators
+        # A generator starts when its first batch is requested, and lightning requests iterators
         # that it does not use.
-        assert self.batch_size is not None  # as given
+        assert self.batch_size is not None  # __init__ sets it
         left = len(self)
         while left:
             epoch, done = divmod(self.batches, len(self))

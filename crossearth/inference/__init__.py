@@ -1,4 +1,11 @@
-"""Scene in, map out: windows, blending, writing, vectors, resuming, many scenes."""
+"""Maps scenes with a model, and turns maps into vectors.
+
+`predict_scene` maps one scene, and `predict_scenes` maps many with worker processes. A scene is
+read in windows, the model predicts each window, and overlapping predictions are blended and written
+to a GeoTIFF. `Windows`, `View`, `Outputs`, `Running` and `ModelOutput` hold the options. Finished
+maps can be cleaned with `sieve_map`, turned into shapes with `vectorize` and `trace_lines`, and
+counted with `summarise_map`. Nothing here imports lightning or torchgeo.
+"""
 
 from crossearth.inference.centre_lines import LineMap, trace_lines
 from crossearth.inference.estimate import SceneEstimate, estimate_scene

@@ -1,4 +1,4 @@
-"""Shapes in degrees, as GeoJSON has them where they cross the antimeridian."""
+"""Cuts shapes in degrees at the antimeridian, as GeoJSON requires."""
 
 import numpy as np
 import shapely
@@ -11,7 +11,7 @@ __all__ = ['in_one_turn']
 
 
 def in_one_turn(shapes: NDArray[np.object_]) -> NDArray[np.object_]:
-    """Shapes in degrees, cut where they cross the antimeridian, as RFC 7946, 3.1.9, has them."""
+    """Shapes in degrees, cut where they cross the antimeridian, as RFC 7946, 3.1.9, requires."""
     bounds = shapely.bounds(shapes)
     wide = bounds[:, 2] - bounds[:, 0] > 180
     beyond = (bounds[:, 0] < -180) | (bounds[:, 2] > 180)
@@ -25,7 +25,7 @@ def in_one_turn(shapes: NDArray[np.object_]) -> NDArray[np.object_]:
 
         whole = shapely.transform(shape, next_to_first) if wide[index] else shape
         if not whole.is_valid:
-            continue  # around a pole, where degrees have no outline
+            continue  # it encloses a pole, so it has no closed outline in degrees
         world = shapely.box(-180, -90, 180, 90)
         cut = [
             shapely.intersection(shapely.affinity.translate(whole, turn), world)

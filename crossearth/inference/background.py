@@ -1,4 +1,4 @@
-"""Work handed to a thread, with errors that come back and no thread that outlives it."""
+"""Threads for reading and writing that pass errors on to the caller and end with the block."""
 
 import queue
 import threading
@@ -14,8 +14,8 @@ class Producer[T]:
     """Runs an iterator in a thread, a bounded number of items ahead.
 
     Args:
-        items: Iterated in the thread; its errors are raised where the items are taken.
-        ahead: Items that may wait.
+        items: Iterated in the thread. Its errors are raised where the items are taken.
+        ahead: Number of items that may wait to be taken.
 
     Example:
         >>> with Producer(iter(range(3)), ahead=1) as numbers:
@@ -71,11 +71,11 @@ class Producer[T]:
 class Consumer[T]:
     """Calls a function on items in a thread, in order.
 
-    Leaving the block waits for the items that were given; after an error none is waited for.
+    Leaving the block waits until all items are processed, unless an error occurred.
 
     Args:
-        call: Called in the thread; its error is raised by the next `put`, or on leaving.
-        waiting: Items that may wait.
+        call: Called in the thread. Its error is raised by the next `put`, or on leaving the block.
+        waiting: Number of items that may wait to be processed.
 
     Example:
         >>> seen = []
@@ -103,14 +103,14 @@ class Consumer[T]:
         traceback: TracebackType | None,
     ) -> None:
         if error is not None:
-            self._error = self._error or error  # the thread drops what still waits
+            self._error = self._error or error  # makes the thread drop the items still waiting
         self._queue.put(None)
         self._thread.join()
         if error is None and self._error is not None:
             raise self._error
 
     def put(self, item: T) -> None:
-        """Hand over an item; waits while too many wait already."""
+        """Hand over an item; blocks while too many are waiting."""
         if self._error is not None:
             raise self._error
         self._queue.put((item,))

@@ -1,4 +1,4 @@
-"""Maps as lines: files of the middle lines of roads, with lengths and widths."""
+"""Writes the centre lines of roads as vector files, with lengths and widths."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -29,12 +29,12 @@ _WRITE_AT_ONCE = 2000
 
 @dataclass(frozen=True, slots=True)
 class LineMap:
-    """Lines that were written.
+    """The lines that were written.
 
     Args:
         path: The file.
-        lines: Their number.
-        length_m: Their length together, in metres on the ground.
+        lines: Number of lines.
+        length_m: Total length in metres on the ground.
         dropped: Number of spurs and short lines that were left out.
         seconds: Wall-clock time.
     """
@@ -56,39 +56,40 @@ def trace_lines(
     min_length_m: float | int = 0,
     confidence: str | Path | None = None,
 ) -> LineMap:
-    """Write the middle lines of a class, such as roads, with their lengths and widths.
+    """Write the centre lines of a class, such as roads, with their lengths and widths.
 
-    The class is thinned to a skeleton, whose ends and junctions are nodes. Each line from node to
-    node has `class_id`, `class`, `length_m` on the ellipsoid, `width_m`, the area that is nearest
-    to it divided by its length, and `confidence`, the mean along it, if the confidence is given.
-    Lines that meet share the point. A line with a free end that is shorter than the class is wide
-    where it leaves is a spur, and left out; so are lines without junctions that are shorter than
-    the class is wide. Lines end up to half a width before the class does, but run to the rim of
-    the map.
+    The class is thinned to a skeleton, whose ends and junctions become nodes. Each line between two
+    nodes has `class_id`, `class`, `length_m` on the ellipsoid, and `width_m`. The width is the area
+    closest to the line divided by its length. If a confidence is given, `confidence` is its mean
+    along the line. Lines that meet share the point.
 
-    The map is read in strips; the result does not depend on them. Memory is that of a strip and
-    some 200 bytes for each pixel of the skeleton. Maps with more than 20 million of these, or with
-    areas so wide that 67 million pixels have to be thinned at once, are refused.
+    A line with a free end is a spur, and left out, if it is shorter than the class is wide where it
+    leaves. Lines without junctions that are shorter than the class is wide are left out as well.
+    Lines end up to half a width before the class does, but reach the edge of the map.
+
+    The map is read in strips, which do not affect the result. Memory grows by one strip and about
+    200 bytes per skeleton pixel. Maps with more than 20 million such pixels, or with areas so wide
+    that 67 million pixels would have to be thinned at once, are refused.
 
     Args:
         source: Map of class ids, with a CRS and a transform.
         destination: `.gpkg` and `.fgb` in the CRS of the map, `.geojson` in EPSG:4326, where lines
             across the antimeridian are cut in two.
-        classes: Names or ids.
-        labels: Class names; None for those that the map carries.
-        simplify_m: How far points may lie from a line that leaves them out, in metres at the middle
-            of the map; None for one pixel, which straightens the stairs.
-        min_length_m: Spurs and lines without junctions below this are left out as well.
+        classes: Class names or ids.
+        labels: Class names; None for those stored in the map.
+        simplify_m: Points closer than this to the simplified line are left out, in metres at the
+            middle of the map. None for one pixel, which straightens pixel staircases.
+        min_length_m: Spurs and lines without junctions shorter than this are also left out.
         confidence: The confidence that was written with the map, on the same grid.
 
     Returns:
         The file and what is in it.
 
     Raises:
-        SceneNotFoundError: If the map is not there.
-        SceneError: If it is not a raster of one integer band, or is damaged.
-        ConfigError: If it has no CRS and transform on a body, an argument has no meaning, the map
-            is refused, or scikit-image is not installed (`pip install 'crossearth[lines]'`).
+        SceneNotFoundError: If the map does not exist.
+        SceneError: If it is not a raster with one integer band, or is damaged.
+        ConfigError: If it has no CRS and transform on a body, an argument does not make sense, the
+            map is refused, or scikit-image is not installed (`pip install 'crossearth[lines]'`).
         WriteError: If the file cannot be written.
         BusyError: If another process is writing it.
     """

@@ -1,4 +1,4 @@
-"""Connected regions of equal labels, in strips of a map."""
+"""Connected regions of equal labels, within strips of a map and across their seams."""
 
 import numpy as np
 from jaxtyping import Bool, Integer
@@ -13,7 +13,7 @@ type Links = tuple[Integer[np.ndarray, ' n'], Integer[np.ndarray, ' n']]
 def components(
     labels: Integer[np.ndarray, 'h w'], *, connectivity: int
 ) -> tuple[Integer[np.ndarray, 'h w'], int]:
-    """Number the regions of equal labels.
+    """Number the connected regions of equal labels.
 
     Args:
         labels: Labels.
@@ -36,11 +36,11 @@ def components(
 def seam_links(
     labels: Integer[np.ndarray, '2 w'], ids: Integer[np.ndarray, '2 w'], *, connectivity: int
 ) -> Links:
-    """Pairs of regions of equal labels that touch across the seam between two rows.
+    """Pairs of regions with equal labels that touch across the seam between two rows.
 
     Args:
         labels: Labels of both rows.
-        ids: Regions of their pixels.
+        ids: Region of each pixel.
         connectivity: 4, or 8 with diagonals.
     """
     return _links(labels, ids, _starts(labels), connectivity=connectivity)
@@ -49,7 +49,7 @@ def seam_links(
 def groups(
     one: Integer[np.ndarray, ' n'], other: Integer[np.ndarray, ' n'], number: int
 ) -> tuple[Integer[np.ndarray, ' k'], int]:
-    """Groups of things that links join: the group of each thing, and how many groups there are."""
+    """Groups of items that are connected by links: the group of each item, and their number."""
     links = coo_array((np.ones(len(one), bool), (one, other)), (number, number))
     count, found = connected_components(links, directed=False)
     return found, int(count)
@@ -69,15 +69,15 @@ def _links(
     *,
     connectivity: int,
 ) -> Links:
-    """Runs of equal labels in neighbouring rows that touch, few of them more than once.
+    """Pairs of touching runs with equal labels in neighbouring rows, mostly without repeats.
 
-    Where neither of two runs starts, the pixels to the left have told already that they touch.
+    Where neither run starts, the pixels to the left have already shown that the two touch.
     """
     above, below, upper, lower = labels[:-1], labels[1:], ids[:-1], ids[1:]
     touch = (above == below) & (starts[:-1] | starts[1:])
     one, other = [upper[touch]], [lower[touch]]
     if connectivity == 8:
-        begins = starts[1:, 1:]  # where none begins, a run touches what is straight above it
+        begins = starts[1:, 1:]  # where no run begins, it only touches the pixel right above
         right = (above[:, :-1] == below[:, 1:]) & begins
         left = (above[:, 1:] == below[:, :-1]) & begins
         one += [upper[:, :-1][right], upper[:, 1:][left]]

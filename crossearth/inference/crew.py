@@ -1,4 +1,4 @@
-"""What workers do with a scene, and what all kinds of crews have in common."""
+"""What workers do with a scene, and what all kinds of crews share."""
 
 import pickle
 import traceback
@@ -25,10 +25,10 @@ class Failure:
     """Why a scene has no map.
 
     Args:
-        cause: `'scene'` if the scene cannot be read; `'any'` if it may be the fault of the scene,
-            the settings or the model; `'died'` if the worker ended; `'busy'` if another process is
+        cause: `'scene'` if the scene cannot be read, `'any'` if the scene, the settings or the
+            model may be at fault, `'died'` if the worker ended, or `'busy'` if another process is
             making the same map.
-        text: In one line.
+        text: The reason, in one line.
     """
 
     cause: Literal['scene', 'any', 'died', 'busy']
@@ -40,8 +40,8 @@ class Loaded:
     """A model that a worker has loaded.
 
     Args:
-        model: The model; None where this travels to the process that started the worker.
-        model_id: What tells it from others.
+        model: The model; None in the message to the process that started the worker.
+        model_id: Identifies the model.
     """
 
     model: Model | None
@@ -53,7 +53,7 @@ class Crew(Protocol):
     """Workers that take tasks and give results, in any order.
 
     Attributes:
-        model_id: What tells the model from others, once it is loaded.
+        model_id: Identifies the model, once it is loaded.
     """
 
     model_id: str
@@ -62,28 +62,28 @@ class Crew(Protocol):
         """Load the model in one worker; the others follow.
 
         Raises:
-            Exception: That of the loader, if it fails.
+            Exception: The loader's exception, if loading fails.
         """
 
     def __exit__(self, *error: object) -> None: ...
 
     def give(self, task: Task) -> None:
-        """Hand over a task; at most as many are under way as there are workers."""
+        """Hand over a task. At most one task per worker may be running."""
 
     def take(self) -> list[tuple[Task, Outcome | Failure]]:
         """Wait for results.
 
         Raises:
-            Exception: That of the loader, if it fails in a worker that came later.
+            Exception: The loader's exception, if loading fails in a worker that starts later.
         """
 
 
 def map_task(model: Model, request: MapRequest, task: Task) -> Outcome | Failure:
-    """The outcome of a scene, or why it has no map."""
+    """Map one scene: its outcome, or why it has no map."""
     try:
         own = replace(request, outputs=request.outputs.named(task.file_name))
         made = map_scene(model, task.scene, task.destination, own)
-    except Exception as error:  # noqa: BLE001 - any scene may fail in its own way, others continue
+    except Exception as error:  # noqa: BLE001 - one failing scene must not stop the others
         cause: Literal['scene', 'any', 'busy'] = 'any'
         if isinstance(error, BusyError):
             cause = 'busy'
@@ -102,10 +102,10 @@ def map_task(model: Model, request: MapRequest, task: Task) -> Outcome | Failure
 
 
 class Unloadable:
-    """The error of a loader, on its way from a worker.
+    """The error of a loader, sent back from a worker.
 
     Args:
-        error: What was raised, by the loader or while it was unpacked.
+        error: What the loader raised, or what was raised while unpickling it.
     """
 
     def __init__(self, error: Exception) -> None:
@@ -113,22 +113,22 @@ class Unloadable:
         try:
             self._packed = pickle.dumps(error)
             pickle.loads(self._packed)
-        except Exception:  # noqa: BLE001 - errors of others may be anything
+        except Exception:  # noqa: BLE001 - exceptions of other libraries may not survive pickling
             told = ConfigError(f'the model cannot be loaded ({type(error).__name__}: {error})')
             self._packed = pickle.dumps(told)
 
     def error(self) -> Exception:
-        """The error, as it was raised where it can be brought over."""
+        """The original error if it can be unpickled here, otherwise a `ConfigError` about it."""
         error = pickle.loads(self._packed)
         assert isinstance(error, Exception)
         return error
 
 
 def load_packed(packed: bytes, request: MapRequest) -> Loaded | Unloadable:
-    """The model that a pickled loader makes, or why there is none."""
+    """Load the model with a pickled loader, or return why that fails."""
     try:
         load: Loader = pickle.loads(packed)
         model = load()
         return Loaded(model, request.model_id_of(model))
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is raised where the user is
+    except Exception as error:  # noqa: BLE001 - every error is raised again in the user's process
         return Unloadable(error)

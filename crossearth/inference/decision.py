@@ -1,4 +1,4 @@
-"""How the class of a pixel is chosen from what was averaged."""
+"""Chooses the class of each pixel from the averaged scores."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ __all__ = ['Decision', 'thresholds_by_id']
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The most likely class, or with thresholds the most likely of those that reach theirs.
+    """Chooses the most likely class, or with thresholds the most likely that reaches its own.
 
-    With two classes and one threshold, it decides alone: the class is chosen where its probability
-    is at least the threshold, and only there.
+    With two classes and one threshold, the threshold alone decides: its class is chosen exactly
+    where its probability is at least the threshold.
 
     Args:
-        are_logits: Whether what was averaged are logits, rather than probabilities.
+        are_logits: Whether the averaged scores are logits rather than probabilities.
         thresholds: A pair (class id, probability) for each class that has a threshold.
 
     """
@@ -31,15 +31,15 @@ class Decision:
     thresholds: tuple[tuple[int, float], ...] = ()
 
     def probabilities(self, scores: Float[Tensor, 'k h w']) -> Float[Tensor, 'k h w']:
-        """Probabilities, not to be changed."""
+        """Probabilities, which may be a view of the scores: do not change them."""
         return torch.softmax(scores, 0) if self.are_logits else scores
 
     def choose(self, scores: Float[Tensor, 'k h w'], *, out: Shaped[Tensor, 'h w']) -> None:
         """The class of each pixel.
 
         Args:
-            scores: What was averaged, one per class; not changed.
-            out: Receives the labels: any integer type that holds them, on the CPU.
+            scores: Averaged scores, one per class; not changed.
+            out: Receives the labels, on the CPU, in any integer type that holds them.
 
         Raises:
             ConfigError: If a score is not a number.
@@ -63,7 +63,7 @@ class Decision:
             return
         allowed = probabilities.clone()
         for index, threshold in self.thresholds:
-            # NaN stays, so that it is found
+            # NaN must survive, so that it is found
             allowed[index].masked_fill_(probabilities[index] < threshold, -1.0)
         most_likely(allowed, out=out)
 
@@ -71,11 +71,11 @@ class Decision:
 def thresholds_by_id(
     thresholds: Sequence[tuple[str | int, float]], *, num_classes: int, labels: LabelSpace | None
 ) -> tuple[tuple[int, float], ...]:
-    """Thresholds of classes that were given by name or id, by id.
+    """Thresholds by class id, from thresholds of classes given by name or id.
 
     Raises:
-        ConfigError: If there is no such class, one is there twice, or no class is left that is
-            chosen where none reaches its threshold.
+        ConfigError: If a class does not exist or is named twice, or if every class has a threshold,
+            so that none is left for pixels that reach no threshold.
 
     Example:
         >>> from crossearth.labels import ISPRS
@@ -92,11 +92,13 @@ def thresholds_by_id(
                 f'{", ".join(names) or "no names"}, or an id from 0 to {num_classes - 1}'
             )
         if index in found:
-            raise ConfigError(f'class_thresholds name class {index} twice: leave one out')
+            raise ConfigError(
+                f'class_thresholds name class {index} twice: give each class one threshold'
+            )
         found[index] = threshold
     if found and len(found) == num_classes:
         raise ConfigError(
-            f'class_thresholds name all {num_classes} classes, so that a pixel may reach none: '
-            'leave out the class that such pixels are to have, such as the background'
+            f'class_thresholds name all {num_classes} classes, so a pixel may reach none of them: '
+            'leave out the class that such pixels should get, such as the background'
         )
     return tuple(sorted(found.items()))

@@ -1,4 +1,4 @@
-"""What mapping a scene would take."""
+"""Estimates the time and memory that mapping a scene takes."""
 
 import time
 from collections.abc import Callable
@@ -21,20 +21,20 @@ __all__ = ['SceneEstimate', 'estimate_scene']
 
 @dataclass(frozen=True, slots=True)
 class SceneEstimate:
-    """What mapping a scene would take.
+    """The time and memory that mapping a scene would take.
 
     Args:
         height: Rows of the scene.
         width: Columns of the scene.
-        model_height: Rows of the grid that the model sees; of the first of several scales.
-        model_width: Columns of the grid that the model sees, likewise.
-        seen: What the scene's own pixels measure, what the model sees, and why: one line.
+        model_height: Rows of the grid that the model sees, at the first scale.
+        model_width: Columns of the grid that the model sees, at the first scale.
+        seen: One line on the size of the scene's pixels, what the model sees, and why.
         num_classes: Number of classes.
-        windows: Windows that cover it, at all scales.
-        windows_run: Windows that would run, those on the border of two units twice.
-        units: Parts that it would be mapped in.
-        memory_mb: Memory besides the model's own, in MiB.
-        seconds: Time that the model takes, where all of the scene has data.
+        windows: Windows that cover the scene, at all scales.
+        windows_run: Windows that would run; those on the border of two units run twice.
+        units: Parts in which the scene would be mapped.
+        memory_mb: Memory in MiB, not counting the model.
+        seconds: Time that the model takes if the whole scene has data.
     """
 
     height: int
@@ -61,12 +61,12 @@ def estimate_scene(
     running: Running = Running(),
     model_output: ModelOutput = ModelOutput(),
 ) -> SceneEstimate:
-    """What `predict_scene` would do and take, from three batches of the model and no pixel read.
+    """Estimate what `predict_scene` would take, by running three batches and reading no pixels.
 
-    Arguments are those of `predict_scene`.
+    The arguments are those of `predict_scene`.
 
     Returns:
-        The windows, the memory, and the time of the model alone.
+        The number of windows, the memory, and the time of the model alone.
 
     Raises:
         CrossEarthError: As `predict_scene`.
@@ -121,7 +121,7 @@ def _cost(mapper: SceneMapper, running: Running) -> _Cost:
     spent = []
     for _ in range(3):
         start = time.perf_counter()
-        mapper.network.run(images).sum().item()  # waits for a device to be done
+        mapper.network.run(images).sum().item()  # item() waits until the device is done
         spent.append(time.perf_counter() - start)
     return _Cost(
         windows_run,

@@ -1,6 +1,6 @@
-"""Where the windows of a scene lie, how each is weighted, and how a scene is cut into units.
+"""Places the windows of a scene, weights them, and cuts a scene into units.
 
-Everything here is integers and small float64 vectors: no raster library, no device.
+This module uses only integers and small float64 vectors. It needs no raster library and no device.
 """
 
 from bisect import bisect_left, bisect_right
@@ -22,10 +22,10 @@ type Blend = Literal['hann', 'gaussian', 'mean', 'crop']
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A rectangle of the scene that is computed in one go; its pixels belong to no other unit.
+    """A rectangle of the scene that is computed in one go. Units do not overlap.
 
-    Windows are fixed to the scene, not to the unit: a unit runs every window that touches it, so
-    the windows along its border run in its neighbour too and the pixels come out the same.
+    Windows are fixed to the scene, not to the unit. A unit runs every window that touches it, so
+    the windows along its border also run in the neighbouring unit and give the same pixels.
     """
 
     row0: int
@@ -49,8 +49,8 @@ class Grid:
     """The windows that cover a scene, with weights that add up to one at every pixel.
 
     Windows start every `stride_px` from the scene's first pixel, and the last one along each axis
-    is moved back to end at the border. A scene that is smaller than a window along an axis has
-    windows of the scene's length there.
+    is moved back to end at the border. Along an axis where the scene is shorter than a window,
+    windows have the length of the scene.
 
     Args:
         height: Rows of the scene.
@@ -93,7 +93,7 @@ class Grid:
         return min(self.tile_px, self.height), min(self.tile_px, self.width)
 
     def touching(self, unit: Unit) -> tuple[range, range]:
-        """Indices of the window rows and window columns that share a pixel with a unit."""
+        """Indices of the window rows and window columns that overlap a unit."""
         tile_height, tile_width = self.tile_hw
         return (
             _touching(self.row_starts, tile_height, unit.row0, unit.row1),
@@ -101,11 +101,11 @@ class Grid:
         )
 
     def row_weights(self) -> Float[np.ndarray, 'n tile']:
-        """Weights along the rows, one vector a window row."""
+        """Weights along the rows, one vector per window row."""
         return axis_weights(self.row_starts, self.tile_hw[0], blend=self.blend)
 
     def col_weights(self) -> Float[np.ndarray, 'n tile']:
-        """Weights along the columns, one vector a window column."""
+        """Weights along the columns, one vector per window column."""
         return axis_weights(self.col_starts, self.tile_hw[1], blend=self.blend)
 
 
@@ -114,13 +114,13 @@ def _touching(starts: tuple[int, ...], tile: int, first: int, stop: int) -> rang
 
 
 def window_profile(tile_px: int, *, blend: Blend) -> Float[np.ndarray, ' tile']:
-    """How much a window is trusted along one axis, before the overlaps are normalised.
+    """Weight of a window along one axis, before overlaps are normalised.
 
     Args:
         tile_px: Pixels of the window along the axis.
         blend: `'hann'`, a raised cosine over the whole window; `'gaussian'`, with a standard
             deviation of an eighth of the window; `'mean'`, the same everywhere; `'crop'`, falling
-            with the distance from the centre, of which only the largest counts.
+            with the distance from the centre, so that the nearest window wins.
 
     Returns:
         Positive weights, symmetric, in float64.
@@ -144,17 +144,17 @@ def window_profile(tile_px: int, *, blend: Blend) -> Float[np.ndarray, ' tile']:
             profile = 1 - np.abs(centred)
         case _:
             raise ConfigError(f"blend is {blend!r}: choose 'hann', 'gaussian', 'mean' or 'crop'")
-    return np.asarray((profile + profile[::-1]) / 2)  # cosines are a few ulp off their mirror image
+    return np.asarray((profile + profile[::-1]) / 2)  # removes rounding asymmetry of the cosines
 
 
 def axis_weights(
     starts: tuple[int, ...], tile_px: int, *, blend: Blend
 ) -> Float[np.ndarray, 'n tile']:
-    """Weights of the windows along one axis that add up to one at every pixel.
+    """Weights of the windows along one axis, which add up to one at every pixel.
 
-    A window of the scene weighs, at a pixel, the product of its row and its column weight, and
-    those products add up to one as well: stitching needs no map of counts and no division, and
-    borders and moved last windows are exact.
+    The weight of a window at a pixel is the product of its row weight and its column weight. These
+    products add up to one as well. Stitching therefore needs neither a map of counts nor a
+    division, and borders and shifted last windows are exact.
 
     Args:
         starts: First pixels of the windows, increasing, without gaps.
@@ -163,7 +163,7 @@ def axis_weights(
             is nearest, the first of two at the same distance.
 
     Returns:
-        float64 weights in [0, 1], one row a window.
+        Weights in [0, 1] as float64, one row per window.
 
     Example:
         >>> axis_weights((0, 2), 4, blend='mean').tolist()
@@ -196,17 +196,17 @@ def column_units(
 ) -> list[Unit]:
     """Cut a scene into as few units of bounded width as possible.
 
-    Borders lie on multiples of `block_px`, so that output blocks are written whole, and where
-    there is a choice, where only one column of windows has to run twice.
+    Borders lie on multiples of `block_px`, so that output blocks are written whole. Among possible
+    borders, those are preferred where only one column of windows has to run twice.
 
     Args:
         grid: Windows of the scene.
-        max_width_px: Widest unit wished for; the units are one block wide if it is less.
-        block_px: Block of the output.
-        height_px: Rows of a unit, a multiple of `block_px`; None for all.
+        max_width_px: Maximum width of a unit; units are at least one block wide.
+        block_px: Side of an output block.
+        height_px: Rows of a unit, a multiple of `block_px`; None for the whole height.
 
     Returns:
-        Units row by row, from left to right.
+        Units, row by row, from left to right.
 
     Example:
         >>> grid = Grid(512, 4096, tile_px=512, stride_px=341)
@@ -220,7 +220,7 @@ def column_units(
         limit = borders[-1] + width_px
         leftmost = max(borders[-1], limit - max(width_px // 3, block_px))
         candidates = range(limit, leftmost, -block_px)
-        # of equally cheap borders the rightmost, so that there are few units
+        # among equally cheap borders take the rightmost, to get fewer units
         twice = [_crossing(grid.col_starts, tile_width, border) for border in candidates]
         borders.append(candidates[twice.index(min(twice))])
     borders.append(grid.width)
@@ -233,7 +233,7 @@ def column_units(
 
 
 def by_rows(units: Sequence[Unit]) -> list[list[int]]:
-    """Indices of units, row by row.
+    """Indices of the units in each row.
 
     Example:
         >>> grid = Grid(1024, 1024, tile_px=512, stride_px=341)

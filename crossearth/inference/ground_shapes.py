@@ -1,4 +1,4 @@
-"""Shapes in pixels of a map as shapes on the ground, and what they measure there."""
+"""Places shapes in pixels of a map on the ground, and measures them there."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -26,26 +26,25 @@ class GroundShapes:
     """Places shapes of a map on the ground, and measures them on the ellipsoid of its body.
 
     Args:
-        where: Where the map lies: a CRS and a transform.
-        to_wgs84: Whether coordinates are degrees of EPSG:4326, not those of the map's CRS.
-        name: Of the map, for messages.
+        where: CRS and transform of the map.
+        to_wgs84: Whether to give coordinates as degrees of EPSG:4326, not in the map's CRS.
+        name: Name of the map, for messages.
 
     Raises:
-        ConfigError: If the map lies on no body, or not on that of EPSG:4326 if it has to.
+        ConfigError: If the map has no place on a body, or with `to_wgs84` not on the Earth.
     """
 
     def __init__(self, where: Georeference, *, to_wgs84: bool, name: str) -> None:
         if where.crs is None or not where.has_transform:
             raise ConfigError(
-                f'{name} has no CRS and transform, so polygons of it would lie nowhere: warp it '
-                'first'
+                f'{name} has no CRS and transform, so its polygons cannot be placed: warp it first'
             )
         crs = pyproj.CRS.from_wkt(where.crs.to_wkt())
         geographic = crs.geodetic_crs
         if geographic is None:
             raise ConfigError(
                 f'{name} has the local CRS {crs.name!r}, which is not tied to the ground, so its '
-                'polygons have no area there: give the map the CRS that it lies in, with '
+                'polygons have no area: assign the CRS that it really has, with '
                 'gdal_edit.py -a_srs'
             )
         self._affine = where.transform
@@ -58,7 +57,7 @@ class GroundShapes:
                 self._out = pyproj.Transformer.from_crs(crs, _WGS84, always_xy=True)
             except ProjError as error:
                 raise ConfigError(
-                    f'{name} has the CRS {crs.name!r}, and GeoJSON holds degrees of the Earth '
+                    f'{name} has the CRS {crs.name!r}, but GeoJSON needs degrees on the Earth '
                     f'({error}): choose a name that ends in .gpkg or .fgb'
                 ) from error
             self.crs_wkt = CRS.from_user_input(_WGS84).to_wkt()
@@ -66,10 +65,10 @@ class GroundShapes:
     def polygons(
         self, polygons: Sequence[shapely.Polygon]
     ) -> tuple[NDArray[np.object_], Float64[np.ndarray, ' n']]:
-        """Polygons in coordinates, outlines counterclockwise, and their areas in m².
+        """Polygons in ground coordinates, with counterclockwise outlines, and their areas in m².
 
         Args:
-            polygons: In pixels, `(col, row)`, counted from the corner of the map.
+            polygons: In pixels, `(col, row)`, from the upper-left corner of the map.
         """
         placed = self._in_crs(polygons)
         degrees = _projected(placed, self._degrees)
@@ -79,10 +78,10 @@ class GroundShapes:
     def lines(
         self, lines: Sequence[shapely.LineString]
     ) -> tuple[NDArray[np.object_], Float64[np.ndarray, ' n']]:
-        """Lines in coordinates, and their lengths in metres.
+        """Lines in ground coordinates, and their lengths in metres.
 
         Args:
-            lines: In pixels, `(col, row)`, counted from the corner of the map.
+            lines: In pixels, `(col, row)`, from the upper-left corner of the map.
         """
         placed = self._in_crs(lines)
         degrees = _projected(placed, self._degrees)
@@ -90,13 +89,13 @@ class GroundShapes:
         return self._written(placed), np.array(lengths)
 
     def frames(self, at: Float64[np.ndarray, 'n 2']) -> Float64[np.ndarray, 'n 2 2']:
-        """Metres to the east and to the north that a step of a column and of a row is, at points.
+        """How many metres east and north one step of a column and of a row is, at given points.
 
         Args:
             at: Points in pixels, `(col, row)`.
 
         Returns:
-            A matrix for each point: east and north as rows, column and row as columns.
+            One matrix per point, with rows (east, north) and columns (column, row).
         """
         steps = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
         places = (at[None] + steps[:, None]).reshape(-1, 2)
@@ -130,7 +129,7 @@ class GroundShapes:
         return placed if self._out is None else in_one_turn(_projected(placed, self._out))
 
     def _area(self, polygon: shapely.Polygon) -> float:
-        # across the antimeridian or a pole, degrees do not tell in which sense a ring runs
+        # across the antimeridian or a pole, degrees do not tell the orientation of a ring
         outline, *holes = (
             abs(self._geod.polygon_area_perimeter(*shapely.get_coordinates(ring).T)[0])
             for ring in (polygon.exterior, *polygon.interiors)
@@ -139,10 +138,10 @@ class GroundShapes:
 
 
 def pixel_size_m(ground: GroundShapes, shape: tuple[int, int]) -> float:
-    """Side in metres of a square as large as the pixel at the middle of a map.
+    """Side in metres of a square with the area of the pixel at the middle of a map.
 
     Args:
-        ground: Of the map.
+        ground: Ground shapes of the map.
         shape: Rows and columns of the map.
     """
     (frame,) = ground.frames(np.array([[shape[1] / 2, shape[0] / 2]]))
@@ -156,7 +155,7 @@ def _projected(shapes: NDArray[np.object_], to: pyproj.Transformer) -> NDArray[n
 
 
 def as_geojson(shapes: NDArray[np.object_]) -> Iterator[dict[str, Any]]:
-    """Geometries as GeoJSON has them."""
+    """Geometries as GeoJSON objects."""
     if any(not isinstance(shape, shapely.Polygon) for shape in shapes):
         yield from map(shapely.geometry.mapping, shapes)
         return

@@ -1,7 +1,8 @@
-"""What tells a model from another: a digest of what it computes.
+"""Identifies a model by a digest of what it computes.
 
-Maps that are made in parts, by several machines or on several days must come from one model. Its
-weights alone do not tell: a temperature, a stride or a changed `forward` changes the map as well.
+The parts of a map may be made by several machines or on several days, but all must come from one
+model. Weights alone do not identify it, because a temperature, a stride or a changed `forward` also
+changes the map.
 """
 
 import functools
@@ -26,21 +27,21 @@ from crossearth.models.programs import OnnxModel
 __all__ = ['identity_of']
 
 _PLAIN: Final = (bool, int, float, complex, str, bytes, PurePath, torch.dtype, torch.device)
-_DEEPEST = 6  # of values in one another, such as lists of functions with arguments
-# names that torch counts up as a process makes more of them, and where the code once stood
+_DEEPEST = 6  # nesting of values, such as lists of functions with arguments
+# names that contain counters of the process, and the place where the code once was
 _MANGLED = re.compile(rb'[./]?___torch_mangle_\d+')
 _OF_NO_EFFECT = ('.debug_pkl', '.data/serialization_id', 'version', 'byteorder')
 
 
 def identity_of(model: nn.Module | Callable[[Tensor], Tensor]) -> str:
-    """A digest of what a module computes: its weights, its structure, its options and its code.
+    """A digest of what a module computes: its weights, structure, options and code.
 
-    The code is that of its own classes and of the functions and hooks that it holds, up to the
-    functions that these call. Options are attributes that hold numbers, strings, functions, tensors
-    and containers of them; of private ones (`_name`) only numbers and strings, since the others are
-    mostly caches. The digest does not depend on the process, nor on where the model lies. That of a
-    scripted or an exported module is one of its graph and weights, that of an ONNX file one of the
-    file.
+    The code is that of the module's own classes, and of the functions and hooks that it holds,
+    including the functions that these call. Options are attributes that hold numbers, strings,
+    functions, tensors or containers of them. Of private attributes (`_name`), only numbers and
+    strings count, because the others are mostly caches. The digest depends neither on the process
+    nor on the file that holds the model. For a scripted or exported module, it is a digest of the
+    graph and weights, and for an ONNX file, of the file.
 
     Args:
         model: Any module.
@@ -49,7 +50,7 @@ def identity_of(model: nn.Module | Callable[[Tensor], Tensor]) -> str:
         64 hexadecimal digits.
 
     Raises:
-        ConfigError: If it is not a module: what a function computes cannot be told.
+        ConfigError: If it is not a module. What a plain function computes cannot be compared.
 
     Example:
         >>> one, other = nn.Conv2d(3, 2, 1), nn.Conv2d(3, 2, 1)
@@ -63,9 +64,9 @@ def identity_of(model: nn.Module | Callable[[Tensor], Tensor]) -> str:
     if not isinstance(model, nn.Module):
         name = getattr(model, '__qualname__', type(model).__qualname__)
         raise ConfigError(
-            f'the model is {name}, a {type(model).__name__}, and what it computes cannot be told '
-            "from another: name it with model_id='…', and change the name with the model, so that "
-            'parts and maps of two models are kept apart'
+            f'the model is {name}, a {type(model).__name__}, and what that computes cannot be '
+            "compared with another model: pass model_id='…' as its name, and change the name with "
+            'the model, so that parts and maps of two models are kept apart'
         )
     digest = hashlib.sha256()
     _Describer(digest.update).module(model)
@@ -73,21 +74,21 @@ def identity_of(model: nn.Module | Callable[[Tensor], Tensor]) -> str:
 
 
 class _Describer:
-    """Writes down modules and values, so that equal ones give equal bytes in every process."""
+    """Writes modules and values as bytes that are equal for equal ones in every process."""
 
     def __init__(self, write: Callable[[bytes], object]) -> None:
         self._write = write
         self._classes: set[type] = set()
-        self._modules: set[int] = set()  # a module may hold its parent in a list
+        self._modules: set[int] = set()  # guards against cycles: a module may hold its parent
 
     def text(self, *words: object) -> None:
-        """Words that nothing else can be mistaken for."""
+        """Write words so that no other sequence of words gives the same bytes."""
         for word in words:
             encoded = str(word).encode()
             self._write(b'%d:' % len(encoded) + encoded)
 
     def module(self, model: nn.Module) -> None:
-        """A module with all that it holds."""
+        """Write a module with everything it holds."""
         if id(model) in self._modules:
             return
         self._modules.add(id(model))
@@ -115,7 +116,7 @@ class _Describer:
                     self.value(hook)
         for kind, tensors in (
             ('parameter', model.named_parameters()),
-            ('buffer', model.named_buffers()),  # also those that are not kept in files
+            ('buffer', model.named_buffers()),  # including those that are not saved to files
         ):
             for name, tensor in tensors:
                 self.text(kind, name)
@@ -128,7 +129,7 @@ class _Describer:
         return not key.startswith('_') or isinstance(value, _PLAIN)
 
     def _scripted(self, model: torch.jit.ScriptModule) -> None:
-        """The archive that it would be saved as: code, attributes and tensors."""
+        """Write the archive that it would be saved as: code, attributes and tensors."""
         buffer = io.BytesIO()
         torch.jit.save(model, buffer)
         entries = []
@@ -144,7 +145,7 @@ class _Describer:
             self._write(content)
 
     def value(self, value: object, depth: int = 0) -> None:
-        """A value of an attribute, an argument or a constant."""
+        """Write a value of an attribute, an argument or a constant."""
         self.text(type(value).__qualname__)
         if depth > _DEEPEST:
             return
@@ -193,18 +194,18 @@ class _Describer:
         if isinstance(value, functools.partial):
             self.value((value.func, value.args, value.keywords), depth + 1)
         elif isinstance(value, types.MethodType):
-            self.value(value.__func__, depth + 1)  # of an object that is described elsewhere
+            self.value(value.__func__, depth + 1)  # its object is written elsewhere
         elif isinstance(value, types.FunctionType):
             self.text(value.__module__, value.__qualname__)
             self._code(value.__code__)
             cells = value.__closure__ or ()
             contents = [cell.cell_contents for cell in cells if cell != types.CellType()]
             self.value((value.__defaults__, value.__kwdefaults__, contents), depth + 1)
-        else:  # objects of others: what is known of them is their class
+        else:  # for objects of other libraries, the class is all we know
             self.text(type(value).__module__, getattr(value, '__qualname__', ''))
 
     def _class(self, kind: type) -> None:
-        """A class by its name and code, and its bases up to those of torch."""
+        """Write a class by its name and code, and its base classes up to those of torch."""
         for base in kind.__mro__:
             if base in self._classes or base in (nn.Module, GraphModule, object):
                 continue

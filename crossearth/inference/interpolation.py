@@ -1,4 +1,4 @@
-"""Amounts between the centres of pixels."""
+"""Interpolates values between the centres of pixels."""
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
@@ -12,14 +12,14 @@ def between_centres(
     x: Float64[np.ndarray, 'h w'],
     y: Float64[np.ndarray, 'h w'],
 ) -> tuple[Float32[np.ndarray, 'k h w'], Float32[np.ndarray, 'h w']]:
-    """Bilinear sums over the four pixels around each point, and the weights that they add up to.
+    """Bilinear sums over the four pixels around each point, and the sums of their weights.
 
-    Pixels without data have no say, so that sums are to be divided by the weights. Points beyond
-    the centres of the outermost pixels take these.
+    Pixels without data do not contribute, so divide the sums by the weights. Points beyond the
+    outermost pixel centres take the values there.
 
     Args:
-        values: Amounts; finite where there are none.
-        has_data: Where there are any.
+        values: Values to interpolate; they must be finite even where there is no data.
+        has_data: True where there is data.
         x: Columns of the points, counted from the left edge.
         y: Rows of the points, counted from the upper edge.
 
@@ -47,5 +47,5 @@ def between_centres(
 
 
 def pixel_of(at: Float64[np.ndarray, 'h w'], length: int) -> Int64[np.ndarray, 'h w']:
-    """The pixels that points along an axis lie in, or the outermost ones."""
+    """The pixels that contain the points along an axis; points outside take the outermost pixel."""
     return np.clip(np.floor(at), 0, length - 1).astype(np.int64)

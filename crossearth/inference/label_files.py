@@ -1,4 +1,4 @@
-"""Label maps that are there as arrays, as files that lie where their image lies."""
+"""Writes label maps from arrays to files that lie on the grid of their image."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,17 +21,17 @@ def write_labels(
     transform: Affine,
     tags: Mapping[str, str] | None = None,
 ) -> None:
-    """Write a label map as GeoTIFF; it appears whole or not at all.
+    """Write a label map as GeoTIFF. The file appears under its name only when it is complete.
 
     Args:
-        path: File to write; its folder is made.
+        path: File to write; its folder is created if missing.
         values: One band of ids or grey levels, or three of colours.
-        crs_wkt: CRS of the image, as WKT; None without georeferencing.
-        transform: `(col, row)` → `(x, y)`; the identity without georeferencing.
+        crs_wkt: CRS of the image, as WKT; None without a georeference.
+        transform: `(col, row)` → `(x, y)`; the identity without a georeference.
         tags: Metadata of the file.
 
     Raises:
-        WriteError: If it cannot be written.
+        WriteError: If the file cannot be written.
     """
     place = Georeference(crs_wkt, transform)
     names = ('red', 'green', 'blue') if len(values) == 3 else ('label',)

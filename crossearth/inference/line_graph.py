@@ -1,4 +1,4 @@
-"""Lines between the ends and junctions of a skeleton."""
+"""Traces lines between the ends and junctions of a skeleton."""
 
 import heapq
 from collections.abc import Iterator
@@ -19,9 +19,9 @@ class Line:
     """A line between two nodes of a skeleton.
 
     Args:
-        at: Its points, `(col, row)` in pixels from the corner of the map.
-        pixels: Numbers of its skeleton pixels.
-        pixel_area: Pixels of the class for which it is the nearest line.
+        at: Its points, `(col, row)` in pixels from the upper-left corner of the map.
+        pixels: Indices of its skeleton pixels.
+        pixel_area: Number of class pixels for which this is the nearest line.
     """
 
     at: Float64[np.ndarray, 'n 2']
@@ -31,7 +31,7 @@ class Line:
 
 @dataclass(slots=True)
 class _Edge:
-    """A way between two nodes: the pixels along it, those at its ends included."""
+    """A path between two nodes: the pixels along it, including those at its ends."""
 
     start: int
     stop: int
@@ -42,22 +42,22 @@ class _Edge:
 def lines_of(
     skeleton: Skeleton, *, width: int, min_length_px: float = 0.0
 ) -> tuple[list[Line], int]:
-    """Follow a skeleton from node to node, without its spurs.
+    """Follow a skeleton from node to node, and leave out its spurs.
 
-    Nodes are ends and junctions; neighbouring pixels of a junction are one node, at their mean.
-    Lines that end freely are spurs if they are shorter than the class is wide at their junction:
-    the shortest goes first, and lines that are left with one continuation are joined. A line
-    without junctions that is shorter than the class is wide is left out as well. Two junctions
-    become one, halfway, where the line between them is shorter than half of that, for a skeleton
-    has no crossings of four.
+    Nodes are ends and junctions. Neighbouring pixels of a junction become one node, at their mean.
+    A line with a free end is a spur if it is shorter than the class is wide at its junction. The
+    shortest spur is removed first. If a junction is left with only two lines, they are joined. A
+    line without junctions that is shorter than the class is wide is left out as well. Thinning
+    turns a crossing of four roads into two junctions of three. So if the line between two junctions
+    is shorter than half the class width, they are merged into one, halfway.
 
     Args:
-        skeleton: Pixels.
+        skeleton: Skeleton pixels.
         width: Columns of the map.
-        min_length_px: Spurs and lines without junctions below this go as well.
+        min_length_px: Spurs and lines without junctions shorter than this are also removed.
 
     Returns:
-        Lines, and the number of those that were left out.
+        The lines, and the number of lines left out.
     """
     graph = _Graph(skeleton, width)
     dropped = graph.prune(min_length_px)
@@ -66,7 +66,7 @@ def lines_of(
 
 
 class _Graph:
-    """Nodes of a skeleton and the ways between them."""
+    """Nodes of a skeleton and the paths between them."""
 
     def __init__(self, skeleton: Skeleton, width: int) -> None:
         keys = skeleton.keys
@@ -78,7 +78,7 @@ class _Graph:
         links = csr_array((ones, ends), (len(keys), len(keys)))
         self._first, self._next = links.indptr, links.indices
         self._degree = np.diff(self._first)
-        # pixels of a junction that touch are one node, all others are their own
+        # junction pixels that touch form one node; every other pixel is its own node
         fork = self._degree >= 3
         joined = fork[one] & fork[other]
         self._node, count = groups(one[joined], other[joined], len(keys))
@@ -95,7 +95,7 @@ class _Graph:
             self._add(edge)
 
     def _trace(self) -> Iterator[_Edge]:
-        """Ways from node to node, and rings without a node."""
+        """Paths from node to node, and rings without a node."""
         degree, seen = self._degree, np.zeros(len(self._degree), bool)
         taken: set[tuple[int, int]] = set()
         for start in np.flatnonzero((degree != 2) & (degree > 0)).tolist():
@@ -117,7 +117,7 @@ class _Graph:
         return found
 
     def _walk(self, start: int, step: int) -> list[int]:
-        """Pixels from one to the next node, or back to where they began."""
+        """Pixels from one node to the next, or around a ring back to the start."""
         pixels = [start, step]
         while self._degree[step] == 2 and step != start:
             one, other = self._neighbours(step)
@@ -150,7 +150,7 @@ class _Graph:
         return edge
 
     def prune(self, min_length_px: float) -> int:
-        """Remove spurs, the shortest first; how many lines went."""
+        """Remove spurs, the shortest first, and return how many were removed."""
         waiting = [(edge.length_px, number) for number, edge in self.edges.items()]
         heapq.heapify(waiting)
         dropped = 0
@@ -176,7 +176,7 @@ class _Graph:
         return dropped
 
     def _join(self, node: int) -> int | None:
-        """Join the two lines that are left at a node, if they are two."""
+        """Join the two lines at a node, if exactly two are left."""
         numbers = self._at_node[node]
         if len(numbers) != 2 or numbers[0] == numbers[1]:
             return None
@@ -186,7 +186,7 @@ class _Graph:
         return self._add(self._edge(before + after[before[-1] == after[0] :]))
 
     def contract(self) -> None:
-        """Make one of two junctions that are nearer than the class is half wide."""
+        """Merge pairs of junctions that are closer than half the width of the class."""
         for number, edge in list(self.edges.items()):
             one, other = edge.start, edge.stop
             wide = max(self._reach[[one, other]])
@@ -205,7 +205,7 @@ class _Graph:
                         self._at_node[one].append(moved)
 
     def line(self, edge: _Edge) -> Line:
-        """What becomes of a way; junctions share what is nearest to them."""
+        """The finished line of a path. Junctions share the area that is nearest to them."""
         pixels = np.array(edge.pixels)
         shares = np.where(self._degree[pixels] > 2, self._degree[pixels], 1)
         inner = pixels[:-1] if pixels[0] == pixels[-1] else pixels

@@ -1,7 +1,7 @@
-"""Many scenes, on the processes of one machine or the actors of a Ray cluster.
+"""Maps many scenes, with processes on one machine or actors on a Ray cluster.
 
-A scene that failed is tried again, and after some failures is left alone until it is asked for;
-what is done has a receipt next to its map, and is not done again.
+A scene that fails is tried again. After some failures it is quarantined, and skipped until the user
+asks for it again. A finished scene has a receipt next to its map, and is not mapped again.
 """
 
 import os
@@ -27,11 +27,11 @@ from crossearth.labels import LabelSpace
 
 __all__ = ['predict_scenes']
 
-_ALIKE = 3  # first scenes that fail in the same way are not at fault themselves
-_PAUSE_S = 1.0  # between two looks at maps that another process is making
+_ALIKE = 3  # if this many first scenes fail in the same way, something they share is at fault
+_PAUSE_S = 1.0  # between two checks for maps that another process is making
 
 
-# many arguments: what is mapped, how, by how many, and what becomes of failures
+# It needs many arguments: what to map, how, with how many workers, and what to do with failures.
 def predict_scenes(
     load: Loader,
     tasks: Sequence[Task],
@@ -48,45 +48,47 @@ def predict_scenes(
     retry: bool = False,
     progress: Callable[[Outcome], None] | None = None,
 ) -> Summary:
-    """Map many scenes; one that fails does not keep the others.
+    """Map many scenes. A scene that fails does not stop the others.
 
-    A map that another process is making is waited for, and is not made twice, so that several runs
-    may share one list of scenes.
+    If another process is making the same map, this run waits for it and does not make it twice. So
+    several runs may share one list of scenes.
 
     Args:
-        load: Makes the model, once in each worker; it has to be picklable, as a function of a
-            module or a `functools.partial` of one is.
+        load: Makes the model, once in each worker. It must be picklable, such as a function of a
+            module or a `functools.partial` of one.
         tasks: Scenes and their maps, see `tasks_of`.
-        labels: As of `predict_scene`.
-        windows: As of `predict_scene`.
-        view: As of `predict_scene`.
-        outputs: As of `predict_scene`, but further rasters name folders, in which files have the
-            names of the maps.
-        running: As of `predict_scene`; a shard `(i, n)` has every n-th scene from the i-th.
+        labels: As in `predict_scene`.
+        windows: As in `predict_scene`.
+        view: As in `predict_scene`.
+        outputs: As in `predict_scene`, except that further rasters name folders, whose files have
+            the names of the maps.
+        running: As in `predict_scene`; a shard `(i, n)` maps every n-th scene, from the i-th.
         workers: Processes of this machine, or actors of a cluster.
-        model_output: As of `predict_scene`.
-        model_id: What tells the model from others, such as a checksum of its weights: maps of
-            another are made again. None for a digest of what `load` gives, for which it is called
-            once more, in this process; functions have none.
-        max_failures: Failures after which a scene is quarantined, those of earlier runs counted.
-        retry: Whether quarantined scenes get another chance.
+        model_output: As in `predict_scene`.
+        model_id: Identifies the model, such as a checksum of its weights. Maps of another model
+            are made again. None for a digest of what `load` returns, for which `load` is called
+            once more in this process. Plain functions have no digest.
+        max_failures: Failures after which a scene is quarantined, including those of earlier runs.
+        retry: Whether to try quarantined scenes again.
         progress: Called with each outcome.
 
     Returns:
-        What became of every scene of the shard.
+        The outcome of every scene of the shard.
 
     Raises:
-        ConfigError: If an argument has no meaning for many scenes, the model has no identity, Ray
-            is not installed, or the first scenes all fail in the same way for another reason than
-            that they cannot be read.
-        WriteError: If a folder for maps cannot be made.
-        Exception: That of `load`, from the first worker, before the others start.
+        ConfigError: If an argument does not make sense for many scenes, the model has no identity,
+            Ray is not installed, or the first scenes all fail in the same way although they can be
+            read.
+        WriteError: If a folder for maps cannot be created.
+        Exception: The exception of `load` in the first worker, before the others start.
     """
     start = time.perf_counter()
     if max_failures < 1:
         raise ConfigError(f'max_failures is {max_failures}: expected at least 1')
     if outputs.estimate_accuracy:
-        raise ConfigError('estimate_accuracy: accuracy is estimated for one scene at a time')
+        raise ConfigError(
+            'estimate_accuracy works for one scene at a time: leave it out, or map a single scene'
+        )
     tasks = running.share_of(tasks)
     running = replace(running, shard=None)
     request = MapRequest(labels, windows, view, outputs, running, model_output, model_id)
@@ -101,7 +103,7 @@ def predict_scenes(
 
     with ExitStack() as stack:
         crew = None
-        if model_id is None and tasks:  # a worker has to tell what the model is
+        if model_id is None and tasks:  # only a worker that loaded the model can identify it
             crew = stack.enter_context(start_crew(load, request, workers))
             model_id = crew.model_id
         todo: deque[Task] = deque()
@@ -124,23 +126,23 @@ def predict_scenes(
 
 
 def _files_of(tasks: Collection[Task], outputs: Outputs) -> set[Path]:
-    """All rasters that are going to be written.
+    """All rasters that will be written.
 
     Raises:
-        ConfigError: If two would be the same file, or a file is in the place of a folder.
+        ConfigError: If two would be the same file, or a file is where a folder is needed.
     """
     for product, folder in outputs.further.items():
         if folder.suffix.lower() in {'.tif', '.tiff'} or folder.is_file():
             raise ConfigError(
-                f'{product} is {folder}: expected a folder for many scenes, in which files have '
-                'the names of the maps'
+                f'{product} is {folder}: expected a folder for many scenes, whose files get the '
+                'names of the maps'
             )
     files = [task.destination for task in tasks]
     for task in tasks:
         files += outputs.named(task.file_name).further.values()
     if outputs.further and len(set(map(os.path.abspath, files))) < len(files):
         raise ConfigError(
-            f'maps and {", ".join(outputs.further)} would have the same files: choose a folder for '
+            f'maps and {", ".join(outputs.further)} would be the same files: choose a folder for '
             'each'
         )
     return set(files)
@@ -152,8 +154,8 @@ def _make_folders(folders: Collection[Path]) -> None:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise WriteError(
-                f'the folder {folder} cannot be made ({error}): check the path, and that you may '
-                'write there'
+                f'the folder {folder} cannot be created ({error}): check the path, and that you '
+                'may write there'
             ) from error
 
 
@@ -172,8 +174,8 @@ class _Work:
     Args:
         crew: Workers that have started.
         todo: Scenes without a map.
-        receipts: Of all scenes.
-        workers: How many scenes may be under way.
+        receipts: Receipts of all scenes.
+        workers: How many scenes may run at a time.
         max_failures: Failures after which a scene is quarantined.
     """
 
@@ -188,17 +190,17 @@ class _Work:
     ) -> None:
         self._crew, self._todo, self._receipts = crew, todo, receipts
         self._workers, self._max_failures = workers, max_failures
-        self._alone: deque[Task] = deque()  # each may have killed a worker
-        self._elsewhere: deque[Task] = deque()  # another process is making them
+        self._alone: deque[Task] = deque()  # each of these may have killed a worker
+        self._elsewhere: deque[Task] = deque()  # another process is making these
         self._under_way, self._is_alone = 0, False
         self._alike: dict[str, list[Task]] = {}
         self._enough_alike = min(_ALIKE, len(todo))
 
     def outcomes(self, *, is_proven: bool) -> Iterator[tuple[Task, Outcome]]:
-        """Give scenes to the workers until all are settled.
+        """Give scenes to the workers until every scene has an outcome.
 
         Args:
-            is_proven: Whether a scene has a map of these settings already.
+            is_proven: Whether some scene already has a map with these settings.
         """
         while self._todo or self._alone or self._elsewhere or self._under_way:
             for task, made in self._give():
@@ -219,7 +221,7 @@ class _Work:
             self._is_alone = self._is_alone and self._under_way > 0
 
     def _give(self) -> Iterator[tuple[Task, Outcome]]:
-        """Hand out what may run now; maps that another process has made meanwhile."""
+        """Hand out what may run now, and yield maps that another process has finished."""
         if self._elsewhere and not (self._todo or self._alone or self._under_way):
             time.sleep(_PAUSE_S)
             self._todo.extend(self._elsewhere)
@@ -233,12 +235,12 @@ class _Work:
             self._crew.give(task)
             self._under_way += 1
         if self._alone and self._under_way == 0:
-            # what may have killed a worker runs again alone: none is blamed for another's memory
+            # a suspect runs again alone, so that no scene is blamed for another's memory
             self._crew.give(self._alone.popleft())
             self._under_way, self._is_alone = 1, True
 
     def _judge(self, task: Task, failure: Failure) -> Outcome | None:
-        """Put a scene that failed where it gets another chance, or into quarantine."""
+        """Queue a failed scene for another try, or quarantine it."""
         if failure.cause == 'busy':
             self._elsewhere.append(task)
         elif failure.cause == 'died' and not self._is_alone:
@@ -258,6 +260,6 @@ class _Work:
             for one in alike:
                 self._receipts[one].forget_failures()
             raise ConfigError(
-                f'{len(alike)} scenes failed in the same way before one had a map, so what they '
-                f'share is at fault, the settings or the model: {text}'
+                f'{len(alike)} scenes failed in the same way before any had a map, so the settings '
+                f'or the model must be at fault: {text}'
             )

@@ -1,4 +1,4 @@
-"""What a map says of its classes: their number, names and colours."""
+"""What a map file tells about its classes: their number, names and colours."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +14,13 @@ __all__ = ['MapClasses', 'require_map']
 
 @dataclass(frozen=True, slots=True)
 class MapClasses:
-    """What a map says of its classes.
+    """What a map file tells about its classes.
 
     Args:
-        count: Number of classes; None if the map does not say it.
-        names: Name of each class, by id; empty if the map does not say them.
-        space: Name of the label space; empty if the map does not say it.
-        colours: Red, green and blue of each class that has a name, in the order of their ids; empty
+        count: Number of classes; None if the map does not tell.
+        names: Name of each class, by id; empty if the map has none.
+        space: Name of the label space; empty if the map has none.
+        colours: Red, green and blue of each class that has a name, in the order of ids; empty
             without a colour table.
     """
 
@@ -37,7 +37,7 @@ class MapClasses:
         number = tags.get('NUM_CLASSES', '')
         try:
             table = dataset.colormap(1) if names else {}
-        except ValueError:  # there is none
+        except ValueError:  # it has no colour table
             table = {}
         known = names if all(index in table for index, _ in names) else ()
         return cls(
@@ -56,11 +56,11 @@ class MapClasses:
             return LabelSpace(
                 self.space or 'map', tuple(name for _, name in self.names), self.colours
             )
-        except LabelError:  # of others: two classes of one name
+        except LabelError:  # a map from elsewhere, for example with two classes of one name
             return None
 
     def __str__(self) -> str:
-        """For messages."""
+        """Describe the classes, for messages."""
         if self.names:
             return ', '.join(f'{index} {name}' for index, name in self.names)
         return 'classes without names' if self.count is None else f'{self.count} classes'

@@ -1,4 +1,4 @@
-"""What a changed map keeps of the map it was made from: colours, names, metadata, style."""
+"""Keeps colours, names, metadata and style when a map is changed."""
 
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,10 +15,10 @@ _OF_THE_FILE = {'IMAGE_STRUCTURE', 'RPC', 'DERIVED_SUBDATASETS', 'COLOR_PROFILE'
 
 
 def layer_of(dataset: rasterio.DatasetReader) -> Layer:
-    """How a map is written that holds what another one does: type, nodata, colours, tags, names."""
+    """The layer of a map that keeps another map's type, nodata, colours, tags and names."""
     try:
         colours = dataset.colormap(1)
-    except ValueError:  # it has none
+    except ValueError:  # it has no colour table
         colours = {}
     tags = {name: value for name, value in dataset.tags().items() if name != 'AREA_OR_POINT'}
     names = (dataset.descriptions[0],) if dataset.descriptions[0] else ()
@@ -26,12 +26,12 @@ def layer_of(dataset: rasterio.DatasetReader) -> Layer:
 
 
 def copy_metadata(original: rasterio.DatasetReader, path: Path, **tags: str) -> None:
-    """Give a finished GeoTIFF the metadata of domains and of the band, but for statistics.
+    """Give a finished GeoTIFF the metadata domains and band metadata, except for statistics.
 
     Args:
-        original: Map that it was made from.
-        path: The file.
-        **tags: Added to those of the file.
+        original: The map that it was made from.
+        path: The finished file.
+        **tags: Added to the tags of the file.
     """
     with rasterio.open(path, 'r+') as made:
         for domain in set(original.tag_namespaces()) - _OF_THE_FILE:
@@ -43,7 +43,7 @@ def copy_metadata(original: rasterio.DatasetReader, path: Path, **tags: str) -> 
 
 
 def optimise_as(original: rasterio.DatasetReader, path: Path) -> None:
-    """Make a file cloud-optimised if the map it was made from is."""
+    """Make a file cloud-optimised if the map that it was made from is."""
     if original.tags(ns='IMAGE_STRUCTURE').get('LAYOUT') == 'COG':
         optimise_for_cloud(path, overviews='mode')
 
@@ -52,10 +52,10 @@ def copy_companions(source: Path, destination: Path, temporary: Path, stack: Exi
     """Copy the attribute table (`.aux.xml`) and the style (`.qml`) of a map to a changed one.
 
     Args:
-        source: Map that it was made from.
+        source: The map that it was made from.
         destination: The changed map.
-        temporary: Where it waits, in the folder of `whole_file`, which takes the table along.
-        stack: Gives the style its final name when it closes, next to the map.
+        temporary: Its temporary path, in the folder of `whole_file`, which also moves the table.
+        stack: Gives the style its final name, next to the map, when it closes.
     """
     sidecar = source.with_name(f'{source.name}.aux.xml')
     if sidecar.is_file():
@@ -63,7 +63,7 @@ def copy_companions(source: Path, destination: Path, temporary: Path, stack: Exi
         for band in root.iter('PAMRasterBand'):
             for part in [*band]:
                 of_pixels = part.tag in {'Histograms', 'Metadata'} and part.get('domain') is None
-                if of_pixels:  # statistics, which are no longer true
+                if of_pixels:  # statistics and histograms no longer hold for the changed map
                     band.remove(part)
         text = ET.tostring(root, encoding='unicode')
         write_text(temporary.with_name(f'{destination.name}.aux.xml'), f'{text}\n')

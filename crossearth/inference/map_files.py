@@ -1,4 +1,4 @@
-"""Maps that are read again: one band of class ids, from top to bottom."""
+"""Opens finished maps, one band of class ids, and reads them from top to bottom."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,23 +14,23 @@ from crossearth.rasters import open_raster
 
 __all__ = ['class_id', 'open_confidence', 'open_map', 'read_strips', 'require_confidence']
 
-_OTHER_PRODUCTS = {'class': 'class ids', 'entropy': 'entropy'}  # by what bands are called
-_STRIP_PIXELS = 1 << 21  # of a strip, whatever the width of the map: they bound the memory
+_OTHER_PRODUCTS = {'class': 'class ids', 'entropy': 'entropy'}  # by band description
+_STRIP_PIXELS = 1 << 21  # per strip, whatever the width of the map, to bound the memory
 
 
 def open_map(source: str | Path) -> rasterio.DatasetReader:
     """Open a map.
 
     Raises:
-        SceneNotFoundError: If the file is not there.
-        SceneError: If it is not a raster of one integer band, or a mask says where it has data.
+        SceneNotFoundError: If the file does not exist.
+        SceneError: If it is not a raster with one integer band, or marks no-data with a mask.
     """
     dataset = open_raster(str(source))
     if MaskFlags.per_dataset in dataset.mask_flag_enums[0]:
         dataset.close()
         raise SceneError(
-            f'{source} says with a mask where it has data: expected a nodata value. crossearth '
-            f'mosaic {source} OUT.tif makes such a map'
+            f'{source} marks where it has data with a mask: expected a nodata value. Convert it '
+            f'with crossearth mosaic {source} OUT.tif'
         )
     if dataset.count != 1 or np.dtype(dataset.dtypes[0]).kind not in 'ui':
         found = f'{dataset.count} band(s) of {dataset.dtypes[0]}'
@@ -40,7 +40,7 @@ def open_map(source: str | Path) -> rasterio.DatasetReader:
 
 
 def read_strips(dataset: rasterio.DatasetReader) -> Iterator[Shaped[np.ndarray, 'h w']]:
-    """Rows of the first band, in strips of whole blocks and about two million pixels.
+    """Rows of the first band, in strips of whole blocks with about two million pixels.
 
     Raises:
         SceneError: If rows cannot be read.
@@ -59,14 +59,14 @@ def read_strips(dataset: rasterio.DatasetReader) -> Iterator[Shaped[np.ndarray, 
 
 
 def class_id(wanted: str | int, names: Mapping[int, str]) -> int:
-    """The id of a class that is given by name or id.
+    """The id of a class given by name or id.
 
     Args:
-        wanted: Name, in any case, or id.
+        wanted: Name, in upper or lower case, or id.
         names: Names of the map's classes by id; empty if it has none.
 
     Raises:
-        ConfigError: If no class has the name or, of a map with names, the id.
+        ConfigError: If no class has that name or, for a map with names, that id.
 
     Example:
         >>> class_id('Road', {0: 'background', 1: 'road'}), class_id(7, {})
@@ -82,7 +82,7 @@ def class_id(wanted: str | int, names: Mapping[int, str]) -> int:
         raise ConfigError(
             f'no class is named {wanted!r}: expected {", ".join(names.values())}'
             if ids
-            else f'no class is named {wanted!r}, for the map has no names: give the id'
+            else f'no class is named {wanted!r}, because the map has no class names: give the id'
         )
     return ids[wanted.lower()]
 
@@ -91,9 +91,9 @@ def open_confidence(path: str | Path, of_map: rasterio.DatasetReader) -> rasteri
     """Open the confidence that was written with a map.
 
     Raises:
-        SceneNotFoundError: If the file is not there.
+        SceneNotFoundError: If the file does not exist.
         SceneError: If it is not a raster.
-        ConfigError: If it holds something else, or lies on another grid.
+        ConfigError: If it holds something else, or its grid differs from the map's.
     """
     sure = open_raster(str(path))
     try:
@@ -109,20 +109,20 @@ def require_confidence(sure: rasterio.DatasetReader, name: str | Path) -> None:
     """Refuse a raster that is not a confidence, such as the map itself.
 
     Raises:
-        ConfigError: If it has several bands, or its band says that it holds something else.
+        ConfigError: If it has several bands, or its band description names another product.
     """
     holds = sure.descriptions[0]
     if sure.count != 1 or holds in _OTHER_PRODUCTS:
         found = f'a band of {_OTHER_PRODUCTS[holds]}' if sure.count == 1 else f'{sure.count} bands'
         raise ConfigError(
-            f'{name} has {found}: expected the confidence of the map, one band, as crossearth '
-            'predict --confidence writes it'
+            f'{name} has {found}: expected the confidence of the map, in one band, as written by '
+            'crossearth predict --confidence'
         )
 
 
 def _require_same_grid(sure: rasterio.DatasetReader, of_map: rasterio.DatasetReader) -> None:
     if sure.shape != of_map.shape or not sure.transform.almost_equals(of_map.transform):
         raise ConfigError(
-            f'{sure.name} has {sure.shape} px at {sure.transform[:6]}, the map {of_map.shape} at '
-            f'{of_map.transform[:6]}: expected one grid, that of the map'
+            f'{sure.name} has {sure.shape} px at {sure.transform[:6]}, but the map has '
+            f'{of_map.shape} px at {of_map.transform[:6]}: expected the same grid'
         )

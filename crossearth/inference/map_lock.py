@@ -1,4 +1,4 @@
-"""One writer for each map: a second one is told, instead of spoiling what the first one makes."""
+"""Allows one writer per map, so that two processes do not overwrite each other."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -17,16 +17,16 @@ def only_writer(
 ) -> Iterator[None]:
     """Keep other processes from writing the same files until the block ends.
 
-    A lock is a hidden file next to the destination. The operating system frees it when its process
-    ends, however that happens, so that a file that a killed process left does not block anybody.
+    A lock is a hidden file next to the destination. The operating system releases it when the
+    process ends, however that happens. A file left by a killed process therefore blocks nobody.
 
     Args:
-        destinations: Files that are going to be written.
-        shard: Share of the parts of a map; different shares may be made at the same time.
+        destinations: Files that will be written.
+        shard: Share of the parts of a map; different shares may be written at the same time.
 
     Raises:
         BusyError: If another process is writing one of them.
-        WriteError: If no file can be made in its folder.
+        WriteError: If a lock file cannot be created in the folder.
     """
     kind = 'lock' if shard is None else f'{shard[0]}-of-{shard[1]}.lock'
     with ExitStack() as stack:
@@ -42,8 +42,8 @@ def _locked(path: Path, file: Path) -> Iterator[None]:
         lock.acquire(blocking=False)
     except Timeout as error:
         raise BusyError(
-            f'{path} is being written by another process: wait until it has ended, or choose '
-            'another name'
+            f'{path} is being written by another process: wait until that ends, or choose another '
+            'name'
         ) from error
     except OSError as error:
         raise WriteError(
@@ -53,6 +53,6 @@ def _locked(path: Path, file: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(OSError):  # Windows removes it with the release
-            file.unlink()  # while it is held: who waits for it looks again
+        with suppress(OSError):  # Windows removes it on release
+            file.unlink()  # while still holding the lock: a process that waits checks again
         lock.release()

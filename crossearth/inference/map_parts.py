@@ -1,7 +1,7 @@
-"""Finished parts of a map, kept next to it until all are there.
+"""Keeps finished parts of a map next to it until all parts are complete.
 
-A part is a set of files, written under other names and renamed, and a receipt that is renamed last.
-What an interrupted run leaves has no receipt, and is computed again.
+A part is a set of files, written under temporary names and then renamed, and a receipt that is
+renamed last. Files without a receipt come from an interrupted run, and are computed again.
 """
 
 import json
@@ -26,11 +26,11 @@ _FORMAT = 3
 
 @dataclass(frozen=True, slots=True)
 class PartReceipt:
-    """That a part is done.
+    """Shows that a part is complete.
 
     Args:
         windows_run: Windows that the model saw.
-        lost: What could not be read and was left without data.
+        lost: Blocks that could not be read and have no data.
         checksums: CRC-32 of each file, by product.
     """
 
@@ -40,7 +40,7 @@ class PartReceipt:
 
 
 def parts_folder(destination: Path) -> Path:
-    """The folder in which the parts of a map wait."""
+    """The folder that holds the finished parts of a map."""
     return destination.with_name(f'{destination.name}.parts')
 
 
@@ -48,8 +48,8 @@ class MapParts:
     """The parts of one map.
 
     Args:
-        folder: Where they lie; made if it is missing.
-        plan: All that the pixels depend on. Parts of another plan are not touched.
+        folder: Folder of the parts; created if missing.
+        plan: Everything that the pixels depend on. Parts of another plan are left alone.
 
     Raises:
         ConfigError: If the folder holds parts of another plan.
@@ -64,7 +64,7 @@ class MapParts:
             former = json.loads(path.read_text(encoding='utf-8'))
             if former.get('format') != _FORMAT:
                 raise ConfigError(
-                    f'{folder} holds parts that another version of crossearth made: remove the '
+                    f'{folder} holds parts made by another version of crossearth: remove the '
                     'folder, and map the scene again'
                 )
             differs = sorted(
@@ -76,19 +76,19 @@ class MapParts:
                     for name in differs
                 )
                 raise ConfigError(
-                    f'{folder} holds parts of another run ({changes}): repeat that run as it was, '
-                    'or remove the folder'
+                    f'{folder} holds parts of another run ({changes}): repeat that run with its '
+                    'settings, or remove the folder'
                 )
         else:
             with whole_file(path) as temporary:
                 write_text(temporary, json.dumps(plan, indent=1))
 
     def path(self, index: int, product: Product) -> Path:
-        """Where a file of a part lies when it is done."""
+        """Path of a file of a part, once the part is complete."""
         return self._folder / f'{index:05d}-{product}.tif'
 
     def receipt(self, index: int) -> PartReceipt | None:
-        """That of a part, if it is done and its files are what was written."""
+        """The receipt of a part, if it is complete and its files are unchanged."""
         try:
             stored = json.loads(self._receipt_path(index).read_text(encoding='utf-8'))
             checksums: dict[Product, int] = stored['checksums']
@@ -101,7 +101,7 @@ class MapParts:
 
     @contextmanager
     def folder_for(self, index: int) -> Iterator[Path]:
-        """A folder to write a part in; it is gone when the block ends."""
+        """A temporary folder to write a part in; it is removed when the block ends."""
         with tempfile.TemporaryDirectory(dir=self._folder, prefix=f'.{index:05d}.') as folder:
             yield Path(folder)
 

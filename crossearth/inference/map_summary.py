@@ -1,4 +1,4 @@
-"""How much of each class a map holds, and how sure the model was of it."""
+"""Counts how much of each class a map holds, and how confident the model was."""
 
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -25,11 +25,11 @@ class ClassSummary:
     """What a map holds of one class.
 
     Args:
-        index: Its id.
-        name: Of the class.
+        index: Class id.
+        name: Class name.
         pixels: Number of pixels.
-        area_m2: Area on the ground in square metres; None where nothing ties the map to it.
-        share: Part of the area that has data, or of the pixels without an area.
+        area_m2: Area on the ground in square metres; None for maps without a georeference.
+        share: Share of the area that has data; without areas, share of the pixels.
         confidence: Mean confidence of the pixels, from 0 to 1; None if it was not written.
     """
 
@@ -46,7 +46,7 @@ class MapSummary:
     """What a map holds.
 
     Args:
-        classes: The classes that it names or holds, by id.
+        classes: The classes that it names or contains, by id.
         nodata: Number of pixels without data.
     """
 
@@ -54,7 +54,7 @@ class MapSummary:
     nodata: int
 
     def __str__(self) -> str:
-        """A table with a line for each class, and one for the pixels without data."""
+        """A table with one line per class, and one for the pixels without data."""
         header = ('class', 'pixels', 'area', 'share', 'mean confidence')
         rows = [
             (
@@ -84,12 +84,12 @@ def summarise_map(path: str | Path, *, confidence: str | Path | None = None) -> 
 
     Args:
         path: GeoTIFF of class ids.
-        confidence: The confidence that was written with it, on the same grid.
+        confidence: The confidence that was written with the map, on the same grid.
 
     Raises:
-        SceneNotFoundError: If a file is not there.
+        SceneNotFoundError: If a file does not exist.
         SceneError: If a file cannot be read, or is not a map.
-        ConfigError: If the confidence is something else, or lies on another grid.
+        ConfigError: If the confidence holds something else, or its grid differs from the map's.
     """
     with ExitStack() as stack:
         stack.enter_context(gdal_environment())
@@ -126,7 +126,7 @@ def summarise_map(path: str | Path, *, confidence: str | Path | None = None) -> 
 def _sums(
     of_map: rasterio.DatasetReader, sure: rasterio.DatasetReader | None
 ) -> tuple[Int64[np.ndarray, ' k'], Float64[np.ndarray, ' k'], Float64[np.ndarray, ' k']]:
-    """Pixels, areas and sums of confidence by class id; areas are NaN without a place."""
+    """Pixels, areas and summed confidence by class id. Areas are NaN without a georeference."""
     length = np.iinfo(of_map.dtypes[0]).max + 1
     pixels = np.zeros(length, np.int64)
     areas, certainties = np.zeros((2, length))
@@ -144,7 +144,8 @@ def _sums(
             values = None if sure is None else sure.read(1, window=window).ravel()
         except RasterioIOError as error:
             raise SceneError(
-                f'{of_map.name}: rows {row} to {stop - 1} cannot be read ({error}): make it again'
+                f'{of_map.name}: rows {row} to {stop - 1} cannot be read ({error}): make the map '
+                'again'
             ) from error
         pixels += np.bincount(ids, minlength=length)
         if cells is not None:
@@ -155,7 +156,7 @@ def _sums(
 
 
 def area_text(square_metres: float | None) -> str:
-    """An area in the unit that suits it; a dash for None."""
+    """An area in a suitable unit; a dash for None."""
     if square_metres is None:
         return '–'
     for unit, size in (('km²', 1e6), ('ha', 1e4)):

@@ -1,4 +1,4 @@
-"""What several predictions of the same pixels become: one."""
+"""Merges several predictions of the same pixels into one."""
 
 import math
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ def checked_scales(scales: Sequence[float | int]) -> tuple[float, ...]:
     """Scales as a tuple.
 
     Raises:
-        ConfigError: If there are none, one is not positive, or one is there twice.
+        ConfigError: If the sequence is empty, or a scale is not positive or is repeated.
     """
     given = tuple(scales) if isinstance(scales, Sequence) else scales
     if (
@@ -30,8 +30,8 @@ def checked_scales(scales: Sequence[float | int]) -> tuple[float, ...]:
         or len(set(given)) < len(given)
     ):
         raise ConfigError(
-            f'scales are {given}: expected factors of the sides of the scene, each once and more '
-            'than 0, such as (1, 0.5)'
+            f'scales are {given}: expected factors of the sides of the scene, above 0 and without '
+            'repeats, such as (1, 0.5)'
         )
     return tuple(map(float, given))
 
@@ -44,19 +44,19 @@ def merge_scores(
     class_id: int | None = None,
     are_logits: bool = False,
 ) -> tuple[Float32[np.ndarray, 'k h w'], Bool[np.ndarray, 'h w']]:
-    """One set of scores from those of several scales.
+    """Merge the scores of several scales.
 
     Args:
         scores: Probabilities or logits of each scale.
-        known: Where it has any; others of its values are not looked at.
-        merge: `'mean'` averages the scales that know a pixel. `'max'` without a class gives each
-            class its greatest score and makes the sum of probabilities 1 again.
-        class_id: With `'max'`: a pixel takes all scores of the scale that gives this class the
-            greatest probability, so that the sum stays 1; the first of equals.
-        are_logits: Whether scores are logits; the greatest ones need no sum.
+        known: True where a scale has scores; its other values are ignored.
+        merge: `'mean'` averages the scales that have scores at a pixel. `'max'` without a class
+            takes the greatest score of each class and rescales probabilities to sum to 1.
+        class_id: With `'max'`: a pixel takes all scores from the scale where this class has the
+            greatest probability, so that the sum stays 1. Ties go to the first scale.
+        are_logits: Whether scores are logits, which need no rescaling.
 
     Returns:
-        Scores, 0 where no scale knows the pixel; and where any does.
+        The scores, 0 where no scale has any, and True where at least one has.
 
     Example:
         >>> road, unsure = np.float32([[[0.4]], [[0.6]]]), np.float32([[[0.9]], [[0.1]]])

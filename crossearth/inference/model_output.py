@@ -1,8 +1,8 @@
-"""What a model gives, said by whoever calls it, and brought into one form.
+"""Describes what a model returns, and brings it into one form.
 
-Most models give logits, one channel per class. Others give one logit for two classes,
-probabilities, class ids, or a dictionary with one of these in it. What a tensor cannot say about
-itself has to be said, for a wrong guess would be a wrong map without any error.
+Most models return logits, one channel per class. Others return one logit for two classes,
+probabilities, class ids, or a dictionary that holds one of these. A tensor does not say which of
+these it is, so the caller has to. A wrong guess would give a wrong map without any error.
 """
 
 import math
@@ -20,31 +20,31 @@ __all__ = ['ModelOutput', 'OutputKind']
 
 type OutputKind = Literal['auto', 'logits', 'probabilities', 'logit', 'probability', 'ids']
 
-_KNOWN_KEYS = ('out', 'logits')  # of torchvision, and of transformers
+_KNOWN_KEYS = ('out', 'logits')  # of models of torchvision and transformers
 _ONE_CHANNEL = ('logit', 'probability', 'ids')
-_ROUNDING = 1e-2  # of probabilities in half precision, summed over some hundred classes
+_ROUNDING = 1e-2  # error of half-precision probabilities summed over a few hundred classes
 
 
 @dataclass(frozen=True, slots=True)
 class ModelOutput:
-    """What a model gives for images (b, c, h, w).
+    """What a model returns for images (b, c, h, w).
 
     Args:
         kind: `'logits'`: (b, k, h, w) before a softmax. `'probabilities'`: (b, k, h, w) after it,
-            in [0, 1], with sum 1. `'logit'`: (b, 1, h, w) or (b, h, w) before a sigmoid, which
-            makes a map of two classes: 1 where the probability is at least `threshold`, 0
-            elsewhere.
-            `'probability'`: the same after the sigmoid. `'ids'`: class ids (b, h, w) or
-            (b, 1, h, w); windows vote where they overlap. `'auto'`: logits of two or more classes;
-            anything that could be something else is an error.
-        key: Which entry holds it, if the model gives a dictionary, a tuple or a list. None for the
-            only one, `'out'` or `'logits'` of a dictionary, and the first of the others.
-        threshold: Probability from which on a pixel is class 1, between 0 and 1; None for 0.5. Only
-            of `'logit'` and `'probability'`.
-        num_classes: Number of classes of `'ids'`; None for those of the label space.
+            in [0, 1], with sum 1. `'logit'`: (b, 1, h, w) or (b, h, w) before a sigmoid, for a map
+            of two classes, which is 1 where the probability is at least `threshold` and 0
+            elsewhere. `'probability'`: the same after the sigmoid. `'ids'`: class ids (b, h, w) or
+            (b, 1, h, w); where windows overlap, they vote. `'auto'`: logits of two or more classes;
+            anything ambiguous is an error.
+        key: The entry that holds it, if the model returns a dictionary, a tuple or a list. None for
+            the only entry, for `'out'` or `'logits'` of a dictionary, or for the first entry of a
+            tuple or list.
+        threshold: Probability from which a pixel is class 1, between 0 and 1; None for 0.5. Only
+            for `'logit'` and `'probability'`.
+        num_classes: Number of classes for `'ids'`; None to take it from the label space.
 
     Raises:
-        ConfigError: If a value is out of range, or has no meaning for the kind.
+        ConfigError: If a value is out of range, or does not apply to the kind.
 
     Example:
         >>> ModelOutput('logit', threshold=0.3).threshold
@@ -67,17 +67,17 @@ class ModelOutput:
         if self.threshold is not None:
             if not self.is_binary:
                 raise ConfigError(
-                    f'threshold is {self.threshold}, but kind is {self.kind!r}: it belongs to '
-                    "'logit' and 'probability', which give one channel; for a map of more classes "
-                    'leave it out'
+                    f'threshold is {self.threshold}, but kind is {self.kind!r}: it only applies to '
+                    "'logit' and 'probability', which have one channel; leave it out for a map of "
+                    'more classes'
                 )
             if not 0 < self.threshold < 1:
                 raise ConfigError(f'threshold is {self.threshold}: expected between 0 and 1')
         if self.num_classes is not None:
             if self.kind != 'ids':
                 raise ConfigError(
-                    f"num_classes is {self.num_classes}, but kind is {self.kind!r}: only 'ids' do "
-                    'not tell their number of classes'
+                    f"num_classes is {self.num_classes}, but kind is {self.kind!r}: only 'ids' "
+                    'need it, because the others have one channel per class; leave it out'
                 )
             if self.num_classes < 1:
                 raise ConfigError(f'num_classes is {self.num_classes}: expected at least 1')
@@ -89,18 +89,18 @@ class ModelOutput:
 
     @property
     def gives_probabilities(self) -> bool:
-        """Whether `classes_of` gives probabilities rather than logits."""
+        """Whether `classes_of` returns probabilities rather than logits."""
         return self.kind in ('probabilities', 'probability', 'ids')
 
     def describe(self) -> dict[str, Any]:
-        """What the pixels of a map depend on, by name, as JSON values."""
+        """Everything here that the pixels of a map depend on, by name, as JSON values."""
         return {'model_output': asdict(self)}
 
     def tensor_of(self, output: object) -> Tensor:
-        """The tensor in what a model gave.
+        """The tensor in what a model returned.
 
         Raises:
-            ShapeError: If there is none, or nothing tells which.
+            ShapeError: If there is no tensor, or it is unclear which entry is meant.
         """
         found = output
         if isinstance(output, Mapping):
@@ -115,8 +115,8 @@ class ModelOutput:
             found = output[index]
         elif self.key is not None:
             raise ShapeError(
-                f'the model gave {type(output).__name__}, but key is {self.key!r}, which belongs '
-                'to a dictionary or a tuple: leave it out'
+                f'the model gave {type(output).__name__}, but key is {self.key!r}, which needs a '
+                'dictionary or a tuple: leave it out'
             )
         if not isinstance(found, Tensor):
             where = '' if found is output else f' in its {type(output).__name__}'
@@ -139,7 +139,7 @@ class ModelOutput:
         known = keys if len(keys) == 1 else [key for key in _KNOWN_KEYS if key in output]
         if len(known) != 1:
             raise ShapeError(
-                f'the model gave a dictionary with {keys}: say which entry is meant with '
+                f'the model gave a dictionary with {keys}: choose an entry with '
                 'ModelOutput(key=…) (--output-key)'
             )
         return known[0]
@@ -147,15 +147,16 @@ class ModelOutput:
     def classes_of(
         self, tensor: Tensor, images: Float[Tensor, 'b c h w'], *, num_classes: int | None
     ) -> Float[Tensor, 'b k h w']:
-        """One channel per class: logits, or probabilities as `gives_probabilities` says.
+        """One channel per class: logits, or probabilities if `gives_probabilities`.
 
         Args:
-            tensor: As `tensor_of` found it.
-            images: What it was made of.
-            num_classes: That of the label space, or of an earlier window; None if not known.
+            tensor: The tensor that `tensor_of` found.
+            images: The images that the model saw.
+            num_classes: Number of classes of the label space or of an earlier window; None if
+                unknown.
 
         Raises:
-            ShapeError: If the tensor is not of the kind.
+            ShapeError: If the tensor does not match the kind.
         """
         b, _, h, w = images.shape
         shape = tuple(tensor.shape)
@@ -182,10 +183,10 @@ class ModelOutput:
             )
         if self.kind not in _ONE_CHANNEL and channels < 2:
             raise ShapeError(
-                f'the model gave shape {shape}, one channel, of which a choice among classes would '
-                'be class 0 everywhere: for a map of two classes pass '
-                "ModelOutput('logit', threshold=0.5) if a sigmoid is still to be applied, or "
-                "ModelOutput('probability', threshold=0.5) if it was (--output-kind logit, "
+                f'the model gave shape {shape}, which is one channel, so every pixel would be '
+                'class 0: for a map of two classes pass '
+                "ModelOutput('logit', threshold=0.5) if a sigmoid still has to be applied, or "
+                "ModelOutput('probability', threshold=0.5) if it already was (--output-kind logit, "
                 '--threshold 0.5)'
             )
         if self.gives_probabilities:
@@ -197,13 +198,13 @@ class ModelOutput:
         return tensor
 
     def check_unambiguous(self, first: Float[Tensor, 'b k h w']) -> None:
-        """Stop at what could be probabilities, if nobody said what it is.
+        """Refuse output that could be probabilities if the caller did not specify the kind.
 
         Args:
-            first: What a model gave for a first window.
+            first: What a model returned for its first window.
 
         Raises:
-            ShapeError: If `kind` is `'auto'` and all pixels hold numbers in [0, 1] with sum 1.
+            ShapeError: If `kind` is `'auto'` and every pixel has numbers in [0, 1] with sum 1.
         """
         if self.kind != 'auto' or bool(((first < 0) | (first > 1)).any()):
             return
@@ -212,7 +213,7 @@ class ModelOutput:
                 f'the model gave shape {tuple(first.shape)} with numbers in [0, 1] whose sum is 1 '
                 'at every pixel, which look like probabilities: pass '
                 "ModelOutput('probabilities') (--output-kind probabilities), or "
-                "ModelOutput('logits') if a softmax is still to be applied"
+                "ModelOutput('logits') if a softmax still has to be applied"
             )
 
     @property
@@ -229,24 +230,27 @@ class ModelOutput:
             num_classes = self.num_classes
         if num_classes is None:
             raise ShapeError(
-                'class ids do not tell how many classes there are: pass '
+                'the model gave class ids, which do not tell how many classes there are: pass '
                 "ModelOutput('ids', num_classes=…) (--num-classes), or a label space"
             )
         whole = ids.long()
         if ids.is_floating_point() and not bool((whole == ids).all()):
-            raise ShapeError('the model gave numbers with a fraction, expected class ids')
+            raise ShapeError(
+                'the model gave numbers with a fraction, expected class ids: check its output, or '
+                'choose another kind'
+            )
         low, high = (int(value) for value in torch.aminmax(whole))
         if low < 0 or high >= num_classes:
             raise ShapeError(
                 f'the model gave class ids from {low} to {high}, expected 0 to {num_classes - 1}: '
-                'give the number of classes that it has'
+                'pass the number of classes that the model really has'
             )
         votes = torch.zeros((len(ids), num_classes, *ids.shape[1:]), device=ids.device)
         return votes.scatter_(1, whole[:, None], 1)
 
     def _check_probabilities(self, tensor: Tensor) -> None:
         low, high = (float(value) for value in torch.aminmax(tensor))
-        if low < -_ROUNDING or high > 1 + _ROUNDING:  # False for NaN, which has its own error
+        if low < -_ROUNDING or high > 1 + _ROUNDING:  # False for NaN, which is reported elsewhere
             other = 'logit' if self.kind == 'probability' else 'logits'
             raise ShapeError(
                 f'the model gave numbers from {low:.4g} to {high:.4g}, expected {self.kind} in '
@@ -257,14 +261,14 @@ class ModelOutput:
             if math.isfinite(off) and off > _ROUNDING:
                 raise ShapeError(
                     f'the model gave probabilities whose sum differs from 1 by up to {off:.3g}: '
-                    'classes that do not exclude each other, as of one sigmoid per class, make no '
-                    'map of one class per pixel; pass a function that returns what you mean'
+                    'a map has one class per pixel, so classes must exclude each other, unlike '
+                    'those of one sigmoid per class; pass a function that returns what you mean'
                 )
 
 
 def _remedy_of_size(shape: tuple[int, ...], b: int, h: int, w: int) -> str:
     if len(shape) == 4 and shape[:3] == (b, h, w):
-        return 'its channels are last, return output.movedim(-1, 1)'
+        return 'its channels are last, so return output.movedim(-1, 1)'
     if len(shape) == 3 and shape == (b, h, w):
         return "for class ids pass ModelOutput('ids', …), for one logit ModelOutput('logit')"
     if len(shape) == 4 and shape[0] == b:
@@ -272,4 +276,4 @@ def _remedy_of_size(shape: tuple[int, ...], b: int, h: int, w: int) -> str:
             "upsample its output, F.interpolate(output, images.shape[-2:], mode='bilinear'), in a "
             'function that you pass as the model'
         )
-    return 'wrap it in a function that returns this'
+    return 'wrap it in a function that returns this shape'

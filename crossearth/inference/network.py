@@ -1,4 +1,4 @@
-"""Any model, run in eval mode and put back as it was, as a function from windows to scores."""
+"""Runs any model in eval mode as a checked function from windows to scores."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -21,16 +21,16 @@ type Combine = Literal['softmax', 'logits']
 type Augment = Literal['none', 'd4']
 
 _OTHER_TYPES = (torch.float16, torch.bfloat16, torch.float64)
-_LEAST = 1e-12  # probability whose logarithm stands for that of 0
+_LEAST = 1e-12  # stands in for probability 0, whose logarithm is infinite
 
 
 def model_device(
     model: nn.Module | Callable[[Tensor], Tensor], device: torch.device | str | None
 ) -> torch.device:
-    """Where the windows go: where the parameters lie, or as asked for a plain callable.
+    """Where windows are sent: to the device of the parameters, or as asked for plain functions.
 
     Raises:
-        ConfigError: If the model lies elsewhere than asked.
+        ConfigError: If the model is on another device than asked.
     """
     lies: torch.device | None = None
     if isinstance(model, nn.Module):
@@ -43,7 +43,7 @@ def model_device(
     asked = torch.device(device)
     if lies is not None and lies.type != asked.type:
         raise ConfigError(
-            f'the model lies on {lies}, but device is {asked}: move it first, model.to({asked})'
+            f'the model is on {lies}, but device is {asked}: move it first, model.to({asked})'
         )
     return lies or asked
 
@@ -52,17 +52,17 @@ class Network:
     """A model as a checked function from windows to scores.
 
     Args:
-        model: Images (b, c, h, w) in [0, 1], or as `mean` and `std` make them, to what
-            `model_output` says. They are cast to the type of its weights.
+        model: Maps images (b, c, h, w) in [0, 1], or normalised with `mean` and `std`, to what
+            `model_output` describes. Images are cast to the type of its weights.
         device: Where it runs.
-        combine: Whether scores are probabilities or the logits themselves.
+        combine: Whether scores are probabilities or logits.
         augment: `'d4'` averages the scores of the eight flips and quarter turns of a window.
         autocast: Half type to compute in, or None. Scores are float32 either way.
-        labels: Label space whose classes the logits must be, or None.
-        name: Of the scene, for messages.
-        model_output: What the model gives.
+        labels: Label space whose number of classes the output must have, or None.
+        name: Name of the scene, for messages.
+        model_output: What the model returns.
         mean: Subtracted from each band before the model sees it; None for nothing.
-        std: What each band is divided by then; None for nothing.
+        std: Divides each band after that; None for nothing.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Network:
         return self._combine == 'logits'
 
     def count_classes(self, image_chw: tuple[int, int, int]) -> int:
-        """Number of classes of what a black window gives; what does not fit fails here, early."""
+        """Number of classes that a black window gives. A model that does not fit fails here."""
         if not self._tried:
             for name, values in (('mean', self._mean), ('std', self._std)):
                 if values is not None and len(values) != image_chw[0]:
@@ -120,13 +120,13 @@ class Network:
         return self.num_classes
 
     def scores(self, raw: Float[Tensor, 'b k h w']) -> Float[Tensor, 'b k h w']:
-        """What is averaged, in float32, from what `run` gave; the next call may overwrite it."""
+        """Float32 scores to average, from the output of `run`; the next call may overwrite them."""
         if self._augment == 'd4':
             return raw
         return self._scores_of(raw)
 
     def run(self, images: Float[Tensor, 'b c h w']) -> Float[Tensor, 'b k h w']:
-        """The model on a batch: what `logits` gives, or scores if they were averaged already."""
+        """Run the model on a batch: gives what `logits` gives, or scores if already averaged."""
         if self._augment == 'none':
             return self.logits(images)
         total: Tensor | None = None
@@ -153,12 +153,12 @@ class Network:
         return torch.softmax(raw.float(), dim=1, out=self._scores)
 
     def logits(self, images: Float[Tensor, 'b c h w']) -> Float[Tensor, 'b k h w']:
-        """Checked logits of a batch, or probabilities if that is what the model gives.
+        """Checked logits of a batch, or probabilities if the model returns those.
 
         Raises:
             BandError: If the model takes another number of bands.
-            ShapeError: If it does not give what was said of it at the size of the images, or other
-                classes.
+            ShapeError: If the output is not what `model_output` describes, at the size of the
+                images, or has other classes.
         """
         seen = images if self._mean is None else images - self._mean
         seen = seen if self._std is None else seen / self._std
@@ -180,17 +180,18 @@ class Network:
                 numbers = ', '.join(map(str, range(1, wanted + 1)))
                 remedy = f'choose them with View(bands=({numbers}))'
                 if images.shape[1] < wanted:
-                    remedy = 'map a scene that has them, or name one more than once in bands'
+                    remedy = 'map a scene that has that many, or repeat a band in bands'
                 raise BandError(
-                    f'{self._name}: {images.shape[1]} bands are given to a model that takes '
-                    f'{wanted}: {remedy}'
+                    f'{self._name}: the model takes {wanted} bands, but {images.shape[1]} are '
+                    f'given: {remedy}'
                 ) from error
-            if isinstance(self._model, torch.jit.ScriptModule):  # its trace helps nobody
+            if isinstance(self._model, torch.jit.ScriptModule):  # its stack trace helps nobody
                 reason = str(error).strip().splitlines()[-1]
                 raise ShapeError(
-                    f'{self._name}: the TorchScript program fails on images '
-                    f'{tuple(images.shape)} ({reason}): if it was made for another size, choose it '
-                    'with Windows(tile_px=…) (--tile-px), for scenes at least that large'
+                    f'{self._name}: the TorchScript program fails on '
+                    f'images {tuple(images.shape)} ({reason}): if it was made for another size, '
+                    'choose that with Windows(tile_px=…) (--tile-px), and map scenes at least that '
+                    'large'
                 ) from error
             error.add_note(f'raised by the model on {self._name}, images {tuple(images.shape)}')
             raise
@@ -205,7 +206,7 @@ class Network:
         if self.num_classes is not None and classes.shape[1] != self.num_classes:
             other = 'its first window' if self._labels is None else repr(self._labels.name)
             raise ShapeError(
-                f'{self._name}: the model gave {classes.shape[1]} classes, {other} has '
+                f'{self._name}: the model gave {classes.shape[1]} classes, but {other} has '
                 f'{self.num_classes}: pass the label space that the model was trained with'
             )
         self.num_classes = classes.shape[1]
@@ -232,7 +233,7 @@ def _constants_of(model: torch.jit.ScriptModule) -> Iterator[Tensor]:
 
 
 def _channels_in(error: RuntimeError, images: Float[Tensor, 'b c h w']) -> int | None:
-    """How many channels torch says that a convolution of these images takes, of a program too."""
+    """How many channels a convolution expects according to torch's error, also in a program."""
     shape = re.escape(str(list(images.shape)))
     found = re.search(rf'expected input{shape} to have (\d+) channels', str(error))
     return None if found is None else int(found[1])

@@ -1,9 +1,9 @@
-"""Models as ONNX files that the QGIS plugin Deepness runs, with what it wants to know in them.
+"""Exports models as ONNX files for the QGIS plugin Deepness, with the metadata that it needs.
 
-The plugin cuts a raster into square tiles, divides their bytes by 255, standardises them as the
-file says, gives them to the file one by one, and takes the class of greatest probability. All that
-`predict_scene` does with the values of a window, from the value range to probabilities, is
-therefore part of the graph: the file computes the same in every version of the plugin, and
+The plugin cuts a raster into square tiles, divides their bytes by 255, and standardises them as the
+file specifies. It runs the file on each tile and takes the class of greatest probability. The graph
+therefore contains everything that `predict_scene` does with the values of a window, from the value
+range to the probabilities. So the file computes the same in every version of the plugin, and
 anywhere else.
 
 Source:
@@ -34,11 +34,11 @@ from crossearth.modes import evaluating
 
 __all__ = ['OnnxExport', 'export_onnx']
 
-# The plugin installs onnxruntime 1.12 to 1.17, which know IR 8 and, since 1.14, operators 18.
+# The plugin installs onnxruntime 1.12 to 1.17. These support IR 8 and, since 1.14, opset 18.
 _IR_VERSION: Final = 8
 _OPSET: Final = 18
-_MOST_BYTES: Final = 2**31 - 2**22  # of weights in one protocol buffer, which ends at 2 GiB
-_TOLERANCE: Final = 1e-3  # of probabilities, by another order of sums
+_MOST_BYTES: Final = 2**31 - 2**22  # of weights: a protocol buffer is limited to 2 GiB
+_TOLERANCE: Final = 1e-3  # of probabilities, since sums are taken in another order
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +47,12 @@ class OnnxExport:
 
     Args:
         path: The file.
-        bands: Bands in the order in which it takes them: names, or numbers counted from 1.
-        classes: Names of its channels.
-        gsd_m: Ground sampling distance that it sees, in metres.
+        bands: Bands in the order of the inputs: names, or numbers counted from 1.
+        classes: Class names, in the order of the output channels.
+        gsd_m: Ground sampling distance of its input, in metres.
         tile_px: Side of its tiles.
-        overlap_percent: Part of a tile that the next one repeats.
-        difference: Greatest difference between its probabilities and those of the model, on noise.
+        overlap_percent: Share of a tile that the next one repeats.
+        difference: Greatest difference between its probabilities and the model's, on noise.
     """
 
     path: Path
@@ -75,24 +75,24 @@ def export_onnx(
 ) -> OnnxExport:
     """Write a model as an ONNX file for the QGIS plugin Deepness.
 
-    The file takes one image (1, c, s, s) of float32, bytes divided by 255, and gives probabilities
-    (1, k, s, s). It is run by onnxruntime and compared with the model before it appears under its
-    name.
+    The file takes one float32 image (1, c, s, s), bytes divided by 255, and returns probabilities
+    (1, k, s, s). Before it appears under its name, it is run with onnxruntime and compared with the
+    model.
 
     Args:
-        model: On the CPU; left as it is.
-        path: `.onnx` file to write; one that exists is replaced.
-        labels: Names of the classes; None for those of the model.
-        windows: Their side and overlap; the plugin blends in its own way, and sees one scale.
-        view: Bands, value range, mean, std, and the ground sampling distance that the model sees;
-            what is left open follows from the model.
-        model_output: What the model gives. One channel becomes two, chosen at its threshold.
+        model: A model on the CPU; it is not changed.
+        path: `.onnx` file to write; an existing one is replaced.
+        labels: Class names; None for those of the model.
+        windows: Their side and overlap. The plugin blends in its own way, and sees one scale.
+        view: Bands, value range, mean, std, and the ground sampling distance that the model sees.
+            What you leave out is taken from the model.
+        model_output: What the model returns. One channel becomes two that cross at its threshold.
 
     Raises:
-        ConfigError: If packages are missing, the ground sampling distance or the bands are not
-            known, an option has no counterpart in the plugin, or the model cannot be expressed as
-            one ONNX file, or computes something else there.
-        ShapeError: If the model does not give what `model_output` says.
+        ConfigError: If packages are missing, the ground sampling distance or the bands are unknown,
+            the plugin does not support an option, or the model cannot be expressed as one ONNX
+            file or gives other results there.
+        ShapeError: If the model does not return what `model_output` describes.
         WriteError: If the file cannot be written.
     """
     path = Path(path)
@@ -118,7 +118,7 @@ def export_onnx(
     shape = len(bands), windows.tile_px, windows.tile_px
     image = torch.rand((1, *shape), generator=torch.Generator().manual_seed(0))
     with evaluating(model), torch.inference_mode():
-        count = network.count_classes(shape)  # checks what the model gives
+        count = network.count_classes(shape)  # also checks what the model returns
     classes = labels.classes if labels is not None else tuple(f'class {i}' for i in range(count))
     value_range = known.value_range if view.value_range is None else view.value_range
     percent = round(100 * (1 - windows.step_px / windows.tile_px))
@@ -139,7 +139,7 @@ def export_onnx(
 
 
 class _Graph(nn.Module):
-    """From bytes divided by 255 to probabilities, as `predict_scene` goes from bytes to them."""
+    """Turns bytes divided by 255 into probabilities, as `predict_scene` does with bytes."""
 
     mean: Tensor
     std: Tensor
@@ -173,23 +173,23 @@ class _Graph(nn.Module):
         threshold = 0.5 if self.output.threshold is None else self.output.threshold
         if self.output.kind == 'probability':
             one = torch.logit(one, eps=1e-6)
-        # The plugin takes the greater of two channels: they cross at the threshold.
+        # The plugin takes the greater of two channels, so they must cross at the threshold.
         one = (one - math.log(threshold / (1 - threshold))).sigmoid()
         return torch.cat([1 - one, one], dim=1)
 
 
 def _check_options(path: Path, windows: Windows, model_output: ModelOutput) -> None:
     if path.suffix.lower() != '.onnx':
-        raise ConfigError(f'{path} is to be an ONNX file: choose a name that ends in .onnx')
+        raise ConfigError(f'{path} is not an ONNX file: choose a name that ends in .onnx')
     if model_output.kind == 'ids':
         raise ConfigError(
-            'a model that gives class ids has no probabilities, which the plugin needs: export it '
-            'before the choice of the class'
+            'the model gives class ids, but the plugin needs probabilities: export the model '
+            'without the step that chooses the class'
         )
     if windows.augment != 'none' or tuple(windows.scales) != (1,):
         raise ConfigError(
-            f'augment is {windows.augment!r} and scales are {tuple(windows.scales)}: the plugin '
-            'sees every tile once; leave both out, or map with crossearth predict'
+            f'augment is {windows.augment!r} and scales are {tuple(windows.scales)}, but the '
+            'plugin sees every tile once: leave both out, or map with crossearth predict'
         )
 
 
@@ -199,7 +199,7 @@ def _require_packages() -> None:
             __import__(package)
         except ImportError as error:
             raise ConfigError(
-                f"to write ONNX files needs {package}: pip install 'crossearth[onnx]'"
+                f"writing ONNX files needs {package}: pip install 'crossearth[onnx]'"
             ) from error
 
 
@@ -207,20 +207,20 @@ def _check_size(model: nn.Module, path: Path) -> None:
     size = sum(tensor.nbytes for tensor in model.state_dict().values())
     if size > _MOST_BYTES:
         raise ConfigError(
-            f'{path}: the weights take {size / 2**30:.1f} GiB, and one ONNX file holds 2: export a '
-            'smaller model, or this one in half precision'
+            f'{path}: the weights take {size / 2**30:.1f} GiB, but an ONNX file holds at most 2: '
+            'export a smaller model, or this one in half precision'
         )
 
 
 def _gsd_of(model: nn.Module, view: View) -> float:
-    """Metres of the pixels that the file sees; of a range the geometric middle."""
+    """Pixel size in metres that the file expects; for a range, its geometric mean."""
     known = imagery_of(model)
     if view.gsd_m == 'native' or (
         view.gsd_m is None and known.gsd_m is None and known.gsd_range_m is None
     ):
         raise ConfigError(
-            'the plugin resamples every raster to the resolution in the file, and nothing says at '
-            'which ground sampling distance the model sees scenes: pass View(gsd_m=0.3) '
+            'the ground sampling distance at which the model sees scenes is unknown, but the '
+            'plugin resamples every raster to it: pass View(gsd_m=0.3) '
             '(--seen-at 0.3)'
         )
     if view.gsd_m is not None:
@@ -234,11 +234,11 @@ def _gsd_of(model: nn.Module, view: View) -> float:
 def _bands_of(model: nn.Module, view: View) -> tuple[str, ...] | tuple[int, ...]:
     chosen = imagery_of(model).bands if view.bands is None else view.bands
     if chosen is not None:
-        return tuple(chosen)  # type: ignore[return-value]  # a sequence of one kind
+        return tuple(chosen)  # type: ignore[return-value]  # all names or all numbers
     count = getattr(model, 'in_channels', None)
     if not isinstance(count, int):
         raise ConfigError(
-            'nothing says how many bands the model takes: pass View(bands=(1, 2, 3)) '
+            'the number of bands that the model takes is unknown: pass View(bands=(1, 2, 3)) '
             '(--bands 1 2 3)'
         )
     return tuple(range(1, count + 1))
@@ -251,7 +251,7 @@ def _metadata(
     overlap_percent: int,
     bands: tuple[str, ...] | tuple[int, ...],
 ) -> dict[str, str]:
-    """What the plugin reads: each value is JSON."""
+    """The metadata that the plugin reads; each value is JSON."""
     values: dict[str, Any] = {
         'model_type': 'Segmentor',
         'class_names': dict(enumerate(classes)),
@@ -259,12 +259,12 @@ def _metadata(
         'tile_size': tile_px,  # the key that the plugin reads
         'tiles_size': tile_px,  # the key in its documentation
         'tiles_overlap': overlap_percent,
-        'standardization_mean': [0.0] * len(bands),  # the graph does it, see the module's text
+        'standardization_mean': [0.0] * len(bands),  # the graph standardises, see the module
         'standardization_std': [1.0] * len(bands),
-        # Without these two, the plugin keeps what its user chose for the model before.
-        'seg_thresh': 0.0,  # the most likely class, however unlikely
+        # Without these two, the plugin keeps what the user chose for the previous model.
+        'seg_thresh': 0.0,  # take the most likely class, however unlikely
         'seg_small_segment': 0,  # no median filter
-        'crossearth_bands': list(bands),  # not read by the plugin
+        'crossearth_bands': list(bands),  # the plugin ignores it
     }
     return {key: json.dumps(value) for key, value in values.items()}
 
@@ -282,15 +282,15 @@ def _converted(graph: nn.Module, image: Float[Tensor, '1 c s s'], path: Path) ->
                 input_names=['image'],
                 output_names=['probabilities'],
             )
-        except Exception as error:  # whatever an operator without a counterpart makes of it
+        except Exception as error:  # operators without a counterpart may raise anything
             reason = (str(error.__cause__ or error).splitlines() or [''])[0][:200]
             raise ConfigError(
                 f'{path}: the model cannot be expressed as ONNX ({type(error).__name__}: '
                 f'{reason}); map with crossearth predict'
             ) from error
-    assert program is not None  # without a file name it is given back
+    assert program is not None  # it is returned because no file name was given
     program.model.ir_version = _IR_VERSION
-    for node in program.model.graph:  # where in this machine's code each operator came from
+    for node in program.model.graph:  # remove where in this machine's code each operator came from
         node.metadata_props.clear()
         node.doc_string = None
     return program
@@ -299,22 +299,22 @@ def _converted(graph: nn.Module, image: Float[Tensor, '1 c s s'], path: Path) ->
 def _difference(
     file: Path, image: Float[Tensor, '1 c s s'], expected: Float[Tensor, '1 k s s'], path: Path
 ) -> float:
-    """Greatest difference of the probabilities that onnxruntime finds.
+    """Greatest difference between the probabilities of onnxruntime and those of the model.
 
     Raises:
-        ConfigError: If it finds others than the model.
+        ConfigError: If they differ in shape or by more than the tolerance.
     """
     found = _run(file, image.numpy(), path)
     if found.shape != tuple(expected.shape):
         raise ConfigError(
-            f'{path}: the exported model gives shape {found.shape}, the model itself '
-            f'{tuple(expected.shape)}; map with crossearth predict'
+            f'{path}: the exported model gives shape {found.shape}, but the model itself gives '
+            f'{tuple(expected.shape)}: map with crossearth predict'
         )
     difference = float(np.abs(found - expected.numpy()).max())
-    if not difference <= _TOLERANCE:  # NaN, too
+    if not difference <= _TOLERANCE:  # also true for NaN
         raise ConfigError(
             f'{path}: probabilities of the exported model differ from those of the model by up to '
-            f'{difference:.3g}, expected at most {_TOLERANCE:g}; map with crossearth predict'
+            f'{difference:.3g}, expected at most {_TOLERANCE:g}: map with crossearth predict'
         )
     return difference
 
@@ -330,10 +330,10 @@ def _run(file: Path, image: np.ndarray, path: Path) -> np.ndarray:
             str(file), options, providers=['CPUExecutionProvider']
         )
         found: np.ndarray = session.run(None, {'image': image})[0]
-    except Exception as error:  # its errors have no common base
+    except Exception as error:  # its exceptions share no base class
         reason = (str(error).splitlines() or [''])[0][:200]
         raise ConfigError(
-            f'{path}: onnxruntime cannot run the exported model ({reason}); map with crossearth '
+            f'{path}: onnxruntime cannot run the exported model ({reason}): map with crossearth '
             'predict'
         ) from error
     return found

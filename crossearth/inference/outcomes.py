@@ -1,4 +1,4 @@
-"""What became of the scenes of a run."""
+"""The outcome of each scene in a run over many."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -6,23 +6,24 @@ from typing import Literal
 
 __all__ = ['Outcome', 'Summary']
 
-_WAYS = 5  # in which scenes were seen, one line each
+_WAYS = 5  # at most this many lines on how scenes were seen
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a scene.
+    """The outcome of one scene.
 
     Args:
-        scene: Its name.
-        destination: Its map.
-        status: `'done'` now, `'present'` from an earlier run, `'failed'` now and to be tried in
-            the next run, or `'quarantined'`: it failed too often.
+        scene: Name of the scene.
+        destination: Path of its map.
+        status: `'done'` in this run, `'present'` from an earlier run, `'failed'` in this run and to
+            be tried again in the next, or `'quarantined'` because it failed too often.
         seconds: Time that the map took.
         windows_run: Windows that the model saw.
         lost: Number of blocks that could not be read.
         error: The last failure, in one line.
-        seen: What its own pixels measure, what the model saw, and why; of those done now.
+        seen: One line on the size of its pixels, what the model saw, and why; for scenes done in
+            this run.
     """
 
     scene: str
@@ -37,7 +38,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What became of all scenes, in the order they were given."""
+    """The outcomes of all scenes, in the order they were given."""
 
     outcomes: tuple[Outcome, ...]
     seconds: float
@@ -47,7 +48,7 @@ class Summary:
         return sum(outcome.status == status for outcome in self.outcomes)
 
     def __str__(self) -> str:
-        """A line of numbers, how scenes were seen, and a line for each without map or blocks."""
+        """Counts, how scenes were seen, and a line per scene without a map or with lost blocks."""
         windows = sum(outcome.windows_run for outcome in self.outcomes)
         states = ('done', 'present', 'failed', 'quarantined')
         lines = [

@@ -1,4 +1,4 @@
-"""A scene in, a georeferenced map out."""
+"""Maps one scene to a georeferenced GeoTIFF."""
 
 import logging
 import time
@@ -47,21 +47,21 @@ class SceneMap:
 
     Args:
         path: The GeoTIFF.
-        height: Rows, those of the scene.
-        width: Columns, those of the scene.
+        height: Rows, the same as the scene's.
+        width: Columns, the same as the scene's.
         num_classes: Number of classes.
-        seen: What the scene's own pixels measure, what the model saw, and why: one line, which is
-            also logged.
+        seen: One line on the size of the scene's pixels, what the model saw, and why. It is also
+            logged.
         windows: Windows that cover the scene, at all scales.
         windows_run: Windows that the model saw: fewer where there is no data, more where the scene
-            was too wide for the memory allowed and the windows between two parts ran twice.
-        units: Parts that the scene was mapped in.
-        complete: Whether the map is there; a shard makes only its parts of it.
-        lost: Blocks of the scene that could not be read; the map has nodata there, and with
-            `gsd_m` also in what was resampled together with them.
+            was mapped in parts, because windows between two parts run twice.
+        units: Parts in which the scene was mapped.
+        complete: Whether the map exists; a shard makes only its share of the parts.
+        lost: Blocks of the scene that could not be read. The map has nodata there and, with
+            `gsd_m`, also in pixels that were resampled from them.
         seconds: Wall-clock time.
-        accuracy: How accurate the map is, if `Outputs(estimate_accuracy=True)` asked for it and the
-            scene has data.
+        accuracy: Estimated accuracy of the map, if `Outputs(estimate_accuracy=True)` was set and
+            the scene has data.
     """
 
     path: Path
@@ -92,44 +92,44 @@ def predict_scene(
     model_id: str | None = None,
     progress: bool | Callable[[int, int], None] = False,
 ) -> SceneMap:
-    """Map a scene of any size: windows are read, predicted, blended and written as a stream.
+    """Map a scene of any size. Windows are read, predicted, blended and written as a stream.
 
-    The map is a tiled GeoTIFF on the scene's own pixel grid, with its CRS, transform, ground
-    control points and rational polynomials, the colours and names of the label space, and nodata
-    where the scene has none. It appears under its name only when it is complete: a run that breaks
-    off earlier leaves nothing there.
+    The map is a tiled GeoTIFF on the scene's own pixel grid. It has the scene's CRS, transform,
+    ground control points and rational polynomials, the colours and names of the label space, and
+    nodata where the scene has none. It appears under its name only when it is complete, so an
+    interrupted run leaves no map.
 
     Args:
-        model: Images (b, c, h, w) in [0, 1], float32 or the type of its weights, to logits
-            (b, k, h, w), or to what `model_output` says. A module, also a scripted one, runs in
-            eval mode and is put back as it was, submodule by submodule.
-        source: Scene: a path, or anything that GDAL opens.
-        destination: GeoTIFF to write, replaced if it is there.
+        model: Maps images (b, c, h, w) in [0, 1], float32 or the type of its weights, to logits
+            (b, k, h, w), or to what `model_output` describes. A module, scripted or not, runs in
+            eval mode, and each submodule gets its previous mode back.
+        source: The scene: a path, or any name that GDAL opens.
+        destination: GeoTIFF to write; an existing file is replaced.
         labels: Class names and colours; None for those of the model's file, if it has any.
         windows: Size, overlap and blending of windows.
         view: Bands, values and ground sampling distance that the model sees.
         outputs: Nodata, rasters of probabilities, cloud optimisation, styles, and whether the
             accuracy is estimated.
         running: Batches, device, memory, resuming and shards.
-        model_output: What the model gives, if it is not logits of two or more classes.
-        model_id: What tells the model from others, such as the name of its version, when parts are
-            kept (`resume`, `shard`): parts of another are refused. None for a digest of the model,
-            see `identity_of`; functions have none.
-        progress: True shows a bar; a function is called with windows done and in all.
+        model_output: What the model returns, if not logits of two or more classes.
+        model_id: Identifies the model when parts are kept (`resume`, `shard`), such as the name of
+            its version. Parts of another model are refused. None for a digest of the model, see
+            `identity_of`; plain functions have no digest.
+        progress: True shows a bar; a function is called with the windows done and the total.
 
     Returns:
-        The map's path and size, and what it took.
+        The path and size of the map, and what it took.
 
     Raises:
-        SceneNotFoundError: If the scene is not there.
+        SceneNotFoundError: If the scene does not exist.
         SceneError: If the scene is not a raster, or a block of it cannot be read.
-        BandError: If bands are not there, or are not as many as the model takes.
-        ShapeError: If the model does not give what `model_output` says at the size of its input,
-            gives other classes than `labels`, or something that could mean two things.
-        ConfigError: If an argument has no meaning for this scene, or parts are kept of a model
-            without identity.
+        BandError: If a band does not exist, or the model takes another number of bands.
+        ShapeError: If the model does not return what `model_output` describes at the size of its
+            input, has other classes than `labels`, or returns something ambiguous.
+        ConfigError: If an argument does not make sense for this scene, or parts are kept and the
+            model has no identity.
         BusyError: If another process is writing the same files.
-        WriteError: If they cannot be written.
+        WriteError: If the files cannot be written.
 
     Example:
         >>> import tempfile, numpy as np, rasterio, torch
@@ -162,10 +162,10 @@ def map_scene(
     progress: bool | Callable[[int, int], None] = False,
     tidy: bool = False,
 ) -> SceneMap:
-    """Map a scene as `predict_scene` does, with all that is asked for in one value.
+    """Map a scene as `predict_scene` does, with all options in one value.
 
-    With `tidy`, hidden folders that a kill left of this map are removed. That looks through its
-    whole folder, so that a run over many scenes does it once, and not for each map.
+    With `tidy`, hidden folders that killed runs of this map left behind are removed. That scans the
+    whole folder, so a run over many scenes does it once and not for each map.
     """
     start = time.perf_counter()
     running = request.running
@@ -226,10 +226,10 @@ class _Pass:
     """The work on one of the grids that the model sees.
 
     Args:
-        mapper: Does it.
-        units: All parts of the grid.
-        first: The number of the first among the parts of all grids.
-        chosen: Positions in `units` of those that are done here.
+        mapper: Does the work.
+        units: All units of the grid.
+        first: Index of its first unit among the parts of all grids.
+        chosen: Indices in `units` of those to map in this run.
     """
 
     mapper: SceneMapper
@@ -239,7 +239,7 @@ class _Pass:
 
     @property
     def windows(self) -> int:
-        """Windows of the chosen parts."""
+        """Number of windows in the chosen units."""
         return sum(self.mapper.windows_of(self.units[index]) for index in self.chosen)
 
 
@@ -262,7 +262,7 @@ def _open_parts(
     model: nn.Module | Callable[[Tensor], Tensor],
     map_path: Path,
 ) -> MapParts | None:
-    """Where parts wait: kept for the next call, or for this one only; None if there is one part."""
+    """Where parts are kept: for the next call, or for this one only; None for a single part."""
     if prepared.request.running.keeps_parts:
         plan = prepared.describe([one.units for one in passes])
         plan['model'] = prepared.request.model_id_of(model)
@@ -277,9 +277,9 @@ def _open_parts(
 def _finished_files(
     prepared: PreparedMap, paths: Mapping[Product, Path]
 ) -> Iterator[list[dict[Product, Path]]]:
-    """Files to write on the model's grids; when the block ends, they become what is asked for.
+    """Files to write on the model's grids. When the block ends, they become the requested files.
 
-    Files get their names in reverse order, the map last: it is the sign that all are there.
+    Files get their names in reverse order and the map comes last, which shows that all are there.
     """
     mappers, request = prepared.mappers, prepared.request
     with ExitStack() as stack:
@@ -316,7 +316,7 @@ def _finished_files(
 
 
 def _join_parts(parts: MapParts, one: _Pass, made: Mapping[Product, Path], *, draft: bool) -> None:
-    """Put the parts of each raster together, block by block in the order of the file."""
+    """Assemble each raster from its parts, block by block in the order of the file."""
     scene = one.mapper.scene
     for product, path in made.items():
         rows = [

@@ -1,4 +1,4 @@
-"""From what is asked for to a scene and a model that are ready."""
+"""Prepares a scene and a model for mapping, from a request."""
 
 import functools
 from collections.abc import Callable, Iterable, Sequence
@@ -36,12 +36,12 @@ class PreparedMap:
 
     Args:
         mappers: The work on each grid that the model sees.
-        native: The scene on its own grid; that of a mapper if the model sees it so.
+        native: The scene on its own grid; shared with a mapper if the model sees that grid.
         seeing: Which grids the model sees, and why.
-        layers: Rasters that are asked for. The mappers make scores instead where these are
-            interpolated between two grids.
-        merge: Makes one of the scores of several grids.
-        request: What was asked for, with what the model and the scene settled: bands, values,
+        layers: Requested rasters. If they are interpolated between two grids, the mappers make
+            scores instead.
+        merge: Merges the scores of several grids.
+        request: The request, completed from the model and the scene: bands, values,
             ground sampling distance, batch size and device.
     """
 
@@ -54,19 +54,19 @@ class PreparedMap:
 
     @property
     def is_resampled(self) -> bool:
-        """Whether the model sees another grid than the scene's own, or several."""
+        """Whether the model sees a grid other than the scene's own, or several grids."""
         return len(self.mappers) > 1 or self.mappers[0].scene is not self.native
 
     @property
     def writes_drafts(self) -> bool:
-        """Whether the files that the mapper makes are only a step to others."""
+        """Whether the files that the mapper makes are only intermediate."""
         return self.is_resampled or self.request.outputs.cog
 
     def describe(self, units: Sequence[Sequence[Unit]]) -> dict[str, Any]:
-        """All that the parts of the map depend on besides the model, as values that JSON knows.
+        """All that the parts of the map depend on besides the model, as JSON values.
 
         Args:
-            units: Those of each mapper.
+            units: The units of each mapper.
         """
         described = self.mappers[0].describe(units[0])
         for i, (mapper, own) in enumerate(zip(self.mappers[1:], units[1:], strict=True), start=1):
@@ -80,16 +80,16 @@ def prepare_map(
     source: str | Path,
     request: MapRequest,
 ) -> PreparedMap:
-    """Open the scene and try the model; both stay ready until the stack unwinds.
+    """Open the scene and try the model. Both stay ready until the stack unwinds.
 
     Args:
         stack: Closes what is opened here.
-        model: As of `predict_scene`.
+        model: As in `predict_scene`.
         source: The scene.
-        request: What is asked for.
+        request: What to map, and how.
 
     Raises:
-        CrossEarthError: As `predict_scene`.
+        CrossEarthError: As in `predict_scene`.
     """
     windows, view, running = request.windows, request.view, request.running
     known = imagery_of(model)
@@ -147,17 +147,17 @@ def prepare_map(
 
 
 def merging_of(windows: Windows, labels: LabelSpace | None, *, are_logits: bool) -> MergeScores:
-    """The function that makes one of the scores of several scales.
+    """The function that merges the scores of several scales.
 
     Raises:
-        ConfigError: If there is no such class.
+        ConfigError: If `merge_class` is not the name of a class.
     """
     name, class_id = windows.merge_class, None
     if name is not None:
         names = () if labels is None else labels.classes
         if name not in names:
             raise ConfigError(
-                f'merge_class is {name!r}, but the classes are {", ".join(names) or "not known"}: '
+                f'merge_class is {name!r}, but the classes are {", ".join(names) or "unknown"}: '
                 'choose one of them, or pass labels'
             )
         class_id = names.index(name)
@@ -170,28 +170,29 @@ def merging_of(windows: Windows, labels: LabelSpace | None, *, are_logits: bool)
 
 
 def _accuracy_meter(known: Imagery, scenes: Sequence[OpenScene], running: Running) -> AccuracyMeter:
-    """What estimates the accuracy of the map on the grid that the model sees."""
+    """The meter that estimates the accuracy of the map, on the grid that the model sees."""
     calibration = None if known.source is None else known.source.calibration
     if calibration is None:
         raise ConfigError(
-            'the model has no calibration, so its confidence says nothing of accuracy: add one '
+            'the model has no calibration, so its confidence says nothing about accuracy: add one '
             'from labelled scenes of its source with crossearth calibrate'
         )
     if running.keeps_parts:
         raise ConfigError(
-            'accuracy is estimated while a map is made in one go: leave out resume and shard, or '
+            'accuracy can only be estimated if the map is made in one go: leave out resume and '
+            'shard, or '
             'estimate_accuracy'
         )
     if len(scenes) > 1:
         raise ConfigError(
-            'accuracy is estimated from the confidence at one scale, which is what the calibration '
-            'knows: leave out scales, or estimate_accuracy'
+            'accuracy is estimated from the confidence at one scale, as it was calibrated: leave '
+            'out scales, or estimate_accuracy'
         )
     return AccuracyMeter(calibration, height=scenes[0].height, width=scenes[0].width)
 
 
 def _decision(network: Network, request: MapRequest, labels: LabelSpace | None) -> Decision:
-    """How classes are chosen from what the network gives."""
+    """How classes are chosen from what the network returns."""
     output, outputs = request.model_output, request.outputs
     assert network.num_classes is not None
     thresholds = thresholds_by_id(
@@ -200,20 +201,20 @@ def _decision(network: Network, request: MapRequest, labels: LabelSpace | None) 
     if output.is_binary:
         if thresholds:
             raise ConfigError(
-                f'the model gives one {output.kind}: set its threshold in '
-                'ModelOutput(threshold=…) (--threshold), and leave out class_thresholds'
+                f'the model gives one {output.kind}, so class_thresholds do not apply: leave them '
+                'out, and set ModelOutput(threshold=…) (--threshold)'
             )
         thresholds = ((1, 0.5 if output.threshold is None else output.threshold),)
     if thresholds and outputs.estimate_accuracy:
         raise ConfigError(
-            'accuracy is estimated for maps of the most likely class, not of a threshold: leave '
-            'out one of the two'
+            'accuracy is estimated for the most likely class, but a threshold may choose another: '
+            'leave out the threshold, or estimate_accuracy'
         )
     return Decision(network.gives_logits, thresholds)
 
 
 def _settled_view(view: View, seeing: Seeing) -> View:
-    """The view with all that was left open, so that equal views say the same."""
+    """The view with every open choice filled in, so that equal views have equal descriptions."""
     raster, seen = seeing.native, seeing.seen
     several = len(seeing.grids) > 1
     return_by = 'nearest' if seeing.grids[0] is raster else view.return_by
@@ -231,7 +232,7 @@ def _settled_view(view: View, seeing: Seeing) -> View:
 def output_paths(
     source: str | Path, destination: str | Path, outputs: Outputs
 ) -> dict[Product, Path]:
-    """Where each raster goes that is asked for, the map first.
+    """Where each requested raster goes, the map first.
 
     Raises:
         ConfigError: If one cannot be written there, or two have the same name.
@@ -239,7 +240,7 @@ def output_paths(
     asked: dict[Product, str | Path] = {'labels': destination, **outputs.further}
     paths = {product: check_destination(path, source) for product, path in asked.items()}
     if len({path.resolve() for path in paths.values()}) < len(paths):
-        raise ConfigError('two outputs have the same name: choose one for each')
+        raise ConfigError('two outputs have the same name: choose a different name for each')
     return paths
 
 

@@ -1,7 +1,7 @@
 """Workers that are processes of this machine.
 
-Each has a pipe to the process that started it, so that it is known which of them ended and what it
-held. A worker ends when its parent does, whatever ended that.
+Each worker has its own pipe to the process that started it. So if one ends, it is known which one,
+and which task it had. A worker always ends when its parent does, whatever the cause.
 """
 
 import multiprocessing
@@ -39,7 +39,7 @@ class _Worker:
     task: Task | None = None
 
     def end(self) -> int | None:
-        """End it, at once if it is at work; its exit code."""
+        """End it, at once if it is busy, and return its exit code."""
         self.connection.close()
         if self.task is not None or not self.is_loaded:
             self.process.terminate()
@@ -50,11 +50,11 @@ class _Worker:
 
 
 class ProcessCrew:
-    """Processes that share the threads that torch was given here.
+    """Processes that share the threads that torch has in this one.
 
     Args:
         load: Makes the model.
-        request: What is asked of every map.
+        request: What to do with every scene.
         count: Number of processes.
 
     Raises:
@@ -87,17 +87,17 @@ class ProcessCrew:
 
     def __exit__(self, *error: object) -> None:
         for worker in self._workers:
-            worker.connection.close()  # those that wait for a task end together
+            worker.connection.close()  # idle workers then end at the same time
         while self._workers:
             self._workers.pop().end()
 
     def give(self, task: Task) -> None:
-        """Hand over a task, to a worker that has none."""
+        """Hand over a task to a worker that has none."""
         free = [worker for worker in self._workers if worker.task is None]
         worker = next((one for one in free if one.is_loaded), None) or (free or [self._hire()])[0]
         try:
             worker.connection.send(task)
-        except OSError:  # it ended while it had nothing to do
+        except OSError:  # the worker ended while it was idle
             self._dismiss(worker)
             self.give(task)
             return
@@ -116,7 +116,7 @@ class ProcessCrew:
         return results
 
     def _hire(self) -> _Worker:
-        # a forked process would inherit locks of GDAL's and torch's threads
+        # a forked process would inherit locks of GDAL's and torch's threads, and could hang
         context = multiprocessing.get_context('spawn')
         here, there = context.Pipe()
         process = context.Process(
@@ -133,10 +133,10 @@ class ProcessCrew:
         return worker.end()
 
     def _receive(self, worker: _Worker) -> Outcome | Failure | None:
-        """What a worker sends: that it is ready, a result, or that it ended.
+        """The result of a worker, None if it reports that it is ready, or a failure if it ended.
 
         Raises:
-            Exception: That of the loader, if it failed.
+            Exception: The loader's exception, if loading failed.
         """
         try:
             message = worker.connection.recv()
@@ -145,9 +145,9 @@ class ProcessCrew:
             code = self._dismiss(worker)
             if not worker.is_loaded:
                 raise ConfigError(
-                    f'a worker ended with exit code {code} before it had loaded the model: see '
-                    'what it printed. Is there memory for so many workers? A script that asks for '
-                    "workers needs if __name__ == '__main__': around what it does"
+                    f'a worker ended with exit code {code} before it had loaded the model: read '
+                    'its output above. It may lack memory for so many workers. A script that '
+                    "starts workers must put its code under if __name__ == '__main__':"
                 ) from None
             return Failure('died', f'the worker died with exit code {code}')
         if isinstance(message, Unloadable):
@@ -160,9 +160,9 @@ class ProcessCrew:
 
 
 def _work(connection: Connection, load: bytes, request: MapRequest, threads: int) -> None:
-    """What a worker does until its pipe is closed."""
+    """Serve tasks until the pipe is closed."""
     _end_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     torch.set_num_threads(threads)
     loaded = load_packed(load, request)
     try:
@@ -173,15 +173,15 @@ def _work(connection: Connection, load: bytes, request: MapRequest, threads: int
         assert loaded.model is not None
         while True:
             connection.send(map_task(loaded.model, request, connection.recv()))
-    except (EOFError, ConnectionError):  # the parent has ended, or wants this to end
+    except (EOFError, ConnectionError):  # the parent has ended, or asks this worker to end
         return
 
 
 def _end_with_parent() -> None:
-    """End this process as soon as the one that started it has ended, in the middle of a scene too.
+    """End this process as soon as its parent has ended, even in the middle of a scene.
 
-    What the parent holds open is closed by the system when it ends, on every platform and for
-    every reason.
+    It waits for an object that the parent holds open. The operating system closes it when the
+    parent ends, on every platform and for every cause.
     """
     parent = multiprocessing.parent_process()
     assert parent is not None

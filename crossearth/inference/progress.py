@@ -1,4 +1,4 @@
-"""Progress shown, or told to a function."""
+"""Shows progress as a bar, or reports it to a function."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,9 +16,9 @@ def counting(
 
     Args:
         progress: True shows a bar with windows per second and time left; a function is called with
-            windows done and in all.
-        total: Windows in all.
-        name: Of the bar.
+            the windows done and the total.
+        total: Total number of windows.
+        name: Name of the bar.
         unit: What is counted.
 
     Example:

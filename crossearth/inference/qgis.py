@@ -1,4 +1,4 @@
-"""What QGIS takes names and colours from when it opens a map."""
+"""Writes names and colours in the files from which QGIS reads them."""
 
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -14,9 +14,9 @@ __all__ = [
     'write_qgis_style',
 ]
 
-_ROOT = {'version': '3.0', 'styleCategories': 'Symbology'}  # QGIS writes its full version
+_ROOT = {'version': '3.0', 'styleCategories': 'Symbology'}  # QGIS writes its full version number
 
-# columns of an attribute table: name, type (0 integer, 2 text) and usage, by GDAL's numbers
+# columns of an attribute table: name, type (0 integer, 2 text) and usage, as numbered by GDAL
 _COLUMNS = (
     ('Value', 0, 5),
     ('Class', 2, 2),
@@ -72,7 +72,7 @@ def qgis_style(labels: LabelSpace) -> str:
 
 
 def attribute_table(labels: LabelSpace) -> str:
-    """A raster attribute table of class ids, as GDAL keeps it next to a file (`.aux.xml`).
+    """A raster attribute table of class ids, as GDAL stores it next to a file (`.aux.xml`).
 
     GIS programs show its names and colours. A class named background is transparent.
 
@@ -102,7 +102,7 @@ def write_attribute_table(map_path: Path, labels: LabelSpace) -> None:
     """Write the attribute table where GDAL looks for it.
 
     Args:
-        map_path: The map, in the folder of `whole_file`, which takes the table along.
+        map_path: The map, in the folder of `whole_file`, which also moves the table.
         labels: Names and colours.
     """
     path = map_path.with_name(f'{map_path.name}.aux.xml')
@@ -130,7 +130,7 @@ def write_qgis_style(map_path: Path, labels: LabelSpace) -> Path:
 
 
 def remove_qgis_style(map_path: Path) -> None:
-    """Remove the style of a map that is being replaced by one without.
+    """Remove our style of a map that is being replaced by one without a style.
 
     A style that somebody saved in QGIS stays.
 
@@ -142,4 +142,4 @@ def remove_qgis_style(map_path: Path) -> None:
         if ET.parse(path).getroot().attrib == _ROOT:
             path.unlink()
     except (OSError, ET.ParseError):
-        return  # there is none, or not one of ours
+        return  # there is no style, or it is not ours

@@ -20,13 +20,13 @@ __all__ = ['RayCrew']
 
 
 class RayCrew:
-    """Actors of a Ray cluster, each with the model and, where there are as many, a GPU.
+    """Actors of a Ray cluster, each with the model and, if there are enough, its own GPU.
 
     Args:
         load: Makes the model.
-        request: What is asked of every map.
+        request: What to do with every scene.
         count: Number of actors.
-        address: Of the cluster; None starts one on this machine, which ends with the crew.
+        address: Address of the cluster; None starts one on this machine, which ends with the crew.
 
     Raises:
         ConfigError: If Ray is not installed, or no cluster answers.
@@ -36,7 +36,7 @@ class RayCrew:
         self, load: Loader, request: MapRequest, count: int, *, address: str | None
     ) -> None:
         try:
-            ray: Any = import_module('ray')  # untyped: checked alike where Ray is not installed
+            ray: Any = import_module('ray')  # Any, so that mypy passes with and without Ray
         except ImportError as error:
             raise ConfigError("engine='ray' needs Ray: pip install 'crossearth[scale]'") from error
         self._ray, self._request, self._count, self._address = ray, request, count, address
@@ -68,7 +68,7 @@ class RayCrew:
             self._ray.shutdown()
 
     def give(self, task: Task) -> None:
-        """Hand over a task, to an actor that has none."""
+        """Hand over a task to an actor that has none."""
         actor = self._idle.pop(0) if self._idle else self._hire()
         self._busy[actor.map.remote(task)] = (actor, task)
 
@@ -93,7 +93,7 @@ class RayCrew:
         try:
             ray.init(
                 address=self._address,
-                # a cluster of this machine has room for all actors, or some would wait for ever
+                # a local cluster needs room for all actors, or some would wait forever
                 num_cpus=self._count if self._address is None else None,
                 log_to_driver=False,
                 include_dashboard=False,
@@ -101,7 +101,7 @@ class RayCrew:
         except (ConnectionError, ValueError) as error:
             raise ConfigError(
                 f'{self._address}: no Ray cluster answers there ({error}): start one with '
-                'ray start --head, or leave the address out'
+                'ray start --head, or leave out the address'
             ) from error
         self._started = True
 
@@ -114,7 +114,7 @@ class RayCrew:
         except self._ray.exceptions.RayActorError as error:
             raise ConfigError(
                 f'an actor ended before it had loaded the model ({" ".join(str(error).split())}): '
-                'is crossearth installed on the cluster, and is there memory for the model?'
+                'check that crossearth is installed on the cluster and that memory is enough'
             ) from error
         if isinstance(loaded, Unloadable):
             raise loaded.error()
@@ -130,7 +130,7 @@ class _Actor:
         self._loaded: Loaded | Unloadable | None = None
 
     def load(self) -> Unloadable | str:
-        """Load the model, if it is not there: what tells it from others, or why it cannot be."""
+        """Load the model unless it is loaded, and return its identity, or why loading fails."""
         if self._loaded is None:
             self._loaded = load_packed(self._load, self._request)
         return self._loaded if isinstance(self._loaded, Unloadable) else self._loaded.model_id

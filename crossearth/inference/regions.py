@@ -1,4 +1,4 @@
-"""Regions of equal labels, from strips of a map: seams merged, shared borders kept shared."""
+"""Regions of equal labels from strips of a map, merged at the seams, with shared borders."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -20,8 +20,8 @@ class Region:
 
     Args:
         label: Its label.
-        polygon: Its outline in pixels, `(col, row)`, counted from the corner of the map.
-        mean: Of the amounts of its pixels; None if none were given.
+        polygon: Its outline in pixels, `(col, row)`, from the upper-left corner of the map.
+        mean: Mean of the values of its pixels; None if no values were given.
     """
 
     label: int
@@ -30,7 +30,7 @@ class Region:
 
 
 class _Amount(NamedTuple):
-    """Pixels of a piece of a region, and the sum of what they have."""
+    """Pixels of a piece of a region, and the sum of their values."""
 
     pixels: int
     total: float
@@ -38,7 +38,7 @@ class _Amount(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class _Open:
-    """A region that touches the seam to the next strip, or did."""
+    """A region that touches the seam to the next strip, or did before it was merged."""
 
     label: int
     parts: list[shapely.Polygon] = field(default_factory=list)
@@ -64,23 +64,23 @@ def regions(
 ) -> Iterator[Region]:
     """Regions of equal labels, from strips of a map, top to bottom.
 
-    A region is given out when no strip below can touch it, so what is held is what lies across the
-    seam. Its polygon is valid, and regions that share a border share its vertices, for borders are
-    simplified once for both sides, between points that stay where they are: where three regions
-    meet, and where a border crosses a seam or the rim of the map.
+    A region is yielded as soon as no strip below can touch it, so only regions that cross the seam
+    are held in memory. Polygons are valid, and neighbouring regions share the vertices of their
+    border, because each border is simplified once for both sides. The ends of a border stay fixed:
+    the points where three regions meet, and where a border crosses a seam or the edge of the map.
 
     Args:
         strips: Labels, all of the same width.
-        nodata: Label that is in no region; None if all are.
-        simplify_px: How coarse borders may become, in pixels: the square root of the area that
-            leaving out a vertex may move from one side to the other. 0 keeps the pixels' edges.
-        amounts: Values of the pixels of each strip, whose mean each region gets.
+        nodata: Label that belongs to no region; None if every label does.
+        simplify_px: How coarse borders may become, in pixels. This is the square root of the area
+            that removing a vertex may move from one side to the other. 0 keeps the pixel edges.
+        amounts: Values of the pixels of each strip; each region gets their mean.
 
     Yields:
-        Regions, without an order.
+        Regions, in no particular order.
 
     Source:
-        Simplification is that of Visvalingam & Whyatt (1993) on coverages, by GEOS.
+        Visvalingam & Whyatt (1993), applied to coverages by GEOS.
 
     Example:
         >>> strips = iter([np.array([[1, 1, 2]], np.uint8), np.array([[1, 2, 2]], np.uint8)])
@@ -88,7 +88,7 @@ def regions(
         [(1, 3.0), (2, 3.0)]
     """
     row = 0
-    above: list[tuple[float, float, _Open]] = []  # along the seam, from left to right
+    above: list[tuple[float, float, _Open]] = []  # pieces along the seam, from left to right
     for before, labels, after in _with_neighbours(strips):
         stop = row + labels.shape[0]
         top: list[tuple[float, float, _Open]] = []
@@ -152,7 +152,7 @@ def _pieces(
         polygons.append(shapely.Polygon(outline, holes))
         values.append(int(value))
     totals = _amounts(polygons, amounts)
-    # the polygoniser leaves out where a third region meets a straight border
+    # the polygoniser omits the vertex where a third region meets a straight border
     pieces = shapely.segmentize(polygons, 1.0)
     if simplify_px > 0:
         pieces = shapely.coverage_simplify(pieces, simplify_px, simplify_boundary=False)
@@ -165,7 +165,7 @@ def _pieces(
 def _amounts(
     polygons: Sequence[shapely.Polygon], amounts: Float32[np.ndarray, 'h w'] | None
 ) -> Sequence[_Amount | None]:
-    """What the pixels of each polygon have together; its edges are those of pixels."""
+    """Number and sum of the pixel values of each polygon, whose edges are pixel edges."""
     if amounts is None:
         return [None] * len(polygons)
     numbered = rasterize(
@@ -185,7 +185,7 @@ def _junctions(
     labels: Integer[np.ndarray, 'h w'],
     after: Integer[np.ndarray, ' w'] | None,
 ) -> Bool[np.ndarray, 'y x']:
-    """Pixel corners where three regions or more meet; outside of the map is one."""
+    """Pixel corners where three or more regions meet; the outside of the map counts as one."""
     around = np.full((labels.shape[0] + 2, labels.shape[1] + 2), -1, np.int64)
     around[1:-1, 1:-1] = labels
     if before is not None:
@@ -201,18 +201,18 @@ def _junctions(
 def _without_midpoints(
     polygons: NDArray[np.object_], junctions: Bool[np.ndarray, 'y x']
 ) -> NDArray[np.object_]:
-    """Polygons without the vertices on straight borders, but for those that are junctions."""
+    """Polygons without the vertices on straight borders, except at junctions."""
     kind, at, (rings, outlines) = shapely.to_ragged_array(list(polygons), include_z=False)
-    if kind is not shapely.GeometryType.POLYGON:  # a strip of one piece, or all are one kind
+    if kind is not shapely.GeometryType.POLYGON:  # the arrays below assume polygons only
         return polygons
-    first, last = rings[:-1], rings[1:] - 1  # the last vertex of a ring is its first once more
+    first, last = rings[:-1], rings[1:] - 1  # the last vertex of a ring repeats its first
     earlier, later = np.roll(at, 1, 0), np.roll(at, -1, 0)
     earlier[first] = at[last - 1]
     later[last] = at[first + 1]
     one, other = at - earlier, later - at
     straight = one[:, 0] * other[:, 1] == one[:, 1] * other[:, 0]
     kept = ~straight | junctions[at[:, 1].astype(np.int64), at[:, 0].astype(np.int64)]
-    kept[last] = False  # closed again below, wherever the ring now begins
+    kept[last] = False  # the ring is closed again below, wherever it now begins
     numbers = np.add.reduceat(kept, first, dtype=np.int64)
     starts = np.concatenate([[0], np.cumsum(numbers + 1)])
     coordinates = np.empty((starts[-1], 2))

@@ -1,4 +1,4 @@
-"""Maps on a model's grid, brought back to the grid of their scene."""
+"""Brings maps from the grid that a model saw back to the grid of the scene."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -24,7 +24,7 @@ from crossearth.rasters.positions import FRACTIONS, Positions, positions_of
 __all__ = ['Draft', 'MergeScores', 'regrid_to_scene']
 
 _STRIP_PX = 8 * BLOCK_PX
-_LEAST_WEIGHT = 1e-3  # of the four pixels around: less says nothing about what is between them
+_LEAST_WEIGHT = 1e-3  # with less weight around a point, there is too little data to interpolate
 
 
 type Scores = Float32[np.ndarray, 'k h w']
@@ -38,7 +38,7 @@ class Draft:
 
     Args:
         grid: The scene as the model saw it.
-        files: Rasters on that grid: those that are asked for, or `'scores'`.
+        files: Rasters on that grid: the requested ones, or `'scores'`.
     """
 
     grid: Raster
@@ -55,21 +55,22 @@ def regrid_to_scene(
     decision: Decision,
     draft: bool,
 ) -> None:
-    """Write rasters of the model's grids on the scene's own.
+    """Write rasters of the model's grids on the scene's own grid.
 
-    A pixel has a value where the scene has data. Labels and probabilities take that of the nearest
-    pixel of the model's grid; scores are interpolated between the four around, and what was asked
-    for is made of them. Pixels of the model's grid without data have no say; where none of these
-    has data, at its edge, the nearest of the eight around the nearest counts.
+    A pixel has a value where the scene has data. Labels and probabilities are copied from the
+    nearest pixel of the model's grid. Scores are interpolated between the four pixels around, and
+    the requested rasters are made from them. Pixels of the model's grid without data are ignored.
+    At the edge of the data, where none of these pixels has any, the nearest of the eight neighbours
+    with data is used.
 
     Args:
-        drafts: The map on the grid of the model, or its scores on several.
+        drafts: The map on the grid of the model, or its scores on several grids.
         scene: The scene, on its own grid.
-        layers: What is asked for.
-        paths: Where it goes.
-        merge: Makes one of the scores of several grids.
+        layers: The requested rasters.
+        paths: Where they go.
+        merge: Merges the scores of several grids.
         decision: How classes are chosen from scores.
-        draft: As of `RasterWriter`.
+        draft: As in `RasterWriter`.
 
     Raises:
         SceneError: If a block of the scene cannot be read.
@@ -160,7 +161,7 @@ def _nearest(made: DatasetReader, positions: Positions) -> Shaped[np.ndarray, 'c
 def _interpolated(
     made: DatasetReader, positions: Positions
 ) -> tuple[Float32[np.ndarray, 'k h w'], Bool[np.ndarray, 'h w']]:
-    """Scores between the centres of the four pixels around, and where there are any."""
+    """Scores interpolated between four pixel centres, and where there are any."""
     around = _around(made, positions)
     if around is None:
         out = np.zeros((made.count, *positions.cols.shape), np.float32)
@@ -189,7 +190,7 @@ def _around(
     ]
     | None
 ):
-    """Where points have a place at all, the values around them, and their place among these."""
+    """Which points lie on the grid, the values around them, and their positions among these."""
     x, y = positions.cols / FRACTIONS, positions.rows / FRACTIONS
     placed = positions.has_place
     if not placed.any():
@@ -209,7 +210,7 @@ def _fill_from_around(
     x: Float64[np.ndarray, 'h w'],
     y: Float64[np.ndarray, 'h w'],
 ) -> Bool[np.ndarray, 'h w']:
-    """Fill what is missing from the nearest of the eight pixels around; where there was one."""
+    """Fill missing pixels from the nearest of eight neighbours, and return which were filled."""
     at_row, at_col = np.nonzero(missing)
     px, py = x[missing], y[missing]
     best = np.full(px.size, np.inf)

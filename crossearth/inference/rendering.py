@@ -1,4 +1,4 @@
-"""What is made of finished rows: class ids, and how sure the model was."""
+"""Turns finished rows of scores into rasters: class ids, probabilities, confidence, entropy."""
 
 import math
 from typing import Literal
@@ -30,7 +30,7 @@ NO_PROBABILITY = 255
 
 
 def quantise(values: Float[Tensor, '*shape']) -> UInt8[Tensor, '*shape']:
-    """Numbers in [0, 1] as bytes 0–254; 255 is left for nodata.
+    """Numbers in [0, 1] as bytes 0–254; 255 is reserved for nodata.
 
     Example:
         >>> quantise(torch.tensor([0.0, 0.5, 1.0])).tolist()
@@ -41,7 +41,7 @@ def quantise(values: Float[Tensor, '*shape']) -> UInt8[Tensor, '*shape']:
 
 
 def entropy(probabilities: Float[Tensor, 'k h w']) -> Float[Tensor, 'h w']:
-    """Entropy in [0, 1]: 0 where one class has it all, 1 where all are alike.
+    """Entropy in [0, 1]: 0 if one class has probability 1, 1 if all classes are equally likely.
 
     Example:
         >>> entropy(torch.tensor([[[1.0, 0.5]], [[0.0, 0.5]]])).tolist()
@@ -55,9 +55,9 @@ def probability_layer(product: Product, num_classes: int, names: tuple[str, ...]
     """The raster of `'probabilities'` (one band per class), `'confidence'` or `'entropy'`.
 
     Args:
-        product: Which of them.
+        product: Which of the three.
         num_classes: Number of classes.
-        names: Of the classes; empty for none.
+        names: Class names; empty for none.
     """
     bands = names or tuple(f'class {index}' for index in range(num_classes))
     if product != 'probabilities':
@@ -74,7 +74,7 @@ def probability_layer(product: Product, num_classes: int, names: tuple[str, ...]
 
 
 def score_layer(num_classes: int) -> Layer:
-    """The raster of what was averaged, as it is: a step between two grids."""
+    """The raster of averaged scores, an intermediate step between two grids."""
     return Layer('float32', num_classes, math.nan, {}, {})
 
 
@@ -90,11 +90,11 @@ def render_rows(
     Args:
         parts: Averaged probabilities or logits, in row order; not changed.
         valid: True where a pixel has data.
-        layers: Rasters that are wanted.
+        layers: Requested rasters.
         decision: How classes are chosen.
 
     Returns:
-        An array for each layer, with its nodata where there is no data.
+        One array per layer, with the layer's nodata where there is no data.
     """
     rows = {
         product: np.empty((layer.count, *valid.shape), layer.dtype)

@@ -1,8 +1,8 @@
-"""What can be asked of a map, as values: checked once, compared, described, sent to workers.
+"""Options of a map, as values that are checked once, compared, described and sent to workers.
 
-`Windows`, `View`, `Outputs`, `Running` and `ModelOutput` are what `predict_scene`,
-`predict_scenes`, `estimate_scene` and the command line take. A `MapRequest` holds all of them, with
-the classes.
+`predict_scene`, `predict_scenes`, `estimate_scene` and the command line take `Windows`, `View`,
+`Outputs`, `Running` and `ModelOutput`. A `MapRequest` holds all of these, together with the
+classes.
 """
 
 import hashlib
@@ -46,20 +46,20 @@ type GsdChoice = float | int | Literal['native']
 
 @runtime_checkable
 class GsdEstimator(Protocol):
-    """Tells from its pixels what a scene that nothing ties to the ground measures there.
+    """Estimates the pixel size of a scene without a georeference from its pixels.
 
-    For many scenes it is sent to the workers, so it has to be picklable.
+    Runs over many scenes send it to the workers, so it must be picklable.
     """
 
     name: str
-    """Tells it from others, such as a checksum of its file: maps by another are made again."""
+    """Identifies the estimator, such as a checksum of its file: with another, maps are redone."""
 
     def __call__(self, raster: Raster) -> float:
-        """Metres on the ground from one pixel of the scene to the next."""
+        """Metres on the ground per pixel of the scene."""
 
 
 _HALF_TYPES = (torch.bfloat16, torch.float16)
-# Another rule gives other pixels: parts and maps of another are made again.
+# Part of the description: a change of the rule changes pixels, so older maps must be made again.
 _RESAMPLING = 'along its own axes where pixels are even'
 
 
@@ -68,26 +68,26 @@ class Windows:
     """The windows that a scene is cut into, and how their predictions become one map.
 
     Windows start every `step_px` from the scene's first pixel and are never padded. The last one
-    along each axis ends at the border; along an axis that is shorter than `tile_px` windows have
-    its length. A model that needs multiples of a number pads its input itself.
+    along each axis ends at the border. Along an axis that is shorter than `tile_px`, windows are as
+    long as the scene. A model that needs multiples of some number must pad its input itself.
 
     Args:
         tile_px: Side of a window, in pixels.
-        overlap: Part of a window that the next one repeats, from 0 to below 1.
+        overlap: Share of a window that the next one repeats, from 0 to below 1.
         stride_px: Pixels from one window to the next; takes precedence over `overlap`.
         blend: Weight of a window's pixels where windows overlap, see `window_profile`.
         combine: What is averaged: `'softmax'` probabilities, or `'logits'`.
         augment: `'d4'` averages over the eight flips and quarter turns of every window, at eight
             times the cost.
-        scales: Sizes at which the scene is seen, as factors of its sides: 1 is as `View` says, 0.5
-            half as many rows and columns. With more than one, the scene is predicted at each, and
-            the scores (what `combine` averages) are brought back to the scene's own grid by
-            interpolation and merged. They need 4 bytes per class and pixel of each scale on disk
-            meanwhile.
-        merge: What several scales become: `'mean'`; or `'max'`, by which each class takes its
-            greatest score, and probabilities are made to sum to 1 again.
-        merge_class: Name of a class, for `'max'`: a pixel takes all scores of the scale that gives
-            this class the greatest probability.
+        scales: Sizes at which the scene is seen, as factors of its sides. 1 is the size that `View`
+            sets, and 0.5 has half as many rows and columns. With several scales, the scene is
+            predicted at each. The scores (what `combine` averages) are interpolated on the scene's
+            own grid and merged. Meanwhile they need 4 bytes per class and pixel of each scale on
+            disk.
+        merge: How several scales are merged: `'mean'`, or `'max'`, which takes the greatest score
+            of each class and rescales probabilities to sum to 1.
+        merge_class: Name of a class, for `'max'`: a pixel takes all scores from the scale that
+            gives this class the greatest probability.
 
     Raises:
         ConfigError: If a value is out of range, or the stride would leave gaps.
@@ -111,13 +111,13 @@ class Windows:
         _check_at_least_one('tile_px', self.tile_px)
         if not 0 <= self.overlap < 1:
             raise ConfigError(
-                f'overlap is {self.overlap}: expected a part of the window, from 0 to below 1; '
-                'pass stride_px for pixels'
+                f'overlap is {self.overlap}: expected a share of the window, from 0 to below 1; '
+                'for pixels, pass stride_px'
             )
         if not 1 <= self.step_px <= self.tile_px:
             raise ConfigError(
-                f'stride_px is {self.stride_px}: expected 1 to tile_px, which is {self.tile_px}; '
-                'a longer stride would leave gaps'
+                f'stride_px is {self.stride_px}: expected 1 to tile_px, which is {self.tile_px}, '
+                'because a longer stride would leave gaps'
             )
         _check_choice('blend', self.blend, get_args(Blend.__value__))
         _check_choice('combine', self.combine, get_args(Combine.__value__))
@@ -126,23 +126,23 @@ class Windows:
         _check_choice('merge', self.merge, get_args(Merge.__value__))
         if self.merge_class is not None and self.merge != 'max':
             raise ConfigError(
-                f"merge_class is {self.merge_class!r}: it chooses the scale for merge='max', but "
-                f'merge is {self.merge!r}'
+                f'merge_class is {self.merge_class!r}, but merge is {self.merge!r}: pass '
+                "merge='max', which chooses the scale by this class, or leave merge_class out"
             )
 
     @property
     def step_px(self) -> int:
-        """Pixels from one window to the next, as `stride_px` or `overlap` says."""
+        """Pixels from one window to the next, from `stride_px` or `overlap`."""
         if self.stride_px is not None:
             return self.stride_px
         return max(round(self.tile_px * (1 - self.overlap)), 1)
 
     def grid(self, height: int, width: int) -> Grid:
-        """The windows of a scene of that many rows and columns."""
+        """The windows of a scene with that many rows and columns."""
         return Grid(height, width, tile_px=self.tile_px, stride_px=self.step_px, blend=self.blend)
 
     def describe(self) -> dict[str, Any]:
-        """What the pixels of a map depend on, by name, as JSON values."""
+        """Everything here that the pixels of a map depend on, by name, as JSON values."""
         return {
             'tile_px': self.tile_px,
             'stride_px': self.step_px,
@@ -157,43 +157,43 @@ class Windows:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """How a model views a scene: which bands, which values, at which ground sampling distance.
+    """How a model sees a scene: which bands, which values, at which ground sampling distance.
 
     Args:
-        bands: Bands that the model takes, counted from 1, or their names: the descriptions or the
-            colours of the scene's bands. A scene that has as many bands, none with one of these
-            names, is taken as it is. None for the bands in the model's file, or all but an alpha
-            band.
-        alpha: What a band that the file calls alpha is, as GDAL calls the fourth band of any plain
-            8-bit file: `'mask'` says where there are data, `'image'` is a band like others, such
-            as near infrared; `'auto'` tells by its values.
+        bands: Bands that the model takes, as numbers from 1 or as names, which are the descriptions
+            or colours of the scene's bands. If no band of the scene has such a name but their
+            number is right, all bands are taken in order. None for the bands in the model's file,
+            or else all but an alpha band.
+        alpha: What a band marked as alpha means; GDAL marks the fourth band of any plain 8-bit
+            file. `'mask'`: it shows where there are data. `'image'`: it is image data like the
+            others, such as near infrared. `'auto'`: decide by its values.
         value_range: Values of the scene that become 0 and 1; values outside are clipped. None for
-            the range in the model's file, or the rule of training: integers are divided by the
-            largest of their type (255, 65535, 32767), negative ones become 0, and floats must lie
-            in [0, 1].
-        gsd_m: Ground sampling distance that the model was trained at, in metres. The scene is
-            resampled to square pixels of that size on the ground while it is read, along its own
-            axes where its pixels are alike on the ground, otherwise in a local projection (see
-            `crossearth.rasters.resampled`), and the map is brought back to the scene's own grid. A
-            scene that is within 2 % of it along both axes is mapped on its own grid, as it is with
-            `'native'`. None for what the model's file says (for a model trained across a range, the
-            scene's own if it lies in it, else the nearer end), and the scene's own where it says
-            nothing.
-        scene_gsd_m: Ground sampling distance of the scene's own pixels, in metres, for scenes that
-            nothing ties to the ground, or whose georeference is wrong about it: such a scene is
-            resampled along its own axes. A `GsdEstimator` is asked for scenes that nothing ties to
-            the ground. None for what the georeference says.
-        return_by: How the map comes back to the scene's grid: `'nearest'` gives a pixel the label
-            of the nearest pixel that the model saw; `'bilinear'` interpolates the averaged scores,
-            probabilities or logits as `combine` says, and then chooses. It needs 4 bytes per class
-            and pixel of the model's grid on disk meanwhile.
-        mean: For a model that does not normalise images itself: what is subtracted from each band,
+            the range in the model's file, or else the rule of training: integers are divided by the
+            largest value of their type (255, 65535, 32767), negative ones become 0, and floats must
+            lie in [0, 1].
+        gsd_m: Ground sampling distance at which the model sees the scene, in metres, normally that
+            of training. The scene is resampled to square pixels of that size while it is read:
+            along its own axes if its pixels have the same size on the ground everywhere, otherwise
+            in a local projection (see `crossearth.rasters.resampled`). The map is brought back to
+            the scene's own grid. A scene within 2 % of this distance along both axes is mapped on
+            its own grid, and so is any scene with `'native'`. None for the distance in the model's
+            file: for a model trained across a range, the scene's own if it lies in the range,
+            otherwise the nearer end. If the file has none, the scene's own pixels are used.
+        scene_gsd_m: Ground sampling distance of the scene's own pixels, in metres, for scenes
+            without a georeference, or whose georeference has a wrong pixel size. Such a scene is
+            resampled along its own axes. A `GsdEstimator` is only used for scenes without a
+            georeference. None for the distance in the georeference.
+        return_by: How the map returns to the scene's grid. `'nearest'` gives a pixel the label of
+            the nearest pixel that the model saw. `'bilinear'` interpolates the averaged scores
+            (probabilities or logits, see `combine`) and then chooses the class. Meanwhile it needs
+            4 bytes per class and pixel of the model's grid on disk.
+        mean: For a model that does not normalise images itself: value to subtract from each band,
             in the order of the bands, in units of the image, which lies in [0, 1].
-        std: What each band is divided by then, in the same units. `1 / 255` makes 0 to 255 of
-            0 to 1.
+        std: Value by which each band is divided after that, in the same units. For example,
+            `1 / 255` turns 0 to 1 into 0 to 255.
 
     Raises:
-        ConfigError: If a value is out of range or none of the choices, or `bands` is a single name.
+        ConfigError: If a value is out of range or not one of the choices, or `bands` is a string.
     """
 
     bands: Sequence[int] | Sequence[str] | None = None
@@ -223,10 +223,10 @@ class View:
             if self.gsd_m != 'native':
                 raise ConfigError(f"gsd_m is {self.gsd_m!r}: expected metres, or 'native'")
         elif self.gsd_m is not None and not (math.isfinite(self.gsd_m) and self.gsd_m > 0):
-            raise ConfigError(f'gsd_m is {self.gsd_m}: expected metres, more than 0')
+            raise ConfigError(f'gsd_m is {self.gsd_m}: expected metres above 0')
         own_m = self.scene_gsd_m
         if isinstance(own_m, int | float) and not (math.isfinite(own_m) and own_m > 0):
-            raise ConfigError(f'scene_gsd_m is {own_m}: expected metres, more than 0')
+            raise ConfigError(f'scene_gsd_m is {own_m}: expected metres above 0')
         if own_m is not None and not isinstance(own_m, int | float | GsdEstimator):
             raise ConfigError(f'scene_gsd_m is {own_m!r}: expected metres, or a GsdEstimator')
         _check_choice('alpha', self.alpha, get_args(Alpha))
@@ -237,7 +237,7 @@ class View:
                 object.__setattr__(self, name, _band_values(name, values))
 
     def describe(self) -> dict[str, Any]:
-        """What the pixels of a map depend on, by name, as JSON values."""
+        """Everything here that the pixels of a map depend on, by name, as JSON values."""
         own_m = self.scene_gsd_m
         rule: dict[str, Any] = {} if self.gsd_m == 'native' else {'resampling': _RESAMPLING}
         return rule | {
@@ -254,32 +254,33 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """What is written: the map, and further rasters alongside it.
+    """What is written: the map, and further rasters next to it.
 
-    Of many scenes, `probabilities`, `confidence` and `entropy` name folders, in which files have
-    the names of the maps.
+    For many scenes, `probabilities`, `confidence` and `entropy` name folders, whose files get the
+    names of the maps.
 
     Args:
-        nodata: Label of pixels without data: all bands hold the scene's nodata value, a mask or
-            an alpha band excludes them, or a band is not finite. Models see 0 there.
-        probabilities: GeoTIFF to write with the probability of each class, one band of bytes per
-            class: 254 means 1 (the file's scale says so), 255 no data.
-        confidence: GeoTIFF to write with the probability of the class that was chosen.
+        nodata: Label of pixels without data. These are pixels where all bands hold the scene's
+            nodata value, a mask or an alpha band excludes them, or a band is not finite. Models see
+            0 there.
+        probabilities: GeoTIFF to write with the probability of each class, one byte band per class:
+            254 means 1 (the scale stored in the file), 255 means no data.
+        confidence: GeoTIFF to write with the probability of the chosen class.
         entropy: GeoTIFF to write with the entropy, from 0 where the model is sure of one class to
             254 where all classes are equally likely.
-        cog: Whether the files are made cloud-optimised, with overviews.
-        qgis_style: Whether a map whose classes have names gets what QGIS takes names and colours
-            from: a `.qml`, and a raster attribute table in `….aux.xml`. A class named background
-            is transparent there.
-        class_thresholds: Probability from which on a class may be chosen, by its name or id, such
-            as `{'road': 0.7}`; pixels below go to the most likely of the other classes. In a map of
-            two classes a single threshold decides alone: the class is chosen where its probability
-            is at least that.
-        estimate_accuracy: Whether the accuracy of the map is estimated from the model's confidence,
-            while it is made. Needs a model file with a calibration.
+        cog: Whether files are made cloud-optimised, with overviews.
+        qgis_style: Whether a map whose classes have names gets the files from which QGIS reads
+            names and colours: a `.qml`, and a raster attribute table in `….aux.xml`. They make a
+            class named background transparent.
+        class_thresholds: Probability that a class needs to be chosen, by its name or id, such as
+            `{'road': 0.7}`. Pixels below it go to the most likely of the other classes. In a map of
+            two classes, a single threshold decides alone: the class is chosen exactly where its
+            probability is at least the threshold.
+        estimate_accuracy: Whether to estimate the accuracy of the map from the model's confidence
+            while it is made. This needs a model file with a calibration.
 
     Raises:
-        ConfigError: If nodata does not fit 16 bits, or a threshold is not between 0 and 1.
+        ConfigError: If nodata does not fit in 16 bits, or a threshold is not between 0 and 1.
     """
 
     nodata: int = 255
@@ -296,7 +297,7 @@ class Outputs:
         for name, threshold in self.thresholds:
             if not 0 < threshold < 1:
                 raise ConfigError(
-                    f'threshold of class {name!r} is {threshold}: expected between 0 and 1'
+                    f'threshold of class {name!r} is {threshold}: expected a number between 0 and 1'
                 )
         if not 0 <= self.nodata <= 65535:
             raise ConfigError(f'nodata is {self.nodata}: expected 0 to 65535')
@@ -309,7 +310,7 @@ class Outputs:
 
     @property
     def further(self) -> dict[Product, Path]:
-        """Rasters asked for besides the map, and where they go."""
+        """Requested rasters other than the map, and where they go."""
         asked: dict[Product, str | Path | None] = {
             'probabilities': self.probabilities,
             'confidence': self.confidence,
@@ -318,16 +319,16 @@ class Outputs:
         return {product: Path(path) for product, path in asked.items() if path is not None}
 
     def named(self, name: str) -> 'Outputs':
-        """Those of one map of many: further rasters lie in the folders that are asked for.
+        """The outputs of one map among many: further rasters go into the requested folders.
 
         Args:
-            name: Of the map in the folder of all maps.
+            name: Path of the map in the folder of all maps.
         """
         inside: dict[str, Any] = {product: path / name for product, path in self.further.items()}
         return replace(self, **inside)
 
     def describe(self) -> dict[str, Any]:
-        """What the files depend on, by name, as JSON values; where they go is not part of it."""
+        """Everything that the files depend on, by name, as JSON values, except where they go."""
         return {
             'nodata': self.nodata,
             'further': list(self.further),
@@ -338,29 +339,29 @@ class Outputs:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """How a mapping runs: on what, within which memory, and what happens when it breaks off.
+    """How mapping runs: on which device, within which memory, and how it survives interruptions.
 
     Args:
-        batch_size: Windows in a batch; None for 1 on the CPU, where larger batches are slower
-            because their memory is mapped again every time, and 4 elsewhere.
-        device: Where windows are sent; None for where the model lies.
+        batch_size: Windows in a batch. None for 1 on the CPU, where the memory of larger batches is
+            allocated again every time and makes them slower, and 4 elsewhere.
+        device: Where windows are sent; None for the device of the model.
         autocast: Half type that the model computes in, `torch.bfloat16` or `torch.float16`.
             Windows are summed in float32 either way.
         memory_mb: Memory in MiB for everything but the model. A scene that is too wide is mapped
-            in full-height parts, and the result is the same. None for 208, or what parts of
-            2048 px take if that is more.
-        on_read_error: What a block that cannot be read is: an error (`'raise'`), or `'nodata'`, and
-            listed in the result.
-        resume: Whether finished parts are kept next to the map, in a folder `….parts`, until it is
-            complete. After a kill the same call continues with the parts that are missing.
-        shard: `(i, n)` makes every n-th part, from the i-th, counted from 1, and no map: for
+            in full-height parts, with the same result. None for 208, or for what parts of 2048 px
+            take if that is more.
+        on_read_error: What to do with a block that cannot be read: `'raise'` an error, or map it as
+            `'nodata'` and list it in the result.
+        resume: Whether finished parts are kept next to the map, in a folder `….parts`, until the
+            map is complete. If the run is killed, the same call resumes with the missing parts.
+        shard: `(i, n)` makes every n-th part, from the i-th, counted from 1, and no map. It is for
             machines that share a file system. When all have ended, the same call with
-            `resume=True` and without `shard` puts the map together. Of many scenes, it maps every
-            n-th scene.
+            `resume=True` and without `shard` assembles the map. For many scenes, it maps every n-th
+            scene.
         shard_px: Side of the parts that are kept, a multiple of 512.
 
     Raises:
-        ConfigError: If a value is out of range, or torch knows no such device.
+        ConfigError: If a value is out of range, or torch does not know the device.
     """
 
     batch_size: int | None = None
@@ -386,7 +387,7 @@ class Running:
                 object.__setattr__(self, 'device', torch.device(self.device))
             except RuntimeError as error:
                 raise ConfigError(
-                    f"device is {self.device!r}: expected a device of torch, such as 'cuda:0'"
+                    f"device is {self.device!r}: expected a torch device, such as 'cuda:0'"
                 ) from error
         _check_choice('on_read_error', self.on_read_error, get_args(OnReadError.__value__))
         if self.shard is not None:
@@ -397,8 +398,8 @@ class Running:
             object.__setattr__(self, 'shard', tuple(self.shard))
         if self.shard_px < BLOCK_PX or self.shard_px % BLOCK_PX:
             raise ConfigError(
-                f'shard_px is {self.shard_px}: parts are cut between blocks of the file, choose a '
-                f'multiple of {BLOCK_PX}'
+                f'shard_px is {self.shard_px}: expected a multiple of {BLOCK_PX}, because parts '
+                'are cut between blocks of the file'
             )
 
     @property
@@ -407,7 +408,7 @@ class Running:
         return self.resume or self.shard is not None
 
     def share_of[T](self, items: Sequence[T]) -> list[T]:
-        """The items that this shard has to do: all without a shard.
+        """The items that this shard has to process; all of them without a shard.
 
         Example:
             >>> Running(shard=(2, 3)).share_of('abcdefg')
@@ -417,9 +418,9 @@ class Running:
         return list(items[first - 1 :: step])
 
     def describe(self) -> dict[str, Any]:
-        """What the pixels of a map depend on, by name, as JSON values.
+        """Everything here that the pixels of a map depend on, by name, as JSON values.
 
-        Memory and parts leave the bytes of a map as they are.
+        Memory and parts do not change the bytes of a map, so they are not included.
         """
         device = None if self.device is None else torch.device(self.device).type
         return {
@@ -432,7 +433,7 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class MapRequest:
-    """All that is asked of a map, besides the model, the scene and where the map goes.
+    """Everything that defines a map, except the model, the scene and where the map goes.
 
     Args:
         labels: Class names and colours; None for those of the model's file, if it has any.
@@ -440,11 +441,11 @@ class MapRequest:
         view: How the model views the scene.
         outputs: What is written.
         running: How it runs.
-        model_output: What the model gives.
-        model_id: What tells the model from others; None for a digest of it, see `identity_of`.
+        model_output: What the model returns.
+        model_id: Identifies the model; None for a digest of it, see `identity_of`.
 
     Raises:
-        ConfigError: If a value is of another kind, or `model_id` is empty.
+        ConfigError: If a value has the wrong type, or `model_id` is empty.
     """
 
     labels: LabelSpace | None = None
@@ -471,20 +472,20 @@ class MapRequest:
                 raise ConfigError(f'{name} is {value!r}: expected a {kind.__name__}')
         if self.model_id is not None and not self.model_id.strip():
             raise ConfigError(
-                f'model_id is {self.model_id!r}, which tells no model from another: name its '
-                'version, or leave it out for a digest of the model'
+                f'model_id is {self.model_id!r}, which does not identify a model: pass the name of '
+                'its version, or leave it out for a digest of the model'
             )
 
     def model_id_of(self, model: nn.Module | Callable[[Tensor], Tensor]) -> str:
-        """What tells the model from others: the name that was given, or a digest of it.
+        """The identity of the model: the given name, or a digest of the model.
 
         Raises:
-            ConfigError: If it has no name, and is not a module.
+            ConfigError: If no name was given and the model is not a module.
         """
         return identity_of(model) if self.model_id is None else self.model_id
 
     def describe_pixels(self) -> dict[str, Any]:
-        """What the classes and scores of pixels depend on, besides the scene and the model."""
+        """Everything that classes and scores depend on, except the scene and the model."""
         return (
             self.windows.describe()
             | self.view.describe()
@@ -494,7 +495,7 @@ class MapRequest:
         )
 
     def digest(self) -> str:
-        """A digest of all that the files of a map depend on, for receipts.
+        """A digest of everything that the files of a map depend on, for receipts.
 
         Example:
             >>> MapRequest().digest() == MapRequest(running=Running(memory_mb=99)).digest()
@@ -529,7 +530,7 @@ def _band_values(name: str, values: Sequence[float]) -> tuple[float, ...]:
     if not given or not all(least <= value <= 1 for value in given):
         expected = 'from 0' if name == 'mean' else 'above 0 and up'
         raise ConfigError(
-            f'{name} is {given}: expected one number per band, {expected} to 1, for images are in '
-            '[0, 1]: divide numbers for bytes by 255, others by the width of value_range'
+            f'{name} is {given}: expected one number per band, {expected} to 1, since images are '
+            'in [0, 1]: divide values for bytes by 255, others by the width of value_range'
         )
     return given

@@ -1,4 +1,4 @@
-"""Outlines of buildings with right angles."""
+"""Gives outlines of buildings right angles."""
 
 from collections.abc import Iterator
 
@@ -10,36 +10,37 @@ from jaxtyping import Float64
 __all__ = ['BENDS', 'square_corners']
 
 BENDS = 3
-"""Bends this many times smaller than the tolerance do not count as corners."""
+"""Bends smaller than the tolerance divided by this do not count as corners."""
 
-_FEWEST = 4  # edges of an outline whose angles are right
+_FEWEST = 4  # edges of an outline with right angles
 
 
 def square_corners(polygon: shapely.Polygon, *, tolerance: float) -> shapely.Polygon | None:
-    """An outline whose corners are all right angles, near that of a building.
+    """An outline near that of a building, whose corners are all right angles.
 
-    The walls are those of the outline without bends below a third of the tolerance. They turn to
-    the building's direction or across it, whichever is nearer. Walls shorter than the tolerance
-    vanish: the two that they join move to where together they keep the area. The whole outline
-    then moves by the same small distance everywhere, until the area is that of the polygon. Two
-    directions are tried, the mean of the walls and that of the smallest rectangle around them, and
-    the outline stays that covers the polygon best. Holes go the same way. Right angles that
-    take more than twice the corners of the outline without bends below the tolerance, such as
-    stairs around a tower, are none of the building's.
+    First, bends below a third of the tolerance are removed from the outline, which leaves its
+    walls. Each wall is turned to the building's direction or across it, whichever is nearer. Walls
+    shorter than the tolerance are removed, and their two neighbours become one wall that keeps the
+    area. Then all walls move in or out by the same small distance, until the area is that of the
+    polygon. Two directions are tried: the mean of the walls, and that of the smallest rectangle
+    around them. The outline that covers the polygon best is returned. Holes are treated the same
+    way. The result is rejected if it needs more than twice the corners of the outline without bends
+    below the tolerance, such as stairs around a round tower.
 
     Args:
         polygon: Outline in metres.
         tolerance: How far the outline may move, in metres.
 
     Returns:
-        A valid polygon with the same area to a thousandth and as many holes, nowhere further than
-        the tolerance from the outline; None if there is no such polygon, as for round buildings.
+        A valid polygon with the same number of holes and the same area to a thousandth, nowhere
+        further from the outline than the tolerance. None if there is no such polygon, as for round
+        buildings.
 
     Source:
-        The mean direction of walls modulo 90° is that of Duchêne et al. (2003), "Quantitative and
-        qualitative description of building orientation". Edges that vanish while their neighbours
-        keep the area are the edge moves of Buchin et al. (2016), "Area-preserving simplification
-        and schematization of polygonal subdivisions", in one direction and across.
+        The mean direction of walls modulo 90° follows Duchêne et al. (2003), "Quantitative and
+        qualitative description of building orientation". Removing edges while their neighbours keep
+        the area follows the edge moves of Buchin et al. (2016), "Area-preserving simplification and
+        schematization of polygonal subdivisions", along one direction and across it.
 
     Example:
         >>> bitten = shapely.Polygon([(0, 0), (10, 0), (10, 6), (9.5, 6), (9.5, 6.5), (0, 6.5)])
@@ -48,7 +49,7 @@ def square_corners(polygon: shapely.Polygon, *, tolerance: float) -> shapely.Pol
         (4, True)
     """
     walls, coarse = polygon.simplify(tolerance / BENDS), polygon.simplify(tolerance)
-    # a polygon stays one: its topology is preserved
+    # the result is one polygon, because the simplification preserves the topology
     assert isinstance(walls, shapely.Polygon)
     assert isinstance(coarse, shapely.Polygon)
     most_corners = 2 * (len(coarse.exterior.coords) - 1)
@@ -79,7 +80,7 @@ def _directions(walls: shapely.Polygon) -> Iterator[float]:
     """Directions that a building may have, in degrees."""
     steps = np.diff(shapely.get_coordinates(walls.exterior), axis=0)
     lengths, angles = np.hypot(*steps.T), np.arctan2(steps[:, 1], steps[:, 0])
-    # angles four times as large are alike where walls are parallel or at right angles
+    # four times the angle is the same for walls that are parallel or at right angles
     yield float(np.degrees(np.angle((lengths * np.exp(4j * angles)).sum()) / 4))
     (x0, y0), (x1, y1) = shapely.get_coordinates(shapely.minimum_rotated_rectangle(walls))[:2]
     yield float(np.degrees(np.arctan2(y1 - y0, x1 - x0)))
@@ -96,8 +97,8 @@ def _right_angled(
 ) -> Float64[np.ndarray, 'm 2'] | None:
     """A ring whose edges run along the axes; None if nothing is left of it.
 
-    Edges alternate, so each is told by one number, the x or y it lies at, and is as long as its
-    two neighbours lie apart.
+    Edges alternate between the axes. So one number defines an edge, the x or y at which it lies,
+    and its length is the distance between its two neighbours.
     """
     places = _places(corners)
     while len(places) >= _FEWEST:
@@ -116,9 +117,9 @@ def _right_angled(
 
 
 def _places(corners: Float64[np.ndarray, 'n 2']) -> Float64[np.ndarray, ' m']:
-    """Where the runs of edges that go more across than along lie in x, and the others in y.
+    """Where runs of edges lie: in x for edges that go mainly along y, in y for the others.
 
-    A run lies where its area to the axis stays what it was.
+    A run is placed so that the area between it and the axis stays the same.
     """
     steps = np.diff(corners, axis=0)
     along_x = np.abs(steps[:, 0]) >= np.abs(steps[:, 1])
@@ -130,7 +131,7 @@ def _places(corners: Float64[np.ndarray, 'n 2']) -> Float64[np.ndarray, ' m']:
     middles = np.roll((corners[:-1] + corners[1:]) / 2, -begin, 0)
     places = []
     for run in np.split(np.arange(len(steps)), np.flatnonzero(np.diff(along_x)) + 1):
-        axis = int(along_x[run[0]])  # edges along x lie at a y
+        axis = int(along_x[run[0]])  # a run along x is placed by its y
         lengths, at = steps[run, 1 - axis], middles[run, axis]
         same_way = abs(lengths.sum()) > np.abs(lengths).sum() / 2
         places.append(np.average(at, weights=lengths if same_way else np.abs(lengths)))
@@ -140,13 +141,13 @@ def _places(corners: Float64[np.ndarray, 'n 2']) -> Float64[np.ndarray, ' m']:
 def _without(
     places: Float64[np.ndarray, ' n'], spans: Float64[np.ndarray, ' n'], index: int
 ) -> Float64[np.ndarray, ' m']:
-    """Edges without one: its neighbours become a single edge, which keeps the area."""
+    """Remove one edge: its neighbours become a single edge, which keeps the area."""
     number = len(places)
     before, after = (index - 1) % number, (index + 1) % number
     one, other = spans[before], spans[after]
     if one * other > 0:
         joined = (one * places[before] + other * places[after]) / (one + other)
-    else:  # a spike or a notch: what is longer stays
+    else:  # a spike or a notch, where the longer one stays
         joined = places[before] if abs(one) > abs(other) else places[after]
     places = places.copy()
     places[before] = places[after] = joined
@@ -155,7 +156,7 @@ def _without(
 
 
 def _with_area(polygon: shapely.Polygon, area: float) -> shapely.Polygon | None:
-    """A polygon whose edges moved by the same distance, so that it has an area."""
+    """A polygon with the given area, made by moving all edges by the same distance."""
     for _ in range(3):
         if not isinstance(polygon, shapely.Polygon) or polygon.is_empty or not polygon.is_valid:
             return None

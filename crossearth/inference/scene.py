@@ -1,4 +1,4 @@
-"""An open scene, read for mapping in strips of rows, each block of its file decoded once."""
+"""An open scene, read for mapping in strips of rows, so that each block is decoded only once."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,10 +33,11 @@ def describe_scene(
 ) -> Raster:
     """The raster of a scene on its own grid, ready to be mapped.
 
-    Arguments and errors are those of `describe_raster`.
+    The arguments and errors are those of `describe_raster`.
 
     Raises:
-        ConfigError: If the map could not say where it lies: ground control points without a CRS.
+        ConfigError: If the scene has ground control points without a CRS, so the map would have no
+            place on the ground.
     """
     limits = None if value_range is None else (float(value_range[0]), float(value_range[1]))
     raster = describe_raster(
@@ -51,9 +52,9 @@ class OpenScene:
     """A scene that is being mapped.
 
     Args:
-        raster: What is read, on its own grid or resampled.
-        on_read_error: Whether a block that cannot be read is an error, or holds no data and is
-            listed in `lost`.
+        raster: What to read, on its own grid or resampled.
+        on_read_error: What to do with a block that cannot be read: `'raise'` an error, or treat it
+            as `'nodata'` and list it in `lost`.
     """
 
     def __init__(self, raster: Raster, *, on_read_error: OnReadError = 'raise') -> None:
@@ -86,7 +87,7 @@ class OpenScene:
         self._reader.close()
 
     def files(self) -> list[tuple[str, int, int]]:
-        """Name, bytes and time of the last change, in nanoseconds, of its files on this machine."""
+        """Name, size in bytes and modification time in nanoseconds of its files on this machine."""
         names = self._reader.files(self.raster)
         paths = [Path(name) for name in names if not name.endswith('.aux.xml')]
         states = [(path.name, path.stat()) for path in paths if path.is_file()]
@@ -94,7 +95,7 @@ class OpenScene:
 
     @property
     def block_hw(self) -> tuple[int, int]:
-        """Height and width of the blocks to read by: the file's, unless they are huge."""
+        """Height and width of the blocks to read: those of the file, unless they are huge."""
         if self.raster.native is not None:
             return _STRIP_PX, _STRIP_PX
         height, width = self._file_block_hw
@@ -102,14 +103,14 @@ class OpenScene:
 
     @property
     def cache_bytes(self) -> int:
-        """Block cache that keeps the blocks being read from being decoded twice."""
+        """Size of the block cache that prevents blocks from being decoded twice."""
         height, width = self._file_block_hw
         return int(max(CACHE_BYTES, height * width * self.dtype.itemsize * (len(self.bands) + 2)))
 
     def read(
         self, row0: int, row1: int, col0: int, col1: int, *, out: Shaped[np.ndarray, 'c h w']
     ) -> Bool[np.ndarray, 'h w'] | None:
-        """Read pixels as `RasterReader.read` gives them, and tell which hold data.
+        """Read pixels as `RasterReader.read` does, and return which of them hold data.
 
         Args:
             row0: First row.
@@ -119,7 +120,7 @@ class OpenScene:
             out: Receives the bands.
 
         Returns:
-            True where a pixel holds data; None where all do.
+            True where a pixel holds data; None if all do.
 
         Raises:
             SceneError: If a block cannot be read.
@@ -140,7 +141,7 @@ class OpenScene:
         *,
         out: Float32[np.ndarray, 'c h w'],
     ) -> None:
-        """What a model sees of pixels: float32 in [0, 1].
+        """Pixels as a model sees them: float32 in [0, 1].
 
         Raises:
             ConfigError: If values lie outside [0, 1] and no `value_range` was given.
@@ -153,12 +154,12 @@ class OpenScene:
 
 
 class RowBuffer:
-    """The rows that windows are cut from, each block of the file decoded once.
+    """The rows that windows are cut from, read so that each block is decoded only once.
 
-    Rows are read by whole blocks and dropped as the windows move on.
+    Rows are read in whole blocks, and dropped as the windows move on.
 
     Args:
-        scene: Where to read.
+        scene: Scene to read.
         tile_height: Rows of a window.
         col0: First column.
         col1: End column (exclusive).
@@ -176,10 +177,10 @@ class RowBuffer:
     def rows(
         self, row0: int, row1: int
     ) -> tuple[Shaped[np.ndarray, 'c h w'], Bool[np.ndarray, 'h w']]:
-        """Values and validity of some rows, as views that hold until the next call.
+        """Values and validity of some rows, as views that stay valid until the next call.
 
         Args:
-            row0: First row, not less than in the call before.
+            row0: First row, not less than in the previous call.
             row1: End row (exclusive).
         """
         first, stop = self._rows
@@ -187,7 +188,7 @@ class RowBuffer:
             first = stop = row0
         elif row0 > first:
             kept = slice(row0 - first, stop - first)
-            # numpy copies overlapping ranges in the right order
+            # numpy copies overlapping ranges in the correct order
             self._values[:, : stop - row0] = self._values[:, kept]
             self._valid[: stop - row0] = self._valid[kept]
             first = row0

@@ -1,4 +1,4 @@
-"""The class ids that a map of a scene would have, for those who score them."""
+"""Predicts the class ids of a scene in memory, for scoring."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -33,25 +33,27 @@ def scene_labels(
     *,
     batch_size: int = 1,
 ) -> UInt8[np.ndarray, 'h w']:
-    """Class ids on a scene's own grid, from the grids that a model sees it on.
+    """Class ids on a scene's own grid, from the grids on which a model sees it.
 
-    Made as `predict_scene` makes a map with `return_by='bilinear'`. Scores wait on disk, so that
-    memory depends on the windows and the width of the scene, but for its class ids.
+    They are computed as `predict_scene` makes a map with `return_by='bilinear'`. Scores are kept on
+    disk. So apart from the class ids, memory depends only on the windows and the width of the
+    scene.
 
     Args:
         network: The model, in eval mode.
         native: The scene on its own grid.
         grids: The scene as the model sees it, at one scale or several.
-        windows: Their size, stride and blending.
-        merge: Makes one of the scores of several grids.
-        batch_size: Windows at a time.
+        windows: Size, stride and blending of windows.
+        merge: Merges the scores of several grids.
+        batch_size: Windows per batch.
 
     Returns:
         Class ids; 255 where the scene has no data.
 
     Raises:
         SceneError: If a block of the scene cannot be read.
-        ShapeError: If the model does not give logits at the size of its input, or other classes.
+        ShapeError: If the model does not give logits at the size of its input, or has other
+            classes.
     """
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode())

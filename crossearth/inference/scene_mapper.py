@@ -1,4 +1,4 @@
-"""A scene, its windows and a model, which map it unit by unit."""
+"""Maps a scene with a model, unit by unit."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -27,7 +27,7 @@ from crossearth.rasters import Georeference
 
 __all__ = ['SceneMapper']
 
-_DEFAULT_MEMORY_BYTES = 208 << 20  # 8192 px a row for six classes in windows of 512 px
+_DEFAULT_MEMORY_BYTES = 208 << 20  # enough for 8192 columns, six classes and windows of 512 px
 _NARROWEST_DEFAULT_PX = 2048
 
 
@@ -39,10 +39,10 @@ class SceneMapper:
         scene: Open scene.
         grid: Its windows.
         network: The model.
-        batch_size: Windows in a batch.
-        layers: Rasters that are made of its rows.
+        batch_size: Windows per batch.
+        layers: Rasters to make from its rows.
         decision: How classes are chosen.
-        accuracy: Counts what the scores say of the map's accuracy; None if nobody asked.
+        accuracy: Collects what the scores say about accuracy; None if that was not requested.
     """
 
     scene: OpenScene
@@ -60,7 +60,7 @@ class SceneMapper:
         return self.network.num_classes
 
     def memory(self) -> tuple[int, int]:
-        """Memory of a unit in bytes, and what each of its columns adds, see `unit_bytes`."""
+        """Memory of a unit in bytes, and what each column adds to it, see `unit_bytes`."""
         return unit_bytes(
             self.grid,
             self.scene,
@@ -70,10 +70,10 @@ class SceneMapper:
         )
 
     def units(self, running: Running) -> list[Unit]:
-        """Cut the scene so that a unit fits into memory and, where parts are kept, into a part.
+        """Cut the scene so that a unit fits into memory and, if parts are kept, into a part.
 
         Raises:
-            ConfigError: If the memory is too little for one block.
+            ConfigError: If the memory is too small for one block.
         """
         fixed, a_column = self.memory()
         memory_mb = running.memory_mb
@@ -104,7 +104,7 @@ class SceneMapper:
         return len(rows) * len(cols)
 
     def describe(self, units: Sequence[Unit]) -> dict[str, Any]:
-        """The scene, the rasters and the units, as values that JSON knows."""
+        """The scene, the rasters and the units, as JSON values."""
         scene = self.scene
         return {
             'scene': [Path(scene.name).name, scene.height, scene.width, str(scene.dtype)],
@@ -116,7 +116,7 @@ class SceneMapper:
         }
 
     def describe_units(self, units: Sequence[Unit]) -> list[list[int]]:
-        """Units as values that JSON knows."""
+        """Units as JSON values."""
         return [list(astuple(unit)) for unit in units]
 
     def map_whole(
@@ -125,9 +125,9 @@ class SceneMapper:
         """Map the scene in one unit.
 
         Args:
-            paths: Files to write, one for each layer.
-            advance: Receives numbers of windows.
-            draft: Whether the files are only a step to others.
+            paths: Files to write, one per layer.
+            advance: Receives the number of windows done.
+            draft: Whether the files are only intermediate.
 
         Returns:
             Number of windows that the model saw.
@@ -145,17 +145,17 @@ class SceneMapper:
         *,
         first: int = 0,
     ) -> Iterator[PartReceipt]:
-        """Map the units that are chosen and have no receipt yet.
+        """Map the chosen units that have no receipt yet.
 
         Args:
-            parts: Where parts wait.
-            units: All of the scene.
-            chosen: Positions of those to map.
-            advance: Receives numbers of windows.
-            first: The part that the first unit is.
+            parts: Where finished parts are kept.
+            units: All units of the scene.
+            chosen: Indices of those to map.
+            advance: Receives the number of windows done.
+            first: Part number of the first unit.
 
         Yields:
-            Receipts, also of those that were there.
+            Receipts, including those of earlier runs.
         """
         for index in chosen:
             unit = units[index]
@@ -181,14 +181,14 @@ class SceneMapper:
         *,
         draft: bool,
     ) -> int:
-        """Map one unit into files of its size, drafts if they are a step to others.
+        """Map one unit into files of its size, or into drafts if they are only intermediate.
 
         Returns:
             Number of windows that the model saw.
         """
         with ExitStack() as stack:
             if self.network.device.type == 'cpu':
-                # for each unit again: what one leaves in pieces would add up over many
+                # for each unit again, because memory that one fragments would add up over many
                 stack.enter_context(keeping_freed_memory())
             writers = {
                 product: stack.enter_context(

@@ -1,4 +1,4 @@
-"""Receipts next to maps, by which the next run of many scenes knows what is left to do."""
+"""Receipts next to maps, which tell the next run over many scenes what is left to do."""
 
 import hashlib
 import json
@@ -22,8 +22,8 @@ class Provenance:
 
     Args:
         scene: Path of the scene, or the name that GDAL opens.
-        model_id: What tells the model from others.
-        version: Of this library.
+        model_id: Identifies the model.
+        version: Version of this library.
         seen: How the model saw the scene, in one line.
     """
 
@@ -34,13 +34,13 @@ class Provenance:
 
 
 def read_provenance(map_path: Path) -> Provenance | None:
-    """What the receipt next to a map says of it; None if it has none, or is of another map."""
+    """The receipt of a map; None if there is none, or it belongs to another map."""
     receipt = _read_json(_receipt_of(map_path))
     if receipt is None or receipt['bytes'] != map_path.stat().st_size:
         return None
     outcome = receipt['outcome']
     scene = receipt.get('scene')
-    if scene is None:  # of an earlier version
+    if scene is None:  # the receipt is from an earlier version
         scene = outcome['scene']
     elif not _is_elsewhere(scene):
         scene = str(map_path.parent / scene)
@@ -57,7 +57,7 @@ def _is_elsewhere(scene: str) -> bool:
 
 
 def _seen_from(scene: str, folder: Path) -> str:
-    """A scene by its path from a folder, so that both may be moved together."""
+    """A scene by its path from a folder, so that both can be moved together."""
     return (
         scene if _is_elsewhere(scene) else os.path.relpath(Path(scene).resolve(), folder.resolve())
     )
@@ -72,8 +72,8 @@ class SceneReceipt:
 
     Args:
         task: The scene and its map.
-        request: What is asked for: maps of another request do not count.
-        model_id: What tells the model from others, likewise.
+        request: What to make. Maps of another request do not count.
+        model_id: Identifies the model. Maps of another model do not count.
     """
 
     def __init__(self, task: Task, request: MapRequest, model_id: str) -> None:
@@ -95,7 +95,7 @@ class SceneReceipt:
         self._failures = task.destination.with_name(f'{task.destination.name}.failures.json')
 
     def present(self) -> Outcome | None:
-        """That the map is there, if an earlier run, or one next to this, made it."""
+        """The outcome `'present'` if an earlier or parallel run has made the map."""
         task = self._task
         receipt = _read_json(self._receipt)
         if (
@@ -111,7 +111,7 @@ class SceneReceipt:
         return None
 
     def settled(self, *, max_failures: int, retry: bool) -> Outcome | None:
-        """The outcome of an earlier run, if there is nothing left to do."""
+        """The outcome of an earlier run, if nothing is left to do."""
         task = self._task
         known = self.present()
         if known is not None:
@@ -127,7 +127,7 @@ class SceneReceipt:
         )
 
     def write_done(self, outcome: Outcome) -> None:
-        """Note that the map is there, and forget the failures."""
+        """Record that the map is complete, and forget the failures."""
         size = self._task.destination.stat().st_size
         content = {
             'key': self._key,
@@ -141,11 +141,11 @@ class SceneReceipt:
         self.forget_failures()
 
     def forget_failures(self) -> None:
-        """Forget the failures, which were not the fault of the scene."""
+        """Forget the failures, because they were not the fault of the scene."""
         self._failures.unlink(missing_ok=True)
 
     def write_failure(self, error: str) -> int:
-        """Note a failure; how many there are now."""
+        """Record a failure, and return how many there are now."""
         failures = _read_json(self._failures) or {'errors': []}
         errors = [*failures['errors'], error]
         _write_json(self._failures, {'key': self._key, 'errors': errors})
@@ -153,10 +153,10 @@ class SceneReceipt:
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a file whole or not at all. What a kill leaves is used by the next attempt.
+    """Write a file so that it is complete or missing. A killed run's leftover is reused.
 
-    Unlike that of `whole_file`, the hidden name is always the same, and nothing is left to remove
-    once the file is there: a scene with a receipt is not looked at again.
+    Unlike in `whole_file`, the temporary name is always the same. A scene with a receipt is not
+    visited again, so nobody would remove leftovers with other names.
     """
     hidden = path.with_name(f'.{path.name}')
     write_text(hidden, json.dumps(content))

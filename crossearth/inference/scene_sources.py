@@ -1,4 +1,4 @@
-"""Where scenes come from: files, folders, archives, lists, STAC."""
+"""Finds scenes in files, folders, archives, lists and STAC items."""
 
 import csv
 import json
@@ -22,10 +22,10 @@ class Task:
     """A scene, and where its map goes.
 
     Args:
-        scene: Path, or name that GDAL opens.
+        scene: Path, or a name that GDAL opens.
         destination: GeoTIFF to write.
-        name: Of that GeoTIFF in the folder of all maps, `a/TCI.tif`, under which further rasters
-            lie in their folders; empty for the name of the file alone.
+        name: Path of that GeoTIFF in the folder of all maps, such as `a/TCI.tif`. Further rasters
+            have the same path in their folders. Empty for the file name alone.
     """
 
     scene: str
@@ -34,7 +34,7 @@ class Task:
 
     @property
     def file_name(self) -> str:
-        """The name of the map, and of what is written with it, in a folder for all scenes."""
+        """Path of the map, and of further rasters, in a folder for all scenes."""
         return self.name or self.destination.name
 
 
@@ -42,20 +42,20 @@ def tasks_of(sources: Sequence[str | Path], folder: str | Path) -> list[Task]:
     """Scenes of some sources, each with a map of the same name in a folder.
 
     Folders are mirrored: `a/TCI.tif` and `b/TCI.tif` of a folder or an archive are mapped to
-    `a/TCI.tif` and `b/TCI.tif` in `folder`. Scenes of a list keep the folders below the one that
-    they all share. STAC items whose images share a name are mapped to `<id of the item>.tif`.
+    `a/TCI.tif` and `b/TCI.tif` in `folder`. Scenes of a list keep the subfolders of the deepest
+    folder that they share. STAC items whose images share a name are mapped to `<item id>.tif`.
 
     Args:
         sources: Each as in `find_scenes`.
-        folder: For the maps.
+        folder: Folder for the maps.
 
     Returns:
-        One task per scene, also if it is listed twice. What lies in the folder for the maps does
-        not count as a scene of a folder around it.
+        One task per scene, even if it is listed twice. If a source folder contains the folder for
+        the maps, what lies in the latter does not count as a scene.
 
     Raises:
-        ConfigError: If two scenes would have the same map, or a name cannot be that of a file.
-        SceneNotFoundError: If a source is not there, or empty.
+        ConfigError: If two scenes would have the same map, or a name cannot be a file name.
+        SceneNotFoundError: If a source does not exist, or is empty.
 
     Example:
         >>> tasks_of(['s3://bucket/a.tif', '/vsizip/b.zip/c.jp2'], 'maps')[1].destination.as_posix()
@@ -80,20 +80,20 @@ def tasks_of(sources: Sequence[str | Path], folder: str | Path) -> list[Task]:
 
 
 def find_scenes(source: str | Path) -> list[str]:
-    """Scenes that a source stands for, in the order of their names or of the list.
+    """Scenes of a source, in the order of their names or of the list.
 
     Args:
-        source: A raster, or a name that GDAL opens (`/vsicurl/…`, `s3://…`): that one. A folder:
-            the rasters in it and below, but for hidden ones, and parts of maps that are not
-            complete (`….tif.parts`). A `.zip`: the rasters in it. A `.txt` or `.csv`: one scene a
-            line, in a CSV in the column `scene`, relative to the list. A `.json` or `.geojson`: a
-            STAC item or collection of items, of each its asset `visual`, `image`, `data` or
-            `analytic`, else its only GeoTIFF.
+        source: A raster, or a name that GDAL opens (`/vsicurl/…`, `s3://…`), is one scene. For a
+            folder: the rasters in it and its subfolders, except hidden ones and parts of incomplete
+            maps (`….tif.parts`). For a `.zip`: the rasters in it. For a `.txt` or `.csv`: one scene
+            per line, in a CSV from the column `scene`, relative to the list. For a `.json` or
+            `.geojson`: a STAC item or item collection; of each item the asset `visual`, `image`,
+            `data` or `analytic`, or else its only GeoTIFF.
 
     Raises:
-        SceneNotFoundError: If it is not there, or has no scenes.
-        SceneError: If it may not be read.
-        ConfigError: If a list is not one, or holds a name that no file can have.
+        SceneNotFoundError: If the source does not exist, or has no scenes.
+        SceneError: If it cannot be read.
+        ConfigError: If a list has the wrong format, or holds a name that no file can have.
     """
     return [scene for _, scene in _named_scenes(source)]
 
@@ -106,17 +106,19 @@ def _named_scenes(source: str | Path) -> list[tuple[str, str]]:
     path = Path(source)
     try:
         if not path.exists():
-            raise SceneNotFoundError(f'{path} is not there: check the path of the scenes')
+            raise SceneNotFoundError(f'{path} does not exist: check the path of the scenes')
         named = _read_source(path)
     except PermissionError as error:
-        raise SceneError(f'{path} may not be read ({error}): change its permissions') from error
+        raise SceneError(f'{path} cannot be read ({error}): check its permissions') from error
     if not named:
-        raise SceneNotFoundError(f'{path} holds no scenes: expected {", ".join(_RASTERS)}')
+        raise SceneNotFoundError(
+            f'{path} holds no scenes: expected files ending in {", ".join(_RASTERS)}'
+        )
     for map_name, scene in named:
         if any(ord(letter) < 32 for letter in map_name + scene):
             raise ConfigError(
-                f'{path} names {printable(scene)!r} with the map {printable(map_name)!r}: control '
-                'characters cannot be part of the name of a file, correct it there'
+                f'{path} names {printable(scene)!r} with the map {printable(map_name)!r}: file '
+                'names cannot contain control characters, so correct it there'
             )
     return named
 
@@ -137,7 +139,9 @@ def _read_source(path: Path) -> list[tuple[str, str]]:
         try:
             lines = path.read_text(encoding='utf-8-sig').splitlines()
         except UnicodeDecodeError as error:
-            raise ConfigError(f'{path} is not a list of scenes in UTF-8 ({error})') from error
+            raise ConfigError(
+                f'{path} is not a list of scenes in UTF-8 ({error}): save it as UTF-8'
+            ) from error
         return _below_shared([_relative_to(path, line.strip()) for line in lines if line.strip()])
     if suffix == '.csv':
         with path.open(newline='', encoding='utf-8-sig') as file:
@@ -154,7 +158,7 @@ def _read_source(path: Path) -> list[tuple[str, str]]:
 
 
 def _is_unfinished(name: str) -> bool:
-    """Whether a file or folder is hidden, or holds the parts of a map that is not complete."""
+    """Whether a file or folder is hidden, or holds the parts of an incomplete map."""
     return name.startswith('.') or name.lower().endswith(('.tif.parts', '.tiff.parts'))
 
 
@@ -174,7 +178,7 @@ def _read_archive(path: Path) -> list[tuple[str, str]]:
         if inner_path.is_absolute() or '..' in inner_path.parts:
             raise SceneError(
                 f'{path} holds {printable(inner)}, a path that leaves the archive, so its map '
-                'would lie outside of the folder for maps: pack it again'
+                'would lie outside the folder for maps: pack the archive again'
             )
         named.append((inner_path.with_suffix('').as_posix(), f'/vsizip/{path}/{inner}'))
     return named
@@ -208,7 +212,7 @@ def _relative_to(listing: Path, name: str) -> str:
 
 
 def _name_items(items: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """By their images, or by the ids of the items where images share a name, as `TCI.tif` does."""
+    """Names from the images, or from the item ids if images share a name, such as `TCI.tif`."""
     by_stem: dict[str, set[str]] = {}
     for _, scene in items:
         by_stem.setdefault(_stem(scene), set()).add(scene)
@@ -218,18 +222,18 @@ def _name_items(items: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 def _stac_scenes(path: Path) -> list[tuple[str, str]]:
-    """Id and image of each item."""
+    """The id and the image of each item."""
     try:
         content = json.loads(path.read_text(encoding='utf-8'))
     except ValueError as error:
-        raise ConfigError(f'{path} is not JSON ({error})') from error
+        raise ConfigError(f'{path} is not JSON ({error}): expected STAC items') from error
     items: list[Any] = content.get('features', [content]) if isinstance(content, dict) else []
     scenes = []
     for item in items:
         assets = item.get('assets') if isinstance(item, dict) else None
         if not isinstance(assets, dict):
             raise ConfigError(
-                f'{path} holds something that is not a STAC item: expected assets in it'
+                f'{path} holds something that is not a STAC item: expected items with assets'
             )
         tiffs = [key for key, asset in assets.items() if 'tiff' in (asset.get('type') or '')]
         key = next((key for key in _STAC_ASSETS if key in assets), None)

@@ -1,4 +1,4 @@
-"""How a model sees a scene: on which grids, and why."""
+"""Decides on which grids a model sees a scene, and tells why."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,9 +19,9 @@ class Seeing:
 
     Args:
         native: The scene on its own grid.
-        seen: As the model sees it at scale 1; `native` where these are its own pixels.
-        grids: As the model sees it at each scale; `seen` alone for one scale of 1.
-        scales: Of `grids`.
+        seen: The scene as the model sees it at scale 1; `native` if those are its own pixels.
+        grids: The scene as the model sees it at each scale; just `seen` for the single scale 1.
+        scales: Scales of `grids`.
         own: How the size of the scene's own pixels is known.
         why: Why the model sees it at that size.
     """
@@ -39,7 +39,7 @@ class Seeing:
         return len(self.grids) == 1 and self.grids[0] is self.native
 
     def __str__(self) -> str:
-        """One line: what its own pixels measure, what the model sees, and why."""
+        """One line: the size of its own pixels, what the model sees, and why."""
         own_m, seen_m = self.native.mean_gsd_m(), self.seen.mean_gsd_m()
         own = 'own pixels of unknown size' if own_m is None else f'own pixels {own_m:.3g} m'
         seen = 'as they are' if self.seen is self.native or seen_m is None else f'at {seen_m:.3g} m'
@@ -54,16 +54,16 @@ class Seeing:
 def see_scene(
     source: str | Path, known: Imagery, view: View, *, scales: Sequence[float | int] = (1,)
 ) -> Seeing:
-    """A scene as a model sees it.
+    """Open a scene and decide how a model sees it.
 
     Args:
         source: The scene.
         known: What the model was trained on.
-        view: How it is to see the scene; what is left open follows from `known`.
-        scales: As of `Windows`.
+        view: How to show the scene; open choices follow from `known`.
+        scales: As in `Windows`.
 
     Raises:
-        CrossEarthError: As `predict_scene`.
+        CrossEarthError: As in `predict_scene`.
     """
     own_m = view.scene_gsd_m
     raster = describe_scene(
@@ -87,13 +87,13 @@ def see_raster(
     *,
     scales: Sequence[float | int] = (1,),
 ) -> Seeing:
-    """A raster as a model sees it.
+    """Decide how a model sees a raster.
 
     Args:
         raster: The scene on its own grid.
         known: What the model was trained on.
-        gsd_m: As of `View`.
-        scales: As of `Windows`.
+        gsd_m: As in `View`.
+        scales: As in `Windows`.
 
     Raises:
         ConfigError: If the model's distance is known and the scene's is not, or the scene cannot
@@ -114,7 +114,7 @@ def see_raster(
 
 
 def _as_learnt(raster: Raster, known: Imagery) -> tuple[Raster, str]:
-    """A raster in the pixels that the model has learnt, and why these."""
+    """A raster at the pixel size of training, and why that size was chosen."""
     try:
         chosen_m = known.gsd_for(raster.gsd_m())
     except ConfigError as error:
@@ -126,13 +126,14 @@ def _as_learnt(raster: Raster, known: Imagery) -> tuple[Raster, str]:
         return resampled(raster, chosen_m), why
     except ConfigError as error:
         raise ConfigError(
-            f'{error}. It is to be seen at {chosen_m:.3g} m: {why}. --gsd states what its pixels '
-            'measure, --seen-at chooses another size, and --seen-at native maps its own pixels'
+            f'{error}. The model should see it at {chosen_m:.3g} m: {why}. Set its own pixel size '
+            'with --gsd, choose another one with --seen-at, or map its own pixels with --seen-at '
+            'native'
         ) from error
 
 
 def _at_scale(seen: Raster, scale: float) -> Raster:
-    """A raster whose sides have that many times as many pixels."""
+    """A raster with its number of rows and columns multiplied by a scale."""
     if scale == 1:
         return seen
     if seen.native is None:

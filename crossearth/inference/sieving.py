@@ -1,4 +1,4 @@
-"""Minimum mapping unit: regions that are too small become part of what surrounds them."""
+"""Applies a minimum mapping unit: merges small regions of a map into their neighbours."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -37,7 +37,7 @@ class SievedMap:
     Args:
         path: The file.
         merged: Number of small regions that took another class.
-        left: Number of small regions that stayed, for no neighbour reaches its unit.
+        left: Number of small regions that stayed, because no neighbour reaches its unit.
         seconds: Wall-clock time.
     """
 
@@ -55,41 +55,42 @@ def sieve_map(
     min_pixels: Units | None = None,
     connectivity: Literal[4, 8] = 4,
 ) -> SievedMap:
-    """Give regions that are smaller than a minimum mapping unit the class of the largest neighbour.
+    """Give regions below a minimum mapping unit the class of their largest neighbour.
 
-    A region is a set of connected pixels of one class. One that is smaller than the unit of its
-    class takes the class of its largest neighbour. If that one is too small as well, it takes what
-    that one takes. Pixels without data neither change nor count as neighbours. This is repeated
-    until nothing changes. What is left of small regions then has neighbours that are all too small
-    themselves, such as an island in pixels without data.
+    A region is a set of connected pixels of one class. If it is smaller than the unit of its class,
+    it takes the class of its largest neighbour. If that neighbour is too small as well, it takes
+    whatever the neighbour takes. Pixels without data neither change nor count as neighbours. This
+    is repeated until nothing changes. Small regions that are left then have only neighbours that
+    are too small themselves, or none, such as an island in pixels without data.
 
-    The map is read in strips, three times for each round, most often one. Memory is that of a
-    strip, and some 60 bytes for each region, whatever the size of the map. Colours, names,
-    metadata, attribute table and style are those of the map, and the file appears under its name
-    only when it is complete. Files of confidence and probabilities stay as they are: they are about
-    the classes that the model chose.
+    The map is read in strips, three times per round, and one round is usually enough. Memory grows
+    by one strip and about 60 bytes per region, whatever the size of the map. The new map keeps the
+    colours, names, metadata, attribute table and style, and appears under its name only when it is
+    complete. Files of confidence and probabilities are not changed, because they describe the
+    classes that the model chose.
 
     Args:
         source: Map of class ids.
         destination: GeoTIFF to write.
-        min_area_m2: Unit in square metres on the ground: one number, or one for each class by name
-            or id. Classes that are not named have none.
-        min_pixels: Unit in pixels, likewise; give either.
-        connectivity: 4, or 8: pixels that touch at a corner are connected as well.
+        min_area_m2: Unit in square metres on the ground: one number, or one per class by name or
+            id. Classes that are not named have no unit.
+        min_pixels: Unit in pixels, in the same form; give only one of the two.
+        connectivity: 4, or 8 to also connect pixels that touch at a corner.
 
     Returns:
-        The file, and what happened.
+        The file and the number of regions merged.
 
     Raises:
-        SceneNotFoundError: If the map is not there.
-        SceneError: If it is not a raster of one integer band, or is damaged.
-        ConfigError: If an argument has no meaning, or areas are asked for and the map lies nowhere.
+        SceneNotFoundError: If the map does not exist.
+        SceneError: If it is not a raster with one integer band, or is damaged.
+        ConfigError: If an argument does not make sense, or areas are given but the map has no place
+            on the ground.
         WriteError: If the file cannot be written.
         BusyError: If another process is writing it.
 
     Source:
-        One round is what GDAL's `gdal_sieve` does, to the pixel, if the unit is in pixels and the
-        same for all classes; it leaves the regions that later rounds find.
+        One round equals GDAL's `gdal_sieve`, to the pixel, if the unit is in pixels and the same
+        for all classes. `gdal_sieve` does only one round.
     """
     start = time.perf_counter()
     if connectivity not in (4, 8):
@@ -123,7 +124,7 @@ def sieve_map(
 
 
 class _Rule(NamedTuple):
-    """What is too small."""
+    """Which regions are too small."""
 
     units: Float64[np.ndarray, ' k']
     in_square_metres: bool
@@ -143,7 +144,7 @@ class _Rule(NamedTuple):
 
 
 class _Plan(NamedTuple):
-    """What becomes of each region of a map, in the order in which strips number them."""
+    """The new value of each region of a map, in the order in which strips number them."""
 
     values: Shaped[np.ndarray, ' n']
     merged: int
@@ -151,15 +152,15 @@ class _Plan(NamedTuple):
 
 
 class _Regions(NamedTuple):
-    """Regions of a map; what lies in several strips has a part in each."""
+    """Regions of a map. A region that crosses several strips has a part in each."""
 
-    roots: Int64[np.ndarray, ' n']  # the part that stands for all of them; -1 without data
+    roots: Int64[np.ndarray, ' n']  # the part that represents the whole region; -1 without data
     values: Shaped[np.ndarray, ' n']
     sizes: Float64[np.ndarray, ' n']  # of the whole region, at its root
 
 
 class _Strip(NamedTuple):
-    """Rows of a map, with the row above, and the parts of regions in them."""
+    """Rows of a map with the row above, and the parts of regions in them."""
 
     row: int
     labels: Shaped[np.ndarray, 'h w']
@@ -188,7 +189,9 @@ def _units(
         for wanted, unit in given.items():
             index = class_id(wanted, names)
             if not 0 <= index < len(units):
-                raise ConfigError(f'class {index}: expected 0 to {len(units) - 1}')
+                raise ConfigError(
+                    f'the unit names class {index}: expected an id from 0 to {len(units) - 1}'
+                )
             units[index] = unit
     else:
         units[:] = given
@@ -215,7 +218,7 @@ def _plan(dataset: rasterio.DatasetReader, rule: _Rule) -> _Plan:
     if not small.any():
         return _Plan(found.values, 0, 0)
     largest = _largest_neighbours(dataset, rule, found, small)
-    # a chain of small neighbours ends at a large one, or runs in circles; its length halves
+    # a chain of small neighbours ends at a large one or in a cycle; each pass halves its length
     after = np.where(small & (largest >= 0), largest, np.arange(len(largest)))
     while True:
         further = after[after]
@@ -269,8 +272,8 @@ def _cell_areas(dataset: rasterio.DatasetReader) -> CellAreas:
         return CellAreas(Georeference.of(dataset), width=dataset.width, name=dataset.name)
     except ConfigError as error:
         raise ConfigError(
-            f'{dataset.name}: nothing ties it to the ground, so that its regions have no area in '
-            'square metres: give the unit in pixels (min_pixels, --min-pixels)'
+            f'{dataset.name}: its regions have no area in square metres, because it has no '
+            'georeference: give the unit in pixels (min_pixels, --min-pixels)'
         ) from error
 
 
@@ -280,7 +283,7 @@ def _largest_neighbours(
     found: _Regions,
     small: Bool[np.ndarray, ' n'],
 ) -> Int64[np.ndarray, ' n']:
-    """The largest neighbour of each small region, the first met among equals; -1 for none."""
+    """The largest neighbour of each small region, the first one among equals; -1 for none."""
     largest = np.full(len(small), -1)
     for strip in _strips(dataset, rule):
         roots = found.roots[strip.ids]
@@ -304,7 +307,7 @@ def _neighbours(
     small: Bool[np.ndarray, ' n'],
     connectivity: int,
 ) -> tuple[Int64[np.ndarray, ' k'], Int64[np.ndarray, ' k'], Int64[np.ndarray, ' k']]:
-    """Pairs of a small region and a neighbour, and when reading along the rows meets them."""
+    """Pairs of a small region and a neighbour, and their position in reading order."""
     first = np.full(roots.shape[1], -1) if above is None else above
     upper = np.concatenate([first[None], roots[:-1]])
     steps = [(roots, upper, 0, 0), (roots[:, 1:], roots[:, :-1], 1, 3)]

@@ -1,4 +1,4 @@
-"""The middle of a class of a map, pixel by pixel, in strips."""
+"""Thins a class of a map to its centre pixels, strip by strip."""
 
 from typing import NamedTuple
 
@@ -13,20 +13,20 @@ from crossearth.errors import ConfigError, SceneError
 __all__ = ['Skeleton', 'skeleton_of']
 
 _STRIP_PIXELS = 1 << 22
-_MOST_PIXELS = 1 << 26  # of a window that is thinned at once, at some 30 bytes each
-_MOST_BONES = 20_000_000  # at some 200 bytes each, with the graph that is made of them
-_HALO_PX = 64  # rows around a strip at first
-_RIM_PX = 64  # around the map; the same for all strips
+_MOST_PIXELS = 1 << 26  # of a window that is thinned at once, at about 30 bytes per pixel
+_MOST_BONES = 20_000_000  # skeleton pixels, at about 200 bytes each including their graph
+_HALO_PX = 64  # rows around a strip to begin with
+_RIM_PX = 64  # rows and columns added around the map; the same for all strips
 
 
 class Skeleton(NamedTuple):
-    """Pixels in the middle of a class, in the order of a map's rows.
+    """Pixels in the middle of a class, row by row.
 
     Args:
         keys: Row times the width of the map, plus column.
-        reach_px: Distance to the nearest pixel that is not of the class.
-        owned: How many pixels of the class have none nearer.
-        confidence: At the pixel, from 0 to 1; NaN if it is not known.
+        reach_px: Distance to the nearest pixel outside the class.
+        owned: Number of class pixels that are closest to this one.
+        confidence: Confidence at the pixel, from 0 to 1; NaN if unknown.
     """
 
     keys: Int64[np.ndarray, ' n']
@@ -40,22 +40,22 @@ def skeleton_of(
 ) -> Skeleton:
     """Thin a class of a map to lines of one pixel.
 
-    Strips are thinned with as many rows above and below as the class is wide there needs, so that
-    the result does not depend on them. At the rim of the map the class continues as it is there,
-    so that lines run to the rim.
+    Each strip is thinned together with as many rows above and below as the width of the class
+    needs, so strips do not affect the result. Beyond the edge of the map, the class is continued
+    with its values at the edge, so that lines reach the edge.
 
     Args:
         dataset: The map.
-        label: Id of the class.
-        sure: Its confidence, on the same grid; None for none.
+        label: Class id.
+        sure: Confidence, on the same grid; None if there is none.
 
     Raises:
         ConfigError: If scikit-image is not installed, or the class is too wide or too long.
         SceneError: If rows cannot be read.
 
     Source:
-        Zhang & Suen (1984), "A fast parallel algorithm for thinning digital patterns", by
-        scikit-image.
+        Zhang & Suen (1984), "A fast parallel algorithm for thinning digital patterns", as
+        implemented in scikit-image.
     """
     rows = max(_STRIP_PIXELS // dataset.width // 64 * 64, 64)
     keys, reach, confidence, owners = [], [], [], []
@@ -73,7 +73,7 @@ def skeleton_of(
         if sum(map(len, keys)) > _MOST_BONES:
             raise ConfigError(
                 f'{dataset.name}: lines of class {label} have more than {_MOST_BONES:,} pixels, '
-                'too many to be held at once: cut the map into parts (gdal_translate -srcwin), or '
+                'too many for memory: cut the map into parts (gdal_translate -srcwin), or '
                 'sieve it first (crossearth sieve)'
             )
     if not keys:
@@ -99,20 +99,21 @@ class _Window(NamedTuple):
 
 
 def _window(dataset: rasterio.DatasetReader, label: int, first: int, stop: int) -> _Window | None:
-    """The thinned rows around some rows; None if the class is not in them."""
+    """The thinned rows around some rows; None if the class does not occur in them."""
     halo = _HALO_PX
     while True:
         top, bottom = max(first - halo, 0), min(stop + halo, dataset.height)
         if (bottom - top) * dataset.width > _MOST_PIXELS:
             raise ConfigError(
                 f'{dataset.name}: class {label} is so wide in rows {first} to {stop - 1} that '
-                f'{bottom - top} rows have to be thinned at once, more than memory is meant for: '
-                'such areas have no middle line; map at a coarser size, or cut the map into parts'
+                f'{bottom - top} rows would have to be thinned at once, which needs too much '
+                'memory: such areas have no centre line, so map at a coarser size, or cut the map '
+                'into parts'
             )
         of_class = _read(dataset, top, bottom) == label
         if not of_class[first - top : stop - top].any():
             return None
-        # beyond the rim of the map, the class is what it is at the rim
+        # beyond the edge of the map, repeat the class values at the edge
         rim = ((_RIM_PX * (top == 0), _RIM_PX * (bottom == dataset.height)), (_RIM_PX,) * 2)
         padded = np.pad(of_class, rim, 'edge')
         reach = ndimage.distance_transform_edt(padded).astype(np.float32)
@@ -136,7 +137,7 @@ def _thinned(of_class: Bool[np.ndarray, 'h w']) -> Bool[np.ndarray, 'h w']:
 def _owners(
     window: _Window, first: int, stop: int, width: int
 ) -> tuple[Int64[np.ndarray, ' k'], Int64[np.ndarray, ' k']]:
-    """Skeleton pixels that are the nearest ones of pixels of some rows, and of how many."""
+    """Skeleton pixels that are closest to the class pixels of some rows, and to how many."""
     if not window.skeleton.any():
         return np.empty(0, np.int64), np.empty(0, np.int64)
     nearest = ndimage.distance_transform_edt(
@@ -161,6 +162,6 @@ def _read(dataset: rasterio.DatasetReader, first: int, stop: int) -> Shaped[np.n
         return np.asarray(dataset.read(1, window=((first, stop), (0, dataset.width))))
     except RasterioIOError as error:
         raise SceneError(
-            f'{dataset.name}: rows {first} to {stop - 1} cannot be read ({error}): the map is '
-            'damaged, make it again'
+            f'{dataset.name}: rows {first} to {stop - 1} cannot be read ({error}), so the map is '
+            'damaged: make it again'
         ) from error

@@ -1,4 +1,4 @@
-"""Weighted sums of overlapping windows, in a buffer one window tall."""
+"""Adds up weighted, overlapping windows in a buffer that is one window tall."""
 
 import numpy as np
 import torch
@@ -10,20 +10,20 @@ from crossearth.inference.grid import Grid, Unit
 
 __all__ = ['Stitcher', 'most_likely', 'require_finite']
 
-_CHUNK_PX = 1 << 16  # a running maximum and its mask stay in a core's second-level cache
+_CHUNK_PX = 1 << 16  # so that a running maximum and its mask fit in a core's level-2 cache
 
 
 class Stitcher:
-    """Adds windows up in row order and gives back the rows that no later window touches.
+    """Adds up windows in row order, and returns the rows that no later window touches.
 
     The buffer holds `classes × window height × unit width` numbers, whatever the scene's size. It
-    is a ring over the rows: finished rows are zeroed in place, so nothing is ever moved.
+    is a ring over the rows. Finished rows are set to zero in place, so nothing is ever moved.
 
     Args:
         grid: Windows of the scene.
-        unit: Part of the scene to keep; what windows give outside of it is dropped.
+        unit: Part of the scene to keep; the rest of each window is dropped.
         num_classes: Number of classes k.
-        device: Where the sums lie; windows are expected there.
+        device: Device of the sums, on which windows are expected.
 
     Example:
         >>> grid = Grid(3, 4, tile_px=2, stride_px=1, blend='mean')
@@ -46,13 +46,13 @@ class Stitcher:
 
     @property
     def next_row(self) -> int:
-        """First row of the scene that was not given back yet."""
+        """First row of the scene that was not returned yet."""
         return self._next_row
 
     def add(self, scores: Float[Tensor, 'k h w'], *, row_index: int, col_index: int) -> None:
         """Add one window, given by its indices in the grid.
 
-        Rows above the window must have been taken by `finished`.
+        Call `finished` and `release` for the rows above the window first.
         """
         tile_height, tile_width = self._grid.tile_hw
         unit, weight = self._unit, self._weight
@@ -68,20 +68,20 @@ class Stitcher:
             )
 
     def finished(self, stop: int) -> list[Float[Tensor, 'k _ w']]:
-        """Weighted sums of the rows before `stop` that were not given back yet.
+        """Weighted sums of the rows before `stop` that were not returned yet.
 
-        The one or two tensors are views in row order that hold until `release`.
+        The one or two tensors are views, in row order, that stay valid until `release`.
         """
         return [self._sums[:, ring] for ring, _ in self._pieces(self._next_row, stop)]
 
     def release(self, stop: int) -> None:
-        """Make room for the rows below: the views given by `finished(stop)` are zeroed."""
+        """Free the rows above `stop` for later rows, by zeroing the views from `finished(stop)`."""
         for sums in self.finished(stop):
             sums.zero_()
         self._next_row = stop
 
     def _pieces(self, row0: int, row1: int) -> list[tuple[slice, slice]]:
-        """Rows of the scene as rows of the ring, with their places counted from `row0`."""
+        """Slices of the ring for rows of the scene, each with its slice counted from `row0`."""
         size = self._sums.shape[1]
         count = row1 - row0
         start = row0 % size
@@ -98,16 +98,16 @@ def most_likely(
     out: Shaped[Tensor, 'h w'],
     best: Float[Tensor, 'h w'] | None = None,
 ) -> None:
-    """The class of the largest score at every pixel, the first of equals.
+    """The class with the largest score at every pixel; ties go to the first class.
 
     Args:
-        scores: One score a class; not changed.
-        out: Receives the labels: any integer type that holds them, on the CPU.
+        scores: One score per class; not changed.
+        out: Receives the labels, on the CPU, in any integer type that holds them.
         best: Receives the largest scores, on the device of the scores.
 
     Raises:
-        ConfigError: If a score is not a number: a half-precision model overflowed, or its weights
-            are damaged. Infinities count as well.
+        ConfigError: If a score is NaN or infinite, because a half-precision model overflowed or its
+            weights are damaged.
 
     Example:
         >>> labels = torch.empty((1, 2), dtype=torch.uint8)
@@ -129,7 +129,7 @@ def most_likely(
 
 
 def require_finite(finite: bool) -> None:
-    """Stop at scores that are not numbers.
+    """Refuse scores that are not finite.
 
     Raises:
         ConfigError: If `finite` is False.
@@ -146,11 +146,11 @@ def _running_maximum(
     labels: UInt8[np.ndarray, 'h w'],
     best: Float[np.ndarray, 'h w'] | None,
 ) -> bool:
-    """As `torch.max(scores, dim=0)`, twenty times faster on the CPU; whether all is finite.
+    """As `torch.max(scores, dim=0)`, but twenty times faster on the CPU; returns if all is finite.
 
-    Ids rise, so the label of a new maximum is the larger of the two, and `maximum` of bytes is
-    five times faster than filling by a mask. NumPy's loops over strided rows are twice as fast as
-    torch's.
+    Class ids rise during the loop, so the label of a new maximum is the larger of the two, and
+    `maximum` on bytes is five times faster than filling through a mask. NumPy's loops over strided
+    rows are twice as fast as torch's.
     """
     classes, height, width = scores.shape
     rows = min(max(_CHUNK_PX // width, 1), height)
@@ -169,7 +169,7 @@ def _running_maximum(
             np.maximum(scores[index, part], top, out=top)
         if best is not None:
             best[part] = top
-        # maxima carry a NaN along, so one sum sees those of every class
+        # maxima propagate NaN, so one sum detects those of every class
         with np.errstate(all='ignore'):
             finite &= bool(np.isfinite(top.sum()))
     return finite

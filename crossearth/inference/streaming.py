@@ -1,6 +1,6 @@
-"""One unit of a scene, streamed: reading → model → stitching → finished rows.
+"""Streams one unit of a scene: reading → model → stitching → finished rows.
 
-Reading and stitching run in their own threads, so that the model never waits.
+Reading and stitching run in their own threads, so that the model never waits for them.
 """
 
 import queue
@@ -28,28 +28,29 @@ _STAGES = 3  # one being filled, one waiting, one in the model
 
 type Rows = dict[Product, Shaped[np.ndarray, 'c h w']]
 type Observe = Callable[[list[Tensor], Bool[np.ndarray, 'h w'], int], None]
-"""Sees averaged scores (k, _, w) of finished rows, which of their pixels have data, and the first
-row; they hold until it returns."""
+"""Receives averaged scores (k, _, w) of finished rows, which pixels have data, and the first row.
+
+The arrays are valid only until it returns."""
 
 
 @dataclass(slots=True)
 class _Stage:
-    """Memory for a batch of windows, used over and over."""
+    """Memory for a batch of windows, which is reused."""
 
     images: Float[Tensor, 'b c h w']
     places: list[tuple[int, int]] = field(default_factory=list)
-    done: int = 0  # windows that the reader has passed, those that it skipped included
+    done: int = 0  # windows that the reader has passed, including those that it skipped
     copied: torch.cuda.Event | None = None
 
     def wait(self) -> None:
-        """Until the device has its copy."""
+        """Wait until the device has copied the images."""
         if self.copied is not None:
             self.copied.synchronize()
             self.copied = None
 
 
 class _Stages:
-    """The stages that nobody uses."""
+    """The stages that are free."""
 
     def __init__(self, grid: Grid, *, bands: int, batch_size: int, pinned: bool) -> None:
         self._free: queue.SimpleQueue[_Stage | None] = queue.SimpleQueue()
@@ -58,7 +59,7 @@ class _Stages:
             self._free.put(_Stage(torch.zeros(shape, pin_memory=pinned)))
 
     def take(self) -> _Stage | None:
-        """A free stage, or None when the work was broken off."""
+        """A free stage; None if the work was cancelled."""
         stage = self._free.get()
         if stage is not None:
             stage.wait()
@@ -66,11 +67,11 @@ class _Stages:
         return stage
 
     def give_back(self, stage: _Stage) -> None:
-        """After its images were used."""
+        """Return a stage whose images are no longer needed."""
         self._free.put(stage)
 
     def close(self) -> None:
-        """Let a reader that waits go."""
+        """Cancel, so that a waiting reader returns."""
         self._free.put(None)
 
 
@@ -82,26 +83,26 @@ def unit_bytes(
     batch_size: int,
     layers: dict[Product, Layer],
 ) -> tuple[int, int]:
-    """Memory of a unit: what it always takes, and what each of its columns takes.
+    """Memory of a unit: a fixed amount, and an amount per column.
 
-    The model's own activations come on top.
+    The model's own activations are not included.
 
     Args:
         grid: Windows of the scene.
-        scene: What is read.
+        scene: Scene that is read.
         num_classes: Number of classes.
-        batch_size: Windows in a batch.
-        layers: Rasters that are wanted.
+        batch_size: Windows per batch.
+        layers: Requested rasters.
 
     Returns:
-        Bytes, and bytes a column.
+        Bytes, and bytes per column.
     """
     tile_height, tile_width = grid.tile_hw
     window = tile_height * tile_width * 4
     fixed = batch_size * window * (_STAGES * len(scene.bands) + 4 * num_classes)
     sums = 4 * num_classes * tile_height
     reading = (scene.dtype.itemsize * len(scene.bands) + 1) * (tile_height + scene.block_hw[0])
-    # rows under way to the writer, the writer's own, and probabilities if they are wanted
+    # rows queued for the writer, the writer's own, and probabilities if requested
     bands = sum(layer.count * np.dtype(layer.dtype).itemsize for layer in layers.values())
     finishing = bands * (grid.stride_px * 4 + BLOCK_PX)
     if len(layers) > 1:
@@ -122,30 +123,30 @@ def stream_unit(
     advance: Callable[[int], None],
     observe: Observe | None = None,
 ) -> int:
-    """Map one unit, handing on its rows from top to bottom as they are finished.
+    """Map one unit, and pass on its rows from top to bottom as soon as they are finished.
 
-    The model always sees full batches, the last one filled up with black windows, for the kernels
-    that are chosen, and so the last bits of a result, depend on the size of a batch.
+    The model always sees full batches; the last one is filled up with black windows. The size of a
+    batch decides which kernels are chosen, and therefore the last bits of the result.
 
     Args:
         scene: Open scene; only the reader thread touches it.
         grid: Windows of the scene.
         unit: Part of the scene to map.
         network: The model.
-        batch_size: Windows in a batch.
-        layers: Rasters that are wanted.
+        batch_size: Windows per batch.
+        layers: Requested rasters.
         decision: How classes are chosen.
         put: Receives the rows of each raster, (bands, rows, unit width).
         advance: Receives the number of windows done, after each batch.
-        observe: Sees the scores of finished rows; None if nobody does.
+        observe: Receives the scores of finished rows; None for nobody.
 
     Returns:
-        Number of windows that the model saw; those without any data are skipped.
+        Number of windows that the model saw. Windows without any data are skipped.
     """
     seen = 0
     valid_rows: dict[int, Bool[np.ndarray, 'h w']] = {}
     rows, cols = grid.touching(unit)
-    # here, not in the thread that fills it: each thread has its own heap, which grows in pieces
+    # allocated here, not in the reader thread, because every thread's own heap grows in pieces
     buffer = RowBuffer(
         scene,
         tile_height=grid.tile_hw[0],
@@ -187,8 +188,8 @@ def stream_unit(
                     current += 1
                 stitcher.add(window, row_index=row_index, col_index=col_index)
         finally:
-            # only now, for logits may be a view of the images; and after an error too, which is
-            # raised when the next batch is given, so there has to be one
+            # only now, because logits may be a view of the images; and even after an error, which
+            # is raised when the next batch is handed over, so the reader must be able to make one
             stages.give_back(stage)
 
     with ExitStack() as stack:
@@ -245,7 +246,7 @@ def _read_windows(
                 yield stage
                 stage = stages.take()
     if stage is not None:
-        stage.images.numpy()[len(stage.places) :] = 0  # in a thread outside of inference mode
+        stage.images.numpy()[len(stage.places) :] = 0  # numpy, as the thread has no inference mode
         yield stage
 
 

@@ -1,4 +1,4 @@
-"""Files of shapes, complete or an error: what a driver cannot write, it does not always tell."""
+"""Writes files of shapes that are complete or raise an error, since drivers may fail silently."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,11 +14,11 @@ from crossearth.errors import ConfigError, WriteError
 __all__ = ['DRIVERS', 'ShapeFile', 'check_shapes_path', 'open_shapes']
 
 DRIVERS = {'.gpkg': 'GPKG', '.geojson': 'GeoJSON', '.json': 'GeoJSON', '.fgb': 'FlatGeobuf'}
-"""Suffixes of files, and what GDAL calls their formats."""
+"""Suffix → GDAL's name of the format."""
 
 
 class ShapeFile(Protocol):
-    """Takes records, as GeoJSON features."""
+    """Accepts records, as GeoJSON features."""
 
     def writerecords(self, records: Iterable[dict[str, Any]]) -> object:
         """Append records."""
@@ -28,13 +28,15 @@ def check_shapes_path(destination: str | Path) -> Path:
     """The path of a file of shapes, if it can be written there.
 
     Raises:
-        ConfigError: If its name tells no format, or its folder is missing.
+        ConfigError: If its suffix is unknown, or its folder does not exist.
     """
     path = Path(destination)
     if path.suffix.lower() not in DRIVERS:
-        raise ConfigError(f'{path}: polygons and lines are written as {", ".join(DRIVERS)}')
+        raise ConfigError(
+            f'{path} has an unknown suffix: expected {", ".join(DRIVERS)} for polygons and lines'
+        )
     if not path.parent.is_dir():
-        raise ConfigError(f'the folder {path.parent} is not there: make it first')
+        raise ConfigError(f'the folder {path.parent} does not exist: create it first')
     if path.is_dir():
         raise ConfigError(f'{path} is a folder: choose the name of a file')
     return path
@@ -49,14 +51,14 @@ def open_shapes(
     geometry: Literal['Polygon', 'LineString'],
     properties: Mapping[str, str],
 ) -> Iterator[ShapeFile]:
-    """Open a file for shapes; when the block ends, all of them are in it.
+    """Open a file for shapes. When the block ends, all shapes are in it.
 
     Args:
         path: File to write.
-        destination: What it will be called; its suffix tells the format.
+        destination: Its final path, whose suffix decides the format.
         crs_wkt: CRS; EPSG:4326 for GeoJSON.
-        geometry: What the shapes are.
-        properties: What records tell of their shape, and the types that fiona has for it.
+        geometry: Geometry type of the shapes.
+        properties: Fields of the records, with their types in fiona's notation.
 
     Raises:
         WriteError: If the file cannot be written.
@@ -81,14 +83,14 @@ def open_shapes(
     except (fiona.errors.FionaError, CPLE_BaseError, RuntimeError, OSError) as error:
         if isinstance(error, WriteError):
             raise
-        # fiona lets what GDAL says of a GeoPackage that it cannot close pass as it is
+        # fiona does not translate GDAL's error about a GeoPackage that cannot be closed
         raise WriteError(f'{destination} cannot be written ({error}): is the disk full?') from error
 
 
 class _GeoJSONFile:
-    """GeoJSON after RFC 7946, a feature per line.
+    """GeoJSON as in RFC 7946, one feature per line.
 
-    GDAL does not report that the end of a GeoJSON file could not be written.
+    GDAL does not report if the end of a GeoJSON file could not be written, so this class writes it.
     """
 
     def __init__(self, path: Path, name: str) -> None:
@@ -103,7 +105,7 @@ class _GeoJSONFile:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        with self._file:  # closed also where the last bytes do not fit
+        with self._file:  # is closed even if the last bytes do not fit on the disk
             if kind is None:
                 self._file.write('\n]}\n')
 
@@ -114,7 +116,7 @@ class _GeoJSONFile:
 
 
 class _Counted:
-    """A file of GDAL whose records are counted."""
+    """A file written by GDAL whose records are counted."""
 
     def __init__(self, collection: fiona.Collection) -> None:
         self._collection = collection
@@ -126,10 +128,10 @@ class _Counted:
         self._count += len(batch)
 
     def check(self, path: Path) -> None:
-        """Read the file that was closed.
+        """Read the closed file and count its records.
 
         Raises:
-            OSError: If a record is not in it.
+            OSError: If a record is missing.
         """
         with fiona.open(str(path)) as written:
             found = sum(1 for _ in written)

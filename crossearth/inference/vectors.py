@@ -1,4 +1,4 @@
-"""Maps as polygons: files of regions with class names and areas."""
+"""Writes the regions of maps as polygons, with class names and areas."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,12 +33,12 @@ _BUILDINGS = {'building', 'buildings'}
 
 @dataclass(frozen=True, slots=True)
 class VectorMap:
-    """Polygons or lines that were written.
+    """Polygons that were written.
 
     Args:
         path: The file.
-        shapes: Their number.
-        dropped: Number of those that were too small.
+        shapes: Number of polygons.
+        dropped: Number of those left out because they were too small.
         squared: Number of those that got right angles.
         seconds: Wall-clock time.
     """
@@ -65,37 +65,38 @@ def vectorize(
 ) -> VectorMap:
     """Write the regions of a map as polygons, with class names and areas.
 
-    Each polygon has `class_id`, `class`, `area_m2`, its area on the ellipsoid of its CRS, and
-    `confidence`, the mean of its pixels, if the confidence is given. The file appears under its
-    name only when it is complete. What is held in memory are the regions that cross the seam
-    between two strips of two million pixels, whatever the height of the map.
+    Each polygon has `class_id`, `class` and `area_m2`, its area on the ellipsoid of its CRS. If a
+    confidence is given, `confidence` is its mean over the pixels. The file appears under its name
+    only when it is complete. Whatever the height of the map, memory holds only a strip of two
+    million pixels and the regions that cross the seam between two strips.
 
     Args:
         source: Map of class ids, with a CRS and a transform.
         destination: `.gpkg` and `.fgb` in the CRS of the map, `.geojson` in EPSG:4326, where
             polygons across the antimeridian are cut in two.
-        labels: Class names; None for those that the map carries.
+        labels: Class names; None for those stored in the map.
         min_area_m2: Smaller polygons are left out, and leave a gap.
         simplify_m: How coarse borders may become, in metres at the middle of the map, see
             `regions`.
-        square_m: How far outlines of buildings may move so that their angles become right, in
-            metres on the ground, at least a pixel; 0 leaves them as they are. Each polygon of such
-            a class says whether it is `squared`. Those that cannot be, such as round buildings, are
-            drawn without bends below a third of that. Squared buildings may leave gaps to their
-            neighbours, or overlap with them, by up to that; two buildings overlap only where they
-            lie less than twice that apart. See `square_corners`.
-        squared_classes: Names or ids of the classes that are; None for those named building.
+        square_m: How far outlines of buildings may move to get right angles, in metres on the
+            ground, at least one pixel; 0 leaves them as they are. The field `squared` tells which
+            polygons of these classes got right angles. Those that cannot, such as round buildings,
+            lose bends below a third of this distance. Squared buildings may leave gaps to their
+            neighbours, or overlap them, by up to this distance. Two buildings overlap only if they
+            are less than twice this distance apart. See `square_corners`.
+        squared_classes: Names or ids of the classes that get right angles; None for those named
+            building.
         classes: Names or ids to write; None for all but the background.
-        background: Whether a class named background is written too.
+        background: Whether to also write a class named background.
         confidence: The confidence that was written with the map, on the same grid.
 
     Returns:
         The file and what is in it.
 
     Raises:
-        SceneNotFoundError: If the map is not there.
-        SceneError: If it is not a raster of one integer band, or is damaged.
-        ConfigError: If it has no CRS and transform on a body, or an argument has no meaning.
+        SceneNotFoundError: If the map does not exist.
+        SceneError: If it is not a raster with one integer band, or is damaged.
+        ConfigError: If it has no CRS and transform on a body, or an argument does not make sense.
         WriteError: If the file cannot be written.
         BusyError: If another process is writing it.
     """
@@ -103,7 +104,9 @@ def vectorize(
     path = check_shapes_path(destination)
     _check_numbers(min_area_m2=min_area_m2, simplify_m=simplify_m, square_m=square_m)
     if squared_classes is not None and not square_m:
-        raise ConfigError('squared_classes is for square_m (--square-m): give both, or neither')
+        raise ConfigError(
+            'squared_classes only works with square_m (--square-m): give both, or neither'
+        )
     made = VectorMap(path, 0, 0, 0, 0.0)
     with ExitStack() as stack:
         stack.enter_context(gdal_environment())
@@ -168,7 +171,7 @@ def _amounts(
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """Classes that are written: those of `ids`, None for all, but for some."""
+    """The classes to write: those of `ids`, or all if None, except the excluded ones."""
 
     ids: frozenset[int] | None
     but: frozenset[int]
@@ -193,8 +196,8 @@ def _squared(classes: Sequence[str | int] | None, names: Mapping[int, str]) -> f
     if not found:
         known = ', '.join(names.values()) or 'none'
         raise ConfigError(
-            f'no class of the map is named building (its names: {known}): say which classes get '
-            'right angles (squared_classes, --squared-classes)'
+            f'no class of the map is named building (its classes: {known}): name the classes that '
+            'get right angles (squared_classes, --squared-classes)'
         )
     return found
 
@@ -205,10 +208,10 @@ class _Square:
     def __init__(
         self, ground: GroundShapes, tolerance_m: float, classes: frozenset[int], pixel_m: float
     ) -> None:
-        if tolerance_m < pixel_m * 0.999:  # a pixel of UTM is not quite what its name says
+        if tolerance_m < pixel_m * 0.999:  # UTM pixels are up to 0.1 % off their nominal size
             raise ConfigError(
-                f'square_m is {tolerance_m}, less than a pixel, {pixel_m:.3g} m: the stairs of the '
-                'pixels are not walls; two pixels are a good start'
+                f'square_m is {tolerance_m}, less than a pixel, {pixel_m:.3g} m: choose at least '
+                'one pixel, better two, because the staircases of pixels are not walls'
             )
         self._ground = ground
         self._tolerance_m = tolerance_m
@@ -223,8 +226,8 @@ class _Square:
         chosen = [i for i, region in enumerate(batch) if region.label in self._classes]
         if not chosen:
             return polygons, squared
-        # a metre is as long in all directions on the ground, but not in the pixels of a map in
-        # degrees
+        # a metre has the same length in all directions on the ground, but not in the pixels of a
+        # map in degrees
         corners = [shapely.get_coordinates(polygons[i])[0] for i in chosen]
         for i, corner, frame in zip(
             chosen, corners, self._ground.frames(np.stack(corners)), strict=True
@@ -233,7 +236,7 @@ class _Square:
             made = square_corners(in_metres, tolerance=self._tolerance_m)
             squared[i] = made is not None
             plain = in_metres.simplify(self._tolerance_m / BENDS) if made is None else made
-            assert isinstance(plain, shapely.Polygon)  # its topology is preserved
+            assert isinstance(plain, shapely.Polygon)  # the topology is preserved
             polygons[i] = _moved(plain, np.linalg.inv(frame), None, corner)
         return polygons, squared
 
@@ -281,5 +284,5 @@ def _records(
 
 def _strips(dataset: rasterio.DatasetReader) -> Iterator[Integer[np.ndarray, 'h w']]:
     for labels in read_strips(dataset):
-        # the polygoniser knows no unsigned numbers of more than 16 bits
+        # the polygoniser cannot read unsigned integers of more than 16 bits
         yield labels if labels.dtype in (np.uint8, np.uint16, np.int16) else labels.astype(np.int32)

@@ -1,6 +1,6 @@
-"""Who maps many scenes: this process, processes of this machine, or actors of a Ray cluster.
+"""Chooses who maps many scenes: this process, processes of this machine, or a Ray cluster.
 
-Only names of scenes and a picklable request are sent to workers. A worker loads the model once.
+Only the names of scenes and a picklable request are sent to workers. Each loads the model once.
 """
 
 from dataclasses import dataclass
@@ -24,12 +24,12 @@ class Workers:
     """Who maps many scenes.
 
     Args:
-        count: Processes or actors. With 1 and `'processes'`, scenes are mapped in this process.
-        engine: `'ray'` needs the extra `scale`.
-        address: Of a Ray cluster; None starts one on this machine.
+        count: Number of processes or actors. 1 with `'processes'` maps scenes in this process.
+        engine: `'processes'`, or `'ray'`, which needs `crossearth[scale]`.
+        address: Address of a Ray cluster; None starts one on this machine.
 
     Raises:
-        ConfigError: If there are none, or the engine is unknown.
+        ConfigError: If the count is below 1, or the engine is unknown.
     """
 
     count: int = 1
@@ -38,7 +38,7 @@ class Workers:
 
     def __post_init__(self) -> None:
         if isinstance(self.count, bool) or not isinstance(self.count, int) or self.count < 1:
-            raise ConfigError(f'{self.count} workers: expected a whole number, at least 1')
+            raise ConfigError(f'{self.count} workers: expected a whole number of at least 1')
         if self.engine not in ('processes', 'ray'):
             raise ConfigError(f"engine is {self.engine!r}: choose 'processes' or 'ray'")
 
@@ -48,11 +48,11 @@ def start_crew(load: Loader, request: MapRequest, workers: Workers) -> Crew:
 
     Args:
         load: Makes the model, once in each worker.
-        request: What is asked of every map.
+        request: What to do with every scene.
         workers: How many, and where.
 
     Raises:
-        ConfigError: If Ray is asked for and not installed, or the loader cannot be sent.
+        ConfigError: If Ray is needed and not installed, or the loader cannot be sent.
     """
     if workers.engine == 'ray':
         return RayCrew(load, request, workers.count, address=workers.address)

@@ -1,4 +1,4 @@
-"""Maps as tiled GeoTIFFs that appear whole or not at all."""
+"""Writes maps as tiled GeoTIFFs that appear under their name only when they are complete."""
 
 import os
 import re
@@ -39,12 +39,12 @@ __all__ = [
 ]
 
 BLOCK_PX = 512
-"""Side of the blocks of every map, in pixels; also the default of cloud-optimised GeoTIFF."""
+"""Side of the blocks of every map in pixels; also the default of cloud-optimised GeoTIFFs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """What a raster of a map holds.
+    """What one raster of a map holds.
 
     Args:
         dtype: Data type.
@@ -53,7 +53,7 @@ class Layer:
         colours: Value → red, green, blue, alpha; empty for none.
         tags: Metadata of the file.
         band_names: Descriptions of the bands; empty for none.
-        scale: What a value is multiplied with to be what it means.
+        scale: Factor that turns a stored value into its meaning.
     """
 
     dtype: str
@@ -66,7 +66,7 @@ class Layer:
 
 
 def label_layer(num_classes: int, *, nodata: int, labels: LabelSpace | None) -> Layer:
-    """One band of class ids, uint8 where they fit.
+    """One band of class ids, in uint8 if they fit.
 
     Args:
         num_classes: Number of classes.
@@ -74,7 +74,7 @@ def label_layer(num_classes: int, *, nodata: int, labels: LabelSpace | None) -> 
         labels: Names and colours; None for neither.
 
     Raises:
-        ConfigError: If nodata is a class id, or does not fit 16 bits.
+        ConfigError: If nodata is a class id, or does not fit in 16 bits.
 
     Example:
         >>> label_layer(300, nodata=65535, labels=None).dtype
@@ -96,7 +96,7 @@ def label_layer(num_classes: int, *, nodata: int, labels: LabelSpace | None) -> 
 
 
 def class_names(tags: Mapping[str, str]) -> dict[int, str]:
-    """The class names that `label_layer` keeps in the tags of a map, by id.
+    """The class names that `label_layer` stores in the tags of a map, by id.
 
     Example:
         >>> class_names({'CLASS_1': 'road', 'AREA_OR_POINT': 'Area'})
@@ -113,14 +113,14 @@ def check_destination(destination: str | Path, source: str | Path) -> Path:
     """The path of a map, if it can be written there.
 
     Raises:
-        ConfigError: If its name is not that of a GeoTIFF, its folder is missing, or it is the
+        ConfigError: If its name is not that of a GeoTIFF, its folder does not exist, or it is the
             scene itself.
     """
     path = Path(destination)
     if path.suffix.lower() not in {'.tif', '.tiff'}:
-        raise ConfigError(f'{path} is to be a GeoTIFF: choose a name that ends in .tif')
+        raise ConfigError(f'{path} is not a GeoTIFF: choose a name that ends in .tif')
     if not path.parent.is_dir():
-        raise ConfigError(f'the folder {path.parent} is not there: make it first')
+        raise ConfigError(f'the folder {path.parent} does not exist: create it first')
     if path.is_dir():
         raise ConfigError(f'{path} is a folder: choose the name of a file')
     if path.resolve() == Path(source).resolve():
@@ -132,11 +132,11 @@ def check_destination(destination: str | Path, source: str | Path) -> Path:
 def whole_file(destination: Path) -> Iterator[Path]:
     """A path in a hidden folder next to `destination`, moved there when the block ends.
 
-    If the block fails, or is never ended, nothing appears under the final name. What was written
-    is on the disk before it does. A sidecar `….aux.xml` that GDAL wrote goes along.
+    If the block fails or never ends, nothing appears under the final name. The file is moved only
+    when it is safely on the disk. A sidecar `….aux.xml` written by GDAL moves along.
 
     Raises:
-        WriteError: If the folder cannot be written in, or the disk is full.
+        WriteError: If the folder is not writable, or the disk is full.
     """
     sidecar = destination.with_name(f'{destination.name}.aux.xml')
     try:
@@ -161,8 +161,8 @@ def whole_file(destination: Path) -> Iterator[Path]:
             temporary.replace(destination)
         except OSError as error:
             raise WriteError(
-                f'{destination} cannot be replaced ({error}): expected a file that you may '
-                'replace, or none'
+                f'{destination} cannot be replaced ({error}): check that you may replace it, or '
+                'choose another name'
             ) from error
 
 
@@ -179,7 +179,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def _reach_disk(path: Path) -> None:
-    """Wait until a file is on the disk; network file systems report only now that it is full."""
+    """Wait until a file is on the disk; some network file systems only then report it is full."""
     try:
         with path.open('r+b') as file:
             os.fsync(file.fileno())
@@ -188,8 +188,8 @@ def _reach_disk(path: Path) -> None:
 
 
 def find_leftovers(folder: Path) -> Iterator[tuple[Path, Path]]:
-    """Files that `whole_file` was to make in a folder, each with a hidden folder that is left."""
-    name = re.compile(r'\.(.+)\.[a-z0-9_]{8}')  # of tempfile
+    """Files that `whole_file` was writing in a folder, each with the hidden folder it left."""
+    name = re.compile(r'\.(.+)\.[a-z0-9_]{8}')  # as named by tempfile
     for found in folder.iterdir():
         match = name.fullmatch(found.name)
         if match is not None and found.is_dir():
@@ -197,9 +197,9 @@ def find_leftovers(folder: Path) -> Iterator[tuple[Path, Path]]:
 
 
 def remove_leftovers(destination: Path) -> None:
-    """Remove the hidden folders that kills left of `whole_file(destination)`.
+    """Remove the hidden folders that killed runs of `whole_file(destination)` left.
 
-    Nobody else may be writing the same file.
+    No other process may be writing the same file.
     """
     for made, folder in list(find_leftovers(destination.parent)):
         if made == destination:
@@ -210,7 +210,7 @@ def optimise_for_cloud(path: Path, *, overviews: Literal['mode', 'average']) -> 
     """Turn a GeoTIFF into a cloud-optimised one with overviews, in place.
 
     Args:
-        path: GeoTIFF in a folder without others, for GDAL leaves files next to it while it works.
+        path: GeoTIFF in a folder of its own, because GDAL writes temporary files next to it.
         overviews: How four pixels become one: `'mode'` for classes, `'average'` for amounts.
     """
     optimised = path.with_name(f'cog-{path.name}')
@@ -246,7 +246,7 @@ class RasterWriter:
         width: Columns of the raster.
         layer: What it holds.
         georeference: Where it lies.
-        draft: Whether the file is only a step to another: it is packed quickly, not well.
+        draft: Whether the file is only intermediate, and so compressed for speed and not for size.
 
     Raises:
         WriteError: If the file cannot be written.
@@ -263,7 +263,7 @@ class RasterWriter:
         draft: bool = False,
     ) -> None:
         options: dict[str, Any] = dict(georeference.creation_options())
-        if layer.dtype != 'float32':  # noise in floats packs slowly, and hardly at all
+        if layer.dtype != 'float32':  # noisy floats compress slowly and hardly at all
             options |= {'compress': 'deflate'} | ({'zlevel': 1} if draft else {})
         self._path = path
         with _naming(path):
@@ -321,7 +321,7 @@ class RasterWriter:
         _check_blocks(self._path)
 
     def write(self, values: Shaped[np.ndarray, 'c h w']) -> None:
-        """Append rows; they reach the file when a row of blocks is full, or the raster is."""
+        """Append rows. They reach the file when a row of blocks, or the raster, is complete."""
         if self._rows.size == 0:
             self._rows = np.empty(self._shape, self._rows.dtype)
         taken = 0
@@ -334,7 +334,7 @@ class RasterWriter:
                 self._flush()
 
     def place(self, piece: Piece) -> None:
-        """Write a rectangle of blocks; in a file they lie in the order they are given."""
+        """Write a rectangle of blocks. The file stores blocks in the order in which they arrive."""
         bands, row, col, values = piece
         window = ((row, row + values.shape[1]), (col, col + values.shape[2]))
         with _naming(self._path):
@@ -350,7 +350,7 @@ class RasterWriter:
 
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Errors of GDAL while it writes, as errors that name the file."""
+    """Turn errors of GDAL during writing into errors that name the file."""
     try:
         yield
     except (RasterioIOError, CPLE_BaseError) as error:
@@ -358,14 +358,14 @@ def _naming(path: Path) -> Iterator[None]:
 
 
 def _cannot_write(path: Path, reason: str) -> str:
-    return f'{path.name} cannot be written in {path.parent} ({reason}): is the disk full?'
+    return f'{path.name} cannot be written in {path.parent} ({reason}): check for free disk space'
 
 
 def _check_blocks(path: Path) -> None:
-    """Whether all blocks are in the file: errors of the last flush are not always reported.
+    """Check that all blocks are in the file, because errors of the last flush may go unreported.
 
     Raises:
-        WriteError: If one is not.
+        WriteError: If a block is missing.
     """
     size = path.stat().st_size
     with _naming(path), rasterio.open(path) as dataset:
@@ -379,7 +379,7 @@ def _check_blocks(path: Path) -> None:
 
 
 def stacked(parts: Sequence[Sequence[Path]]) -> Iterator[Piece]:
-    """Blocks of a raster that was cut into parts, in the order they have in a file.
+    """Blocks of a raster that was mapped in parts, in the order in which a file stores them.
 
     Args:
         parts: Rows of parts, each from left to right and of the same height.

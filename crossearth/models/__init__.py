@@ -1,9 +1,16 @@
-"""Models, whole and in parts; this package needs torch and timm only.
+"""Models, complete and in parts. This package needs only torch and timm.
 
-A model is a backbone, with adapters where it is frozen, and a decoder. The builders put whole ones
-together from plain arguments. Parts are in the rooms: `backbones`, `adapters` and `decoders`; style
-networks, which need torchvision, in `style`. Each name is imported when it is first used: timm
-takes seconds and 200 MiB, which mapping with a model of another library does not need.
+A model is a `Segmenter`: a backbone turns an image into `Features`, four maps and optionally object
+queries, and a decoder turns those into logits. A frozen backbone carries an adapter, which holds
+the few parameters that learn. The builders below put complete models together and record their
+plain arguments, so that `save_model` and `load_model` can write and rebuild one without pickles.
+`list_models` and `list_encoders` show what there is.
+
+To compose your own model, take parts from `backbones`, `adapters` and `decoders`. Style networks,
+which also need torchvision, are in `style`. Reading and checking weights files is in `weights`.
+
+Each name is imported when it is first used. timm takes seconds and 200 MiB, which mapping with a
+model of another library does not need.
 """
 
 from typing import TYPE_CHECKING

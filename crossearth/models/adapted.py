@@ -1,7 +1,7 @@
-"""One builder for every way to adapt a pretrained backbone, so that they compare fairly.
+"""One builder for every way to adapt a pretrained backbone, so that comparisons are fair.
 
-The backbone is any network of timm, a plain vision transformer, a hierarchical one or a CNN; the
-decoder is always the FPN, which reads no queries. Only what adapts the backbone differs.
+The backbone can be any timm network: a plain vision transformer, a hierarchical one or a CNN. The
+decoder is always the FPN, which reads no queries. Only the adaptation of the backbone differs.
 """
 
 import functools
@@ -42,9 +42,9 @@ AdapterName = Literal['frozen', 'full', 'lora', 'soma', 'rein', 'lora_rein', 'ea
 
 _NAMES: tuple[str, ...] = get_args(AdapterName)
 _PLAIN_PX = 512
-_TOKENS = 100  # of Rein in each block or stage
+_TOKENS = 100  # Rein tokens per block or stage
 
-# Depth and width → adapter, for those that refine features. All leave them as they are at first.
+# (depth, width, rank) → adapter, for those that refine features. All start as the identity.
 _REFINING: dict[str, Callable[[int, int, int | None], Adapter]] = {
     'rein': lambda depth, dim, _: Rein(
         depth, dim, tokens=_TOKENS, zero_init=True, link_queries=False
@@ -74,37 +74,38 @@ def adapted_fpn(
 ) -> Segmenter:
     """A timm backbone, adapted in one of eight ways, under an FPN.
 
-    Before it is trained, the backbone gives exactly what it gives frozen, whatever the adapter.
+    Before training, the backbone gives exactly what it gives when frozen, whatever the adapter.
 
     Args:
         name: timm CNN or transformer, plain or hierarchical.
-        adapter: `'frozen'`, nothing of the backbone trains; `'full'`, all of it does (see
-            `layer_decay` of `TrainingTask`); `'lora'` and `'soma'`, low-rank changes of its dense
-            layers; `'rein'` and `'lora_rein'`, tokens that refine features after each block, or
-            stage of a hierarchy; `'earth'`, Earth-Adapter at the same places; `'gate'`, the toolbox
-            of CrossEarth-Gate, to be trained with the method `FisherGating`.
+        adapter: `'frozen'` trains nothing of the backbone and `'full'` all of it (see
+            `layer_decay` of `TrainingTask`). `'lora'` and `'soma'` are low-rank changes of its
+            dense layers. `'rein'` and `'lora_rein'` are tokens that refine features after each
+            block, or after each stage of a hierarchy. `'earth'` puts Earth-Adapter at the same
+            places. `'gate'` is the toolbox of CrossEarth-Gate, to be trained with the method
+            `FisherGating`.
         num_classes: Classes of the logits.
-        img_size: Height and width of the images in px (one number for squares): for plain
-            transformers 512 by default; for hierarchies see `fpn_timm`.
+        img_size: Height and width of the images in px (one number for squares). The default is 512
+            for plain transformers; for hierarchies see `fpn_timm`.
         in_channels: Bands of the images.
         pretrained: True for timm's weights, a path to a local file, False for random ones.
-        mean: Mean per band, in [0, 1]; by default ImageNet's, and their average for bands that
-            are not three.
+        mean: Mean per band, in [0, 1]. The default is ImageNet's, or their average if there are
+            not three bands.
         std: Standard deviation per band, likewise.
-        rank: Rank of LoRA, SoMA (16) and the tokens of LoRA-Rein (16), width of the bottlenecks of
-            Earth-Adapter (64), and rank and widths of Gate (64, and 32 for frequencies); None for
-            these. The others have none.
-        first: LoRA and SoMA change layers from this block on, or from this of the four stages of a
-            hierarchy; earlier ones stay frozen.
+        rank: Rank of LoRA, SoMA (default 16) and the tokens of LoRA-Rein (16), width of the
+            bottlenecks of Earth-Adapter (64), and rank and widths of Gate (64, and 32 for
+            frequencies). None takes these defaults. The other adapters have no rank.
+        first: LoRA and SoMA change layers from this block on, or from this one of the four stages
+            of a hierarchy; earlier ones stay frozen.
         width: Width of the decoder.
 
     Returns:
         Model of images in [0, 1]. The adapter and the decoder train.
 
     Raises:
-        ConfigError: If the backbone is unknown, an argument is not one of the adapter, or its
-            formulas do not fit the backbone.
-        CheckpointError: If its weights cannot be had or do not fit.
+        ConfigError: If the backbone is unknown, an argument does not belong to the adapter, or the
+            adapter cannot be applied to the backbone.
+        CheckpointError: If its weights cannot be loaded, or do not fit.
 
     Source:
         See each adapter in `crossearth.models.adapters`.
@@ -142,14 +143,14 @@ def adapted_backbone(
     first: int = 0,
     img_size: tuple[int, int] | None = None,
 ) -> ReinViT | TimmPyramid:
-    """A network of timm as a backbone that trains what the adapter adds; see `adapted_fpn`.
+    """Turn a timm network into a backbone in which only the adapter trains; see `adapted_fpn`.
 
     Args:
-        network: Taken over: frozen, and changed in place.
+        network: Taken over by the backbone: it is frozen and changed in place.
         adapter: See `adapted_fpn`.
         rank: See `adapted_fpn`.
         first: See `adapted_fpn`.
-        img_size: Height and width in px that a hierarchy was built for; only errors name it.
+        img_size: Height and width in px that a hierarchy was built for; used in error messages.
 
     Raises:
         ConfigError: As `adapted_fpn` does.
@@ -166,11 +167,11 @@ def adapted_backbone(
 
 
 def merged(model: nn.Module) -> nn.Module:
-    """A model whose LoRA or SoMA is folded into its weights: it maps at the cost of the frozen one.
+    """Fold the LoRA or SoMA of a model into its weights, so that it runs as fast as without.
 
     Args:
-        model: Changed in place. What `adapted_fpn` built is saved as the frozen model with its own
-            weights afterwards, all of them in the file; models of other builders cannot be saved.
+        model: Changed in place. A model that `adapted_fpn` built is saved as a frozen model
+            afterwards, with all its weights in the file. Models of other builders cannot be saved.
 
     Returns:
         The model.
@@ -228,7 +229,7 @@ def _adapted_hierarchy(
 
 
 def _stage_names(network: nn.Module) -> tuple[str, ...]:
-    """Names of the four stages; none where timm does not tell, for what needs no maps of them."""
+    """Names of the four stages, or none where timm does not name them: LoRA does without."""
     try:
         return tuple(stage.name for stage in pyramid_stages(network))
     except ConfigError:
@@ -238,7 +239,7 @@ def _stage_names(network: nn.Module) -> tuple[str, ...]:
 def _change_layers(
     network: nn.Module, places: tuple[str, ...], adapter: str, rank: int | None, first: int
 ) -> None:
-    """Put on what changes weights, after the rest was frozen."""
+    """Add the adapters that change weights; the rest must be frozen already."""
     if adapter in ('lora', 'soma'):
         layers = [found.layer for found in dense_layers(network, places, first=first)]
         (add_lora if adapter == 'lora' else add_soma)(layers, rank=rank or 16)
@@ -251,8 +252,8 @@ def _check(adapter: str, rank: int | None, first: int) -> None:
         raise ConfigError(f'adapter is {adapter!r}: expected one of {", ".join(_NAMES)}')
     if rank is not None and (rank < 1 or adapter in ('frozen', 'full', 'rein')):
         raise ConfigError(
-            f'rank={rank} with adapter={adapter!r}: expected at least 1, and an adapter that has '
-            'one: lora, soma, lora_rein, earth or gate'
+            f'rank={rank} with adapter={adapter!r}: expected a rank of at least 1, with an adapter '
+            'that has one: lora, soma, lora_rein, earth or gate'
         )
     if first and adapter not in ('lora', 'soma'):
         raise ConfigError(
@@ -262,9 +263,9 @@ def _check(adapter: str, rank: int | None, first: int) -> None:
 
 @functools.cache
 def _is_plain(name: str) -> bool:
-    """Whether timm's model of this name is a plain transformer, all blocks on one grid."""
+    """Whether timm's model of this name is a plain transformer, with all blocks on one grid."""
     if not timm.is_model(name):
-        return False  # create_timm says what is wrong
+        return False  # building it raises the error that names the remedy
     with torch.device('meta'):
         return _has_blocks(timm.create_model(name))
 

@@ -1,7 +1,7 @@
-"""Functions that put a whole model together from plain arguments.
+"""Functions that put a complete model together from plain arguments.
 
-Every public function here is a builder, see `crossearth.models.recording`: a weights file names it
-together with its arguments, so that `load_model` can build the model again.
+Every public function here is a builder, see `crossearth.models.recording`. A weights file names the
+builder and its arguments, so that `load_model` can build the model again.
 """
 
 from collections.abc import Sequence
@@ -42,8 +42,8 @@ __all__ = [
     'rein_vit_large',
 ]
 
-# Published weights are part of the model once they are loaded, and of its files; how attention is
-# computed belongs to the machine that trains.
+# Not recorded in the model's file: published weights are part of the state once they are loaded,
+# and how attention is computed depends on the machine.
 _NOT_THE_MODELS = ('weights', 'attention')
 
 
@@ -67,27 +67,27 @@ def fpn_timm(
         name: timm model with maps at strides 4 to 32.
         num_classes: Classes of the logits.
         img_size: Height and width of the images in px (one number for squares), for backbones that
-            are laid out for one size, such as Swin, Hiera, MaxViT, CoAtNet and GCViT; by default
-            timm's, mostly 224. Leave it out for CNNs, which take any.
+            are built for one size, such as Swin, Hiera, MaxViT, CoAtNet and GCViT. The default is
+            timm's, mostly 224. Leave it out for CNNs, which take any size.
         in_channels: Bands of the images.
         pretrained: True for timm's weights, a path to a local file, False for random ones.
-        mean: Mean per band, in [0, 1]; by default ImageNet's, and their average for bands that
-            are not three.
+        mean: Mean per band, in [0, 1]. The default is ImageNet's, or their average if there are
+            not three bands.
         std: Standard deviation per band, likewise.
         width: Width of the decoder.
         instance_norms: IBN-a or IBN-b in the shallow stages of a ResNet, see
-            `add_instance_norms`; pretrained weights carry over.
-        norms: What the backbone's batch norms do: `'training'` averages over the images that it is
-            trained on; `'resting'` keeps what pretrained weights bring, which holds better in
-            places that were not trained on. It makes no sense for random weights.
+            `add_instance_norms`. Pretrained weights stay usable.
+        norms: What the backbone's batch norms do. `'training'` averages over the training images.
+            `'resting'` keeps the pretrained statistics, which generalise better to places without
+            training images, and makes no sense for random weights.
 
     Returns:
         Model of images in [0, 1], of any size that the backbone takes.
 
     Raises:
-        ConfigError: If the backbone is unknown, has no such maps, or takes any size and `img_size`
-            is given.
-        CheckpointError: If its weights cannot be had or do not fit.
+        ConfigError: If the backbone is unknown or has no such maps, or if `img_size` is given to
+            one that takes any size.
+        CheckpointError: If its weights cannot be loaded, or do not fit.
 
     Example:
         >>> fpn_timm('resnet18', num_classes=6, width=32).num_classes
@@ -131,14 +131,14 @@ def rein_vit_fpn(
         name: timm vision transformer.
         num_classes: Classes of the logits.
         img_size: Height and width of the images in px (one number for squares) that position
-            embeddings are laid out for. Most transformers take others too, and resize the
-            embeddings; BEiT, CaiT and those of relative positions take this size only.
+            embeddings are built for. Most transformers resize them for images of other sizes;
+            BEiT, CaiT and those with relative positions take only this size.
         in_channels: Bands of the images.
         pretrained: True for timm's weights, a path to a local file, False for random ones.
-        mean: Mean per band, in [0, 1]; by default ImageNet's, and their average for bands that
-            are not three.
+        mean: Mean per band, in [0, 1]. The default is ImageNet's, or their average if there are
+            not three bands.
         std: Standard deviation per band, likewise.
-        tokens: Rein tokens a layer.
+        tokens: Rein tokens per layer.
         rank: Rank of the tokens.
         adapt: Whether Rein refines the features; False trains the decoder alone.
         width: Width of the decoder.
@@ -147,8 +147,8 @@ def rein_vit_fpn(
         Model of images in [0, 1], of any size. Rein and the decoder train.
 
     Raises:
-        ConfigError: If the backbone is unknown or no vision transformer.
-        CheckpointError: If its weights cannot be had or do not fit.
+        ConfigError: If the backbone is unknown or not a vision transformer.
+        CheckpointError: If its weights cannot be loaded, or do not fit.
 
     Example:
         >>> model = rein_vit_fpn('vit_tiny_patch16_224', num_classes=6, img_size=64, width=32)
@@ -277,14 +277,14 @@ def crossearth_vit_large(
         num_classes: Classes of the logits.
         weights: Published weights, or a file converted from them.
         pretrained: Frozen weights: True for timm's DINOv2, a path to official or timm weights,
-            False for random ones, or where `weights` bring their own.
-        img_size: Side in px that position embeddings are laid out for: 512 or 1024 as published.
-        padding: What images are padded to. `'stride'` is multiples of 32 px, so that the maps of
-            all strides cover the same ground. `'released'` is multiples of the patch, 16 px, as
-            the published code sees images; the coarsest map leaves out the last of an odd number
-            of rows or columns of patches. They differ only where a side is not a multiple of 32.
+        img_size: Side in px that position embeddings are built for: 512 or 1024 as published.
+        padding: What images are padded to. `'stride'` pads to multiples of 32 px, so that the maps
+            of all strides cover the same ground. `'released'` pads to multiples of the patch,
+            16 px, as the published code does; the coarsest map then leaves out the last row or
+            column of an odd number of patches. They differ only where a side is not a multiple
+            of 32 px.
         in_channels: Bands of the images.
-        mean: Mean per band, in [0, 1]; by default ImageNet's.
+        mean: Mean per band, in [0, 1]. The default is ImageNet's.
         std: Standard deviation per band, likewise.
         geospatial: Whether the extractor and injector take part.
         restorer: What restores images in multi-task training: `'paper'` is `MultiStageASPP`,
@@ -296,7 +296,7 @@ def crossearth_vit_large(
         Model of images in [0, 1], of any size. Everything but the transformer trains.
 
     Raises:
-        CheckpointError: If weights cannot be had or do not fit.
+        CheckpointError: If weights cannot be loaded, or do not fit.
         ConfigError: If an argument does not fit another.
 
     Source:
@@ -342,7 +342,7 @@ def rein_vit_large(
 ) -> CrossEarth:
     """The baseline of the paper, and what the released files hold: LoRA-Rein under Mask2Former.
 
-    The arguments are those of `crossearth_vit_large`, less its geospatial parts and restorer.
+    The arguments are those of `crossearth_vit_large`, without its geospatial parts and restorer.
 
     Example:
         >>> import torch
@@ -378,7 +378,7 @@ def frozen_vit_large(
     std: Sequence[float] | None = None,
     attention: Literal['sdpa', 'xformers'] = 'sdpa',
 ) -> CrossEarth:
-    """A frozen DINOv2 ViT-L under Mask2Former with queries of its own: nothing adapts.
+    """A frozen DINOv2 ViT-L under Mask2Former, whose queries are its own parameters: no adapter.
 
     The arguments are those of `crossearth_vit_large`.
 
@@ -418,27 +418,27 @@ def crossearth_rvsa_large(
 ) -> CrossEarth:
     """CrossEarth's training with MTP's backbone, the paper's choice for roads.
 
-    The backbone trains as a whole, as MTP does; Mask2Former has queries of its own, and nothing is
-    injected: the paper keeps "the training paradigm" and gives no more.
+    The whole backbone trains, as it does in MTP. Mask2Former has its own queries and nothing is
+    injected: the paper says only that it keeps "the training paradigm".
 
     Args:
         num_classes: Classes of the logits.
-        pretrained: Path to an MTP file, or False for random weights; there is no hub to ask.
-        img_size: Height and width in px (one number for squares) that position tables are laid out
-            for, multiples of 16. Images of other sizes get them resized.
-        in_channels: Bands of the images. MTP files are for three: others get their patch embedding
-            repeated.
-        mean: Mean per band, in [0, 1]; by default ImageNet's.
+        pretrained: Path to an MTP file, or False for random weights; no hub offers them.
+        img_size: Height and width in px (one number for squares) that position tables are built
+            for, multiples of 16. They are resized for images of other sizes.
+        in_channels: Bands of the images. MTP files are for three; for other numbers the patch
+            embedding is repeated.
+        mean: Mean per band, in [0, 1]. The default is ImageNet's.
         std: Standard deviation per band, likewise.
         restorer: See `crossearth_vit_large`.
-        drop_path: Largest share of samples that skip a block in training.
+        drop_path: Largest share of samples that skip a block during training.
         checkpointing: Compute blocks again in the backward pass, to save memory.
 
     Returns:
         Model of images in [0, 1], of any size. All of it trains.
 
     Raises:
-        CheckpointError: If weights cannot be had or do not fit.
+        CheckpointError: If weights cannot be loaded, or do not fit.
         ConfigError: If an argument does not fit another.
 
     Source:
@@ -469,7 +469,7 @@ def crossearth_rvsa_large(
     )
 
 
-# Fourteen arguments: all that the builders above have between them, passed on by name.
+# Fourteen arguments: the union of those of the builders above, passed on by name.
 def _crossearth(
     name: str,
     *,
@@ -487,13 +487,14 @@ def _crossearth(
     restorer: str | None = None,
     checkpointing: bool = False,
 ) -> CrossEarth:
-    """The family of CrossEarth: a DINOv2, frozen, under Mask2Former."""
+    """The CrossEarth family: a frozen DINOv2 under Mask2Former."""
     mean, std = band_statistics(in_channels, mean, std)
     if padding not in ('stride', 'released'):
         raise ConfigError(f"padding is {padding!r}: expected 'stride' or 'released'")
     if weights is not None and pretrained is not False:
         raise ConfigError(
-            'weights bring their own frozen transformer: leave pretrained out, or weights'
+            'weights and pretrained are both given, but weights contain their own frozen '
+            'transformer: leave out one of them'
         )
     vit = dinov2_vit(name, img_size=img_size, in_channels=in_channels, pretrained=pretrained)
     dim, depth = int(vit.embed_dim), len(vit.blocks)  # type: ignore[arg-type]  # timm's attributes

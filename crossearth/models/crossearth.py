@@ -20,8 +20,8 @@ __all__ = ['CrossEarth']
 class CrossEarth(Segmenter):
     """A segmentation model that can also restore images, for multi-task training.
 
-    `model(image)` and `model.losses(image, mask)` are the segmentation flow, with the geospatial
-    parts of the encoder; `model.restore(image)` is the flow of masked image modelling, without.
+    `model(image)` and `model.losses(image, mask)` segment, with the geospatial parts of the
+    encoder. `model.restore(image)` is the flow of masked image modelling, without those parts.
 
     Args:
         encoder: Backbone shared by both flows.
@@ -57,7 +57,7 @@ class CrossEarth(Segmenter):
         self.restorer = restorer
 
     def restore(self, image: Float[Tensor, 'b c h w']) -> Float[Tensor, 'b c h w']:
-        """The restored image, normalised: compare it with `model.normalize(target)`.
+        """Restore an image; the result is normalised, so compare it with `model.normalize(target)`.
 
         Args:
             image: Floating point, in [0, 1], of any size; masked or styled.
@@ -76,17 +76,17 @@ class CrossEarth(Segmenter):
     def encode_flows(
         self, image: Float[Tensor, 'b c h w'], damaged: Sequence[Float[Tensor, '_ c h w']]
     ) -> tuple[Features, list[Features]]:
-        """Features of images to segment and of images to restore, in one pass where that is equal.
+        """Features of images to segment and of images to restore, in one pass where possible.
 
-        The same as `encode(image)` and, for each batch of `damaged`, the encoder without its
-        geospatial parts, up to rounding. Where batch norms are in training mode, every batch has
-        its own pass, because their result depends on the other images of a batch. The running
-        averages of the encoder's batch norms then come from `image` alone, not from masked or
+        Up to rounding, these are `encode(image)` and, for each batch of `damaged`, the output of
+        the encoder without its geospatial parts. Where batch norms are in training mode, every
+        batch has its own pass, because their result depends on the other images of the batch. The
+        running averages of the encoder's batch norms then come from `image` alone, not from masked
         styled images.
 
         Args:
             image: Images to segment, in [0, 1].
-            damaged: Batches to restore, masked or styled, of the same size in pixels.
+            damaged: Batches to restore, masked or styled, of the same height and width.
 
         Returns:
             Features for `losses_of`, and features of each batch for `restorations`.
@@ -98,8 +98,8 @@ class CrossEarth(Segmenter):
         sizes = [len(image), *map(len, damaged)]
         if any(batch.shape[1:] != image.shape[1:] for batch in damaged):
             raise ShapeError(
-                f'images are {tuple(image.shape[1:])}, to be restored are '
-                f'{[tuple(batch.shape[1:]) for batch in damaged]}: expected one size'
+                f'images are {tuple(image.shape[1:])}, those to be restored are '
+                f'{[tuple(batch.shape[1:]) for batch in damaged]}: expected the same shape'
             )
         padded = self._pad(torch.cat([image, *damaged]))
         if not self._has_batch_statistics():
@@ -116,7 +116,7 @@ class CrossEarth(Segmenter):
         """Restored images, normalised, from the features of several batches.
 
         Args:
-            features: Of masked or styled images, see `encode_flows`.
+            features: Features of masked or styled images, see `encode_flows`.
             size_hw: Rows and columns of the images.
 
         Returns:
@@ -141,7 +141,7 @@ class CrossEarth(Segmenter):
         if isinstance(encoder, ReinViT):
             features: Features = encoder(padded, geospatial=False)
             return features
-        return encoder(padded)  # has no geospatial part to switch off
+        return encoder(padded)  # it has no geospatial part to switch off
 
     def _encode_together(self, padded: Tensor, sizes: Sequence[int]) -> list[Features]:
         """Features of several batches in one pass; all but the first are masked or styled."""
@@ -153,7 +153,7 @@ class CrossEarth(Segmenter):
         return [features, *_split(others, sizes[1:])]
 
     def _has_batch_statistics(self) -> bool:
-        """Whether what one image gives depends on the others of its batch."""
+        """Whether the output for one image depends on the other images of its batch."""
         parts = [part for part in (self.backbone, self.restorer) if isinstance(part, nn.Module)]
         return any(
             isinstance(module, _BatchNorm) and module.training
@@ -164,7 +164,7 @@ class CrossEarth(Segmenter):
 
 @contextmanager
 def _averages_kept(encoder: Backbone) -> Iterator[None]:
-    """Batch norms in training mode normalise by their batch, and do not average it."""
+    """Batch norms in training mode normalise by the batch but do not update their averages."""
     modules = encoder.modules() if isinstance(encoder, nn.Module) else ()
     norms = [
         module
@@ -187,7 +187,7 @@ def _split(features: Features, sizes: Sequence[int]) -> list[Features]:
 
 
 def _join(parts: Sequence[Features]) -> Features:
-    """Features of several batches as those of one."""
+    """Features of several batches, joined to those of one."""
     first, second, third, fourth = (
         torch.cat(levels) for levels in zip(*(part.maps for part in parts), strict=True)
     )

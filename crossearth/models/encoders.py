@@ -1,4 +1,4 @@
-"""Foundation encoders at a glance: what each is told, how large it is, whose its weights are."""
+"""A summary of each foundation encoder: its arguments, its size, and who published its weights."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +19,7 @@ __all__ = ['EncoderSummary', 'list_encoders']
 
 _TABLE = "torchgeo's table of weights (docs/api/weights of its repository)"
 _CARD = "timm's configuration of the model (license)"
-_LICENCES = {  # as torchgeo's table has them; where a hub's card differs, both
+_LICENCES = {  # as in torchgeo's table; where the card on the hub differs, both are named
     'dofa': 'CC-BY-4.0',
     'copernicus': 'CC-BY-4.0',
     'panopticon': 'Apache-2.0',
@@ -58,14 +58,14 @@ class EncoderSummary:
         name: What to pass as `name`.
         library: `torchgeo` or `timm`.
         parameters: Number of parameters of the encoder, without adapter and decoder.
-        finest_stride_px: Stride of the finest of the four maps, each twice as coarse as the one
-            before.
-        takes: Arguments in addition to the name: needed, or in brackets where it works without.
+        finest_stride_px: Stride of the finest of the four maps; each further map is twice as
+            coarse.
+        takes: Arguments in addition to the name; those in brackets are optional.
         bands: Bands of the images that it can be built for, in words.
         trained_on: Bands that published weights are for, in words.
-        weights: What `pretrained` can be, with the path of a local file always possible.
+        weights: What `pretrained` accepts. The path of a local file is always possible.
         licence: Licence of the published weights, or `'-'` where there are none.
-        licence_source: Who says so.
+        licence_source: Where the licence is stated.
     """
 
     name: str
@@ -81,10 +81,10 @@ class EncoderSummary:
 
 
 def list_encoders() -> list[EncoderSummary]:
-    """Every foundation encoder of this library, its size counted on the encoder itself.
+    """Every foundation encoder of this library, with its size counted on the encoder itself.
 
-    timm knows more vision transformers than are listed, and builders take them all. Encoders are
-    built on torch's meta device: their shapes, without their numbers in memory.
+    timm has more vision transformers than are listed, and the builders take them all. Encoders are
+    built on torch's meta device, which gives their shapes without allocating their weights.
 
     Returns:
         One summary for each encoder, those of torchgeo first.

@@ -15,7 +15,7 @@ class Features(NamedTuple):
 
     Args:
         maps: Four feature maps at strides 4, 8, 16 and 32 of the image, fine to coarse.
-        queries: Object queries linked from an adapter's tokens, (n, d); None where there are none.
+        queries: Object queries linked from an adapter's tokens, (n, d), or None without them.
     """
 
     maps: tuple[
@@ -46,25 +46,25 @@ class Layered(Protocol):
     """A backbone whose layers can learn at rates that fall with their distance from the decoder."""
 
     def layer_depths(self) -> Mapping[str, int]:
-        """Parameter → its layer by name, counted from 0 for the stem.
+        """Map the name of each parameter to its layer, counted from 0 for the stem.
 
-        What belongs to no layer, such as a pyramid after them, is left out, and learns at the whole
-        rate.
+        Parameters that belong to no layer, such as those of a pyramid after the last one, are left
+        out and learn at the full rate.
         """
         ...
 
 
 @runtime_checkable
 class Decoder(Protocol):
-    """Any module that turns `Features` into logits, and knows what it shall learn from.
+    """Any module that turns `Features` into logits and defines its own losses.
 
-    `losses` is needed for training with `Segmenter.losses` only.
+    `losses` is needed only for training with `Segmenter.losses`.
     """
 
     num_classes: int
 
     def __call__(self, features: Features) -> Float[Tensor, 'b k h w']:
-        """Logits of a grid over the same ground as the image."""
+        """Logits on a grid over the same ground as the image."""
         ...
 
     def losses(

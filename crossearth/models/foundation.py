@@ -1,8 +1,8 @@
 """Functions that put models together on foundation encoders, from plain arguments.
 
-Like `crossearth.models.builders`, they are builders: a weights file names one together with its
-arguments. The encoder is a name: one of torchgeo's that `TORCHGEO_VITS` and `TORCHGEO_SWINS` list,
-or any vision transformer that timm knows.
+Like those of `crossearth.models.builders`, these are builders: a weights file names one together
+with its arguments. The encoder is chosen by name, either one of torchgeo's that `TORCHGEO_VITS` and
+`TORCHGEO_SWINS` list, or any vision transformer that timm has.
 """
 
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ from crossearth.models.weights.torchgeo_weights import find_weights, is_weights_
 __all__ = ['foundation_crossearth', 'foundation_fpn']
 
 
-# many arguments: what each family of encoders is told, and what is built on it
+# many arguments: each family of encoders has its own, and so has what is built on it
 @builder
 def foundation_fpn(
     name: str,
@@ -52,32 +52,32 @@ def foundation_fpn(
     rank: int = 16,
     width: int = 128,
 ) -> Segmenter:
-    """A foundation encoder under an FPN: transformers frozen with LoRA-Rein, Swins all trainable.
+    """A foundation encoder under an FPN: frozen transformers with LoRA-Rein, or trainable Swins.
 
     Args:
         name: Encoder of torchgeo (`dofa_base_patch16_224`, `copernicusfm_base`,
             `panopticon_vitb14`, `croma_base`, `scalemae_large_patch16`, `swin_v2_b`, …; see
             `list_encoders`), or vision transformer of timm (DINOv3, DINOv2, SAM, SigLIP, …).
         num_classes: Classes of the logits.
-        in_channels: Bands of the images; by default as many as there are wavelengths, or what the
+        in_channels: Bands of the images. The default is the number of wavelengths, or what the
             encoder or its published weights are for.
         wavelengths_um: Centre of each band in micrometres, in the order of the bands, such as
             (0.842, 0.665, 0.56) for infrared, red and green. DOFA, Copernicus-FM and Panopticon
-            need them, and take any optical bands; others take none.
+            need them and accept any optical bands; other encoders do not take this argument.
         bandwidths_um: Width of each band in micrometres, for Copernicus-FM.
-        gsd_m: Side of a pixel on the ground in metres, for Scale-MAE, which needs it, and
-            Copernicus-FM, which works without and can tell sizes from 2 m. Show it images of that
-            pixel size: `save_model(…, gsd_m=…)`.
-        img_size: For timm's transformers, height and width in px that positions are laid out for
+        gsd_m: Side of a pixel on the ground in metres. Scale-MAE needs it. Copernicus-FM works
+            without it, and distinguishes pixel sizes from 2 m upwards. Use the model on images of
+            that pixel size, and record it: `save_model(…, gsd_m=…)`.
+        img_size: For timm's transformers, height and width in px that positions are built for
             (512 by default). Encoders of torchgeo take images of any size.
         pretrained: True for the published weights, downloaded once; the name of one of several that
             torchgeo publishes, such as `'Swin_V2_B_Weights.NAIP_RGB_SI_SATLAS'`; a path to a local
             file; False for random ones.
-        mean: Mean per band, in [0, 1]; by default what timm or Satlas trained three bands with,
-            otherwise ImageNet's, and their average for bands that are not three. An encoder
-            that is frozen sees what it was trained on only if you give that here.
+        mean: Mean per band, in [0, 1]. The default is what timm or Satlas used for three bands,
+            otherwise ImageNet's, or their average if there are not three bands. To show a frozen
+            encoder what it was pretrained on, give the values of its pretraining here.
         std: Standard deviation per band, likewise.
-        depth: Keep only the first blocks of a transformer, this many; by default all.
+        depth: Keep only this many of the first blocks of a transformer; all by default.
         adapt: Whether Rein refines the features of a transformer; False trains the decoder alone.
         tokens: Rein tokens per layer.
         rank: Rank of the tokens.
@@ -88,7 +88,7 @@ def foundation_fpn(
 
     Raises:
         ConfigError: If the encoder is unknown, or takes other arguments or bands.
-        CheckpointError: If its weights cannot be had or do not fit.
+        CheckpointError: If its weights cannot be loaded, or do not fit.
 
     Example:
         >>> model = foundation_fpn('dofa_small_patch16_224', num_classes=6, depth=2, width=32,
@@ -126,7 +126,7 @@ def foundation_fpn(
     return Segmenter(backbone, decoder, mean=encoder.mean, std=encoder.std, multiple_px=multiple_px)
 
 
-# many arguments: plain ones, since a model file records them by name
+# many arguments, all plain, since a model file records them by name
 @builder
 def foundation_crossearth(
     name: str,
@@ -145,10 +145,10 @@ def foundation_crossearth(
     restorer: Literal['paper', 'released', 'linear'] | None = 'paper',
     checkpointing: bool = False,
 ) -> CrossEarth:
-    """CrossEarth on another foundation encoder: everything of the method but its DINOv2.
+    """CrossEarth on another foundation encoder: the whole method, with DINOv2 replaced.
 
-    Transformers are frozen, with LoRA-Rein, the geospatial extractor and the injector. Swins train
-    as a whole, as MTP's backbone does in `crossearth_rvsa_large`, and nothing is injected.
+    Transformers are frozen, with LoRA-Rein, the geospatial extractor and the injector. Swins are
+    trained as a whole, as MTP's backbone is in `crossearth_rvsa_large`, and nothing is injected.
 
     Args:
         name: See `foundation_fpn`, as for all arguments up to `depth`.
@@ -157,21 +157,21 @@ def foundation_crossearth(
         wavelengths_um: Centre of each band in micrometres.
         bandwidths_um: Width of each band in micrometres.
         gsd_m: Side of a pixel on the ground in metres.
-        img_size: Height and width in px that positions of timm's transformers are laid out for.
+        img_size: Height and width in px that positions of timm's transformers are built for.
         pretrained: Weights of the encoder.
         mean: Mean per band, in [0, 1].
         std: Standard deviation per band, in [0, 1].
-        depth: Keep only the first blocks of a transformer, this many.
+        depth: Keep only this many of the first blocks of a transformer.
         geospatial: Whether the extractor and injector take part, on transformers.
         restorer: What restores images in multi-task training, see `crossearth_vit_large`.
-        checkpointing: Compute blocks of a transformer again in the backward pass, see `ReinViT`.
+        checkpointing: Recompute blocks of a transformer in the backward pass, see `ReinViT`.
 
     Returns:
         Model of images in [0, 1], of any size.
 
     Raises:
         ConfigError: If the encoder is unknown, or takes other arguments or bands.
-        CheckpointError: If its weights cannot be had or do not fit.
+        CheckpointError: If its weights cannot be loaded, or do not fit.
 
     Source:
         CrossEarth, section 3; the encoder is yours.
@@ -223,7 +223,7 @@ def foundation_crossearth(
 
 
 class _Encoder(NamedTuple):
-    """A built encoder: a transformer for `ReinViT`, or a pyramid; and how images are normalised."""
+    """A built encoder, a transformer for `ReinViT` or a pyramid, and how images are normalised."""
 
     network: Any
     pyramid: bool
@@ -240,7 +240,7 @@ def _encoder(
     mean: Sequence[float] | None,
     std: Sequence[float] | None,
 ) -> _Encoder:
-    """The encoder of a name, told what it takes; an argument that it does not take is an error."""
+    """Build an encoder by name; an argument that it does not take is an error."""
     given = {argument: value for argument, value in told.items() if value is not None}
     if in_channels is None and is_weights_name(pretrained):
         in_channels = find_weights(str(pretrained)).meta.get('in_chans')
@@ -252,7 +252,7 @@ def _encoder(
         _refuse(name, given, set(told), 'it takes images of any size and of in_channels bands')
         bands = 3 if in_channels is None else in_channels
         swin = torchgeo_swin(name, in_channels=bands, pretrained=pretrained)
-        if name.startswith('swin_v2'):  # Satlas divides by the largest value, and no more
+        if name.startswith('swin_v2'):  # Satlas only divides by the largest value
             mean = [0.0] * bands if mean is None else mean
             std = [1.0] * bands if std is None else std
         return _Encoder(swin, True, *band_statistics(bands, mean, std))
@@ -281,7 +281,7 @@ def _refuse(name: str, given: dict[str, Any], refused: set[str], reason: str) ->
     for argument in given:
         if argument in refused:
             raise ConfigError(
-                f'{name} takes no {argument}, got {given[argument]}: leave it out, {reason}'
+                f'{name} takes no {argument}, got {given[argument]}: leave it out, because {reason}'
             )
 
 

@@ -1,4 +1,4 @@
-"""What training leaves alone, and how to tell that it is still the same."""
+"""What training leaves unchanged, and how to check that it is still the same."""
 
 from collections.abc import Mapping
 
@@ -8,14 +8,14 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 __all__ = ['freeze_norms', 'frozen_marks', 'frozen_names', 'other_marks', 'rest_frozen', 'whole']
 
-_TOLERANCE = 1e-3  # resizing weights differs in the last bits from one version of torch to the next
+_TOLERANCE = 1e-3  # resized weights differ in the last bits between versions of torch
 
 
 def frozen_names(model: nn.Module) -> set[str]:
-    """State of modules that training cannot change: frozen parameters, buffers under them.
+    """Names of the state that training cannot change: frozen parameters and buffers under them.
 
-    A buffer counts as frozen where all parameters of a module around it, the model itself left
-    out, are frozen: such a module has to be in eval mode, see `rest_frozen`.
+    A buffer counts as frozen if all parameters of a module around it are frozen. The whole model
+    does not count as such a module. The module has to be in eval mode, see `rest_frozen`.
 
     Example:
         >>> model = nn.Sequential(nn.BatchNorm2d(2).requires_grad_(False), nn.Conv2d(2, 1, 1))
@@ -31,8 +31,8 @@ def frozen_names(model: nn.Module) -> set[str]:
 def rest_frozen(model: nn.Module) -> None:
     """Put modules whose parameters are all frozen into eval mode.
 
-    Without it, batch norms go on averaging, and dropout goes on dropping, in a backbone that was
-    frozen by `requires_grad_(False)` alone.
+    Otherwise batch norms keep updating their averages, and dropout keeps dropping, in a backbone
+    that was frozen by `requires_grad_(False)` alone.
 
     Args:
         model: Its other modules keep their mode.
@@ -50,11 +50,11 @@ def rest_frozen(model: nn.Module) -> None:
 def freeze_norms(model: nn.Module) -> None:
     """Freeze the batch norms of a model: training keeps their averages, scales and shifts.
 
-    Trained on one domain, batch norms learn its averages, and then fail elsewhere. Those of varied
-    images, such as ImageNet's, last.
+    Batch norms that train on one domain learn its averages and then fail in others. Averages of
+    varied images, such as ImageNet's, generalise better.
 
     Args:
-        model: Everything else of it trains as before.
+        model: The rest of it trains as before.
 
     Example:
         >>> model = nn.Sequential(nn.Conv2d(3, 2, 1), nn.BatchNorm2d(2))
@@ -68,7 +68,7 @@ def freeze_norms(model: nn.Module) -> None:
 
 
 def frozen_marks(state: Mapping[str, Tensor], names: set[str]) -> dict[str, float]:
-    """One number a tensor that tells it from others of its size, random ones included.
+    """One number per tensor that identifies it among others of its size, random ones included.
 
     Args:
         state: Tensors by name.
@@ -86,7 +86,7 @@ def frozen_marks(state: Mapping[str, Tensor], names: set[str]) -> dict[str, floa
 
 
 def other_marks(marks: Mapping[str, float], state: Mapping[str, Tensor]) -> list[str]:
-    """Names whose tensor is missing or another than the one that was marked."""
+    """Names whose tensor is missing or differs from the one that was marked."""
     return [
         name
         for name, mark in marks.items()
@@ -97,7 +97,7 @@ def other_marks(marks: Mapping[str, float], state: Mapping[str, Tensor]) -> list
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """A tensor as it is, or all of one that is sharded, which every process has to ask for."""
+    """The tensor itself, or all of a sharded one, which every process has to ask for."""
     if not distributed.is_available() or not distributed.is_initialized():
         return tensor
     from torch.distributed.tensor import DTensor
@@ -107,6 +107,7 @@ def whole(tensor: Tensor) -> Tensor:
 
 def _mark(tensor: Tensor) -> float:
     values = whole(tensor.detach()).flatten().double().cpu()
+    # weights that do not repeat, so that permuted values get another mark
     return float(values @ torch.arange(1, values.numel() + 1, dtype=torch.float64).sin())
 
 

@@ -1,4 +1,4 @@
-"""Modules between the stages of a model that somebody else has built."""
+"""Modules between the stages of a model, without changing its code."""
 
 from typing import Any
 
@@ -11,11 +11,11 @@ __all__ = ['attach', 'stage_at']
 
 
 def attach(model: nn.Module, path: str, module: nn.Module) -> RemovableHandle:
-    """Pass what a stage of a model returns through a module, while the model trains.
+    """Pass the output of a model's stage through a module while the model trains.
 
-    It is a forward hook: nothing is added to the model, to its state or to its files. In eval mode
-    (`model.eval()`) the stage returns what it always has, and so does the same stage of a copy of
-    the model, such as a teacher. Attach the module again to a copy that shall have it.
+    This is a forward hook: nothing is added to the model, its state or its files. In eval mode
+    (`model.eval()`) the stage returns what it always has. A copy of the model, such as a teacher,
+    does not use the module until you attach it there too.
 
     Args:
         model: Its mode decides whether the module is used.
@@ -23,13 +23,13 @@ def attach(model: nn.Module, path: str, module: nn.Module) -> RemovableHandle:
         module: Tensor → tensor of the same shape, such as `MixStyle`.
 
     Returns:
-        A handle: `handle.remove()` takes the module off again, and so does the end of a
+        A handle. `handle.remove()` takes the module off again, and so does the end of a
         `with attach(…):` block.
 
     Raises:
-        ConfigError: If there is no such stage, or the model computes activations a second time for
-            the gradients (checkpointing), where the module would draw other numbers. When called,
-            if the stage does not return a tensor.
+        ConfigError: If there is no such stage, or the model recomputes activations for the
+            gradients (checkpointing), for which the module would draw different numbers. When
+            called, if the stage does not return a tensor.
 
     Example:
         >>> import torch
@@ -44,8 +44,8 @@ def attach(model: nn.Module, path: str, module: nn.Module) -> RemovableHandle:
             getattr(part, flag, False) is True for flag in ('checkpointing', 'grad_checkpointing')
         ):
             raise ConfigError(
-                f'{name or type(part).__name__} computes its activations again for the gradients, '
-                f'when {type(module).__name__} would draw other numbers: switch checkpointing off'
+                f'{name or type(part).__name__} recomputes its activations for the gradients, for '
+                f'which {type(module).__name__} would draw other numbers: switch checkpointing off'
             )
 
     def pass_on(called: nn.Module, _: tuple[Any, ...], output: Any) -> Any:
@@ -62,10 +62,10 @@ def attach(model: nn.Module, path: str, module: nn.Module) -> RemovableHandle:
 
 
 def stage_at(model: nn.Module, path: str) -> nn.Module:
-    """The submodule of a name.
+    """The submodule with this name.
 
     Raises:
-        ConfigError: If there is none; with the names that there are.
+        ConfigError: If there is none; the message lists the names that exist.
 
     Example:
         >>> stage_at(nn.Sequential(nn.ReLU()), '0')

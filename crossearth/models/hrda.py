@@ -1,4 +1,4 @@
-"""HRDA: a large context seen small and its details seen large, fused by a learnt attention."""
+"""HRDA: a large context at low resolution and its details in full, fused by learnt attention."""
 
 from collections.abc import Sequence
 
@@ -22,7 +22,7 @@ _STEP_PX = _SHRINK * _STRIDE  # details begin on whole cells of the context's lo
 
 
 class HRDA(Segmenter):
-    """Backbone and decoder that see every image twice: all of it at half its size, parts at full.
+    """A backbone and decoder that see each image twice: all of it at half size, parts at full size.
 
     For an image x and its detail x_d, with φ = decoder(backbone(·)) and ζ the bilinear enlargement
     by s = 2:
@@ -32,9 +32,9 @@ class HRDA(Segmenter):
     - detail: y_d = φ(x_d)
     - logits: ζ((1 − a) · y_c) + ζ(a) · y_d
 
-    In training the detail is one crop of `detail_px` of each batch, at a random place. In
-    inference, overlapping details cover the image and their logits are averaged; those of a row are
-    seen as one batch.
+    In training the detail is one crop of `detail_px` per batch, at a random place. In inference,
+    overlapping details cover the image and their logits are averaged; each row of details is one
+    batch.
 
     Args:
         backbone: Normalised image → `Features`, at both sizes.
@@ -75,6 +75,7 @@ class HRDA(Segmenter):
         detail_px: int,
         detail_weight: float = 0.1,
     ) -> None:
+        # half of each side has to be a multiple of 32, too
         super().__init__(backbone, decoder, mean=mean, std=std, multiple_px=32 * _SHRINK)
         if detail_px < 32 or detail_px % 32 or not 0 <= detail_weight < 1:
             raise ConfigError(
@@ -91,7 +92,7 @@ class HRDA(Segmenter):
         self.detail_weight = detail_weight
 
     def forward(self, image: Shaped[Tensor, 'b c h w']) -> Float[Tensor, 'b k h w']:
-        """Logits of a batch of images, fused of both sizes.
+        """Logits of a batch of images, fused from both sizes.
 
         Args:
             image: Floating point, in [0, 1], of any size.
@@ -101,7 +102,7 @@ class HRDA(Segmenter):
 
         Raises:
             BandError: If the number of bands is not the model's.
-            ShapeError: If the image is empty, of integers, or not a batch.
+            ShapeError: If the image is empty, not floating point, or not a batch.
         """
         height, width = image.shape[-2:]
         padded = self._pad(image)
@@ -117,6 +118,7 @@ class HRDA(Segmenter):
             for left, logits in zip(lefts, found, strict=True):
                 rows = slice(top // _STRIDE, top // _STRIDE + logits.shape[-2])
                 cols = slice(left // _STRIDE, left // _STRIDE + logits.shape[-1])
+                # logits of overlapping details are summed here and averaged below
                 detail[..., rows, cols] += logits
                 counts[rows, cols] += 1
         fused = _fuse(context, attention, detail / counts)
@@ -129,20 +131,20 @@ class HRDA(Segmenter):
         *,
         generator: torch.Generator | None = None,
     ) -> dict[str, Tensor]:
-        """Cross entropy of the fused logits, and of the detail's own.
+        """Cross entropy of the fused logits and of the detail alone.
 
         Args:
             image: Floating point, in [0, 1], of any size.
             mask: Class ids at the image's size; 255 is ignored, and so is padding.
-            generator: Draws where the detail lies; None for torch's own.
+            generator: Draws the place of the detail; None for torch's global generator.
 
         Returns:
             `loss_ce`, weighted by 1 − λ_d, and `loss_detail`, weighted by λ_d.
 
         Raises:
             BandError: If the number of bands is not the model's.
-            ShapeError: If the image is empty, of integers, or not a batch, or the mask of another
-                shape or type.
+            ShapeError: If the image is empty, not floating point or not a batch, or the mask has
+                another shape or type.
         """
         if mask.shape != image.shape[:1] + image.shape[2:] or mask.dtype != torch.int64:
             raise ShapeError(
@@ -159,6 +161,7 @@ class HRDA(Segmenter):
         crop = padded[..., top : top + side_y, left : left + side_x]
         logits = self.decoder(self._features(crop))
         detail = context.new_zeros((*context.shape[:2], height // _STRIDE, width // _STRIDE))
+        # a = 0 outside the detail, where y_d is unknown
         inside = context.new_zeros(attention.shape[-2:])
         detail[
             ...,
@@ -184,12 +187,12 @@ class HRDA(Segmenter):
         return self.decoder(features), self.attention(features).sigmoid()
 
     def _starts(self, side: int) -> list[int]:
-        """Where overlapping details begin that cover a side."""
+        """Starts of overlapping details that cover a side."""
         last = max(side - self.detail_px, 0)
         return [*range(0, last, self.detail_px // 2), last]
 
     def _draw(self, side: int, generator: torch.Generator | None) -> tuple[int, int]:
-        """Where a detail begins, and how long it is."""
+        """Start and length of a random detail along one side."""
         length = min(self.detail_px, side)
         places = (side - length) // _STEP_PX + 1
         device = None if generator is None else generator.device

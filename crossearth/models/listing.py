@@ -1,4 +1,4 @@
-"""The models of this library at a glance: what is in them, how large they are, whose they are."""
+"""A summary of each model of this library: its parts, its size and where it was published."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -27,10 +27,10 @@ class ModelSummary:
         decoder: Class of the decoder.
         parameters: Number of all parameters, for the number of classes that was asked for.
         trained_parameters: Number of those that training changes.
-        input: Images that it is laid out for: bands and size in px; all take other bands, too.
+        input: Images that it is built for, as bands and size in px. All take other bands, too.
         paper: Where it was published.
         weights: Where trained or pretrained weights come from.
-        arguments: What the builder was given besides the backbone and the number of classes.
+        arguments: What the builder was given in addition to the backbone and the classes.
     """
 
     name: str
@@ -141,13 +141,13 @@ _ADAPTED = {
 def list_models(num_classes: int = 6) -> list[ModelSummary]:
     """Every model that has a builder in this library, with its size counted on the model itself.
 
-    Models are built on torch's meta device: their shapes, without their numbers in memory.
+    Models are built on torch's meta device, which gives their shapes without allocating weights.
 
     Args:
         num_classes: Classes of the logits.
 
     Returns:
-        One summary for each builder, in the order of their names; of `adapted_fpn` one for each
+        One summary for each builder, in the order of their names; `adapted_fpn` has one for each
         adapter.
 
     Raises:
@@ -160,7 +160,7 @@ def list_models(num_classes: int = 6) -> list[ModelSummary]:
         LoRARein Mask2FormerDecoder 23566279
     """
     if num_classes < 1:
-        raise ConfigError(f'num_classes is {num_classes}: a model has at least one class')
+        raise ConfigError(f'num_classes is {num_classes}: expected at least 1')
     return [
         _summary(name, facts, num_classes)
         for name in own_builders()
@@ -169,11 +169,11 @@ def list_models(num_classes: int = 6) -> list[ModelSummary]:
 
 
 def _adapted_facts() -> list[_Facts]:
-    """One for each adapter of `adapted_fpn`."""
+    """One set of facts for each adapter of `adapted_fpn`."""
     return [
         _Facts(
             'tiny_vit_5m_224, or another network of timm',
-            '3 bands, any size, or one size where the network has one',
+            '3 bands, any size, or one size for networks that are built for one',
             paper,
             (_TIMM,),
             name='tiny_vit_5m_224',

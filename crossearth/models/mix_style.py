@@ -1,4 +1,4 @@
-"""Styles of features, mixed between the images of a batch."""
+"""MixStyle: feature statistics mixed between the images of a batch."""
 
 import numpy as np
 import torch
@@ -13,26 +13,27 @@ __all__ = ['MixStyle', 'mix_statistics']
 class MixStyle(nn.Module):
     """Feature maps that take part of their statistics from other images of the batch.
 
-    With probability p, each image of a batch is paired with another place of a random permutation
-    x̃ of the batch and gets, per channel, the mean and standard deviation
+    With probability p, the images x of a batch are paired with a random permutation x̃ of it. Each
+    channel then gets the mean and standard deviation
 
     - β = λ·μ(x) + (1 − λ)·μ(x̃) and γ = λ·σ(x) + (1 − λ)·σ(x̃),
     - output γ·(x − μ(x)) / σ(x) + β, with λ ~ Beta(α, α) for each image.
 
-    No gradient flows through the statistics. It has nothing to learn or save; in eval mode, and
-    with p = 0, features stay as they are. `attach(model, path, MixStyle())` puts it on a stage.
+    No gradient flows through the statistics. The module has no parameters and no state. In eval
+    mode, and with p = 0, it returns features unchanged. `attach(model, path, MixStyle())` puts it
+    on a stage.
 
     Args:
-        p: Probability of each batch.
-        alpha: Of the Beta distribution: small values mix little or almost everything.
+        p: Probability that a batch is mixed.
+        alpha: Parameter of the Beta distribution. Small values mix little or almost everything.
         channels_last: Whether channels are the last axis, as in the tokens (b,n,c) of
             vision transformers and the maps (b,h,w,c) of Swin.
         generator: Source of the draws; None for torch's global one.
 
     Raises:
-        ConfigError: If p is not a probability or alpha is not positive; when called in training
-            mode, if there is just one image, which has nothing to be mixed with.
-        ShapeError: When called, if the features have no such axes.
+        ConfigError: If p is not a probability or alpha is not positive. When called in training
+            mode, if the batch has only one image, which leaves nothing to mix it with.
+        ShapeError: When called, if the features lack these axes.
 
     Source:
         Zhou et al., Domain Generalization with MixStyle, ICLR 2021, arXiv 2104.02008, eqs. 4–6 and
@@ -73,13 +74,13 @@ class MixStyle(nn.Module):
         b = len(features)
         if b < 2:
             raise ConfigError(
-                'MixStyle mixes the images of a batch, but this one has a single image: train '
-                'with batch_size 2 or more'
+                'the batch has 1 image, but MixStyle mixes the images of a batch with one another: '
+                'train with batch_size 2 or more'
             )
         device = 'cpu' if self.generator is None else self.generator.device
         if float(torch.rand(1, generator=self.generator, device=device)) >= self.p:
             return features
-        # torch's Beta distribution takes no generator; numpy's gets its seed from it
+        # torch's Beta distribution takes no generator, so numpy draws, seeded by the generator
         seed = int(torch.randint(2**62, (1,), generator=self.generator, device=device))
         share = np.random.default_rng(seed).beta(self.alpha, self.alpha, b)
         order = torch.randperm(b, generator=self.generator, device=device)
@@ -108,15 +109,16 @@ def mix_statistics(
     Args:
         features: (b,c,h,w), or (b,…,c) with `channels_last`.
         order: For each image, the one it is mixed with.
-        share: λ, the share of its own statistics.
-        channels_last: Where the channels are.
-        eps: Added to variances.
+        share: λ, the weight of the image's own statistics.
+        channels_last: Whether the channels are the last axis.
+        eps: Added to variances, so that flat channels do not divide by zero.
 
     Example:
         >>> pair = torch.tensor([1.0, 3.0, 5.0, 9.0]).view(2, 1, 1, 2)
         >>> mix_statistics(pair, torch.tensor([1, 0]), torch.tensor([0.0, 1.0])).flatten().round()
         tensor([5., 9., 5., 9.])
     """
+    # half precision is too coarse for the variance of a large map
     exact = features if features.dtype == torch.float64 else features.float()
     axes = tuple(range(1, features.ndim - 1)) if channels_last else (2, 3)
     with torch.no_grad():

@@ -9,7 +9,7 @@ __all__ = ['ChannelMoments', 'on_grid_of']
 
 
 class ChannelMoments:
-    """Moments over all batches, so that every value counts the same, whichever batch it came in.
+    """Moments over all batches, in which every value has the same weight, whatever its batch.
 
     Example:
         >>> moments = ChannelMoments()
@@ -26,7 +26,7 @@ class ChannelMoments:
 
     @property
     def var(self) -> Float64[Tensor, ' c']:
-        """Variance of each channel, that of the values themselves (not corrected for a sample)."""
+        """Variance of each channel, without a correction for the sample size."""
         return self._squares / self.count
 
     def add(
@@ -35,8 +35,8 @@ class ChannelMoments:
         """Count a batch.
 
         Args:
-            values: Feature maps; those without two axes of space count whole.
-            valid: True where an image has data, on the grid of the images; None for all of it.
+            values: Feature maps. Those without two spatial axes are counted as a whole.
+            valid: True where an image has data, on the grid of the images; None for everywhere.
         """
         flat = values.detach().transpose(0, 1).flatten(1).float()
         if valid is not None and values.ndim == 4 and not bool(valid.all()):
@@ -45,7 +45,7 @@ class ChannelMoments:
             return
         new_var, new_mean = torch.var_mean(flat, dim=1, correction=0)
         mean, squares = new_mean.double(), new_var.double() * flat.shape[1]
-        if self.count:  # two groups as one: Chan et al. 1979
+        if self.count:  # merges the moments of two groups: Chan et al. 1979
             both = self.count + flat.shape[1]
             shift = mean - self.mean
             squares = self._squares + squares + shift**2 * self.count * flat.shape[1] / both
@@ -57,7 +57,7 @@ class ChannelMoments:
 def on_grid_of(
     valid: Bool[Tensor, 'b h w'], values: Float[Tensor, 'b c grid_h grid_w']
 ) -> Bool[Tensor, 'b grid_h grid_w']:
-    """Which cells of feature maps see data in at least half of their pixels.
+    """Which cells of feature maps have data in at least half of their pixels.
 
     Example:
         >>> valid = torch.tensor([[[True, True, True, False]]])

@@ -9,9 +9,9 @@ __all__ = ['ceil_div', 'crop_to', 'pad_to_multiple', 'to_multiple']
 
 
 def ceil_div(pixels: int, step: int) -> int:
-    """How many steps cover some pixels.
+    """How many steps cover some pixels, the quotient rounded up.
 
-    Neither by the remainder, which inductor cannot compile where sizes are unknown, nor by the
+    The formula avoids the remainder, which inductor cannot compile where sizes are unknown, and the
     quotient of a negative number, which ONNX rounds towards zero.
 
     Example:
@@ -22,7 +22,7 @@ def ceil_div(pixels: int, step: int) -> int:
 
 
 def to_multiple(pixels: int, step: int) -> int:
-    """The least multiple of a step that covers some pixels.
+    """The smallest multiple of a step that covers some pixels.
 
     Example:
         >>> to_multiple(33, 32), to_multiple(32, 32)
@@ -34,14 +34,14 @@ def to_multiple(pixels: int, step: int) -> int:
 def pad_to_multiple(
     image: Float[Tensor, 'b c h w'], rows_px: int, cols_px: int
 ) -> Float[Tensor, 'b c h2 w2']:
-    """An image whose sides are multiples, its lower and right borders repeated.
+    """Pad an image to multiples, by repeating its lower and right borders.
 
-    Unlike zeros, a repeated border draws no edge; unlike mirroring, it works at any size.
+    Unlike zeros, a repeated border adds no edge. Unlike mirroring, it works at any size.
 
     Args:
         image: Images of at least one pixel.
-        rows_px: What the height shall be a multiple of.
-        cols_px: What the width shall be a multiple of.
+        rows_px: The height becomes a multiple of this.
+        cols_px: The width becomes a multiple of this.
 
     Example:
         >>> import torch
@@ -55,7 +55,7 @@ def pad_to_multiple(
 
 
 def crop_to(image: Float[Tensor, 'b c h2 w2'], height: int, width: int) -> Float[Tensor, 'b c h w']:
-    """The upper left part of an image, what `pad_to_multiple` added taken away.
+    """The upper left part of an image, without what `pad_to_multiple` added.
 
     Args:
         image: Images of at least that size.
@@ -69,7 +69,7 @@ def crop_to(image: Float[Tensor, 'b c h2 w2'], height: int, width: int) -> Float
     """
     if torch.compiler.is_exporting():
         # Whether a slice is contiguous depends on whether anything was cut off, and an exported
-        # model is bound to the answer; selected rows and columns always are.
+        # model is specialised to the answer. Selected rows and columns are always contiguous.
         rows = torch.arange(height, device=image.device)
         cols = torch.arange(width, device=image.device)
         return image.index_select(-2, rows).index_select(-1, cols)

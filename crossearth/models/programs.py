@@ -1,14 +1,15 @@
 """Models of any library in files that hold their code: TorchScript, exported programs and ONNX.
 
-Weights files of this library hold no code. These do: to use one is to run it.
+Weights files of this library hold no code. These files do, and to use one is to run its code.
 
 - ONNX is run by onnxruntime, whose operators compute and do nothing else.
-- TorchScript is run by torch's own interpreter. It knows no Python, but it has all operators of
-  torch, and some read and write files: take it from people whose programs you would run.
-- Programs of `torch.export` are read by torch, which unpickles parts of some files, and evaluates
-  expressions and guards in them as Python. Files with pickled parts, with expressions that are more
-  than arithmetic of sizes, with names that are not names, or with operators from elsewhere than
-  torch's own are refused, and guards are not run. Torch promises no safety even so: trust whom the
+- TorchScript is run by torch's own interpreter. It does not run Python, but it has all operators of
+  torch, and some of them read and write files. Take it from people whose programs you would run.
+- torch reads the programs of `torch.export`. It unpickles parts of some files, and evaluates
+  expressions and guards in them as Python. This module refuses files with pickled parts, with
+  expressions beyond arithmetic of sizes, with names that are not identifiers, or with operators
+  from outside torch, and does not run guards. Even so, torch promises no safety: trust the source
+  of the file, as with TorchScript.
   file comes from, as with TorchScript.
 """
 
@@ -40,7 +41,7 @@ _ONNX_TYPES: Final[dict[str, np.dtype[Any]]] = {
     'tensor(float16)': np.dtype('float16'),
     'tensor(double)': np.dtype('float64'),
 }
-# the name of another file, in the protocol buffer of a tensor that is kept there
+# in the protocol buffer of a tensor that is kept in another file: the name of that file
 _LOCATION = re.compile(rb'\n\x08location\x12([\x01-\x7f])')
 _OPERATOR = re.compile(
     r'torch\.ops\.(aten|prims|higher_order)\.\w+(\.\w+)?|_operator\.\w+|math\.\w+'
@@ -66,17 +67,17 @@ _TRAINS = {'batch_norm': 5, 'dropout': 2, 'feature_dropout': 2, 'alpha_dropout':
 
 
 def program_kind(path: str | Path) -> str | None:
-    """Which program a file is, by what is in it: `'torchscript'`, `'exported'` or `'onnx'`.
+    """The kind of program in a file, judged by content: `'torchscript'`, `'exported'` or `'onnx'`.
 
     Returns:
-        None for anything else, such as weights.
+        The kind, or None for anything else, such as weights.
 
     Raises:
         CheckpointError: If there is no such file.
     """
     path = Path(path)
     if not path.is_file():
-        raise CheckpointError(f'no model file at {path}: check its name')
+        raise CheckpointError(f'there is no model file at {path}: check its name')
     if path.suffix == '.onnx':
         return 'onnx'
     if not zipfile.is_zipfile(path):
@@ -92,7 +93,7 @@ def program_kind(path: str | Path) -> str | None:
 
 
 def program_digest(path: str | Path) -> str:
-    """SHA-256 of a model file, with the files next to it that an ONNX file keeps its tensors in."""
+    """SHA-256 of a model file and of the files next to it that hold the tensors of an ONNX file."""
     path = Path(path)
     digest = hashlib.sha256()
     for part in [path, *(_external_files(path) if path.suffix == '.onnx' else [])]:
@@ -102,21 +103,21 @@ def program_digest(path: str | Path) -> str:
 
 
 def load_program(path: str | Path, *, device: torch.device | str = 'cpu') -> nn.Module:
-    """The model of a TorchScript, `torch.export` or ONNX file, ready to be run.
+    """Load the model of a TorchScript, `torch.export` or ONNX file, ready to run.
 
-    To load one is to trust it, see the text at the top of this module.
+    Loading a file means trusting it, see the text at the top of this module.
 
     Args:
         path: File of `torch.jit.save`, `torch.export.save`, or `.onnx`.
         device: Where it runs.
 
     Returns:
-        Images (b, c, h, w) to whatever the file gives; an ONNX file of several outputs gives them
-        as a dictionary.
+        A module that maps images (b, c, h, w) to whatever the file gives. An ONNX file with several
+        outputs gives a dictionary.
 
     Raises:
-        CheckpointError: If there is no such file, it is damaged, none of these, refused, or was
-            exported in training mode.
+        CheckpointError: If there is no such file, or it is damaged, of another kind, refused, or
+            was exported in training mode.
         ConfigError: If onnxruntime is needed and missing, or there is no such device.
 
     Example:
@@ -137,16 +138,17 @@ def load_program(path: str | Path, *, device: torch.device | str = 'cpu') -> nn.
     if kind == 'torchscript':
         return _load_torchscript(path, device)
     raise CheckpointError(
-        f'{path} holds no model: expected a file of save_model (.safetensors), torch.jit.save, '
-        'torch.export.save, or .onnx. Weights alone, as of torch.save(model.state_dict()), belong '
-        'to code: build the model in Python, load them, and call predict_scene, or export it'
+        f'{path} is not a model: expected a file of save_model (.safetensors), torch.jit.save, '
+        'torch.export.save, or .onnx. A file of weights alone, as of '
+        'torch.save(model.state_dict()), needs its code: build the model in Python, load the '
+        'weights, and call predict_scene, or export the model'
     )
 
 
 def _load_torchscript(path: Path, device: torch.device | str) -> nn.Module:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter('ignore', FutureWarning)  # deprecated, and in wide use
+            warnings.simplefilter('ignore', FutureWarning)  # deprecated, but widely used
             warnings.simplefilter('ignore', DeprecationWarning)
             model: nn.Module = torch.jit.load(path, map_location='cpu')  # type: ignore[no-untyped-call]  # untyped in torch
     except RuntimeError as error:
@@ -155,7 +157,7 @@ def _load_torchscript(path: Path, device: torch.device | str) -> nn.Module:
 
 
 class ExportedModel(nn.Module):
-    """A program of `torch.export` that says which sizes it takes, before it fails on others.
+    """A program of `torch.export` that checks image sizes before it would fail on them.
 
     Args:
         program: With one input, of images.
@@ -166,12 +168,12 @@ class ExportedModel(nn.Module):
         inputs = [spec.arg for spec in program.graph_signature.input_specs if _is_input(spec)]
         if len(inputs) != 1:
             raise CheckpointError(
-                f'the exported program takes {len(inputs)} inputs, expected one, of images '
+                f'the exported program takes {len(inputs)} inputs: expected one, images '
                 '(b, c, h, w)'
             )
         node = next(node for node in program.graph.nodes if node.name == inputs[0].name)
         self.input_shape = tuple(node.meta['val'].shape)
-        # guards are Python code in the file: their place is taken by the check in forward
+        # guards are Python code from the file, so they never run: forward checks the sizes instead
         if 'check_guards' in inspect.signature(program.module).parameters:  # since torch 2.9
             self.program = program.module(check_guards=False)
         else:
@@ -181,8 +183,8 @@ class ExportedModel(nn.Module):
         """Whatever the program gives.
 
         Raises:
-            BandError: If it takes another number of bands.
-            ShapeError: If it was exported for other sizes only.
+            BandError: If the program takes another number of bands.
+            ShapeError: If the program was exported for other sizes only.
         """
         shape = tuple(None if _is_free(size) else int(size) for size in self.input_shape)
         if len(shape) == 4 and shape[0] not in (None, len(images)):
@@ -201,33 +203,33 @@ def _is_free(size: object) -> bool:
 
 
 def require_shape(images: Tensor, shape: tuple[int | None, ...]) -> None:
-    """Stop at images that a program was not made for; None allows any size.
+    """Raise if a program was exported for images of another shape; None allows any size.
 
     Raises:
         BandError: If the number of bands differs.
         ShapeError: If the height or the width does.
     """
     if len(shape) != 4:
-        raise ShapeError(f'the program takes shape {shape}, expected images (b, c, h, w)')
+        raise ShapeError(f'the program takes shape {shape}: expected one for images (b, c, h, w)')
     _, bands, height, width = shape
     if bands is not None and images.shape[1] != bands:
         raise BandError(
-            f'{images.shape[1]} bands are given to a model that takes {bands}: choose them with '
+            f'images have {images.shape[1]} bands, the model takes {bands}: choose bands with '
             'View(bands=…) (--bands)'
         )
     if height not in (None, images.shape[2]) or width not in (None, images.shape[3]):
         side = height if height == width else f'{height} × {width}'
         raise ShapeError(
-            f'windows of {images.shape[2]} × {images.shape[3]} px are given to a model that was '
-            f'exported for {side} px only: choose Windows(tile_px={height}) (--tile-px {height}) '
-            'for scenes at least that large, or export it with free sizes'
+            f'windows are {images.shape[2]} × {images.shape[3]} px, but the model was exported for '
+            f'{side} px only: choose Windows(tile_px={height}) (--tile-px {height}) for scenes at '
+            'least that large, or export it with dynamic sizes'
         )
 
 
 def run_in_batches(program: Any, images: Tensor, size: int) -> object:
-    """A program of a fixed batch size on another number of images.
+    """Run a program of a fixed batch size on any number of images.
 
-    The last batch is filled up with images of zeros.
+    The last batch is filled with images of zeros.
     """
     pieces = []
     for first in range(0, len(images), size):
@@ -240,7 +242,7 @@ def run_in_batches(program: Any, images: Tensor, size: int) -> object:
 
 
 def _joined(pieces: Sequence[Any], count: int) -> object:
-    """What a program gave for several batches, as if for one."""
+    """Join the outputs of several batches, as if they came from one."""
     first = pieces[0]
     if isinstance(first, dict):
         return {key: _joined([piece[key] for piece in pieces], count) for key in first}
@@ -253,11 +255,12 @@ def _load_exported(path: Path) -> nn.Module:
     _check_exported(path)
     try:
         program = torch.export.load(path)
-    except Exception as error:  # the reader raises whatever a damaged file makes of it
+    except Exception as error:  # a damaged file can raise anything in the reader
         raise CheckpointError(
             f'{path} cannot be read as a program of torch.export ({_short(error)}): export it '
-            'again, with the version of torch that is installed here'
+            'again with the version of torch that is installed here'
         ) from error
+    # A program cannot be put into eval mode afterwards: dropout would stay on.
     for node in program.graph.nodes:
         position = _TRAINS.get(str(node.target).split('.')[1] if '.' in str(node.target) else '')
         if position is not None and len(node.args) > position and node.args[position] is True:
@@ -279,7 +282,7 @@ def _check_exported(path: Path) -> None:
     if not any(name.endswith('models/model.json') for name in names):
         raise CheckpointError(
             f'{path} was exported by a version of torch before 2.8, whose files hold pickles, '
-            'which are not read: export it again'
+            'which are never read: export it again'
         )
     legacy = [name for name in names if name.endswith('.pt') and '/sample_inputs/' not in name]
     others = [name for name in names if name.endswith(('.so', '.py', '.cpp', '.o'))]
@@ -293,14 +296,15 @@ def _check_exported(path: Path) -> None:
         for key, value in _entries(document):
             if not _is_harmless(key, value):
                 raise CheckpointError(
-                    f'{path} is refused: its {key} {str(value)[:60]!r} would have torch unpickle '
+                    f'{path} is refused: its {key} {str(value)[:60]!r} would make torch unpickle '
                     'an object, run code, or use an operator that is not its own. Plain models '
+                    'need none of that: export the model without it, or as ONNX'
                     'need none of that; export it again without, or as ONNX'
                 )
 
 
 def printable_first(names: Sequence[str]) -> str:
-    """The first of some names of files."""
+    """The first of some file names, printable."""
     return f'{names[0][:60]!r}'
 
 
@@ -333,7 +337,7 @@ def _is_harmless(key: str, value: object) -> bool:
 
 
 def _is_arithmetic(expression: str) -> bool:
-    """Whether an expression of sympy is sums, products and the like of numbers and symbols."""
+    """Whether a sympy expression has only numbers, symbols, sums, products and the like."""
     try:
         nodes = list(ast.walk(ast.parse(expression, mode='eval')))
     except (SyntaxError, ValueError, RecursionError):
@@ -346,7 +350,7 @@ def _is_arithmetic(expression: str) -> bool:
             if node.func.id == 'Symbol' and node.args:
                 symbols.add(id(node.args[0]))
         elif isinstance(node, ast.Constant):
-            # any other string would be evaluated in its turn
+            # torch would evaluate any other string, too
             is_symbol = id(node) in symbols and _NAME.fullmatch(str(node.value))
             if isinstance(node.value, str) and not is_symbol:
                 return False
@@ -362,11 +366,11 @@ class OnnxModel(nn.Module):
     """An ONNX file, run by onnxruntime.
 
     Args:
-        path: The file; tensors that it keeps in other files lie next to it.
+        path: The file. Tensors that it keeps in other files lie next to it.
         device: `cpu`, or `cuda` with the package `onnxruntime-gpu`.
 
     Raises:
-        CheckpointError: If the file is damaged, or takes something else than images.
+        CheckpointError: If the file is damaged or takes anything but images.
         ConfigError: If onnxruntime is missing, or does not run on the device.
     """
 
@@ -382,7 +386,7 @@ class OnnxModel(nn.Module):
         provider = {'cpu': _ON_CPU, 'cuda': 'CUDAExecutionProvider'}.get(kind)
         if provider not in onnxruntime.get_available_providers():
             raise ConfigError(
-                f'{path}: onnxruntime as installed here does not run on {device}: choose cpu, or '
+                f'{path} cannot run on {device} with onnxruntime as installed here: choose cpu, or '
                 'install onnxruntime-gpu'
             )
         options = onnxruntime.SessionOptions()
@@ -394,7 +398,7 @@ class OnnxModel(nn.Module):
                 options,
                 providers=[provider, 'CPUExecutionProvider'][: 1 + (kind != 'cpu')],
             )
-        except Exception as error:  # its errors have no common base
+        except Exception as error:  # onnxruntime's errors have no common base
             raise CheckpointError(
                 f'{path} cannot be run by onnxruntime ({_short(error)})'
             ) from error
@@ -403,7 +407,7 @@ class OnnxModel(nn.Module):
         if len(inputs) != 1 or inputs[0].type not in _ONNX_TYPES:
             found = ', '.join(f'{item.name} {item.type} {item.shape}' for item in inputs)
             raise CheckpointError(
-                f'{path} takes {found}; expected one input of images, floating-point numbers '
+                f'{path} takes {found}: expected one input, images of floating-point numbers '
                 '(b, c, h, w)'
             )
         self._input = inputs[0].name
@@ -414,11 +418,11 @@ class OnnxModel(nn.Module):
         self._outputs = [item.name for item in self._session.get_outputs()]
 
     def forward(self, images: Float[Tensor, 'b c h w']) -> object:
-        """What the file gives: a tensor, or a dictionary of several outputs.
+        """The output of the file: a tensor, or a dictionary of several outputs.
 
         Raises:
-            BandError: If it takes another number of bands.
-            ShapeError: If it takes other sizes only.
+            BandError: If the file takes another number of bands.
+            ShapeError: If the file takes only other sizes.
         """
         batch, *rest = self.input_shape
         require_shape(images, (None, *rest))
@@ -430,7 +434,7 @@ class OnnxModel(nn.Module):
         values = images.detach().cpu().numpy().astype(self._dtype, copy=False)
         try:
             found = self._session.run(None, {self._input: np.ascontiguousarray(values)})
-        except Exception as error:  # its errors have no common base
+        except Exception as error:  # onnxruntime's errors have no common base
             raise RuntimeError(f'onnxruntime: {_short(error)}') from error
         tensors = {
             name: torch.from_numpy(value).to(images.device)
@@ -440,7 +444,7 @@ class OnnxModel(nn.Module):
 
 
 def _external_files(path: Path) -> list[Path]:
-    """Files next to an ONNX file that it keeps tensors in."""
+    """Files next to an ONNX file that hold some of its tensors."""
     content = path.read_bytes()
     names = {
         content[found.end() : found.end() + found[1][0]].decode(errors='replace')

@@ -1,8 +1,8 @@
-"""How a model was built, recorded while it is built, so that a weights file can say it.
+"""How a model was built, recorded while it is built so that a weights file can contain it.
 
-A builder is a function of plain arguments that returns a whole model. `@builder` notes its name and
-arguments on every model that it makes. A file holds both, and no code: on loading, the name chooses
-among the builders of this library and those that the reader passes, and imports nothing.
+A builder is a function of plain arguments that returns a complete model. `@builder` notes its name
+and arguments on every model that it makes, and the file holds both, but no code. On loading, the
+name chooses among the builders of this library and those that the reader passes. It never imports
 """
 
 import functools
@@ -54,7 +54,7 @@ def builder(
         function: Returns a new model. Its arguments should be JSON values (numbers, text, lists,
             None) or paths; models of others cannot be saved.
         forget: Arguments that are not recorded, so that a loaded model is built with their
-            defaults: what belongs to the machine, or is in the file anyway.
+            defaults. Use it for what depends on the machine or is in the file anyway.
 
     Returns:
         The function, which works as before.
@@ -81,8 +81,8 @@ def builder(
     for parameter in signature.parameters.values():
         if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL):
             raise ConfigError(
-                f'builder {function.__qualname__} takes {parameter.name!r}, which has no name to '
-                'be recorded by: make it an argument that can be passed by name'
+                f'builder {function.__qualname__} takes {parameter.name!r}, which cannot be '
+                'recorded by name: make it an argument that can be passed by name'
             )
     name = builder_name(function)
 
@@ -97,7 +97,7 @@ def builder(
                 arguments |= _plain(value)
             elif parameter not in forget:
                 arguments[parameter] = _plain(value)
-        # any module takes attributes; setattr, as torch's types admit tensors and modules only
+        # setattr, because torch's types allow only tensors and modules as attributes
         setattr(model, 'blueprint', Blueprint(name, arguments))  # noqa: B010
         return model
 
@@ -107,7 +107,7 @@ def builder(
 
 
 def builder_name(function: Callable[..., Any]) -> str:
-    """What files call a builder.
+    """The name of a builder in files.
 
     Example:
         >>> from crossearth.models import fpn_timm
@@ -138,11 +138,11 @@ def find_builder(
     """The builder that a file names, among those of this library and those the reader trusts.
 
     Args:
-        name: From a file, where anything may stand; nothing is imported for it.
+        name: Name from a file, which may contain anything; nothing is imported for it.
         trusted: Builders that the reader passes, with or without `@builder`.
 
     Raises:
-        ConfigError: If it is not among them; the message says what to add.
+        ConfigError: If it is not among them; the message states what to pass.
 
     Example:
         >>> find_builder('narrow:build')
@@ -159,8 +159,8 @@ def find_builder(
     named = function_name.isidentifier() and all(map(str.isidentifier, module.split('.')))
     if not named:
         raise ConfigError(
-            f'names the builder {name!r}, expected one of {", ".join(own)}: it was written by '
-            'another version of this library'
+            f'names the builder {name!r}, expected one of {", ".join(own)}: the file was written '
+            'by another version of this library, so use that version'
         )
     given = ', '.join(map(builder_name, trusted)) or 'none'
     raise ConfigError(
@@ -171,7 +171,7 @@ def find_builder(
 
 
 def _same(name: str, other: str) -> bool:
-    """Whether two names mean one function; a script run as a program calls its module __main__."""
+    """Whether two names mean one function; a script that is run calls its own module __main__."""
     (module, _, function), (other_module, _, other_function) = (
         name.partition(':'),
         other.partition(':'),
@@ -181,7 +181,7 @@ def _same(name: str, other: str) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON holds it, where it can; others are refused when the model is saved."""
+    """A value as JSON stores it, if it can; other values are refused when the model is saved."""
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""Builders of the models that CrossEarth is compared with, on encoders of other libraries."""
+"""Builders of the models that CrossEarth is compared with, on encoders from other libraries."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -43,19 +43,20 @@ def daformer_mit_b5(
 ) -> Segmenter:
     """DAFormer's network: a MiT-B5 under `DAFormerDecoder`, all of it trainable.
 
-    Its training, rare-class sampling and feature distance, is in `RareClassSampler` and
-    `FeatureDistance`; `crossearth benchmark recipe --method daformer` has all of it.
+    The two parts of its training, rare-class sampling and feature distance, are in
+    `RareClassSampler` and `FeatureDistance`. `crossearth benchmark recipe --method daformer` writes
+    a recipe with both.
 
     Args:
         num_classes: Classes of the logits.
         encoder: Encoder of segmentation_models_pytorch with maps at strides 4 to 32, such as the
             smaller `mit_b0`.
         pretrained: True for the ImageNet weights of segmentation_models_pytorch, a path to a file
-            of SegFormer's or of that library, False for random ones. MiT and its weights are
-            under a licence of NVIDIA that excludes commercial use.
+            from SegFormer or from that library, False for random ones. The licence of MiT and its
+            weights, from NVIDIA, excludes commercial use.
         in_channels: Bands of the images.
-        mean: Mean per band, in [0, 1]; by default ImageNet's, and their average for bands that
-            are not three.
+        mean: Mean per band, in [0, 1]. The default is ImageNet's, or their average if there are
+            not three bands.
         std: Standard deviation per band, likewise.
         width: Width of the decoder.
 
@@ -64,7 +65,7 @@ def daformer_mit_b5(
 
     Raises:
         ConfigError: If the encoder is unknown or has no such maps.
-        CheckpointError: If its weights cannot be had or do not fit.
+        CheckpointError: If its weights cannot be loaded, or do not fit.
 
     Source:
         Hoyer et al., DAFormer, CVPR 2022, arXiv 2111.14887; for domain generalisation
@@ -97,12 +98,12 @@ def hrda_mit_b5(
 
     Args:
         num_classes: Classes of the logits.
-        img_size: Side of the training windows in px, a multiple of 64: details are half as long.
-        encoder: As of `daformer_mit_b5`.
-        pretrained: As of `daformer_mit_b5`.
+        img_size: Side of the training windows in px, a multiple of 64; details are half as long.
+        encoder: See `daformer_mit_b5`.
+        pretrained: See `daformer_mit_b5`.
         in_channels: Bands of the images.
-        mean: Mean per band, in [0, 1]; by default ImageNet's, and their average for bands that
-            are not three.
+        mean: Mean per band, in [0, 1]. The default is ImageNet's, or their average if there are
+            not three bands.
         std: Standard deviation per band, likewise.
         width: Width of the decoder and of the attention.
         detail_weight: λ_d, see `HRDA`.
@@ -113,7 +114,7 @@ def hrda_mit_b5(
     Raises:
         ConfigError: If the encoder is unknown or has no such maps, or `img_size` is not a
             multiple of 64.
-        CheckpointError: If its weights cannot be had or do not fit.
+        CheckpointError: If its weights cannot be loaded, or do not fit.
 
     Source:
         Hoyer et al., HRDA, ECCV 2022, arXiv 2204.13949; for domain generalisation
@@ -155,8 +156,8 @@ def deeplabv2_resnet101(
         name: timm CNN that can be dilated (`output_stride=8`).
         pretrained: True for timm's weights, a path to a local file, False for random ones.
         in_channels: Bands of the images.
-        mean: Mean per band, in [0, 1]; by default ImageNet's, and their average for bands that
-            are not three.
+        mean: Mean per band, in [0, 1]. The default is ImageNet's, or their average if there are
+            not three bands.
         std: Standard deviation per band, likewise.
 
     Returns:
@@ -164,11 +165,11 @@ def deeplabv2_resnet101(
 
     Raises:
         ConfigError: If the backbone is unknown or cannot be dilated.
-        CheckpointError: If its weights cannot be had or do not fit.
+        CheckpointError: If its weights cannot be loaded, or do not fit.
 
     Source:
-        Chen et al., arXiv 1606.00915; without its several input scales and its CRF, as in
-        the tables of CrossEarth's rivals.
+        Chen et al., arXiv 1606.00915, without its multiple input scales and its CRF, as in the
+        tables of CrossEarth's rivals.
 
     Example:
         >>> deeplabv2_resnet101(6, name='resnet18').decoder.num_classes
@@ -192,7 +193,8 @@ def deeplabv3_resnet101(
 ) -> Segmenter:
     """DeepLab v3: a ResNet-101 dilated to stride 8 under torchvision's head.
 
-    The arguments are those of `deeplabv2_resnet101`. Batches of one window cannot train it.
+    The arguments are those of `deeplabv2_resnet101`. Its batch norms over pooled features cannot
+    train on batches of one window.
 
     Source:
         Chen et al., arXiv 1706.05587.
@@ -224,21 +226,21 @@ def mtp_rvsa_large(
 
     Args:
         num_classes: Classes of the logits.
-        pretrained: Path to an MTP file, or False for random weights; there is no hub to ask.
-        img_size: Height and width in px (one number for squares) that position tables are laid out
-            for, multiples of 16. Images of other sizes get them resized.
+        pretrained: Path to an MTP file, or False for random weights; no hub offers them.
+        img_size: Height and width in px (one number for squares) that position tables are built
+            for, multiples of 16. They are resized for images of other sizes.
         in_channels: Bands of the images.
-        mean: Mean per band, in [0, 1]; by default ImageNet's.
+        mean: Mean per band, in [0, 1]. The default is ImageNet's.
         std: Standard deviation per band, likewise.
         width: Width of the decoder.
-        drop_path: Largest share of samples that skip a block in training.
+        drop_path: Largest share of samples that skip a block during training.
         checkpointing: Compute blocks again in the backward pass, to save memory.
 
     Returns:
         Model of images in [0, 1], of any size.
 
     Raises:
-        CheckpointError: If weights cannot be had or do not fit.
+        CheckpointError: If weights cannot be loaded, or do not fit.
         ConfigError: If an argument does not fit another.
 
     Source:
@@ -265,7 +267,7 @@ def mtp_rvsa_large(
 
 
 class _LinspaceOnCpu(TorchFunctionMode):
-    """Lets MiT be built on the meta device: it reads its rates of drop path off a tensor."""
+    """Lets MiT be built on the meta device, although it reads drop-path rates from a tensor."""
 
     def __torch_function__(
         self,
@@ -280,27 +282,27 @@ class _LinspaceOnCpu(TorchFunctionMode):
 
 def _smp_encoder(name: str, pretrained: bool | str | Path, in_channels: int) -> nn.Module:
     check_pretrained(pretrained)
-    # it takes seconds to import, and only these builders need it
+    # imported here, because it takes seconds and only these builders need it
     from segmentation_models_pytorch.encoders import get_encoder, get_encoder_names
 
     known = [known for known in get_encoder_names() if known.startswith('mit_')]
     if name not in known:
         raise ConfigError(
-            f'encoder is {name!r}: expected one of {", ".join(known)}; timm has most others, which '
-            'fpn_timm takes'
+            f'encoder is {name!r}: expected one of {", ".join(known)}; timm has most others, for '
+            'use with fpn_timm'
         )
     weights = 'imagenet' if pretrained is True else None
     try:
         with _LinspaceOnCpu():
             encoder: nn.Module = get_encoder(name, in_channels=in_channels, weights=weights)
-    except OSError as error:  # huggingface_hub's errors of connection and cache are OSErrors
+    except OSError as error:  # huggingface_hub's connection and cache errors are OSErrors
         raise CheckpointError(
             f'the weights of {name!r} are not in the local cache and cannot be downloaded: fetch '
             f'model.safetensors from https://huggingface.co/smp-hub/{name}.imagenet on a machine '
-            "with a network, and pass its path as pretrained='…/model.safetensors'"
+            "with network access, and pass its path as pretrained='…/model.safetensors'"
         ) from error
     if isinstance(pretrained, str | Path):
-        module: Any = encoder  # load_weights reads the parts off as timm's models name them
+        module: Any = encoder  # load_weights reads attributes that timm's models have
         module.pretrained_cfg = {'classifier': 'head', 'first_conv': 'patch_embed1.proj'}
         load_weights(module, pretrained)
     return encoder

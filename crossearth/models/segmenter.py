@@ -1,4 +1,4 @@
-"""Backbone + decoder: images in, logits at their size out."""
+"""The segmentation model: images in, logits of the same height and width out."""
 
 import math
 from collections.abc import Sequence
@@ -25,26 +25,26 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class Segmenter(nn.Module):
-    """A whole segmentation model: normalise, pad, backbone, decoder, upsample, crop.
+    """A complete segmentation model: normalise, pad, backbone, decoder, upsample, crop.
 
     Args:
         backbone: Normalised image → `Features`.
-        decoder: `Features` → logits (b, k, h', w') of any grid over the same ground; see
+        decoder: `Features` → logits (b, k, h', w') on any grid over the same ground; see
             `Decoder`.
         mean: Mean per band, in [0, 1].
         std: Standard deviation per band, in [0, 1].
         multiple_px: Images are padded to a multiple of this. 32 is the coarsest stride of the
-            pyramid; transformers with patches of 14 px want 28.
+            pyramid; transformers with patches of 14 px need 28.
 
     Attributes:
         num_classes: Classes of the logits.
         in_channels: Bands of the images.
-        blueprint: How a builder built the model, for `save_model`; None for models that were put
-            together by hand.
+        blueprint: How a builder built the model, for `save_model`; None for models that were not
+            built by a builder.
 
     Raises:
-        ConfigError: If mean and std differ in number or are no finite numbers, a std is not
-            positive, or the decoder lacks `num_classes`.
+        ConfigError: If mean and std differ in number or are not finite, a std is not positive, or
+            the decoder lacks `num_classes`.
 
     Example:
         >>> import timm
@@ -73,14 +73,14 @@ class Segmenter(nn.Module):
         finite = all(map(math.isfinite, (*mean, *std)))
         if len(mean) != len(std) or not mean or not finite or min(std) <= 0:
             raise ConfigError(
-                f'mean {tuple(mean)} and std {tuple(std)} must have one number a band, and each '
-                'std be positive'
+                f'mean {tuple(mean)} and std {tuple(std)}: expected one finite number per band in '
+                'each, and a positive std'
             )
         num_classes = getattr(decoder, 'num_classes', None)
         if not isinstance(num_classes, int):
             raise ConfigError(
                 f'{type(decoder).__name__} has no num_classes: a decoder is a module with '
-                '`num_classes` and `forward(features)`, which gives logits (b, num_classes, h, w)'
+                '`num_classes` and `forward(features)`, which returns logits (b, num_classes, h, w)'
             )
         self.backbone = backbone
         self.decoder = decoder
@@ -92,22 +92,22 @@ class Segmenter(nn.Module):
         self.register_buffer('std', torch.tensor(std, dtype=torch.float32))
 
     def normalize(self, image: Float[Tensor, 'b c h w']) -> Float[Tensor, 'b c h w']:
-        """An image in [0, 1], less the mean, by the standard deviation of each band."""
+        """Subtract the mean and divide by the standard deviation of each band."""
         return (image - self.mean[:, None, None]) / self.std[:, None, None]
 
     def forward(self, image: Shaped[Tensor, 'b c h w']) -> Float[Tensor, 'b k h w']:
         """Logits of a batch of images.
 
         Args:
-            image: Floating point, in [0, 1], of any size; of whatever precision, the model works
-                in its own.
+            image: Floating point, in [0, 1], of any size. Any precision is converted to the
+                model's.
 
         Returns:
             Logits at the image's size.
 
         Raises:
             BandError: If the number of bands is not the model's.
-            ShapeError: If the image is empty, of integers, or no batch.
+            ShapeError: If the image is empty, not floating point, or not a batch.
             ConfigError: If the backbone does not return `Features`.
         """
         height, width = image.shape[-2:]
@@ -128,16 +128,16 @@ class Segmenter(nn.Module):
 
         Args:
             image: Floating point, in [0, 1], of any size.
-            mask: Class ids at the image's size; 255 is ignored, and so is what is padded.
-            generator: Draws what the losses sample, on the device of the image.
+            mask: Class ids at the image's size; 255 is ignored, and so is padding.
+            generator: Source of the random points that losses sample, on the image's device.
 
         Returns:
             Weighted terms by name, to be summed.
 
         Raises:
             BandError: If the number of bands is not the model's.
-            ShapeError: If the image is empty, of integers, or no batch, or the mask of another
-                shape or type.
+            ShapeError: If the image is empty, not floating point or not a batch, or the mask has
+                another shape or type.
             ConfigError: If the decoder has no losses.
         """
         if mask.shape != image.shape[:1] + image.shape[2:] or mask.dtype != torch.int64:
@@ -148,14 +148,14 @@ class Segmenter(nn.Module):
         return self.losses_of(self.encode(image), mask, generator=generator)
 
     def encode(self, image: Shaped[Tensor, 'b c h w']) -> Features:
-        """Features of a batch of images, normalised and padded as `forward` does it.
+        """Features of a batch of images, normalised and padded as in `forward`.
 
         Args:
             image: Floating point, in [0, 1], of any size.
 
         Raises:
             BandError: If the number of bands is not the model's.
-            ShapeError: If the image is empty, of integers, or not a batch.
+            ShapeError: If the image is empty, not floating point, or not a batch.
             ConfigError: If the backbone does not return `Features`.
         """
         return self._features(self._pad(image))
@@ -170,9 +170,9 @@ class Segmenter(nn.Module):
         """The decoder's own losses for features that `encode` made.
 
         Args:
-            features: Of images of the mask's size.
+            features: Features of images of the mask's size.
             mask: Class ids; 255 is ignored, and so is padding.
-            generator: Draws what the losses sample, on the device of the image.
+            generator: Source of the random points that losses sample, on the image's device.
 
         Returns:
             Weighted terms by name, to be summed.
@@ -199,16 +199,16 @@ class Segmenter(nn.Module):
             raise ConfigError(
                 f'{type(self.backbone).__name__} returned {type(features).__name__}, expected '
                 'Features: a backbone is a module with `channels` and `forward(image)`, which '
-                'gives Features of four maps at strides 4, 8, 16 and 32'
+                'returns Features of four maps at strides 4, 8, 16 and 32'
             )
         return features
 
     def _pad(self, image: Tensor) -> Tensor:
-        """A normalised image of whole multiples."""
+        """Normalise an image and pad it to whole multiples."""
         if image.ndim != 4:
             raise ShapeError(
-                f'image of shape {tuple(image.shape)} is no batch (b, c, h, w): give image[None] '
-                'for a single one'
+                f'image has shape {tuple(image.shape)}, expected a batch (b, c, h, w): pass '
+                'image[None] for a single one'
             )
         if image.shape[1] != self.in_channels:
             raise BandError(
@@ -222,5 +222,5 @@ class Segmenter(nn.Module):
             )
         if 0 in image.shape:
             raise ShapeError(f'image of shape {tuple(image.shape)} is empty')
-        normalized = self.normalize(image).to(self.mean.dtype)  # doubles come from numpy
+        normalized = self.normalize(image).to(self.mean.dtype)  # images from numpy may be doubles
         return pad_to_multiple(normalized, self.multiple_px, self.multiple_px)

@@ -1,4 +1,4 @@
-"""Measures what a model's file is to remember of its source."""
+"""Measures statistics of the source domain, for the file of a model to remember."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,12 +20,12 @@ __all__ = ['FeatureMeter', 'SourceMeter', 'valid_as_padded']
 
 
 class SourceMeter:
-    """Sees windows of the source one by one, and says what is remembered of them.
+    """Sees windows of the source one by one and gives the statistics to remember.
 
     Args:
-        model: Images (b, c, h, w) in [0, 1] → logits (b, k, h, w). It runs in eval mode, where it
-            lies, and is put back as it was.
-        seed: Chooses the labelled pixels that the confidence is measured on.
+        model: Images (b, c, h, w) in [0, 1] → logits (b, k, h, w). It runs in eval mode on its
+            own device, and its mode is restored afterwards.
+        seed: Chooses the labelled pixels on which confidence is measured.
     """
 
     def __init__(self, model: nn.Module, *, seed: int = 0) -> None:
@@ -40,7 +40,7 @@ class SourceMeter:
     def add_image(
         self, image: Float[Tensor, 'c h w'], valid: Bool[Tensor, 'h w'] | None = None
     ) -> None:
-        """An image of the training data, in [0, 1]; `valid` is True where it has data."""
+        """Add an image of the training data, in [0, 1]; `valid` is True where it has data."""
         self._appearance.add(image, valid)
         batch_valid = None if valid is None else valid[None]
         with evaluating(self._model), self._features.watching(batch_valid):
@@ -48,7 +48,7 @@ class SourceMeter:
 
     @torch.no_grad()
     def add_labelled(self, image: Float[Tensor, 'c h w'], mask: Int64[Tensor, 'h w']) -> None:
-        """A labelled image that was not trained on; 255 in the mask is ignored."""
+        """Add a held-out labelled image; 255 in the mask is ignored."""
         with evaluating(self._model):
             logits = self._model(image[None].to(self._device))
         self._calibration.add(logits[0], mask)
@@ -67,7 +67,7 @@ class SourceMeter:
 
 
 class FeatureMeter:
-    """Moments of the maps that the backbone of a `Segmenter` gives, while it is watched."""
+    """Moments of the maps that the backbone of a `Segmenter` gives, while watched."""
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
@@ -78,10 +78,10 @@ class FeatureMeter:
 
     @contextmanager
     def watching(self, valid: Bool[Tensor, 'b h w'] | None = None) -> Iterator[None]:
-        """Counts the features of all calls inside; `valid` is True where images have data.
+        """Count the features of all calls inside; `valid` is True where images have data.
 
-        With `valid`, calls that show something else than these images as a whole do not count,
-        such as those for the details of `HRDA`: nothing says where their data lies.
+        With `valid`, only calls on these images as a whole count. Calls on parts, such as the
+        details of `HRDA`, do not: their place, and so their valid pixels, is unknown.
         """
 
         def count(_module: nn.Module, inputs: tuple[Tensor, ...], output: Features) -> None:
@@ -105,11 +105,11 @@ class FeatureMeter:
 
     @property
     def all_seen(self) -> bool:
-        """Whether each map had a cell with data in half of its pixels; true before any call."""
+        """Whether each map had a cell with data in half of its pixels; True before any call."""
         return all(one.count for one in self._moments)
 
     def statistics(self) -> tuple[FeatureStatistics, ...]:
-        """Of each map; none for other models, or before any call."""
+        """Statistics of each map; empty for other models, or before any call."""
         return tuple(
             FeatureStatistics(tuple(one.mean.tolist()), tuple(one.var.sqrt().tolist()))
             for one in self._moments
@@ -118,7 +118,7 @@ class FeatureMeter:
 
 
 def _shows_whole(images: Tensor, valid: Bool[Tensor, 'b h w']) -> bool:
-    """Whether images are as many, and of the same proportions, as what `valid` speaks of."""
+    """Whether images match `valid` in number and proportions."""
     (count, height, width), (rows, cols) = valid.shape, images.shape[-2:]
     return len(images) == count and rows * width == cols * height
 

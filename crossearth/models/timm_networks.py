@@ -1,4 +1,4 @@
-"""Networks of timm and statistics of bands, from the plain arguments of builders."""
+"""timm networks and band statistics from the plain arguments of builders."""
 
 from collections.abc import Sequence
 
@@ -14,16 +14,16 @@ __all__ = ['band_statistics', 'height_width', 'hierarchical_network', 'plain_tra
 def hierarchical_network(
     name: str, *, img_size: tuple[int, int] | None, in_channels: int, pretrained: bool | str
 ) -> nn.Module:
-    """A timm CNN or hierarchical transformer, laid out for images of a size if one is given."""
+    """A timm CNN or hierarchical transformer, built for images of a given size, if any."""
     if img_size is None:
         return create_timm(name, pretrained=pretrained, in_channels=in_channels)
     try:
         return create_timm(name, pretrained=pretrained, in_channels=in_channels, img_size=img_size)
     except TypeError as error:
         raise ConfigError(
-            f'{name!r} has no img_size, it takes images of any size: leave img_size out'
+            f'{name!r} takes no img_size, because it takes images of any size: leave img_size out'
         ) from error
-    except AssertionError as error:  # NesT takes squares, for one
+    except AssertionError as error:  # NesT, for example, takes only squares
         raise ConfigError(
             f'{name!r} cannot be built for {img_size[0]}x{img_size[1]} px ({error}): choose '
             'another img_size'
@@ -33,20 +33,21 @@ def hierarchical_network(
 def plain_transformer(
     name: str, *, img_size: int | Sequence[int], in_channels: int, pretrained: bool | str
 ) -> nn.Module:
-    """A timm transformer without a head, of any image size where its family can."""
+    """A timm transformer without a head, for any image size where its family allows it."""
     given = {'img_size': height_width(img_size), 'num_classes': 0}
     try:
         return create_timm(
             name, pretrained=pretrained, in_channels=in_channels, dynamic_img_size=True, **given
         )
-    except TypeError:  # Beit and CaiT have no such argument, and take one size
+    except TypeError:  # Beit and CaiT have no such argument and take one size
         pass
     try:
         return create_timm(name, pretrained=pretrained, in_channels=in_channels, **given)
     except TypeError as error:
         raise ConfigError(
-            f'{name!r} has no img_size, so that it is not a plain vision transformer: choose one, '
-            'such as vit_small_patch16_dinov3, or fpn_timm or adapted_fpn for CNNs and hierarchies'
+            f'{name!r} takes no img_size, so it is not a plain vision transformer: choose one, '
+            'such as vit_small_patch16_dinov3, or use fpn_timm or adapted_fpn for CNNs and '
+            'hierarchies'
         ) from error
 
 
@@ -54,16 +55,16 @@ def height_width(img_size: int | Sequence[int]) -> tuple[int, int]:
     """Height and width in px."""
     size = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
     if len(size) != 2 or min(size) < 1:
-        raise ConfigError(f'img_size is {img_size}: expected a side or (height, width) in px')
+        raise ConfigError(f'img_size is {img_size}: expected one side or (height, width) in px')
     return size
 
 
 def band_statistics(
     in_channels: int, mean: Sequence[float] | None, std: Sequence[float] | None
 ) -> tuple[list[float], list[float]]:
-    """Mean and std per band: as given, or ImageNet's."""
+    """Mean and std per band: the given values, or ImageNet's."""
     if in_channels < 1:
-        raise ConfigError(f'in_channels is {in_channels}: a model takes at least one band')
+        raise ConfigError(f'in_channels is {in_channels}: expected at least one band')
     three = in_channels == 3
     if mean is None:
         mean = IMAGENET_MEAN if three else [sum(IMAGENET_MEAN) / 3] * in_channels
@@ -71,7 +72,7 @@ def band_statistics(
         std = IMAGENET_STD if three else [sum(IMAGENET_STD) / 3] * in_channels
     if len(mean) != in_channels or len(std) != in_channels:
         raise ConfigError(
-            f'mean has {len(mean)} and std {len(std)} values for {in_channels} bands: give one a '
-            'band'
+            f'mean has {len(mean)} and std {len(std)} values for {in_channels} bands: pass one '
+            'per band'
         )
     return list(mean), list(std)

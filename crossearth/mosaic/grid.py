@@ -1,4 +1,4 @@
-"""The grid of a mosaic, and where maps lie on it."""
+"""Chooses the grid of a mosaic, and places maps on it."""
 
 import functools
 import math
@@ -19,11 +19,11 @@ from crossearth.rasters import Georeference, PixelsToGround, nearest_turn, turn_
 __all__ = ['MosaicGrid', 'Placed', 'choose_grid']
 
 _EDGE_POINTS = 65
-_SLACK_PX = 0.01  # pixels that are so close lie on one another
+_SLACK_PX = 0.01  # pixels that are this close count as coinciding
 _MOST_PIXELS = 10**13
 
 type Frame = tuple[float, float, float, float]
-"""Least x, least y, greatest x, greatest y."""
+"""Minimum x, minimum y, maximum x, maximum y."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +34,8 @@ class Placed:
         source: The map.
         rows: First row that it may touch, and end row (exclusive).
         cols: First column that it may touch, and end column (exclusive).
-        corner: Row and column of its first pixel, if its pixels are pixels of the mosaic; None if
-            they are not.
+        corner: Row and column of its first pixel, if its pixels coincide with pixels of the mosaic;
+            otherwise None.
     """
 
     source: MapSource
@@ -45,7 +45,7 @@ class Placed:
 
     @property
     def source_px(self) -> float:
-        """Pixels of the map along a pixel of the mosaic."""
+        """Pixels of the map per pixel of the mosaic, along a side."""
         spans = (stop - first for first, stop in (self.rows, self.cols))
         sides = self.source.height, self.source.width
         return max(side / max(span, 1) for side, span in zip(sides, spans, strict=True))
@@ -53,7 +53,7 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class MosaicGrid:
-    """Pixels with north up that hold all maps.
+    """A north-up grid that contains all maps.
 
     Args:
         crs: CRS.
@@ -69,11 +69,11 @@ class MosaicGrid:
 
     @property
     def georeference(self) -> Georeference:
-        """What a file of the mosaic says of its place."""
+        """The georeference of a file of the mosaic."""
         return Georeference(self.crs.to_wkt(), self.transform)
 
     def __str__(self) -> str:
-        """For people."""
+        """Describe the grid in words."""
         unit = 'degrees' if self.crs.is_geographic else self.crs.axis_info[0].unit_name
         across, down = self.transform.a, -self.transform.e
         size = f'{across:.6g}' if across == down else f'{across:.6g} × {down:.6g}'
@@ -83,24 +83,25 @@ class MosaicGrid:
 def choose_grid(
     sources: Sequence[MapSource], *, crs: str | None, pixel_size: float | int | None
 ) -> tuple[MosaicGrid, list[Placed]]:
-    """The grid of a mosaic, and its maps on it.
+    """Choose the grid of a mosaic, and place its maps on it.
 
     Args:
         sources: The maps.
-        crs: CRS of the mosaic, as `EPSG:32633` or WKT; None for that of most maps, of the first
-            among equals.
-        pixel_size: Side of a pixel in units of the CRS; None for that of most maps in that CRS.
-            Where no map has the CRS, pixels are square, and as many along the diagonals of the
-            first map as it has itself.
+        crs: CRS of the mosaic, as `EPSG:32633` or WKT; None for that of most maps. Ties go to the
+            first map.
+        pixel_size: Side of a pixel in units of the CRS; None for that of most maps in that CRS. If
+            no map has the CRS, pixels are square, and there are as many along the diagonals of the
+            first map as in the map itself.
 
     Returns:
-        The grid; its pixels are those of the first map that has its CRS and pixel size, and start
-        at multiples of their size if there is none. And the maps, in their order.
+        The grid, and the placed maps in their order. The pixels of the grid coincide with those of
+        the first map that has its CRS and pixel size. If there is none, they start at multiples of
+        their size.
 
     Raises:
-        ConfigError: If the CRS is not one, or not of the body of the maps, the pixel size is not
-            positive, or larger than all maps, a map is not tied to the ground, or the mosaic would
-            have more pixels than anybody can store.
+        ConfigError: If the CRS is invalid or not on the body of the maps, the pixel size is not
+            positive or larger than all maps, a map has no place on the ground, or the mosaic would
+            have more pixels than can be stored.
     """
     if pixel_size is not None and not (math.isfinite(pixel_size) and pixel_size > 0):
         raise ConfigError(f'pixel_size is {pixel_size}: expected a number above 0')
@@ -111,15 +112,15 @@ def choose_grid(
     low_x, low_y = (min(frame[i] for frame in frames) for i in (0, 1))
     high_x, high_y = (max(frame[i] for frame in frames) for i in (2, 3))
     turn = turn_of(target)
-    # counted like the maps, that no column is lost to the digits of a turn
+    # counted like the maps, so that rounding at the antimeridian does not lose a column
     origin_x = float(nearest_turn(np.array([origin[0]]), (low_x + high_x) / 2, turn=turn)[0])
     left, right = _covering((low_x - origin_x) / sides[0], (high_x - origin_x) / sides[0])
     top, bottom = _covering((origin[1] - high_y) / sides[1], (origin[1] - low_y) / sides[1])
     height, width = bottom - top, right - left
     if height * width > _MOST_PIXELS or max(height, width) >= 1 << 31:
         raise ConfigError(
-            f'the mosaic would have {width} × {height} px: make one of maps that lie closer '
-            'together, or choose a greater pixel_size'
+            f'the mosaic would have {width} × {height} px: choose maps that are closer together, '
+            'or a larger pixel_size'
         )
     transform = Affine(
         sides[0], 0, origin_x + left * sides[0], 0, -sides[1], origin[1] - top * sides[1]
@@ -129,12 +130,12 @@ def choose_grid(
 
 
 def _require_smaller(sides: tuple[float, float], frames: Sequence[Frame]) -> None:
-    """Refuse pixels that no map would fill, of which most centres lie in no map."""
+    """Refuse pixels that are larger than every map, because most would have no class."""
     widest, tallest = (max(frame[i + 2] - frame[i] for frame in frames) for i in (0, 1))
     if sides[0] > widest or sides[1] > tallest:
         raise ConfigError(
             f'a pixel of the mosaic would be {sides[0]:.6g} × {sides[1]:.6g} in units of its CRS, '
-            f'and no map reaches over more than {widest:.6g} × {tallest:.6g}: choose a smaller '
+            f'but no map is larger than {widest:.6g} × {tallest:.6g}: choose a smaller '
             'pixel_size'
         )
 
@@ -143,7 +144,7 @@ def _crs_of(text: str) -> CRS:
     try:
         return CRS.from_user_input(text)
     except CRSError as error:
-        raise ConfigError(f'crs is {text!r}, which is not a CRS: expected EPSG:32633') from error
+        raise ConfigError(f'crs is {text!r}: expected a CRS, such as EPSG:32633') from error
 
 
 def _most_common_crs(sources: Sequence[MapSource]) -> CRS:
@@ -158,7 +159,7 @@ def _tie_crs(source: MapSource) -> CRS:
 def _pixels_of(
     sources: Sequence[MapSource], crs: CRS, pixel_size: float | int | None
 ) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Sides of the pixels, and the corner of one of them."""
+    """Sides of the pixels, and a corner of one of them."""
     same = _sameness(crs)
     upright = [
         transform
@@ -184,18 +185,18 @@ def _is_upright(transform: Affine) -> bool:
 
 
 def _suggested(source: MapSource, crs: CRS) -> tuple[float, float]:
-    """Sides of square pixels, as many along the diagonals of a map as it has itself."""
+    """Sides of square pixels, with as many along the diagonals of a map as it has itself."""
     if source.georeference.tie != 'transform':
         raise ConfigError(
-            f'{source.path}: is tied to the ground by control points or polynomials, which say '
-            'nothing of the pixels of a mosaic: state pixel_size (--pixel-size)'
+            f'{source.path} is georeferenced by control points or polynomials, which do not define '
+            'a pixel size for the mosaic: pass pixel_size (--pixel-size)'
         )
     cols, rows = np.array([[0.0, 1, 1, 0], [0.0, 1, 0, 1]])
     x, y = _on_one_turn(source, crs, cols * source.width, rows * source.height)
     diagonals = np.hypot(x[::2] - x[1::2], y[::2] - y[1::2])
     if not np.isfinite(diagonals).all():
         raise ConfigError(
-            f'{source.path}: not all of its corners have a place in {crs.name}: state pixel_size '
+            f'{source.path}: not all of its corners have a place in {crs.name}: pass pixel_size '
             '(--pixel-size), or choose another crs'
         )
     side = float(diagonals.mean()) / math.hypot(source.width, source.height)
@@ -203,12 +204,12 @@ def _suggested(source: MapSource, crs: CRS) -> tuple[float, float]:
 
 
 def _sameness(crs: CRS) -> 'functools._lru_cache_wrapper[bool]':
-    """Whether a CRS is that one; CRSs are slow to compare, and shared by many maps."""
+    """A cached test for equality with a CRS: comparing is slow, and many maps share one."""
     return functools.cache(lambda srs: bool(CRS.from_user_input(srs) == crs))
 
 
 def _frames(sources: Sequence[MapSource], crs: CRS) -> list[Frame]:
-    """Frames of maps, all counted on the same turn around the globe."""
+    """Bounds of the maps, with x continuous across the antimeridian."""
     frames: list[Frame] = []
     turn = turn_of(crs)
     for source in sources:
@@ -223,11 +224,11 @@ def _frames(sources: Sequence[MapSource], crs: CRS) -> list[Frame]:
 
 
 def _frame(source: MapSource, crs: CRS) -> Frame:
-    """What a map covers, from points along its edges and, for poles, a few inside."""
+    """Bounds of a map, from points along its edges and, because of poles, a few inside."""
     x, y = _on_one_turn(source, crs, *_outline(source.height, source.width))
     known = np.isfinite(x) & np.isfinite(y)
     if not known.any():
-        raise ConfigError(f'{source.path}: has no place in {crs.name}: choose another crs')
+        raise ConfigError(f'{source.path} has no place in {crs.name}: choose another crs')
     x, y = x[known], y[known]
     return float(x.min()), float(y.min()), float(x.max()), float(y.max())
 
@@ -235,13 +236,13 @@ def _frame(source: MapSource, crs: CRS) -> Frame:
 def _on_one_turn(
     source: MapSource, crs: CRS, cols: Float64[np.ndarray, ' n'], rows: Float64[np.ndarray, ' n']
 ) -> tuple[Float64[np.ndarray, ' n'], Float64[np.ndarray, ' n']]:
-    """Coordinates of points of a map, x counted on from its middle across the antimeridian."""
+    """Coordinates of points of a map, with x continuous across the antimeridian from its middle."""
     try:
         to_ground = PixelsToGround(source.georeference, crs, name=str(source.path))
     except ConfigError as error:
         raise ConfigError(
-            f'{source.path} has the CRS {_tie_crs(source).name!r}, from which no way leads to '
-            f'{crs.name!r}, that of the mosaic: choose a crs on the same body'
+            f'{source.path} has the CRS {_tie_crs(source).name!r}, which cannot be transformed to '
+            f'{crs.name!r}, the CRS of the mosaic: choose a crs on the same body'
         ) from error
     x, y = to_ground(cols, rows)
     (middle,), _ = to_ground(np.array([source.width / 2]), np.array([source.height / 2]))

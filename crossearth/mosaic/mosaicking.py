@@ -1,4 +1,4 @@
-"""Many maps in, one map out: block by block, whatever their number and size."""
+"""Merges maps into one, block by block, whatever their number and size."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -34,23 +34,23 @@ from crossearth.rasters import gdal_environment
 
 __all__ = ['Mosaic', 'mosaic_maps']
 
-_MOST_SOURCE_PX = 4096  # side of what is read of a map at once
-_CACHE_BYTES = 64 << 20  # blocks of maps that the next row of blocks may need again
+_MOST_SOURCE_PX = 4096  # longest side to read from a map at once
+_CACHE_BYTES = 64 << 20  # for blocks of maps that the next row of blocks may need again
 _NODATA = {'uint8': 255, 'uint16': 65535}
 
 
 @dataclass(frozen=True, slots=True)
 class Mosaic:
-    """A mosaic that was made.
+    """A mosaic that was written.
 
     Args:
         path: The file.
         height: Rows.
         width: Columns.
-        grid: Its pixels, for people.
-        maps: Number of maps that it is made of.
-        moved: Number of those whose pixels are not pixels of the mosaic.
-        rule: What decides where maps overlap.
+        grid: Its grid, in words.
+        maps: Number of maps in it.
+        moved: Number of maps whose pixels do not coincide with those of the mosaic.
+        rule: The rule that decides where maps overlap.
         seconds: Wall-clock time.
     """
 
@@ -77,19 +77,18 @@ def mosaic_maps(
     qgis_style: bool = True,
     progress: bool | Callable[[int, int], None] = False,
 ) -> Mosaic:
-    """Put maps of one label space together to one map.
+    """Merge maps of one label space into one map.
 
-    Maps may have any CRS, resolution and offset. A pixel of the mosaic takes the class of the pixel
-    that its centre lies in: class ids are never interpolated, and pixels without data never hide
-    those that have some. The file appears under its name only when it is complete. Memory depends
-    on the number of maps that share a place, not on the size of the mosaic.
+    Maps may have any CRS, resolution and offset. A pixel of the mosaic takes the class of the map
+    pixel that contains its centre. Class ids are never interpolated, and pixels without data never
+    hide pixels with data. The file appears under its name only when it is complete. Memory depends
+    on how many maps overlap in one place, not on the size of the mosaic.
 
     Args:
-        maps: GeoTIFFs of class ids, as `predict_scene` writes them, in any number.
+        maps: GeoTIFFs of class ids, as written by `predict_scene`, in any number.
         destination: A `.tif`, which becomes a cloud-optimised GeoTIFF with the names, colours and
-            styles of the maps; or a `.vrt`, which holds the names of the maps relative to itself
-            and none of their pixels. A VRT needs maps whose pixels are those of one grid, and the
-            rule `'first'` or `'last'`.
+            styles of the maps. Or a `.vrt`, which refers to the maps by relative paths and holds no
+            pixels. A VRT needs maps on one common grid, and the rule `'first'` or `'last'`.
         rule: What decides where maps overlap: `'first'`, `'last'`, `'centre'`, `'majority'`,
             `'confidence'` (needs `confidences`) or `'blend'` (needs `probabilities`), see
             `by_rule`.
@@ -98,17 +97,17 @@ def mosaic_maps(
         confidences: The confidence of each map, in the same order.
         probabilities: The probabilities of each map, in the same order.
         labels: Names and colours; None for those of the maps.
-        qgis_style: As of `Outputs`.
-        progress: As of `predict_scene`, in blocks.
+        qgis_style: As in `Outputs`.
+        progress: As in `predict_scene`, but in blocks.
 
     Returns:
-        The file and what it was made of.
+        The file, and what it was made from.
 
     Raises:
-        SceneNotFoundError: If a file is not there.
+        SceneNotFoundError: If a file does not exist.
         SceneError: If a file is not a map, or cannot be read.
-        ConfigError: If maps have different classes or no place on the ground, or an argument has
-            no meaning for them.
+        ConfigError: If maps have different classes or no place on the ground, or an argument does
+            not make sense for them.
         BusyError: If another process is writing the same file.
         WriteError: If the file cannot be written.
     """
@@ -162,9 +161,9 @@ def mosaic_maps(
 
 def _check_destination(path: Path, maps: Sequence[str | Path]) -> Path:
     if path.suffix.lower() not in {'.tif', '.tiff', '.vrt'}:
-        raise ConfigError(f'{path} is to be a mosaic: choose a name that ends in .tif or .vrt')
+        raise ConfigError(f'{path} is not a mosaic file: choose a name that ends in .tif or .vrt')
     if not path.parent.is_dir():
-        raise ConfigError(f'the folder {path.parent} is not there: make it first')
+        raise ConfigError(f'the folder {path.parent} does not exist: create it first')
     if path.is_dir():
         raise ConfigError(f'{path} is a folder: choose the name of a file')
     if path.resolve() in {Path(one).resolve() for one in maps}:
@@ -183,24 +182,26 @@ def _check_rule(
     ):
         if rule == of_rule and given is None:
             raise ConfigError(
-                f'rule {rule!r} needs the {name} of the maps (--{name}), as crossearth predict '
-                f'writes them: give them, or choose another rule'
+                f'rule {rule!r} needs the {name} of the maps (--{name}), as written by crossearth '
+                f'predict: pass them, or choose another rule'
             )
         if rule != of_rule and given is not None:
-            raise ConfigError(f'{name} are for the rule {of_rule!r}, and the rule is {rule!r}')
+            raise ConfigError(
+                f'{name} are given, but the rule is {rule!r}: leave them out, or use {of_rule!r}'
+            )
 
 
 def _is_first(rule: Rule) -> bool:
     if rule not in ('first', 'last'):
         raise ConfigError(
-            f'rule is {rule!r}, but a VRT can only show its maps one above the other: choose '
+            f'rule is {rule!r}, but a VRT can only stack its maps: choose '
             "'first' or 'last' (--rule first), or write a .tif"
         )
     return rule == 'first'
 
 
 def _layer(sources: Sequence[MapSource], labels: LabelSpace | None, rule: Rule) -> Layer:
-    """What the file of the mosaic holds: the type and nodata of the maps, and their classes."""
+    """What the file of the mosaic holds: type and nodata of the maps, and their classes."""
     dtype = max((source.dtype for source in sources), key=lambda name: np.dtype(name).itemsize)
     nodata = next((s.nodata for s in sources if s.nodata is not None), _NODATA[dtype])
     classes = sources[0].classes
@@ -208,8 +209,8 @@ def _layer(sources: Sequence[MapSource], labels: LabelSpace | None, rule: Rule) 
     if labels is not None:
         if count is not None and labels.num_classes != count:
             raise ConfigError(
-                f'labels {labels.name!r} have {labels.num_classes} classes, and the maps {count}: '
-                'pass those of the maps'
+                f'labels {labels.name!r} have {labels.num_classes} classes, but the maps have '
+                f'{count}: pass the labels of the maps'
             )
         count = labels.num_classes
     if count is None:
@@ -233,7 +234,7 @@ def _write(
     progress: bool | Callable[[int, int], None],
     name: str,
 ) -> None:
-    """Write the mosaic, a block at a time."""
+    """Write the mosaic, one block at a time."""
     rows, cols = (np.array([getattr(one, axis) for one in placed]) for axis in ('rows', 'cols'))
     order = range(len(placed) - 1, -1, -1) if rule == 'last' else range(len(placed))
     ordered = np.fromiter(order, np.int64)
@@ -272,7 +273,7 @@ def _write(
 def _seen(
     reader: MapReader, placed: Sequence[Placed], window: Window, layer: Layer
 ) -> Iterator[Seen]:
-    """Maps in a window, as long as their labels are classes."""
+    """Maps in a window; an error if a label is not a class."""
     number = layer.tags.get('NUM_CLASSES')
     for one in placed:
         seen = reader.see(one, window)
@@ -286,7 +287,7 @@ def _seen(
             )
         if (labels == layer.nodata).any():
             raise SceneError(
-                f'{one.source.path} has pixels of class {layer.nodata}, which stands for no data '
+                f'{one.source.path} has pixels of class {layer.nodata}, which means no data '
                 'in the mosaic: set the nodata of the map (gdal_edit.py -a_nodata)'
             )
         yield seen
@@ -313,7 +314,7 @@ def _touching(
 
 
 def _side_px(placed: Sequence[Placed]) -> int:
-    """Side of a window that needs little of every map, whose pixels may be much smaller."""
+    """Side of a window that reads little of every map, whose pixels may be much smaller."""
     side = BLOCK_PX
     finest = max((one.source_px for one in placed), default=1.0)
     while side > 1 and side * finest > _MOST_SOURCE_PX:

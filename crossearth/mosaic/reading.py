@@ -1,7 +1,7 @@
-"""Maps as they are seen through the pixels of a mosaic.
+"""Reads maps on the grid of a mosaic.
 
-A pixel of a mosaic takes the class of the map's pixel that its centre lies in: class ids are never
-interpolated. Probabilities are, between the centres of the map's pixels.
+A pixel of the mosaic takes the class of the map pixel that contains its centre, because class ids
+must not be interpolated. Probabilities are interpolated between the pixel centres of the map.
 """
 
 from collections import OrderedDict
@@ -27,7 +27,7 @@ from crossearth.rasters.positions import FRACTIONS, positions_of
 
 __all__ = ['MapReader', 'Seen']
 
-_MOST_OPEN = 96  # files; what is opened again takes milliseconds
+_MOST_OPEN = 96  # open files; opening one again takes only milliseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +36,10 @@ class Seen:
 
     Args:
         ids: Class ids.
-        known: Where the map has data; others of the ids mean nothing.
-        nearness: How far the edges of the map are: 1 in its middle, and 0 at its edges.
-        confidence: From 0 to 1, 0 where it is not known; None unless asked for.
-        probabilities: One per class, from 0 to 1; None unless asked for.
+        known: True where the map has data; the other ids mean nothing.
+        nearness: Closeness to the middle of the map: 1 in its middle, 0 at its edges.
+        confidence: From 0 to 1, and 0 where unknown; None unless requested.
+        probabilities: One per class, from 0 to 1; None unless requested.
     """
 
     ids: UInt16[np.ndarray, 'h w']
@@ -51,12 +51,12 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where the pixels of a window lie in a map; those that lie outside, at its nearest pixel.
+    """Where the pixels of a window lie in a map. Pixels outside get the map's nearest pixel.
 
     Args:
-        inside: Which centres lie in the map.
+        inside: True where the centre lies in the map.
         x: Columns, counted from the left edge of the map.
-        y: Rows, counted from its upper edge.
+        y: Rows, counted from the upper edge of the map.
     """
 
     inside: Bool[np.ndarray, 'h w']
@@ -68,9 +68,9 @@ class MapReader:
     """Reads maps on the grid of a mosaic; a context manager.
 
     Args:
-        grid: That of the mosaic.
-        wants_confidence: Whether the confidence is read too.
-        wants_probabilities: Whether the probabilities are read too.
+        grid: Grid of the mosaic.
+        wants_confidence: Whether to read the confidence too.
+        wants_probabilities: Whether to read the probabilities too.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class MapReader:
             self._open.popitem()[1].close()
 
     def see(self, placed: Placed, window: Window) -> Seen | None:
-        """A map in a window; None if it has no pixel there.
+        """Read a map in a window; None if it has no pixel there.
 
         Raises:
             SceneError: If its pixels cannot be read.
@@ -141,7 +141,7 @@ class MapReader:
             )
             y, x = positions.rows / FRACTIONS, positions.cols / FRACTIONS
         inside = (y >= 0) & (y < source.height) & (x >= 0) & (x < source.width)
-        if inside.any():  # others are sent to a pixel that is read anyway
+        if inside.any():  # outside pixels take the place of one that is read anyway
             first = np.unravel_index(int(inside.argmax()), shape)
             y, x = np.where(inside, y, y[first]), np.where(inside, x, x[first])
         return _Place(inside, x, y)
@@ -173,7 +173,7 @@ class MapReader:
     def _read_amounts(
         self, path: Path, rows: tuple[int, int], cols: tuple[int, int]
     ) -> tuple[Float32[np.ndarray, 'k r s'], Bool[np.ndarray, 'r s']]:
-        """Amounts, 0 where there are none, and where there are any."""
+        """Values (0 where there is no data), and True where there is data."""
 
         def read(dataset: DatasetReader) -> tuple[Any, Any]:
             raw = dataset.read(window=(rows, cols))
@@ -199,7 +199,7 @@ class MapReader:
 
 
 def _range(at: Float64[np.ndarray, 'h w'], length: int) -> tuple[int, int]:
-    """Pixels that points lie in, and one more on both sides, to interpolate."""
+    """The pixels that contain the points, and one more on both sides for interpolation."""
     return max(int(at.min()) - 1, 0), min(int(at.max()) + 2, length)
 
 

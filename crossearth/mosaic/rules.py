@@ -1,4 +1,4 @@
-"""Which class a pixel of a mosaic has where several maps have one."""
+"""Decides which class a pixel of a mosaic gets where maps overlap."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Literal, get_args
@@ -13,17 +13,17 @@ __all__ = ['Rule', 'by_rule', 'checked_rule']
 
 type Rule = Literal['first', 'last', 'centre', 'majority', 'confidence', 'blend']
 
-_STEP = 1 / 254  # of the probabilities of maps
-_LEAST_NEARNESS = 1e-6  # so that the outermost pixels of a map have a say where it is alone
+_STEP = 1 / 254  # rounding step of the probabilities of maps
+_LEAST_NEARNESS = 1e-6  # above 0, so that the edge pixels of a map count where it is alone
 
 type Chosen = tuple[UInt16[np.ndarray, 'h w'], Bool[np.ndarray, 'h w']]
 
 
 def checked_rule(rule: str) -> Rule:
-    """A rule by its name.
+    """Check the name of a rule.
 
     Raises:
-        ConfigError: If there is no such rule.
+        ConfigError: If the rule does not exist.
     """
     known: tuple[Rule, ...] = get_args(Rule.__value__)
     if rule not in known:
@@ -35,15 +35,14 @@ def by_rule(rule: Rule, seen: Iterable[Seen], *, shape: tuple[int, int]) -> Chos
     """The class of each pixel, and where any map has data.
 
     Args:
-        rule: `'first'`: the first map that has data, in the order that they are seen; `'last'`,
-            for which maps are to be seen from the last one, likewise. `'centre'`: the map whose
-            edges are farthest away, counted in its sides, so that seams run through the middle of
-            an overlap. `'confidence'`: the map that is most
-            confident. `'majority'`: the class that most maps have. `'blend'`: the class with the
-            greatest mean probability, in which a map counts less towards its edges. Of equals the
-            first map decides.
+        rule: `'first'`: the first map that has data. `'last'`: the same, with the maps given from
+            the last to the first. `'centre'`: the map whose edges are farthest away, relative to
+            its sides, so that seams run through the middle of an overlap. `'confidence'`: the most
+            confident map. `'majority'`: the class of most maps. `'blend'`: the class with the
+            greatest mean probability, where a map counts less towards its edges. Ties go to the
+            first map.
         seen: The maps in a window.
-        shape: Of the window.
+        shape: Height and width of the window.
 
     Example:
         >>> one, other = (
@@ -75,7 +74,7 @@ def _confidence(one: Seen) -> Float32[np.ndarray, 'h w']:
 
 
 def _until_full(seen: Iterable[Seen], shape: tuple[int, int]) -> Iterator[Seen]:
-    """Maps until every pixel has data: those below are not read."""
+    """Maps until every pixel has data, so that hidden maps are not read."""
     full = np.zeros(shape, bool)
     for one in seen:
         yield one
@@ -111,7 +110,7 @@ def _majority(seen: Iterable[Seen], shape: tuple[int, int]) -> Chosen:
     most = np.maximum.reduce([*votes.values(), np.zeros(shape, np.uint16)])
     chosen = np.zeros(shape, np.uint16)
     is_open = known.copy()
-    for one in layers:  # of classes with as many votes, that of the first map
+    for one in layers:  # ties between classes go to the one in the first map
         for label, count in votes.items():
             here = is_open & one.known & (one.ids == label) & (count == most)
             chosen[here] = label
@@ -129,7 +128,7 @@ def _blended(seen: Iterable[Seen], shape: tuple[int, int]) -> Chosen:
             sums = np.zeros_like(one.probabilities)
         weight = np.maximum(one.nearness, _LEAST_NEARNESS) * one.known
         sums += weight * one.probabilities
-        # probabilities are rounded: half a step for its own class, that a map agrees with itself
+        # rounding may change the order, so add half a step to a map's own class
         at = np.where(one.known, one.ids, 0).astype(np.int64)[None]
         own = np.take_along_axis(sums, at, 0) + weight * np.float32(_STEP / 2)
         np.put_along_axis(sums, at, own, 0)

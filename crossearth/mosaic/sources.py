@@ -1,4 +1,4 @@
-"""The maps of a mosaic: what their files say, and whether they fit together."""
+"""The maps of a mosaic: what their files hold, and whether they can be merged."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -25,9 +25,9 @@ class MapSource:
         width: Columns.
         dtype: Data type.
         nodata: Label of pixels without data; None if all have data.
-        has_mask: Whether a mask says where there is data.
-        georeference: Where it lies.
-        classes: What it says of its classes.
+        has_mask: Whether a mask marks where there is data.
+        georeference: Its georeference.
+        classes: What it tells about its classes.
         confidence: Confidence on the same pixels; None without.
         probabilities: Probabilities on the same pixels, one band per class; None without.
     """
@@ -50,7 +50,7 @@ def describe_maps(
     confidences: Sequence[str | Path] | None = None,
     probabilities: Sequence[str | Path] | None = None,
 ) -> list[MapSource]:
-    """Read the headers of the maps of a mosaic, and of what was written with them.
+    """Read the headers of the maps of a mosaic, and of the rasters that were written with them.
 
     Args:
         paths: The maps.
@@ -58,18 +58,18 @@ def describe_maps(
         probabilities: The probabilities of each map; None without.
 
     Raises:
-        SceneNotFoundError: If a file is not there.
+        SceneNotFoundError: If a file does not exist.
         SceneError: If a file is not a raster, or not a map.
-        ConfigError: If there are no maps, one is there twice, two have different classes, a
+        ConfigError: If there are no maps, one is listed twice, two have different classes, a
             confidence or probabilities lie on other pixels than their map, or their number differs.
     """
     if not paths:
-        raise ConfigError('there are no maps: name at least one')
+        raise ConfigError('there are no maps: pass at least one')
     if len({Path(path).resolve() for path in paths}) < len(paths):
-        raise ConfigError('a map is there twice: name each once')
+        raise ConfigError('a map is listed twice: pass each map once')
     for name, given in (('confidences', confidences), ('probabilities', probabilities)):
         if given is not None and len(given) != len(paths):
-            raise ConfigError(f'{len(given)} {name} for {len(paths)} maps: give one for each')
+            raise ConfigError(f'got {len(given)} {name} for {len(paths)} maps: pass one per map')
     sources = [_describe(Path(path)) for path in paths]
     for source in sources[1:]:
         _require_same_classes(sources[0], source)
@@ -82,8 +82,8 @@ def describe_maps(
         bands = sources[0].classes.count
         if bands is None:
             raise ConfigError(
-                f'{sources[0].path}: does not say how many classes it has, so that probabilities '
-                'cannot be told: leave them out, or make the map with crossearth predict'
+                f'{sources[0].path} does not tell how many classes it has, so the bands of the '
+                'probabilities are unknown: leave them out, or make the map with crossearth predict'
             )
         sources = [
             replace(source, probabilities=_fitting(path, source, bands=bands))
@@ -93,10 +93,10 @@ def describe_maps(
 
 
 def is_mosaic(path: str | Path) -> bool:
-    """Whether a map is a mosaic that `mosaic_maps` made.
+    """Whether a map is a mosaic made by `mosaic_maps`.
 
     Raises:
-        SceneNotFoundError: If the file is not there.
+        SceneNotFoundError: If the file does not exist.
         SceneError: If it is not a raster.
     """
     with open_raster(path) as dataset:
@@ -109,8 +109,8 @@ def _describe(path: Path) -> MapSource:
         place = Georeference.of(dataset)
         if place.tie_crs is None:
             raise ConfigError(
-                f'{path} has no CRS and transform, so it has no place in a mosaic: state where it '
-                'lies (gdal_edit.py -a_srs EPSG:… -a_ullr …), or leave it out'
+                f'{path} has no CRS and transform, so it has no place in a mosaic: assign them '
+                '(gdal_edit.py -a_srs EPSG:… -a_ullr …), or leave it out'
             )
         place.require_tie(str(path))
         return MapSource(
@@ -129,7 +129,10 @@ def _whole(dataset: DatasetReader, path: Path) -> int | None:
     """The nodata value, which is a label like the others."""
     nodata = dataset.nodata
     if nodata is not None and nodata != int(nodata):
-        raise SceneError(f'{path}: its nodata is {nodata}, expected a whole number: set another')
+        raise SceneError(
+            f'{path}: its nodata is {nodata}, expected a whole number: set another value '
+            '(gdal_edit.py -a_nodata)'
+        )
     return None if nodata is None else int(nodata)
 
 
@@ -137,8 +140,8 @@ def _require_same_classes(first: MapSource, other: MapSource) -> None:
     one, two = first.classes, other.classes
     if (one.count, one.names, one.space) != (two.count, two.names, two.space):
         raise ConfigError(
-            f'{first.path} has the classes {one}{_of(one)}, and {other.path} {two}{_of(two)}: a '
-            'mosaic is of maps of one label space; make them with one model'
+            f'{first.path} has the classes {one}{_of(one)}, but {other.path} has {two}{_of(two)}: '
+            'expected maps of one label space, so make them with one model'
         )
 
 
@@ -147,19 +150,19 @@ def _of(classes: MapClasses) -> str:
 
 
 def _fitting(path: str | Path, source: MapSource, *, bands: int) -> Path:
-    """A raster that was written with a map, if it lies on the same pixels."""
+    """A raster that was written with a map, checked to lie on the same pixels."""
     with open_raster(path) as dataset:
         same_place = dataset.transform == source.georeference.transform
         if dataset.shape != (source.height, source.width) or not same_place:
             raise ConfigError(
                 f'{path} does not lie on the pixels of {source.path}: expected the raster that was '
-                'written with it'
+                'written with that map'
             )
         if bands == 1:
             require_confidence(dataset, path)
         if dataset.count != bands:
             raise ConfigError(
-                f'{path} has {dataset.count} band(s), expected {bands} for {source.path}: '
-                'confidences have one, probabilities one per class'
+                f'{path} has {dataset.count} band(s), expected {bands} for {source.path}: a '
+                'confidence has one band, probabilities have one per class'
             )
     return Path(path)

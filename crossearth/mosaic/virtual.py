@@ -1,4 +1,4 @@
-"""Mosaics that are a list of maps: GDAL's virtual rasters."""
+"""Writes mosaics as virtual rasters (GDAL VRT), which only refer to their maps."""
 
 import os
 from collections.abc import Sequence
@@ -26,16 +26,16 @@ def write_virtual_mosaic(
     folder: Path,
     is_first_on_top: bool,
 ) -> None:
-    """Write a VRT of maps whose pixels are pixels of the mosaic.
+    """Write a VRT of maps whose pixels coincide with those of the mosaic.
 
     Args:
         path: File to write.
         placed: The maps.
-        grid: Of the mosaic.
+        grid: Grid of the mosaic.
         layer: What the mosaic holds.
-        labels: Names and colours of the attribute table, which a VRT keeps itself; None for none.
-        folder: That the VRT will lie in: maps are named relative to it.
-        is_first_on_top: Whether the first map covers those after it, or the last one all others.
+        labels: Names and colours for the attribute table inside the VRT; None for none.
+        folder: Final folder of the VRT, to which the paths of the maps are relative.
+        is_first_on_top: Whether the first map covers the others, or else the last one.
 
     Raises:
         ConfigError: If a map has other pixels, or a mask.
@@ -45,10 +45,12 @@ def write_virtual_mosaic(
         if one.corner is None:
             raise ConfigError(
                 f'{one.source.path} has other pixels than the mosaic, whose grid is {grid}: a VRT '
-                'needs maps on one grid; write a .tif'
+                'needs maps on one grid, so write a .tif'
             )
         if one.source.has_mask:
-            raise ConfigError(f'{one.source.path} has a mask, which a VRT loses: write a .tif')
+            raise ConfigError(
+                f'{one.source.path} has a mask, which a VRT would lose: write a .tif instead'
+            )
     root = ET.Element('VRTDataset', rasterXSize=str(grid.width), rasterYSize=str(grid.height))
     ET.SubElement(root, 'SRS', dataAxisToSRSAxisMapping=_axes(grid)).text = grid.crs.to_wkt()
     numbers = ', '.join(repr(float(value)) for value in grid.transform.to_gdal())
@@ -70,7 +72,7 @@ def write_virtual_mosaic(
 
 
 def _axes(grid: MosaicGrid) -> str:
-    """Which axes of the CRS x and y are; authorities count latitudes first, rasters do not."""
+    """Axis order of the CRS. Authorities often put latitude first, but rasters put x first."""
     north_first = grid.crs.axis_info[:1] and grid.crs.axis_info[0].direction == 'north'
     return '2,1' if north_first else '1,2'
 

@@ -1,10 +1,10 @@
-"""One way from a file to pixels on a grid: for training, for scoring and for mapping.
+"""The one way from a file to pixels on a grid, for training, for scoring and for mapping.
 
-A file's `Header` is read once; `describe_raster` turns it into a `Raster`, which says what is read
-of the file: bands, values, what hides pixels, and what ties it to the ground. `resampled` sees a
-raster in square pixels on the ground, along its own axes where these allow it, and `scaled` along
-its own axes in any case. `RasterReader` reads windows of any, in exactly one way, and the labels
-that lie on them.
+A file's `Header` is read once. `describe_raster` turns it into a `Raster`, which states what is
+read of the file: bands, values, what hides pixels, and its georeference. `resampled` sees a raster
+in square pixels on the ground, along its own axes where these allow it, and `scaled` always along
+its own axes. `RasterReader` reads windows of any of them, in exactly one way, and the labels that
+belong to them.
 """
 
 from crossearth.rasters.alpha import Alpha, hides_pixels

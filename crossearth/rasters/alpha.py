@@ -1,7 +1,7 @@
-"""Alpha bands that say where there are data, told apart from infrared bands that files call alpha.
+"""Distinguishes alpha bands that mark no-data from infrared bands that files call alpha.
 
 GDAL takes the fourth band of a plain 8-bit file for an alpha band, whatever it holds. A true alpha
-band holds 0 and one other value nearly everywhere, with some between them where borders are
+band holds 0 and one other value nearly everywhere, with some values in between where borders are
 smoothed. A measured band holds many values.
 """
 
@@ -21,19 +21,19 @@ from crossearth.rasters.opening import damaged, open_raster
 __all__ = ['Alpha', 'hides_pixels']
 
 Alpha = Literal['auto', 'mask', 'image']
-"""What an alpha band is: `'mask'` says where there are data, `'image'` is a band like others."""
+"""What an alpha band is: `'mask'` marks where there is data, `'image'` is a band like others."""
 
-_BLOCKS = 16  # that are looked at, spread over the file
+_BLOCKS = 16  # blocks to look at, spread over the file
 _BLOCK_PX = 1024
 _MOST_BLOCKS = 256
-_ALIKE_IN_MASKS = 0.9  # of the values above 0, the rest being smoothed borders
-_ALIKE_IN_IMAGES = 0.5  # at most, of a band of which much is saturated
+_ALIKE_IN_MASKS = 0.9  # of the values above 0, the rest are smoothed borders
+_ALIKE_IN_IMAGES = 0.5  # at most, even in a band with much saturation
 
 
 def hides_pixels(path: str | os.PathLike[str], band: int, alpha: Alpha) -> bool:
-    """Whether a band that the file calls alpha says where there are data.
+    """Whether a band that the file calls alpha marks where there is data.
 
-    `'auto'` looks at the values of up to 16 blocks of the file, and of more while all of them are
+    `'auto'` looks at the values of up to 16 blocks of the file, and at more while all of them are
     0.
 
     Args:
@@ -42,11 +42,11 @@ def hides_pixels(path: str | os.PathLike[str], band: int, alpha: Alpha) -> bool:
         alpha: What the band is, or `'auto'`.
 
     Raises:
-        ConfigError: If `alpha` is unknown, or `'auto'` and the values do not tell.
+        ConfigError: If `alpha` is unknown, or `'auto'` cannot decide by the values.
         SceneError: If the file cannot be read.
     """
     if alpha not in ('auto', 'mask', 'image'):
-        raise ConfigError(f"alpha is {alpha!r}: choose 'auto', 'mask' or 'image'")
+        raise ConfigError(f"alpha is {alpha!r}: expected 'auto', 'mask' or 'image'")
     if alpha != 'auto':
         return alpha == 'mask'
     with open_raster(path) as source:
@@ -57,7 +57,7 @@ def hides_pixels(path: str | os.PathLike[str], band: int, alpha: Alpha) -> bool:
     if alike is None:
         if not others_hold_data:
             return True
-        seen = 'all 0 in what was looked at, while other bands hold data'
+        seen = 'all 0 in the blocks that were checked, while other bands hold data'
     elif alike >= _ALIKE_IN_MASKS:
         return True
     elif alike <= _ALIKE_IN_IMAGES:
@@ -65,14 +65,14 @@ def hides_pixels(path: str | os.PathLike[str], band: int, alpha: Alpha) -> bool:
     else:
         seen = f'{100 * alike:.0f} % of those above 0 are the same'
     raise ConfigError(
-        f'{os.fspath(path)}: the file calls band {band} alpha, and its values do not tell whether '
-        f"it is ({seen}): pass alpha='mask' if it says where there are data, or alpha='image' if "
+        f'{os.fspath(path)}: the file calls band {band} alpha, but its values do not show whether '
+        f"it is ({seen}): pass alpha='mask' if it marks where there is data, or alpha='image' if "
         'it is measured, such as a near-infrared band'
     )
 
 
 def _look(source: DatasetReader, band: int) -> tuple[float | None, bool]:
-    """Share of the commonest among the values above 0, if any; whether other bands hold data."""
+    """Share of the commonest of the values above 0, if any, and whether other bands hold data."""
     counts: Counter[float] = Counter()
     others_hold_data = False
     others = [i for i in source.indexes if i != band]
@@ -90,12 +90,12 @@ def _look(source: DatasetReader, band: int) -> tuple[float | None, bool]:
 
 
 def _spread_blocks(source: DatasetReader, band: int) -> Iterator[RasterWindow]:
-    """Blocks of a raster in an order that soon has seen all of its parts."""
+    """Blocks of a raster in an order that soon reaches all of its parts."""
     height, width = source.block_shapes[band - 1]
     height, width = max(min(height, _BLOCK_PX), 16), min(width, _BLOCK_PX)
     across = -(-source.width // width)
     count = -(-source.height // height) * across
-    step = max(int(count * 0.618), 1)  # the golden section spreads best
+    step = max(int(count * 0.618), 1)  # the golden ratio spreads best
     while np.gcd(step, count) != 1:
         step += 1
     for i in range(count):

@@ -1,10 +1,10 @@
 """Areas of pixels on the ground.
 
-A pixel of a map in degrees covers less ground towards the poles, and a pixel of Web Mercator more
-ground towards the equator. Areas here are those of the cells' corners in a cylindrical equal-area
-projection of WGS 84, in which parallels and meridians are straight lines. In degrees they are
-exact. In projected CRSs, sides are taken as straight there, which matters by less than a part in a
-million, except for the few pixels around a pole.
+A pixel of a map in degrees covers less ground towards the poles, and a pixel of Web Mercator covers
+more ground towards the equator. Areas here are those of the cells' corners in a cylindrical
+equal-area projection of WGS 84, in which parallels and meridians are straight lines. In degrees
+they are exact. In projected CRSs, sides are assumed to be straight in it, which matters by less
+than a part in a million, except for the few pixels around a pole.
 """
 
 import numpy as np
@@ -17,19 +17,19 @@ from crossearth.rasters.globe import nearest_turn, turn_of
 __all__ = ['CellAreas']
 
 _EQUAL_AREA = CRS.from_epsg(6933)
-_MOST_COLUMNS = 17  # areas are computed there, and vary smoothly in between
+_MOST_COLUMNS = 17  # areas are computed there, because they vary smoothly in between
 
 
 class CellAreas:
     """Areas of the pixels of a raster, in square metres on the ellipsoid.
 
     Args:
-        georeference: Of the raster.
+        georeference: Georeference of the raster.
         width: Columns of the raster.
-        name: Of the raster, for messages.
+        name: Name of the raster, for messages.
 
     Raises:
-        ConfigError: If nothing ties the raster to the ground.
+        ConfigError: If the raster is not georeferenced.
 
     Example:
         >>> from affine import Affine
@@ -43,13 +43,13 @@ class CellAreas:
         self._turn = turn_of(_EQUAL_AREA)
         nodes = np.unique(np.linspace(0, width - 1, min(width, _MOST_COLUMNS)).round())
         self._nodes = nodes
-        # hat functions: columns between two nodes are interpolated
+        # hat functions interpolate columns between two nodes
         self._between = np.stack(
             [np.interp(np.arange(width), nodes, unit) for unit in np.eye(len(nodes))]
         )
 
     def rows(self, first: int, stop: int) -> Float64[np.ndarray, 'h w']:
-        """Areas of the pixels of some rows; not finite off the globe.
+        """Areas of the pixels of some rows; not finite outside the globe.
 
         Args:
             first: First row.
@@ -72,8 +72,8 @@ class CellAreas:
             for right, down in ((0, 0), (1, 0), (1, 1), (0, 1))
         ]
         first_x, first_y = corners[0]
-        # from the first corner: areas of cells are lost in the digits of whole coordinates, and
-        # a cell may lie across the antimeridian
+        # relative to the first corner: areas of cells would be lost in the digits of whole
+        # coordinates, and a cell may lie across the antimeridian
         x = np.stack([nearest_turn(x - first_x, 0.0, turn=self._turn) for x, _ in corners])
         y = np.stack([y - first_y for _, y in corners])
         doubled = (np.roll(x, 1, 0) * y - x * np.roll(y, 1, 0)).sum(0)

@@ -1,4 +1,4 @@
-"""What ties a raster to the ground, and the way between its pixels and coordinates."""
+"""What ties a raster to the ground, and the conversion between its pixels and coordinates."""
 
 import functools
 import math
@@ -35,7 +35,7 @@ __all__ = [
 
 _WGS84 = CRS.from_epsg(4326)
 _ELLIPSOID = Geod(ellps='WGS84')
-_TRUE_METRES = 1e-3  # as those of a zone of UTM are
+_TRUE_METRES = 1e-3  # relative scale error, as in a UTM zone
 
 type Points = tuple[Float64[np.ndarray, ' n'], Float64[np.ndarray, ' n']]
 type ControlPoint = tuple[float, float, float, float, float]
@@ -52,7 +52,7 @@ class Georeference:
         gcps: Ground control points as `(row, col, x, y, z)`; empty if there are none.
         gcps_crs_wkt: CRS of the ground control points as WKT, or None.
         rpcs: Rational polynomial coefficients, or None.
-        pixel_is_point: Whether the file says that its coordinates are those of pixel centres.
+        pixel_is_point: Whether the file states that its coordinates are those of pixel centres.
     """
 
     crs_wkt: str | None = None
@@ -82,12 +82,12 @@ class Georeference:
 
     @property
     def crs(self) -> CRS | None:
-        """CRS of the transform; None where a raster has only one of the two."""
+        """CRS of the transform; None if a raster lacks one of the two."""
         return known_crs(self.crs_wkt) if self.tie == 'transform' and self.crs_wkt else None
 
     @property
     def tie(self) -> Literal['transform', 'gcps', 'rpcs'] | None:
-        """What ties the pixels to the ground, the most exact first; None for nothing."""
+        """What ties the pixels to the ground, the most exact first; None if nothing does."""
         if self.crs_wkt is not None and self.has_transform:
             return 'transform'
         if self.gcps and self.gcps_crs_wkt is not None:
@@ -104,7 +104,7 @@ class Georeference:
 
     @property
     def has_size(self) -> bool:
-        """Whether it says what pixels measure on the ground.
+        """Whether it states the size of pixels on the ground.
 
         It does not with a local CRS, which has no place on the globe, nor with a transform that
         puts all pixels on one line.
@@ -122,7 +122,7 @@ class Georeference:
         """The CRS of `tie`.
 
         Args:
-            name: Of the raster, for messages.
+            name: Name of the raster, for messages.
 
         Raises:
             ConfigError: If nothing ties the raster to the ground, or its transform puts all pixels
@@ -139,8 +139,8 @@ class Georeference:
             return crs
         if self.gcps:
             raise ConfigError(
-                f'{name}: has {len(self.gcps)} ground control points without a CRS, so nothing '
-                'says where they lie: assign it (gdal_translate -a_srs EPSG:4326 in.tif out.tif, '
+                f'{name}: has {len(self.gcps)} ground control points without a CRS, so their place '
+                'is not known: assign it (gdal_translate -a_srs EPSG:4326 in.tif out.tif, '
                 "or crs='EPSG:4326' for a dataset), or leave gsd_m out"
             )
         raise ConfigError(
@@ -152,8 +152,8 @@ class Georeference:
     def creation_options(self) -> MappingProxyType[str, Any]:
         """Arguments for `rasterio.open(..., 'w')`.
 
-        A GeoTIFF holds a transform or ground control points, never both: the transform, which is
-        exact, goes first. Control points without a CRS cannot be written, and are left out.
+        A GeoTIFF holds a transform or ground control points, never both. The transform is exact, so
+        it has priority. Control points without a CRS cannot be written and are left out.
         """
         options: dict[str, Any] = {}
         if self.has_transform or not self.gcps:
@@ -176,20 +176,20 @@ class Georeference:
 
 
 class PixelsToGround:
-    """From pixels of a raster to coordinates of a CRS.
+    """Converts pixels of a raster to coordinates of a CRS.
 
     Args:
-        georeference: Of the raster.
-        crs: Of the coordinates.
-        name: Of the raster, for messages.
+        georeference: Georeference of the raster.
+        crs: CRS of the coordinates.
+        name: Name of the raster, for messages.
 
     Raises:
-        ConfigError: If nothing ties the raster to the ground, or its CRS has no place on it.
+        ConfigError: If the raster is not georeferenced, or its CRS is not tied to the globe.
     """
 
     def __init__(self, georeference: Georeference, crs: CRS, *, name: str) -> None:
         own = georeference.require_tie(name)
-        # Steps between datums are chosen by where a longitude lies, from -180 to 180.
+        # The transformation between datums depends on where a longitude lies, from -180 to 180.
         self._turn = turn_of(own) if own.is_geographic else None
         self._affine = georeference.transform
         self._fitted = _fitted(georeference, turn_of(own))
@@ -209,20 +209,20 @@ class PixelsToGround:
 
 
 class GroundToPixels:
-    """From coordinates of a CRS to pixels of a raster: the way back of `PixelsToGround`.
+    """Converts coordinates of a CRS to pixels of a raster: the inverse of `PixelsToGround`.
 
-    Longitudes, and x of other CRSs that go around the globe, are counted so that they lie nearest
-    to the middle of the raster, which may reach across the antimeridian or count from 0° to 360°.
+    Longitudes, and x of other CRSs that go around the globe, are shifted by whole turns to be
+    nearest to the middle of the raster, which may cross the antimeridian or count from 0° to 360°.
 
     Args:
-        georeference: Of the raster.
-        crs: Of the coordinates.
+        georeference: Georeference of the raster.
+        crs: CRS of the coordinates.
         height: Rows of the raster.
         width: Columns of the raster.
-        name: Of the raster, for messages.
+        name: Name of the raster, for messages.
 
     Raises:
-        ConfigError: If nothing ties the raster to the ground, or its CRS has no place on it.
+        ConfigError: If the raster is not georeferenced, or its CRS is not tied to the globe.
     """
 
     def __init__(
@@ -237,12 +237,12 @@ class GroundToPixels:
         (self._middle,), _ = to_own(np.array([width / 2]), np.array([height / 2]))
 
     def __call__(self, x: Float64[np.ndarray, ' n'], y: Float64[np.ndarray, ' n']) -> Points:
-        """Columns and rows, in pixels from the upper-left corner; not finite off the globe."""
+        """Columns and rows, in pixels from the upper-left corner; not finite outside the globe."""
         if self._project is not None:
             x, y = (np.asarray(v, np.float64) for v in self._project.transform(x, y))
         x = nearest_turn(x, self._middle, turn=self._turn)
         if self._back is not None:
-            with np.errstate(invalid='ignore'):  # infinity times 0, off the globe
+            with np.errstate(invalid='ignore'):  # infinity times 0, outside the globe
                 return apply_affine(self._back, x, y)
         assert self._fitted is not None
         known = np.isfinite(x) & np.isfinite(y)
@@ -258,20 +258,20 @@ def ground_gsd(
     """Metres on the ground from one pixel to the next, at the middle of a raster.
 
     They are measured on the ellipsoid: a degree is not a metre, and a metre of Web Mercator is
-    `cos(latitude)` of one. A projection whose metres are true to a thousandth there is taken at its
-    word, so that half a metre of UTM is half a metre, in every tile alike.
+    `cos(latitude)` of one. Where the metres of a projection are true to a thousandth, they are
+    taken as they are, so that half a metre of UTM is half a metre in every tile.
 
     Args:
-        georeference: Of the raster.
+        georeference: Georeference of the raster.
         height: Rows.
         width: Columns.
-        name: Of the raster, for messages.
+        name: Name of the raster, for messages.
 
     Returns:
-        Along the columns and along the rows; not finite where the middle is off the globe.
+        Along the columns and along the rows; not finite if the middle is outside the globe.
 
     Raises:
-        ConfigError: If nothing ties the raster to the ground.
+        ConfigError: If the raster is not georeferenced.
 
     Example:
         >>> mercator = Georeference(CRS.from_epsg(3857).to_wkt(), Affine(1, 0, 0, 0, -1, 8_399_738))
@@ -296,17 +296,17 @@ def ground_pixels(
     """Pixels as they lie on the ellipsoid, each measured from its upper-left corner.
 
     Args:
-        georeference: Of the raster.
+        georeference: Georeference of the raster.
         cols: Columns of the corners.
-        rows: Rows of them.
-        name: Of the raster, for messages.
+        rows: Rows of the corners.
+        name: Name of the raster, for messages.
 
     Returns:
         Metres to the next column; metres to the next row; cosine of the angle between the two
-        ways, 0 where it is a right one. Infinite where a pixel is off the globe.
+        directions, 0 for a right angle. Infinite where a pixel is outside the globe.
 
     Raises:
-        ConfigError: If nothing ties the raster to the ground.
+        ConfigError: If the raster is not georeferenced.
     """
     to_degrees = PixelsToGround(georeference, _WGS84, name=name)
     ends = np.stack([cols, cols + 1, cols]), np.stack([rows, rows, rows + 1])
@@ -321,7 +321,7 @@ def ground_pixels(
 
 
 def _sides_in_metres(georeference: Georeference) -> tuple[float, float] | None:
-    """Sides of pixels in metres of the projection; None without one."""
+    """Sides of pixels in metres of the projection; None without a projection."""
     crs = georeference.crs
     if crs is None or not crs.is_projected:
         return None
@@ -340,12 +340,12 @@ def apply_affine(
 
 @functools.lru_cache(maxsize=1024)
 def known_crs(wkt: str) -> CRS:
-    """A CRS from its WKT, which is slow to parse and shared by many files."""
+    """A CRS from its WKT, cached because parsing is slow and many files share one."""
     return CRS.from_wkt(wkt)
 
 
 def transformer_between(source: CRS, target: CRS) -> Transformer:
-    """A transformer of coordinates in the order x, y; they are slow to make and are kept."""
+    """A transformer of coordinates in the order x, y; cached because making one is slow."""
     return _transformer(source.srs, target.srs)  # CRSs themselves are slow to compare
 
 
@@ -364,7 +364,7 @@ def _between(source: CRS, target: CRS, *, own: CRS, name: str) -> Transformer:
     except ProjError as error:
         raise ConfigError(
             f'{name}: its CRS, {own.name}, is not tied to the globe ({error}), so its pixels have '
-            'no size on the ground: georeference it first, or state the size (native_gsd_m=0.21 '
+            'no size on the ground: georeference it first, state the size (native_gsd_m=0.21 '
             'for a dataset, --gsd 0.21 for a map), or leave gsd_m out'
         ) from error
 
@@ -372,13 +372,13 @@ def _between(source: CRS, target: CRS, *, own: CRS, name: str) -> Transformer:
 def _fitted(
     georeference: Georeference, turn: float | None
 ) -> GCPTransformer | RPCTransformer | None:
-    """What GDAL fits to control points or polynomials; None for rasters with a transform."""
+    """GDAL's transformer for control points or polynomials; None for rasters with a transform."""
     if georeference.tie == 'gcps':
         return GCPTransformer(_control_points(_side_by_side(georeference.gcps, turn=turn)))
     if georeference.tie == 'rpcs':
         assert georeference.rpcs is not None
-        # At one height, that of the middle of the scene: relief moves pixels on the ground by the
-        # same amount in both directions.
+        # At one height, that of the middle of the scene, because relief moves pixels on the ground
+        # by the same amount in both directions.
         return RPCTransformer(
             georeference.rpcs,
             RPC_HEIGHT=georeference.rpcs.height_off,

@@ -1,7 +1,7 @@
 """Coordinate systems that go once around the globe, and places on both sides of their seam.
 
-Longitudes, and x of Mercator and the like, start again somewhere, mostly at 180°. Rasters continue
-across that seam, or count from 0° to 360°; projections do not.
+Longitudes, and x of Mercator and similar projections, start again somewhere, mostly at 180°.
+Rasters continue across that seam, or count from 0° to 360°; projections do not.
 """
 
 import functools
@@ -18,7 +18,7 @@ _LON_OF_ORIGIN = 8802  # EPSG's code of the parameter
 
 
 def turn_of(crs: CRS) -> float | None:
-    """How far x goes once around the globe, in units of a CRS; None where it does not.
+    """The length of x once around the globe, in units of a CRS; None if x does not go around it.
 
     Example:
         >>> turn_of(CRS.from_epsg(4326)), turn_of(CRS.from_epsg(32633))
@@ -32,15 +32,15 @@ def turn_of(crs: CRS) -> float | None:
 def nearest_turn(
     x: Float64[np.ndarray, ' n'], around: float | int, *, turn: float | None
 ) -> Float64[np.ndarray, ' n']:
-    """The same places, with x counted so that it is within half a turn of a given one.
+    """The same places, with x shifted by whole turns to within half a turn of a given x.
 
-    Projections give longitudes from -180 to 180, while rasters run on across the antimeridian, or
+    Projections give longitudes from -180 to 180, while rasters continue across the antimeridian, or
     count from 0 to 360.
 
     Args:
         x: Longitudes, or x of Web Mercator.
-        around: Where they are expected.
-        turn: As `turn_of` gives it; None leaves `x` as it is.
+        around: The given x.
+        turn: Result of `turn_of`; None leaves `x` unchanged.
 
     Example:
         >>> nearest_turn(np.array([179.9, -179.9]), 179.8, turn=360.0).tolist()
@@ -75,7 +75,7 @@ def _turn(srs: str) -> float | None:
 
 
 def _horizontal(crs: CRS) -> CRS:
-    """Without heights, and without a step to WGS 84 of its own."""
+    """The CRS without heights, and without a transformation to WGS 84."""
     if crs.is_bound and crs.source_crs is not None:
         return _horizontal(crs.source_crs)
     return crs.sub_crs_list[0] if crs.is_compound else crs

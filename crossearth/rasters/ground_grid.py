@@ -1,9 +1,9 @@
-"""The grid that a raster is seen on at a ground sampling distance: this is decided here alone.
+"""The grid on which a raster is seen at a ground sampling distance, decided only here.
 
 Rasters whose pixels are alike on the ground keep their own rows and columns, only larger or
-smaller: no pixel is turned, none is lost at the border, and the seams of projections do not matter.
-The others, such as swaths with ground control points or countries in degrees, are brought to a
-projection around them, where pixels are square.
+smaller. No pixel is rotated, none is lost at the border, and the seams of projections do not
+matter. Other rasters, such as swaths with ground control points or countries in degrees, are
+resampled to a local projection, where pixels are square.
 """
 
 import dataclasses
@@ -22,21 +22,21 @@ from crossearth.rasters.scaled_grid import FINEST, scaled
 __all__ = ['has_even_pixels', 'local_metric_crs', 'on_local_projection', 'resampled']
 
 _WGS84 = CRS.from_epsg(4326)
-_SAME_GSD = 0.02  # rasters this close to the asked ground sampling distance are not resampled
-_EVEN = 0.01  # pixels are even if they differ by less: no model tells them apart
-_LARGEST_SPAN_M = 8e6  # beyond, no projection is fair to all of a scene
+_SAME_GSD = 0.02  # rasters this close to the requested ground sampling distance are not resampled
+_EVEN = 0.01  # pixels are even if they differ by less, which no model can notice
+_LARGEST_SPAN_M = 8e6  # beyond, no projection keeps the scale everywhere in a scene
 _EDGE_POINTS = 65
-_MEASURED_POINTS = 7  # along each side of a raster: projections change smoothly
+_MEASURED_POINTS = 7  # along each side of a raster; projections change smoothly
 _FAIR_SPAN_M = 300_000
 
 
 def resampled(raster: Raster, gsd_m: float | int) -> Raster:
     """A raster seen in square pixels of a given size on the ground.
 
-    Where its own pixels are alike on the ground (`has_even_pixels`), or their size was stated, it
-    is scaled along its own rows and columns, each by what that takes, see `scaled`: its grid begins
-    at its own upper-left corner, in its own CRS. Otherwise it is brought to a local projection, see
-    `on_local_projection`.
+    If its own pixels are alike on the ground (`has_even_pixels`), or their size was stated, it is
+    scaled along its own rows and columns, each by the factor that this takes, see `scaled`. Its
+    grid then begins at its own upper-left corner, in its own CRS. Otherwise it is resampled to a
+    local projection, see `on_local_projection`.
 
     Args:
         raster: On its file's own grid; tied to the ground by a transform, ground control points or
@@ -44,17 +44,17 @@ def resampled(raster: Raster, gsd_m: float | int) -> Raster:
         gsd_m: Side of a pixel, in metres on the ground.
 
     Returns:
-        The view; the raster itself if its pixels are that large along both axes, to 2 %.
+        The view; the raster itself if its pixels have that size along both axes, within 2 %.
 
     Raises:
-        ConfigError: If `gsd_m` is not positive, far too fine or too coarse, nothing ties the raster
-            to the ground, or it covers more of the globe than one projection is fair to.
+        ConfigError: If `gsd_m` is not positive, far too fine or too coarse, the raster is not
+            georeferenced, or it covers more of the globe than one projection can show fairly.
     """
     name = raster.path
     if not (math.isfinite(gsd_m) and gsd_m > 0):
         raise ConfigError(f'gsd_m is {gsd_m}: expected metres, more than 0')
     if raster.pixel_m is None:
-        # refuses what has no place on the globe
+        # raises for what is not tied to the globe
         PixelsToGround(raster.georeference, _WGS84, name=name)
     own_m = raster.gsd_m()
     assert own_m is not None
@@ -66,7 +66,7 @@ def resampled(raster: Raster, gsd_m: float | int) -> Raster:
     if gsd_m < max(own_m) / FINEST:
         raise ConfigError(
             f'gsd_m is {gsd_m:g}, but the pixels of {name} are {across:g} by {down:g} m: more than '
-            f'{FINEST} times finer shows nothing new; is gsd_m in metres?'
+            f'{FINEST} times finer pixels show nothing new; is gsd_m in metres?'
         )
     if raster.pixel_m is not None or has_even_pixels(raster):
         along_axes = scaled(raster, (gsd_m / down, gsd_m / across))
@@ -77,10 +77,10 @@ def resampled(raster: Raster, gsd_m: float | int) -> Raster:
 def has_even_pixels(raster: Raster) -> bool:
     """Whether the pixels of a raster are alike on the ground, and rectangular.
 
-    That is so if it is tied to the ground by a transform, and everywhere the sides of its pixels
-    are within 1 % of those in its middle, at an angle within 0.6° of a right one. Pixels need not
-    be square: degrees are even over a hundred kilometres at middle latitudes, as is Web Mercator.
-    Nor need they point north: a turned or mirrored raster is even, a sheared one is not.
+    This is so if it is georeferenced by a transform, and the sides of its pixels are everywhere
+    within 1 % of those in its middle, at an angle within 0.6° of a right angle. Pixels need not be
+    square: degrees are even over a hundred kilometres at middle latitudes, as is Web Mercator. Nor
+    need they point north: a rotated or mirrored raster is even, a sheared one is not.
 
     Args:
         raster: On its file's own grid.
@@ -102,9 +102,9 @@ def has_even_pixels(raster: Raster) -> bool:
 def on_local_projection(raster: Raster, gsd_m: float | int) -> Raster:
     """A raster seen on a grid of square pixels in a local projection.
 
-    The grid lies in the UTM zone of the raster's middle (UPS near the poles, Lambert's equal-area
+    The grid is in the UTM zone of the raster's middle (UPS near the poles, Lambert's equal-area
     projection for more than 300 km), its edges at multiples of the pixel, around the whole raster.
-    Corners that the raster does not fill, because it is turned against the grid, hold no data.
+    Corners that the raster does not fill, because it is rotated against the grid, hold no data.
 
     Args:
         raster: On its file's own grid; tied to the ground, its middle on the globe.
@@ -112,7 +112,7 @@ def on_local_projection(raster: Raster, gsd_m: float | int) -> Raster:
 
     Raises:
         ConfigError: If the raster reaches beyond the globe, or covers more of it than one
-            projection is fair to.
+            projection can show fairly.
     """
     name, place = raster.path, raster.georeference
     own_m = raster.gsd_m()

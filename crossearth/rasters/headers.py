@@ -1,4 +1,4 @@
-"""What the headers of rasters say, remembered from one opening of a dataset to the next."""
+"""The headers of rasters, cached from one opening of a dataset to the next."""
 
 import contextlib
 import dataclasses
@@ -23,9 +23,9 @@ from crossearth.rasters.world_file import find_world_file, read_world_file
 __all__ = ['Header', 'HeaderCache', 'cache_folder', 'read_header']
 
 _VERSION = 4
-_WORTH_KEEPING = 500  # headers; fewer are read again faster than anybody notices
+_WORTH_KEEPING = 500  # headers; fewer are read again in no noticeable time
 _ASIDE = ('dtypes', 'nodata', 'colours', 'names', 'masks')
-# What GDAL reads of a header from files next to it, apart from world files.
+# Files next to a raster, apart from world files, from which GDAL reads parts of its header.
 _AFTER_NAME = ('.aux.xml', '.msk')
 _AFTER_STEM = ('.RPB', '.rpb', '_RPC.TXT', '_rpc.txt', '.hdr', '.HDR', '.tab', '.TAB')
 
@@ -40,11 +40,12 @@ class Header:
         height: Rows.
         width: Columns.
         dtypes: Type of each band, by numpy's name.
-        nodata: Value of pixels without data of each band; None where the file names none.
-        colours: What the file calls each band: `'red'`, `'alpha'`, `'palette'`, `'undefined'`, ….
-        names: Description of each band, empty without.
-        masks: What mask is stored next to each band: `'shared'` by all of them, `'own'`, or none.
-        georeference: What ties it to the ground.
+        nodata: No-data value of each band; None if the file states none.
+        colours: Name of each band's colour in the file: `'red'`, `'alpha'`, `'palette'`,
+            `'undefined'`, ….
+        names: Description of each band, empty if there is none.
+        masks: The mask stored next to each band: `'shared'` by all of them, `'own'`, or none.
+        georeference: Georeference of the raster.
     """
 
     height: int
@@ -62,7 +63,7 @@ class Header:
         return tuple(i for i, colour in enumerate(self.colours, 1) if colour == 'alpha')
 
     def to_json(self, wkts: list[str]) -> list[Any]:
-        """The header as values that JSON knows; CRSs become indexes of `wkts`, which grows."""
+        """The header as JSON values; CRSs become indexes into `wkts`, which grows."""
 
         def number(wkt: str | None) -> int | None:
             if wkt is None:
@@ -85,8 +86,8 @@ class Header:
 
         Raises:
             TypeError: If it is not one.
-            ValueError: The same.
-            IndexError: The same.
+            ValueError: If it is not one.
+            IndexError: If it is not one.
         """
         height, width, *lists, crs, transform, gcps, gcps_crs, rpcs, point = stored
         place = Georeference(
@@ -106,7 +107,7 @@ def read_header(path: str | os.PathLike[str], *, beside: frozenset[str] | None =
 
     Args:
         path: A path, or anything else that GDAL opens.
-        beside: Names of the files in its folder, where they are known already.
+        beside: Names of the files in its folder, if they are already known.
 
     Raises:
         SceneNotFoundError: If the file is missing.
@@ -116,7 +117,7 @@ def read_header(path: str | os.PathLike[str], *, beside: frozenset[str] | None =
     if is_remote(name):
         with open_raster(name) as source:
             return _header_of(source)
-    # World files are parsed here, so that nobody's GDAL options hide them.
+    # World files are parsed here, so that the user's GDAL options cannot hide them.
     with rasterio.Env(GDAL_GEOREF_SOURCES='PAM,INTERNAL,TABFILE'), open_raster(name) as source:
         header = _header_of(source)
     if header.georeference.has_transform:
@@ -143,7 +144,7 @@ def _header_of(source: rasterio.DatasetReader) -> Header:
 
 
 def _mask_of(flags: Sequence[MaskFlags], colour: str) -> str:
-    """A mask that is neither an alpha band nor a value is stored next to the pixels."""
+    """How a mask that is neither an alpha band nor a value is stored next to the pixels."""
     if colour == 'alpha' or MaskFlags.alpha in flags:
         return ''
     if MaskFlags.per_dataset in flags:
@@ -152,7 +153,7 @@ def _mask_of(flags: Sequence[MaskFlags], colour: str) -> str:
 
 
 def _names_in(name: str) -> frozenset[str]:
-    """Names of the files in the folder of a file."""
+    """Names of the files in the same folder as a file."""
     folder = os.path.dirname(name)  # noqa: PTH120  # called once per file: pathlib is 10 x slower
     try:
         return frozenset(os.listdir(folder or '.'))  # noqa: PTH208  # same
@@ -161,7 +162,7 @@ def _names_in(name: str) -> frozenset[str]:
 
 
 def cache_folder() -> Path:
-    """Where headers are kept: `$CROSSEARTH_CACHE`, or `crossearth` in the user's cache folder."""
+    """Folder of cached headers: `$CROSSEARTH_CACHE`, or `crossearth` in the user's cache folder."""
     chosen = os.environ.get('CROSSEARTH_CACHE')
     if chosen:
         return Path(chosen)
@@ -169,7 +170,7 @@ def cache_folder() -> Path:
 
 
 class HeaderCache:
-    """Headers by path, read again where a file's size or time of change differs.
+    """Headers by path, read again if a file's size or modification time differs.
 
     They are kept in one file per dataset folder, below `cache_folder()`, once there are enough of
     them to matter. A cache that cannot be read or written is not an error: headers are then read
@@ -204,7 +205,7 @@ class HeaderCache:
             try:
                 header = Header.from_json(entry[1], self._wkts)
             except (TypeError, ValueError, IndexError):
-                pass  # not written by this class
+                pass  # the cache file has another format
             else:
                 self._used[name] = entry
                 return header
@@ -214,7 +215,7 @@ class HeaderCache:
         return header
 
     def hides_pixels(self, path: str, band: int, alpha: Alpha) -> bool:
-        """`hides_pixels`, remembered for files that were looked at."""
+        """`hides_pixels`, cached for files that were already checked."""
         entry = self._used.get(path)
         if alpha != 'auto' or entry is None:
             return hides_pixels(path, band, alpha)
@@ -224,7 +225,7 @@ class HeaderCache:
         return bool(entry[2])
 
     def save(self) -> None:
-        """Keep what was read, if there is much of it and any of it is new."""
+        """Write the cache, if it is large enough and has changed."""
         if not self._fresh or len(self._used) < _WORTH_KEEPING:
             return
         beside = self._file.with_name(f'.{self._file.name}.{os.getpid()}')
@@ -234,7 +235,7 @@ class HeaderCache:
             kept = {'version': _VERSION, 'crs': self._wkts, 'entries': entries}
             beside.write_text(json.dumps(kept))
             beside.replace(self._file)
-        except OSError:  # a read-only home: the next opening is as slow as this one
+        except OSError:  # a read-only home: headers are read again next time
             with contextlib.suppress(OSError):
                 beside.unlink()
 
@@ -246,18 +247,18 @@ class HeaderCache:
                 if kept['version'] == _VERSION:
                     self._stored, self._wkts = dict(kept['entries']), list(kept['crs'])
             except (OSError, ValueError, KeyError, TypeError):
-                pass  # missing, or not written by this class
+                pass  # missing, or in another format
         return self._stored
 
     def _names_beside(self, name: str) -> frozenset[str]:
-        """Names of the files in the folder of a file, listed once."""
+        """Names of the files in the same folder as a file, listed once."""
         folder = os.path.dirname(name)  # noqa: PTH120  # see _names_in
         if folder not in self._names:
             self._names[folder] = _names_in(name)
         return self._names[folder]
 
     def _stamp(self, name: str) -> Stamp | None:
-        """What changes with a file, with what GDAL stores next to it, and with its world file."""
+        """Numbers that change with a file, with what GDAL stores next to it, and its world file."""
         names = self._names_beside(name)
         base = os.path.basename(name)  # noqa: PTH119  # see _names_in
         folder, stem = name[: len(name) - len(base)], base.rpartition('.')[0]

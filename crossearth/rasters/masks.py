@@ -1,4 +1,4 @@
-"""Mask files, and where they lie on their images."""
+"""Mask files, and their place on their images."""
 
 import dataclasses
 import functools
@@ -22,7 +22,7 @@ from crossearth.rasters.raster import Raster
 __all__ = ['Mask', 'describe_mask']
 
 _SAME_PX = 0.05  # masks this close to their image's pixels are read pixel by pixel
-_ROUGHLY_SAME_PX = 1.0  # world files of one grid differ by half a pixel: corners, or centres
+_ROUGHLY_SAME_PX = 1.0  # world files of one grid may differ by half a pixel: corners or centres
 _EDGE_POINTS = 5
 
 
@@ -34,9 +34,9 @@ class Mask:
         path: Path of the file.
         height: Rows.
         width: Columns.
-        georeference: What ties it to the ground.
-        on_image: Whether its pixels are those of its image's file; else they lie where its
-            georeference says, and each pixel of the image takes the nearest.
+        georeference: Georeference of the mask.
+        on_image: Whether its pixels are those of its image's file. If not, they lie where its
+            georeference places them, and each pixel of the image takes the nearest.
     """
 
     path: str
@@ -46,7 +46,7 @@ class Mask:
     on_image: bool
 
     def map_from(self, raster: Raster) -> PixelMap:
-        """The way from pixels of an image to pixels of the mask, over the ground.
+        """Convert pixels of an image to pixels of the mask, over the ground.
 
         Args:
             raster: The image, on its file's own grid or resampled to one on the ground.
@@ -69,15 +69,15 @@ def describe_mask(
 ) -> Mask:
     """The mask of an image, from its header.
 
-    A mask that has a georeference lies where that says, whatever its resolution, offset and CRS.
-    Masks without one lie pixel on pixel, and so do those of images without one. A transform that
-    names no CRS, as that of a world file, counts in the CRS of the image; if it is within a pixel
-    of the image's, the mask lies pixel on pixel.
+    A mask that has a georeference lies where that places it, whatever its resolution, offset and
+    CRS. Masks without one lie pixel on pixel, and so do those of images without one. A transform
+    without a CRS, such as that of a world file, is taken to be in the CRS of the image; if it is
+    within a pixel of the image's, the mask lies pixel on pixel.
 
     Args:
         path: Path of the mask.
         raster: The image, on its file's own grid.
-        cache: Where headers are kept.
+        cache: Cache of headers.
 
     Raises:
         SceneNotFoundError: If the mask is missing.
@@ -130,7 +130,7 @@ def describe_mask(
 
 
 def _check_offset(name: str, place: Georeference, raster: Raster) -> None:
-    """Refuse a mask whose transform differs from its image's, where a CRS is missing."""
+    """Raise if a mask's transform differs from its image's, where a CRS is missing."""
     image = raster.georeference
     if not (place.has_transform and image.has_transform):
         return

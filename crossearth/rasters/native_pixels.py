@@ -1,4 +1,4 @@
-"""The ways between the pixels of a resampled raster and those of its file."""
+"""Conversions between the pixels of a resampled raster and those of its file."""
 
 from crossearth.rasters.georeference import GroundToPixels, PixelsToGround, apply_affine
 from crossearth.rasters.positions import PixelMap
@@ -11,7 +11,7 @@ def to_native(raster: Raster) -> PixelMap:
     """From columns and rows of a resampled raster to those of its file.
 
     Raises:
-        ConfigError: If it lies on the ground, and nothing ties the file to it.
+        ConfigError: If it lies on the ground, and its file is not georeferenced.
     """
     native = raster.native
     assert native is not None
@@ -34,7 +34,7 @@ def from_native(raster: Raster) -> PixelMap:
     """From columns and rows of a file to those of a raster of it, resampled or not.
 
     Raises:
-        ConfigError: If it lies on the ground, and nothing ties the file to it.
+        ConfigError: If it lies on the ground, and its file is not georeferenced.
     """
     native = raster.native
     if native is None:

@@ -21,10 +21,10 @@ __all__ = [
 ]
 
 WHOLE_PNG = {'GDAL_PNG_WHOLE_IMAGE_OPTIM': 'NO'}
-"""GDAL's shortcut returns a truncated PNG as if it were complete; for opening and reading."""
+"""GDAL's shortcut returns a truncated PNG as if it were complete, so it is off."""
 
 CACHE_BYTES = 16 << 20
-"""Block cache for a scene whose blocks are read once, in the order in which they are stored."""
+"""Block cache for a scene whose blocks are each read once, in the order of their storage."""
 
 _OVER_THE_NETWORK = (
     '/vsicurl', '/vsis3', '/vsigs', '/vsiaz', '/vsiadls', '/vsioss', '/vsiswift',
@@ -35,8 +35,8 @@ _OVER_THE_NETWORK = (
 def gdal_environment(cache_bytes: int = CACHE_BYTES) -> Iterator[None]:
     """A GDAL environment with a small block cache, for reading a scene from top to bottom.
 
-    GDAL's default is a twentieth of the machine's memory, and a scene that is read once fills all
-    of it. The cache belongs to the process; its former size is restored afterwards.
+    GDAL's default is a twentieth of the machine's memory, and a scene that is read once would fill
+    it. The cache belongs to the process; its previous size is restored afterwards.
     """
     with (
         rasterio.Env(GDAL_CACHEMAX=cache_bytes, **WHOLE_PNG),
@@ -79,12 +79,12 @@ def open_raster(path: str | os.PathLike[str]) -> rasterio.DatasetReader:
 
 
 def is_remote(name: str) -> bool:
-    """Whether GDAL reads a name through one of its virtual file systems, not from the disk."""
+    """Whether GDAL reads a name through one of its virtual file systems instead of the disk."""
     return name.startswith('/vsi') or '://' in name
 
 
 def reason_of(error: BaseException) -> str:
-    """What GDAL says about an error, on one line."""
+    """GDAL's message for an error, on one line."""
     return ' '.join(str(error.__cause__ or error).split())
 
 

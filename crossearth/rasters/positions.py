@@ -1,9 +1,9 @@
-"""Where the pixels of one grid lie in another, the same for every window that shows them.
+"""Positions of the pixels of one grid in another, the same for every window that contains them.
 
 Exact positions take a projection per pixel. Here they are exact at the corners of cells, which lie
-at multiples of a size counted from the grid's origin, and interpolated within a cell where that is
-off by less than 0.01 pixel; other cells are split down to single pixels. A position thus depends on
-its pixel alone, and not on the window that asks for it.
+at multiples of a size counted from the grid's origin. Within a cell they are interpolated if the
+error is less than 0.01 pixel; other cells are split, down to single pixels if necessary. A position
+thus depends only on its pixel, and not on the window that asks for it.
 """
 
 import functools
@@ -19,12 +19,12 @@ from crossearth.geometry import Window
 __all__ = ['FRACTIONS', 'Places', 'Positions', 'places_of', 'positions_of']
 
 FRACTIONS = 256
-"""Positions are rounded to this part of a source pixel, so that arithmetic with them is exact."""
+"""Positions are rounded to this fraction of a source pixel, so that arithmetic on them is exact."""
 
-_CELLS_PX = (32, 8, 1)
+_CELLS_PX = (32, 8, 1)  # sides of cells; those whose error is too large are split
 _TOLERANCE_PX = 0.01  # of a source pixel, and of a pixel of the grid
 _WIDEST_PX = 4096  # near a pole, where a pixel may cover half of the source
-_NOWHERE = -(1 << 30)  # in parts of a pixel: outside of every raster
+_NOWHERE = -(1 << 30)  # in fractions of a pixel: outside of every raster
 
 type Points = tuple[Float64[np.ndarray, ' n'], Float64[np.ndarray, ' n']]
 type PixelMap = Callable[[Float64[np.ndarray, ' n'], Float64[np.ndarray, ' n']], Points]
@@ -32,13 +32,13 @@ type PixelMap = Callable[[Float64[np.ndarray, ' n'], Float64[np.ndarray, ' n']],
 
 @dataclass(frozen=True)
 class Positions:
-    """Where the pixels of a window lie in a source raster; lengths in `FRACTIONS` of its pixels.
+    """Positions of a window's pixels in a source raster; lengths in `FRACTIONS` of its pixels.
 
     Args:
         cols: Column of each pixel centre, counted from the source's left edge.
         rows: Row of each pixel centre, counted from its upper edge.
-        widths: Columns of the source that a pixel covers, at least one; None where that is one
-            everywhere, so where no pixel is wider than one of the source.
+        widths: Columns of the source that a pixel covers, at least one; None if that is one
+            everywhere, because no pixel is wider than one of the source.
         heights: Rows that it covers, likewise.
     """
 
@@ -49,7 +49,7 @@ class Positions:
 
     @functools.cached_property
     def extent(self) -> tuple[int, int, int, int]:
-        """Least row, greatest row, least column, greatest column of the pixel centres."""
+        """Smallest row, largest row, smallest column, largest column of the pixel centres."""
         rows, cols = self.rows, self.cols
         return int(rows.min()), int(rows.max()), int(cols.min()), int(cols.max())
 
@@ -66,17 +66,17 @@ class Positions:
 
     @property
     def has_place(self) -> Bool[np.ndarray, 'h w']:
-        """Which pixels have a place in the source's coordinates at all, inside of it or not."""
+        """Which pixels have coordinates in the source at all, inside or outside of it."""
         placed: Bool[np.ndarray, 'h w'] = (self.cols != _NOWHERE) & (self.rows != _NOWHERE)
         return placed
 
 
 @dataclass(frozen=True)
 class Places:
-    """Where the pixels of a window lie along one axis of a source, in `FRACTIONS` of its pixels.
+    """Positions of a window's pixels along one axis of a source, in `FRACTIONS` of its pixels.
 
     Args:
-        centres: Of each pixel, counted from the source's first edge.
+        centres: Centre of each pixel, counted from the source's first edge.
         side: Pixels of the source that one covers, at least one.
     """
 
@@ -84,7 +84,7 @@ class Places:
     side: int
 
     def counted_from(self, first: int) -> 'Places':
-        """The same, counted from a pixel of the source."""
+        """The same places, counted from a pixel of the source."""
         return Places(self.centres - np.int32(first * FRACTIONS), self.side)
 
     def inside(self, length: int) -> Bool[np.ndarray, ' n']:
@@ -93,12 +93,12 @@ class Places:
         return within
 
     def nearest(self, length: int) -> Int32[np.ndarray, ' n']:
-        """The pixels of a source of that length that the centres lie in, or its nearest edge."""
+        """The pixels of a source of that length that contain the centres, or its nearest edge."""
         found: Int32[np.ndarray, ' n'] = np.clip(self.centres // FRACTIONS, 0, length - 1)
         return found
 
     def needed(self, length: int) -> tuple[int, int]:
-        """First and end (exclusive) of the source's pixels that are touched; empty for none."""
+        """First and end (exclusive) of the source's pixels that are touched; equal for none."""
         inside = self.centres[self.inside(length)]
         if not len(inside):
             return 0, 0
@@ -108,12 +108,12 @@ class Places:
 
 
 def places_of(first: int, count: int, step_px: float) -> Places:
-    """Where pixels lie along an axis of a source that they are larger or smaller than.
+    """Positions of larger or smaller pixels along an axis of a source.
 
     Args:
-        first: First of the pixels; both are counted from the same edge.
-        count: Number of them.
-        step_px: Pixels of the source from one to the next.
+        first: First of the pixels, counted from the same edge as those of the source.
+        count: Number of pixels.
+        step_px: Pixels of the source from one pixel to the next.
     """
     centres = np.rint((np.arange(first, first + count) + 0.5) * (step_px * FRACTIONS))
     return Places(centres.astype(np.int32), max(round(step_px * FRACTIONS), FRACTIONS))
@@ -124,7 +124,7 @@ def positions_of(pixel_map: PixelMap, window: Window, *, height: int, width: int
 
     Args:
         pixel_map: Columns and rows of the grid → columns and rows of the source, both in pixels
-            from the upper-left corner; not finite where there is no place.
+            from the upper-left corner; not finite where there is no counterpart.
         window: Pixels of the grid.
         height: Rows of the source.
         width: Columns of the source.
@@ -158,8 +158,8 @@ def _cells(
     count: tuple[int, int],
     source_hw: tuple[int, int],
 ) -> _Cells:
-    """The cells of blocks of `count` cells, of which `first` are the first, in cells."""
-    # One more corner all around shows how straight the lines through a cell are.
+    """The cells of blocks of `count` cells, the first of which is `first`, in cells."""
+    # One more corner on each side shows how straight the lines through a cell are.
     rows = (first[:, :1] + np.arange(-1, count[0] + 2)) * size
     cols = (first[:, 1:] + np.arange(-1, count[1] + 2)) * size
     shape = (len(first), count[0] + 3, count[1] + 3)
@@ -174,8 +174,9 @@ def _cells(
         steps = np.maximum(*(np.abs(corner - corner[..., ::-1, ::-1]) for corner in corners))
         step = steps.max(axis=(-2, -1))  # source pixels from corner to corner of a cell
         sag = np.maximum(*(_sag(plane) for plane in knots))
-        # of the source's pixels, and of the grid's
+        # the tolerance holds in pixels of the source and in pixels of the grid
         straight = sag <= _TOLERANCE_PX * np.minimum(1.0, step / size)
+        # nothing is read for cells far outside the source, so their positions need not be exact
         far = np.zeros(straight.shape, bool)
         for corner, length in zip(corners, (source_hw[1], source_hw[0]), strict=True):
             far |= corner.min(axis=(-2, -1)) > length + step
@@ -193,7 +194,7 @@ def _corners[T: np.generic](knots: np.ndarray[Any, np.dtype[T]]) -> np.ndarray[A
 
 
 def _sag(knots: Float64[np.ndarray, 'm a b']) -> Float64[np.ndarray, 'm r c']:
-    """How far a cell's middle may lie from where straight lines put it: an eighth of the change."""
+    """Upper bound of how far a cell's middle is from its interpolation: an eighth of the change."""
     down = np.abs(np.diff(knots, n=2, axis=1))[:, :, 1:-1]
     across = np.abs(np.diff(knots, n=2, axis=2))[:, 1:-1]
     worst: Float64[np.ndarray, 'm r c'] = (
@@ -207,7 +208,7 @@ def _sag(knots: Float64[np.ndarray, 'm a b']) -> Float64[np.ndarray, 'm r c']:
 
 
 class _Planes:
-    """Positions of a block of whole cells, filled level by level."""
+    """Positions of a block of whole cells, computed level by level."""
 
     def __init__(self, cells: _Cells, size: int) -> None:
         self._size = size
@@ -226,7 +227,7 @@ class _Planes:
         *,
         source_hw: tuple[int, int],
     ) -> None:
-        """Split cells, counted within the block, and their parts again, down to pixels."""
+        """Split cells, counted within the block, again and again, down to pixels."""
         self._widths, self._heights = (
             np.repeat(np.repeat(plane, self._size, axis=0), self._size, axis=1)
             for plane in (self._cell_widths, self._cell_heights)
@@ -252,7 +253,7 @@ class _Planes:
                 break
 
     def positions(self, rows: slice, cols: slice) -> Positions:
-        """Those of a part of the block."""
+        """Positions of a part of the block."""
         sides: list[Int32[np.ndarray, 'h w'] | None] = []
         for plane, cells in (
             (self._widths, self._cell_widths),
@@ -312,7 +313,7 @@ def _whole(values: Float64[np.ndarray, '...']) -> Int32[np.ndarray, '...']:
 def _side(corners: Float64[np.ndarray, 'm r c 2 2'], size: int) -> Int32[np.ndarray, 'm r c']:
     """How much of the source a pixel of each cell covers along one axis, at least one pixel.
 
-    A pixel that is turned against the source covers as much as if it were not.
+    A pixel that is rotated against the source covers as much as if it were not.
     """
     with np.errstate(invalid='ignore'):
         down = (corners[..., 1, :] - corners[..., 0, :]).mean(axis=-1)

@@ -1,4 +1,4 @@
-"""What is read of a raster: which bands, where they lie, and which pixels hold data."""
+"""What is read of a raster: its bands, its georeference, and which pixels hold data."""
 
 import dataclasses
 import math
@@ -30,21 +30,21 @@ class Raster:
         path: Path of the file, or another name that GDAL opens.
         height: Rows.
         width: Columns.
-        crs: CRS of the transform; None without georeferencing, coordinates are never invented.
+        crs: CRS of the transform; None without georeferencing, because none is ever guessed.
         transform: `(col, row)` → `(x, y)` in the CRS, float64; the identity without georeferencing.
         bands: 1-based numbers of the bands to read, in the order in which samples have them.
         dtypes: Type of each of `bands`, by numpy's name.
         dtype: Type of the pixels, which holds those of all bands.
-        nodata: Value of pixels without data, for each of `bands`; None where there is none.
-        masks: 1-based bands whose masks, stored next to the bands, say where there are data.
-        alpha: 1-based number of a band that says the same; None without.
+        nodata: No-data value of each of `bands`; None if it has none.
+        masks: 1-based bands whose masks, stored next to the bands, mark where there is data.
+        alpha: 1-based number of a band that marks the same; None without one.
         value_range: Values of black and white; None for those of the pixels' type.
-        georeference: What ties the file to the ground, also where that is not a transform.
-        native: The raster on its file's own grid, where this one is resampled.
-        steps_px: Rows and columns of the file from one pixel to the next, where this one is
-            resampled along the file's own axes; None on a grid on the ground.
-        pixel_m: Side of a pixel on the ground, in metres, where somebody stated it or it was
-            asked for; None for what the georeference says.
+        georeference: Georeference of the file, even if that is not a transform.
+        native: The raster on its file's own grid, if this one is resampled.
+        steps_px: Rows and columns of the file from one pixel to the next, if this one is resampled
+            along the file's own axes; None on a grid on the ground.
+        pixel_m: Side of a pixel on the ground, in metres, if it was stated or requested; None for
+            what the georeference says.
     """
 
     path: str
@@ -79,7 +79,7 @@ class Raster:
 
     @property
     def black(self) -> float:
-        """The value that pixels without data are given: the one that becomes 0, or the nearest."""
+        """The value of pixels without data: the one that becomes 0, or the nearest to it."""
         if self.value_range is None:
             return 0.0
         low = self.value_range[0]
@@ -92,7 +92,7 @@ class Raster:
     def gsd_m(self) -> tuple[float, float] | None:
         """Metres on the ground from one pixel to the next, along columns and rows.
 
-        What was stated goes before what the georeference says. None without either, and where the
+        A stated size has priority over the georeference. None without either, and if the
         CRS is a local one or the transform degenerate.
         """
         if self.pixel_m is not None:
@@ -125,27 +125,27 @@ def describe_raster(
     No pixel is read, except of files that call a band alpha, see `hides_pixels`.
 
     Args:
-        path: A path, or anything else that GDAL opens; a world file next to it is used where the
+        path: A path, or anything else that GDAL opens; a world file next to it is used if the
             file itself has no transform.
-        bands: Bands to read, in order: 1-based numbers, or names (descriptions or colours, any
-            case). A file whose bands have none of these names, and are as many, is taken as it
-            is. None for all but an alpha band.
-        alpha: What a band that the file calls alpha is: `'mask'` says where there are data,
-            `'image'` is a band like others, such as near infrared; `'auto'` tells by its values.
+        bands: Bands to read, in order: 1-based numbers, or names (descriptions or colours, in any
+            case). A file whose bands have none of these names, but are as many, is read as it is.
+            None for all except an alpha band.
+        alpha: What a band that the file calls alpha is. `'mask'`: it marks where there is data.
+            `'image'`: it is a band like others, such as near infrared. `'auto'` decides by its
+            values.
         value_range: Values of black and white; None for those of the pixels' type.
-        crs: CRS of a file that has a transform or ground control points and names none.
-        native_gsd_m: Metres on the ground from one pixel of the file to the next, for files that
-            nothing ties to the ground, or whose georeference is wrong about it; None for what the
-            georeference says.
-        cache: Where headers are kept.
+        crs: CRS of a file that has a transform or ground control points but names no CRS.
+        native_gsd_m: Metres on the ground from one pixel of the file to the next, for files without
+            a georeference or with a wrong one; None for what the georeference says.
+        cache: Cache of headers.
 
     Raises:
         SceneNotFoundError: If the file is missing.
-        SceneError: If the file is not a raster, its values are complex, or its bands count the
-            colours of a palette.
+        SceneError: If the file is not a raster, its values are complex, or its bands hold numbers
+            of a palette.
         BandError: If a band is missing.
-        ConfigError: If `crs`, `value_range` or `native_gsd_m` has no meaning, or alpha cannot be
-            told.
+        ConfigError: If `crs`, `value_range` or `native_gsd_m` is invalid, or it is unclear what an
+            alpha band is.
     """
     name = os.fspath(path)
     header = read_header(name) if cache is None else cache.get(name)
@@ -184,7 +184,7 @@ def describe_raster(
 
 
 def _all_numbers_hold(bands: Bands | None, alpha: tuple[int, ...]) -> bool:
-    """Whether a band that is called alpha is asked for by its number, so is an image band."""
+    """Whether a band that is called alpha is requested by number, so that it is an image band."""
     return bands is not None and alpha[0] in bands
 
 
@@ -212,7 +212,7 @@ def _choose(name: str, header: Header, bands: Bands | None, hiding: int | None) 
 
 
 def _masks_of(header: Header, chosen: tuple[int, ...]) -> tuple[int, ...]:
-    """Bands whose masks count: one of those that share theirs, and the chosen with their own."""
+    """Bands whose masks are used: one of those that share a mask, and the chosen with their own."""
     own = [band for band in dict.fromkeys(chosen) if header.masks[band - 1] == 'own']
     shared = [band for band, mask in enumerate(header.masks, start=1) if mask == 'shared'][:1]
     return (*shared, *own)

@@ -1,4 +1,4 @@
-"""Windows of pixels from open files: a bounded set of handles, opened where they are used."""
+"""Windows of pixels from open files, with a bounded number of handles."""
 
 import os
 import weakref
@@ -37,24 +37,24 @@ type Decode = Callable[[Shaped[np.ndarray, 'c a b']], UInt8[np.ndarray, 'a b']]
 type Read = tuple[Shaped[np.ndarray, 'c h w'], Bool[np.ndarray, 'h w'] | None]
 type Lose = Callable[[Window], None]
 
-_PIECE_PX = 512  # resampled at a time, so that positions and weights stay in the cache
-_MOST_SOURCE_VALUES = 1 << 25  # read at a time to be resampled, where a pixel needs no more
+_PIECE_PX = 512  # resampled at once, so that positions and weights stay in the cache
+_MOST_SOURCE_VALUES = 1 << 25  # read at once for resampling, unless a pixel needs more
 _MOST_MASK_PX = 1 << 23
 
 
 class RasterReader:
     """Reads windows of rasters and keeps open the files that it used last.
 
-    Training and mapping read through this class alone, so that a model sees the same values in
-    both. A pixel does not depend on the window that it is read in.
+    Training and mapping read only through this class, so that a model sees the same values in both.
+    A pixel does not depend on the window in which it is read.
 
-    Handles belong to the process that opened them: after a fork, or in an unpickled copy, the
-    reader starts with none, so it can be handed to the workers of a data loader.
+    Handles belong to the process that opened them. After a fork, or in an unpickled copy, the
+    reader starts without any, so it can be passed to the workers of a data loader.
 
     Args:
-        max_open: Most files that are open at once.
-        lose: Receives each block that cannot be read, in pixels of its file, and what lies there
-            holds no data; None makes them errors.
+        max_open: Maximum number of files open at once.
+        lose: Called with each block that cannot be read, in pixels of its file; what lies there
+            then holds no data. None makes such blocks errors.
     """
 
     def __init__(self, max_open: int = 64, *, lose: Lose | None = None) -> None:
@@ -73,17 +73,17 @@ class RasterReader:
         self._maps: OrderedDict[Any, PixelMap] = OrderedDict()
         self._latest: tuple[Any, Positions] | None = None
         self._process = os.getpid()
-        # Files left open until the interpreter is torn down make GDAL report errors to nowhere.
+        # Files left open until the interpreter shuts down make GDAL report errors to nobody.
         weakref.finalize(self, _close, self._handles)
 
     def read(self, raster: Raster, window: Window) -> Read:
         """Pixels of a window, and which of them hold data; None if all do.
 
-        A pixel holds no data if it lies outside of the raster; if a mask or an alpha band of the
-        file says so; if a band is not finite; if a band holds its nodata value, where that is one
-        that no measurement has (not 0, in a signed or floating type); or if all bands hold theirs,
-        where it might be one (0, and whatever an unsigned type holds). It has the raster's
-        `black` value then, which models see as 0.
+        A pixel holds no data in five cases: it lies outside the raster; a mask or an alpha band of
+        the file says so; a band is not finite; a band holds its no-data value, and no measurement
+        could have that value (not 0, in a signed or floating type); or all bands hold theirs, if
+        it could be a measurement (0, and any value of an unsigned type). Such a pixel gets the
+        raster's `black` value, which models see as 0.
 
         Args:
             raster: What to read.
@@ -91,7 +91,7 @@ class RasterReader:
 
         Raises:
             SceneError: If the file or a block cannot be read.
-            ConfigError: If it is resampled on the ground, and nothing ties its file to that.
+            ConfigError: If it is resampled on the ground, and its file is not georeferenced.
         """
         if raster.native is not None:
             return self._resampled(raster, raster.native, window)
@@ -119,12 +119,12 @@ class RasterReader:
             labels: Its mask or vectors.
             window: Pixels of the image.
             decode: Raw mask values (c, h, w) → class ids.
-            coloured: Whether classes are colours: masks with a palette are then decoded by the
-                colours that it names, not by its numbers.
+            coloured: Whether classes are colours. If so, masks with a palette are decoded by the
+                colours in it, not by its numbers.
 
         Raises:
             SceneError: If labels cannot be read.
-            LabelError: If they hold what no class has.
+            LabelError: If they hold something that is not a class.
         """
         if isinstance(labels, VectorLabels):
             place = window_transform(raster.transform, window.row, window.col)
@@ -150,7 +150,7 @@ class RasterReader:
     def _nearest_labels(
         self, raster: Raster, mask: Mask, window: Window, decode: Decode, *, coloured: bool
     ) -> UInt8[np.ndarray, 'h w']:
-        """Class ids of the pixels of a mask that are nearest to those of a window."""
+        """Class ids of the mask pixels that are nearest to those of a window."""
         if mask.on_image and raster.steps_px is not None:
             return self._picked_labels(raster, mask, window, decode, coloured=coloured)
         if mask.on_image:
@@ -163,7 +163,7 @@ class RasterReader:
         if needed is None:
             return ids
         if needed.height * needed.width > _MOST_MASK_PX and window.height * window.width > 1:
-            # Of a mask that is far finer, much lies between the pixels that are taken.
+            # In a far finer mask, many pixels lie between those that are taken.
             for rows, cols in _halves(window):
                 part = _part(window, rows, cols)
                 ids[rows, cols] = self._nearest_labels(
@@ -178,7 +178,7 @@ class RasterReader:
     def _picked_labels(
         self, raster: Raster, mask: Mask, window: Window, decode: Decode, *, coloured: bool
     ) -> UInt8[np.ndarray, 'h w']:
-        """As `_nearest_labels`, of a mask on an image that is resampled along its own axes."""
+        """`_nearest_labels` for a mask on an image that is resampled along its own axes."""
         ids = np.full((window.height, window.width), IGNORE_INDEX, np.uint8)
         rows, cols = _places(raster, window)
         needed = _block_of(rows.needed(mask.height), cols.needed(mask.width))
@@ -203,7 +203,7 @@ class RasterReader:
         return max(heights), max(widths)
 
     def files(self, raster: Raster) -> list[str]:
-        """Names of the files that a raster is stored in, as GDAL tells them."""
+        """Names of the files that a raster is stored in, according to GDAL."""
         return list(self._open(raster.path).files)
 
     def close(self) -> None:
@@ -270,7 +270,7 @@ class RasterReader:
         if key not in self._maps:
             self._remember(key, mask.map_from(own))
         pixel_map = self._maps[key]
-        if raster.steps_px is not None:  # windows have many steps, and their image one map
+        if raster.steps_px is not None:  # windows have many steps, but their image has one map
             down, across = raster.steps_px
             to_mask = pixel_map
             pixel_map = lambda cols, rows: to_mask(cols * across, rows * down)  # noqa: E731
@@ -303,7 +303,7 @@ class RasterReader:
         return padded, valid
 
     def _block(self, raster: Raster, window: Window) -> Read:
-        """Pixels of a window inside a file as they are, and which of them hold data."""
+        """Pixels of a window inside a file, unchanged, and which of them hold data."""
         try:
             return self._read(raster, window)
         except RasterioError as error:
@@ -314,7 +314,7 @@ class RasterReader:
             return self._readable_blocks(raster, window, self._lose)
 
     def _readable_blocks(self, raster: Raster, window: Window, lose: Lose) -> Read:
-        """As `_read`, block by block of the file; those that fail hold no data."""
+        """`_read`, block by block of the file; blocks that fail hold no data."""
         pixels = np.zeros((len(raster.bands), window.height, window.width), raster.dtype)
         valid = np.zeros(pixels.shape[1:], bool)
         height, width = self.block_hw(raster)
@@ -374,7 +374,7 @@ class RasterReader:
 def colours_of(
     raw: Shaped[np.ndarray, 'c a b'], source: rasterio.DatasetReader
 ) -> Shaped[np.ndarray, 'd a b']:
-    """Red, green, blue of pixels that count the colours of a palette; others as they are."""
+    """Red, green, blue of pixels that are numbers of a palette; others unchanged."""
     if source.colorinterp[0] != ColorInterp.palette or raw.dtype.kind != 'u':
         return raw
     table = np.zeros((int(raw[0].max(initial=0)) + 1, 3), np.uint8)
@@ -390,13 +390,13 @@ def _valid(
     handle: rasterio.DatasetReader,
     place: RasterWindow,
 ) -> Bool[np.ndarray, 'h w'] | None:
-    """Which pixels hold data; None if all do. The rule is told at `RasterReader.read`."""
+    """Which pixels hold data; None if all do. `RasterReader.read` states the rule."""
     shown: list[Bool[np.ndarray, 'h w']] = []
     if pixels.dtype.kind == 'f':
         shown.append(np.isfinite(pixels).all(axis=0))
     might_measure = []
     for band, nodata, dtype in zip(pixels, raster.nodata, raster.dtypes, strict=True):
-        if nodata is None or np.isnan(nodata):  # NaN is looked for anyway
+        if nodata is None or np.isnan(nodata):  # NaN is always checked
             continue
         kind = np.dtype(dtype)  # of the band: pixels have a type that holds all bands
         held = band != _as_stored(nodata, kind)
@@ -429,7 +429,7 @@ def _nothing(raster: Raster, window: Window) -> Read:
 
 
 def _places(raster: Raster, window: Window) -> tuple[Places, Places]:
-    """Where rows and columns of a window lie in the file that it is along the axes of."""
+    """Where rows and columns of a window lie in a file with the same axes."""
     assert raster.steps_px is not None
     down, across = raster.steps_px
     return (
@@ -446,7 +446,7 @@ def _block_of(rows: tuple[int, int], cols: tuple[int, int]) -> Window | None:
 
 
 def _needed(positions: Positions, height: int, width: int) -> Window | None:
-    """The block of a source that the pixels of a window touch; None for none of it."""
+    """The block of a source that the pixels of a window touch; None if they touch nothing."""
     inside = positions.inside(height, width)
     extent = positions.extent
     if inside is not None:
@@ -469,7 +469,7 @@ def _needed(positions: Positions, height: int, width: int) -> Window | None:
 def _pieces(raster: Raster, native: Raster, window: Window) -> list[Window]:
     """Parts of a window of a resampled raster that take source blocks of a bounded size."""
     source_px = native.height * native.width / (raster.height * raster.width)
-    most_px = _MOST_SOURCE_VALUES / (len(raster.bands) + 1)  # a weight goes with the bands
+    most_px = _MOST_SOURCE_VALUES / (len(raster.bands) + 1)  # plus a weight for the bands
     side = int(min(max((most_px / max(source_px, 1)) ** 0.5, 1), _PIECE_PX))
     if max(window.height, window.width) <= side:
         return [window]

@@ -3,8 +3,8 @@
 A pixel takes the average of the source over a box around its centre, as wide and high as the pixel
 itself but never smaller than a pixel of the source. The average over a box of one pixel is bilinear
 interpolation, so one formula serves both. Pixels without data have no weight. Boxes begin and end
-at multiples of 1/256 pixel: weights of whole numbers are exact, and a value depends on nothing but
-its own place.
+at multiples of 1/256 pixel, so weights of whole numbers are exact, and a value depends only on its
+own place.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ __all__ = ['resample_axes', 'resample_box', 'resample_nearest']
 
 _WIDE = frozenset({'int32', 'uint32', 'int64', 'uint64', 'float64'})  # more digits than float32
 _SHIFT = 8  # FRACTIONS is 2 to the power of it
-_TILE_SOURCE_PX = 512  # side of what is averaged at a time
+_TILE_SOURCE_PX = 512  # side of what is averaged at once
 _EXACT_SIZE = (1 << 11) - 1  # up to here, coordinates of 1/256 pixel are exact in float32
 
 
@@ -36,7 +36,7 @@ def resample_box(
     """Averages over the boxes of pixels.
 
     Args:
-        pixels: A block of the source that holds all that the boxes touch, where there is any.
+        pixels: A block of the source with everything inside it that the boxes touch.
         valid: Which of its pixels hold data; None for all.
         positions: Where the pixels lie in the source.
         top: Row of the source that the block starts at.
@@ -44,8 +44,8 @@ def resample_box(
 
     Returns:
         Averages in the type of the block, rounded for whole numbers (halves to even), 0 without
-        data; and which pixels hold data: those that touch any, or, where they are not larger than
-        a pixel of the source, those whose centre lies on one that does. None for all.
+        data. And which pixels hold data, None for all: those that touch any; or, if they are not
+        larger than a pixel of the source, those whose centre lies on a pixel with data.
     """
     height, width = pixels.shape[1:]
     cols = positions.cols - np.int32(left * FRACTIONS)
@@ -91,21 +91,21 @@ def resample_axes(
     top: int,
     left: int,
 ) -> tuple[Shaped[np.ndarray, 'c h w'], Bool[np.ndarray, 'h w'] | None]:
-    """What `resample_box` gives for a grid along the axes of its source, one axis after the other.
+    """The result of `resample_box` for a grid along the axes of its source, one axis at a time.
 
-    Sums are taken in another order, so that values that are not whole numbers of 1/2¹⁶ may differ
-    in their last bit. A window at a third of the resolution takes a quarter of the time.
+    Sums are taken in another order, so values that are not multiples of 1/2¹⁶ may differ in their
+    last bit. A window at a third of the resolution takes a quarter of the time.
 
     Args:
-        pixels: A block of the source that holds all that the boxes touch, where there is any.
+        pixels: A block of the source with everything inside it that the boxes touch.
         valid: Which of its pixels hold data; None for all.
         rows: Where the rows of pixels lie in the source.
-        cols: Where its columns lie.
+        cols: Where the columns of pixels lie in it.
         top: Row of the source that the block starts at.
         left: Column of the source that it starts at.
 
     Returns:
-        As `resample_box`.
+        See `resample_box`.
     """
     height, width = pixels.shape[1:]
     rows, cols = rows.counted_from(top), cols.counted_from(left)
@@ -143,7 +143,7 @@ def _along_axes(
     down: tuple[np.ndarray, np.ndarray],
     across: tuple[np.ndarray, np.ndarray],
 ) -> Float[np.ndarray, 'c h w']:
-    """Weighted sums along the columns of planes, then along the rows of what this gives."""
+    """Weighted sums along the columns of planes, then along the rows of the result."""
     return _along(_along(planes, *down, axis=1), *across, axis=2)
 
 
@@ -154,7 +154,7 @@ def _along(
     *,
     axis: int,
 ) -> Float[np.ndarray, 'c h w']:
-    """Weighted sums of `t` neighbours, the first of each given, in the type of the weights."""
+    """Weighted sums of `t` neighbours from each given first one, in the type of the weights."""
     shape = (*planes.shape[:axis], len(first), *planes.shape[axis + 1 :])
     sums: Float[np.ndarray, 'c h w'] = np.zeros(shape, weights.dtype)
     for tap in range(weights.shape[1]):
@@ -175,7 +175,7 @@ def resample_nearest(
         left: Column of the source that it starts at.
 
     Returns:
-        Values; those of the nearest edge outside the block.
+        Values; outside the block, those of its nearest edge.
     """
     return _nearest(
         values,
@@ -214,8 +214,8 @@ def _bilinear(
 ) -> Shaped[np.ndarray, 'c h w']:
     """Averages over boxes of one pixel, for whole blocks of bytes, by torch's kernel.
 
-    The block stands in a square whose side is a power of two, so that the way into the kernel's
-    coordinates, from -1 to 1, and back is exact.
+    The block is put into a square whose side is a power of two, so that the conversion to the
+    kernel's coordinates, from -1 to 1, and back is exact.
     """
     channels, height, width = pixels.shape
     side = 1 << max(height, width).bit_length()
@@ -231,7 +231,7 @@ def _bilinear(
     ):
         flow[0, ..., axis] = torch.from_numpy(places)
         if span[0] < half or span[1] > length * FRACTIONS - half:
-            # Beyond the centres of the border pixels, these are the only ones with weight.
+            # Beyond the centres of the border pixels, only these have weight.
             flow[0, ..., axis].clamp_(half, length * FRACTIONS - half)
     flow *= 2 / (FRACTIONS * side)
     flow -= 1
@@ -259,7 +259,7 @@ class _Boxes:
                 yield slice(row, row + side), slice(col, col + side)
 
     def part(self, tile: tuple[slice, slice]) -> '_Boxes':
-        """Those of some pixels."""
+        """The boxes of some pixels."""
         planes = (self.cols, self.rows, self.widths, self.heights)
         return _Boxes(*(None if plane is None else plane[tile] for plane in planes))  # type: ignore[arg-type]  # the first two are arrays
 
@@ -301,6 +301,7 @@ def _averages(
         shown &= weights[..., 0].numpy() > 0
     elif valid is not None:
         shown &= _nearest(valid, boxes.cols, boxes.rows)
+    # dividing by the weight of the pixels with data is what gives no-data no weight
     averages = sums[..., :-1].div_(weights)
     if pixels.dtype.kind in 'iu':
         averages = averages.round_()
@@ -335,6 +336,7 @@ def _weighted_sums(
     (first_rows, row_weights), (first_cols, col_weights) = (axis.boxes() for axis in axes)
     indexes = (first_rows * width + first_cols)[:, None] + inner.reshape(-1)
     weights = (row_weights[:, :, None] * col_weights[:, None, :]).reshape(indexes.shape)
+    # a bag per box: one kernel gathers the weighted source pixels and sums them
     sums = F.embedding_bag(
         indexes,
         table.reshape(height * width, channels + 1),
@@ -357,7 +359,7 @@ class _Axis:
         self.taps = min(-(-widest // FRACTIONS) + 1, length)
 
     def boxes(self) -> tuple[Int32[torch.Tensor, ' n'], Float[torch.Tensor, 'n t']]:
-        """First source pixels of the boxes, and how much of each pixel from there lies within."""
+        """First source pixels of the boxes, and how much of each following pixel is inside."""
         places = self._places
         sides = FRACTIONS if self._sides is None else self._sides
         half = FRACTIONS // 2 if self._sides is None else self._sides // 2
@@ -365,7 +367,7 @@ class _Axis:
         first = (low >> _SHIFT).clamp_(0, self._length - self.taps)
         start = (low - (first << _SHIFT)).float().div_(FRACTIONS)
         stop = (low + sides - (first << _SHIFT)).float().div_(FRACTIONS)
-        # The part of [start, stop] within [tap, tap + 1]: nothing lies outside of the block.
+        # The part of [start, stop] within [tap, tap + 1]; nothing lies outside the block.
         taps = torch.arange(self.taps, dtype=torch.float32)
         weights = (stop[:, None] - taps).clamp_(0, 1)
         weights -= (start[:, None] - taps).clamp_(0, 1)
@@ -373,7 +375,7 @@ class _Axis:
 
 
 def _plain(dtype: np.dtype) -> np.dtype:
-    """A type that torch converts: it knows unsigned integers of more than 8 bits by name only."""
+    """A type that torch converts; it supports unsigned integers of more than 8 bits only partly."""
     return np.dtype(
         {'uint16': 'int32', 'uint32': 'int64', 'uint64': 'float64'}.get(dtype.name, dtype.name)
     )

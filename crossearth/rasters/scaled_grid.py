@@ -1,4 +1,4 @@
-"""The grid of larger or smaller pixels that a raster is seen on along its own axes."""
+"""The grid of larger or smaller pixels along a raster's own axes."""
 
 import dataclasses
 import math
@@ -12,15 +12,15 @@ from crossearth.rasters.raster import Raster
 __all__ = ['FINEST', 'scaled']
 
 FINEST = 50
-"""Pixels that are more often finer than those of the file are refused: they show nothing new."""
+"""Pixels that are more than this many times finer than the file's show nothing new."""
 
 
 def scaled(raster: Raster, steps_px: float | int | tuple[float | int, float | int]) -> Raster:
     """A raster whose pixels are those of its file, made larger or smaller along its own axes.
 
-    Both grids begin at the file's upper-left corner. A pixel at the right or lower border is
-    there if its centre lies in the file. CRS and transform, if there are any, lie in the same
-    place; without a CRS, the transform counts in pixels of the file.
+    Both grids begin at the file's upper-left corner. A pixel at the right or lower border exists if
+    its centre lies in the file. CRS and transform, if there are any, keep the pixels in place;
+    without a CRS, the transform counts in pixels of the file.
 
     Args:
         raster: On its file's own grid.
@@ -44,7 +44,7 @@ def scaled(raster: Raster, steps_px: float | int | tuple[float | int, float | in
     if not all(math.isfinite(step) and step >= 1 / FINEST for step in (down, across)):
         raise ConfigError(
             f'{raster.path}: pixels of {down:g} by {across:g} of its own: expected at least '
-            f'1/{FINEST}, for finer ones show nothing new'
+            f'1/{FINEST}, because finer ones show nothing new'
         )
     height, width = int(scaled_start(raster.height, down)), int(scaled_start(raster.width, across))
     if min(height, width) < 1:

@@ -25,21 +25,21 @@ from crossearth.rasters.ground_grid import local_metric_crs
 
 __all__ = ['VectorLabels']
 
-_LONGEST_SEGMENT_M = 1000.0  # a straight edge is a curve in another CRS
+_LONGEST_SEGMENT_M = 1000.0  # a longer straight edge is a visible curve in another CRS
 
 
 @dataclass(frozen=True, slots=True)
 class VectorLabels:
     """Features of a vector file as labels of a scene.
 
-    Any format that fiona reads and any CRS: features are brought into the scene's own grid, so a
-    mask is exact at whatever resolution its image is read. Where features overlap, the later one
-    in the file wins; a pixel belongs to a feature if its centre does.
+    Any format that fiona reads and any CRS can be used. Features are transformed to the scene's own
+    grid, so a mask is exact at whatever resolution its image is read. Where features overlap, the
+    later one in the file wins. A pixel belongs to a feature if its centre does.
 
     Args:
         path: GeoPackage, GeoJSON, Shapefile or another format of OGR.
-        class_id: Class of the features, where all are of one.
-        attribute: Field that tells their class, together with `classes`.
+        class_id: Class of the features, if all have the same.
+        attribute: Field that states their class, together with `classes`.
         classes: Value of the field → class id, or 255 to ignore; other values are errors.
         background: Class of pixels that no feature covers; 255 to ignore them.
         line_width_m: Width that lines are drawn with, in metres on the ground.
@@ -68,8 +68,8 @@ class VectorLabels:
     def __post_init__(self) -> None:
         if (self.attribute is None) != (self.classes is None):
             raise ConfigError(
-                'attribute names the field and classes the id of each of its values: give both, '
-                'or neither and class_id'
+                'only one of attribute (the field) and classes (the id of each of its values) is '
+                'given: pass both, or neither and class_id'
             )
         if self.line_width_m is not None and not self.line_width_m > 0:
             raise ConfigError(f'line_width_m is {self.line_width_m}: expected metres, more than 0')
@@ -110,8 +110,8 @@ class VectorLabels:
         """
         if crs is None:
             raise ConfigError(
-                f'{os.fspath(self.path)}: its image has no CRS, so nothing says where the features '
-                "lie: pass crs='EPSG:...' if its coordinates are known"
+                f'{os.fspath(self.path)}: its image has no CRS, so the place of the features is '
+                "not known: pass crs='EPSG:...' if the coordinates of the image are known"
             )
         shapes = _features(_Frozen(self), crs.to_wkt())
         ids = np.full((height, width), self.background, np.uint8)
@@ -129,7 +129,7 @@ class VectorLabels:
 
 
 class _Frozen:
-    """A key for the cache of features: labels are equal if they are one object's equal copy."""
+    """A key for the cache of features; two keys are equal if their labels have equal values."""
 
     def __init__(self, labels: VectorLabels) -> None:
         self.labels = labels
@@ -148,7 +148,7 @@ class _Frozen:
 
 @dataclass(frozen=True, slots=True)
 class _Features:
-    """Features in the CRS of a grid; those that reach further than it can show in their own."""
+    """Features in the CRS of a grid; those too large for that CRS stay in their own."""
 
     tree: shapely.STRtree
     ids: list[int]
@@ -157,7 +157,7 @@ class _Features:
 
 
 def _stamp(name: str) -> tuple[int, ...]:
-    """What changes with a file, and with the attributes next to a Shapefile."""
+    """Numbers that change with a file, and with the attributes next to a Shapefile."""
     parts = []
     for path in (name, f'{name.removesuffix(".shp")}.dbf'):
         with contextlib.suppress(OSError):
@@ -176,7 +176,7 @@ def _features(key: _Frozen, wkt: str) -> _Features:
         with fiona.open(labels.path, layer=labels.layer) as source:
             own = source.crs_wkt or labels.crs
             if not own:
-                raise ConfigError(f"{name}: names no CRS; pass crs='EPSG:...', the one it is in")
+                raise ConfigError(f"{name}: names no CRS; pass crs='EPSG:...', its CRS")
             fields = list(source.schema['properties'])
             if labels.attribute is not None and labels.attribute not in fields:
                 raise LabelError(
@@ -210,9 +210,9 @@ def _features(key: _Frozen, wkt: str) -> _Features:
 
 
 def _near(shapes: _Features, here: shapely.Polygon, crs: CRS) -> dict[int, BaseGeometry]:
-    """The parts of far-reaching features around a window, in its CRS.
+    """The parts of very large features around a window, in its CRS.
 
-    A continent cannot be shown in a UTM zone; what of it lies around a window can.
+    A continent cannot be shown in a UTM zone, but the part of it around a window can.
     """
     if not shapes.far:
         return {}
@@ -250,7 +250,7 @@ def _as_area(labels: VectorLabels, name: str, geometry: BaseGeometry, crs: CRS) 
             f'{name}: holds a {geometry.geom_type}, expected polygons or lines; buffer points first'
         )
     if labels.line_width_m is None:
-        raise LabelError(f'{name}: holds lines; pass line_width_m, the width they are drawn with')
+        raise LabelError(f'{name}: holds lines; pass line_width_m, the width to draw them with')
     to_degrees = Transformer.from_crs(crs, CRS.from_epsg(4326), always_xy=True)
     middle = geometry.centroid
     lon, lat = to_degrees.transform(middle.x, middle.y)

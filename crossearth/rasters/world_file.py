@@ -1,4 +1,4 @@
-"""World files: six numbers next to an image that say where its pixels lie."""
+"""World files: six numbers next to an image that state where its pixels lie."""
 
 import math
 import os
@@ -15,9 +15,9 @@ __all__ = ['find_world_file', 'read_world_file']
 def read_world_file(path: str | os.PathLike[str]) -> Affine:
     r"""The transform that a world file states, `(col, row)` from pixel corners → `(x, y)`.
 
-    GDAL reads world files too, but not where its directory listing is switched off
-    (`GDAL_DISABLE_READDIR_ON_OPEN=EMPTY_DIR`, which torchgeo sets). The file names the *centre* of
-    the first pixel; the transform counts from its corner. Numbers are taken as float64.
+    GDAL reads world files, too, but not if its directory listing is switched off
+    (`GDAL_DISABLE_READDIR_ON_OPEN=EMPTY_DIR`, which torchgeo sets). The file states the *centre* of
+    the first pixel; the transform counts from its corner. Numbers are read as float64.
 
     Args:
         path: Text of six numbers, one per line: A, D, B, E, C, F of the ESRI convention.
@@ -33,7 +33,7 @@ def read_world_file(path: str | os.PathLike[str]) -> Affine:
         ...     read_world_file(path) @ (0, 0)
         (366676.0, 5808300.0)
     """
-    # Some writers begin with a byte order mark, or add a line of their own after the six.
+    # Some writers begin with a byte order mark, or add another line after the six.
     words = Path(path).read_bytes().removeprefix(b'\xef\xbb\xbf').decode('latin-1').split()
     try:
         a, d, b, e, x, y = (float(word.replace(',', '.')) for word in words[:6])

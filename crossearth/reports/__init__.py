@@ -1,4 +1,8 @@
-"""Reports to publish from: a page, tables and figures of what the benchmark has run."""
+"""Reports of benchmark results for publication: a page, tables and figures.
+
+`report_data` collects result files into data frames. `groups_of` and `costs_table` make tables from
+these, and `write_report` writes the page with all tables and figures as files.
+"""
 
 from crossearth.reports.build import write_report
 from crossearth.reports.data import ReportData, report_data

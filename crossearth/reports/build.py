@@ -1,4 +1,4 @@
-"""A report as a folder: the page, and its tables, figures and recipes as files."""
+"""Writes a report folder: the page, and its tables, figures and recipes as files."""
 
 import os
 import shutil
@@ -36,7 +36,7 @@ def write_report(
     pictures: Sequence[DomainPictures | Missing] = (),
     title: str = 'Benchmark report',
 ) -> Path:
-    """Write the page and its parts; an earlier report in the folder is replaced.
+    """Write the page and its parts, and replace an earlier report in the folder.
 
     Args:
         data: The numbers.
@@ -48,7 +48,7 @@ def write_report(
         The page.
 
     Raises:
-        ConfigError: If the folder holds such names, and they are not those of a report.
+        ConfigError: If the folder holds files with these names that are not from a report.
     """
     _check(folder)
     groups = groups_of(data)
@@ -134,20 +134,20 @@ def _recipe_files(data: ReportData) -> Iterator[tuple[str, bytes]]:
 
 
 def _check(folder: Path) -> None:
-    """Nothing is replaced that is not a report."""
+    """Refuse to replace anything that is not a report."""
     page = folder / _PAGE
     if page.is_file() and _GENERATOR in page.read_text(encoding='utf-8', errors='replace')[:2000]:
         return
     there = [name for name in (_PAGE, *_PARTS) if (folder / name).exists()]
     if there or (folder.exists() and not folder.is_dir()):
         raise ConfigError(
-            f'{folder}: holds {", ".join(there) or "a file"} that is not of an earlier report: '
+            f'{folder} holds {", ".join(there) or "a file"} that is not from an earlier report: '
             'choose another folder with --output'
         )
 
 
 def _replace(folder: Path, files: Mapping[str, bytes]) -> None:
-    """The parts first and the page last; an interrupted report is written again."""
+    """Write the parts first and the page last, so that an interrupted report is written again."""
     folder.mkdir(parents=True, exist_ok=True)
     fresh = folder / f'.report-{os.getpid()}'
     try:

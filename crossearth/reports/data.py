@@ -1,6 +1,6 @@
-"""What a report is of: numbers of many runs as data frames, filled from result files in one place.
+"""The data of a report: data frames, filled here from the result files of many runs.
 
-Everything below this module, the tables, figures and pages, works on `ReportData` alone.
+Tables, figures and pages use only `ReportData`.
 """
 
 import math
@@ -33,21 +33,21 @@ KINDS: Mapping[Kind, str] = {
     'adaptation': 'Adaptation: trained with unlabelled images of the target domain',
     'adaptation-oracle': 'Oracle of adaptation',
 }
-"""Kinds of results, which never share a table, and their titles."""
+"""Kinds of results with their titles. Different kinds never share a table."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Confusion:
-    """Counts of one method on one domain, added up over its seeds.
+    """Pixel counts of one method on one domain, summed over its seeds.
 
     Args:
         kind: Key of `KINDS`.
         protocol: How it was scored.
         domain: Name of the domain or setting.
         method: Name of the method.
-        classes: Names of the classes.
-        counts: Pixels, rows the true class.
-        partial: What is lacking, such as `'tested on 2 of 17 images'`; empty for complete sets.
+        classes: Class names.
+        counts: Pixel counts, with the true class in rows.
+        partial: What is missing, such as `'tested on 2 of 17 images'`; empty for complete sets.
     """
 
     kind: Kind
@@ -61,18 +61,18 @@ class Confusion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trained:
-    """What one method was trained with.
+    """How one method was trained.
 
     Args:
         method: Name of the method.
-        fingerprint: Tells training runs of one method apart.
+        fingerprint: Differs between training runs of one method that learn different things.
         seeds: Seeds.
         domains: Domains that it was scored on.
-        made_with: Versions, commit and machine of its runs, each line once.
-        versions: Package → its versions, each once.
-        hardware: Role and property → values, each once.
-        commits: Commits of the source, each once.
-        finished: Time of the last end.
+        made_with: Versions, commit and machine of its runs, without repeats.
+        versions: Package → its versions, without repeats.
+        hardware: Role and property → values, without repeats.
+        commits: Commits of the source, without repeats.
+        finished: When the last run ended.
         recipe: Complete recipe of the first seed, as YAML.
     """
 
@@ -90,22 +90,22 @@ class Trained:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportData:
-    """Numbers of a report, in percent; NaN where there is none.
+    """The numbers of a report, in percent; NaN where there is none.
 
     Args:
         scores: One row per kind, protocol, domain and method: `kind`, `protocol`, `domain`,
-            `method`, `fingerprint`, `metric`, `seen` (whether it is the domain that was trained
-            on), `mean`, `sd`, `seeds`, `images`, `partial` (what is lacking, as text),
+            `method`, `fingerprint`, `metric`, `seen` (whether it is the training domain),
+            `mean`, `sd`, `seeds`, `images`, `partial` (what is missing, as text),
             `first_step`, `last_step`, `paper`, `minus_paper`, `baseline`,
-            `minus_baseline`, `seen_at` (how images were seen, where not in their own pixels alone),
+            `minus_baseline`, `seen_at` (how images were seen, if not only in their own pixels),
             and the ends of 95 % intervals: `low`, `high` of the mean over seeds,
-            `images_low`, `images_high` of the score over images, and the same of the difference to
+            `images_low`, `images_high` of the score over images, and the same for the difference to
             the baseline, `minus_…`.
-        classes: One row per class of each of these: `class`, `mean`, `sd`, `low`, `high`, `paper`.
+        classes: One row per class for each of these: `class`, `mean`, `sd`, `low`, `high`, `paper`.
         quoted: Scores that a paper prints: `kind`, `method`, `domain`, `paper`.
         costs: One row per row of `scores`: seconds, memory in bytes, parameters, machines.
         confusions: Confusion matrices.
-        trained: What was trained.
+        trained: How each method was trained.
     """
 
     scores: pd.DataFrame
@@ -117,14 +117,14 @@ class ReportData:
 
 
 def report_data(results: Sequence[RunResult], *, baseline: str = 'rein') -> ReportData:
-    """The numbers of a report from results.
+    """Collect the numbers of a report from results.
 
-    Incomplete sets of images keep their scores and are marked: what a paper prints is never set
+    Incomplete sets of images keep their scores and are marked. Published scores are never shown
     next to them.
 
     Args:
-        results: Of any number of runs.
-        baseline: Method that others are compared with, where it was run on as many images.
+        results: Results of any number of runs.
+        baseline: Method that the others are compared with, if it was run on the same images.
     """
     names = _names(results)
     scores, classes, costs, confusions = [], [], [], []
@@ -139,7 +139,7 @@ def report_data(results: Sequence[RunResult], *, baseline: str = 'rein') -> Repo
             'domain': row.setting,
             'method': names[row.setting, row.method, row.fingerprint],
         }
-        if tuple(head.values()) in taken:  # the same training run on other images
+        if tuple(head.values()) in taken:  # the same method on other images
             head['method'] += f' ({found} images, {partial or "complete"})'
         taken.add(tuple(head.values()))
         if row.method == baseline:
@@ -156,7 +156,7 @@ def report_data(results: Sequence[RunResult], *, baseline: str = 'rein') -> Repo
                 partial=partial,
             )
         )
-    for line in scores:  # a baseline on other images is not one
+    for line in scores:  # a baseline on other images does not count
         if (line['kind'], line['protocol'], line['domain'], line['images']) not in compared:
             line |= {name: math.nan for name in line if name.startswith(('minus_b', 'baseline'))}
     complete = {line['domain'] for line in scores} - {
@@ -173,7 +173,7 @@ def report_data(results: Sequence[RunResult], *, baseline: str = 'rein') -> Repo
 
 
 def _seen_at(group: Sequence[RunResult]) -> dict[str, str]:
-    """How images were seen that were not seen in their own pixels alone."""
+    """How images were seen, if not only in their own pixels."""
     if group[0].protocol.sees_native:
         return {'seen_at': ''}
     lines = [f'{count} images: {how}' for result in group for how, count in result.seen.items()]
@@ -181,7 +181,7 @@ def _seen_at(group: Sequence[RunResult]) -> dict[str, str]:
 
 
 def _belongs(result: RunResult, row: Row) -> bool:
-    """Whether a result is one of those that a row sums up."""
+    """Whether a row summarises this result."""
     return (
         (result.setting, result.selection, result.protocol, result.method, result.fingerprint)
         == (row.setting, row.selection, row.protocol, row.method, row.fingerprint)
@@ -198,7 +198,7 @@ def _kind(result: RunResult) -> Kind:
 
 
 def _names(results: Iterable[RunResult]) -> dict[tuple[str, str, str], str]:
-    """How a method is called: with its fingerprint where two runs on one source differ in it."""
+    """Name of each method, with its fingerprint if runs on one source differ in it."""
     twins: dict[tuple[str, str], set[str]] = {}
     for r in results:
         twins.setdefault((r.method, r.source), set()).add(r.fingerprint)
@@ -211,7 +211,7 @@ def _names(results: Iterable[RunResult]) -> dict[tuple[str, str, str], str]:
 
 
 def _images(group: Sequence[RunResult]) -> tuple[int, str]:
-    """The fewest images or chips that a seed was scored on, and what its sets lack."""
+    """The smallest number of images or chips that a seed was scored on, and what is missing."""
     return min(result.images for result in group), group[0].partial
 
 
@@ -225,7 +225,7 @@ def _score(row: Row, *, complete: bool) -> dict[str, Any]:
     return {
         'fingerprint': row.fingerprint,
         'metric': row.metric,
-        'seen': row.target in row.source.split('+'),  # which joins several sources
+        'seen': row.target in row.source.split('+'),  # + joins several sources
         'mean': row.mean,
         'sd': row.sd,
         'seeds': len(row.seeds),
@@ -241,7 +241,7 @@ def _score(row: Row, *, complete: bool) -> dict[str, Any]:
 
 
 def _class_lines(row: Row, group: Sequence[RunResult], *, complete: bool) -> list[dict[str, Any]]:
-    """Intervals are over seeds, or over images where there is one seed."""
+    """One line per class, with intervals over seeds, or over images if there is only one seed."""
     by_seed = [result.per_class for result in group]
     counts = np.stack([result.image_matrices.numpy() for result in group])
     lines = []
@@ -258,7 +258,7 @@ def _class_lines(row: Row, group: Sequence[RunResult], *, complete: bool) -> lis
 
 
 def _cost(group: Sequence[RunResult]) -> dict[str, Any]:
-    """Means over the seeds. Training runs that were resumed count their last session alone."""
+    """Means over the seeds. For resumed training runs, only the last session is counted."""
 
     def mean(name: str) -> float:
         return mean_and_sd(result.seconds.get(name, math.nan) for result in group)[0]
@@ -288,7 +288,7 @@ def _cost(group: Sequence[RunResult]) -> dict[str, Any]:
 
 
 def _quoted(domains: Iterable[str]) -> pd.DataFrame:
-    """What the paper prints about complete domains."""
+    """What the paper prints for complete domains."""
     lines = [
         {'kind': kind, 'method': f'{method} (paper)', 'domain': name, 'paper': result.miou}
         for name, setting in SETTINGS.items()
@@ -334,7 +334,7 @@ def _trained(
 
 
 def _distinct(mappings: Iterable[Mapping[str, str]]) -> dict[str, tuple[str, ...]]:
-    """Each key's values, each once."""
+    """The values of each key, without repeats."""
     found: dict[str, dict[str, None]] = {}
     for mapping in mappings:
         for name, value in mapping.items():

@@ -1,4 +1,4 @@
-"""Windows and scenes to look at: found among the label maps that scoring has kept."""
+"""Finds windows and scenes to show, among the label maps that scoring has kept."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from crossearth.visualization import ExampleWindow
 __all__ = ['DomainPictures', 'Example', 'Missing', 'domain_pictures']
 
 _WINDOW_PX = 512
-_LOOKED_AT = 64  # windows that are scored to find the best, the median and the worst
+_LOOKED_AT = 64  # windows to score in search of the best, the median and the worst
 _SCENE_PX = 2048
 _SHOWN_PX = 1024  # longer side of a scene on the page
 
@@ -31,13 +31,13 @@ type Ids = UInt8[np.ndarray, 'h w']
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """Why there is nothing to see of a domain.
+    """Why there are no pictures of a domain.
 
     Args:
         domain: Name of the domain.
         reason: What is missing.
         remedy: What to do about it.
-        command: What to type; empty where there is no such line.
+        command: The command for that; empty if there is none.
     """
 
     domain: str
@@ -48,13 +48,13 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A window, and how good the maps of it are.
+    """A window, and how good its maps are.
 
     Args:
         rank: `'best'`, `'median'` or `'worst'`, by the score of one method.
-        place: Where it is.
+        place: Its place, in words.
         window: Its pixels.
-        iou: Method → score of the window in percent; NaN if nothing that is scored occurs.
+        iou: Method → score of the window in percent; NaN if no scored class occurs.
     """
 
     rank: str
@@ -65,16 +65,16 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class DomainPictures:
-    """What there is to see of a domain.
+    """The pictures of a domain.
 
     Args:
         domain: Name of the domain.
         labels: The classes.
         lead: Method whose score ranks the windows.
-        looked_at: Windows that were scored to find the examples.
+        looked_at: Number of windows that were scored to find the examples.
         examples: The best, the median and the worst; fewer in a tiny domain.
-        scene: A large window, made smaller for the page.
-        scene_place: Where it is.
+        scene: A large window, shrunk for the page.
+        scene_place: Its place, in words.
         lacking: Methods without label maps.
     """
 
@@ -93,17 +93,17 @@ def domain_pictures(
 ) -> DomainPictures | Missing:
     """Examples of a domain, ranked by the first method.
 
-    At most 64 windows of 512 px, spread evenly over the scenes, are looked at: a report takes
+    At most 64 windows of 512 px, spread evenly over the scenes, are scored. So a report takes
     seconds, whatever the size of the archive.
 
     Args:
         domain: Name of the domain.
         dataset: Its labelled scenes.
-        maps: Method → folder of `PredictionFiles`; the first ranks the windows.
+        maps: Method → folder of `PredictionFiles`; the first method ranks the windows.
         lacking: Methods without label maps.
 
     Raises:
-        LabelError: If a label map does not fit its scene.
+        LabelError: If a label map does not have the size of its scene.
         SceneError: If a file cannot be read.
     """
     scenes = [
@@ -146,7 +146,7 @@ def domain_pictures(
 
 
 def _spread(dataset: SceneDataset, scenes: Sequence[int]) -> list[Window]:
-    """Windows at even distances in the list of all."""
+    """Windows at even steps through the list of all windows."""
     windows = [
         window
         for index in scenes
@@ -163,7 +163,7 @@ def _spread(dataset: SceneDataset, scenes: Sequence[int]) -> list[Window]:
 
 
 def _middle(dataset: SceneDataset, index: int) -> Window:
-    """The middle of a scene, as large as a page can show."""
+    """The middle of a scene, as large as fits on a page."""
     scene = dataset.scenes[index]
     height, width = min(scene.height, _SCENE_PX), min(scene.width, _SCENE_PX)
     row, col = (scene.height - height) // 2, (scene.width - width) // 2
@@ -194,7 +194,7 @@ def _window(
 
 
 def _rgb(pixels: Shaped[np.ndarray, 'c h w']) -> UInt8[np.ndarray, 'h w 3']:
-    """The first three bands as a picture; of fewer the first, as grey."""
+    """The first three bands as a picture; with fewer bands, the first one in grey."""
     bands = displayed(pixels[:3] if len(pixels) >= 3 else pixels[:1])
     grey_or_colour = bands if len(bands) == 3 else np.repeat(bands, 3, axis=0)
     return np.ascontiguousarray(grey_or_colour.transpose(1, 2, 0))
@@ -208,7 +208,7 @@ def _predicted(dataset: SceneDataset, window: Window, folder: Path) -> Ids:
     with open_raster(path) as source:
         if (source.height, source.width) != (scene.height, scene.width):
             raise LabelError(
-                f'{path}: is {source.height} x {source.width} px, its scene {scene.image} '
+                f'{path} is {source.height} x {source.width} px, but its scene {scene.image} is '
                 f'{scene.height} x {scene.width}: remove its folder and score again'
             )
         raw = source.read(window=((window.row, bottom), (window.col, right)))
@@ -225,7 +225,7 @@ def _iou(predicted: Ids, truth: Ids, labels: LabelSpace) -> float:
 
 
 def _smaller(window: ExampleWindow) -> ExampleWindow:
-    """At most 1024 px: the image averaged, the maps by their nearest pixels."""
+    """Shrink to at most 1024 px: the image by averaging, the maps by nearest pixels."""
     height, width = window.truth.shape
     factor = min(_SHOWN_PX / max(height, width), 1.0)
     size = max(round(width * factor), 1), max(round(height * factor), 1)

@@ -1,4 +1,4 @@
-"""Which figures a report has, drawn from its tables."""
+"""Draws the figures of a report, from its tables."""
 
 import math
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from crossearth.visualization import (
 
 __all__ = ['Drawn', 'confusion_figures', 'confusions_of', 'example_figures', 'score_figures']
 
-_QUOTED = ('CrossEarth', 'Rein')  # of the paper, next to what was run here
+_QUOTED = ('CrossEarth', 'Rein')  # methods of the paper to show next to our own runs
 _PARTNERS = {'CrossEarth (paper)': 'crossearth', 'Rein (paper)': 'rein'}
 
 
@@ -30,10 +30,10 @@ class Drawn:
     """A figure of a report.
 
     Args:
-        name: Unique name, also of its files.
+        name: Unique name, also used for its files.
         title: What it shows.
-        alt: The same for readers who cannot see it.
-        figure: In the style of a paper.
+        alt: The same as text, for readers who cannot see it.
+        figure: The figure, in the style of a paper.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Drawn:
 
 
 def score_figures(group: Group, quoted: pd.DataFrame) -> list[Drawn]:
-    """Radar, and scores with their intervals, of a group of results; none of a single score."""
+    """A radar and a chart of intervals for a group of results; none for a single score."""
     scores = group.scores
     domains = list(dict.fromkeys(scores.domain))
     shown = {domain: _marked(domain, scores) for domain in domains}
@@ -88,7 +88,7 @@ def score_figures(group: Group, quoted: pd.DataFrame) -> list[Drawn]:
 
 
 def confusion_figures(data: ReportData, group: Group) -> dict[str, Drawn]:
-    """A figure for each domain of a group, one panel per method."""
+    """One figure per domain of a group, with one panel per method."""
     figures, taken = {}, set[str]()
     for domain in dict.fromkeys(group.scores.domain):
         matrices = confusions_of(data, group, domain)
@@ -111,7 +111,7 @@ def confusions_of(data: ReportData, group: Group, domain: str) -> list[Confusion
 
 
 def example_figures(pictures: Sequence[DomainPictures]) -> dict[str, Drawn]:
-    """A figure for each domain that has examples."""
+    """One figure per domain that has examples."""
     taken = set[str]()
     return {
         one.domain: Drawn(
@@ -128,7 +128,7 @@ def example_figures(pictures: Sequence[DomainPictures]) -> dict[str, Drawn]:
 
 
 def _marked(domain: str, scores: pd.DataFrame) -> str:
-    """The name of a domain, marked where a method lacks images of it."""
+    """The name of a domain, marked if a method lacks images of it."""
     return (
         f'{domain} {PARTIAL}' if (scores[scores.domain == domain].partial != '').any() else domain
     )

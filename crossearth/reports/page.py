@@ -1,8 +1,8 @@
-"""The page of a report: one HTML file that loads nothing and runs no name from a file.
+"""Renders the page of a report: one HTML file that loads nothing else.
 
-Three things keep names out of the code: jinja2 escapes all that the template prints, pictures are
-`<img>` elements, in which an SVG runs no script, and the policy in the page's head allows only the
-script whose hash it names.
+Names from files must never run as code. Three things ensure that. Jinja2 escapes everything that
+the template prints. Pictures are `<img>` elements, in which an SVG runs no scripts. The policy in
+the head of the page allows only the script whose hash it contains.
 """
 
 import base64
@@ -39,7 +39,7 @@ class ShownFigure:
 
     Args:
         drawn: The figure.
-        svg: For the page; None where the page shows the same in another way.
+        svg: For the page; None if the page shows the same in another way.
         pdf: For papers.
         png: For slides.
     """
@@ -52,12 +52,12 @@ class ShownFigure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """A group of results with all that is shown of it.
+    """A group of results, with everything that is shown of it.
 
     Args:
         group: The tables.
         charts: Radar and intervals.
-        confusions: Domain → matrices, and their figure.
+        confusions: Domain → its matrices and their figure.
     """
 
     group: Group
@@ -75,13 +75,13 @@ def render_page(
     title: str,
     written: str,
 ) -> str:
-    """The page as HTML.
+    """Render the page as HTML.
 
     Args:
         data: The numbers.
         sections: Groups of results.
         costs: Seconds, memory and parameters.
-        pictures: What there is to see of each domain, or why there is nothing.
+        pictures: The pictures of each domain, or why there are none.
         examples: Domain → the figure of its examples.
         title: Heading.
         written: When and by what the page was written.
@@ -131,7 +131,7 @@ def _uri(content: bytes, kind: str) -> str:
 
 
 def _photo(pixels: UInt8[np.ndarray, 'h w 3'], most_px: int = _THUMBNAIL_PX) -> str:
-    """A photograph, made smaller where it is large."""
+    """A photograph, shrunk if it is large."""
     image = Image.fromarray(pixels)
     image.thumbnail((most_px, most_px), Image.Resampling.BOX)
     stream = io.BytesIO()
@@ -140,7 +140,7 @@ def _photo(pixels: UInt8[np.ndarray, 'h w 3'], most_px: int = _THUMBNAIL_PX) -> 
 
 
 def _map(ids: UInt8[np.ndarray, 'h w'], labels: LabelSpace, most_px: int = _THUMBNAIL_PX) -> str:
-    """A label map without loss, in the colours of its classes."""
+    """A lossless label map, in the colours of its classes."""
     height, width = ids.shape
     factor = min(most_px / max(height, width), 1.0)
     image = Image.fromarray(labels.colour(ids))

@@ -1,4 +1,4 @@
-"""Where the pictures of a report come from: archives, and the label maps of runs on them."""
+"""Finds the pictures of a report, from archives and the label maps of runs on them."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ def published_images(files: Files | None) -> OpenImages:
     """A function that opens the unseen domain of a published setting.
 
     Args:
-        files: Where archives are; None if that is not known, and nothing is opened.
+        files: Paths of the archives; None if unknown, so that nothing is opened.
     """
 
     def opened(domain: str) -> SceneDataset | None:
@@ -38,14 +38,14 @@ def find_pictures(
     predictions: Path,
     open_images: OpenImages,
 ) -> list[DomainPictures | Missing]:
-    """Examples of each domain, or what is missing to make them.
+    """Find examples of each domain, or what is missing to make them.
 
     Args:
         results: The results.
         data: Their numbers; methods with the highest score come first.
         predictions: Folder that was given to `--save-predictions`.
         open_images: Opens the labelled images of a domain, or returns None if it does not know
-            them, see `published_images`.
+            the domain, see `published_images`.
     """
     return [
         _of_domain(domain, results, data, predictions, open_images)
@@ -80,7 +80,7 @@ def _of_domain(
         return Missing(
             domain,
             f'there are no label maps of it in {predictions}',
-            'run or score the same again and keep them there; what is trained is not trained again',
+            'run or score it again with this option; finished training runs are not repeated',
             f"crossearth benchmark run '{domain}' … --save-predictions {predictions}",
         )
     try:
@@ -98,7 +98,7 @@ def _of_domain(
 
 
 def _maps_folder(folder: Path, seeds: Sequence[int]) -> Path | None:
-    """That of the first seed; maps of a model that was there already have no seed."""
+    """The maps of the first seed. Maps of a model that was not trained here have no seed."""
     of_seeds = [folder / f'seed{seed}' for seed in seeds if (folder / f'seed{seed}').is_dir()]
     if of_seeds:
         return of_seeds[0]

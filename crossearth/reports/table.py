@@ -1,7 +1,7 @@
-"""A table: raw numbers in a data frame, and how each column of it is shown.
+"""A table: raw numbers in a data frame, and how each column is shown.
 
-One `Table` becomes HTML on the page, CSV with every digit, LaTeX for a paper and text for a
-terminal. All are made from the same frame, so that they cannot disagree.
+One `Table` becomes HTML on the page, CSV with all digits, LaTeX for a paper and text for a
+terminal. All are made from the same frame, so they cannot contradict each other.
 """
 
 import math
@@ -35,12 +35,12 @@ Tone = Literal['', 'up', 'down', 'best']
 _LATEX = {
     '\\': r'\textbackslash{}', '&': r'\&', '%': r'\%', '$': r'\$', '#': r'\#', '_': r'\_',
     '{': r'\{', '}': r'\}', '~': r'\textasciitilde{}', '^': r'\textasciicircum{}',
-    '[': '{[}', '*': '{*}',  # at the start of a row they would be read as part of its end
+    '[': '{[}', '*': '{*}',  # at the start of a row, LaTeX reads them as arguments of \\
     '<': r'\textless{}', '>': r'\textgreater{}', '|': r'\textbar{}',
     '±': r'$\pm$', '−': '$-$', 'Δ': r'$\Delta$', '–': '--', '…': r'\dots{}', '×': r'$\times$',
     '≥': r'$\geq$', '→': r'$\rightarrow$', 'τ': r'$\tau$', PARTIAL: r'\textsuperscript{\dag}',
 }  # fmt: skip
-_WIDE = 7  # columns, more than one column of a paper has room for
+_WIDE = 7  # with more columns, a table spans both columns of a paper
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +48,13 @@ class Column:
     """How a column is shown.
 
     Args:
-        heading: What it is called.
+        heading: Its heading.
         key: Column of the frame with its number or text.
-        format: How it is written.
-        more: Columns of the frame that are written in the same cell: the spread of a score, and
-            both ends of its interval; the upper end of an interval; the last of steps; whether
-            seconds are of a part alone.
-        mark: Column of the frame that says where to put the mark of incomplete sets.
+        format: How the number is written.
+        more: Further columns of the frame, written in the same cell. For a score, these are its
+            spread and both ends of its interval; for an interval, its upper end; for steps, the
+            last step; for seconds, whether they cover only part of the run.
+        mark: Column of the frame that tells where to put the mark of incomplete sets.
         best: Whether the largest number is set in bold.
     """
 
@@ -67,19 +67,19 @@ class Column:
 
     @property
     def numeric(self) -> bool:
-        """Whether it is aligned to the right and sorted by number."""
+        """Whether the column is right-aligned and sorted by number."""
         return self.format != 'text'
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What one cell shows.
+    """The contents of one cell.
 
     Args:
-        text: As printed.
-        value: What rows are sorted by; None for an empty cell.
+        text: Text to print.
+        value: Sort key of the row; None for an empty cell.
         tone: `'up'` and `'down'` for differences, `'best'` for the largest number of a column.
-        below: Smaller print below, such as an interval.
+        below: Smaller text below, such as an interval.
     """
 
     text: str
@@ -93,11 +93,11 @@ class Table:
     """A table of a report.
 
     Args:
-        name: Unique name, also of its files.
+        name: Unique name, also used for its files.
         title: Line above it.
         notes: Lines below it.
-        frame: Raw numbers; columns that no `Column` names are in the CSV alone.
-        columns: What is shown, in order.
+        frame: Raw numbers; columns that no `Column` shows are only in the CSV.
+        columns: The columns to show, in order.
         quoted: Whether each row is quoted from a paper.
     """
 
@@ -109,7 +109,7 @@ class Table:
     quoted: tuple[bool, ...]
 
     def cells(self) -> list[list[Cell]]:
-        """What each row shows, from left to right."""
+        """The cells of each row, from left to right."""
         best = {
             column.key: self.frame.loc[[not q for q in self.quoted], column.key].max()
             for column in self.columns
@@ -122,13 +122,13 @@ class Table:
 
 
 def table_csv(table: Table) -> str:
-    """Every number of the frame, with all digits; empty where there is none."""
+    """Every number of the frame with all digits; empty where there is none."""
     text: str = table.frame.to_csv(index=False, lineterminator='\n')
     return text
 
 
 def table_latex(table: Table) -> str:
-    r"""A floating table with the rules of booktabs, to be put into a paper with `\input`.
+    r"""A floating table in booktabs style, to include in a paper with `\input`.
 
     Names from files are escaped. The preamble needs `\usepackage{booktabs}` and UTF-8.
     """
@@ -155,7 +155,7 @@ def table_latex(table: Table) -> str:
 
 
 def escape_latex(text: str) -> str:
-    r"""Text as LaTeX prints it.
+    r"""Escape text for LaTeX.
 
     Example:
         >>> print(escape_latex('P_100% ± <b>'))
@@ -165,7 +165,7 @@ def escape_latex(text: str) -> str:
 
 
 def table_text(table: Table) -> str:
-    """Aligned columns for a terminal."""
+    """The table as aligned columns for a terminal."""
     left = next((i for i, column in enumerate(table.columns) if column.numeric), 1)
     rows = [[column.heading for column in table.columns]]
     rows += [[cell.text for cell in row] for row in table.cells()]
@@ -191,7 +191,7 @@ def _cell(record: dict[str, Any], column: Column, best: float | None) -> Cell:
     tone: Tone = ''
     if column.format == 'signed' and f'{number:+.1f}' not in ('+0.0', '-0.0'):
         tone = 'up' if number > 0 else 'down'
-    # a score on other images cannot be the best of its column
+    # a score on fewer images cannot be the best of its column
     if column.best and best is not None and number == best and not marked:
         tone = 'best'
     within = column.format == 'score' and len(more) == 3 and not math.isnan(more[1])
@@ -213,7 +213,7 @@ def _interval(number: float, more: Sequence[float]) -> str:
 
 
 def _steps(number: float, more: Sequence[float]) -> str:
-    if more[0] == 0:  # a model that was there already
+    if more[0] == 0:  # a model that was not trained here
         return '–'
     return f'{more[0]:.0f}' if number == more[0] else f'{number:.0f} – {more[0]:.0f}'
 
@@ -223,7 +223,7 @@ def _count(number: float, more: Sequence[float]) -> str:  # noqa: ARG001
 
 
 def _seconds(number: float, more: Sequence[float]) -> str:
-    """Seconds, minutes or hours; at least so long where earlier sessions are not counted."""
+    """Seconds, minutes or hours, with ≥ if earlier sessions are not counted."""
     least = '≥ ' if more and more[0] else ''
     for size, unit in ((3600.0, 'h'), (60.0, 'min')):
         if number >= size:

@@ -1,4 +1,4 @@
-"""Which tables a report has: scores by domain and by class, costs; never two kinds in one."""
+"""Builds the tables of a report: scores by domain and by class, and costs."""
 
 import math
 import re
@@ -19,10 +19,10 @@ class Group:
     """Results that may be compared with each other.
 
     Args:
-        name: Unique name, the end of the names of its files.
-        kind: Of `KINDS`.
+        name: Unique name, which ends the names of its files.
+        kind: A key of `KINDS`.
         protocol: How all of them were scored.
-        scores: Part of `ReportData.scores`.
+        scores: Its part of `ReportData.scores`.
         overview: Methods by domains; None for a single domain.
         table: One row per domain and method.
         per_class: Domain → its table of classes.
@@ -43,13 +43,13 @@ class Group:
 
     @property
     def tables(self) -> list[Table]:
-        """All of them, in order."""
+        """All tables, in order."""
         first = [] if self.overview is None else [self.overview]
         return [*first, self.table, *self.per_class.values()]
 
 
 def groups_of(data: ReportData) -> list[Group]:
-    """The tables of scores, never two kinds or protocols in one."""
+    """The tables of scores. Different kinds or protocols never share one."""
     groups = []
     for kind in KINDS:
         of_kind = data.scores[data.scores.kind == kind]
@@ -84,7 +84,7 @@ def groups_of(data: ReportData) -> list[Group]:
 
 
 def format_scores(data: ReportData) -> str:
-    """The scores as text for a terminal, kinds and protocols apart."""
+    """The scores as text for a terminal, separately for each kind and protocol."""
     return '\n\n'.join(
         f'{group.title}. Protocol: {group.protocol}.\n{table_text(group.table)}'
         for group in groups_of(data)
@@ -92,7 +92,7 @@ def format_scores(data: ReportData) -> str:
 
 
 def file_name(text: str, taken: set[str]) -> str:
-    """A name from a file as part of a file name: letters and digits, never one twice.
+    """Turn text from a file into a unique file name of letters and digits.
 
     Example:
         >>> taken = set()
@@ -141,13 +141,13 @@ def _scores(scores: pd.DataFrame, suffix: str) -> Table:
 
 
 def _metric(scores: pd.DataFrame) -> str:
-    """What the scores are, in a heading."""
+    """The name of the scores, for a heading."""
     names = list(dict.fromkeys(scores.metric))
     return f'{names[0] if len(names) == 1 else "score"} in %'
 
 
 def _metrics(scores: pd.DataFrame) -> tuple[str, ...]:
-    """A note where domains are scored in different ways."""
+    """A note if domains are scored in different ways."""
     by_metric = [
         f'{name} of {", ".join(dict.fromkeys(scores[scores.metric == name].domain))}'
         for name in dict.fromkeys(scores.metric)
@@ -156,13 +156,13 @@ def _metrics(scores: pd.DataFrame) -> tuple[str, ...]:
 
 
 def _sizes(scores: pd.DataFrame) -> tuple[str, ...]:
-    """How the images of each domain were seen, where not in their own pixels alone."""
+    """How the images of each domain were seen, if not only in their own pixels."""
     seen = dict.fromkeys(zip(scores.domain, scores.seen_at, strict=True))
     return tuple(f'{domain}: {how}.' for domain, how in seen if how)
 
 
 def _overview(scores: pd.DataFrame, quoted: pd.DataFrame, suffix: str) -> Table:
-    """Methods in rows, domains in columns, as papers print them."""
+    """Methods in rows and domains in columns, as papers print them."""
     domains = list(dict.fromkeys(scores.domain))
     methods = list(dict.fromkeys(scores.method))
     seen = list(dict.fromkeys(scores.domain[scores.seen]))
@@ -211,12 +211,12 @@ def _overview(scores: pd.DataFrame, quoted: pd.DataFrame, suffix: str) -> Table:
 
 
 def _mean(row: Mapping[str, Any], domains: Sequence[str]) -> float:
-    """Over these domains, or NaN: a mean over fewer is not comparable."""
+    """Mean over all these domains, or NaN: a mean over fewer would not be comparable."""
     return math.fsum(row[f'{domain} mean'] for domain in domains) / len(domains)
 
 
 def _classes(domain: str, classes: pd.DataFrame, name: str) -> Table:
-    """Methods in rows, classes in columns; what a paper prints below a method's row."""
+    """Methods in rows and classes in columns, with published numbers below a method's row."""
     rows: list[dict[str, Any]] = []
     names = list(dict.fromkeys(classes['class']))
     for method in dict.fromkeys(classes.method):
@@ -251,9 +251,9 @@ def _classes(domain: str, classes: pd.DataFrame, name: str) -> Table:
 
 
 def costs_table(data: ReportData) -> Table:
-    """Seconds, memory and parameters, as far as the results know them.
+    """Seconds, memory and parameters, as far as they were recorded.
 
-    An oracle is another checkpoint of a training run that is in the table already.
+    Oracles are left out, because they are checkpoints of training runs that are listed already.
     """
     costs = data.costs[~data.costs.kind.str.endswith('oracle')]
     columns = (
@@ -288,7 +288,7 @@ def costs_table(data: ReportData) -> Table:
 
 
 def _notes(rows: pd.DataFrame) -> tuple[str, ...]:
-    """What the mark of incomplete sets stands for."""
+    """A note that explains the mark of incomplete sets."""
     lacking = dict.fromkeys(
         f'{row.domain}, {row.method}: {row.partial}' for row in rows.itertuples() if row.partial
     )

@@ -1,8 +1,8 @@
-"""The ground sampling distance of scenes that do not say it, from what their pixels show.
+"""Estimates the ground sampling distance of scenes without a georeference, from their pixels.
 
 Blocks of a scene (`blocks`) are seen at several sizes (`views`). A frozen encoder with a linear
-head (`network`) says how far apart the pixels of each are; `fitting` learns the head, without
-labels, from images whose distance is known; `estimate` makes one answer with an interval of it.
+head (`network`) estimates the pixel size of each view. `fitting` trains the head, without labels,
+on images of known pixel size. `estimate` combines the views into one answer with an interval.
 """
 
 from crossearth.resolution.automatic import AutomaticGsd

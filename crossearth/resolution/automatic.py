@@ -1,4 +1,4 @@
-"""The ground sampling distance of scenes that nothing ties to the ground, while they are mapped."""
+"""Estimates the pixel size of scenes without a georeference while they are mapped."""
 
 import functools
 import hashlib
@@ -16,18 +16,18 @@ _LOG = logging.getLogger(__name__)
 
 
 class AutomaticGsd:
-    """Estimates the distance of each scene that does not say it, for `View(scene_gsd_m=…)`.
+    """Estimates the pixel size of each scene without one, for `View(scene_gsd_m=…)`.
 
-    It goes to other processes by the name of its file, which they open for themselves.
+    It is sent to other processes as a file name, and each process opens the file itself.
 
     Args:
-        estimator: File of `save_gsd_estimator`, or of `crossearth gsd --fit`.
+        estimator: File from `save_gsd_estimator`, or from `crossearth gsd --fit`.
 
     Attributes:
-        name: Checksum of the file: maps by another estimator are other maps.
+        name: Checksum of the file. Maps made with another estimator count as different.
 
     Raises:
-        CheckpointError: If there is no such file.
+        CheckpointError: If the file does not exist.
     """
 
     def __init__(self, estimator: str | Path) -> None:
@@ -36,15 +36,15 @@ class AutomaticGsd:
             self.name = hashlib.sha256(Path(estimator).read_bytes()).hexdigest()
         except OSError as error:
             raise CheckpointError(
-                f'{estimator}: cannot be read ({error.strerror}); expected an estimator that '
-                'crossearth gsd --fit wrote'
+                f'{estimator} cannot be read ({error.strerror}): expected an estimator written by '
+                'crossearth gsd --fit'
             ) from error
 
     def __repr__(self) -> str:
         return f'AutomaticGsd({self.path!r})'
 
     def __call__(self, raster: Raster) -> float:
-        """Metres on the ground from one pixel of the scene to the next.
+        """Metres on the ground per pixel of the scene.
 
         Raises:
             ConfigError: If its pixels do not tell.
@@ -57,8 +57,8 @@ class AutomaticGsd:
         )
         if found.gsd_m is None:
             raise ConfigError(
-                f'{raster.path}: what its pixels measure on the ground cannot be estimated '
-                f'({found.note}): state it (--gsd METRES), or map its own pixels (--seen-at native)'
+                f'{raster.path}: its pixel size cannot be estimated '
+                f'({found.note}): pass it (--gsd METRES), or map its own pixels (--seen-at native)'
             )
         _LOG.info(
             '%s: pixels of about %.3g m, probably %.3g to %.3g m, estimated from %d parts%s',
@@ -73,5 +73,5 @@ class AutomaticGsd:
 
 
 @functools.lru_cache(maxsize=1)
-def _loaded(path: str, name: str) -> GsdNetwork:  # noqa: ARG001  # another content is another file
+def _loaded(path: str, name: str) -> GsdNetwork:  # noqa: ARG001  # the checksum is a cache key
     return load_gsd_estimator(path)

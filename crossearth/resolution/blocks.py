@@ -1,4 +1,4 @@
-"""Blocks of a scene, spread at random, in the values that models see."""
+"""Reads blocks at random places of a scene, in the values that models see."""
 
 from collections.abc import Iterator
 
@@ -19,15 +19,15 @@ BLOCK_PX = 2048
 def read_blocks(
     raster: Raster, *, most: int, seed: int
 ) -> Iterator[tuple[Float[Tensor, 'c h w'], Bool[Tensor, 'h w']]]:
-    """Blocks of 2048 px, or as large as the scene, that do not overlap but at its border.
+    """Blocks of 2048 px, or of the size of a smaller scene, that only overlap at its border.
 
     Args:
         raster: The scene.
-        most: How many at most.
-        seed: Chooses them.
+        most: Maximum number of blocks.
+        seed: Seed for the choice of blocks.
 
     Yields:
-        Values in [0, 1], and which of the pixels hold data.
+        Values in [0, 1], and True where a pixel has data.
 
     Raises:
         SceneError: If a block cannot be read.

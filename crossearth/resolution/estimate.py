@@ -1,4 +1,4 @@
-"""The ground sampling distance of a scene, from views of it at several sizes."""
+"""Estimates the ground sampling distance of a scene, from views of it at several sizes."""
 
 import math
 from collections.abc import Sequence
@@ -26,19 +26,19 @@ __all__ = [
     'views_of',
 ]
 
-_SEEN_PX = 512  # side of what the network sees at most
+_SEEN_PX = 512  # longest side of what the network sees
 
 
 @dataclass(frozen=True, slots=True)
 class GsdEstimate:
-    """What the pixels of a scene say of their distance on the ground.
+    """The ground sampling distance of a scene, estimated from its pixels.
 
     Args:
-        gsd_m: Metres; None where nothing can be told.
-        low_m: Lower end of the interval that holds nine of ten held-out images, in metres.
-        high_m: Its upper end.
-        windows: Parts of the scene that say something.
-        note: Why nothing can be told, or what to beware of; empty otherwise.
+        gsd_m: Metres; None if it cannot be estimated.
+        low_m: Lower end, in metres, of the interval that contains nine of ten held-out images.
+        high_m: Upper end of that interval.
+        windows: Number of blocks that contributed.
+        note: Why there is no estimate, or a warning about it; empty otherwise.
     """
 
     gsd_m: float | None
@@ -57,27 +57,27 @@ def estimate_gsd(
     max_windows: int = 16,
     seed: int = 0,
 ) -> GsdEstimate:
-    """The ground sampling distance of a scene, whatever its header says.
+    """Estimate the ground sampling distance of a scene, whatever its header says.
 
-    Blocks of the scene are seen with pixels once, twice and four times as large. Each view whose
-    answer lies in the range that the network was fitted on says what the scene's own distance is;
-    the answer is the median over views, then over blocks.
+    Blocks of the scene are seen with pixels once, twice and four times as large. A view counts if
+    the network's answer for it lies within the range that the network was fitted on. The result is
+    the median over the views of a block, and then over blocks.
 
     Args:
-        network: Fitted, see `load_gsd_estimator`.
+        network: A fitted network, see `load_gsd_estimator`.
         scene: Anything that GDAL opens.
-        bands: Of the scene; by default all but an alpha band. Their mean is seen.
-        value_range: Values of black and white; by default those that the network was fitted with.
-        max_windows: Blocks of 2048 px to read at most.
-        seed: Chooses them.
+        bands: Bands of the scene, whose mean is seen; None for all but an alpha band.
+        value_range: Values of black and white; None for those that the network was fitted with.
+        max_windows: Maximum number of blocks of 2048 px to read.
+        seed: Seed for the choice of blocks.
 
     Raises:
         ConfigError: If the network was not fitted, or `max_windows` is below 1.
-        CrossEarthError: As `describe_raster`.
+        CrossEarthError: As in `describe_raster`.
     """
     known = imagery_of(network)
     if known.gsd_range_m is None:
-        raise ConfigError('the network is not fitted: expected one that fit_gsd_estimator gave')
+        raise ConfigError('the network is not fitted: pass one from fit_gsd_estimator')
     if max_windows < 1:
         raise ConfigError(f'max_windows is {max_windows}: expected at least 1')
     raster = describe_raster(
@@ -102,12 +102,12 @@ def estimate_gsd(
 def views_of(
     network: GsdNetwork, image: Float[Tensor, 'c h w'], valid: Bool[Tensor, 'h w']
 ) -> tuple[list[int], list[Float[Tensor, '1 d']]]:
-    """Features of a block at the sizes at which it says something, and by how much it was shrunk.
+    """Features of a block at each usable size, with the factor by which it was shrunk.
 
     Args:
-        network: Gives the features.
-        image: In [0, 1].
-        valid: Which pixels hold data.
+        network: Network that computes the features.
+        image: Values in [0, 1].
+        valid: True where a pixel has data.
     """
     factors, features = [], []
     for factor in FACTORS:
@@ -127,13 +127,14 @@ def octaves_of_block(
     factors: Sequence[int],
     gsd_range_m: tuple[float, float],
 ) -> float:
-    """log2 of a block's distance in metres: the median of what its views say.
+    """log2 of a block's pixel size in metres: the median over its views.
 
-    Views whose answer lies outside of the range do not count, as the network saw nothing like it.
+    Views whose answer lies outside the range do not count, because the network was not fitted on
+    such images.
 
     Returns:
-        Infinity where the block's own pixels are larger than the range, minus infinity where all
-        views are smaller than it.
+        The median; infinity if the block's own pixels are coarser than the range, minus infinity if
+        all views are finer than it.
 
     Example:
         >>> views = [torch.tensor([1.0]), torch.tensor([1.5])]
@@ -159,16 +160,16 @@ def settled(
     *,
     held_out_domains: int,
 ) -> GsdEstimate:
-    """One answer of what the blocks say, with an interval, or the reason why there is none.
+    """One answer from all blocks with an interval, or the reason why there is none.
 
     Args:
-        octaves: Of each block, see `octaves_of_block`.
-        gsd_range_m: Finest and coarsest distance that the network was fitted on.
-        error_octaves: Ends of the interval, relative to the estimate.
+        octaves: One value per block, see `octaves_of_block`.
+        gsd_range_m: Finest and coarsest distance that the network was fitted on, in metres.
+        error_octaves: Ends of the interval relative to the estimate, in octaves.
         held_out_domains: As in `GsdNetwork`.
     """
     if not octaves:
-        note = 'nothing to go by: too small, without data, or of one colour'
+        note = 'no usable block: too small, without data, or of one colour'
         return GsdEstimate(None, None, None, 0, note)
     middle = median(octaves) if len(octaves) % 2 else sorted(octaves)[len(octaves) // 2]
     if math.isinf(middle):
@@ -177,17 +178,15 @@ def settled(
             f'coarser than {high:.3g} m' if middle > 0 else f'finer than {low / FACTORS[-1]:.3g} m'
         )
         return GsdEstimate(
-            None, None, None, len(octaves), f'{end}, out of the range that was learnt'
+            None, None, None, len(octaves), f'{end}, outside the range of the estimator'
         )
-    note = (
-        '' if held_out_domains else 'the interval is too narrow for other places than were learnt'
-    )
+    note = '' if held_out_domains else 'the interval is too narrow for places that were not fitted'
     low, high = (2 ** (middle + error) for error in error_octaves)
     return GsdEstimate(2**middle, low, high, len(octaves), note)
 
 
 def interval_of(errors: Sequence[float], weights: Sequence[float]) -> tuple[float, float]:
-    """5 % and 95 % quantile of weighted errors.
+    """The 5 % and 95 % quantiles of weighted errors.
 
     Example:
         >>> interval_of([2.0, -1.0, 0.0], [0.02, 0.08, 0.9])

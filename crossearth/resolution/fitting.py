@@ -1,8 +1,9 @@
-"""Learns the ground sampling distance from images of known distance, shrunk and blurred.
+"""Fits the estimator of ground sampling distance on images of known distance, shrunk and blurred.
 
-No label is needed. Each domain (a folder of one sensor and place) weighs the same. The interval is
-measured on what was held out: whole domains, each in turn, if there are three or more; images of
-the same domains otherwise, and it is then too narrow for other places.
+No labels are needed. Each domain (a folder of one sensor and place) has the same weight. The
+interval is measured on held-out data. With three or more domains, each domain is held out in turn.
+Otherwise images of the same domains are held out, which makes the interval too narrow for other
+places.
 """
 
 import math
@@ -24,11 +25,11 @@ from crossearth.resolution.views import as_sensor, filled, resized, tells_someth
 
 __all__ = ['FitReport', 'KnownScene', 'fit_gsd_estimator']
 
-_VIEWS = 8  # of each block, to learn from
-_SIDE_PX = 256  # of a view at most
-_SMALLEST_PX = 80  # of a block that was shrunk
-_FINEST = 0.5  # blocks are enlarged to this part of their distance
-_RIDGE = 0.1  # next to features of unit variance and weights that sum to 1
+_VIEWS = 8  # views of each block to learn from
+_SIDE_PX = 256  # longest side of a view
+_SMALLEST_PX = 80  # shortest side of a block that was shrunk
+_FINEST = 0.5  # blocks are enlarged down to this fraction of their pixel size
+_RIDGE = 0.1  # relative to features of unit variance and sample weights that sum to 1
 _LEAST_SCALE = 1e-3
 _FOLDS = 5
 _LEAST_BLOCKS = 10
@@ -41,7 +42,7 @@ class KnownScene:
 
     Args:
         path: Anything that GDAL opens.
-        gsd_m: Its ground sampling distance in metres; None for that of its georeference.
+        gsd_m: Its ground sampling distance in metres; None to use its georeference.
     """
 
     path: str
@@ -50,14 +51,14 @@ class KnownScene:
 
 @dataclass(frozen=True, slots=True)
 class DomainReport:
-    """How well a domain is told by a head that did not see it, or not these images of it.
+    """How well a head predicts a domain that it was not fitted on, or held-out images of it.
 
     Args:
-        name: Of the domain.
-        blocks: Images, or parts of large ones.
-        bias_octaves: Median of estimate minus truth; NaN where nothing could be told.
-        error_octaves: Median of its size.
-        within_half: Share of blocks that are told to half an octave, a factor of 1.41.
+        name: Name of the domain.
+        blocks: Number of images, or of blocks of large images.
+        bias_octaves: Median of estimate minus truth, in octaves; NaN if nothing could be estimated.
+        error_octaves: Median of the absolute error, in octaves.
+        within_half: Share of blocks with an error of at most half an octave, a factor of 1.41.
     """
 
     name: str
@@ -69,14 +70,14 @@ class DomainReport:
 
 @dataclass(frozen=True, slots=True)
 class FitReport:
-    """What was learnt.
+    """The result of fitting.
 
     Args:
-        gsd_range_m: Finest and coarsest distance that was seen.
+        gsd_range_m: Finest and coarsest distance in the data, in metres.
         held_out: What was held out to measure the error.
-        low_octaves: 5 % quantile of truth minus estimate.
-        high_octaves: 95 % quantile.
-        domains: Each domain.
+        low_octaves: 5 % quantile of truth minus estimate, in octaves.
+        high_octaves: 95 % quantile, in octaves.
+        domains: Report on each domain.
     """
 
     gsd_range_m: tuple[float, float]
@@ -87,9 +88,9 @@ class FitReport:
 
     def __str__(self) -> str:
         lines = [
-            f'learnt from {self.gsd_range_m[0]:.3g} to {self.gsd_range_m[1]:.3g} m; 9 of 10 true '
+            f'fitted from {self.gsd_range_m[0]:.3g} to {self.gsd_range_m[1]:.3g} m; 9 of 10 true '
             f'distances are {2**self.low_octaves:.2f} to {2**self.high_octaves:.2f} times the '
-            f'estimate, on {self.held_out} that were held out',
+            f'estimate, measured on {self.held_out} that were held out',
             f'{"domain":24}{"blocks":>8}{"bias":>8}{"error":>8}{"in 1/2":>8}   (octaves)',
         ]
         lines += [
@@ -102,7 +103,7 @@ class FitReport:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """Features of a block: drawn views to learn from, and those that an estimate would use."""
+    """Features of a block: random views to learn from, and the views that an estimate would use."""
 
     octaves: float
     drawn: Float[Tensor, 'v d']
@@ -120,22 +121,23 @@ def fit_gsd_estimator(
     max_blocks: int = 64,
     seed: int = 0,
 ) -> FitReport:
-    """Fit the head of a network, in place, and measure its error on what is held out.
+    """Fit the head of a network in place, and measure its error on held-out data.
 
     Args:
-        network: Built by `gsd_network`, with weights of ImageNet or others: random ones tell less.
-        domains: Scenes of each.
-        bands: Of the scenes, counted from 1; None for all but an alpha band. Their mean is seen.
-        value_range: Values of black and white; None for those of the pixels' type.
-        max_blocks: Images, or blocks of large ones, of each domain.
-        seed: Chooses blocks and views.
+        network: Built by `gsd_network`, best with pretrained weights; random ones perform worse.
+        domains: Scenes of each domain.
+        bands: Bands of the scenes, counted from 1, whose mean is seen; None for all but an alpha
+            band.
+        value_range: Values of black and white; None for those of the data type.
+        max_blocks: Maximum number of images, or of blocks of large ones, per domain.
+        seed: Seed for the choice of blocks and views.
 
     Raises:
-        ConfigError: If a scene's distance is not known or not positive, or `max_blocks` is below 1.
-        SceneError: If a domain has no block that says anything, or all have fewer than 10.
+        ConfigError: If a scene's distance is unknown or not positive, or `max_blocks` is below 1.
+        SceneError: If a domain has no usable block, or all domains together have fewer than 10.
     """
     if not domains:
-        raise ConfigError('no domains: expected at least one, with scenes of known distance')
+        raise ConfigError('there are no domains: pass at least one, with scenes of known distance')
     if max_blocks < 1:
         raise ConfigError(f'max_blocks is {max_blocks} (--max-windows): expected at least 1')
     draws = torch.Generator().manual_seed(seed)
@@ -147,23 +149,28 @@ def fit_gsd_estimator(
             if whole is not None and tells_something(whole):
                 seen[name].append(_seen(network, image, valid, gsd_m, draws))
         if not seen[name]:
-            raise SceneError(f'{name}: no image of it says anything: too small, empty, or uniform')
+            raise SceneError(
+                f'{name}: none of its images is usable, because they are too small, empty, or '
+                'uniform: pass others'
+            )
     if sum(map(len, seen.values())) < _LEAST_BLOCKS:
         raise SceneError(
-            f'{sum(map(len, seen.values()))} images say something: expected {_LEAST_BLOCKS} or more'
+            f'{sum(map(len, seen.values()))} images are usable: expected at least {_LEAST_BLOCKS}'
         )
     gsd_range_m = _range(seen)
     errors = _held_out_errors(network, seen)
     told = {name: [e for e in found if math.isfinite(e)] for name, found in errors.items()}
     flat = [(e, 1 / len(found)) for found in told.values() for e in found]
     if not flat:
-        raise SceneError('no held-out image could be told: give more images, of more distances')
+        raise SceneError(
+            'no held-out image could be estimated: pass more images, of more distances'
+        )
     low, high = interval_of(*map(list, zip(*flat, strict=True)))
     _fit(network, seen)
     by_domains = len(seen) >= _DOMAINS_TO_HOLD_OUT
     network.error_octaves.copy_(torch.tensor([low, high]))
     network.held_out_domains.fill_(len(seen) if by_domains else 0)
-    # setattr, as torch's types admit tensors and modules only
+    # setattr, because torch's types only allow tensors and modules
     setattr(  # noqa: B010
         network,
         'imagery',
@@ -181,7 +188,7 @@ def _blocks(
     most: int,
     seed: int,
 ) -> Iterator[tuple[float, Float[Tensor, 'c h w'], Bool[Tensor, 'h w']]]:
-    """Distance, values and validity of blocks of a domain's scenes, spread over them."""
+    """Pixel size, values and validity of blocks spread over the scenes of a domain."""
     count = min(len(scenes), most)
     for index in range(count):
         scene = scenes[index * len(scenes) // count]
@@ -189,8 +196,8 @@ def _blocks(
         gsd_m = raster.mean_gsd_m() if scene.gsd_m is None else scene.gsd_m
         if gsd_m is None or not (math.isfinite(gsd_m) and gsd_m > 0):
             raise ConfigError(
-                f'{raster.path}: the ground sampling distance is {gsd_m}, expected metres, more '
-                'than 0: where nothing ties images to the ground, pass KnownScene(path, gsd_m), or '
+                f'{raster.path}: the ground sampling distance is {gsd_m}, expected metres above 0: '
+                'for images without a georeference, pass KnownScene(path, gsd_m), or '
                 'FOLDER=METRES'
             )
         for image, valid in read_blocks(raster, most=max(most // count, 1), seed=seed):
@@ -225,9 +232,9 @@ def _seen(
 def _held_out_errors(
     network: GsdNetwork, seen: Mapping[str, list[_Seen]]
 ) -> dict[str, list[float]]:
-    """Truth minus estimate of blocks that the head was not fitted on; infinite where out of range.
+    """Truth minus estimate of blocks that the head was not fitted on; infinite if out of range.
 
-    Leaves the network with the head of the last fit.
+    Afterwards the network has the head of the last fit.
     """
     errors: dict[str, list[float]] = {name: [] for name in seen}
     if len(seen) >= _DOMAINS_TO_HOLD_OUT:
@@ -256,13 +263,13 @@ def _held_out_errors(
 
 
 def _range(seen: Mapping[str, list[_Seen]]) -> tuple[float, float]:
-    """Finest and coarsest distance of the views that a head is fitted on, in metres."""
+    """Finest and coarsest pixel size of the views that a head is fitted on, in metres."""
     every = torch.cat([block.truth for blocks in seen.values() for block in blocks])
     return 2 ** float(every.min()), 2 ** float(every.max())
 
 
 def _fit(network: GsdNetwork, seen: Mapping[str, list[_Seen]]) -> None:
-    """Ridge regression of the head, each domain of the same weight."""
+    """Fit the head by ridge regression, with the same weight for each domain."""
     features, truth, weights, within = [], [], [], []
     for blocks in seen.values():
         count = sum(len(block.truth) for block in blocks)

@@ -1,4 +1,4 @@
-"""The network that says how far apart the pixels of an image are, and its file."""
+"""The network that estimates the pixel size of an image, and its file."""
 
 from pathlib import Path
 
@@ -14,8 +14,8 @@ from crossearth.models.weights.pretrained import create_timm
 
 __all__ = ['GsdNetwork', 'gsd_network', 'load_gsd_estimator', 'save_gsd_estimator']
 
-_CLAMP = 4.0  # standard deviations
-_LEAST_SPREAD = 0.02  # added, so that noise of flat images is not blown up
+_CLAMP = 4.0  # in standard deviations
+_LEAST_SPREAD = 0.02  # added to the spread, so that the noise of flat images is not amplified
 
 
 class PyramidStatistics(nn.Module):
@@ -25,7 +25,7 @@ class PyramidStatistics(nn.Module):
         backbone: Normalised image → features.
 
     Attributes:
-        width: Numbers it gives of an image.
+        width: Number of features per image.
     """
 
     def __init__(self, backbone: TimmPyramid) -> None:
@@ -37,7 +37,7 @@ class PyramidStatistics(nn.Module):
         """Mean and standard deviation of each channel of the four maps.
 
         Args:
-            grey: Of mean 0 and standard deviation 1.
+            grey: Grey image with mean 0 and standard deviation 1.
         """
         maps = self.backbone(grey.expand(-1, 3, -1, -1)).maps
         means = [m.mean((2, 3)) for m in maps]
@@ -46,25 +46,25 @@ class PyramidStatistics(nn.Module):
 
 
 class GsdNetwork(nn.Module):
-    """A frozen encoder and a linear head on what it gives.
+    """A frozen encoder with a linear head.
 
-    Images are seen in grey, of mean 0 and standard deviation 1: colour and exposure say which
-    sensor and place it is, by which a head would know the domains that it was fitted on. So any
-    number of bands can be seen.
+    Images are seen in grey, with mean 0 and standard deviation 1. Colour and exposure would reveal
+    the sensor and place, so a head could recognise the domains that it was fitted on. Because of
+    the grey, images may have any number of bands.
 
     Args:
         encoder: Grey image (b, 1, h, w) → features (b, d); frozen.
-        width: Their number.
+        width: Number of features.
 
     Attributes:
         centre: Mean of each feature over the images that the head was fitted on.
-        scale: Standard deviation of each feature where only the size of the pixels changes.
-        weight: Of each feature.
+        scale: Standard deviation of each feature when only the size of the pixels changes.
+        weight: Weight of each feature.
         bias: log2 of the distance, in metres, at `centre`.
-        error_octaves: 5 % and 95 % quantile of truth minus estimate on images that were held out,
-            in octaves.
-        held_out_domains: Domains that were held out, each in turn, to measure the error; 0 if
-            images were, of the same domains.
+        error_octaves: 5 % and 95 % quantiles of truth minus estimate on held-out images, in
+            octaves.
+        held_out_domains: Number of domains that were held out, each in turn, to measure the error;
+            0 if images of the same domains were held out.
     """
 
     centre: Tensor
@@ -86,22 +86,22 @@ class GsdNetwork(nn.Module):
 
     @torch.no_grad()
     def features(self, image: Float[Tensor, 'b c h w']) -> Float[Tensor, 'b d']:
-        """What the encoder gives of images in [0, 1]."""
+        """Features of images in [0, 1]."""
         grey = image.mean(1, keepdim=True)
         spread, mean = torch.std_mean(grey, (2, 3), keepdim=True)
         features: Tensor = self.encoder((grey - mean) / (spread + _LEAST_SPREAD))
         return features
 
     def octaves(self, features: Float[Tensor, 'b d']) -> Float[Tensor, ' b']:
-        """log2 of the ground sampling distance in metres, from features."""
+        """Predict log2 of the ground sampling distance in metres, from features."""
         return self.standardised(features) @ self.weight + self.bias
 
     def standardised(self, features: Float[Tensor, 'b d']) -> Float[Tensor, 'b d']:
-        """Features in standard deviations from the centre; one far off does not rule the answer."""
+        """Features in standard deviations from the centre, clamped so that none dominates."""
         return ((features - self.centre) / self.scale).clamp(-_CLAMP, _CLAMP)
 
     def forward(self, image: Float[Tensor, 'b c h w']) -> Float[Tensor, ' b']:
-        """log2 of the ground sampling distance in metres, of images in [0, 1]."""
+        """Predict log2 of the ground sampling distance in metres, from images in [0, 1]."""
         return self.octaves(self.features(image))
 
 
@@ -112,22 +112,22 @@ def gsd_network(
     """A network with an untrained head, see `fit_gsd_estimator`.
 
     Args:
-        name: timm model with maps at strides 4 to 32 that takes images of any size: a CNN.
+        name: timm model with maps at strides 4 to 32 that takes images of any size, so a CNN.
         pretrained: True for timm's weights, a path to a local file, False for random ones.
 
     Raises:
-        ConfigError: If timm has no such model, or it has no such maps.
-        CheckpointError: If its weights cannot be had or do not fit.
+        ConfigError: If timm does not have the model, or the model has no such maps.
+        CheckpointError: If its weights cannot be loaded or do not match.
     """
     backbone = TimmPyramid(create_timm(name, pretrained=pretrained))
     if backbone.one_size:
-        raise ConfigError(f'{name} takes images of one size only: choose a CNN, such as resnet18')
+        raise ConfigError(f'{name} only takes images of one size: choose a CNN, such as resnet18')
     encoder = PyramidStatistics(backbone)
     return GsdNetwork(encoder, width=encoder.width).eval()
 
 
 def save_gsd_estimator(network: GsdNetwork, path: str | Path) -> Path:
-    """Write a fitted network, its encoder included, as safetensors.
+    """Write a fitted network with its encoder, as safetensors.
 
     Raises:
         ConfigError: If it was not fitted.
@@ -135,7 +135,7 @@ def save_gsd_estimator(network: GsdNetwork, path: str | Path) -> Path:
     """
     known = imagery_of(network)
     if known.gsd_range_m is None:
-        raise ConfigError('this network was not fitted: pass what fit_gsd_estimator gives')
+        raise ConfigError('this network was not fitted: pass it to fit_gsd_estimator first')
     return save_model(
         network,
         path,
@@ -146,7 +146,7 @@ def save_gsd_estimator(network: GsdNetwork, path: str | Path) -> Path:
 
 
 def load_gsd_estimator(path: str | Path) -> GsdNetwork:
-    """The network of a file that `save_gsd_estimator` wrote, on the CPU.
+    """Load a network from a file that `save_gsd_estimator` wrote, on the CPU.
 
     Raises:
         CheckpointError: If the file is damaged, or holds another model.
@@ -155,7 +155,7 @@ def load_gsd_estimator(path: str | Path) -> GsdNetwork:
     if not isinstance(network, GsdNetwork) or imagery_of(network).gsd_range_m is None:
         raise CheckpointError(
             f'{path} holds a {type(network).__name__}, not an estimator of ground sampling '
-            'distances: expected a file that crossearth gsd --fit wrote'
+            'distances: expected a file written by crossearth gsd --fit'
         )
     if not bool((network.scale > 0).all()) or network.error_octaves[0] > network.error_octaves[1]:
         raise CheckpointError(f'{path} holds impossible numbers: fit it again')

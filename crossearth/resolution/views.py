@@ -1,4 +1,4 @@
-"""An image as it would look with larger pixels, or from another sensor."""
+"""Shows an image with larger pixels, or as from another sensor."""
 
 import math
 
@@ -10,19 +10,19 @@ from torch import Tensor
 __all__ = ['FACTORS', 'as_sensor', 'centre', 'filled', 'resized', 'tells_something']
 
 FACTORS = (1, 2, 4)
-"""How many times larger the pixels are that a scene is looked at with."""
+"""Factors by which pixels are enlarged for the views of a scene."""
 
 _LEAST_PX = 48
-_LEAST_CONTRAST = 0.01  # standard deviation, in [0, 1]; calm water and flat nodata have less
+_LEAST_CONTRAST = 0.01  # standard deviation in [0, 1]; calm water and flat nodata have less
 _LEAST_DATA = 0.9
 _MOST_BLUR_PX = 1.5
 _MOST_NOISE = 0.02
 
 
 def resized(image: Float[Tensor, 'c h w'], factor: float) -> Float[Tensor, 'c a b']:
-    """An image with pixels that are `factor` times as large.
+    """Resize an image to pixels that are `factor` times as large.
 
-    Larger pixels average what they cover; smaller ones are interpolated, and show nothing new.
+    Larger pixels average what they cover. Smaller ones are interpolated, and add no detail.
 
     Example:
         >>> resized(torch.tensor([[[0.0, 1.0], [0.0, 1.0]]]), 2)
@@ -37,13 +37,13 @@ def resized(image: Float[Tensor, 'c h w'], factor: float) -> Float[Tensor, 'c a 
 
 
 def as_sensor(image: Float[Tensor, 'c h w'], draws: torch.Generator) -> Float[Tensor, 'c h w']:
-    """An image as another sensor might have seen it: softer or not, and with some noise.
+    """Distort an image as another sensor might: with some blur and some noise.
 
-    Blurred by a Gaussian of up to 1.5 px (6 of 10 images), then noise of up to 0.02.
+    Six of ten images are blurred by a Gaussian of up to 1.5 px. Then noise of up to 0.02 is added.
 
     Args:
-        image: In [0, 1].
-        draws: Chooses both.
+        image: Values in [0, 1].
+        draws: Random generator for both.
     """
     chance, blur, noise = torch.rand(3, generator=draws).tolist()
     if chance < 0.6:
@@ -72,7 +72,7 @@ def centre(image: Shaped[Tensor, 'c h w'], most_px: int) -> Shaped[Tensor, 'c a 
 def filled(
     image: Float[Tensor, 'c h w'], valid: Bool[Tensor, 'h w']
 ) -> Float[Tensor, 'c h w'] | None:
-    """An image whose pixels without data have the mean colour; None if there are too many."""
+    """Fill pixels without data with the mean colour; None if too many have no data."""
     share = float(valid.float().mean())
     if share < _LEAST_DATA:
         return None
@@ -83,5 +83,5 @@ def filled(
 
 
 def tells_something(image: Float[Tensor, 'c h w']) -> bool:
-    """Whether an image is large enough, and not of one colour."""
+    """Whether an image is large enough and has enough contrast to be usable."""
     return min(image.shape[1:]) >= _LEAST_PX and float(image.mean(0).std()) >= _LEAST_CONTRAST

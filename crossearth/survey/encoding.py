@@ -1,6 +1,6 @@
-"""How masks encode their classes, guessed from the values that they hold.
+"""Guesses how masks encode their classes, from the values that they hold.
 
-Each guess says what it took the values for, so that a reader can disagree with it.
+Each guess says how it read the values, so that a reader can disagree with it.
 """
 
 import re
@@ -16,8 +16,8 @@ from crossearth.survey.mask_values import RGB, MaskValues, Value
 __all__ = ['Encoding', 'guess_encoding', 'with_vectors']
 
 _MOST_CLASSES = 64
-_NEAR = 32  # of black and white, for what compression has blurred
-_CLEAN = 0.98  # of the pixels, which then are near one of the two
+_NEAR = 32  # from black and white, for values that compression has blurred
+_CLEAN = 0.98  # share of the pixels that must then be near black or white
 _COLOURS = (
     (0, 0, 0), (230, 25, 75), (60, 180, 75), (255, 225, 25), (0, 130, 200), (245, 130, 48),
     (145, 30, 180), (70, 240, 240), (240, 50, 230), (210, 245, 60), (250, 190, 212), (0, 128, 128),
@@ -33,14 +33,14 @@ _THINGS = (
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """The classes of masks, and how files write them down.
+    """The classes of masks, and how files encode them.
 
     Args:
         codec: `class_path` and `init_args` of the codec in a recipe; None for labels from vectors.
         labels: The classes.
-        ids: Raw value → class id or 255; values that are not named follow `threshold`.
-        why: What the values were taken for.
-        threshold: Values from here up are class 1, for masks that were blurred; None for others.
+        ids: Raw value → class id or 255; values that are not listed follow `threshold`.
+        why: How the values were read, in words.
+        threshold: For blurred masks: values from this one up are class 1; None for other masks.
     """
 
     codec: Mapping[str, Any] | None
@@ -50,7 +50,7 @@ class Encoding:
     threshold: int | None = None
 
     def classes(self, counts: Mapping[Value, int]) -> Counter[int]:
-        """Pixels of each class id, 255 for ignored ones, from those of each value.
+        """Pixels of each class id, 255 for ignored ones, from the pixels of each value.
 
         Raises:
             LabelError: If a value has no class.
@@ -73,7 +73,7 @@ class Encoding:
         if value in self.ids:
             return self.ids[value]
         if self.threshold is None:
-            raise LabelError(f'value {value} of a mask has no class')
+            raise LabelError(f'value {value} of a mask belongs to no class')
         if isinstance(value, tuple):
             corner = tuple(255 * (part >= self.threshold) for part in value)
             red, green, blue = corner
@@ -84,16 +84,16 @@ class Encoding:
 def guess_encoding(
     masks: Sequence[MaskValues], *, hint: str = '', ignore: Sequence[int] = ()
 ) -> Encoding:
-    """The classes of masks, from all values that occur in them.
+    """Guess the classes of masks from all values that occur in them.
 
     Args:
         masks: The masks of one set of images.
-        hint: Path of the images and masks: a word such as `roads` names the one class of masks
-            that have one.
+        hint: Path of the images and masks. A word in it, such as `roads`, names the class of masks
+            that have only one.
         ignore: Numbers that stand for no class.
 
     Raises:
-        LabelError: If the values cannot be classes, or are of one class alone.
+        LabelError: If the values cannot be classes, or there is only one class.
     """
     counts: Counter[Value] = Counter()
     for mask in masks:
@@ -105,18 +105,18 @@ def guess_encoding(
         plain = next(mask for mask in masks if not mask.coloured)
         other = next(mask for mask in masks if mask.coloured)
         raise LabelError(
-            f'{plain.path} holds numbers, {other.path} colours: expected one way for all masks; '
-            'write them alike, or keep them in folders of their own'
+            f'{plain.path} holds numbers, but {other.path} holds colours: expected one encoding '
+            'for all masks; convert some of them, or keep them in separate folders'
         )
     return _from_numbers(numbers, masks, hint, ignore)
 
 
 def with_vectors(path: str, *, hint: str = '') -> Encoding:
-    """Two classes, for features of one kind."""
+    """Two classes, for vector features of one kind."""
     space = _two_classes(f'{path} {hint}')
     why = (
-        f'features of {path} are {space.classes[1]}, what lies between them is background '
-        '(classes of several kinds: attribute and classes)'
+        f'features of {path} are {space.classes[1]}, the rest is background '
+        '(for several classes: attribute and classes)'
     )
     return Encoding(None, space, {0: 0, 1: 1, IGNORE_INDEX: IGNORE_INDEX}, why)
 
@@ -138,8 +138,8 @@ def _from_numbers(
     if len(values) > _MOST_CLASSES + 1:
         raise LabelError(
             f'{masks[0].path}: the masks hold {len(values)} values, {values[0]} to {values[-1]}: '
-            'expected a few classes; are these images, or numbers of objects? Give the folder of '
-            'the masks, or masks of classes'
+            'expected a few classes. If these are images or object numbers, pass the folder of the '
+            'masks, or masks of classes'
         )
     ignored, why_ignored = _ignored(values, masks, ignore)
     kept = [value for value in values if value not in ignored]
@@ -148,7 +148,7 @@ def _from_numbers(
     if len(kept) == 1:
         raise LabelError(
             f'{masks[0].path}: all labelled pixels of the masks have the value {kept[0]}: expected '
-            'at least two classes; there is nothing to tell apart'
+            'at least two classes, or there is nothing to tell apart'
         )
     ids: dict[Value, int] = {value: i for i, value in enumerate(kept)}
     ids |= dict.fromkeys(ignored, IGNORE_INDEX)
@@ -161,7 +161,7 @@ def _from_numbers(
     elif kept == [0, 255]:
         why = '0 is background, 255 the one class'
     else:
-        why = f'{len(kept)} values, each a class, in their order: {_shown(kept)}'
+        why = f'{len(kept)} values, one class each, in their order: {_shown(kept)}'
     if len(kept) == 2 and kept[0] == 0:
         space = _two_classes(hint)
         why = f'0 is background, {kept[1]} the one class'
@@ -184,16 +184,16 @@ def _ignored(
         if value in ignore:
             ignored[value] = f'{value} is ignored, as asked for'
         elif value < 0:
-            ignored[value] = f'{value}, below 0, is ignored'
+            ignored[value] = f'{value}, a negative number, is ignored'
         elif value in nodata and len(others) >= 2:
-            ignored[value] = f'{value}, which the files call nodata, is ignored'
+            ignored[value] = f'{value}, which the files mark as nodata, is ignored'
         elif value == IGNORE_INDEX and len(others) >= 2 and max(others) < 128:
             ignored[value] = '255 is ignored'
     return list(ignored), ', '.join(ignored.values())
 
 
 def _is_blurred(counts: Counter[int], *, most: int) -> bool:
-    """Whether values lie around 0 and 255, more of them than classes would explain."""
+    """Whether values lie near 0 and 255, and there are too many of them to be classes."""
     near = sum(n for v, n in counts.items() if 0 <= v < _NEAR or 255 - _NEAR < v <= 255)
     ends = any(v < _NEAR for v in counts) and any(v > 255 - _NEAR for v in counts)
     return len(counts) >= most and ends and max(counts) <= 255 and near >= _CLEAN * counts.total()
@@ -222,15 +222,15 @@ def _from_colours(counts: Counter[Value], masks: Sequence[MaskValues], hint: str
             near += count * (distance < _NEAR)
         if near < _CLEAN * counts.total():
             raise LabelError(
-                f'{masks[0].path}: the masks hold {len(colours)} colours: expected a few, one for '
-                'each class; are these images? Give the folder of the masks, and masks of a format '
-                'that keeps colours, such as PNG'
+                f'{masks[0].path}: the masks hold {len(colours)} colours: expected a few, one per '
+                'class. If these are images, pass the folder of the masks; lossy formats blur '
+                'colours, so save masks as PNG, for example'
             )
         colours = sorted(corners)
     if len(colours) == 1:
         raise LabelError(
             f'{masks[0].path}: all pixels of the masks have the colour {colours[0]}: expected at '
-            'least two classes; there is nothing to tell apart'
+            'least two classes, or there is nothing to tell apart'
         )
     if len(colours) == 2 and colours[0] == (0, 0, 0):
         space = _two_classes(hint, colours[1])
@@ -239,7 +239,7 @@ def _from_colours(counts: Counter[Value], masks: Sequence[MaskValues], hint: str
         space = LabelSpace('own', tuple(names), tuple(colours))
     why = f'{len(colours)} classes, {source}'
     if blurred:
-        why += ', each channel moved to 0 or 255, which compression had blurred'
+        why += ', with each channel set to 0 or 255, because compression had blurred them'
     return _colour_encoding(space, {c: i for i, c in enumerate(colours)}, colours, why, blurred)
 
 

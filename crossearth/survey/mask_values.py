@@ -1,4 +1,4 @@
-"""What values mask files hold, and how often."""
+"""Counts the values in mask files."""
 
 import os
 from collections import Counter
@@ -28,7 +28,7 @@ _LOSSY = ('.jpg', '.jpeg')
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """A part of a mask, and how often each value occurs there.
+    """Part of a mask, and how often each value occurs in it.
 
     Args:
         row: First row.
@@ -51,12 +51,12 @@ class MaskValues:
 
     Args:
         path: The file.
-        dtype: Type of its values.
+        dtype: Data type of its values.
         bands: Number of its bands.
-        nodata: Value that the file calls nodata; None without.
-        palette: Colours of its numbers, where it has a palette.
+        nodata: The file's nodata value; None if it has none.
+        palette: Colours of its numbers; None without a palette.
         lossy: Whether its format blurs values.
-        tiles: What was read of it.
+        tiles: The parts that were read.
     """
 
     path: str
@@ -69,16 +69,16 @@ class MaskValues:
 
     @property
     def coloured(self) -> bool:
-        """Whether some of its values are colours that are not grey."""
+        """Whether some of its values are colours other than grey."""
         return any(isinstance(value, tuple) for tile in self.tiles for value in tile.counts)
 
     @property
     def read_px(self) -> int:
-        """How many pixels were read."""
+        """Number of pixels read."""
         return sum(tile.height * tile.width for tile in self.tiles)
 
     def counts(self) -> Counter[Value]:
-        """How often each value occurs in what was read."""
+        """How often each value occurs in the parts that were read."""
         total: Counter[Value] = Counter()
         for tile in self.tiles:
             total.update(tile.counts)
@@ -88,28 +88,28 @@ class MaskValues:
 def read_mask_values(path: str, *, most_px: int) -> MaskValues:
     """Count the values of a mask, in all of it or in strips spread over it.
 
-    Three equal bands count as one. Values of masks with a palette are its colours, as long as no
-    two numbers that occur have the same.
+    Three equal bands count as one. For a mask with a palette, the values are its colours, as long
+    as the numbers that occur have different ones.
 
     Args:
         path: The file.
-        most_px: Pixels to read at most, but at least one strip of tiles.
+        most_px: Maximum number of pixels to read; at least one strip of tiles is always read.
 
     Raises:
         SceneError: If the file cannot be read.
-        LabelError: If it holds other than whole numbers, or two bands.
+        LabelError: If it holds anything but whole numbers, or has two bands.
     """
     with gdal_environment(), open_raster(path) as source:
         kind = np.dtype(source.dtypes[0])
         if kind.kind not in 'iub':
             raise LabelError(
-                f'{path}: mask holds {kind} values, expected whole numbers: '
-                f"gdal_translate -ot Byte '{path}' out.tif writes them so, if they are classes"
+                f'{path}: mask holds {kind} values, expected whole numbers: if they are classes, '
+                f"convert them with gdal_translate -ot Byte '{path}' out.tif"
             )
         if source.count == 2:
             raise LabelError(
                 f'{path}: mask has 2 bands, expected one, or red, green and blue: '
-                f"gdal_translate -b 1 '{path}' out.tif keeps the first"
+                f"keep the first with gdal_translate -b 1 '{path}' out.tif"
             )
         bands = [1] if source.count == 1 else [1, 2, 3]
         tiles: list[Tile] = []
@@ -141,7 +141,7 @@ def read_mask_values(path: str, *, most_px: int) -> MaskValues:
 
 
 def _strips(source: rasterio.DatasetReader, most_px: int) -> list[int]:
-    """First rows of strips of tiles, all of them or some spread over the file."""
+    """First rows of strips of tiles: all of them, or some spread over the file."""
     rows = list(range(0, source.height, _TILE_PX))
     most = max(-(-most_px // (_TILE_PX * source.width)), 1)
     if len(rows) <= most:
@@ -167,13 +167,13 @@ def _count(raw: Shaped[np.ndarray, 'c h w']) -> dict[Value, int]:
 
 
 def _tells_apart(palette: Mapping[int, RGB], tiles: list[Tile]) -> bool:
-    """Whether the values that occur have different colours."""
+    """Whether the values that occur have different colours in the palette."""
     values = {value for tile in tiles for value in tile.counts if isinstance(value, int)}
     return len({palette[v] for v in values if v in palette}) == len(values)
 
 
 def _in_colour(tile: Tile, palette: Mapping[int, RGB]) -> Tile:
-    """Numbers as colours: those of the palette, or grey."""
+    """Replace numbers by colours: those of the palette, or grey."""
     counts: dict[Value, int] = {
         value if isinstance(value, tuple) else palette.get(value, (value, value, value)): count
         for value, count in tile.counts.items()

@@ -1,4 +1,4 @@
-"""A survey as a recipe of `crossearth fit`."""
+"""Writes a survey as a recipe for `crossearth fit`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ from crossearth.survey.view import View
 __all__ = ['Backbone', 'Plan', 'drawn_sizes', 'has_synthetic_style', 'line_of', 'write_recipe']
 
 _BATCH = 4
-_PASSES = 40  # over the source
-_STEPS = (400, 10_000)  # least and most
+_PASSES = 40  # number of passes over the source
+_STEPS = (400, 10_000)  # fewest and most training steps
 _VALIDATIONS = 10
 _SYNTHETIC_BANDS = 3
-_SPREAD = 1.5  # times finer and coarser than the source's own pixels that windows are shown
+_SPREAD = 1.5  # windows are shown up to this many times finer and coarser than the source's pixels
 
 _HEAD = """\
-# Written by crossearth start. Paths count from the folder in which you run crossearth.
+# Written by crossearth start. Paths are relative to the folder in which you run crossearth.
 #   crossearth fit --config {recipe}
 #   crossearth test --config {recipe} --ckpt_path last.ckpt
 #   crossearth predict scene.tif map.tif --weights model.safetensors
@@ -33,8 +33,8 @@ class Backbone:
     """The encoder of the model.
 
     Args:
-        name: timm's name.
-        pretrained: Path to a file of weights, or `'installed'`.
+        name: Its name in timm.
+        pretrained: Path of a weights file, or `'installed'`.
         why: Where the weights come from, in words.
     """
 
@@ -45,16 +45,16 @@ class Backbone:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All that a recipe needs.
+    """Everything that a recipe needs.
 
     Args:
         source: The labelled images.
         unseen: Labelled images of other domains, and how their masks are encoded.
         encoding: How masks of the source are encoded.
         view: How the model sees images.
-        split: What is held out.
+        split: What is held out for validation.
         backbone: The encoder.
-        num_workers: Reading processes.
+        num_workers: Worker processes that read images.
     """
 
     source: SceneSet
@@ -67,7 +67,7 @@ class Plan:
 
     @property
     def steps(self) -> int:
-        """Steps of training: so many passes over the source, within limits."""
+        """Training steps: a number of passes over the source, within limits."""
         wanted = _PASSES * self.view.windows // _BATCH
         return min(max(wanted // _VALIDATIONS * _VALIDATIONS, _STEPS[0]), _STEPS[1])
 
@@ -93,15 +93,15 @@ def line_of(text: str, key: str) -> int:
 
 
 def _training(plan: Plan) -> list[str]:
-    """The section `model`: the only place that knows how a training task is written."""
+    """The `model` section: the only place that knows how to write a training task."""
     space = plan.encoding.labels
     model = {
         'name': plan.backbone.name,
+        'adapter': 'lora',
         'num_classes': space.num_classes,
         'in_channels': len(plan.view.bands),
         'width': 64,
         'pretrained': plan.backbone.pretrained,
-        'norms': 'resting',
     }
     labels: dict[str, Any] = {
         'name': space.name,
@@ -117,17 +117,17 @@ def _training(plan: Plan) -> list[str]:
         '    class_path: crossearth.trainers.SourceOnly',
         '    init_args:',
         '      model:  # ' + plan.backbone.why,
-        '        class_path: crossearth.models.fpn_timm',
+        '        class_path: crossearth.models.adapted_fpn',
         f'        init_args: {_flow(model)}',
         '      labels: &labels',
         *(f'        {name}: {_flow(value)}' for name, value in labels.items()),
         *_indent(_style(plan), 6),
-        '  lr: 5.0e-4',
+        '  lr: 1.0e-3',
     ]
 
 
 def _style(plan: Plan) -> list[str]:
-    """Synthetic images show three bands; others take the styles of one another."""
+    """The `style` section. Synthetic images have three bands; for others, use the source itself."""
     if has_synthetic_style(plan.view):
         return [
             'style:  # low frequencies of synthetic images; no unseen image is used',
@@ -143,7 +143,7 @@ def _style(plan: Plan) -> list[str]:
 
 
 def has_synthetic_style(view: View) -> bool:
-    """Whether styles come from the synthetic Earth, or from the source."""
+    """Whether styles come from the synthetic Earth, or else from the source."""
     return len(view.bands) == _SYNTHETIC_BANDS
 
 
@@ -159,7 +159,7 @@ def _training_set(plan: Plan) -> list[str]:
 def _data(plan: Plan) -> list[str]:
     steps = plan.steps
     train = ['train: {class_path: crossearth.datasets.FolderDataset, init_args: *train}']
-    if has_synthetic_style(plan.view):  # the style has not named the training set above
+    if has_synthetic_style(plan.view):  # the training set was not anchored above as &train
         train = ['train:', *_indent(_training_set(plan), 2)]
     lines = [
         'class_path: crossearth.datasets.ShiftDataModule',
@@ -208,7 +208,7 @@ def _source(plan: Plan) -> list[str]:
 
 
 def _folder(found: SceneSet, encoding: Encoding, view: View) -> list[str]:
-    """Arguments of the dataset of a set of scenes."""
+    """Arguments of the dataset for a set of scenes."""
     values: dict[str, Any] = {'images': found.images}
     if found.vectors is not None:
         vectors: dict[str, Any] = {'path': str(found.vectors.path), 'class_id': 1}
@@ -238,9 +238,9 @@ def _folder(found: SceneSet, encoding: Encoding, view: View) -> list[str]:
 
 
 def drawn_sizes(view: View) -> tuple[float, float]:
-    """What the pixels of training windows are drawn between.
+    """The range from which the pixel size of each training window is drawn.
 
-    Metres on the ground; where they are not known, factors of the image's size.
+    It is in metres on the ground. If the pixel size is unknown, it is a factor of the image's size.
     """
     low, high = view.gsd_range_m or (1.0, 1.0)
     return float(f'{low / _SPREAD:.3g}'), float(f'{high * _SPREAD:.3g}')
@@ -284,7 +284,7 @@ def _trainer(plan: Plan) -> list[str]:
 
 
 def _literal(name: str) -> str:
-    """A file name as a pattern that fits no other."""
+    """A file name as a glob pattern that matches nothing else."""
     return ''.join(f'[{letter}]' if letter in '*?[' else letter for letter in name)
 
 

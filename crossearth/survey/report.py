@@ -1,4 +1,4 @@
-"""A survey in words: tables for a terminal, what was assumed, and which line changes it."""
+"""A survey in words: tables for a terminal, the assumptions, and which line changes each."""
 
 import shlex
 from collections import Counter
@@ -21,7 +21,7 @@ _MOST_NAMES = 5
 
 
 def scene_table(sets: Sequence[SceneSet]) -> str:
-    """Kinds of scenes, with how many there are of each."""
+    """Kinds of scenes, and how many there are of each."""
     rows = [['domain', 'images', 'such as', 'size px', 'CRS', 'GSD m', 'type', 'bands', 'no-data']]
     for found in sets:
         kinds: Counter[tuple[str, ...]] = Counter()
@@ -57,7 +57,7 @@ def _kind(look: Look) -> tuple[str, ...]:
 
 
 def value_table(found: SceneSet, encoding: Encoding) -> str:
-    """How often each value of the masks occurs, and what it was taken for."""
+    """How often each value of the masks occurs, and which class it was read as."""
     counts: Counter[Value] = Counter()
     for look in found.looks:
         for tile in look.tiles:
@@ -76,7 +76,7 @@ def value_table(found: SceneSet, encoding: Encoding) -> str:
 
 
 def class_table(found: SceneSet, encoding: Encoding, split: Split) -> str:
-    """Share of each class among the labelled pixels, and in what is held out."""
+    """Share of each class among all labelled pixels, and among those held out."""
     counts: Counter[int] = Counter()
     for look in found.looks:
         for tile in look.tiles:
@@ -92,7 +92,7 @@ def class_table(found: SceneSet, encoding: Encoding, split: Split) -> str:
 
 
 def findings(sets: Sequence[SceneSet]) -> list[str]:
-    """What was paired, what was not, and what cannot be used."""
+    """Which files were paired, which were not, and which cannot be used."""
     lines = []
     for found in sets:
         masks = 'no labels'
@@ -122,7 +122,7 @@ def findings(sets: Sequence[SceneSet]) -> list[str]:
 
 
 def assumptions(plan: Plan, text: str, untested: Sequence[tuple[str, str]]) -> list[str]:
-    """What was assumed, each with the line of the recipe that says it."""
+    """The assumptions, each with the line of the recipe that sets it."""
     view, source = plan.view, plan.source
     said: list[tuple[str, str]] = []
     key = 'codec:' if plan.encoding.codec is not None else 'masks:'
@@ -154,8 +154,8 @@ def assumptions(plan: Plan, text: str, untested: Sequence[tuple[str, str]]) -> l
     said.append(
         (
             'style:',
-            f'styles come from {"synthetic images" if drawn else "the source alone"}; those of an '
-            'unseen place would be adaptation to it, not generalisation',
+            f'styles come from {"synthetic images" if drawn else "the source alone"}. Styles of an '
+            'unseen place would make it adaptation to that place, not generalisation',
         )
     )
     said.append(
@@ -167,7 +167,7 @@ def assumptions(plan: Plan, text: str, untested: Sequence[tuple[str, str]]) -> l
         )
     )
     lines = [f'line {line_of(text, key):3}  {words}' for key, words in said]
-    lines += [f'{name}: is not tested, {why}' for name, why in untested]
+    lines += [f'{name}: not tested, {why}' for name, why in untested]
     return lines
 
 
@@ -184,9 +184,9 @@ def _about_values(plan: Plan) -> list[tuple[str, str]]:
         said.append(
             (
                 'value_range:',
-                f'{dtype}: {low:g} becomes 0 and {high:g} becomes 1; in the middle of the images '
-                f'lie {least:g} to {most:g}, 99 % from {first:g} to {last:g}, half below '
-                f'{middle:g}',
+                f'{dtype}: {low:g} becomes 0 and {high:g} becomes 1; in the middle of the images, '
+                f'values lie from {least:g} to {most:g}, 99 % from {first:g} to {last:g}, half '
+                f'below {middle:g}',
             )
         )
     kinds = {look.raster.dtype for look in looks}
@@ -196,9 +196,9 @@ def _about_values(plan: Plan) -> list[tuple[str, str]]:
             said.append(
                 (
                     'dtype:',
-                    f'{found_set.name} holds {", ".join(sorted(other))}, the source '
-                    f'{", ".join(sorted(kinds))}: each is scaled by its own range in tests, but '
-                    'the model knows the range of the source alone: predict needs --value-range',
+                    f'{found_set.name} has pixels of {", ".join(sorted(other))}, the source of '
+                    f'{", ".join(sorted(kinds))}: tests scale each by its own range, but '
+                    'the model only knows the range of the source, so predict needs --value-range',
                 )
             )
     return said
@@ -214,16 +214,16 @@ def _about_pixels(plan: Plan) -> list[tuple[str, str]]:
         return [
             (
                 'scale:',
-                'pixel size unknown, for some images have no place: training windows are shown at '
-                f'{sizes[0]:g} to {sizes[1]:g} times their size, and a scene of a very different '
-                f'pixel size will be mapped badly{remedy}',
+                'pixel size unknown, because some images have no georeference: training windows '
+                f'are shown at {sizes[0]:g} to {sizes[1]:g} times their size, and a scene of very '
+                f'different pixel size will be mapped badly{remedy}',
             )
         ]
     said = [
         (
             'gsd_m:',
             f'source: pixels of {_span(view.gsd_range_m)}; each training window is read at a size '
-            f'from {_span(sizes)}, and scenes of other sizes are seen at the nearer end',
+            f'from {_span(sizes)}, and scenes outside that range are seen at its nearer end',
         )
     ]
     known = Imagery(gsd_range_m=sizes)
@@ -233,9 +233,9 @@ def _about_pixels(plan: Plan) -> list[tuple[str, str]]:
             said.append(
                 (
                     f'{found.name}:',
-                    f'{found.name}: pixel size unknown, tested in its own pixels, though the model '
-                    f'learns {_span(sizes)}: if you know it, add native_gsd_m to its images, such '
-                    'as native_gsd_m: 0.21 (metres)',
+                    f'{found.name}: pixel size unknown, so it is tested in its own pixels, but the '
+                    f'model learns {_span(sizes)}: if you know it, add native_gsd_m to images, '
+                    'such as native_gsd_m: 0.21 (metres)',
                 )
             )
         else:
@@ -256,7 +256,7 @@ def _span(sizes: tuple[float, float]) -> str:
 
 
 def commands(recipe: str, example: str) -> str:
-    """The three commands that follow."""
+    """The three commands to run next."""
     return '\n'.join(
         (
             f'  crossearth fit --config {shlex.quote(recipe)}',

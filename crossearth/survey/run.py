@@ -1,4 +1,4 @@
-"""From folders of images and masks to a recipe that trains on them."""
+"""Turns folders of images and masks into a recipe that trains on them."""
 
 import os
 import shlex
@@ -29,7 +29,7 @@ BACKBONE = 'tf_efficientnet_lite0'
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """Images that the command line names.
+    """Images of one place that the command line names.
 
     Args:
         name: Name of the domain.
@@ -53,32 +53,32 @@ def start(
     say: Callable[[str], None] = lambda _: None,
     progress: bool = True,
 ) -> Path:
-    """Look through images and labels, and write a recipe of `crossearth fit` for them.
+    """Inspect images and labels, and write a recipe for `crossearth fit`.
 
     Args:
-        source: What is trained on.
-        unseen: Other places; those with labels are tested on, and none is trained on.
+        source: The images to train on.
+        unseen: Other places. Those with labels are tested on, and none is trained on.
         recipe: File to write.
-        bands: 1-based bands to read; None for all but alpha.
-        pretrained: File with weights of the backbone; None for those of ImageNet that are
-            installed with crossearth.
-        ignore: Values of masks that stand for no class.
-        say: Is given each part of the report.
-        progress: Whether to show bars.
+        bands: Bands to read, counted from 1; None for all but alpha.
+        pretrained: Weights file for the backbone; None for the ImageNet weights that are installed
+            with crossearth.
+        ignore: Mask values that stand for no class.
+        say: Receives each part of the report.
+        progress: Whether to show progress bars.
 
     Returns:
-        The file.
+        The path of the recipe.
 
     Raises:
         WriteError: If the file exists, or cannot be written.
-        SceneError: If no image can be used, or labels are nowhere to be found.
+        SceneError: If no image can be used, or no labels can be found.
         LabelError: If the labels cannot be classes.
-        ConfigError: If images do not go together, or are too few to be split.
+        ConfigError: If the images do not match each other, or are too few to be split.
     """
     target = Path(recipe)
     if target.exists():
         raise WriteError(
-            f'{target}: exists; it is not replaced: remove it, or choose another name with --output'
+            f'{target} exists and is not replaced: remove it, or choose another name with --output'
         )
     backbone = _backbone(pretrained)
     sets = []
@@ -87,7 +87,7 @@ def start(
         say('\n'.join(report.findings([found])))
         if not found.looks:
             raise SceneError(
-                f'{found.images}: none of {len(found.faults)} images can be used; the first, '
+                f'{found.images}: none of {len(found.faults)} images can be used: fix the first, '
                 f'{found.faults[0].name}: {found.faults[0].reason}'
             )
         sets.append(found)
@@ -95,9 +95,9 @@ def start(
     first = sets[0]
     if not first.labelled:
         raise SceneError(
-            f'{first.images}: no masks among these images, and none were given: '
-            f'crossearth start {shlex.quote(first.images)} MASKS, a folder of masks or a vector '
-            'file'
+            f'{first.images}: found no masks among these images, and none were given: pass them '
+            f'with crossearth start {shlex.quote(first.images)} MASKS, a folder of masks or a '
+            'vector file'
         )
     chosen = same_bands(sets)
     encoding = _encoding(first, ignore)
@@ -117,28 +117,30 @@ def start(
     try:
         target.write_text(text, encoding='utf-8')
     except OSError as error:
-        raise WriteError(f'{target}: cannot be written ({error.strerror})') from error
+        raise WriteError(
+            f'{target} cannot be written ({error.strerror}): choose another name with --output'
+        ) from error
     example = sets[-1].looks[0].raster.path if len(sets) > 1 else 'scene.tif'
     say('\nNext:\n' + report.commands(str(target), example))
     return target
 
 
 def _backbone(pretrained: str | None) -> Backbone:
-    """The encoder, with weights that are at hand: nothing is downloaded."""
+    """The encoder with installed or given weights; nothing is downloaded."""
     if pretrained is not None:
         if not Path(pretrained).is_file():
-            raise ConfigError(f'{pretrained}: no such file; expected weights of {BACKBONE}')
+            raise ConfigError(f'{pretrained} does not exist: expected weights of {BACKBONE}')
         return Backbone(BACKBONE, pretrained, f'{BACKBONE}, with the weights of {pretrained}')
     return Backbone(
-        BACKBONE, 'installed', f'{BACKBONE}, with weights of ImageNet that come with crossearth'
+        BACKBONE, 'installed', f'{BACKBONE}, with the ImageNet weights that come with crossearth'
     )
 
 
 def _encoding(found: SceneSet, ignore: Sequence[int]) -> Encoding:
-    """The classes of labelled images, of which there are two at least.
+    """The classes of labelled images.
 
     Raises:
-        LabelError: If there are not.
+        LabelError: If there are fewer than two.
     """
     hint = f'{found.images} {found.masks or ""}'
     if found.vectors is None:
@@ -150,8 +152,8 @@ def _encoding(found: SceneSet, ignore: Sequence[int]) -> Encoding:
         drawn = 'cover every pixel' if counts.get(1) else 'touch none'
         raise LabelError(
             f'{os.fspath(found.vectors.path)}: its features {drawn} of {len(found.looks)} images '
-            f'in {found.images}: expected some of them to be covered in part; do images and '
-            'features lie in the same place?'
+            f'in {found.images}: expected them to cover part of some images; check that images and '
+            'features are at the same place'
         )
     return encoding
 
@@ -167,17 +169,17 @@ def _counts(found: SceneSet, encoding: Encoding) -> Counter[int]:
 def _tested(
     sets: Sequence[SceneSet], encoding: Encoding
 ) -> tuple[list[tuple[SceneSet, Encoding]], list[tuple[str, str]]]:
-    """Unseen domains that can be tested on with their encodings; the others with the reason."""
+    """Unseen domains that can be tested on, with their encodings; the others with the reason."""
     tested: list[tuple[SceneSet, Encoding]] = []
     untested: list[tuple[str, str]] = []
     for found in sets:
         if not found.labelled:
-            untested.append((found.name, 'for it has no masks: map it with predict'))
+            untested.append((found.name, 'because it has no masks: map it with predict'))
             continue
         try:
             own = _same_classes(found, encoding)
         except CrossEarthError as error:
-            untested.append((found.name, f'for its labels do not fit: {error}'))
+            untested.append((found.name, f'because its labels do not match: {error}'))
         else:
             tested.append((found, own))
     return tested, untested
@@ -187,22 +189,22 @@ def _same_classes(found: SceneSet, encoding: Encoding) -> Encoding:
     """How the masks of an unseen domain encode the classes of the source.
 
     Raises:
-        LabelError: If their classes are others.
+        LabelError: If they hold other classes.
     """
     own = with_vectors(os.fspath(found.vectors.path)) if found.vectors is not None else None
     if own is None:
         masks = [look.mask for look in found.looks if look.mask is not None]
         values = {value for mask in masks for value in mask.counts()}
         if encoding.codec is not None and encoding.threshold is None and encoding.reads(values):
-            # 0 and 255 next to a source of 0, 1 and 255 are two classes, not one and ignored pixels
+            # if the source has 0, 1 and 255, then 0 and 255 are two classes, not one plus ignored
             ids = {encoding.ids[value] for value in values}
             if encoding.labels.num_classes != 2 or IGNORE_INDEX not in ids or len(ids) != 2:
                 return encoding
         own = guess_encoding(masks)
     if own.labels.num_classes != encoding.labels.num_classes or own.labels.num_classes != 2:
         raise LabelError(
-            f'{own.why}; the source has {", ".join(encoding.labels.classes)}: expected the same '
-            'values'
+            f'{own.why}, but the source has {", ".join(encoding.labels.classes)}: expected the '
+            'same values'
         )
     return own
 
@@ -215,11 +217,11 @@ def _missing_classes(plan: Plan) -> list[str]:
     ]
     if not missing:
         return []
-    return [f'validation holds no {", ".join(missing)}: their IoU will be missing there']
+    return [f'validation holds no {", ".join(missing)}, so their IoU will be missing there']
 
 
 def _shared_ground(source: SceneSet, others: Sequence[SceneSet]) -> list[str]:
-    """Unseen domains that overlap the source on the ground, which makes them seen."""
+    """Warnings for unseen domains that overlap the source on the ground, so are not unseen."""
     degrees = CRS.from_epsg(4326)
 
     def ground(found: SceneSet) -> list[shapely.Geometry]:
@@ -234,7 +236,7 @@ def _shared_ground(source: SceneSet, others: Sequence[SceneSet]) -> list[str]:
         count = len({int(i) for i in tree.query(there, 'intersects')[0]}) if there else 0
         if count:
             notes.append(
-                f'{found.name}: {count} of its images lie on ground of the source: scores there '
-                'are not those of an unseen place'
+                f'{found.name}: {count} of its images overlap the source on the ground, so scores '
+                'there are not those of an unseen place'
             )
     return notes

@@ -1,4 +1,4 @@
-"""What lies in a folder of images: scenes, their masks, and what is wrong with some."""
+"""Gathers the scenes of a folder with their masks, and reports which files cannot be used."""
 
 import itertools
 import os
@@ -41,18 +41,18 @@ __all__ = ['Fault', 'Look', 'SceneSet', 'gather', 'same_bands']
 
 _VECTORS = ('.gpkg', '.geojson', '.json', '.shp', '.fgb', '.kml', '.gml')
 _LINE_WIDTH_M = 6.0
-_MOST_MASK_PX = 3_000_000_000  # half a minute to a minute on two cores
-_SAMPLE_PX = 256  # of an image, in its middle
-_MOST_VALUES = 4096  # kept of each sample
-_BURN_PX = 512  # features are counted on grids up to this fine
+_MOST_MASK_PX = 3_000_000_000  # takes half a minute to a minute on two cores
+_SAMPLE_PX = 256  # side of the sample in the middle of an image
+_MOST_VALUES = 4096  # values kept of each sample
+_BURN_PX = 512  # finest grid on which vector features are counted
 
 
 class Fault(NamedTuple):
     """A file that cannot be used.
 
     Args:
-        name: Path below the folder of the images.
-        reason: Why.
+        name: Path inside the folder of images.
+        reason: Why it cannot be used.
     """
 
     name: str
@@ -61,13 +61,13 @@ class Fault(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One image that can be used, and its labels.
+    """One usable image, and its labels.
 
     Args:
-        name: Path below the folder of the images.
+        name: Path inside the folder of images.
         raster: The image.
         mask: Values of its mask; None without a mask, and for labels from vectors.
-        tiles: Parts of the labels and how often each value occurs there.
+        tiles: Parts of the labels, with how often each value occurs there.
         sample: Some of its pixel values, without nodata.
     """
 
@@ -84,23 +84,23 @@ class Look:
 
     @property
     def gsd_m(self) -> float | None:
-        """Root of the area of a pixel on the ground, in metres; None if not known."""
+        """Square root of the ground area of a pixel, in metres; None if unknown."""
         return self.raster.mean_gsd_m()
 
 
 @dataclass(slots=True)
 class SceneSet:
-    """The images of one place, as `start` was given them.
+    """The images of one place, as given to `start`.
 
     Args:
         name: `'source'`, or the name of the unseen domain.
         images: Folder of the images.
-        masks: Folder of the masks; None without, and for vectors.
+        masks: Folder of the masks; None without masks, and for vectors.
         vectors: Labels from vectors; None for masks, and without labels.
-        image_names: Pattern of the images' names.
-        mask_names: Pattern of the masks' names.
-        looks: What can be used.
-        unpaired: Images that have no mask, as paths below the folder.
+        image_names: Pattern of the image names.
+        mask_names: Pattern of the mask names.
+        looks: The usable images.
+        unpaired: Images that have no mask, as paths inside the folder.
         spare: Masks that have no image.
         faults: Files that cannot be used.
     """
@@ -130,22 +130,22 @@ def gather(
     bands: Sequence[int] | None = None,
     progress: bool = True,
 ) -> SceneSet:
-    """Look through a folder of images: headers, all masks, and a few pixels of each image.
+    """Inspect a folder of images: headers, all masks, and a few pixels of each image.
 
     Args:
         name: Name of the domain.
         images: Folder of the images.
         labels: Folder of the masks, or a vector file; None to look for masks among the images.
-        bands: 1-based bands to read; None for all but alpha.
+        bands: Bands to read, counted from 1; None for all but alpha.
         progress: Whether to show a bar.
 
     Raises:
         SceneNotFoundError: If a folder is missing or empty.
         SceneError: If the vectors cannot be read.
-        LabelError: If two masks fit one image, or vectors hold points.
+        LabelError: If two masks match one image, or vectors hold points.
     """
     if Path(images).is_file() and not images.lower().endswith('.zip'):
-        raise SceneNotFoundError(f'{images}: is a file; give the folder that it lies in')
+        raise SceneNotFoundError(f'{images} is a file: pass the folder that contains it')
     found = SceneSet(name, images)
     pairs = _pairs(found, labels)
     cache = HeaderCache(images)
@@ -158,7 +158,7 @@ def gather(
             raster = describe_raster(image.path, bands=bands, cache=cache)
             own: Mask | VectorLabels | None = found.vectors
             if found.vectors is not None and raster.crs is None:
-                raise LabelError('has no CRS, so nothing says where the features lie')
+                raise LabelError('has no CRS, so its features have no place on the image')
             if mask is not None:
                 own = describe_mask(mask.path, raster, cache=cache)
                 total_px += own.height * own.width
@@ -185,7 +185,7 @@ def gather(
 
 
 def _pairs(found: SceneSet, labels: str | None) -> list[tuple[RasterFile, RasterFile | None]]:
-    """Images and their masks, by the patterns that pair most of them."""
+    """Images and their masks, by the name patterns that pair most of them."""
     files = rasters_below(found.images)
     if labels is not None and Path(labels).suffix.lower() in _VECTORS:
         found.vectors = _vectors(labels)
@@ -199,7 +199,7 @@ def _pairs(found: SceneSet, labels: str | None) -> list[tuple[RasterFile, Raster
     else:
         if Path(labels).is_file() and not labels.lower().endswith('.zip'):
             raise SceneNotFoundError(
-                f'{labels}: is a file; give the folder of the masks, or a vector file ending in '
+                f'{labels} is a file: pass the folder of the masks, or a vector file ending in '
                 f'{", ".join(_VECTORS)}'
             )
         masks = rasters_below(labels)
@@ -213,9 +213,9 @@ def _pairs(found: SceneSet, labels: str | None) -> list[tuple[RasterFile, Raster
     found.spare = [mask.name for mask in masks if mask.path not in used]
     if len(found.unpaired) == len(pairs):
         raise SceneNotFoundError(
-            f'{found.images}: none of {len(files)} images has a mask below {found.masks}, which '
+            f'{found.images}: none of {len(files)} images has a mask in {found.masks}, which '
             f'holds {len(masks)}: expected names that have something in common, such as '
-            f'{files[0].name} and {_alike(files[0])}; got {masks[0].name}'
+            f'{files[0].name} and {_alike(files[0])}, but got {masks[0].name}'
         )
     return [(image, mask) for image, mask in pairs if mask is not None]
 
@@ -231,14 +231,14 @@ def _vectors(path: str) -> VectorLabels:
             first = next(iter(source), None)
     except FionaError as error:
         if not Path(path).exists():
-            raise SceneNotFoundError(f'{path}: no such file; check the path') from error
-        raise LabelError(f'{path}: cannot be read ({error}); expected polygons or lines') from error
+            raise SceneNotFoundError(f'{path} does not exist: check the path') from error
+        raise LabelError(f'{path} cannot be read ({error}): expected polygons or lines') from error
     if first is None:
-        raise LabelError(f'{path}: holds no features; expected polygons or lines')
+        raise LabelError(f'{path} holds no features: expected polygons or lines')
     if 'Unknown' in kind and first.geometry is not None:
         kind = first.geometry.type
     if 'Point' in kind:
-        raise LabelError(f'{path}: holds points; expected polygons or lines: buffer the points')
+        raise LabelError(f'{path} holds points: expected polygons or lines, so buffer the points')
     return VectorLabels(path, line_width_m=_LINE_WIDTH_M if 'Line' in kind else None)
 
 
@@ -247,7 +247,7 @@ def _look(
 ) -> Look | Fault:
     sample, blank = _sample(raster)
     if blank:
-        return Fault(name, 'holds no data in its middle and its last row')
+        return Fault(name, 'has no data in its middle and in its last row')
     if isinstance(labels, Mask):
         values = read_mask_values(labels.path, most_px=most_px)
         return Look(name, raster, values, values.tiles, sample)
@@ -256,7 +256,7 @@ def _look(
 
 
 def _sample(raster: Raster) -> tuple[Shaped[np.ndarray, ' n'], bool]:
-    """Some values of an image, and whether it is blank; its last row shows if it is truncated."""
+    """Some values of an image, and whether it is blank; reading the last row detects truncation."""
     reader = RasterReader(max_open=1)
     height, width = min(raster.height, _SAMPLE_PX), min(raster.width, _SAMPLE_PX)
     row, col = (raster.height - height) // 2, (raster.width - width) // 2
@@ -275,8 +275,8 @@ def _sample(raster: Raster) -> tuple[Shaped[np.ndarray, ' n'], bool]:
 
 
 def _burnt(raster: Raster, labels: VectorLabels) -> tuple[Tile, ...]:
-    """Features counted on a coarser grid, in up to 16 tiles."""
-    assert raster.crs is not None  # checked before
+    """Count vector features on a coarser grid, in up to 16 tiles."""
+    assert raster.crs is not None  # the caller has checked
     rows = _edges(raster.height)
     cols = _edges(raster.width)
     tiles = []
@@ -316,9 +316,9 @@ def _plain(error: CrossEarthError, image: RasterFile) -> str:
 def _each[T, R](
     work: Callable[[T], R], jobs: Sequence[T], *, title: str, progress: bool
 ) -> Iterable[R]:
-    """Results in order, from as many threads as there are cores: GDAL reads without the GIL."""
+    """Results in order, from one thread per core; GDAL releases the GIL while it reads."""
     with (
-        # threads that restore warnings in turn would show each other's: none of these is for users
+        # threads that save and restore filters in turn would leak warnings; users need none of them
         warnings.catch_warnings(action='ignore', category=NotGeoreferencedWarning),
         ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, 8)) as threads,
         tqdm(total=len(jobs), desc=title, unit='image', leave=False, disable=not progress) as bar,
@@ -329,7 +329,7 @@ def _each[T, R](
 
 
 def same_bands(sets: Sequence[SceneSet]) -> tuple[int, ...]:
-    """The bands that all images are read with.
+    """The bands to read from all images.
 
     Raises:
         ConfigError: If the images differ in their number of bands.
@@ -344,7 +344,7 @@ def same_bands(sets: Sequence[SceneSet]) -> tuple[int, ...]:
         several = ', '.join(f'{counts[n]} have {n} ({example[n]})' for n in sorted(counts))
         least = ' '.join(str(i) for i in range(1, min(counts) + 1))
         raise ConfigError(
-            f'images differ in their number of bands: {several}. A model takes one number: choose '
-            f'bands that all images have, such as --bands {least}'
+            f'images differ in their number of bands: {several}. A model takes a fixed number, so '
+            f'choose bands that all images have, such as --bands {least}'
         )
     return sets[0].looks[0].raster.bands

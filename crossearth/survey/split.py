@@ -1,8 +1,8 @@
-"""Validation by place: which ground, or which range of names, is held out of training.
+"""Splits validation off by place: which ground, or which range of names, is held out of training.
 
-Scenes that have a place are grouped in blocks on the ground; others by folders, by how their names
-begin, or in runs of neighbouring names. Of many choices of blocks, the one that comes nearest to
-the wanted share of pixels, and to the classes as a whole, is held out.
+Scenes with a georeference are grouped into blocks on the ground. Others are grouped by folder, by
+how their names begin, or into runs of neighbouring names. Many choices of groups are tried. The one
+closest to the wanted share of pixels and to the overall shares of the classes is held out.
 """
 
 import itertools
@@ -31,8 +31,8 @@ __all__ = ['Split', 'split_by_place']
 
 _SHARE = 0.2
 _DRAWS = 400
-_BLOCKS = 30  # wanted
-_LEAST_WINDOWS = 2  # of training that fit into a block of a scene that is cut
+_BLOCKS = 30  # target number
+_LEAST_WINDOWS = 2  # training windows that must fit into a block when scenes are cut
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +41,10 @@ class Split:
 
     Args:
         hold_out: The rule.
-        text: The same in words.
+        text: The rule in words.
         share: Share of the labelled pixels that is held out.
-        classes: Pixels of each class in what is held out, of what was read.
-        left_out: Images that overlap what is held out, and are in neither part.
+        classes: Pixels of each class in the held-out part, among those that were read.
+        left_out: Number of images that overlap the held-out part, and are in neither part.
     """
 
     hold_out: HoldOut
@@ -56,7 +56,7 @@ class Split:
 
 @dataclass(slots=True)
 class _Unit:
-    """What is held out or not as a whole."""
+    """A group that is held out, or not, as a whole."""
 
     counts: Counter[int] = field(default_factory=Counter)
     box: tuple[float, float, float, float] | None = None
@@ -64,7 +64,7 @@ class _Unit:
 
 
 def split_by_place(looks: Sequence[Look], encoding: Encoding, *, window_px: int) -> Split:
-    """Choose what is held out.
+    """Choose what is held out for validation.
 
     Args:
         looks: The images of the source.
@@ -72,7 +72,7 @@ def split_by_place(looks: Sequence[Look], encoding: Encoding, *, window_px: int)
         window_px: Side of a training window, in pixels of the files.
 
     Raises:
-        ConfigError: If there is too little to be split.
+        ConfigError: If there is too little to split.
     """
     placed = [look for look in looks if look.raster.crs is not None]
     if len(placed) == len(looks):
@@ -82,7 +82,7 @@ def split_by_place(looks: Sequence[Look], encoding: Encoding, *, window_px: int)
     if min(look.raster.height for look in looks) < 2 * 32:
         raise ConfigError(
             f'{looks[0].raster.path}: {len(looks)} images of {looks[0].raster.height} rows are too '
-            'little to train on and to validate on: expected 5 images, or 64 rows'
+            'few for training and validation: expected at least 5 images, or 64 rows'
         )
     hold_out = HoldOut(bottom=_SHARE)
     counts: Counter[int] = Counter()
@@ -93,7 +93,7 @@ def split_by_place(looks: Sequence[Look], encoding: Encoding, *, window_px: int)
                 counts += _labelled(encoding.classes(tile.counts))
     return Split(
         hold_out,
-        f'the lowest {_SHARE:.0%} of the rows of each image, for they have no place on the ground',
+        f'the lowest {_SHARE:.0%} of the rows of each image, because they have no georeference',
         _SHARE,
         counts,
     )
@@ -115,9 +115,9 @@ def _on_the_ground(looks: Sequence[Look], encoding: Encoding, *, window_px: int)
         )
     if len(units) < 2:
         raise ConfigError(
-            f'{looks[0].raster.path}: all images lie on one spot of {np.max(sides):g} by '
-            f'{np.max(sides):g} units of their CRS: too little ground to train on and to validate '
-            'on apart from it'
+            f'{looks[0].raster.path}: all images lie within {np.max(sides):g} by '
+            f'{np.max(sides):g} units of their CRS: expected enough ground for separate training '
+            'and validation areas'
         )
     chosen = _choose(list(units.values()))
     digits = 6 if crs.is_geographic else 2
@@ -136,8 +136,8 @@ def _on_the_ground(looks: Sequence[Look], encoding: Encoding, *, window_px: int)
             rest = hold_out.portion(scenes, 'rest', folder='.')
         except SceneNotFoundError as error:
             raise ConfigError(
-                f'{looks[0].raster.path}: images overlap so much that none is left to train on '
-                'apart from those held out: expected images side by side'
+                f'{looks[0].raster.path}: the images overlap so much that none is left to train on '
+                'apart from those held out: expected images next to each other'
             ) from error
         kept = [len(rest), len(hold_out.portion(scenes, 'held_out', folder='.'))]
         left_out = len(looks) - sum(kept)
@@ -160,7 +160,7 @@ def _units(
     sides = (bounds[:, 2:] - bounds[:, :2]).max(axis=1)
     smallest = _LEAST_WINDOWS * window_px * pixel if cut else 2 * float(np.median(sides))
     side = _block_side(bounds, extent, least_side=smallest, cut=cut)
-    if cut and side >= extent:  # one small scene or a few: thirds of what there is
+    if cut and side >= extent:  # only one or a few small scenes, so use thirds of the extent
         side = extent / 3
     return _blocks(looks, bounds, encoding, crs, least=least, side=side, cut=cut), side
 
@@ -168,7 +168,7 @@ def _units(
 def _common_crs(looks: Sequence[Look]) -> CRS:
     systems = {look.raster.crs.to_wkt() for look in looks if look.raster.crs is not None}
     first = looks[0].raster.crs
-    assert first is not None  # placed
+    assert first is not None  # all looks here have a georeference
     return first if len(systems) == 1 else CRS.from_epsg(4326)
 
 

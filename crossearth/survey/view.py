@@ -1,4 +1,4 @@
-"""How a model is to see the images: bands, values, pixel size, windows."""
+"""Chooses how a model sees the images: bands, values, pixel size, windows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,23 +10,23 @@ from crossearth.survey.scenes import Look, SceneSet
 
 __all__ = ['View', 'choose_view', 'gsd_range', 'percentiles']
 
-_ONE_GSD = 1.05  # pixel sizes that count as one
+_ONE_GSD = 1.05  # pixel sizes within this ratio count as equal
 _LARGEST_WINDOW_PX = 256
-_STRIDE_PX = 32  # of the coarsest maps of the model
-_TAILS = (0.5, 99.5)  # percentiles that become 0 and 1
+_STRIDE_PX = 32  # of the model's coarsest feature map
+_TAILS = (0.5, 99.5)  # percentiles of the values that become 0 and 1
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What training sees of the images.
+    """How training sees the images.
 
     Args:
-        bands: 1-based bands.
-        value_range: Values of black and white by pixel type, for types that need one.
-        gsd_m: Middle pixel size of the source in metres; None if it is not known.
-        gsd_range_m: Finest and coarsest pixel size of the source; None if they are not known.
+        bands: Bands, counted from 1.
+        value_range: Values of black and white by data type, for types that need them.
+        gsd_m: Middle pixel size of the source in metres; None if unknown.
+        gsd_range_m: Finest and coarsest pixel size of the source in metres; None if unknown.
         window_px: Side of the windows.
-        windows: How many of them the source holds.
+        windows: Number of windows in the source.
     """
 
     bands: tuple[int, ...]
@@ -69,14 +69,14 @@ def choose_view(source: SceneSet, others: Sequence[SceneSet], bands: tuple[int, 
 
 
 def gsd_range(looks: Sequence[Look]) -> tuple[float, float] | None:
-    """Finest and coarsest pixel size in metres; None if one is not known."""
+    """Finest and coarsest pixel size in metres; None if one of them is unknown."""
     sizes = [look.gsd_m for look in looks]
     known = [size for size in sizes if size is not None]
     return (min(known), max(known)) if known and len(known) == len(sizes) else None
 
 
 def percentiles(looks: Sequence[Look]) -> tuple[float, ...] | None:
-    """Least, 0.5th, 50th and 99.5th percentile and greatest of the sampled values."""
+    """Minimum, 0.5th, 50th and 99.5th percentile, and maximum of the sampled values."""
     values = [look.sample for look in looks if look.sample.size]
     if not values:
         return None
@@ -88,12 +88,14 @@ def percentiles(looks: Sequence[Look]) -> tuple[float, ...] | None:
 
 
 def _value_range(looks: Sequence[Look], dtype: str) -> tuple[float, float] | None:
-    """Values that become 0 and 1; None for those of the type, or of floats in [0, 1]."""
+    """Values that become 0 and 1; None for the range of the type, or floats already in [0, 1]."""
     if dtype == 'uint8' or not looks:
         return None
     found = percentiles(looks)
     if found is None:
-        raise ConfigError(f'{looks[0].raster.path}: holds no values in the middle of its images')
+        raise ConfigError(
+            f'{looks[0].raster.path}: the images have no data in their middle: expected values'
+        )
     least, low, _, high, most = found
     if np.dtype(dtype).kind == 'f' and least >= 0 and 0.5 < most <= 1:
         return None
@@ -109,6 +111,6 @@ def _value_range(looks: Sequence[Look], dtype: str) -> tuple[float, float] | Non
 
 
 def _crooked(look: Look) -> bool:
-    """Whether pixels are not about square on the ground, as those in degrees."""
+    """Whether pixels are clearly not square on the ground, such as those in degrees."""
     sides = look.raster.gsd_m()
     return sides is not None and not 1 / _ONE_GSD < sides[0] / sides[1] < _ONE_GSD

@@ -1,4 +1,4 @@
-"""Blocks that are built on: rows around yards, slabs, offices, works, squares, gardens, terraces.
+"""Built-up blocks: rows around yards, slabs, offices, works, squares, gardens, terraces.
 
 Every painter takes a lot with a street on all sides, and the taste of its region.
 """
@@ -35,7 +35,7 @@ __all__ = [
 
 
 def house(lot: Lot, taste: Taste, storeys: int, *, pitched: bool) -> None:
-    """One building that takes up its lot."""
+    """One building that fills its lot."""
     dice = lot.site.dice
     eave = storeys * 3.0 + dice.between(0.2, 1.4)
     tone = dice.between(0.82, 1.18)
@@ -50,7 +50,7 @@ def house(lot: Lot, taste: Taste, storeys: int, *, pitched: bool) -> None:
 
 
 def closed_block(lot: Lot, taste: Taste) -> None:
-    """Houses wall to wall around a courtyard."""
+    """Adjoining houses around a courtyard."""
     dice = lot.site.dice
     lot.fill(dice.weighted(taste.yards), dice.between(0.85, 1.15))
     deep = dice.between(*taste.row_depth)
@@ -182,7 +182,7 @@ def works(lot: Lot, taste: Taste) -> None:
 
 
 def building_site(lot: Lot, taste: Taste) -> None:
-    """Bare soil, heaps, containers, machines, and walls that have begun to rise."""
+    """Bare soil, heaps, containers, machines, and walls under construction."""
     dice = lot.site.dice
     lot.fill(M.BARE_SOIL, dice.between(0.9, 1.1))
     for _ in range(dice.whole(2, 5)):

@@ -1,4 +1,4 @@
-"""What stands about in every block: trees, cars, car parks, containers, courts, things on roofs.
+"""Details of every block: trees, cars, car parks, containers, courts, things on roofs.
 
 Lengths are metres.
 """
@@ -30,7 +30,7 @@ __all__ = [
     'tree_row',
 ]
 
-M = Material  # named on every other line of the painters
+M = Material  # a short name, because the painters use it on every other line
 
 type Weighted = tuple[tuple[M, Number], ...]
 type Painter = Callable[[Lot, 'Taste'], None]
@@ -54,9 +54,9 @@ class Taste:
         pitched: Roofs with a slope, by weight.
         level: Flat roofs, by weight.
         pitched_share: How many buildings of a closed row have a slope.
-        storeys: Fewest and most storeys of a closed row.
-        frontage: Narrowest and widest house of a closed row.
-        row_depth: Least and greatest depth of a closed row.
+        storeys: Smallest and largest number of storeys of a closed row.
+        frontage: Smallest and largest width of a house in a closed row.
+        row_depth: Smallest and largest depth of a closed row.
         trees: Deciduous and other crowns, by weight.
         greenness: Factor on the number of trees.
         yards: What courtyards are made of, by weight.
@@ -76,7 +76,7 @@ class Taste:
 
 
 def plant(lot: Lot, taste: Taste, u: Number, v: Number, *, largest: Number = 5.0) -> None:
-    """Plants one tree; most are of middling size."""
+    """Plants one tree; most have a medium size."""
     dice = lot.site.flora
     radius = 1.3 + (largest - 1.3) * (dice.roll() + dice.roll()) / 2
     lot.tree(u, v, radius, dice.weighted(taste.trees))
@@ -157,7 +157,7 @@ def parking(lot: Lot, taste: Taste, *, filled: Number = 0.65) -> None:
 
 
 def roof_clutter(lot: Lot, top_m: Number) -> None:
-    """What stands on flat roofs: machines, skylights, solar panels."""
+    """Puts machines, skylights and solar panels on a flat roof."""
     dice = lot.site.dice
     if min(lot.width, lot.depth) < 7:
         return
@@ -174,7 +174,7 @@ def roof_clutter(lot: Lot, top_m: Number) -> None:
 
 
 def roof_details(lot: Lot, ridge_m: Number, material: M) -> None:
-    """What sits on sloped roofs: chimneys, dormers, windows, solar panels."""
+    """Puts chimneys, dormers, windows and solar panels on a sloped roof."""
     dice = lot.site.dice
     half = lot.depth / 2
     for _ in range(dice.whole(0, 2)):
@@ -216,7 +216,7 @@ def heap(lot: Lot, tone: Number) -> None:
 
 
 def courts(lot: Lot) -> None:
-    """A pair of tennis courts on red clay; clutter, as in the ISPRS labels."""
+    """A pair of tennis courts on red clay; they are clutter, as in the ISPRS labels."""
     line = pack(M.COURT_LINE, 1.0)
     for u in (1.0, 19.0):
         court = lot.part(u, 1, u + 17, 35)

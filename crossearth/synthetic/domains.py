@@ -1,4 +1,4 @@
-"""Domains of the synthetic Earth: the knobs of the gaps, and the seven that come with it."""
+"""Domains of the synthetic Earth: the settings that cause the gaps, and seven ready domains."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,10 +22,10 @@ CHOICES: Final = {'region': Region, 'bands': Bands, 'platform': Platform, 'clima
 
 @dataclass(frozen=True, slots=True)
 class EarthDomain:
-    """One domain: a place, its season, and the sensor that looks at it.
+    """One domain: a place, its season, and the sensor that sees it.
 
-    The scenes of a domain are drawn from its name, so two domains of different names show different
-    places, and a domain whose bands alone are replaced shows the same places in other bands.
+    The name of a domain seeds its scenes, so two domains with different names show different
+    places. A domain in which only the bands are replaced shows the same places in other bands.
 
     Args:
         name: Names folders and files; letters, digits, `_` and `-`.
@@ -36,8 +36,8 @@ class EarthDomain:
             blue near-infrared. All come from the same reflectances.
         platform: Ground sampling distance and image quality. `'aerial'`: 0.25 m, sharp. `'drone'`:
             0.12 m, noisier. `'satellite'`: 1 m, soft, hazy, low contrast.
-        climate: Phenology, soils, number of trees, height of the sun: `'temperate'` (summer),
-            `'arid'`, `'tropical'`, `'winter'` (leafless, low sun; no snow).
+        climate: Phenology, soils, number of trees and height of the sun: `'temperate'` (summer),
+            `'arid'`, `'tropical'`, `'winter'` (leafless, low sun, no snow).
         crs: A projected CRS in metres that rasterio knows.
         origin_xy: Upper-left corner of scene 0 in that CRS; the others lie on a grid of 5 km east
             and south of it.
@@ -68,7 +68,7 @@ class EarthDomain:
             allowed = get_args(choices.__value__)
             if getattr(self, knob) not in allowed:
                 raise ConfigError(
-                    f'domain {self.name!r} has {knob} {getattr(self, knob)!r}: choose one of '
+                    f'domain {self.name!r} has {knob} {getattr(self, knob)!r}: expected one of '
                     + ', '.join(allowed)
                 )
         try:
@@ -136,5 +136,5 @@ EARTH_DOMAINS: Final[Mapping[str, EarthDomain]] = MappingProxyType(
         )
     }
 )
-"""A source, and an unseen domain for each of the five gaps of the paper's Table 1: two of
-platforms, one with coarser pixels and one with finer ones."""
+"""A source, and an unseen domain for each of the five gaps of the paper's Table 1. The gap between
+platforms has two, one with coarser pixels and one with finer ones."""

@@ -57,17 +57,17 @@ class Drawing(NamedTuple):
 class SyntheticEarth:
     """Draws georeferenced scenes of made-up places, image and mask, from a seed.
 
-    A laboratory for domain gaps, not evidence: label numbers that come from it as synthetic.
-    A scene is a function of the seed, the domain, its index and its size alone; the order of calls
-    does not matter, and no global state is read or changed. Of one place, another size shows more
-    or less around the same centre, other bands show the same reflectances, and winter shows the
-    town of summer.
+    It is a laboratory for domain gaps, not evidence: label numbers that come from it as synthetic.
+    A scene depends only on the seed, the domain, its index and its size. The order of calls does
+    not matter, and no global state is read or changed. For one place, another size shows more or
+    less around the same centre, other bands show the same reflectances, and winter shows the town
+    of summer.
 
     Args:
         seed: Seed of this Earth, at least 0.
 
     Raises:
-        ConfigError: If the seed is negative or no integer.
+        ConfigError: If the seed is negative or not an integer.
 
     Example:
         >>> from crossearth.synthetic import EARTH_DOMAINS
@@ -87,7 +87,7 @@ class SyntheticEarth:
 
         Args:
             domain: Place, season and sensor.
-            index: Which scene of the domain; also where it lies, see `transform`.
+            index: Which scene of the domain; it also determines the place, see `transform`.
             height: Rows.
             width: Columns.
 
@@ -105,10 +105,10 @@ class SyntheticEarth:
     def transform(self, domain: EarthDomain, index: int) -> Affine:
         """Where a scene lies: `(col, row)` of its pixel corners → metres in the domain's CRS.
 
-        Scenes of a domain lie on a grid of 5 km, 20 a row, so none overlap.
+        Scenes of a domain lie on a grid of 5 km, 20 in a row, so none overlap.
 
         Args:
-            domain: Whose CRS, origin and pixel size to use.
+            domain: Domain whose CRS, origin and pixel size to use.
             index: Which scene.
 
         Returns:
@@ -141,18 +141,19 @@ class SyntheticEarth:
     ) -> list[tuple[Path, Path]]:
         """Writes scenes as tiled GeoTIFFs, image and mask.
 
-        `root/{domain}/{split}/images/{domain}_{index:03d}.tif`, and the mask of the same name in
-        `masks`. Images carry band names and colours; masks carry class ids, the ISPRS palette and
-        nodata 255. The same arguments give the same bytes, and files appear whole or not at all.
+        Files are `root/{domain}/{split}/images/{domain}_{index:03d}.tif`, and masks of the same
+        name in `masks`. Images have band names and colours; masks have class ids, the ISPRS palette
+        and no-data 255. The same arguments give the same bytes. A file appears under its final name
+        only when complete.
 
         Args:
-            root: Folder to write into; made where it is missing.
+            root: Folder to write into; created if it is missing.
             domain: Place, season and sensor.
             scenes: How many scenes.
             size_px: Side of a scene, or its height and width.
             split: Folder of the split.
-            start: Index of the first scene. An index is a place: splits must not share any.
-            progress: Called with the number of scenes done after each.
+            start: Index of the first scene. An index is a place, so splits must not share any.
+            progress: Called after each scene with the number of scenes done.
 
         Returns:
             Paths of images and masks.
@@ -214,20 +215,19 @@ class SyntheticEarth:
             yield self._draw(domain, stream, size_px, size_px, spread=2.5).image
 
     def write_style(self, root: str | Path, *, images: int, size_px: int) -> list[Path]:
-        """Writes an unlabelled atlas of looks: PNGs of three bands, without georeferencing.
+        """Writes an unlabelled collection of appearances: PNGs of three bands, not georeferenced.
 
-        What it covers: every region, climate and platform that `EarthDomain` knows, in RGB or
-        IR-R-G, each image with its own draw of all of them, of gains, tints, tone curves, hazes
-        and sun. So it shows appearances of the unseen domains too (tropical gardens, satellite
-        blur, IR-R-G), as the style source of the paper, Million-AID, covers the regions, seasons
-        and sensors of its benchmarks; but none of their scenes: the layouts come from a seed
-        stream of their own, and no labels are written. These images are synthetic, and a gain
-        that a model draws from them says what style injection can do when the style source
-        covers the target, no more.
+        It covers every region, climate and platform that `EarthDomain` knows, in RGB or IR-R-G.
+        Each image draws all of them, and gains, tints, tone curves, haze and sun. It thus includes
+        appearances of the unseen domains (tropical gardens, satellite blur, IR-R-G), as
+        Million-AID, the style source of the paper, covers the regions, seasons and sensors of its
+        benchmarks. It includes none of their scenes: the layouts come from a separate stream of the
+        seed, and no labels are written. These images are synthetic. If a model gains from them,
+        this shows what style injection can do when the style source covers the target, and no more.
 
         Args:
-            root: Folder to write `style_{number:04d}.png` into; made where it is missing.
-            images: How many images.
+            root: Folder to write `style_{number:04d}.png` into; created if it is missing.
+            images: Number of images.
             size_px: Side of an image.
 
         Returns:
@@ -281,7 +281,7 @@ class SyntheticEarth:
         height: int,
         width: int,
     ) -> UInt32[np.ndarray, 'y x']:
-        """Builds the town and lays it under the image and its margins: packed cells."""
+        """Builds the town and puts it under the image and its margins, as packed cells."""
         style, gsd = REGIONS[domain.region], SENSORS[domain.platform].gsd_m
         rng = self._rng(*stream, 'placement')
         angle = rng.uniform(-math.pi / 4, math.pi / 4)
@@ -290,7 +290,7 @@ class SyntheticEarth:
         full = (height + 2 * max(top, bottom), width + 2 * max(left, right))
         rows, cols = placement.board_shape(*full)
         reach = (cols * gsd / 2 + LARGEST_TREE_M, rows * gsd / 2 + LARGEST_TREE_M)
-        # Lots at the border are painted whole. Pages of memory that nothing is painted on are free.
+        # Lots at the border are painted completely. Memory pages without paint cost nothing.
         border = 2 * math.ceil((largest_lot_m(style) + LARGEST_TREE_M) / gsd)
         board = np.zeros((rows + rows % 2 + border, cols + cols % 2 + border), np.uint32)
         cos, sin = math.cos(angle), math.sin(angle)
@@ -335,7 +335,7 @@ class SyntheticEarth:
         return np.random.default_rng(sequence)
 
     def _key(self, *words: str) -> tuple[int, ...]:
-        """Numbers that stand for words; `hash` of Python would change from run to run."""
+        """Numbers that stand for words; Python's `hash` would change from run to run."""
         digest = hashlib.sha256('\0'.join(words).encode()).digest()
         return tuple(int.from_bytes(digest[k : k + 4], 'little') for k in range(0, 16, 4))
 
@@ -344,19 +344,19 @@ class SyntheticEarth:
         for name, side in (('height', height), ('width', width)):
             if _whole(name, side, low=1) * gsd > PITCH_M:
                 raise ConfigError(
-                    f'{name} {side} px is {side * gsd:.0f} m at {gsd} m a pixel: scenes lie '
-                    f'{PITCH_M:.0f} m apart, pass at most {int(PITCH_M / gsd)} px'
+                    f'{name} {side} px is {side * gsd:.0f} m at {gsd} m per pixel, but scenes lie '
+                    f'{PITCH_M:.0f} m apart: pass at most {int(PITCH_M / gsd)} px'
                 )
 
 
 def _whole(name: str, value: int, *, low: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < low:
-        raise ConfigError(f'{name} is {value!r}: pass a whole number from {low} up')
+        raise ConfigError(f'{name} is {value!r}: expected a whole number from {low} upwards')
     return int(value)
 
 
 def _margins(light: Light, gsd_m: float) -> tuple[int, int, int, int]:
-    """Pixels around an image that matter to it, top, bottom, left, right: blur, and shadows."""
+    """Margins that affect an image by blur and shadows: pixels at top, bottom, left, right."""
     longest_px = min(TALLEST_M / light.rise, LONGEST_SHADOW_M) / gsd_m
     reach_x, reach_y = (math.ceil(abs(part) * longest_px) + 2 for part in light.to_sun)
     top, bottom = (reach_y, 0) if light.to_sun[1] < 0 else (0, reach_y)
@@ -368,7 +368,7 @@ def _sides(size_px: int | tuple[int, int]) -> tuple[int, int]:
     if not isinstance(size_px, tuple):
         return size_px, size_px
     if len(size_px) != 2:
-        raise ConfigError(f'size_px is {size_px}: pass one side, or height and width')
+        raise ConfigError(f'size_px is {size_px}: expected one side, or height and width')
     return size_px
 
 

@@ -1,4 +1,4 @@
-"""Blocks that are open: parks, fields, meadows, orchards, forests, farmyards.
+"""Open blocks: parks, fields, meadows, orchards, forests, farmyards.
 
 Every painter takes a lot with a street on all sides, and the taste of its region.
 """
@@ -39,7 +39,7 @@ def park(lot: Lot, taste: Taste) -> None:
 
 
 def field(lot: Lot, taste: Taste) -> None:
-    """Arable strips with the lines of the machines, hedgerows between some."""
+    """Arable strips with machine tracks, and hedgerows between some of them."""
     dice = lot.site.dice
     lot = lot if dice.chance(0.5) else lot.turned()
     v = 0.0
@@ -68,7 +68,7 @@ def _crop(lot: Lot, material: M) -> None:
 
 
 def meadow(lot: Lot, taste: Taste) -> None:
-    """Grassland with loose trees and bales of hay."""
+    """Grassland with scattered trees and bales of hay."""
     dice = lot.site.dice
     lot.fill(M.MEADOW, dice.between(0.85, 1.1))
     if dice.chance(0.4):
@@ -92,7 +92,7 @@ def orchard(lot: Lot, taste: Taste) -> None:
 
 
 def forest(lot: Lot, taste: Taste) -> None:
-    """Closed canopy, with a clearing now and then."""
+    """A closed canopy with a few clearings."""
     lot.fill(M.MEADOW, 0.7)
     scatter(lot, taste, min(520 / max(taste.greenness, 0.5), 620), largest=6.2)
 

@@ -1,13 +1,13 @@
-"""The drawing board of the synthetic Earth: a packed raster of surfaces, and the things put on it.
+"""The drawing board of the synthetic Earth: a packed raster of surfaces, and what is put on it.
 
 A cell holds height, brightness and material in one integer, height first:
 
     height above ground in cm << 16  |  brightness, 128 is 1.0 << 8  |  material
 
-so that the larger of two cells is the higher one, and `np.maximum` is all that it takes to put a
-crown over a roof, or a gable through another. Coordinates on the board are `u` along columns and
-`v` along rows, in metres; streets run along its axes, and the board as a whole is turned and bent
-when it is laid on the ground.
+so that the larger of two cells is the higher one. `np.maximum` is then enough to put a crown over a
+roof, or a gable through another. Coordinates on the board are `u` along columns and `v` along rows,
+in metres. Streets run along its axes, and the whole board is rotated and bent when it is put on the
+ground.
 """
 
 import math
@@ -26,9 +26,9 @@ from crossearth.synthetic.spectra import CLASS_OF, Material
 __all__ = ['Dice', 'Lot', 'Number', 'Site', 'Sun', 'pack', 'stamp_trees']
 
 type Number = int | float
-"""A length, share or factor; told apart from `float` because run-time checks do."""
+"""A length, share or factor; an alias because run-time checks do not take an int for a float."""
 
-# Trees stand on grass and pavements, or below another crown; not in water or through a roof.
+# Trees stand on grass and pavements, or below another crown, but not in water or through a roof.
 _TAKES_ROOTS: Final = np.isin(CLASS_OF, (0, 2, 3))
 
 
@@ -39,9 +39,9 @@ def pack(material: Material, tone: Number = 1.0, height_m: Number = 0.0) -> int:
 
 
 class Dice:
-    """Scalar draws by a key: dice of different keys are independent, whoever throws first.
+    """Scalar draws by a key: dice with different keys are independent, in whatever order they roll.
 
-    Draws are fetched in batches, ten times faster than one by one.
+    Draws are fetched in batches, which is ten times faster than one by one.
 
     Args:
         seed: Seed of the Earth.
@@ -55,7 +55,7 @@ class Dice:
         self._batch = 32
 
     def of(self, *key: int) -> 'Dice':
-        """Other dice: a function of this key and the further one, not of what was thrown."""
+        """Other dice, which depend on this key and the further one, not on earlier rolls."""
         return Dice(self._seed, *self._key, *(2 * k if k >= 0 else -2 * k - 1 for k in key))
 
     def _generator(self) -> np.random.Generator:
@@ -84,7 +84,7 @@ class Dice:
         return low + int(self.roll() * (high - low + 1))
 
     def pick[T](self, items: Sequence[T]) -> T:
-        """One of the items, all alike."""
+        """One of the items, with equal probability."""
         return items[int(self.roll() * len(items))]
 
     def weighted[T](self, items: Sequence[tuple[T, Number]]) -> T:
@@ -110,7 +110,7 @@ class Sun:
     up: Number
 
     def tone(self, rise_u: Number, rise_v: Number) -> float:
-        """Brightness of a plane that rises so many metres a metre, 1 where it is level."""
+        """Brightness of a plane by its rise in metres per metre; 1 if it is level."""
         facing = self.up - self.u * rise_u - self.v * rise_v
         facing /= math.sqrt(1 + rise_u**2 + rise_v**2) * self.up
         return 0.42 + 0.58 * min(max(facing, 0.0), 1.75)
@@ -121,9 +121,9 @@ class Site:
     """What all lots of a scene share.
 
     Args:
-        px_per_m: Cells a metre.
+        px_per_m: Cells per metre.
         dice: Source of every choice of what is built.
-        flora: Source of every choice of what is planted, apart, so that a climate with more or
+        flora: Separate source of every choice of what is planted, so that a climate with more or
             fewer trees builds the same town.
         sun: Where the light comes from.
         leafless: Whether deciduous crowns are bare.
@@ -139,13 +139,13 @@ class Site:
     trees: list[tuple[int, int, float, Material, int]] = field(default_factory=list)
 
     def keyed(self, *key: int) -> 'Site':
-        """The same site with dice of their own, so that what is elsewhere has no say here."""
+        """The same site with its own dice, so that what happens elsewhere has no influence."""
         return replace(self, dice=self.dice.of(*key), flora=self.flora.of(*key))
 
 
 @dataclass(frozen=True)
 class Lot:
-    """A rectangle of the board with axes of its own; what is painted shows on the board at once.
+    """A rectangle of the board with its own axes; what is painted on it is on the board.
 
     Args:
         cells: View of the board; its rows run along the lot's `v`.
@@ -172,7 +172,7 @@ class Lot:
         return float(self.cells.shape[0] / self.site.px_per_m)
 
     def keyed(self, *key: int) -> 'Lot':
-        """The same lot with dice of its own."""
+        """The same lot with its own dice."""
         return Lot(self.cells, self.site.keyed(*key), self.corner, self.axis_u, self.axis_v)
 
     def part(self, u0: Number, v0: Number, u1: Number, v1: Number) -> 'Lot':
@@ -217,7 +217,7 @@ class Lot:
         self.cells[...] = pack(material, tone, height_m)
 
     def tree(self, u: Number, v: Number, radius_m: Number, material: Material) -> None:
-        """Plants a tree at a point in metres; it is drawn when all is built."""
+        """Plants a tree at a point in metres; it is drawn after everything is built."""
         scale = self.site.px_per_m
         col, row = int(u * scale), int(v * scale)
         self.site.trees.append(
@@ -288,7 +288,7 @@ def stamp_trees(cells: UInt32[np.ndarray, 'v u'], site: Site, seen: np.ndarray) 
     Args:
         cells: The board.
         site: What lots share, the trees among it.
-        seen: Whether a tree can show, by its place in the list; the others are skipped.
+        seen: Whether a tree is visible, by its index in the list; the others are skipped.
     """
     stamps: dict[tuple[int, int, int], np.ndarray] = {}
     rows, cols = cells.shape
@@ -296,7 +296,7 @@ def stamp_trees(cells: UInt32[np.ndarray, 'v u'], site: Site, seen: np.ndarray) 
         col, row, radius, material, shape = site.trees[number]
         if not (0 <= row < rows and 0 <= col < cols and _TAKES_ROOTS[cells[row, col] & 255]):
             continue
-        size = max(round(radius * 2), 2)  # crowns come in steps of half a metre, two of each
+        size = max(round(radius * 2), 2)  # crowns have steps of half a metre, with two shapes each
         key = (size, int(material), shape)
         stamp = stamps.get(key)
         if stamp is None:
@@ -328,7 +328,7 @@ def _crown(radius_m: Number, material: Material, shape: int, site: Site) -> np.n
     facing = site.sun.up - site.sun.u * rise_u - site.sun.v * rise_v
     facing /= np.sqrt(1 + rise_u**2 + rise_v**2) * site.sun.up
     tone = dice.between(0.88, 1.12) * (0.38 + 0.62 * np.clip(facing, 0, 1.7)) + 0.06 * bumps
-    if site.leafless and not conifer:  # light falls through: twigs, and litter below
+    if site.leafless and not conifer:  # light passes through: twigs, and litter below
         tone = 0.62 + 0.3 * tone + 0.10 * bumps
         height = np.where(dice.array(*u.shape) > 0.35, height, 0.6)
     cells = _packed(material, tone, np.clip(height, 0.5, 60.0))

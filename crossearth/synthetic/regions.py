@@ -1,4 +1,4 @@
-"""Regions of the synthetic Earth: how streets run, what the blocks hold, what grows there."""
+"""Regions of the synthetic Earth: how streets run, what blocks contain, and what grows there."""
 
 from dataclasses import dataclass, replace
 from typing import Final, Literal
@@ -13,10 +13,10 @@ __all__ = ['REGIONS', 'Region', 'RegionStyle', 'taste_of']
 type Region = Literal['grid_city', 'old_town', 'suburb', 'village']
 
 
-# many arguments: knobs of a region's look, set in the tables below
+# many arguments: settings of a region's appearance, with values in the tables below
 @dataclass(frozen=True, slots=True)
 class RegionStyle:
-    """The plan of a region; lengths in metres, ranges are drawn from evenly.
+    """The plan of a region; lengths in metres, ranges are drawn from uniformly.
 
     Args:
         street: Width of streets, without pavements.
@@ -28,13 +28,13 @@ class RegionStyle:
         shared_cross: Whether cross streets run through, as in a grid.
         roads: Surfaces of roads, by weight.
         marked: Whether lanes are marked.
-        parked: Share of the kerb taken by cars.
+        parked: Share of the kerb that cars occupy.
         street_trees: Share of pavements with trees.
         bend: Amplitude of the bends of the whole plan.
         bend_length: Wavelength of the bends.
-        waterway: How likely a column is a river or canal.
-        railway: How likely a column is a railway.
-        fills: What blocks hold, by weight.
+        waterway: Probability that a column is a river or canal.
+        railway: Probability that a column is a railway.
+        fills: What blocks contain, by weight.
         taste: How it builds and plants.
     """
 

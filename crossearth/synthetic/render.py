@@ -1,7 +1,7 @@
-"""From the board to an image: laid on the ground, lit by the sun, seen by a sensor.
+"""From the board to an image: put on the ground, lit by the sun, seen by a sensor.
 
-radiance of a band = reflectance × (sky + sun where no shadow falls), seen through haze, blurred by
-the optics, with noise, through a gain and a tone curve, in 8 bits.
+The radiance of a band is reflectance × (sky + sun where there is no shadow). It is seen through
+haze, blurred by the optics, gets noise, a gain and a tone curve, and is stored in 8 bits.
 """
 
 import math
@@ -17,7 +17,7 @@ from crossearth.synthetic.spectra import CLASS_OF, Spectra
 __all__ = ['Bend', 'Light', 'Noise', 'Optics', 'Placement', 'lay_out', 'render', 'shadows']
 
 STRIP_ROWS: Final = 48
-"""Rows worked on at once, so that a strip's arrays stay in the processor's cache."""
+"""Rows processed at once, so that a strip's arrays stay in the processor's cache."""
 NOISE_PX: Final = 512
 LEVELS: Final = 4096
 
@@ -33,10 +33,10 @@ class Bend(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """How the board lies on the ground: image pixels → board cells, both from their centres.
+    """The place of the board on the ground: image pixels → board cells, both from their centres.
 
     Args:
-        angle: Turn of the board, in radians.
+        angle: Rotation of the board, in radians.
         bends_u: Waves added to the board's columns.
         bends_v: Waves added to the board's rows.
     """
@@ -64,8 +64,8 @@ class Light(NamedTuple):
     Args:
         to_sun: Image direction to the sun, along columns and along rows, of unit length.
         rise: Tangent of the sun's elevation.
-        sun: Direct light by band; with `sky` it makes about 1 on level ground.
-        sky: Light by band that reaches shadows too.
+        sun: Direct light by band; with `sky` it adds up to about 1 on level ground.
+        sky: Light by band that also reaches shadows.
     """
 
     to_sun: tuple[float, float]
@@ -131,13 +131,13 @@ def lay_out(
 
     Args:
         board: Packed cells.
-        placement: How it lies.
+        placement: Place of the board on the ground.
         rows: Image rows wanted; may reach beyond the image.
         cols: Image columns wanted; may reach beyond the image.
         hw: Height and width of the image, whose centre lies on the board's.
 
     Returns:
-        Packed cells, one a pixel; what lies beyond the board repeats its border.
+        Packed cells, one per pixel; beyond the board, its border is repeated.
     """
     x = np.arange(cols.start, cols.stop) + 0.5 - hw[1] / 2
     y = np.arange(rows.start, rows.stop) + 0.5 - hw[0] / 2
@@ -188,7 +188,7 @@ def _waves(
 
 
 def shadows(height_cm: np.ndarray, light: Light, *, gsd_m: float, reach_px: int) -> np.ndarray:
-    """Where the sun does not reach, by the heights of all that stands between.
+    """Where the sun does not reach, given the heights of everything in between.
 
     A pixel is in shadow if some height towards the sun exceeds the ray from the pixel to the sun.
     Doubling the distance in every pass, `log2(reach)` passes look that far.
@@ -196,7 +196,7 @@ def shadows(height_cm: np.ndarray, light: Light, *, gsd_m: float, reach_px: int)
     Args:
         height_cm: Heights above ground in cm, (h, w), int16.
         light: Where the sun stands.
-        gsd_m: Metres a pixel.
+        gsd_m: Metres per pixel.
         reach_px: Longest shadow that can fall.
 
     Returns:
@@ -211,7 +211,7 @@ def shadows(height_cm: np.ndarray, light: Light, *, gsd_m: float, reach_px: int)
         target, source = _overlap(reach.shape, shift_row, shift_col)
         np.maximum(reach[target], lower[source], out=reach[target])
         step *= 2
-    return reach > height_cm + np.int16(35)  # roughness below this casts no shadow of its own
+    return reach > height_cm + np.int16(35)  # lower roughness casts no shadow
 
 
 def _overlap(
@@ -245,9 +245,9 @@ def render(
         light: Sun and sky.
         optics: Sensor and air.
         noise: Noise tiles.
-        rng: Source of where the tiles lie, drawn for all bands whichever are wanted.
+        rng: Source of the places of the tiles, drawn for all bands whichever are requested.
         bands: Bands wanted, in order, as positions in `BANDS`.
-        gsd_m: Metres a pixel.
+        gsd_m: Metres per pixel.
         margins: Pixels of margin: top, bottom, left, right; at least the blur's reach.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Platforms, and what varies from scene to scene: light, haze, gain, the bends of the plan."""
+"""Platforms, and what varies from scene to scene: light, haze, gain, and the bends of the plan."""
 
 import math
 from dataclasses import dataclass
@@ -19,11 +19,11 @@ type Platform = Literal['aerial', 'drone', 'satellite']
 
 @dataclass(frozen=True, slots=True)
 class Sensor:
-    """A platform: its pixel size, and the ranges that its scenes vary in.
+    """A platform: its pixel size, and the ranges within which its scenes vary.
 
     A blur of σ pixels has a modulation transfer function of `exp(−π²σ²/2)` at Nyquist. That of the
-    aeroplane is 0.37 to 0.17, of a sharp sensor. The satellite's is 0.018 to 0.003: that of imagery
-    that a provider resampled and mosaicked, as most is that people label.
+    aeroplane is 0.37 to 0.17, as for a sharp sensor. That of the satellite is 0.018 to 0.003, as
+    for imagery that a provider resampled and mosaicked, which is what people mostly label.
     """
 
     gsd_m: float
@@ -60,12 +60,12 @@ def _southern(crs: str, x: float, y: float) -> bool:
 def draw_light(
     climate: Climate, crs: str, origin_xy: tuple[float, float], rng: np.random.Generator
 ) -> Light:
-    """Sun and sky: late morning or early afternoon, the sun south of the place, or north of it."""
+    """Sun and sky in late morning or early afternoon, with the sun to the south or to the north."""
     elevation = math.radians(rng.uniform(*_ELEVATION_DEG[climate]))
     azimuth = math.radians(180 + rng.uniform(-48, 48))
     if _southern(crs, *origin_xy):
         azimuth = math.pi - azimuth
-    share = rng.uniform(0.26, 0.34)  # of the light that comes from the sky, bluer than the sun's
+    share = rng.uniform(0.26, 0.34)  # of the light comes from the sky, which is bluer than the sun
     sky = (share * 1.22, share, share * 0.86, share * 0.62)
     total = 0.8 + 0.3 * math.sin(elevation)
     sun = (total - sky[0], total - sky[1], total - sky[2], total - sky[3])
@@ -74,7 +74,7 @@ def draw_light(
 
 
 def draw_optics(sensor: Sensor, rng: np.random.Generator, spread: float) -> Optics:
-    """The sensor of one scene. A spread above 1 widens the ranges about their middles."""
+    """The sensor of one scene. A spread above 1 widens the ranges around their middles."""
 
     def draw(limits: tuple[float, float]) -> float:
         middle, half = sum(limits) / 2, (limits[1] - limits[0]) / 2 * spread
@@ -93,7 +93,7 @@ def draw_optics(sensor: Sensor, rng: np.random.Generator, spread: float) -> Opti
 
 
 def draw_bends(style: RegionStyle, gsd: float, rng: np.random.Generator) -> tuple[Bend, ...]:
-    """Two waves in directions of their own; drawn even where the region has none."""
+    """Two waves in independent directions; drawn even if unused, to keep the stream."""
     waves = []
     for _ in range(2):
         length = rng.uniform(*style.bend_length) / gsd

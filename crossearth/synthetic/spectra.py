@@ -1,4 +1,4 @@
-"""What the synthetic Earth is made of: one table of reflectances, and what a climate does to it.
+"""The materials of the synthetic Earth: one table of reflectances, and how a climate changes it.
 
 Numbers are typical surface reflectances in four broad bands, rounded from the ranges of published
 spectral libraries (USGS, ECOSTRESS); they are plausible, not measured at any one place.
@@ -85,8 +85,8 @@ class Spectrum(NamedTuple):
         nir: Reflectance, 0–1.
         grain: Relative standard deviation from pixel to pixel.
         mottle: How far one standard deviation of the patchy, large-scale noise moves the spectrum
-            towards `towards`, or scales it where `towards` is None.
-        towards: The material that patches tend to.
+            towards `towards`, or scales it if `towards` is None.
+        towards: The material that patches tend towards.
     """
 
     class_id: int
@@ -223,7 +223,7 @@ class Spectra(NamedTuple):
 
 
 def draw_spectra(climate: Climate, rng: np.random.Generator, *, jitter: float = 0.06) -> Spectra:
-    """The spectra of a scene: the table of its climate, every material a little off.
+    """The spectra of a scene: the table of its climate, with small changes to every material.
 
     Args:
         climate: Phenology of vegetation, soils and water.

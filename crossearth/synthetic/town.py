@@ -1,4 +1,4 @@
-"""Builds a town on the board: streets both ways from the centre, and what lies between them."""
+"""Builds a town on the board: streets in both directions from the centre, and blocks in between."""
 
 import math
 from collections.abc import Callable
@@ -18,29 +18,29 @@ type Kind = Literal['blocks', 'river', 'railway']
 type Seen = Callable[[Number, Number, Number], bool]
 
 PIECE_M: Final = 96.0
-_COLUMN, _CUT, _STREET, _CROSS, _BLOCK, _RIVER = range(6)  # what dice are for
+_COLUMN, _CUT, _STREET, _CROSS, _BLOCK, _RIVER = range(6)  # keys of dice, by their use
 
 
 def largest_lot_m(style: RegionStyle) -> float:
-    """How far a block or a street can reach beyond a point of its own."""
+    """How far a block or a street can extend beyond its own reference point."""
     return float(max(style.column[1], style.block[1], PIECE_M) + style.avenue[1] + 10)
 
 
 def build_town(
     board: Lot, style: RegionStyle, taste: Taste, seen: Seen, *, reach: tuple[Number, Number]
 ) -> None:
-    """Covers the board with streets and what lies between them, outwards from its centre.
+    """Covers the board with streets and blocks, outwards from its centre.
 
-    Every street and block throws dice of its own, so a place looks the same however much of it is
-    drawn, and whatever light falls on it.
+    Every street and block rolls its own dice, so a place looks the same however much of it is
+    drawn, and in any light.
 
     Args:
         board: The whole board.
         style: Plan of the region.
         taste: How it builds and plants, climate included.
-        seen: Whether anything within a radius (m) of a point (m from the centre) can show; the
+        seen: Whether anything within a radius (m) of a point (m from the centre) is visible; the
             rest is left out.
-        reach: How far from the centre anything can show, along `u` and along `v`.
+        reach: How far from the centre anything can be visible, along `u` and along `v`.
     """
     columns = _columns(board, style, reach)
     for column in columns:
@@ -94,7 +94,8 @@ def _outwards[T](
 ) -> list[tuple[int, float, T]]:
     """Steps along an axis from `-offset`, both ways, until the reach is covered.
 
-    Each step's length and content come from dice of its own number: key, start, content.
+    Each step has its own dice for length and content, keyed by its number. The result holds key,
+    start and content.
     """
     steps: list[tuple[int, float, T]] = []
     key, start = 0, -float(offset)
@@ -148,7 +149,7 @@ def _cuts(style: RegionStyle, dice: Dice, reach: Number) -> tuple[_Cut, ...]:
 def _fill(lot: Lot, style: RegionStyle, taste: Taste) -> None:
     dice = lot.site.dice
     painter = dice.weighted(style.fills)
-    if painter is building_site or painter is square:  # not whole quarters of them
+    if painter is building_site or painter is square:  # never a whole quarter of them
         lot_half, rest = _halves(lot)
         painter(lot_half, taste)
         if rest is not None:
@@ -173,7 +174,7 @@ def _road_width(style: RegionStyle, dice: Dice, avenues: Number) -> float:
 def _long_street(
     board: Lot, style: RegionStyle, taste: Taste, column: _Column, seen: Seen, reach: Number
 ) -> None:
-    """The street left of a column, in pieces, so that those nobody sees are skipped."""
+    """The street left of a column, in pieces, so that invisible ones are skipped."""
     first = column.start - column.road
     centre_u, centre_v = board.width / 2, board.depth / 2
     for piece in range(-math.ceil(reach / PIECE_M), math.ceil(reach / PIECE_M)):

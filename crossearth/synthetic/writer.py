@@ -1,4 +1,4 @@
-"""Writes scenes of the synthetic Earth: whole files, and the same bytes every time."""
+"""Writes scenes of the synthetic Earth: complete files, with the same bytes every time."""
 
 import os
 import warnings
@@ -38,11 +38,11 @@ def write_pair(
 ) -> None:
     """Writes an image and its mask as tiled GeoTIFFs.
 
-    Both are complete before either takes its final name, the mask first: no image lacks its mask.
+    Both are complete before either gets its final name, the mask first, so no image lacks its mask.
 
     Args:
-        image_path: Where the image goes; folders are made.
-        mask_path: Where the mask goes.
+        image_path: Path of the image; folders are created.
+        mask_path: Path of the mask.
         image: 8-bit values, (c, h, w).
         mask: ISPRS class ids, (h, w).
         bands: Name of each band of the image: red, green, blue or nir.
@@ -65,11 +65,11 @@ def write_picture(path: Path, image: UInt8[np.ndarray, 'c h w']) -> None:
     """Writes an image of three bands as PNG, without georeferencing.
 
     Args:
-        path: Where it goes; folders are made.
+        path: Path of the file; folders are created.
         image: 8-bit values, (3, h, w).
     """
     with _beside(path) as new, warnings.catch_warnings():
-        warnings.simplefilter('ignore', NotGeoreferencedWarning)  # it is meant to have none
+        warnings.simplefilter('ignore', NotGeoreferencedWarning)  # intended here
         count, height, width = image.shape
         with rasterio.open(
             new, 'w', driver='PNG', dtype='uint8', count=count, height=height, width=width
@@ -79,9 +79,9 @@ def write_picture(path: Path, image: UInt8[np.ndarray, 'c h w']) -> None:
 
 @contextmanager
 def _beside(path: Path) -> Iterator[Path]:
-    """A path beside the final one; the file moves there when all went well, and goes otherwise."""
+    """A temporary path next to the final one; the file moves there on success, or is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f'.{path.name}.{os.getpid()}.part')  # no *.tif, should the process die
+    new = path.with_name(f'.{path.name}.{os.getpid()}.part')  # not *.tif, if the process dies
     try:
         yield new
         new.replace(path)

@@ -1,4 +1,11 @@
-"""Training tasks."""
+"""Training: the engine, the callbacks that watch it, and recipes.
+
+`TrainingTask` is the engine: a lightning module that runs any training method (`methods`) on the
+source domain and scores each domain separately. The method computes the loss terms of a batch; the
+engine does everything else. Callbacks add what is independent of the method: `AverageWeights` and
+`SWAD` average weights, `SaveModel` writes the trained model, `LogPictures` draws predictions.
+Checkpoints are sealed and resume exactly. `build_training` builds all parts from a recipe file.
+"""
 
 from crossearth.trainers.averaging import AverageWeights
 from crossearth.trainers.checkpoint import (

@@ -1,4 +1,4 @@
-"""An average of the weights along the training, to be tested and kept instead of the last ones."""
+"""An average of the weights during training, to be tested and kept instead of the last weights."""
 
 from typing import Any
 
@@ -14,17 +14,17 @@ __all__ = ['AverageWeights', 'averaged_weights', 'trainable']
 class AverageWeights(pl.Callback):
     """Exponential moving average of the trained weights.
 
-    After each optimiser step the average moves by `1 − decay` towards the weights. Validation sees
-    the average; when training ends, the model keeps it, so that tests and `SaveModel` take it. In
-    checkpoints `state_dict` is the average; this callback keeps the weights themselves there, with
-    which training goes on.
+    After each optimiser step the average moves by `1 − decay` towards the weights. Validation uses
+    the average. When training ends, the model keeps it, so tests and `SaveModel` use it. In
+    checkpoints `state_dict` is the average. This callback stores the weights themselves there, from
+    which training resumes.
 
-    Frozen weights are neither copied nor kept, which sets it apart from lightning's own callback.
-    Buffers, such as statistics of batch norms, are not averaged. The average is in float32,
-    whatever the precision of the training.
+    Unlike lightning's own callback, it neither copies nor stores frozen weights. Buffers, such as
+    statistics of batch norms, are not averaged. The average is in float32, whatever the precision
+    of training.
 
     Args:
-        decay: Share of the average that a step leaves, in [0, 1).
+        decay: Share of the average that a step keeps, in [0, 1).
         start_step: Optimiser steps before averaging begins; until then the average is the weights.
 
     Raises:
@@ -34,8 +34,8 @@ class AverageWeights(pl.Callback):
         CheckpointError: If a checkpoint averages other weights.
 
     Source:
-        Polyak averaging with an exponential window, as used by many recipes of segmentation; not a
-        part of the paper.
+        Polyak averaging with an exponential window, as in many segmentation recipes; not part of
+        the paper.
     """
 
     def __init__(self, decay: float = 0.999, *, start_step: int = 0) -> None:
@@ -51,7 +51,7 @@ class AverageWeights(pl.Callback):
         self._last_step = 0
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002  # lightning's signature
-        """Begin with the weights as they are, unless a checkpoint was loaded."""
+        """Start from the current weights, unless a checkpoint was loaded."""
         weights = averaged_weights(pl_module, 'AverageWeights')
         if not self._other:
             self._other = {
@@ -71,18 +71,19 @@ class AverageWeights(pl.Callback):
         if trainer.global_step <= self._last_step:
             return  # gradients are being accumulated
         self._last_step = trainer.global_step
+        # a share of 1 copies the weights
         share = 1 - self.decay if trainer.global_step > self.start_step else 1.0
         with torch.no_grad():
             for name, weight in trainable(pl_module).items():
                 self._other[name].lerp_(weight.detach().float(), share)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002  # lightning's signature
-        """Validate the average."""
+        """Put the average into the model for validation."""
         if self._other and not self._averaged:
             self._swap(pl_module)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Go on training the weights."""
+        """Put the weights back for training."""
         if self._other and self._averaged and trainer.state.fn == 'fit':
             self._swap(pl_module)
 
@@ -102,15 +103,15 @@ class AverageWeights(pl.Callback):
             self._swap(pl_module)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """The same where a checkpoint of the last step left nothing to train."""
+        """Do the same if a checkpoint of the last step left nothing to train."""
         self.on_train_end(trainer, pl_module)
 
     def state_dict(self) -> dict[str, Any]:
-        """How far the average is; its weights are added by `on_save_checkpoint`."""
+        """The last averaged step; `on_save_checkpoint` adds the weights."""
         return {'last_step': self._last_step}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from there."""
+        """Continue from there."""
         self._last_step = state['last_step']
 
     def on_save_checkpoint(
@@ -119,7 +120,7 @@ class AverageWeights(pl.Callback):
         pl_module: pl.LightningModule,
         checkpoint: dict[str, Any],
     ) -> None:
-        """Put the average into the state, and the weights beside it."""
+        """Put the average into the state, and the weights next to it."""
         if not self._other:
             return
         weights = {name: weight.detach() for name, weight in trainable(pl_module).items()}
@@ -130,7 +131,7 @@ class AverageWeights(pl.Callback):
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Give the model the weights that training goes on with."""
+        """Give the model the weights from which training resumes."""
         online = checkpoint.get('online_weights')
         if trainer.state.fn != 'fit' or online is None:
             return
@@ -139,8 +140,8 @@ class AverageWeights(pl.Callback):
             name: value.shape for name, value in weights.items()
         }:
             raise CheckpointError(
-                'checkpoint averages other weights than this model trains: build the model that '
-                'was trained, or leave AverageWeights out'
+                'checkpoint averages other weights than this model trains: build the model of that '
+                'training run, or leave AverageWeights out'
             )
         self._averaged = False
         with torch.no_grad():
@@ -149,7 +150,7 @@ class AverageWeights(pl.Callback):
                 self._other[name] = checkpoint['state_dict'][name].float().clone()
 
     def _swap(self, pl_module: pl.LightningModule) -> None:
-        """Exchange the weights of the model and those kept here."""
+        """Exchange the weights of the model with those stored here."""
         with torch.no_grad():
             for name, weight in trainable(pl_module).items():
                 here = self._other[name]
@@ -159,7 +160,7 @@ class AverageWeights(pl.Callback):
 
 
 def averaged_weights(module: pl.LightningModule, callback: str) -> dict[str, torch.nn.Parameter]:
-    """The weights that the optimiser changes, by name, checked to be worth an average.
+    """The weights that the optimiser changes, by name, checked to be suitable for averaging.
 
     Raises:
         ConfigError: If they are sharded over processes, or the method scores a model that the
@@ -173,9 +174,9 @@ def averaged_weights(module: pl.LightningModule, callback: str) -> dict[str, tor
         weight.requires_grad for weight in scored.parameters()
     ):
         raise ConfigError(
-            f'{callback} averages what the optimiser trains, but the model that is tested and '
-            f'saved is another one, such as a teacher: leave {callback} out, or let the method '
-            'score the model that trains'
+            f'{callback} averages what the optimiser trains, but another model is tested and '
+            f'saved, such as a teacher: leave {callback} out, or let the method score the model '
+            'that trains'
         )
     return weights
 

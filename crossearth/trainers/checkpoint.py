@@ -1,8 +1,8 @@
-"""Checkpoints of training: sealed with a digest, written whole, checked before they are trusted.
+"""Checkpoints of training: written completely, sealed with a digest, and checked before use.
 
-A checkpoint is a zip file, as torch writes it. Its SHA-256 is kept in the comment that a zip file
-may end in, so a checkpoint is one file, can be copied and renamed, and opens wherever it did
-without. The file that a checkpoint overwrites stays next to it as `last.previous.ckpt`, to resume
+A checkpoint is a zip file, as torch writes it. Its SHA-256 is in the comment at the end of the zip
+file. A checkpoint thus remains one file, can be copied and renamed, and can be opened like any
+other. The file that a checkpoint overwrites stays next to it as `last.previous.ckpt`, to resume
 from if the newer one is damaged.
 """
 
@@ -36,7 +36,7 @@ _DIGITS = 64
 _SEAL = len(_MARK) + _DIGITS
 _LONGEST_COMMENT = 65535
 _BEGIN = b'PK\x03\x04'
-# the record that a zip file ends in, of 22 bytes; its last two are the length of a comment
+# the record at the end of a zip file, of 22 bytes; the last two are the length of a comment
 _END = b'PK\x05\x06'
 _END_SIZE = 22
 _CHUNK = 1 << 22
@@ -45,7 +45,7 @@ type _Path = str | os.PathLike[str]
 
 
 def seal_checkpoint(path: _Path) -> None:
-    """Write the digest of a checkpoint into it; nothing to do if it has one.
+    """Write the digest of a checkpoint into it, unless it has one.
 
     The file is changed in place: seal it before it gets its final name.
 
@@ -53,13 +53,14 @@ def seal_checkpoint(path: _Path) -> None:
         path: A zip file that `torch.save` has written.
 
     Raises:
-        CheckpointError: If it does not end as a zip file does.
+        CheckpointError: If it does not end like a zip file.
     """
     file = Path(path)
     end, comment = _ending(file)
     if comment:
         _check_digest(file, comment)
         return
+    # The length of the comment and the mark come first, because the digest covers them, too.
     with file.open('r+b') as opened:
         opened.seek(end + _END_SIZE - 2)
         opened.write(struct.pack('<H', _SEAL))
@@ -72,21 +73,21 @@ def seal_checkpoint(path: _Path) -> None:
 
 
 def check_checkpoint(path: _Path) -> None:
-    """Make sure that a file is a whole checkpoint that holds tensors and numbers alone.
+    """Raise if a file is not a complete checkpoint of only tensors and numbers.
 
     One changed byte anywhere in a sealed file is noticed. Checkpoints that were written without
-    this library have no digest; of these only the structure is looked at.
+    this library have no digest; for these only the structure is checked.
 
     Args:
         path: The file.
 
     Raises:
-        CheckpointError: If there is no such file, it is damaged or of another format, or it holds
+        CheckpointError: If there is no such file, it is damaged or has another format, or it holds
             objects, which could run code when they are loaded.
     """
     file = Path(path)
     if not file.is_file():
-        raise CheckpointError(f'{file}: no such checkpoint; check the path')
+        raise CheckpointError(f'{file} does not exist: check the path of the checkpoint')
     _, comment = _ending(file)
     if comment:
         _check_digest(file, comment)
@@ -95,17 +96,17 @@ def check_checkpoint(path: _Path) -> None:
     except (pickle.UnpicklingError, RuntimeError, ValueError, KeyError, EOFError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(
-            f'{file}: not a checkpoint of tensors and numbers alone ({reason}); expected a .ckpt '
+            f'{file} is not a checkpoint of only tensors and numbers ({reason}): expected a .ckpt '
             'file written by crossearth fit'
         ) from error
     if not isinstance(content, dict) or 'state_dict' not in content:
         raise CheckpointError(
-            f'{file}: holds no training state; expected a .ckpt file written by crossearth fit'
+            f'{file} holds no training state: expected a .ckpt file written by crossearth fit'
         )
 
 
 def previous_checkpoint(path: _Path) -> Path:
-    """Where the checkpoint is kept that one has overwritten.
+    """The path that keeps the checkpoint that this one has overwritten.
 
     Example:
         >>> previous_checkpoint('run/last.ckpt').as_posix()
@@ -116,15 +117,15 @@ def previous_checkpoint(path: _Path) -> Path:
 
 
 def intact_checkpoint(path: _Path) -> Path:
-    """A checkpoint to resume from: this one or, if it is damaged or gone, the one before it.
+    """A checkpoint to resume from: this one, or the one before it if this is damaged or missing.
 
-    Warns of `DamagedCheckpointWarning` where it is the one before.
+    Emits a `DamagedCheckpointWarning` if it is the one before.
 
     Args:
         path: The file.
 
     Raises:
-        CheckpointError: If neither is whole; says what is wrong with the first.
+        CheckpointError: If neither is complete; the message says what is wrong with the first.
     """
     file, before = Path(path), previous_checkpoint(path)
     try:
@@ -134,7 +135,7 @@ def intact_checkpoint(path: _Path) -> Path:
             check_checkpoint(before)
         except CheckpointError as other:
             if before.is_file():
-                raise CheckpointError(f'{error}. The one before is no help: {other}') from error
+                raise CheckpointError(f'{error}. The previous one fails, too: {other}') from error
             raise error from None
         warnings.warn(
             f'{error}. Training resumes from {before}, the checkpoint before it',
@@ -148,24 +149,24 @@ def intact_checkpoint(path: _Path) -> Path:
 class SealedFiles(CheckpointIO):
     """Reads and writes checkpoints as another `CheckpointIO` does, sealed and checked.
 
-    A file appears under its name only when it is complete, and the one that it replaces is kept,
-    see `previous_checkpoint`. Paths of other than local files are left to the other.
+    A file appears under its final name only when complete, and the file that it replaces is kept,
+    see `previous_checkpoint`. Paths other than local files are left to `inner`.
 
     Args:
         inner: Reads and writes the files.
-        resuming: Whether a damaged checkpoint is replaced by the one before it; if not, it is an
-            error: scores of an older checkpoint would be those of another model.
+        resuming: Whether a damaged checkpoint is replaced by the one before it. Otherwise it is an
+            error, because scores of an older checkpoint would be those of another model.
     """
 
     def __init__(self, inner: CheckpointIO, *, resuming: bool) -> None:
         self.inner = inner
         self.resuming = resuming
-        self._whole: set[Path] = set()  # written by this process
+        self._whole: set[Path] = set()  # complete files, written by this process
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
     ) -> None:
-        """Write a checkpoint beside its place, seal it, and put it there."""
+        """Write a checkpoint to a temporary file, seal it, and move it to its final name."""
         if not _is_local(path):
             self.inner.save_checkpoint(checkpoint, path, storage_options)
             return
@@ -175,17 +176,17 @@ class SealedFiles(CheckpointIO):
             self.inner.save_checkpoint(checkpoint, beside, storage_options)
             seal_checkpoint(beside)
             if file.is_file() and (file in self._whole or _intact(file)):
-                _keep(file)  # never a damaged one in the place of one that is whole
+                _keep(file)  # a damaged one never replaces a complete one
             beside.replace(file)
         finally:
             beside.unlink(missing_ok=True)
         self._whole.add(file)
 
     def load_checkpoint(self, path: str | Path, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Read a checkpoint that is whole.
+        """Read a complete checkpoint.
 
         Raises:
-            CheckpointError: If it is not, and none before it may be taken.
+            CheckpointError: If it is damaged, and none before it may be used.
         """
         if _is_local(path):
             if self.resuming:
@@ -201,14 +202,14 @@ class SealedFiles(CheckpointIO):
             previous_checkpoint(path).unlink(missing_ok=True)
 
     def teardown(self) -> None:
-        """What the other has to end."""
+        """Let `inner` clean up."""
         self.inner.teardown()
 
 
 class SealCheckpoints(pl.Callback):
     """Seals the checkpoints of a trainer and checks those that it reads, see `SealedFiles`.
 
-    `TrainingTask` adds it, so it is at work from Python and from the command line alike.
+    `TrainingTask` adds it, so it works from Python and from the command line.
     Checkpoints of lightning's `AsyncCheckpointIO` are neither sealed nor checked.
     """
 
@@ -216,13 +217,13 @@ class SealCheckpoints(pl.Callback):
         """Put the seal between the trainer and its files."""
         files = trainer.strategy.checkpoint_io
         if isinstance(files, AsyncCheckpointIO):
-            return  # there is no file yet when it has returned
+            return  # it returns before there is a file to seal
         inner = files.inner if isinstance(files, SealedFiles) else files
         trainer.strategy.checkpoint_io = SealedFiles(inner, resuming=stage == 'fit')
 
 
 def _ending(file: Path) -> tuple[int, bytes]:
-    """Where the last record of a zip file begins, and all bytes after it.
+    """The start of the last record of a zip file, and all bytes from there.
 
     Raises:
         CheckpointError: If there is none.
@@ -234,7 +235,7 @@ def _ending(file: Path) -> tuple[int, bytes]:
         tail = opened.read()
         opened.seek(0)
         head = opened.read(4)
-    # A seal has a fixed length; without one the record is the last thing in the file. Looking for
+    # A seal has a fixed length; without one the record is the last thing in the file. A search for
     # the record's mark elsewhere would find it in the bytes of a tensor.
     for length in (_SEAL, 0):
         at = len(tail) - _END_SIZE - length
@@ -243,15 +244,15 @@ def _ending(file: Path) -> tuple[int, bytes]:
         if head == _BEGIN and record.startswith(_END) and record.endswith(told):
             return start + at, tail[at + _END_SIZE :]
     raise CheckpointError(
-        f'{file}: damaged or no checkpoint; expected a .ckpt file written by crossearth fit'
+        f'{file} is damaged or not a checkpoint: expected a .ckpt file written by crossearth fit'
     )
 
 
 def _check_digest(file: Path, comment: bytes) -> None:
     if comment != _MARK + _digest(file, file.stat().st_size - _DIGITS):
         raise CheckpointError(
-            f'{file}: damaged, its digest (SHA-256) is not that of its content; fetch it again, or '
-            f'resume from an earlier checkpoint, such as {previous_checkpoint(file).name}'
+            f'{file} is damaged, because its digest (SHA-256) does not match its content: fetch it '
+            f'again, or resume from an earlier checkpoint, such as {previous_checkpoint(file).name}'
         )
 
 
@@ -277,12 +278,12 @@ def _intact(file: Path) -> bool:
 
 
 def _keep(file: Path) -> None:
-    """Keep a checkpoint that is about to be overwritten; its name is never without a file."""
+    """Keep a checkpoint that is about to be overwritten, without ever leaving its name empty."""
     beside = file.with_name(f'.{file.name}.previous')
     beside.unlink(missing_ok=True)
     try:
         beside.hardlink_to(file)
-    except OSError:  # not on every file system
+    except OSError:  # some file systems have no hard links
         shutil.copy2(file, beside)
     beside.replace(previous_checkpoint(file))
 

@@ -1,4 +1,4 @@
-"""The engine: runs any training method, and scores what it trained on each domain."""
+"""The engine: runs any training method, and scores the trained model on each domain."""
 
 import math
 from collections.abc import Mapping
@@ -43,32 +43,32 @@ type Sample = dict[str, Tensor]
 class TrainingTask(BaseTask):
     """Runs a training method on the source domain and scores each domain separately.
 
-    The method says what is learnt from a batch, and which modules that takes. The task does the
+    The method computes the loss terms of a batch and holds the modules for them. The task does the
     rest: AdamW with warm-up and polynomial decay, precision and processes through lightning's
-    trainer, logs, counts, and checkpoints from which training resumes exactly. Checkpoints hold
+    trainer, logs, scores, and checkpoints from which training resumes exactly. Checkpoints hold
     what training changes; pretrained weights are checked against a mark when training resumes.
 
     Terms of the loss are logged as `train/<name>`, and their sum as `train/loss`. Validation logs
-    `val/mIoU`. Testing keeps one confusion matrix for each test loader, summed over all processes;
-    they are in `confusion` afterwards, and logged as `test/<domain>/mIoU`,
+    `val/mIoU`. Testing counts one confusion matrix for each test loader, summed over all processes.
+    They are in `confusion` afterwards, and logged as `test/<domain>/mIoU`,
     `test/<domain>/<class>` and `test/unseen/mIoU`, the mean over every domain but `'source'`.
 
     Args:
-        method: What is trained, and on what terms.
+        method: What is trained, and with which loss terms.
         lr: Learning rate of AdamW, after the warm-up.
         weight_decay: Decay of matrices and kernels, see `parameter_groups`.
         decay_biases: Whether biases decay too, as in the released training run.
-        layer_decay: Below 1, each layer of the backbone learns at this share of the next one's
+        layer_decay: Below 1, each layer of the backbone learns at this share of the next layer's
             rate, for full fine-tuning; see `parameter_groups`.
-        decoder_lr_scale: The decoder, and all else outside of the backbone, learns at this
-            multiple of `lr`; 10 in DAFormer and HRDA.
+        decoder_lr_scale: The decoder, and all else outside the backbone, learns at this multiple
+            of `lr`; 10 in DAFormer and HRDA.
         power: Exponent of the polynomial decay of the learning rate.
         warmup_steps: Optimiser steps of linear warm-up.
         decay_steps: Step at which the learning rate reaches 0, warm-up included; None for the end
             of the training run.
-        shard_frozen: Where training is distributed (DDP), spread the frozen transformer of a
-            `ReinViT` over the processes, see the function of this name. Each holds its share and
-            exchanges one block at a time: less memory for more messages.
+        shard_frozen: In distributed training (DDP), spread the frozen transformer of a `ReinViT`
+            over the processes, see the function `shard_frozen`. Each holds its share and exchanges
+            one block at a time, which needs less memory and more communication.
 
     Raises:
         ConfigError: If an argument is out of range.
@@ -84,7 +84,7 @@ class TrainingTask(BaseTask):
         torch.Size([1, 2, 4, 4])
     """
 
-    ignore = ('method',)  # plain numbers alone, so that checkpoints load safely
+    ignore = ('method',)  # hyperparameters are plain numbers, so that checkpoints load safely
     monitor = 'val/mIoU'
     mode = 'max'
 
@@ -104,13 +104,15 @@ class TrainingTask(BaseTask):
     ) -> None:
         if lr <= 0 or weight_decay < 0:
             raise ConfigError(f'lr={lr}, weight_decay={weight_decay}: expected lr > 0, decay ≥ 0')
+        # without decay_steps, only the trainer knows the end; configure_optimizers checks it then
         check_schedule(
             total_steps=warmup_steps + 1 if decay_steps is None else decay_steps,
             warmup_steps=warmup_steps,
             power=power,
         )
         super().__init__()
-        self.strict_loading = False  # pretrained weights are not in the checkpoint; checked below
+        # checkpoints lack pretrained weights, and on_load_checkpoint checks the others
+        self.strict_loading = False
         self.method = method
         self.lr = lr
         self.weight_decay = weight_decay
@@ -122,7 +124,7 @@ class TrainingTask(BaseTask):
         self.decay_steps = decay_steps
         self.shard_frozen = shard_frozen
         self._counts = DomainCounts(method.labels.num_classes)
-        self._terms: tuple[str, ...] | None = None  # names of the first step's
+        self._terms: tuple[str, ...] | None = None  # the names of the first step
         self._resumed: dict[str, Any] | None = None
 
     @property
@@ -149,14 +151,14 @@ class TrainingTask(BaseTask):
         return self
 
     def configure_callbacks(self) -> list[Callback]:
-        """What every run has: sealed checkpoints, and a look at what it learns from."""
+        """The callbacks of every run: sealed checkpoints, and checks of labels and norms."""
         callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]  # set by lightning
-        there = {type(callback) for callback in callbacks}  # of an earlier run
+        there = {type(callback) for callback in callbacks}  # from an earlier run
         kinds = (SealCheckpoints, CheckLabels, CheckNorms)
         return [kind() for kind in kinds if kind not in there]
 
     def on_fit_start(self) -> None:
-        """Train what was built or loaded in eval mode, and nothing that is frozen.
+        """Put modules that were built or loaded in eval mode into training mode, unless frozen.
 
         Raises:
             BandError: If the images have another number of bands than the model takes.
@@ -166,7 +168,7 @@ class TrainingTask(BaseTask):
             bands, taken = data.train.num_bands, self.model.in_channels
             if bands != taken:
                 raise BandError(
-                    f'{data.train.scenes[0].image}: {bands} bands are read, the model takes '
+                    f'images have {bands} bands ({data.train.scenes[0].image}), the model takes '
                     f'{taken}: choose bands=(...) of the dataset, or build the model with '
                     f'in_channels={bands}'
                 )
@@ -174,7 +176,7 @@ class TrainingTask(BaseTask):
         self.train()
 
     def on_train_start(self) -> None:
-        """Draw on from where a checkpoint was written, or differently in each process."""
+        """Restore the random generators of a checkpoint, or make each process draw differently."""
         generators = generators_of(self._drawing())
         rank, world_size = self.trainer.global_rank, self.trainer.world_size
         resumed, self._resumed = self._resumed, None
@@ -185,19 +187,19 @@ class TrainingTask(BaseTask):
         epochs = self.trainer.fit_loop
         if epochs.restarted_mid_epoch and epochs.epoch_loop.batch_progress.is_last_batch:
             # The checkpoint was written after the last batch of an epoch. Lightning closes that
-            # epoch but does not open the next: counts would be one behind at its own end.
+            # epoch but does not open the next, so counts would be too low by one at its end.
             epochs.reset_restart_stage()
 
     def configure_model(self) -> None:
-        """Shard the frozen backbone, if asked to and there is another process to share it with."""
+        """Shard the frozen backbone, if asked to and if there are several processes."""
         if self.shard_frozen and self.trainer.world_size > 1:
-            # what DDP looks for on the module that it wraps
+            # the attribute that DDP looks for on the module that it wraps
             self._ddp_params_and_buffers_to_ignore = shard_frozen(
                 self, self.trainer.strategy.root_device
             )
 
     def configure_models(self) -> None:
-        """Nothing to do: the method comes built."""
+        """Do nothing, because the method comes built."""
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW with warm-up and polynomial decay, stepped with the optimiser."""
@@ -216,6 +218,7 @@ class TrainingTask(BaseTask):
         ]
         if not groups:
             raise ConfigError('every parameter of the model is frozen: there is nothing to train')
+        # each group states its own decay
         optimizer = AdamW(groups, lr=self.lr, weight_decay=0.0)
         schedule = LambdaLR(
             optimizer,
@@ -232,16 +235,16 @@ class TrainingTask(BaseTask):
         optimizer: torch.optim.Optimizer | LightningOptimizer,
         optimizer_closure: Any = None,
     ) -> None:
-        """A step of the optimiser, then what the method does after it."""
+        """Make a step of the optimiser, then call the method's `after_step`."""
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         self.method.after_step()
 
     def training_step(self, batch: Sample, batch_idx: int) -> Tensor:  # noqa: ARG002  # lightning's signature
-        """Loss of a batch; the sum and its terms are logged below `train/`.
+        """Loss of a batch; the sum and its terms are logged under `train/`.
 
         Raises:
-            ConfigError: If it is not finite, unless the precision is that of fp16, whose scaler
-                leaves such steps out; if the method returns no terms, or others than at first.
+            ConfigError: If it is not finite, unless the precision is fp16, whose scaler skips such
+                steps. If the method returns no terms, or others than at the first step.
         """
         terms = self.method.losses(self._in_precision(batch))
         self._check_terms(terms)
@@ -250,7 +253,7 @@ class TrainingTask(BaseTask):
         return loss
 
     def on_validation_epoch_start(self) -> None:
-        """Forget the counts of the epoch before."""
+        """Clear the counts of the previous epoch."""
         self._counts.clear()
 
     def validation_step(
@@ -259,7 +262,7 @@ class TrainingTask(BaseTask):
         batch_idx: int,  # noqa: ARG002  # lightning's signature
         dataloader_idx: int = 0,  # noqa: ARG002
     ) -> dict[str, UInt8[Tensor, 'b h w']]:
-        """Count a batch of the source domain; its class ids are handed to callbacks."""
+        """Count a batch of the source domain, and return its class ids for callbacks."""
         return {'predicted': self._count(batch, 'val')}
 
     def on_validation_epoch_end(self) -> None:
@@ -269,7 +272,7 @@ class TrainingTask(BaseTask):
         self.log('val/mIoU', score, prog_bar=True, rank_zero_only=True)
 
     def on_test_epoch_start(self) -> None:
-        """Forget earlier counts."""
+        """Clear earlier counts."""
         self._counts.clear()
 
     def test_step(self, batch: Sample, batch_idx: int, dataloader_idx: int = 0) -> None:  # noqa: ARG002  # lightning's signature
@@ -289,7 +292,7 @@ class TrainingTask(BaseTask):
             if domain != 'source':
                 unseen.append(score)
         known = [score for score in unseen if not math.isnan(score)]
-        if known:  # a domain without a pixel of the scored classes has no score
+        if known:  # a domain without pixels of the scored classes has no score
             self.log('test/unseen/mIoU', sum(known) / len(known), rank_zero_only=True)
 
     def predict_step(self, batch: Sample, batch_idx: int) -> UInt8[Tensor, 'b h w']:  # noqa: ARG002  # lightning's signature
@@ -298,17 +301,17 @@ class TrainingTask(BaseTask):
         return logits.max(dim=1).indices.to(torch.uint8)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leave pretrained weights out, and add the states of all random generators."""
+        """Leave out pretrained weights, and add the states of all random generators."""
         checkpoint['random_state'] = random_state(generators_of(self._drawing()), self.device)
         checkpoint['state_dict'], checkpoint['frozen_marks'] = saved_state(
             checkpoint['state_dict'], self._roles()
         )
 
     def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
-        """Check that a checkpoint holds exactly what training changes of this method.
+        """Check that a checkpoint holds exactly what training changes in this method.
 
         Raises:
-            CheckpointError: If weights are missing, left over or of another shape.
+            CheckpointError: If weights are missing, left over or have another shape.
         """
         check_state(checkpoint, self, self._roles())
         self._resumed = checkpoint.get('random_state')
@@ -318,7 +321,7 @@ class TrainingTask(BaseTask):
         return {f'method.{name}': role for name, role in roles(self.method).items()}
 
     def _drawing(self) -> list[nn.Module]:
-        """Modules that may have their own generators."""
+        """Modules that may hold random generators."""
         data = getattr(self.trainer, 'datamodule', None)
         return [self, *data.augmentations] if isinstance(data, ShiftDataModule) else [self]
 
@@ -331,14 +334,17 @@ class TrainingTask(BaseTask):
         }
 
     def _check_terms(self, terms: Mapping[str, Tensor]) -> None:
-        """Refuse other terms than at the first step: logs would repeat, and processes wait."""
+        """Raise if the terms differ from those of the first step.
+
+        Logs would mix them up, and processes would wait for terms that others do not have.
+        """
         names = tuple(terms)
         self._terms = self._terms or names
         if not names or names != self._terms:
             raise ConfigError(
                 f'{type(self.method).__name__}.losses returned the terms {list(names)}, expected '
                 f'{list(self._terms) or "at least one"}: return the same terms at each step, in '
-                'one order, with 0 for a term that a batch does not have'
+                'the same order, with 0 for a term that a batch does not have'
             )
 
     def _log_terms(self, shown: Mapping[str, Tensor]) -> None:
@@ -346,12 +352,14 @@ class TrainingTask(BaseTask):
         values = torch.stack([value.detach().float() for value in shown.values()])
         if self.trainer.world_size > 1:
             values = cast(Tensor, self.trainer.strategy.reduce(values, reduce_op='mean'))
+        # fp16: the gradient scaler skips such steps and lowers its scale
         if not values[0].isfinite() and self.trainer.precision != '16-mixed':
             named = zip(shown, values.tolist(), strict=True)
             raise ConfigError(
                 f'step {self.trainer.global_step}: '
-                f'{", ".join(f"{name} is {value:g}" for name, value in named)}; lower lr, raise '
-                'warmup_steps or clip gradients, or look for NaN in the images'
+                f'{", ".join(f"{name} is {value:g}" for name, value in named)}, expected finite '
+                'numbers: lower lr, raise warmup_steps or clip gradients, or look for NaN in the '
+                'images'
             )
         for name, value in zip(shown, values, strict=True):
             self.log(f'train/{name}', value, prog_bar=name == 'loss')

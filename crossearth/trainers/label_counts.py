@@ -1,8 +1,8 @@
-"""What training and validation have really seen: labels, images and target pixels, counted.
+"""What training and validation really see: labels, images and target pixels, counted.
 
-A model can be trained for days on masks that are ignored as a whole, on images without data, or
+A model can be trained for days on masks that are ignored completely, on images without data, or
 without ever seeing one of its classes, and score 1.000 on what is left. `CheckLabels` counts on the
-device while the first batches are trained on, and looks at the counts a few times only.
+device while the first batches are trained on, and looks at the counts only a few times.
 """
 
 import warnings
@@ -22,13 +22,13 @@ __all__ = ['CheckLabels', 'Seen', 'check_seen', 'count_seen']
 
 _FIRST_LOOK = 100  # training batches
 _LAST_LOOK = 500
-_FEW = 20  # fewer may show one class by chance, such as those of a trial run
+_FEW = 20  # fewer batches may show only one class by chance, such as in a trial run
 
 
 def count_seen(batch: Mapping[str, Tensor], num_classes: int) -> Int64[Tensor, ' n']:
-    """What a batch shows, as counts that add up over batches and processes.
+    """What a batch shows, as counts that can be summed over batches and processes.
 
-    Nothing waits for the device.
+    The computation does not wait for the device.
 
     Args:
         batch: `image` (b,c,h,w), `mask` (b,h,w), and `target_valid` (t,h,w) if there is a target.
@@ -55,7 +55,7 @@ class Seen:
 
     Args:
         labels: The classes.
-        of_class: Pixels of each.
+        of_class: Pixels of each class.
         ignored: Pixels of the ignored label.
         lit: Images that are not black.
         varied: Images that are not constant.
@@ -77,7 +77,7 @@ class Seen:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """Classes without a pixel."""
+        """Classes without pixels."""
         named = zip(self.labels.classes, self.of_class, strict=True)
         return tuple(name for name, count in named if not count)
 
@@ -90,14 +90,15 @@ class Seen:
 def check_seen(
     seen: Seen, where: str, *, enough: bool, refuse: bool = False, scored: str = ''
 ) -> None:
-    """Refuse what nothing can be learnt or scored from, and warn of what is missing.
+    """Raise if nothing can be learnt or scored, and warn about what is missing.
 
     Args:
         seen: The counts.
         where: What was counted, for messages.
-        enough: Whether it shows what classes there are; if not, they are not looked at.
-        refuse: Whether labels of one class alone are an error rather than a warning.
-        scored: What a score counts where classes are missing, for messages.
+        enough: Whether the data is enough to show which classes there are; if not, classes are
+            not checked.
+        refuse: Whether labels of only one class are an error instead of a warning.
+        scored: What a score counts if classes are missing, for messages.
 
     Raises:
         ConfigError: If all images are black, or no target pixel holds data.
@@ -105,23 +106,23 @@ def check_seen(
     """
     if not seen.lit:
         raise ConfigError(
-            f'{where}: every image is black: its pixels are NaN or hold no data, or value_range '
-            'begins above their values; look at the files and at value_range'
+            f'{where}: every image is black, because its pixels are NaN or no-data, or value_range '
+            'begins above their values: check the files and value_range'
         )
     if seen.target == 0:
         raise ConfigError(
-            f'{where}: no pixel of the target holds data: look at its files and their nodata '
+            f'{where}: no pixel of the target holds data: check its files and their no-data '
             'values, or choose other scenes'
         )
     if not any(seen.of_class):
         raise LabelError(
             f'{where}: all {seen.ignored} labels are {IGNORE_INDEX}, which is ignored, so nothing '
-            'can be learnt or scored: check that masks lie on their images and that codec says '
-            'what their values mean, or cut the scenes to where labels are'
+            'can be learnt or scored: check that masks overlap their images and that codec states '
+            'what their values mean, or crop the scenes to where labels are'
         )
     if not seen.varied:
         warnings.warn(
-            f'{where}: every image has one colour throughout: look at the files, and whether '
+            f'{where}: every image has one colour throughout: check the files, and whether '
             'value_range turns all their values into one',
             DataWarning,
             stacklevel=2,
@@ -134,23 +135,23 @@ def check_seen(
         f'; masks that draw a class as {IGNORE_INDEX} need a codec, such as IdCodec({{0: 0, '
         f'{IGNORE_INDEX}: 1}}), because {IGNORE_INDEX} means ignored'
         if seen.ignored
-        else '; check masks and codec, or choose scenes and windows that show it'
+        else '; check masks and codec, or choose scenes and windows that contain it'
     )
     if refuse and len(seen.missing) == len(seen.of_class) - 1:
-        raise LabelError(f'{message}: one class alone teaches nothing{hint}')
+        raise LabelError(f'{message}: nothing can be learnt from a single class{hint}')
     warnings.warn(f'{message}{scored}{hint}', DataWarning, stacklevel=2)
 
 
 class CheckLabels(pl.Callback):
     """Stops a run that has nothing to learn from, and names classes that it never sees.
 
-    Looks after 100 and 500 training batches or at the end of an epoch, whichever comes first, and
-    after the first whole validation. Epochs of fewer than 20 batches are looked at until there were
-    20, before which one class alone may be chance. `TrainingTask` adds it.
+    It looks after 100 and 500 training batches or at the end of an epoch, whichever comes first,
+    and after the first complete validation. Short epochs are added up until there were 20 batches,
+    because with fewer a single class may be chance. `TrainingTask` adds it.
 
     Raises:
         ConfigError: If all images are black, or no target pixel holds data.
-        LabelError: If all labels are ignored, or training saw one class of several.
+        LabelError: If all labels are ignored, or training saw only one class of several.
     """
 
     def __init__(self) -> None:
@@ -162,7 +163,7 @@ class CheckLabels(pl.Callback):
         self._target = False
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002  # lightning's signature
-        """Begin to count."""
+        """Start counting."""
         self._counts, self._batches, self._done = None, 0, False
         self._validated = False
 
@@ -189,20 +190,20 @@ class CheckLabels(pl.Callback):
         batch: Any,  # noqa: ARG002
         batch_idx: int,  # noqa: ARG002
     ) -> None:
-        """Look, if it is time to."""
+        """Check the counts, if it is time to."""
         if not self._done and self._batches in {_FIRST_LOOK, _LAST_LOOK}:
             last = self._batches == _LAST_LOOK
             self._look(trainer, pl_module, last=last, enough=last)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Look at what the epoch has shown."""
+        """Check what the epoch has shown."""
         if not self._done and self._batches:
             epoch = trainer.num_training_batches
             last = self._batches >= max(epoch, _FEW)  # short epochs add up
             self._look(trainer, pl_module, last=last, enough=last or self._batches == epoch)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Begin to count the first whole validation."""
+        """Start counting the first complete validation."""
         if not self._validated and not trainer.sanity_checking:
             num_classes = _labels_of(pl_module).num_classes
             self._val_counts = torch.zeros(
@@ -222,7 +223,7 @@ class CheckLabels(pl.Callback):
             self._val_counts += count_seen(batch, _labels_of(pl_module).num_classes)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Say which classes `val/mIoU` leaves out."""
+        """Name the classes that `val/mIoU` leaves out."""
         counts, self._val_counts = self._val_counts, None
         if counts is None:
             return
@@ -231,7 +232,7 @@ class CheckLabels(pl.Callback):
         seen = Seen.of(_summed(trainer, counts), labels, target=False)
         wanted = range(labels.num_classes) if labels.scored is None else labels.scored
         there = [labels.classes[i] for i in wanted if seen.of_class[i]]
-        scored = f'; val/mIoU says nothing about it, only about {", ".join(there) or "nothing"}'
+        scored = f'; val/mIoU is not about it, only about {", ".join(there) or "nothing"}'
         check_seen(seen, 'validation', enough=True, scored=scored)
 
     def _look(
@@ -247,7 +248,7 @@ class CheckLabels(pl.Callback):
 
 def _labels_of(pl_module: pl.LightningModule) -> LabelSpace:
     labels = pl_module.labels
-    assert isinstance(labels, LabelSpace)  # a task of this library
+    assert isinstance(labels, LabelSpace)  # CheckLabels is added to a TrainingTask only
     return labels
 
 

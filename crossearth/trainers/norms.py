@@ -1,4 +1,4 @@
-"""Norms that get a single value to take statistics of: which one, and what to do."""
+"""Norms that get a single value to take statistics of: which norm it is, and what to do."""
 
 from functools import partial
 from typing import Any
@@ -14,11 +14,11 @@ __all__ = ['CheckNorms']
 
 
 class CheckNorms(pl.Callback):
-    """Names the norm of a model that has nothing to take statistics of.
+    """Names the norm of a model that has too few values for its statistics.
 
     In training mode a batch norm needs several values of each channel, and a group norm of each
-    group. One image whose map has shrunk to 1×1 px may have a single one: torch refuses it without
-    a word on where. `TrainingTask` adds this callback.
+    group. One image whose map has shrunk to 1×1 px may have a single value. torch raises an error
+    for it without naming the norm. `TrainingTask` adds this callback.
 
     Raises:
         ConfigError: During training, if that happens.
@@ -28,17 +28,17 @@ class CheckNorms(pl.Callback):
         self._hooks: list[RemovableHandle] = []
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002  # lightning's signature
-        """Look at what comes to each norm."""
+        """Watch the input of each norm."""
         self._hooks = [
             module.register_forward_pre_hook(partial(_check_values, name))
             for name, module in pl_module.named_modules()
-            # those that are synchronised take the statistics of all processes
+            # synchronised norms take the statistics of all processes
             if isinstance(module, _BatchNorm | nn.GroupNorm)
             and not isinstance(module, nn.SyncBatchNorm)
         ]
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002  # lightning's signature
-        """Leave the model as it was."""
+        """Stop watching."""
         for hook in self._hooks:
             hook.remove()
         self._hooks = []
@@ -49,7 +49,7 @@ class CheckNorms(pl.Callback):
         pl_module: pl.LightningModule,
         exception: BaseException,  # noqa: ARG002  # lightning's signature
     ) -> None:
-        """The same where training is interrupted."""
+        """Stop watching if training is interrupted."""
         self.on_train_end(trainer, pl_module)
 
 
@@ -62,10 +62,10 @@ def _check_values(name: str, module: nn.Module, given: tuple[Any, ...]) -> None:
     elif module.training:
         of_what, number = 'channel', values.shape[1]
     else:
-        return  # takes the statistics that it has kept
+        return  # it uses its stored statistics
     if values.numel() == number:
         raise ConfigError(
             f'{name}: {type(module).__name__} got one value per {of_what}, of shape '
-            f'{tuple(values.shape)}, and cannot take their variance: raise batch_size to 2 or '
+            f'{tuple(values.shape)}, and cannot compute their variance: raise batch_size to 2 or '
             'more, train on larger windows, or build the model with another norm'
         )

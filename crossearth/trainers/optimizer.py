@@ -28,7 +28,7 @@ _TOKENS = (
 class ParameterGroup(TypedDict):
     """Parameters that share a weight decay, as torch optimisers take them.
 
-    Where rates differ they share `lr_scale` too, what their learning rate is multiplied by.
+    If learning rates differ, they also share `lr_scale`, the factor of their learning rate.
     """
 
     params: list[nn.Parameter]
@@ -46,29 +46,29 @@ def parameter_groups(
 ) -> list[ParameterGroup]:
     """Trainable parameters in two groups: matrices and kernels decay, the others do not.
 
-    Without decay are norms, biases and all other vectors and scalars, such as the scale of Rein;
-    embeddings, which are the levels and queries of Mask2Former; and tokens: those of Rein, the
-    prompt of `PatchMask`, class and register tokens, positions. Frozen parameters are in neither
-    group, shared ones in one place.
+    Three kinds do not decay: norms, biases and all other vectors and scalars, such as the scale of
+    Rein; embeddings, which are the levels and queries of Mask2Former; and tokens, such as those of
+    Rein, the prompt of `PatchMask`, class and register tokens, and positions. Frozen parameters are
+    in neither group, and shared ones are in one place only.
 
     Args:
         module: The model.
         weight_decay: Decay of the first group.
-        decay_biases: Whether biases of what is no norm are in the first group too.
+        decay_biases: Whether biases of non-normalisation layers are in the first group too.
         layer_decay: Below 1, layer-wise learning rates: the deepest trained layer of the backbone
             gets this share of the learning rate, and each earlier layer this share of the next
-            one's. There are two groups for each depth then. Layers are those that the backbone
-            counts, see `Layered`.
-        decoder_lr_scale: All that trains outside of the backbone of a `Segmenter`, above all the
+            one's. There are then two groups for each depth. The backbone counts its layers, see
+            `Layered`.
+        decoder_lr_scale: All that trains outside the backbone of a `Segmenter`, mainly the
             decoder, learns at this multiple of the learning rate.
 
     Raises:
-        ConfigError: If `layer_decay` is not above 0 and at most 1, or no backbone that trains
-            counts its layers; if `decoder_lr_scale` is not positive, or there is no `Segmenter`.
+        ConfigError: If `layer_decay` is not above 0 and at most 1, or no trained backbone counts
+            its layers. If `decoder_lr_scale` is not positive, or there is no `Segmenter`.
 
     Source:
         The released training run: decay 0.05, none on norms, `level_embed`, learnable tokens and
-        `reins.scale`. It decays biases, as `decay_biases=True` does; by default they do not decay,
+        `reins.scale`. It decays biases, as `decay_biases=True` does. By default they do not decay,
         as is common for transformers. Layer-wise rates: Clark et al., ELECTRA (arXiv 2003.10555),
         and Bao et al., BEiT (arXiv 2106.08254). A decoder at ten times the rate: Hoyer et al.,
         DAFormer (arXiv 2111.14887), §4.
@@ -97,7 +97,7 @@ def parameter_groups(
 
 
 def _of_decoders(module: nn.Module, scale: float) -> dict[int, float]:
-    """Identity of each parameter that lies outside of the backbones → the scale."""
+    """Identity of each parameter outside the backbones → the scale."""
     backbones = [part.backbone for part in module.modules() if isinstance(part, Segmenter)]
     inside = {
         id(parameter)
@@ -107,8 +107,8 @@ def _of_decoders(module: nn.Module, scale: float) -> dict[int, float]:
     }
     if not inside:
         raise ConfigError(
-            f'decoder_lr_scale={scale} tells a decoder from the backbone of a Segmenter, and there '
-            'is none: leave it at 1, or use a model of a builder of crossearth.models'
+            f'decoder_lr_scale is {scale}, but the model is not a Segmenter, so its decoder is '
+            'unknown: leave it at 1, or use a model from a builder of crossearth.models'
         )
     return {id(p): scale for p in module.parameters() if id(p) not in inside}
 
@@ -126,8 +126,8 @@ def _of_layers(module: nn.Module, layer_decay: float) -> dict[int, float]:
             scales[id(trained[name])] = layer_decay ** (deepest + 1 - depth)
     if not scales:
         raise ConfigError(
-            f'layer_decay={layer_decay} acts on layers of a backbone that train and are counted '
-            '(layer_depths), and there are none: leave it at 1, or build the model with '
+            f'layer_decay is {layer_decay}, but no backbone trains and counts its layers '
+            '(layer_depths): leave it at 1, or build the model with '
             "adapter='full'"
         )
     return scales
@@ -152,8 +152,8 @@ def poly_factor(step: int, *, total_steps: int, power: float = 0.9, warmup_steps
         step: Steps already made.
         total_steps: Step at which the rate reaches 0.
         power: Exponent of the decay.
-        warmup_steps: Steps over which the rate rises from near 0 to the whole; the decay begins
-            behind them.
+        warmup_steps: Steps over which the rate rises from near 0 to its full value; the decay
+            begins after them.
 
     Source:
         The released configurations. 512 px: decay over 40 000 steps, stopped at 30 000; 1024 px:
@@ -170,7 +170,7 @@ def poly_factor(step: int, *, total_steps: int, power: float = 0.9, warmup_steps
 
 
 def check_schedule(*, total_steps: float, warmup_steps: int, power: float) -> None:
-    """Refuse schedules that have no meaning.
+    """Raise if a schedule makes no sense.
 
     Args:
         total_steps: Step at which the rate reaches 0.
@@ -178,7 +178,7 @@ def check_schedule(*, total_steps: float, warmup_steps: int, power: float) -> No
         power: Exponent of the decay.
 
     Raises:
-        ConfigError: If the warm-up is not shorter than the whole, nobody knows where it ends, or
+        ConfigError: If the warm-up is not shorter than the run, the end of the run is unknown, or
             the rate would not fall.
     """
     if warmup_steps < 0 or power <= 0:
@@ -188,12 +188,12 @@ def check_schedule(*, total_steps: float, warmup_steps: int, power: float) -> No
         )
     if total_steps == float('inf'):
         raise ConfigError(
-            'the learning rate falls until the end of the training, which has none: give '
-            'decay_steps, or a trainer with max_steps or max_epochs'
+            'the learning rate falls until the end of the training run, but the run has no end: '
+            'set decay_steps, or use a trainer with max_steps or max_epochs'
         )
     if total_steps <= warmup_steps:
         raise ConfigError(
             f'the learning rate reaches 0 at step {total_steps:.0f}, within the {warmup_steps} '
-            'steps of warm-up: raise decay_steps (or max_steps, where it is not given), or lower '
+            'steps of warm-up: raise decay_steps (or max_steps, if it is not set), or lower '
             'warmup_steps'
         )

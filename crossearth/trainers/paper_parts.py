@@ -1,4 +1,4 @@
-"""Earth-Style Injection and the masking of the paper, built from plain arguments."""
+"""The paper's Earth-Style Injection and masking, built from plain arguments."""
 
 import os
 from collections.abc import Sequence
@@ -34,28 +34,28 @@ def earth_style(
     """`EarthStyleInjection` with a fitted distribution of styles and networks from files.
 
     Args:
-        style: What `crossearth style fit` wrote.
+        style: File that `crossearth style fit` wrote.
         patch_size: Side of a patch B in pixels; None styles whole images.
         ratio: τ, the expected fraction of styled patches.
         predictor: File of the style predictor that the distribution was fitted with; None for the
             published full-width weights, which are downloaded once.
-        transformer: File of the style transformer, from where the predictor comes from; None
-            likewise.
+        transformer: File of the style transformer, from the same source as the predictor; None for
+            the published weights.
         alpha: Weight of the drawn style.
         p: Probability that a sample is styled.
         covariance: See `EarthStyle.sample`.
         polarity: See `EarthStyleInjection`.
         grid: See `patch_grid`.
-        seed: Seed of draws of its own; None draws from torch's global generator.
+        seed: Seed of its own generator; None draws from torch's global generator.
 
     Raises:
-        CheckpointError: If a file is not there, damaged or something else.
+        CheckpointError: If a file does not exist, is damaged, or holds something else.
         ConfigError: If only one of the networks is given, or an argument is out of range.
     """
     if (predictor is None) != (transformer is None):
         raise ConfigError(
-            f'predictor is {predictor} and transformer {transformer}: they understand each other '
-            'only if they come from one place; give both, or neither'
+            f'predictor is {predictor} and transformer {transformer}: they work together only if '
+            'they come from the same source, so pass both, or neither'
         )
     return EarthStyleInjection(
         EarthStyle.load(os.fspath(style)),
@@ -83,21 +83,21 @@ def patch_mask(
     grid: Literal['paper', 'release'] = 'paper',
     seed: int | None = None,
 ) -> PatchMask:
-    """`PatchMask` with a colour a band in masked patches, which may be learnt.
+    """`PatchMask` with one colour in masked patches, which may be learnt.
 
     Args:
         patch_size: Side of a patch B in pixels.
         ratio: τ, the expected fraction of masked patches.
-        prompt: v at the start, a value a band in [0, 1].
-        learnt: Whether v trains along.
+        prompt: Initial v, one value per band in [0, 1].
+        learnt: Whether v is trained, too.
         grid: See `patch_grid`.
-        seed: Seed of draws of its own; None draws from torch's global generator.
+        seed: Seed of its own generator; None draws from torch's global generator.
 
     Raises:
         ConfigError: If an argument is out of range.
 
     Source:
-        The released training run learns v from zeros in normalised units: the mean colour here.
+        The released training run learns v from zeros in normalised units, here the mean colour.
 
     Example:
         >>> mask = patch_mask(16, 0.7, prompt=(0.5, 0.4, 0.3))

@@ -1,4 +1,4 @@
-"""Pictures of what a model predicts, as training goes on."""
+"""Pictures of what a model predicts during training."""
 
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,23 +18,23 @@ __all__ = ['LogPictures']
 
 
 class LogPictures(pl.Callback):
-    """Image, truth and prediction of some validation windows, side by side, at each validation.
+    """Image, ground truth and prediction of some validation windows in a row, at each validation.
 
     They are written as `pictures/window_<i>/step_<n>.png` into the folder of the first logger, and
-    shown by TensorBoard where it is one of the loggers. The windows are always the same: they are
-    spread evenly over the validation batches of the first process, one of each batch. Without a
+    shown by TensorBoard if it is one of the loggers. The windows are always the same. They are
+    spread evenly over the validation batches of the first process, one from each batch. Without a
     logger or validation windows nothing is drawn.
 
     Args:
-        samples: Most windows a validation; 0 for none.
-        every_n_validations: Validations from one that is drawn to the next.
+        samples: Maximum number of windows per validation; 0 for none.
+        every_n_validations: Every how many validations pictures are drawn.
 
     Raises:
         ConfigError: If a number is out of range, or, at the start of training, if the task is not a
             `TrainingTask`.
     """
 
-    no_effect: ClassVar = 'all'  # it watches, and changes nothing
+    no_effect: ClassVar = 'all'  # it only watches
 
     def __init__(self, samples: int = 4, *, every_n_validations: int = 1) -> None:
         if samples < 0 or every_n_validations < 1:
@@ -48,7 +48,7 @@ class LogPictures(pl.Callback):
         self._seen: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002  # lightning's signature
-        """Forget the windows of the validation before."""
+        """Clear the windows of the previous validation."""
         self._seen = []
 
     def on_validation_batch_end(
@@ -65,7 +65,7 @@ class LogPictures(pl.Callback):
             return
         if not isinstance(outputs, dict) or 'predicted' not in outputs:
             raise ConfigError(
-                f'LogPictures knows no predictions of {type(pl_module).__name__}: expected a '
+                f'LogPictures got no predictions from {type(pl_module).__name__}: expected a '
                 "TrainingTask, or a validation_step that returns {'predicted': ids}"
             )
         total = int(trainer.num_val_batches[0])
@@ -76,12 +76,12 @@ class LogPictures(pl.Callback):
             self._seen.append((image, mask, ids))
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Draw what was kept."""
+        """Draw the windows."""
         if not self._drawing(trainer):
             self._validations += not trainer.sanity_checking
             return
         self._validations += 1
-        folder = trainer.log_dir  # asked for in all processes, for they exchange it
+        folder = trainer.log_dir  # in all processes, because they exchange it
         if not trainer.is_global_zero or folder is None:
             return
         labels: Any = getattr(pl_module, 'labels', None)
@@ -106,7 +106,7 @@ class LogPictures(pl.Callback):
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 figure.set_dpi(60)
-                canvas: Any = figure.canvas  # of Agg, which has pixels
+                canvas: Any = figure.canvas  # an Agg canvas, which has pixels
                 canvas.draw()
                 pixels = np.asarray(canvas.buffer_rgba())[..., :3]
                 logger.experiment.add_image(
@@ -123,7 +123,7 @@ class LogPictures(pl.Callback):
 
 
 def _displayed(image: Float[Tensor, 'c h w']) -> UInt8[np.ndarray, 'shown h w']:
-    """An image in [0, 1] as bytes; of two bands, which have no colours, the first."""
+    """An image in [0, 1] as bytes; an image of two bands shows the first in grey."""
     bands = image[:1] if len(image) == 2 else image[:3]
     shown: UInt8[np.ndarray, 'shown h w'] = (
         bands.float().clamp(0, 1).mul(255).round().to(torch.uint8).numpy()

@@ -1,4 +1,4 @@
-"""Where every random generator stands, so that a training goes on as if it had never stopped."""
+"""The state of every random generator, so that training resumes as if it had never stopped."""
 
 import random
 from collections.abc import Iterable, Sequence
@@ -10,12 +10,12 @@ from torch import Tensor, distributed, nn
 
 __all__ = ['generators_of', 'random_state', 'restore_random_state', 'spread_random_state']
 
-_GOLDEN = 0x9E3779B97F4A7C15  # 2⁶⁴ by the golden ratio: seeds of neighbouring ranks lie far apart
+_GOLDEN = 0x9E3779B97F4A7C15  # 2⁶⁴ / golden ratio: seeds of neighbouring ranks are far apart
 _SEEDS = 2**63
 
 
 def generators_of(modules: Iterable[nn.Module]) -> list[torch.Generator]:
-    """Generators that modules keep as attributes, each once, in the order of the modules.
+    """Generators that modules hold as attributes, without duplicates, in the order of the modules.
 
     Example:
         >>> from crossearth.transforms import PatchMask
@@ -34,16 +34,16 @@ def generators_of(modules: Iterable[nn.Module]) -> list[torch.Generator]:
 
 
 def random_state(generators: Sequence[torch.Generator], device: torch.device) -> dict[str, Any]:
-    """States of all processes: python's, numpy's and torch's global generators and the given ones.
+    """States of all processes: Python's, numpy's and torch's global generators and the given ones.
 
-    Every process of a distributed training has to call it.
+    In distributed training, every process has to call it.
 
     Args:
         generators: Those of augmentations, see `generators_of`.
-        device: Where the model is; on CUDA its generator belongs to the state.
+        device: Device of the model; on CUDA, its generator is part of the state.
 
     Returns:
-        Tensors, numbers, and lists of them, which can be loaded from a file without running code:
+        Tensors, numbers, and lists of them, which can be loaded from a file without running code.
         `ranks` has the state of each process.
     """
     own = _own_state(generators, device)
@@ -62,7 +62,7 @@ def restore_random_state(
     rank: int = 0,
     world_size: int = 1,
 ) -> bool:
-    """Put all generators of this process where `random_state` found them.
+    """Restore all generators of this process to the state that `random_state` returned.
 
     Args:
         state: What `random_state` returned.
@@ -72,8 +72,8 @@ def restore_random_state(
         world_size: Number of processes.
 
     Returns:
-        False, with nothing changed, if the state is of another number of processes or generators:
-        such a training cannot go on as it would have.
+        False, with nothing changed, if the state has another number of processes or generators.
+        Such a training run cannot resume exactly.
     """
     if len(state['ranks']) != world_size:
         return False
@@ -93,7 +93,7 @@ def restore_random_state(
 
 
 def spread_random_state(generators: Sequence[torch.Generator], *, rank: int) -> None:
-    """Let processes that were seeded alike draw differently from now on; rank 0 is left as it is.
+    """Make processes that were seeded alike draw differently; rank 0 does not change.
 
     Args:
         generators: Those of augmentations.

@@ -1,4 +1,4 @@
-"""The parts of a training from its recipe, for programs: what `crossearth fit` builds."""
+"""The parts of a training run, built from its recipe, as `crossearth fit` builds them."""
 
 import argparse
 import copy
@@ -24,7 +24,7 @@ _SECTIONS = ('seed_everything', 'model', 'data', 'trainer')
 
 
 class Training(NamedTuple):
-    """What trains, on what, and how."""
+    """The parts of a training run: the task, the data and the trainer."""
 
     task: TrainingTask
     data: ShiftDataModule
@@ -35,7 +35,7 @@ def read_recipe(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The values of a recipe file.
 
     Raises:
-        ConfigError: If the file is not there, or no YAML with a model and data.
+        ConfigError: If the file does not exist, or is not YAML with a model and data.
 
     Example:
         >>> import tempfile
@@ -43,33 +43,33 @@ def read_recipe(path: str | os.PathLike[str]) -> dict[str, Any]:
         >>> _ = path.write_text('model: {}')
         >>> read_recipe(path)
         Traceback (most recent call last):
-        crossearth.errors.ConfigError: ...a.yaml: has no data: expected a recipe of crossearth fit
+        crossearth.errors.ConfigError: ...a.yaml has no data: expected a recipe of crossearth fit
     """
     file = Path(path)
     try:
         values = yaml.safe_load(file.read_text(encoding='utf-8'))
     except FileNotFoundError as error:
-        raise ConfigError(f'{file}: no such recipe; check the path') from error
+        raise ConfigError(f'{file} does not exist: check the path of the recipe') from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         reason = ' '.join(str(error).split())
-        raise ConfigError(f'{file}: is no YAML ({reason}); expected a recipe') from error
+        raise ConfigError(f'{file} is not YAML ({reason}): expected a recipe') from error
     for section in ('model', 'data'):
         if not isinstance(values, dict) or not isinstance(values.get(section), dict):
-            raise ConfigError(f'{file}: has no {section}: expected a recipe of crossearth fit')
+            raise ConfigError(f'{file} has no {section}: expected a recipe of crossearth fit')
     recipe: dict[str, Any] = values
     return recipe
 
 
 def check_recipe(recipe: Mapping[str, Any]) -> None:
-    """Whether every name and option of a recipe is known; builds nothing, so it takes no time.
+    """Check that every name and option of a recipe is known, without building anything.
 
     Args:
         recipe: Values of a recipe file, see `read_recipe`.
 
     Raises:
-        CrossEarthError: If one is not; a `ConfigError` that names it.
+        CrossEarthError: If one is unknown: a `ConfigError` that names it.
     """
-    values = copy.deepcopy(dict(recipe))  # the parser writes into what it is given
+    values = copy.deepcopy(dict(recipe))  # the parser changes its input
     _lightning_cli(values | {'seed_everything': False}, build=False)
 
 
@@ -77,22 +77,22 @@ def build_training(recipe: Mapping[str, Any]) -> Training:
     """Task, data and trainer of a recipe, built as `crossearth fit --config` builds them.
 
     The random generators are seeded first, with `seed_everything` of the recipe, and each part of
-    the model is built under a seed of its own, see `seed_parts`.
+    the model is built under its own seed, see `seed_parts`.
 
     Args:
-        recipe: Values of a recipe file, see `read_recipe`. Sections that say what `crossearth fit`
-            shows and where it begins are left aside.
+        recipe: Values of a recipe file, see `read_recipe`. Sections that only tell
+            `crossearth fit` what to show and where to begin are ignored.
 
     Raises:
-        CrossEarthError: Of the parts, if one cannot be built; a `ConfigError` if the recipe names
-            what is not there.
+        CrossEarthError: From the parts, if one cannot be built; a `ConfigError` if the recipe names
+            something that does not exist.
     """
     built = _lightning_cli(recipe, build=True)
     return Training(built.model, built.datamodule, built.trainer)
 
 
 def _lightning_cli(recipe: Mapping[str, Any], *, build: bool) -> Any:
-    """Lightning's command line with the parts of a recipe, or with its checked values alone."""
+    """Lightning's command line with the parts of a recipe, or only with its checked values."""
     from lightning.pytorch.cli import LightningCLI
 
     class Parts(LightningCLI):
@@ -105,7 +105,7 @@ def _lightning_cli(recipe: Mapping[str, Any], *, build: bool) -> Any:
 
     with warnings.catch_warnings():
         warnings.filterwarnings('ignore', message='LightningCLI.s args parameter')
-        # lightning's use of jsonargparse
+        # how lightning uses jsonargparse
         warnings.filterwarnings('ignore', category=DeprecationWarning)
         try:
             return Parts(
@@ -125,6 +125,6 @@ def _lightning_cli(recipe: Mapping[str, Any], *, build: bool) -> Any:
                 cause = cause.__cause__ or cause.__context__
             if cause is not None:
                 raise cause from error
-            # what follows repeats the recipe, once for each level
+            # the rest repeats the recipe, once for each level
             reason = re.sub(r' Given value type: .*', '', ' '.join(str(error).split()))
             raise ConfigError(reason) from error

@@ -1,4 +1,4 @@
-"""Scores of many domains as one table."""
+"""Scores of many domains in one table."""
 
 import math
 from collections.abc import Mapping
@@ -14,10 +14,10 @@ __all__ = ['score_table']
 
 
 def score_table(confusion: Mapping[str, Int64[Tensor, 'k k']], labels: LabelSpace) -> str:
-    """A line a domain: its mean IoU, and the IoU of each class, in percent.
+    """One line per domain: its mean IoU, and the IoU of each class, in percent.
 
     Args:
-        confusion: Domain → counts, as `TrainingTask.confusion` has them.
+        confusion: Domain → counts, as in `TrainingTask.confusion`.
         labels: Names of the classes.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Masked image modelling: the losses between restored images and what they should be."""
+"""Masked image modelling: the losses between restored images and their targets."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -28,15 +28,15 @@ def restoration_losses(
 
     Args:
         from_masked: Restorations of the masked images X_M.
-        from_styled: Restorations of the styled images X_S, of those samples alone that drew a
-            style; None if none did.
+        from_styled: Restorations of the styled images X_S, only of the samples that drew a style;
+            None if none did.
         clean: Clean images X.
         masked: X_M.
-        styled: X_S; of samples that drew no style, anything.
+        styled: X_S; its content is not used for samples that drew no style.
         changed: Which n of the samples drew a style.
         norm: Distance of L_MIM; the paper takes L1 on CASID and MSE elsewhere.
-        target: What is to be restored: `'clean'` X, as in the released training run, or
-            `'input'`, X_M and X_S themselves, as the paper prints it.
+        target: What is to be restored: `'clean'` is X, as in the released training run, and
+            `'input'` is X_M and X_S themselves, as the paper prints it.
         delta_norm: Distance of L_Δ, L1 in the paper.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The trained model as a file that others can load."""
+"""Writes the trained model to a file that others can load."""
 
 import os
 import warnings
@@ -24,25 +24,25 @@ __all__ = ['SaveModel', 'save_trained']
 class SaveModel(pl.Callback):
     """Writes the model when training ends, for `load_model` and `predict`.
 
-    With it go its label space, the bands of the training images, the pixel values that the data
-    module took for 0 and 1, and the ground sampling distance that it was trained at. Where
-    `AverageWeights` or `SWAD` is active, the file holds the average. After training with a
-    `ShiftDataModule` it also holds how the source looks and, where there are validation scenes,
-    how far the model's confidence can be believed; `crossearth adapt` and
+    The file also holds the label space, the bands of the training images, the pixel values that the
+    data module took for 0 and 1, and the ground sampling distance of training. If `AverageWeights`
+    or `SWAD` is active, the file holds the average. After training with a `ShiftDataModule` it also
+    holds statistics of the source and, if there are validation scenes, a calibration of the model's
+    confidence. `crossearth adapt` and
     `predict --estimate-accuracy` need both.
 
     Args:
         path: The `.safetensors` file.
-        source_windows: Windows of the training data, and of the validation data, that are measured
-            for that when training ends; 0 for none.
+        source_windows: Number of windows of the training data, and of the validation data, on which
+            these are measured when training ends; 0 for none.
 
     Raises:
-        ConfigError: At the start of training, if no builder made the model, so that nobody
-            could build it again from the file.
+        ConfigError: At the start of training, if no builder made the model, because it could not
+            be built again from the file.
         WriteError: At the start of training, if the folder cannot be written to.
     """
 
-    no_effect: ClassVar = 'all'  # it watches, and changes nothing
+    no_effect: ClassVar = 'all'  # it only watches
 
     def __init__(self, path: str | os.PathLike[str], *, source_windows: int = 64) -> None:
         if source_windows < 0:
@@ -51,23 +51,23 @@ class SaveModel(pl.Callback):
         self.source_windows = source_windows
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002  # lightning's signature
-        """Refuse models that cannot be saved before any step is made."""
+        """Raise if the model cannot be saved, before any step is made."""
         model = getattr(pl_module, 'model', None)
         if blueprint_of(model) is None:
             raise ConfigError(
-                f'SaveModel cannot write {type(model).__name__}: expected a model made by a '
-                'builder of crossearth.models or by your own function under @builder; use a '
-                'checkpoint of lightning for others'
+                f'SaveModel cannot write {type(model).__name__}: expected a model from a builder '
+                'of crossearth.models or from your own function under @builder; use a lightning '
+                'checkpoint for others'
             )
         folder = Path(self.path).absolute().parent
         if not os.access(folder, os.W_OK):
-            raise WriteError(f'{folder}: cannot be written to; choose another path for the model')
+            raise WriteError(f'{folder} cannot be written to: choose another path for the model')
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write the file, from one process, with the shares of all."""
+        """Write the file from one process, with the shares of all."""
         if isinstance(pl_module, TrainingTask):
             for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set by lightning
-                # whichever of the two is called first
+                # whichever of the two callbacks comes first
                 if isinstance(callback, AverageWeights | SWAD):
                     callback.on_fit_end(trainer, pl_module)
             data = getattr(trainer, 'datamodule', None)
@@ -88,14 +88,14 @@ def save_trained(
     source_windows: int = 64,
     write: bool = True,
 ) -> None:
-    """Write the model of a finished training run with all that its data say of it, see `SaveModel`.
+    """Write the model of a finished training run and what is known of its data, see `SaveModel`.
 
     Args:
-        task: Has trained the model.
+        task: The task that trained the model.
         data: What it was trained on; None if that is not known.
         path: The `.safetensors` file.
-        source_windows: Windows that are measured of the source; 0 for none.
-        write: Whether this process writes; all have to call it where weights are sharded.
+        source_windows: Windows of the source that are measured; 0 for none.
+        write: Whether this process writes; if weights are sharded, all processes have to call it.
 
     Raises:
         CrossEarthError: If the model cannot be written.
@@ -119,7 +119,7 @@ def save_trained(
 def _measure(
     model: nn.Module, data: ShiftDataModule, path: str | Path, windows: int
 ) -> SourceStatistics | None:
-    """What the file remembers of the source; nothing where it cannot be measured."""
+    """Statistics of the source for the file, or None if they cannot be measured."""
     if not windows:
         return None
     try:
@@ -133,6 +133,6 @@ def _measure(
             gsd_m=data.drawn.get('gsd_m'),
             scale=data.drawn.get('scale'),
         )
-    except CrossEarthError as error:  # a trained model is not to be lost for it
-        warnings.warn(f'{path} remembers nothing of the source: {error}', stacklevel=2)
+    except CrossEarthError as error:  # a trained model must not be lost because of it
+        warnings.warn(f'{path} holds no statistics of the source: {error}', stacklevel=2)
         return None

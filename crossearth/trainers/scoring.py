@@ -34,7 +34,7 @@ class DomainCounts:
         self.matrices: dict[str, Int64[Tensor, 'k k']] = {}
 
     def clear(self) -> None:
-        """Forget all counts."""
+        """Clear all counts."""
         self.matrices = {}
 
     def add(
@@ -43,7 +43,7 @@ class DomainCounts:
         """Count a batch.
 
         Args:
-            domain: Where it comes from.
+            domain: Name of the domain.
             predicted: Class ids.
             mask: True class ids; 255 is not counted.
         """
@@ -52,12 +52,13 @@ class DomainCounts:
         self.matrices[domain] = counts if before is None else before + counts
 
     def reduce(self, domains: Sequence[str], strategy: Strategy, device: torch.device) -> None:
-        """Sum the counts over all processes; each process has to call it with the same domains.
+        """Sum the counts over all processes; every process must call it with the same domains.
 
         Args:
-            domains: In the order of the sums, also those that this process has not seen.
-            strategy: Of the trainer.
-            device: Where the counts are.
+            domains: Domains in the order of the sums, including those that this process has not
+                seen.
+            strategy: Strategy of the trainer.
+            device: Device of the counts.
         """
         for domain in domains:
             zero = torch.zeros((self.num_classes,) * 2, dtype=torch.int64, device=device)

@@ -1,8 +1,8 @@
-"""Initial weights that follow from the seed and the part, not from what is built before it.
+"""Initial weights that depend on the seed and the part, not on what is built before it.
 
 The parts of a recipe are built one after another, and all of them draw from torch's global
-generator: a style network that one method builds before the model would give it other weights than
-another method gets. Here each class and function that a recipe names draws from its own stream.
+generator. If one method built a style network before the model, its model would get other weights
+than with another method. So each class and function that a recipe names draws from its own stream.
 """
 
 from collections import Counter
@@ -21,10 +21,10 @@ __all__ = ['seed_parts']
 
 
 def seed_parts(parser: 'LightningArgumentParser', section: Mapping[str, Any]) -> None:
-    """Let a parser build each part of a section under a seed of its own.
+    """Make a parser build each part of a section under its own seed.
 
-    The seed of a part follows from that of torch, from the import path of the part and from how
-    many of the same path were built before it. The global generator is left where it was.
+    The seed of a part is derived from torch's seed, from the import path of the part, and from how
+    many parts of that path were built before it. The global generator is left unchanged.
 
     Args:
         parser: What builds the recipe.
@@ -37,7 +37,7 @@ def seed_parts(parser: 'LightningArgumentParser', section: Mapping[str, Any]) ->
         built[name] += 1
         seed = torch.initial_seed()
         with torch.random.fork_rng(devices=[]):
-            # not torch.manual_seed, which would seed the GPUs, and these are not forked
+            # not torch.manual_seed, which would also seed the GPUs, whose state is not restored
             torch.default_generator.manual_seed(derived_seed(seed, f'{name}/{built[name]}'))
             return part(*args, **kwargs)
 
@@ -59,7 +59,7 @@ def _class_paths(node: Any) -> Iterator[str]:
 
 
 def _imported(path: str) -> Any:
-    """What an import path names; None if it is no name of a module, as the parser has then said."""
+    """The object at an import path; None if the path is invalid, which the parser reports."""
     module, _, name = path.rpartition('.')
     try:
         return getattr(import_module(module), name)

@@ -1,4 +1,4 @@
-"""What a model's file remembers of its source, measured on datasets."""
+"""Statistics of the source for a model's file, measured on datasets."""
 
 import torch
 
@@ -9,7 +9,7 @@ from crossearth.source_statistics import SourceStatistics
 
 __all__ = ['measure_source']
 
-_OFTEN = 4  # random windows that show small data well enough, to each that covers them
+_OFTEN = 4  # random windows per window that it takes to cover the data once
 
 
 def measure_source(
@@ -24,19 +24,19 @@ def measure_source(
     max_windows: int = 64,
     seed: int = 0,
 ) -> SourceStatistics:
-    """How training images look, and how far the model's confidence on others can be believed.
+    """Statistics of the training images, and a calibration of the model's confidence on others.
 
     Args:
-        model: Trained; it runs where it lies, in eval mode, and is put back as it was.
-        train: Training data, seen without augmentation. Black pixels count as without data.
-        val: Labelled scenes that were not trained on; None for no calibration.
-        size_px: Side of the windows, or that of the largest scene if it is less; scenes that are
-            smaller are padded, which counts nowhere.
-        value_range: Pixel values of black and white, where they are not those of the type.
-        gsd_m: Pixel sizes that training windows are drawn at, see `RandomWindowSampler`.
+        model: Trained model; it runs on its own device in eval mode, and its mode is restored.
+        train: Training data, without augmentation. Black pixels count as no-data.
+        val: Held-out labelled scenes; None for no calibration.
+        size_px: Side of the windows, or that of the largest scene if it is less. Smaller scenes
+            are padded, and the padding is not counted.
+        value_range: Pixel values of black and white, if they are not those of the type.
+        gsd_m: Pixel sizes at which training windows are drawn, see `RandomWindowSampler`.
         scale: Factors of their size, likewise.
-        max_windows: Windows of each of the two, at most; small training data take fewer.
-        seed: Chooses them. No global random generator is used.
+        max_windows: Maximum number of windows of each of the two; small training data take fewer.
+        seed: Chooses the windows. No global random generator is used.
 
     Raises:
         ConfigError: If the training windows are black everywhere.

@@ -1,4 +1,4 @@
-"""Style injection built from a folder of images."""
+"""Style injection with the styles of a folder, of a dataset or of the synthetic Earth."""
 
 import os
 from functools import lru_cache
@@ -15,7 +15,7 @@ from crossearth.transforms import FourierStyle
 
 __all__ = ['fourier_style', 'fourier_style_of', 'fourier_style_of_earth']
 
-_DRAWN_PX, _STYLE_PX = 160, 128  # sides of synthetic images, and of what is kept of them
+_DRAWN_PX, _STYLE_PX = 160, 128  # sides of synthetic images, and of the part that is used
 
 
 def fourier_style(
@@ -28,16 +28,16 @@ def fourier_style(
     seed: int | None = None,
     draw_per: Literal['sample', 'batch'] = 'sample',
 ) -> FourierStyle:
-    """`FourierStyle` with the styles of every image below a folder.
+    """`FourierStyle` with the styles of all images under a folder.
 
     Args:
         images: Folder of unlabelled images of 8 bits, any size; their first three bands are used.
         p: Probability that a sample is styled.
         beta: Cut-off of the frequencies whose amplitudes change, as a fraction of the image.
         alpha_range: Range of the strength.
-        limit: Most images that are read, spread evenly over the folder; None for all.
-        seed: Seed of draws of its own; None draws from torch's global generator, which the seed
-            of the training sets.
+        limit: Maximum number of images to read, spread evenly over the folder; None for all.
+        seed: Seed of its own generator; None draws from torch's global generator, which the seed
+            of the training run sets.
         draw_per: Whether each sample draws with probability `p`, or each batch.
 
     Raises:
@@ -66,16 +66,16 @@ def fourier_style_of(
 ) -> FourierStyle:
     """`FourierStyle` with the styles of the images of a dataset, such as the source itself.
 
-    All bands are styled, of any pixel type, as training sees them.
+    All bands are styled, whatever their pixel type, as training sees them.
 
     Args:
-        scenes: Images; labels are not looked at. Those of an unseen domain make it adaptation.
-        p: As of `fourier_style`.
-        beta: As of `fourier_style`.
-        alpha_range: As of `fourier_style`.
-        limit: Most scenes that are looked at, spread evenly over the dataset.
-        seed: As of `fourier_style`.
-        draw_per: As of `fourier_style`.
+        scenes: Images; labels are not used. With those of an unseen domain it becomes adaptation.
+        p: See `fourier_style`.
+        beta: See `fourier_style`.
+        alpha_range: See `fourier_style`.
+        limit: Maximum number of scenes to read, spread evenly over the dataset.
+        seed: See `fourier_style`.
+        draw_per: See `fourier_style`.
 
     Raises:
         SceneError: If no scene holds data, or one cannot be read.
@@ -99,20 +99,20 @@ def fourier_style_of_earth(
     seed: int | None = None,
     draw_per: Literal['sample', 'batch'] = 'sample',
 ) -> FourierStyle:
-    """`FourierStyle` with the styles of the synthetic Earth, which needs no image at all.
+    """`FourierStyle` with the styles of the synthetic Earth, which needs no image files.
 
-    The images of `SyntheticEarth(0).write_style`: regions, climates and seasons, sensors, haze,
-    light and tone curves, two thirds in RGB and the others in IR-R-G. They are drawn when this is
-    called, in about 50 ms each. `docs/evidence.md` compares them with photographs as a source of
-    styles.
+    The images are those of `SyntheticEarth(0).write_style`: regions, climates and seasons, sensors,
+    haze, light and tone curves, two thirds in RGB and the others in IR-R-G. They are drawn when
+    this is called, in about 50 ms each. `docs/evidence.md` compares them with photographs as a
+    source of styles.
 
     Args:
-        images: How many are drawn.
-        p: As of `fourier_style`.
-        beta: As of `fourier_style`.
-        alpha_range: As of `fourier_style`.
-        seed: As of `fourier_style`.
-        draw_per: As of `fourier_style`.
+        images: Number of images to draw.
+        p: See `fourier_style`.
+        beta: See `fourier_style`.
+        alpha_range: See `fourier_style`.
+        seed: See `fourier_style`.
+        draw_per: See `fourier_style`.
 
     Raises:
         ConfigError: If `images` is below 1.
@@ -133,7 +133,7 @@ def fourier_style_of_earth(
 
 @lru_cache(maxsize=1)
 def _drawn_styles(images: int) -> Float32[Tensor, 'n 3 s s']:
-    """Synthetic images, drawn once in a process."""
+    """Synthetic images, drawn once per process."""
     drawn = SyntheticEarth(0).draw_style(images=images, size_px=_DRAWN_PX)
     squares = [adaptive_avg_pool2d(torch.from_numpy(image) / 255, _STYLE_PX) for image in drawn]
     return torch.stack(squares)

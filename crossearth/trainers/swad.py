@@ -1,4 +1,4 @@
-"""An average of the weights over the part of the training where the source's loss is flat."""
+"""An average of the weights over the part of training in which the source's loss is flat."""
 
 import math
 import warnings
@@ -22,9 +22,9 @@ class Segment:
 
     Args:
         weights: Mean over the steps, float32, by name.
-        steps: How many steps.
+        steps: Number of steps.
         last_step: The last of them.
-        loss: At the validation after it.
+        loss: Loss at the validation after it.
     """
 
     weights: dict[str, Tensor]
@@ -34,14 +34,14 @@ class Segment:
 
 
 class LossValley:
-    """Which segments of a training are averaged, decided as they come.
+    """Decides which segments of a training run are averaged, as they arrive.
 
     With l_i the loss at validation i:
 
-    - the window begins at the first t_s whose loss is the least of the `patience` validations
-      t_s, t_s + 1, …: from there the loss has stopped falling. Their mean times `ratio` is the
-      threshold;
-    - it ends before the first run of `tolerance` validations that are all above the threshold.
+    - The window begins at the first t_s whose loss is the least of the `patience` validations
+      t_s, t_s + 1, …, from which the loss has stopped falling. Their mean times `ratio` is the
+      threshold.
+    - It ends before the first run of `tolerance` validations that are all above the threshold.
 
     Args:
         patience: N_s.
@@ -50,8 +50,8 @@ class LossValley:
 
     Attributes:
         started: Whether the window has begun.
-        ended: Whether it is over.
-        threshold: Of the loss; infinite before the window.
+        ended: Whether the window has ended.
+        threshold: Threshold of the loss; infinite before the window.
 
     Raises:
         ConfigError: If a number is out of range.
@@ -75,11 +75,11 @@ class LossValley:
         self.ratio = ratio
         self.started = self.ended = False
         self.threshold = math.inf
-        self._settled: Segment | None = None  # the mean of what belongs to the window for sure
-        self._open: list[Segment] = []  # candidates to begin with, or to be left out at the end
+        self._settled: Segment | None = None  # the mean of what certainly belongs to the window
+        self._open: list[Segment] = []  # may yet begin the window, or be left out at its end
 
     def add(self, segment: Segment) -> None:
-        """Take the next segment into account."""
+        """Add the next segment."""
         if self.ended:
             return
         self._open.append(segment)
@@ -87,6 +87,7 @@ class LossValley:
             losses = [candidate.loss for candidate in self._open]
             if len(losses) < self.patience:
                 return
+            # the oldest candidate begins the window if none of the validations after it is better
             if losses[0] > min(losses):
                 del self._open[0]
                 return
@@ -94,7 +95,7 @@ class LossValley:
             self._settle()
             return
         self._settle()
-        # with fewer than that open, the beginning is among them, which is below the threshold
+        # with fewer segments open, the beginning is among them, which is below the threshold
         self.ended = self._settled is not None and all(
             candidate.loss > self.threshold for candidate in self._open
         )
@@ -102,12 +103,12 @@ class LossValley:
             self._open.clear()
 
     def _settle(self) -> None:
-        """Leave open just what may still be left out at the end."""
+        """Leave open only what may still be left out at the end."""
         while len(self._open) > self.tolerance:
             self._settled = _joined(self._settled, self._open.pop(0))
 
     def average(self) -> dict[str, Tensor] | None:
-        """The mean over all steps of the window as far as it is known; None before it begins."""
+        """The mean over all steps of the window so far; None before it begins."""
         if not self.started:
             return None
         whole = self._settled
@@ -147,34 +148,34 @@ class SWAD(pl.Callback):
 
     The window begins where the validation loss has stopped falling and ends where it has risen,
     see `LossValley`; the weights of all optimiser steps in it are averaged. Validation and
-    checkpoints see the weights themselves; when training ends, the model keeps the average, so
-    that tests and `SaveModel` take it. If the loss never stopped falling, the model keeps its last
+    checkpoints use the weights themselves. When training ends, the model keeps the average, so
+    tests and `SaveModel` use it. If the loss never stopped falling, the model keeps its last
     weights, with a warning.
 
-    Validate often, some hundred times in a training: `val_check_interval` of the trainer. Memory
-    holds `max(patience, tolerance) + 2` copies of what trains, and checkpoints do. Buffers, such
+    Validate often, some hundred times per training run: `val_check_interval` of the trainer. Memory
+    and checkpoints hold `max(patience, tolerance) + 2` copies of what trains. Buffers, such
     as statistics of batch norms, are not averaged: freeze batch norms, as the paper does.
     Training resumes exactly from checkpoints that are written after a validation or between two. A
-    checkpoint of the very step that a validation follows does not hold that validation, which is
+    checkpoint of a step at which a validation follows does not contain that validation, and it is
     not repeated: its steps then count for the next one.
 
     Args:
         patience: N_s, validations without improvement before the window begins.
         tolerance: N_e, validations above the threshold that end it.
         ratio: r, how far the loss may rise.
-        monitor: The logged value that is looked at.
+        monitor: The logged value to use.
         mode: `'min'` for a loss; `'max'` for a score s in [0, 1], whose loss is 1 − s.
 
     Raises:
-        ConfigError: If a number is out of range; at the start of training, if `AverageWeights` is
-            at work too, weights are sharded, or the model that is scored does not train; after a
+        ConfigError: If a number is out of range. At the start of training, if `AverageWeights` is
+            also active, weights are sharded, or the scored model does not train. After a
             validation, if it logged no such value.
         CheckpointError: If a checkpoint averages other weights.
 
     Source:
         Cha et al., SWAD: Domain Generalization by Seeking Flat Minima, NeurIPS 2021, arXiv
         2102.08604, §3 and algorithm 1; N_s = 3, N_e = 6, r = 1.3. There, the loss is cross
-        entropy; by default, ours is 1 − `val/mIoU`, which every training logs.
+        entropy; by default, ours is 1 − `val/mIoU`, which every training run logs.
     """
 
     def __init__(
@@ -197,7 +198,7 @@ class SWAD(pl.Callback):
         self._averaged = False
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Refuse what cannot be averaged, and begin or continue."""
+        """Raise if the weights cannot be averaged; then begin or continue."""
         if any(isinstance(other, AverageWeights) for other in trainer.callbacks):  # type: ignore[attr-defined]  # set by lightning
             raise ConfigError('SWAD and AverageWeights both average the weights: leave one out')
         weights = averaged_weights(pl_module, 'SWAD')
@@ -206,8 +207,8 @@ class SWAD(pl.Callback):
         for means in filter(None, kept):
             if {name: value.shape for name, value in means.items()} != shapes:
                 raise CheckpointError(
-                    'checkpoint averages other weights than this model trains: build the model '
-                    'that was trained, or leave SWAD out'
+                    'checkpoint averages other weights than this model trains: build the model of '
+                    'that training run, or leave SWAD out'
                 )
         self.valley.to(pl_module.device)
         self._mean = {name: value.to(pl_module.device) for name, value in self._mean.items()}
@@ -232,10 +233,11 @@ class SWAD(pl.Callback):
                 if self._steps == 1:
                     self._mean[name] = value.clone()
                 else:
+                    # a running mean, because a sum over thousands of steps would lose digits
                     self._mean[name].lerp_(value, 1 / self._steps)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002  # lightning's signature
-        """Close a segment with the loss that was found.
+        """Close a segment with the loss of this validation.
 
         Raises:
             ConfigError: If there is none.
@@ -243,15 +245,15 @@ class SWAD(pl.Callback):
         if trainer.sanity_checking or trainer.state.fn != 'fit' or not self._steps:
             return
         logged = trainer.callback_metrics.get(self.monitor)
-        # scores are logged by the first process alone, and all have to choose the same window
+        # only the first process logs scores, and all processes have to choose the same window
         value = trainer.strategy.broadcast(None if logged is None else float(logged))
         if value is None:
             raise ConfigError(
-                f'SWAD looks at {self.monitor!r}, but validation logged '
+                f'SWAD needs {self.monitor!r}, but validation logged '
                 f'{sorted(trainer.callback_metrics)}: give the data module val=, or choose monitor'
             )
         loss = value if self.mode == 'min' else 1 - value
-        if math.isfinite(loss):  # else there was nothing to score
+        if math.isfinite(loss):  # otherwise there was nothing to score
             self.valley.add(Segment(self._mean, self._steps, self._last_step, loss))
             self._mean, self._steps = {}, 0
 
@@ -263,7 +265,7 @@ class SWAD(pl.Callback):
         average = self.valley.average()
         if average is None:
             warnings.warn(
-                f'SWAD found no window: {self.monitor} got better until the end, so the model '
+                f'SWAD found no window: {self.monitor} improved until the end, so the model '
                 'keeps its last weights; train for longer, or validate more often',
                 stacklevel=2,
             )
@@ -273,7 +275,7 @@ class SWAD(pl.Callback):
                 weight.copy_(average[name])
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """The same where a checkpoint of the last step left nothing to train."""
+        """Do the same if a checkpoint of the last step left nothing to train."""
         self.on_train_end(trainer, pl_module)
 
     def state_dict(self) -> dict[str, Any]:
@@ -293,7 +295,7 @@ class SWAD(pl.Callback):
 
 
 def _joined(before: Segment | None, after: Segment) -> Segment:
-    """Two neighbouring segments as one."""
+    """Join two neighbouring segments."""
     if before is None:
         return after
     steps = before.steps + after.steps

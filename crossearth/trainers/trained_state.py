@@ -1,4 +1,4 @@
-"""What a checkpoint holds of a method, and whether it belongs to the method that loads it."""
+"""What a checkpoint holds of a method, and whether it fits the method that loads it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,11 +15,11 @@ __all__ = ['check_state', 'saved_state']
 def saved_state(
     state: Mapping[str, Tensor], roles: Mapping[str, Role]
 ) -> tuple[dict[str, Tensor], dict[str, float]]:
-    """What is saved: tensors that training changes, and a mark of each that it does not.
+    """The tensors that training changes, and a mark of each that it does not.
 
     Args:
         state: All tensors by name.
-        roles: The role of each.
+        roles: Role of each tensor.
 
     Returns:
         Tensors whose role is `trains` or `kept`, and the marks of the pretrained ones.
@@ -39,16 +39,16 @@ def saved_state(
 def check_state(
     checkpoint: Mapping[str, Any], module: nn.Module, roles: Mapping[str, Role]
 ) -> None:
-    """Check that a checkpoint holds exactly what training changes of a module, and fits the rest.
+    """Check that a checkpoint holds exactly what training changes in a module, and fits the rest.
 
     Args:
         checkpoint: Has `state_dict` and `frozen_marks`, as `saved_state` returns them.
         module: What the tensors are loaded into.
-        roles: The role of each of its tensors.
+        roles: Role of each of its tensors.
 
     Raises:
-        CheckpointError: If tensors are missing, left over or of another shape, or if the
-            checkpoint was trained over other pretrained weights.
+        CheckpointError: If tensors are missing, left over or have another shape, or if the
+            checkpoint was trained with other pretrained weights.
     """
     state = module.state_dict()
     pretrained = {name for name, role in roles.items() if role == 'pretrained'}
@@ -62,12 +62,12 @@ def check_state(
         raise CheckpointError(
             f'checkpoint belongs to another model: {len(missing)} weights are missing, '
             f'{len(surplus)} are left over, {len(other)} have another shape; first {first}: '
-            f'expected {own.get(first)}, got {theirs.get(first)}. Build the model and method that '
-            'were trained'
+            f'expected {own.get(first)}, got {theirs.get(first)}. Build the model and method of '
+            'that training run'
         )
     others = other_marks(checkpoint.get('frozen_marks', {}), state)
     if others:
         raise CheckpointError(
-            'checkpoint was trained over other frozen weights than this model has, first '
-            f'{others[0]}: build the model with the pretrained weights it was trained over'
+            'checkpoint was trained with other frozen weights than this model has, first '
+            f'{others[0]}: build the model with the pretrained weights of that training run'
         )

@@ -1,4 +1,11 @@
-"""Augmentations of batches, on the device."""
+"""Augmentations of batches, on the device that they lie on.
+
+Most classes are kornia augmentations that derive from `SeededAugmentation`. It draws from its own
+generator, computes only the samples that are drawn, and leaves no-data pixels alone. Injections of
+a style (`EarthStyleInjection`, `FourierStyle`) derive from `StyleInjection`, which adds patches and
+the treatment of further bands. `EarthStyle` is the distribution that styles are drawn from. All
+take and return images in [0, 1].
+"""
 
 from crossearth.transforms.earth_injection import EarthStyleInjection
 from crossearth.transforms.earth_style import (

@@ -1,4 +1,4 @@
-"""Earth-Style Injection: images repainted in styles drawn from a field."""
+"""Earth-Style Injection: images repainted in styles drawn from a distribution."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
@@ -16,33 +16,34 @@ __all__ = ['EarthStyleInjection']
 
 
 class EarthStyleInjection(StyleInjection):
-    """Styled images X_S: patches of an image, repainted in a style that is drawn from a field.
+    """Styled images X_S: patches of an image, repainted in a style drawn from a distribution.
 
-    For each sample that is drawn, a style ε' comes from `style`, the image's own style ε from
-    `predictor`, and `transformer` repaints the image in α·ε' + (1 − α)·ε. Where no sample of a
-    batch is drawn, neither network runs.
+    Each sample that is drawn gets a style ε' from `style`. `predictor` gives the image's own style
+    ε, and `transformer` repaints the image in α·ε' + (1 − α)·ε. If no sample of a batch is drawn,
+    neither network runs.
 
-    The networks run in float32, autocast or not, without gradients and in eval mode. They are moved
-    along with this module, but are none of its children: an optimiser, a checkpoint or a call of
-    `train` does not see them.
+    The networks run in float32, with or without autocast, without gradients and in eval mode. They
+    move along with this module but are not its submodules, so optimisers, checkpoints and `train`
+    do not affect them.
 
     Args:
         style: Distribution of styles, fitted with `predictor`.
         predictor: (b,3,h,w) in [0, 1] → (b,d). It is put into eval mode and its gradients are
             switched off.
-        transformer: Image and embedding → image, of the same size, in [0, 1]. Likewise.
+        transformer: (image, embedding) → image of the same size, in [0, 1]. It is put into eval
+            mode, too.
         patch_size: Side of a patch B in pixels; None styles the whole image.
         ratio: τ, the expected fraction of styled patches; see `StyleInjection`.
         alpha: α, the weight of the drawn style, in [0, 1]. The paper's training run used 0.1, the
-            authors of the networks 0.5.
+            authors of the style networks 0.5.
         p: Probability of each sample.
         covariance: See `EarthStyle.sample`.
         polarity: `'release'` or `'paper'`, see `StyleInjection`.
         grid: `'paper'` or `'release'`, see `patch_grid`.
         bands: Positions of the bands to show the networks as red, green, blue. Infrared imagery is
             styled as it is displayed, (0, 1, 2). Further bands follow by `follow_statistics`.
-            16-bit imagery is brought to [0, 1] by `to_unit`; choose its range as one would to look
-            at it, for the networks know pictures.
+            `to_unit` brings 16-bit imagery to [0, 1]. Choose its range as for display, because the
+            networks were trained on photographs.
         nodata: See `SeededAugmentation`.
         generator: Source of the draws; None for torch's global one.
         draw_per: Whether each sample draws with probability `p`, or the batch once for all its
@@ -55,9 +56,9 @@ class EarthStyleInjection(StyleInjection):
             the style and the predictor differ in length.
 
     Source:
-        §3.2, eqs. 1–5; B.2 for p. The release draws once an iteration, whose batch is one image.
-        It ran the networks with BatchNorm in train mode and did not normalise X_S; both are
-        accidents, and not repeated here.
+        §3.2, eqs. 1–5; B.2 for p. The release draws once per iteration, whose batch is one image.
+        It also ran the networks with BatchNorm in train mode and did not normalise X_S. Both are
+        accidents and are not repeated here.
 
     Example:
         >>> class Mean(nn.Module):
@@ -74,7 +75,7 @@ class EarthStyleInjection(StyleInjection):
         tensor([0.7000, 0.7000, 0.7000])
     """
 
-    # many arguments: parts, patches and draws of the paper's injection, each one varied in a table
+    # many arguments: networks, patches and draws, each of which the paper varies in a table
     def __init__(
         self,
         style: EarthStyle,
@@ -108,18 +109,18 @@ class EarthStyleInjection(StyleInjection):
         if not 0 <= alpha <= 1:
             raise ConfigError(f'alpha={alpha}: expected a weight from 0 to 1')
         if len(self.bands) != 3:
-            raise ConfigError(f'bands={self.bands}: the style networks take three bands')
+            raise ConfigError(f'bands={self.bands}: expected three, for the style networks')
         fitted_with = style.provenance.get('predictor')
         given = f'{type(predictor).__name__}:{module_fingerprint(predictor)}'
         if fitted_with is not None and fitted_with != given:
             raise ConfigError(
-                f'the style was fitted with {fitted_with}, but the predictor is {given}: their '
-                'embeddings mean different styles; fit the style anew with this predictor'
+                f'the style was fitted with {fitted_with}, but the predictor is {given}, whose '
+                'embeddings mean different styles: fit the style again with this predictor'
             )
         self.style = style
         self.alpha = alpha
         self.covariance: Literal['full', 'diagonal'] = covariance
-        # In a tuple they are no submodules, see the class.
+        # Inside a tuple they are not registered as submodules, see the class.
         self._networks = (
             predictor.eval().requires_grad_(False),
             transformer.eval().requires_grad_(False),

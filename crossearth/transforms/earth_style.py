@@ -1,4 +1,4 @@
-"""The distribution of styles in a field: mean and covariance of style embeddings."""
+"""The distribution of styles in a set of images: mean and covariance of style embeddings."""
 
 import hashlib
 import json
@@ -38,12 +38,12 @@ class StyleMoments:
 
     Args:
         count: Number of embeddings.
-        mean: Their mean, float64.
+        mean: Mean of the embeddings, float64.
         scatter: Sum of the outer products of their deviations from the mean, float64.
 
     Source:
         Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sample
-        variances", 1979: no difference of large sums occurs, however many embeddings there are.
+        variances", 1979. It avoids differences of large sums, however many embeddings there are.
 
     Example:
         >>> moments = StyleMoments.empty(2)
@@ -60,13 +60,13 @@ class StyleMoments:
 
     @classmethod
     def empty(cls, dim: int) -> 'StyleMoments':
-        """Moments of nothing."""
+        """Moments before the first embedding."""
         return cls(
             0, torch.zeros(dim, dtype=torch.float64), torch.zeros(dim, dim, dtype=torch.float64)
         )
 
     def update(self, embeddings: Float[Tensor, 'n d']) -> None:
-        """Take in a batch."""
+        """Add a batch."""
         batch = embeddings.detach().to('cpu', torch.float64)
         if not len(batch):
             return
@@ -80,32 +80,32 @@ class StyleMoments:
             + torch.outer(shift, shift) * (self.count * len(batch) / total)
         )
         mean = self.mean + shift * (len(batch) / total)
-        # all at once: what is kept of an interrupted fit must not be half a batch
+        # assigned together, so that an interrupted fit never keeps half of a batch
         self.count, self.mean, self.scatter = total, mean, scatter
 
     @property
     def covariance(self) -> Float64[Tensor, 'd d']:
-        """Unbiased covariance; NaN below two embeddings."""
+        """Unbiased covariance; NaN for fewer than two embeddings."""
         scatter = (self.scatter + self.scatter.T) / 2
         return scatter / (self.count - 1) if self.count > 1 else torch.full_like(scatter, torch.nan)
 
 
 @dataclass(frozen=True, eq=False)
 class EarthStyle:
-    """A normal distribution of style embeddings, fitted to images of a field.
+    """A normal distribution of style embeddings, fitted to a set of images.
 
     Args:
         mean: Mean embedding, (d,).
         covariance: Covariance, (d,d), symmetric.
         provenance: Where it comes from: `source`, `num_images`, `predictor` (the class and a
-            fingerprint of its weights); any further strings.
+            fingerprint of its weights), and optionally more strings.
 
     Raises:
-        ConfigError: If the shapes do not fit, values are not finite, or the covariance is none.
+        ConfigError: If the shapes do not fit, values are not finite, or the covariance is invalid.
 
     Source:
-        Eqs. 1 and 2. The paper's field is Million-AID, whose statistics are not published; any
-        folder of images will do.
+        Eqs. 1 and 2. The paper fits it to Million-AID and does not publish the statistics. Any
+        folder of images can be used.
 
     Example:
         >>> style = EarthStyle(torch.zeros(2), torch.tensor([[4.0, 0.0], [0.0, 1.0]]))
@@ -129,18 +129,18 @@ class EarthStyle:
         if not (self.mean.isfinite().all() and self.covariance.isfinite().all()):
             raise ConfigError('mean or covariance is not finite: fit at least two images')
         matrix = self.covariance.double().cpu()
-        slack = 1e-5 * float(matrix.abs().max())  # of moments that were kept in float32
+        slack = 1e-5 * float(matrix.abs().max())  # for moments that were stored in float32
         if (matrix - matrix.T).abs().max() > slack or torch.linalg.eigvalsh(matrix)[0] < -slack:
             raise ConfigError(
-                'the covariance is not symmetric, or has negative variances: give what '
-                'EarthStyle.fit or torch.cov returns'
+                'the covariance is not symmetric, or has negative variances: pass the result of '
+                'EarthStyle.fit or torch.cov'
             )
 
     @cached_property
     def _factors(self) -> tuple[Float64[Tensor, 'd d'], Float64[Tensor, ' d']]:
         """Singular vectors U, with defined signs, and singular values S of the covariance."""
         vectors, values, _ = torch.linalg.svd(self.covariance.double().cpu())
-        # Builds of LAPACK differ in the signs; without this a seed would mean other styles there.
+        # LAPACK builds differ in the signs, and with other signs a seed would mean other styles.
         largest = vectors.abs().argmax(0, keepdim=True)
         return vectors * vectors.gather(0, largest).sign(), values
 
@@ -154,11 +154,11 @@ class EarthStyle:
         """Embeddings drawn from the distribution.
 
         Args:
-            num_samples: How many.
+            num_samples: Number of embeddings.
             generator: Source of the draws; None for torch's global one.
-            covariance: `'full'`: mean + U√S z with the covariance's singular vectors and values, so
-                that samples have the covariance that was fitted. `'diagonal'`: mean + √S z, the
-                singular values as variances of independent coordinates.
+            covariance: `'full'` gives mean + U√S z with the singular vectors and values of the
+                covariance, so that samples have the fitted covariance. `'diagonal'` gives
+                mean + √S z, with the singular values as variances of independent coordinates.
 
         Returns:
             float32, on the CPU or the generator's device.
@@ -167,9 +167,9 @@ class EarthStyle:
             ConfigError: If `covariance` is neither.
 
         Source:
-            Eq. 2, N(Mean, Diag(SVD(Covariance))), can be read either way. `'full'` is how the style
-            networks' own authors sample (arXiv 1809.05375), and is what keeps samples inside the
-            field's styles.
+            Eq. 2, N(Mean, Diag(SVD(Covariance))), can be read either way. The style networks' own
+            authors sample as `'full'` does (arXiv 1809.05375), which keeps samples within the
+            styles of the images.
         """
         require_covariance(covariance)
         device = torch.device('cpu') if generator is None else generator.device
@@ -196,34 +196,35 @@ class EarthStyle:
         checkpoint_every: int = 100,
         progress: bool = False,
     ) -> 'EarthStyle':
-        """The distribution of the styles of images, in one pass.
+        """Fit the distribution of the styles of images, in one pass.
 
         Args:
             images: A folder of pictures (see `StyleImageFolder`); a map-style dataset of images of
                 one size; or an iterable of batches, such as a data loader. Items are (c,h,w),
                 batches (b,c,h,w) with red, green, blue as `to_unit` takes them, or dictionaries
                 that hold them under `'image'`.
-            predictor: Style network, (b,3,h,w) in [0, 1] → (b,d). Put into eval mode and moved.
-            source: What to write down as the origin; by default the folder's name.
-            batch_size: Images at a time, of a folder or dataset.
-            workers: Processes that read a folder or dataset.
+            predictor: Style network, (b,3,h,w) in [0, 1] → (b,d). It is put into eval mode and
+                moved to `device`.
+            source: Name to record as the origin; the folder's name by default.
+            batch_size: Images per batch, for a folder or dataset.
+            workers: Worker processes that read a folder or dataset.
             device: Where the network runs.
-            checkpoint: Where to keep what has been seen so far. If the file is there already, the
-                images counted in it are skipped (without reading, for a folder or dataset), and
-                the result is that of an uninterrupted run. Pictures of a folder that were not
-                counted yet may be repaired, removed or added meanwhile.
-            checkpoint_every: Batches from one writing of the checkpoint to the next. It is also
-                written at the end, and when an error or the user ends the run.
+            checkpoint: File that stores the moments so far. If it exists, the images counted in it
+                are skipped (without reading them, for a folder or dataset), and the result is that
+                of an uninterrupted run. Pictures of a folder that were not yet counted may be
+                repaired, removed or added in between.
+            checkpoint_every: Number of batches between two writes of the checkpoint. It is also
+                written at the end, and when an error or the user stops the run.
             progress: Whether to show a progress bar.
 
         Raises:
             ConfigError: If there are fewer than two images, or the batch size is below 1.
-            CheckpointError: If the checkpoint is of other images or another predictor.
+            CheckpointError: If the checkpoint belongs to other images or another predictor.
             SceneError: If a file of a folder cannot be read.
-            SceneNotFoundError: If a folder is empty or not there.
+            SceneNotFoundError: If a folder is empty or does not exist.
         """
         if batch_size < 1:
-            raise ConfigError(f'batch_size={batch_size}: expected at least one image at a time')
+            raise ConfigError(f'batch_size={batch_size}: expected at least 1')
         if isinstance(images, (str, Path)):
             images = StyleImageFolder(images)
         if source is None:
@@ -253,13 +254,13 @@ class EarthStyle:
                     if path is not None and index % checkpoint_every == 0:
                         _write_moments(path, moments, provenance, listing)
         finally:
-            # also where a damaged picture or the user ends the run
+            # also if a damaged picture or the user stops the run
             if path is not None and moments is not None:
                 _write_moments(path, moments, provenance, listing)
         if moments is None or moments.count < 2:
             raise ConfigError(
-                f'{source}: a covariance needs two images, got '
-                f'{0 if moments is None else moments.count}'
+                f'{source} has {0 if moments is None else moments.count} image(s): expected at '
+                'least two for a covariance'
             )
         del provenance['format']
         return cls(
@@ -269,7 +270,7 @@ class EarthStyle:
         )
 
     def save(self, path: Path | str) -> None:
-        """Write the distribution as safetensors, with its provenance; whole or not at all."""
+        """Write the distribution as safetensors, with its provenance, completely or not at all."""
         tensors = {
             'mean': self.mean.double().cpu().contiguous(),
             'covariance': self.covariance.double().cpu().contiguous(),
@@ -281,13 +282,13 @@ class EarthStyle:
         """Read what `save` wrote.
 
         Raises:
-            CheckpointError: If the file is damaged or something else.
+            CheckpointError: If the file is damaged or holds something else.
         """
         tensors, metadata = _read(Path(path))
         if metadata.pop('format', None) != _FORMAT or tensors.keys() != {'mean', 'covariance'}:
             raise CheckpointError(
-                f'{path} holds {sorted(tensors)}, no distribution of styles: give a file that '
-                'EarthStyle.save wrote'
+                f'{path} holds {sorted(tensors)}, which is not a distribution of styles: pass a '
+                'file that EarthStyle.save wrote'
             )
         try:
             return cls(tensors['mean'], tensors['covariance'], metadata)
@@ -296,7 +297,7 @@ class EarthStyle:
 
 
 def require_covariance(covariance: str) -> None:
-    """Refuse what is no reading of eq. 2.
+    """Raise if the name is not a reading of eq. 2.
 
     Raises:
         ConfigError: If it is neither `'full'` nor `'diagonal'`.
@@ -331,7 +332,7 @@ def style_distance(first: EarthStyle, second: EarthStyle) -> float:
     if first.mean.shape != second.mean.shape:
         raise ConfigError(
             f'the styles have {len(first.mean)} and {len(second.mean)} dimensions: fit both with '
-            'one predictor'
+            'the same predictor'
         )
     a, b = first.covariance.double().cpu(), second.covariance.double().cpu()
     values, vectors = torch.linalg.eigh(a)
@@ -340,11 +341,12 @@ def style_distance(first: EarthStyle, second: EarthStyle) -> float:
     shared = torch.linalg.eigvalsh(root @ b @ root).clamp(min=0).sqrt().sum()
     shift = (first.mean.double().cpu() - second.mean.double().cpu()).square().sum()
     squared = shift + a.trace() + b.trace() - 2 * shared
+    # rounding can make the distance of equal distributions slightly negative
     return float(squared.clamp(min=0).sqrt())
 
 
 def module_fingerprint(module: nn.Module) -> str:
-    """Sixteen hexadecimal digits that tell a module's weights from others.
+    """Sixteen hexadecimal digits that identify a module's weights.
 
     Example:
         >>> first = module_fingerprint(nn.Linear(2, 2))
@@ -361,7 +363,7 @@ def module_fingerprint(module: nn.Module) -> str:
 def _batches(
     images: Dataset[Any] | Iterable[Any], skip: int, batch_size: int, workers: int
 ) -> tuple[Iterator[Tensor], int | None]:
-    """Batches after the first `skip` images, and the number of all images where it is known."""
+    """Batches after the first `skip` images, and the number of all images if it is known."""
     if isinstance(images, Dataset) and not isinstance(images, IterableDataset):
         total = len(images)  # type: ignore[arg-type]  # a map-style dataset has a length
         rest = Subset(images, range(skip, total))
@@ -383,14 +385,14 @@ def _image(batch: Any) -> Tensor:
     image = batch['image'] if isinstance(batch, Mapping) else batch
     if not isinstance(image, Tensor) or image.ndim != 4:
         raise ConfigError(
-            f'images come as {type(image).__name__}: expected batches (b, 3, h, w), or '
-            "dictionaries that hold them under 'image'"
+            f'images are {type(image).__name__}: expected batches (b, 3, h, w), or dictionaries '
+            "that hold them under 'image'"
         )
     return image
 
 
 def _listing(images: Dataset[Any] | Iterable[Any]) -> Callable[[int], str]:
-    """What tells the first so many images from others, as far as can be told without reading."""
+    """A function that identifies the first n images, as far as possible without reading them."""
     if isinstance(images, StyleImageFolder):
         side_px = images.side_px
         names = [path.relative_to(images.folder).as_posix() for path in images.paths]
@@ -422,7 +424,7 @@ def _resume(
     other = [key for key, value in expected.items() if metadata.get(key) != value]
     if other:
         raise CheckpointError(
-            f'{path} was begun with another {" and ".join(other)}: remove it to start anew, or '
+            f'{path} was begun with another {" and ".join(other)}: remove it to start again, or '
             'name another file'
         )
     return StyleMoments(count, tensors['mean'], tensors['scatter'])
@@ -442,7 +444,7 @@ def _write_moments(
 def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
     beside = path.with_name(f'.{path.name}.{os.getpid()}')
     try:
-        # one entry, for the file format keeps several in no order
+        # joined to one entry, because the file format stores several in no fixed order
         save_file(tensors, beside, {'crossearth': json.dumps(metadata, sort_keys=True)})
         beside.replace(path)
     finally:
@@ -457,7 +459,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     except FileNotFoundError as error:
         raise CheckpointError(f'{path} is not there') from error
     except (SafetensorError, OSError, json.JSONDecodeError) as error:
-        raise CheckpointError(f'{path} is damaged or no safetensors file: {error}') from error
+        raise CheckpointError(f'{path} is damaged or not a safetensors file: {error}') from error
     if not isinstance(metadata, dict) or not all(isinstance(x, str) for x in metadata.values()):
-        raise CheckpointError(f'{path} has provenance that is no text: it is damaged')
+        raise CheckpointError(f'{path} is damaged: its provenance is not text')
     return tensors, metadata

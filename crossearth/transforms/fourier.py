@@ -15,28 +15,28 @@ from crossearth.transforms.patches import PatchGrid
 
 __all__ = ['FourierStyle', 'low_frequencies', 'mix_amplitudes']
 
-_LARGEST_SIDE_PX = 2048  # of the images to be styled; bounds what is stored of each style image
-_CHUNK = 64  # style images transformed at a time
+_LARGEST_SIDE_PX = 2048  # of the images to be styled; limits what is stored of each style image
+_CHUNK = 64  # style images transformed at once
 
 
 class FourierStyle(StyleInjection):
     """Styled images whose low-frequency amplitudes come partly from other images.
 
     The amplitudes of an image's lowest frequencies hold its illumination, colour cast and contrast
-    over large distances; its phases hold what is where. Each sample draws a style image and a
-    strength λ and gets the amplitude `(1 − λ)·|F(x)| + λ·|F(s)|` below the cut-off, at its own
-    phases. It needs no network and no weights. Gradients flow through it to the image.
+    over large distances. Its phases hold what is where. Each sample draws a style image and a
+    strength λ. Below the cut-off it gets the amplitude `(1 − λ)·|F(x)| + λ·|F(s)|` and keeps its
+    own phases. This needs no network and no weights. Gradients flow through it to the image.
 
-    Only the frequencies below the cut-off are ever computed. A style image of another size needs no
-    resizing: a spectrum counts cycles per image, and dividing by the number of pixels makes the
-    amplitudes those of the resized image.
+    Only the frequencies below the cut-off are ever computed. Style images of another size need not
+    be resized, because a spectrum counts cycles per image, and dividing by the number of pixels
+    makes the amplitudes those of the resized image.
 
     Args:
-        style_images: (n,c,h,w) images of the field that styles are taken from: integers, or floats
-            in [0, 1]. Amplitudes below the cut-off are kept, not the images.
-        beta: Cut-off as a fraction of the shorter side: frequencies up to ⌊β·min(H, W)⌋ cycles per
-            image along each axis change, at least those of 0 cycles, the mean. 0.01 changes
-            colour and light; 0.05 and above change texture and may ring around strong edges.
+        style_images: (n,c,h,w) images that styles are taken from: integers, or floats in [0, 1].
+            Only their amplitudes below the cut-off are stored.
+        beta: Cut-off as a fraction of the shorter side. Frequencies up to ⌊β·min(H, W)⌋ cycles per
+            image along each axis change, and always the mean (0 cycles). 0.01 changes colour and
+            light. 0.05 and above change texture and may ring around strong edges.
         alpha_range: λ is uniform in this range, within [0, 1].
         p: Probability of each sample.
         patch_size: Side of the patches that are styled or not; None styles the whole image.
@@ -51,7 +51,7 @@ class FourierStyle(StyleInjection):
             samples, as the paper's iteration does.
 
     Raises:
-        ConfigError: If a fraction, range or probability is out of range, or there is no image.
+        ConfigError: If a fraction, range or probability is out of range, or there are no images.
         ShapeError: If the style images are not (n,c,h,w).
         BandError: When called, if an image has too few bands.
 
@@ -92,7 +92,7 @@ class FourierStyle(StyleInjection):
                 'of different sizes to one size and stack them'
             )
         if not len(style_images):
-            raise ConfigError('there is no style image: give at least one')
+            raise ConfigError('there are no style images: pass at least one')
         if not 0 <= beta <= 0.5:
             raise ConfigError(f'beta={beta}: expected a fraction of the shorter side, 0 to 0.5')
         low, high = alpha_range
@@ -103,7 +103,7 @@ class FourierStyle(StyleInjection):
         if len(bands) != num_bands:
             raise BandError(
                 f'bands={bands} names {len(bands)} bands, but the style images have {num_bands}: '
-                'name one position for each band of the style images'
+                'pass one position for each band of the style images'
             )
         super().__init__(
             patch_size=patch_size,
@@ -146,9 +146,10 @@ class FourierStyle(StyleInjection):
         """Images with mixed amplitudes, not clamped."""
         height, width = image.shape[-2:]
         stored = self.amplitudes.shape[-1] - 1
+        # images beyond _LARGEST_SIDE_PX would need more frequencies than are stored
         cutoff = min(_cutoff(self.beta * min(height, width), (height, width)), stored)
         middle = slice(stored - cutoff, stored + cutoff + 1)
-        # a module that is cast as a whole casts them too
+        # a module that is cast as a whole also casts the amplitudes
         amplitudes = self.amplitudes[drawn['style'], :, middle, : cutoff + 1].to(image.dtype)
         return mix_amplitudes(image, amplitudes, drawn['alpha'].to(image.dtype))
 
@@ -192,7 +193,7 @@ def mix_amplitudes(
 
     Returns:
         Images that may exceed the range of the input, differentiable with respect to it. Where
-        |F(x)| is 0, its phase counts as 0, and has a gradient of 0.
+        |F(x)| is 0, its phase and the gradient of the phase count as 0.
     """
     height, width = image.shape[-2:]
     cutoff = amplitudes.shape[-1] - 1
@@ -201,7 +202,7 @@ def mix_amplitudes(
     count = torch.full((cutoff + 1,), 2.0, dtype=image.dtype, device=image.device)
     count[0] = 1
     strength = alpha.view(-1, 1, 1, 1) * count
-    # neither torch.polar nor torch.angle has the right derivatives everywhere
+    # neither torch.polar nor torch.angle has the right derivative everywhere
     size = low.abs()
     direction = torch.where(size > 0, low / torch.where(size > 0, size, 1), 1)
     change = strength * (amplitudes - size) * direction
@@ -220,4 +221,5 @@ def _waves(length: int, cycles: range, image: Tensor) -> Complex[Tensor, 'k leng
 
 def _cutoff(cycles: float, image_hw: tuple[int, int]) -> int:
     """Whole cycles per image, kept below half of the shorter side."""
+    # 1e-9, because products such as 0.29 · 100 fall just below a whole number
     return min(math.floor(cycles + 1e-9), (min(image_hw) - 1) // 2)

@@ -1,4 +1,4 @@
-"""What every way to inject a style shares: patches, display bands, nodata and range."""
+"""What all style injections share: patches, display bands, no-data and value range."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -20,13 +20,13 @@ class StyleInjection(SeededAugmentation):
 
     Args:
         patch_size: Side of a patch B in pixels; None styles the whole image.
-        ratio: τ, see `polarity`; not looked at without patches.
-        polarity: `'release'`: the expected fraction τ of the patches is styled, so that a higher τ
-            means more style, which agrees with the trend that Appendix A reports. `'paper'`:
-            the fraction 1 − τ, as eq. 5 is printed.
+        ratio: τ, see `polarity`; not used without patches.
+        polarity: `'release'` styles the expected fraction τ of the patches. A higher τ then means
+            more style, which agrees with the trend in Appendix A. `'paper'` styles the fraction
+            1 − τ, as eq. 5 is printed.
         grid: `'paper'` or `'release'`, see `patch_grid`.
-        bands: Positions of the bands that are styled, those that one would display as red, green
-            and blue. All further bands undergo the same change of statistics, see
+        bands: Positions of the bands that are styled, those displayed as red, green and blue. All
+            further bands undergo the same change of statistics, see
             `follow_statistics`.
         p: Probability of each sample.
         nodata: See `SeededAugmentation`.
@@ -35,7 +35,7 @@ class StyleInjection(SeededAugmentation):
 
     Raises:
         ConfigError: If patches, bands or probability are out of range.
-        BandError: When called, if the image lacks a band.
+        BandError: When called, if the image lacks one of the bands.
 
     Source:
         Eqs. 3, 4 and 5.
@@ -72,7 +72,7 @@ class StyleInjection(SeededAugmentation):
 
     @abstractmethod
     def draw_styles(self, num_samples: int) -> dict[str, Tensor]:
-        """Draws that choose a style for each sample, one row a sample."""
+        """Draws that choose a style for each sample, one row per sample."""
 
     @abstractmethod
     def restyle(
@@ -81,10 +81,10 @@ class StyleInjection(SeededAugmentation):
         drawn: dict[str, Tensor],
         valid: Bool[Tensor, 'b 1 h w'],
     ) -> Float[Tensor, 'b c h w']:
-        """Display bands in the drawn styles, not yet clamped; invalid pixels hold band means."""
+        """Display bands in the drawn styles, not clamped; invalid pixels hold band means."""
 
     def generate_parameters(self, batch_shape: tuple[int, ...]) -> dict[str, Tensor]:
-        """Styles, and one draw a patch."""
+        """Styles, and one draw per patch."""
         drawn = self.draw_styles(batch_shape[0])
         if self.patch_size is not None:
             rows, cols = patch_grid(
@@ -94,10 +94,10 @@ class StyleInjection(SeededAugmentation):
         return drawn
 
     def require_bands(self, num_bands: int) -> None:
-        """Refuse images that lack a display band.
+        """Raise if an image lacks a display band.
 
         Raises:
-            BandError: If they do.
+            BandError: If it does.
         """
         if max(self.bands) >= num_bands:
             raise BandError(
@@ -114,8 +114,8 @@ class StyleInjection(SeededAugmentation):
         """The styled image in the styled patches."""
         num_bands = image.shape[1]
         display = image if self.bands == tuple(range(num_bands)) else image[:, self.bands]
-        # Nodata would be part of the style that is taken from the image: zeros darken its mean
-        # and their border is an edge.
+        # The style is taken from the image, and no-data would become part of it: zeros darken the
+        # mean and their border is an edge.
         filled = torch.where(valid, display, valid_mean(display, valid))
         styled = self.restyle(filled, drawn, valid).clamp(0, 1)
         if len(self.bands) < num_bands:
@@ -125,6 +125,7 @@ class StyleInjection(SeededAugmentation):
             whole[:, rest] = follow_statistics(image[:, rest], display, styled, valid).clamp(0, 1)
             styled = whole
         elif self.bands != tuple(range(num_bands)):
+            # from display order back to the order of the image's bands
             styled = styled[:, torch.tensor(self.bands, device=image.device).argsort()]
         if self.patch_size is None:
             return styled
@@ -142,9 +143,9 @@ class StyleInjection(SeededAugmentation):
 def valid_mean(
     image: Float[Tensor, 'b c h w'], valid: Bool[Tensor, 'b 1 h w']
 ) -> Float[Tensor, 'b c 1 1']:
-    """Mean of each band over valid pixels; 0 where there are none."""
+    """Mean of each band over valid pixels; 0 if there are none."""
     count = valid.sum((-2, -1), keepdim=True).clamp(min=1)
-    # invalid pixels may be NaN, which times zero is NaN
+    # invalid pixels may be NaN, and NaN times zero is NaN
     return torch.where(valid, image, 0).sum((-2, -1), keepdim=True) / count
 
 
@@ -154,22 +155,22 @@ def follow_statistics(
     after: Float[Tensor, 'b c h w'],
     valid: Bool[Tensor, 'b 1 h w'],
 ) -> Float[Tensor, 'b r h w']:
-    """Bands that no style is known for, changed as those were that have one.
+    """Change further bands, for which no style is known, as the display bands were changed.
 
-    Each band keeps its pattern; its mean moves by the display bands' average shift and its
+    Each band keeps its pattern. Its mean moves by the average shift of the display bands, and its
     deviations from the mean grow by their geometric mean gain.
 
     Args:
-        bands: The further bands, near infrared say.
+        bands: The further bands, such as near infrared.
         before: Display bands.
         after: Display bands, styled.
-        valid: True where a pixel is data; nothing else enters the statistics.
+        valid: True where a pixel is data; no other pixels enter the statistics.
 
     Returns:
         Changed bands, not clamped.
 
     Source:
-        Ours: the style networks know three bands.
+        Ours, because the style networks take only three bands.
 
     Example:
         >>> valid = torch.ones(1, 1, 1, 2, dtype=torch.bool)
@@ -181,7 +182,7 @@ def follow_statistics(
     mean_before, mean_after = valid_mean(before, valid), valid_mean(after, valid)
     spread_before = valid_mean((before - mean_before) ** 2, valid).sqrt()
     spread_after = valid_mean((after - mean_after) ** 2, valid).sqrt()
-    smallest = 1 / 255  # of a band that is flat to the eye, no gain can be told
+    smallest = 1 / 255  # a band with less deviation looks flat, so its gain is undefined
     gain = (spread_after.clamp(min=smallest) / spread_before.clamp(min=smallest)).log()
     gain = gain.mean(1, keepdim=True).exp()
     shift = (mean_after - mean_before).mean(1, keepdim=True)

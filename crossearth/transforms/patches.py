@@ -1,4 +1,4 @@
-"""Random patches: which are kept, and what stands in the others."""
+"""Random patches: which are kept, and what replaces the others."""
 
 import math
 from typing import Literal
@@ -48,19 +48,19 @@ def kept_patches(
     """The mask M: True in the patches that are kept, an expected fraction `1 - ratio` of them.
 
     Args:
-        uniform: One draw from [0, 1) a patch, of the size that `patch_grid` gives.
-        ratio: τ, the probability of a patch not to be kept, in [0, 1]. 0 keeps all, 1 none.
+        uniform: One draw from [0, 1) per patch, of the size that `patch_grid` gives.
+        ratio: τ, the probability that a patch is not kept, in [0, 1]. 0 keeps all, 1 none.
         image_hw: Height and width of the mask in pixels.
         patch_size: Side of a patch in pixels.
         grid: `'paper'` makes patches of exactly `patch_size`, the last ones cut by the border;
             `'release'` stretches its rounded grid over the image, nearest neighbour.
 
     Returns:
-        One mask a sample.
+        One mask per sample.
 
     Source:
-        Eqs. 3 and 4. A patch is kept where U ≥ τ rather than U > τ: the same with probability
-        one, and exact at τ = 0, where a generator may well return 0.
+        Eqs. 3 and 4. A patch is kept if U ≥ τ instead of U > τ. This is the same with probability
+        one, and exact at τ = 0, where a generator may return 0.
 
     Example:
         >>> draws = torch.tensor([[[[0.1, 0.8]]]])
@@ -76,16 +76,16 @@ def kept_patches(
 
 
 class PatchMask(SeededAugmentation):
-    """Masked images X_M = X ⊙ M + v ⊙ (1 − M), M constant over square patches, one M a sample.
+    """Masked images X_M = X ⊙ M + v ⊙ (1 − M), with M constant on square patches and per sample.
 
     Args:
         patch_size: Side of a patch B in pixels.
-        ratio: τ, the expected fraction of patches that `polarity` speaks of, in [0, 1].
-        prompt: v, what stands in masked patches, in the units of the image: a number; a tensor
-            (c,1,1) or (c,h,w); or an `nn.Parameter` of these shapes, which is then trained, with
-            gradients through the masked patches alone.
-        polarity: `'masked'`: `ratio` is the fraction of patches that is masked. `'kept'`: the
-            fraction that is left.
+        ratio: τ, an expected fraction of patches, in [0, 1], see `polarity`.
+        prompt: v, the content of masked patches, in the units of the image. It can be a number, a
+            tensor (c,1,1) or (c,h,w), or an `nn.Parameter` of these shapes, which is then trained
+            with gradients through the masked patches only.
+        polarity: `'masked'`: `ratio` is the fraction of patches that are masked. `'kept'`: it is
+            the fraction that are kept.
         grid: `'paper'` or `'release'`, see `patch_grid`.
         generator: Source of the draws; None for torch's global one.
 
@@ -95,8 +95,8 @@ class PatchMask(SeededAugmentation):
 
     Source:
         Eqs. 3, 4 and 6. Eq. 6 as printed, X ⊙ M ⊙ v, is zero everywhere while v is initialised
-        with zero; the formula here is that of the released training run, whose prompt is a
-        learnable tensor of zeros in *normalised* units. In [0, 1] the same start is the mean
+        with zero. The formula here is that of the released training run, whose prompt is a
+        learnable tensor of zeros in *normalised* units. In [0, 1] the equivalent is the mean
         colour, `prompt=nn.Parameter(mean.view(3, 1, 1))`.
 
     Example:
@@ -134,7 +134,7 @@ class PatchMask(SeededAugmentation):
             )
 
     def generate_parameters(self, batch_shape: tuple[int, ...]) -> dict[str, Tensor]:
-        """One draw a patch."""
+        """One draw per patch."""
         rows, cols = patch_grid((batch_shape[-2], batch_shape[-1]), self.patch_size, grid=self.grid)
         return {'patches': self.uniform(batch_shape[0], 1, rows, cols)}
 
@@ -164,11 +164,11 @@ class PatchMask(SeededAugmentation):
 
 
 def check_patches(patch_size: int, ratio: float, grid: PatchGrid) -> None:
-    """Refuse patches that have no meaning.
+    """Raise if patch arguments make no sense.
 
     Raises:
-        ConfigError: If the patch size is no whole number from 1, the ratio outside [0, 1], or the
-            grid unknown.
+        ConfigError: If the patch size is not a positive whole number, the ratio is outside [0, 1],
+            or the grid is unknown.
     """
     if not isinstance(patch_size, int) or patch_size < 1 or not 0 <= ratio <= 1:
         raise ConfigError(

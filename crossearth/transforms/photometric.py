@@ -17,24 +17,24 @@ _TINY = torch.finfo(torch.float32).tiny  # what nothing is divided by
 class PhotometricDistortion(SeededAugmentation):
     """Images in other light: brightness, contrast, saturation and hue change by random amounts.
 
-    Each of the four steps is applied with probability one half, in the order brightness, contrast,
-    saturation, hue, or brightness, saturation, hue, contrast. After each, values are clamped to
-    [0, 1].
+    Each of the four steps is applied with probability one half. The order is brightness, contrast,
+    saturation, hue, or brightness, saturation, hue, contrast. After each step, values are clamped
+    to [0, 1].
 
     Args:
-        brightness: Largest value added or taken away, in [0, 1].
+        brightness: Largest value added or subtracted, in [0, 1].
         contrast: Range of the factor that all values are multiplied by.
         saturation: Range of the factor of the saturation.
-        hue: Largest turn of the colour circle either way, in whole turns.
-        bands: Positions of red, green and blue, which saturation and hue speak of; brightness and
-            contrast change all bands. Of IR-R-G imagery they are (0, 1, 2) too, as it is displayed.
-        p: Probability of each sample to be distorted at all.
+        hue: Largest turn of the colour circle in either direction, in whole turns.
+        bands: Positions of red, green and blue for saturation and hue; brightness and contrast
+            change all bands. For IR-R-G imagery they are also (0, 1, 2), as it is displayed.
+        p: Probability that a sample is distorted at all.
         nodata: See `SeededAugmentation`.
         generator: Source of the draws; None for torch's global one.
 
     Raises:
         ConfigError: If a range is out of order or negative.
-        BandError: When called, if the image lacks a band.
+        BandError: When called, if the image lacks one of the bands.
 
     Source:
         Steps and ranges of the SSD distortion (Liu et al., arXiv 1512.02325, §2.2) as segmentation
@@ -95,22 +95,22 @@ class PhotometricDistortion(SeededAugmentation):
         }
 
     def require_bands(self, num_bands: int) -> None:
-        """Refuse images that lack red, green or blue.
+        """Raise if an image lacks red, green or blue.
 
         Raises:
-            BandError: If they do.
+            BandError: If it does.
         """
         if max(self.bands) >= num_bands:
             raise BandError(
                 f'bands={self.bands} are red, green and blue, but the image has {num_bands} '
-                'band(s): name three of its bands'
+                'band(s): choose three of its bands'
             )
 
     def change(
         self,
         image: Float[Tensor, 'b c h w'],
         drawn: dict[str, Tensor],
-        valid: Bool[Tensor, 'b 1 h w'],  # noqa: ARG002 -- of the base class; each pixel by itself
+        valid: Bool[Tensor, 'b 1 h w'],  # noqa: ARG002 -- of the base class; pixels are independent
     ) -> Float[Tensor, 'b c h w']:
         """The four steps, in each sample's order."""
         steps = ('brightness', 'contrast', 'saturation', 'hue', 'contrast_first')

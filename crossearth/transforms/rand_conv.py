@@ -1,4 +1,4 @@
-"""Random convolutions: other textures and colours, the same shapes."""
+"""Random convolutions: other textures and colours, but the same shapes."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -19,18 +19,18 @@ __all__ = ['RandConv', 'random_convolution']
 class RandConv(SeededAugmentation):
     """Images mixed with a random convolution of themselves.
 
-    Each sample draws the size k of a kernel, its weights Θ ~ N(0, 1 / (k²·bands)), and a strength
-    s, and becomes `(1 − s)·x + s·(Θ * x)`. Every output band mixes all input bands, so colours and
-    fine texture change while shapes larger than the kernel stay. A strength of 0 changes nothing.
+    Each sample draws a kernel size k, kernel weights Θ ~ N(0, 1 / (k²·bands)) and a strength s, and
+    becomes `(1 − s)·x + s·(Θ * x)`. Every output band mixes all input bands, so colours and fine
+    texture change while shapes larger than the kernel stay. A strength of 0 changes nothing.
 
-    The convolution sees `(x − mean) / std`, with zeros around the image, and its result goes back
-    to [0, 1] by the same numbers; what leaves [0, 1] is clamped. Pixels without data count as the
-    mean of their band.
+    The convolution sees `(x − mean) / std`, with zeros around the image. Its result is converted
+    back to [0, 1] with the same numbers and clamped. Pixels without data count as the mean of their
+    band.
 
     Args:
         sizes: Sides of the kernels in px, odd; each is equally likely.
         strength_range: s is uniform in this range, within [0, 1]. (0, 1) is the paper's mixing
-            variant RC_mix, whose α is 1 − s; (1, 1) its RC_img, without mixing.
+            variant RC_mix, whose α is 1 − s; (1, 1) is its RC_img, without mixing.
         mean: Centre of the values, in [0, 1], for all bands.
         std: Unit of the values.
         p: Probability of each sample.
@@ -44,8 +44,8 @@ class RandConv(SeededAugmentation):
     Source:
         Xu et al., Robust and Generalizable Visual Representation Learning via Random Convolutions,
         ICLR 2021, arXiv 2007.13003, §3.2 (multi-scale kernels and mixing). Their consistency loss
-        between several augmented copies is not part of it. They convolve normalised images;
-        `mean` and `std` of 0.5 are our stand-in for statistics of the data set.
+        between several augmented copies is not included. They convolve normalised images; `mean`
+        and `std` of 0.5 stand in for statistics of the data set here.
 
     Example:
         >>> texture = RandConv(p=1.0, generator=torch.Generator().manual_seed(0))
@@ -87,6 +87,7 @@ class RandConv(SeededAugmentation):
         return {
             'size': torch.tensor(self.sizes, device=choice.device)[choice],
             'strength': low + (high - low) * self.uniform(b),
+            # always the largest size, so that the number of draws does not depend on their values
             'weights': self.normal(b, c, c, max(self.sizes), max(self.sizes)),
         }
 
@@ -128,6 +129,7 @@ def random_convolution(
     """
     b, c, _, k = weights.shape[:4]
     kernels = weights / (k * k * c) ** 0.5
+    # a grouped convolution applies every image's own kernel at once
     flat = F.conv2d(
         rearrange(image, 'b c h w -> 1 (b c) h w'),
         rearrange(kernels, 'b o i y x -> (b o) i y x'),

@@ -1,4 +1,4 @@
-"""Random scale and crop of images and masks together, with no class filling the crop."""
+"""Random scale and crop of images and masks together, without one class filling the crop."""
 
 from collections.abc import Mapping
 
@@ -15,15 +15,15 @@ __all__ = ['RandomScaleCrop']
 
 
 class RandomScaleCrop(nn.Module):
-    """Crops of one size from images that were resized by a random factor, each by its own.
+    """Crops of one size from images that are each resized by their own random factor.
 
     A crop in which one class fills more than `max_class_fraction` of the labelled pixels is drawn
-    again, up to `attempts` times; the last draw stands. Where a resized image is smaller than the
-    crop, the rest is 0 in the image and `IGNORE_INDEX` in the mask. Only the pixels of the crop are
-    computed, never the whole resized image.
+    again, up to `attempts` times, after which the last draw is used. Where a resized image is
+    smaller than the crop, the rest is 0 in the image and `IGNORE_INDEX` in the mask. Only the
+    pixels of the crop are computed, never the whole resized image.
 
-    It looks at masks, so it is not a kornia augmentation but maps one batch to another; put it
-    before the container. Everything else on the pixels of the image, such as heights, is cropped
+    Because it looks at masks, it is not a kornia augmentation but maps one batch to another; put it
+    before the container. Everything else on the image's grid, such as heights, is cropped
     with it, see `spatial_keys`. Batches without a mask are cropped at the first draw.
 
     Args:
@@ -80,7 +80,7 @@ class RandomScaleCrop(nn.Module):
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Crops of `image` (b,c,h,w), `mask` (b,h,w) if there is one, and all other maps.
 
-        Where a resized image is smaller than the crop, maps of floats and integers are 0.
+        Where a resized image is smaller than the crop, other maps are 0.
 
         Raises:
             ShapeError: If the mask does not fit the image.
@@ -113,7 +113,7 @@ class RandomScaleCrop(nn.Module):
     def _varied(
         self, mask: Int64[Tensor, 'b h w'], rows: Float[Tensor, 'b s'], cols: Float[Tensor, 'b s']
     ) -> tuple[Float[Tensor, 'b s'], Float[Tensor, 'b s'], Int64[Tensor, 'b s s']]:
-        """Places and masks of the crops, drawn again where one class fills too much of them."""
+        """Places and masks of the crops, drawn again if one class fills too much of them."""
         labels = _pick(mask, rows, cols, self.ignore_index)
         if self.max_class_fraction == 1:
             return rows, cols, labels
@@ -133,7 +133,7 @@ class RandomScaleCrop(nn.Module):
     def _draw(
         self, num_samples: int, height: int, width: int
     ) -> tuple[Float[Tensor, 'b s'], Float[Tensor, 'b s']]:
-        """Rows and columns of the image that the crop's pixel centres fall on, from its edge."""
+        """Rows and columns of the image under the crop's pixel centres, measured from its edge."""
         device = 'cpu' if self.generator is None else self.generator.device
         draws = torch.rand(num_samples, 3, generator=self.generator, device=device).double().cpu()
         low, high = self.scale_range
@@ -142,9 +142,10 @@ class RandomScaleCrop(nn.Module):
         axes = []
         for side, draw in ((height, draws[:, 1:2]), (width, draws[:, 2:3])):
             resized = (side * scale).round().clamp(min=1)
-            # whole pixels of the resized image, all positions equally likely
+            # whole pixels of the resized image, with all positions equally likely
             first = (draw * (resized - self.size_px).clamp(min=0).add(1)).floor()
             axes.append((first + centres) * (side / resized))
+            # `side / resized`, not 1 / scale: rounding changed the factor, differently per axis
         return axes[0], axes[1]
 
 

@@ -1,4 +1,4 @@
-"""Intensity augmentations that a generator repeats and that leave nodata alone."""
+"""Intensity augmentations that a generator can repeat and that leave no-data alone."""
 
 import math
 from abc import abstractmethod
@@ -22,32 +22,32 @@ _LOWEST, _HIGHEST = -1.0, 2.0
 class SeededAugmentation(K.IntensityAugmentationBase2D):
     """A kornia intensity augmentation with its own generator, for batches in [0, 1].
 
-    It composes in kornia's containers like any other, with three additions:
+    It can be used in kornia's containers like any other, with three additions:
 
-    - all draws come from `generator` where one is given, on the generator's device; without one
-      they come from torch's global generator, as kornia's do;
-    - only the samples that are drawn are computed, so that a batch that is skipped costs nothing;
-    - pixels without data keep their values, and so do those that the caller calls invalid; a pixel
-      with a NaN or an infinity in any band is none.
+    - All draws come from `generator` if one is given, on the generator's device. Otherwise they
+      come from torch's global generator, as kornia's do.
+    - Only the samples that are drawn are computed, so a skipped batch costs nothing.
+    - Pixels without data keep their values, and so do those that the caller marks as invalid. A
+      pixel with a NaN or an infinity in any band counts as no-data.
 
-    In a worker process of a data loader the generator is reseeded once from its own seed and the
-    worker's: as a mere copy it would draw the same in every worker and in every epoch.
+    In a worker process of a data loader the generator is reseeded once, from its own seed and the
+    worker's. As a mere copy it would draw the same in every worker and in every epoch.
 
-    Whatever a sample gets depends on its position in the batch alone, not on which other samples
-    were drawn. What noise or resampling left a little outside [0, 1] is clamped by most; images
-    in other units are refused.
+    The change of a sample depends only on its position in the batch, not on which other samples
+    were drawn. Most augmentations clamp values that noise or resampling left a little outside
+    [0, 1]. Images in other units are refused.
 
     Args:
         p: Probability of each sample.
-        nodata: Pixels that hold this value in all bands are no data, which holds for padding and
-            for what `to_unit` made of NaN; None treats every pixel as data.
+        nodata: Pixels that hold this value in all bands are no-data, which fits padding and
+            what `to_unit` makes of NaN; None treats every pixel as data.
         generator: Source of the draws.
-        draw_per: Whether `p` is drawn for each sample, or once for all samples of a batch. What a
-            drawn sample gets is its own either way.
+        draw_per: Whether `p` is drawn for each sample, or once for all samples of a batch. The
+            change of a drawn sample is drawn separately either way.
 
     Raises:
-        ConfigError: If `p` is not a probability, or `draw_per` neither `'sample'` nor `'batch'`;
-            when called, if images are integers or drawn ones lie far outside [0, 1].
+        ConfigError: If `p` is not a probability, or `draw_per` is neither `'sample'` nor `'batch'`.
+            When called, if images are integers or drawn ones lie far outside [0, 1].
     """
 
     takes_any_units: ClassVar[bool] = False
@@ -61,9 +61,9 @@ class SeededAugmentation(K.IntensityAugmentationBase2D):
         draw_per: Literal['sample', 'batch'] = 'sample',
     ) -> None:
         if not 0 <= p <= 1:
-            raise ConfigError(f'p={p} is not a probability: choose a number from 0 to 1')
+            raise ConfigError(f'p={p}: expected a probability from 0 to 1')
         if draw_per not in ('sample', 'batch'):
-            raise ConfigError(f"draw_per is {draw_per!r}: choose 'sample' or 'batch'")
+            raise ConfigError(f"draw_per is {draw_per!r}: expected 'sample' or 'batch'")
         super().__init__(p=p, keepdim=True)
         self.nodata = nodata
         self.generator = generator
@@ -80,16 +80,16 @@ class SeededAugmentation(K.IntensityAugmentationBase2D):
         """The augmented images of the samples that were drawn.
 
         Args:
-            image: Drawn samples only, float32 or float64, autocast switched off.
+            image: Only the drawn samples, float32 or float64, with autocast switched off.
             drawn: Rows of `generate_parameters`, on the device of the image.
             valid: True where a pixel is data.
 
         Returns:
-            New images; what they hold at invalid pixels is not used.
+            New images; their invalid pixels are not used.
         """
 
     def require_bands(self, num_bands: int) -> None:
-        """Refuse images that lack a band, in every call, not in the first that draws a sample.
+        """Raise if images lack a band, in every call rather than in the first that draws a sample.
 
         Raises:
             BandError: If they do.
@@ -107,11 +107,11 @@ class SeededAugmentation(K.IntensityAugmentationBase2D):
 
         Args:
             input: Images (b,c,h,w) or (c,h,w) in [0, 1].
-            params: Draws of an earlier call, from `_params`, to be repeated.
-            valid: (b,h,w) or (h,w), False where a pixel must keep its value: pass `mask != 255` to
-                leave ignored pixels alone. A container of kornia hands no masks to intensity
-                augmentations, so there only `nodata` is known.
-            kwargs: Of kornia's containers.
+            params: Draws of an earlier call, from `_params`, to repeat.
+            valid: (b,h,w) or (h,w), False where a pixel must keep its value. Pass `mask != 255` to
+                leave ignored pixels alone. kornia's containers do not pass masks to intensity
+                augmentations, so in them only `nodata` applies.
+            kwargs: Arguments from kornia's containers.
 
         Returns:
             A new tensor of the input's shape and type.
@@ -123,7 +123,7 @@ class SeededAugmentation(K.IntensityAugmentationBase2D):
         """
         if not input.is_floating_point():
             raise ConfigError(
-                f'images are {input.dtype}, expected floating point in [0, 1]: bring them there '
+                f'images are {input.dtype}, expected floating point in [0, 1]: convert them '
                 'with crossearth.radiometry.to_unit'
             )
         if input.ndim >= 3:
@@ -136,7 +136,7 @@ class SeededAugmentation(K.IntensityAugmentationBase2D):
             if tuple(valid.shape) != expected:
                 raise ShapeError(
                     f'valid is {tuple(valid.shape)} but the images are {tuple(input.shape)}: '
-                    f'expected {expected}, one value a pixel'
+                    f'expected {expected}, one value per pixel'
                 )
             if params is None:
                 params = self.forward_parameters((batch, *input.shape[-3:]))
@@ -151,7 +151,7 @@ class SeededAugmentation(K.IntensityAugmentationBase2D):
         flags: dict[str, Any],  # noqa: ARG002 -- kornia's signature
         transform: Tensor | None = None,  # noqa: ARG002 -- kornia's signature
     ) -> Tensor:
-        """Augmented samples where `params['batch_prob']` says so, the others as they are."""
+        """Augment the samples that `params['batch_prob']` selects; the others stay unchanged."""
         rows = (params['batch_prob'] > 0.5).nonzero().flatten()
         if not len(rows):
             return input
@@ -159,7 +159,7 @@ class SeededAugmentation(K.IntensityAugmentationBase2D):
         drawn = {
             name: (value if whole else value[rows.to(value.device)]).to(input.device)
             for name, value in params.items()
-            # containers add flags of their own to the draws
+            # containers add their own flags to the draws
             if isinstance(value, Tensor) and name not in ('batch_prob', 'forward_input_shape')
         }
         rows = rows.to(input.device)
@@ -175,7 +175,7 @@ class SeededAugmentation(K.IntensityAugmentationBase2D):
         return changed if whole else input.index_copy(0, rows, changed)
 
     def _where_data(self, image: Tensor) -> Tensor:
-        """True where a pixel is data; refuses images in other units."""
+        """True where a pixel is data; raises if images are in other units."""
         if self.nodata is None:
             valid = torch.ones_like(image[:, :1], dtype=torch.bool)
         else:
@@ -190,7 +190,7 @@ class SeededAugmentation(K.IntensityAugmentationBase2D):
             low, high = float(known.detach().min()), float(known.detach().max())
             raise ConfigError(
                 f'images hold values from {low:g} to {high:g}, expected [0, 1]: augment before '
-                'normalising, and bring other units there with crossearth.radiometry.to_unit'
+                'normalising, and convert other units with crossearth.radiometry.to_unit'
             )
         return valid
 
@@ -220,7 +220,7 @@ class SeededAugmentation(K.IntensityAugmentationBase2D):
     ) -> Tensor:
         if same_on_batch or p_batch != 1:
             raise ConfigError(
-                f'{type(self).__name__} draws every sample for itself: leave same_on_batch and '
+                f'{type(self).__name__} draws every sample separately: leave same_on_batch and '
                 'p_batch of the container unset (those that take draw_per can draw p once for all '
                 'samples)'
             )
@@ -230,6 +230,6 @@ class SeededAugmentation(K.IntensityAugmentationBase2D):
 
 
 def _spans_unit(values: Tensor) -> bool:
-    """Whether all values are finite and about in [0, 1]; NaN is in neither bound."""
+    """Whether all values are finite and about in [0, 1]; NaN is outside of both bounds."""
     low, high = (float(bound) for bound in torch.aminmax(values.detach()))
     return math.isfinite(low + high) and low >= _LOWEST and high <= _HIGHEST

@@ -1,7 +1,7 @@
 """Images as another sensor would have seen them: blur, sampling, noise, bit depth, compression.
 
-The steps follow the chain that light and data take. Blur and sampling are linear and separable, so
-both together are one matrix per axis.
+The steps follow the path of light and data. Blur and sampling are linear and separable, so one
+matrix per axis does both.
 """
 
 import io
@@ -21,62 +21,62 @@ from crossearth.transforms.seeded import SeededAugmentation
 
 __all__ = ['SensorSimulation', 'add_noise', 'blur_matrix', 'compress', 'sampling_matrix']
 
-_NUM_SEEDS = 2**24  # float32 draws tell no more numbers apart
+_NUM_SEEDS = 2**24  # float32 draws cannot distinguish more numbers
 
 
 class SensorSimulation(SeededAugmentation):
-    """Images as a softer, coarser, noisier sensor would have seen them, and a provider stored them.
+    """Images as a softer, coarser, noisier sensor would have seen them, stored by a provider.
 
-    The steps, each drawn for each sample with its own probability, in the order of the physical
-    chain:
+    The steps are in the order of the physical chain. For each sample, each step is drawn with its
+    own probability:
 
     1. *Optics.* A blur with the Gaussian modulation transfer function `exp(−2π²σ²f²)`, f in cycles
        per pixel. At Nyquist, f = 1/2, it is `exp(−π²σ²/2)`, so `σ = √(2·ln(1/MTF)) / π`: an MTF of
        0.4, 0.2, 0.1 and 0.01 is a σ of 0.43, 0.57, 0.68 and 0.97 px.
     2. *Sampling.* Detectors of `coarsening` times the pixel, each the average over its area.
-    3. *Noise.* Gaussian, of variance `shot·x + read²` at a value x: shot and read noise.
-       After it, coarse pixels are brought back to the image's own grid, bilinearly. Size, and so
-       the labels, do not change: this is sharpness apart from size.
+    3. *Noise.* Gaussian, of variance `shot·x + read²` at a value x: shot and read noise. After it,
+       coarse pixels are enlarged bilinearly to the image's own grid. The size, and so the labels,
+       do not change: the image becomes less sharp, not smaller.
     4. *Quantisation* to `2^bits` levels of [0, 1].
-    5. *Compression* as JPEG: an image of three bands as colour, with chroma at half the
-       resolution; any other number of bands each as a grey image of its own.
+    5. *Compression* as JPEG. An image of three bands is compressed in colour, with chroma at half
+       the resolution; otherwise each band is compressed as a separate grey image.
 
-    A step that is not drawn, and a σ of 0, a coarsening of 1 and no noise, change nothing. The
-    blur adds to what the image's own sensor did: variances σ² add, MTFs multiply. It can make an
-    image softer, never sharper. Files hold values after a tone curve, and noise is added to those.
+    A step that is not drawn changes nothing, and neither do σ = 0, a coarsening of 1 or no noise.
+    The blur adds to that of the image's own sensor: variances σ² add, MTFs multiply. It can only
+    make an image softer. Files hold values after a tone curve, and noise is added to those.
 
     Args:
-        sigma: Range of σ, uniform, in pixels of the simulated sensor: with a coarsening of 2, a σ
+        sigma: Range of σ, uniform, in pixels of the simulated sensor. With a coarsening of 2, a σ
             of 0.5 is 1 pixel of the image. None switches the step off, as with all ranges here.
-        gsd_m: Ground sampling distance of the images. Where it is given, `sigma` is in metres on
-            the ground, whatever the coarsening.
+        gsd_m: Ground sampling distance of the images. If given, `sigma` is in metres on the
+            ground, whatever the coarsening.
         coarsening: Range of the pixel's side compared with the image's, at least 1, log-uniform.
         shot: Range of the shot noise's variance at full scale, uniform. 1e-4 is a standard
             deviation of 0.01 at 1, and a signal-to-noise ratio of 71 at 0.5.
         read: Range of the read noise's standard deviation, uniform, in units of [0, 1].
-        bits: Range of whole numbers of bits, 1 to 16, each equally likely.
-        quality: Range of JPEG qualities as of libjpeg, 1 to 100, each equally likely.
+        bits: Range of the number of bits, 1 to 16, each equally likely.
+        quality: Range of JPEG qualities in libjpeg's scale, 1 to 100, each equally likely.
         p_blur: Probability of step 1 in a sample that is drawn.
-        p_sampling: Of step 2.
-        p_noise: Of step 3.
-        p_bits: Of step 4.
-        p_jpeg: Of step 5.
-        p: Probability of each sample to be drawn at all.
+        p_sampling: Probability of step 2.
+        p_noise: Probability of step 3.
+        p_bits: Probability of step 4.
+        p_jpeg: Probability of step 5.
+        p: Probability that a sample is drawn at all.
         nodata: See `SeededAugmentation`. Pixels without data count as the mean of their band where
             a blur or a block of JPEG reaches them.
         generator: Source of the draws; None for torch's global one.
 
     Raises:
-        ConfigError: If a range is out of order or out of its limits, or a probability or `gsd_m`
-            has no meaning.
+        ConfigError: If a range is reversed or outside its limits, or a probability or `gsd_m`
+            is out of range.
 
     Source:
         Gaussian MTF and the order of the chain: Fiete, Modeling the Imaging Chain of Digital
         Cameras, SPIE 2010. Noise: Foi et al., Practical Poissonian-Gaussian noise modeling and
         fitting for single-image raw-data, IEEE TIP 17(10), 2008, `var = a·x + b`. Default ranges:
         aerial and satellite sensors have an MTF at Nyquist of about 0.1 to 0.4. A σ of 0.53 px is
-        the step from 0.4 to 0.1; 1 px is what a mosaic that was resampled in between has lost.
-        JPEG runs in libjpeg on the processor, wherever the images lie.
+        the step from 0.4 to 0.1; a mosaic that was resampled once loses about 1 px. JPEG runs in
+        libjpeg on the CPU, whatever the device of the images.
 
     Example:
         >>> soft = SensorSimulation(
@@ -128,7 +128,7 @@ class SensorSimulation(SeededAugmentation):
             ('p_jpeg', p_jpeg),
         ):
             if not 0 <= probability <= 1:
-                raise ConfigError(f'{name}={probability}: choose a number from 0 to 1')
+                raise ConfigError(f'{name}={probability}: expected a number from 0 to 1')
         self.p_blur = p_blur
         self.p_sampling = p_sampling
         self.p_noise = p_noise
@@ -136,7 +136,7 @@ class SensorSimulation(SeededAugmentation):
         self.p_jpeg = p_jpeg
 
     def generate_parameters(self, batch_shape: tuple[int, ...]) -> dict[str, Tensor]:
-        """The amounts of each sample, neutral where a step is not drawn: bits and quality 0."""
+        """The amounts of each sample, neutral where a step is not drawn: bits and quality are 0."""
         b = batch_shape[0]
 
         def drawn(limits: tuple[float, float] | None, used: Tensor, neutral: float) -> Tensor:
@@ -157,7 +157,7 @@ class SensorSimulation(SeededAugmentation):
             ).exp(),
             'shot': drawn(self.shot, noisy, 0.0),
             'read': drawn(self.read, noisy, 0.0),
-            # Noise is drawn from this seed, so that it costs nothing in samples without any.
+            # Noise is drawn from this seed later, so samples without noise cost nothing.
             'noise_seed': (self.uniform(b) * _NUM_SEEDS).long(),
             'bits': counted(self.bits, self.uniform(b) < self.p_bits),
             'quality': counted(self.quality, self.uniform(b) < self.p_jpeg),
@@ -169,7 +169,7 @@ class SensorSimulation(SeededAugmentation):
         drawn: dict[str, Tensor],
         valid: Bool[Tensor, 'b 1 h w'],
     ) -> Float[Tensor, 'b c h w']:
-        """The chain, sample by sample: each has its own coarse size."""
+        """The chain, sample by sample, because each has its own coarse size."""
         filled = torch.where(valid, image, valid_mean(image, valid))
         names = ('sigma', 'coarsening', 'shot', 'read', 'noise_seed', 'bits', 'quality')
         amounts = zip(*(drawn[name].tolist() for name in names), strict=True)
@@ -211,7 +211,7 @@ class SensorSimulation(SeededAugmentation):
 def _optics_matrix(
     length: int, sigma_px: float, coarsening: float, *, like: Tensor
 ) -> Float[Tensor, 'm n']:
-    """Blur and sampling of a line of pixels in one."""
+    """Blur and sampling of a line of pixels, in one matrix."""
     blur = blur_matrix(length, sigma_px, like=like)
     if coarsening == 1:
         return blur
@@ -221,15 +221,15 @@ def _optics_matrix(
 def blur_matrix(length: int, sigma_px: float, *, like: Tensor) -> Float[Tensor, 'n n']:
     """The blur of a line of pixels by a Gaussian MTF, mirrored at its ends.
 
-    Mirrored, the line repeats after twice its length, and its point spread is the Fourier transform
-    of the MTF at the frequencies of that period. So each cosine that fits between the mirrors comes
-    out as it was, times the MTF at its frequency. A sampled Gaussian kernel would not keep to the
-    MTF for a σ below a pixel: at 0.5 px it passes twice as much at Nyquist.
+    The mirrored line repeats after twice its length, and its point spread is the Fourier transform
+    of the MTF at the frequencies of that period. Each cosine that fits between the mirrors is thus
+    multiplied by the MTF at its frequency and otherwise unchanged. A sampled Gaussian kernel would
+    not follow the MTF for a σ below a pixel: at 0.5 px it passes twice as much at Nyquist.
 
     Args:
         length: Pixels of the line.
         sigma_px: Standard deviation of the point spread function.
-        like: Whose type and device to use.
+        like: Tensor whose type and device to use.
 
     Returns:
         Matrix (output, input); its rows sum to 1.
@@ -240,6 +240,8 @@ def blur_matrix(length: int, sigma_px: float, *, like: Tensor) -> Float[Tensor, 
         >>> torch.allclose(blur @ wave, math.exp(-2 * (math.pi * 0.7 * 3 / 16) ** 2) * wave)
         True
     """
+    # The even extension of a line has period 2n. Its spectrum is real, so one inverse transform of
+    # the MTF gives the point spread at all distances; the mirror images of a pixel are added.
     cycles_per_px = torch.arange(length + 1, dtype=torch.float64) / (2 * length)
     mtf = torch.exp(-2 * (math.pi * sigma_px * cycles_per_px) ** 2)
     spread: Tensor = torch.fft.irfft(mtf, n=2 * length)
@@ -255,7 +257,7 @@ def sampling_matrix(length: int, num_samples: int, *, like: Tensor) -> Float[Ten
     Args:
         length: Pixels of the line.
         num_samples: Parts, at most as many as pixels; their edges need not lie on pixel edges.
-        like: Whose type and device to use.
+        like: Tensor whose type and device to use.
 
     Returns:
         Matrix (part, pixel); its rows sum to 1.
@@ -281,7 +283,7 @@ def add_noise(
         image: Values in [0, 1]; a value below 0 has no shot noise.
         shot: Variance of the shot noise at a value of 1.
         read: Standard deviation of the read noise.
-        generator: Of the image's device.
+        generator: Source of the draws, on the image's device.
 
     Returns:
         Noisy values, clamped to [0, 1].
@@ -291,12 +293,12 @@ def add_noise(
 
 
 def compress(image: Float[Tensor, 'c h w'], quality: int) -> Float[Tensor, 'c h w']:
-    """An image in 8 bits after JPEG, by libjpeg on the processor.
+    """An image in 8 bits after JPEG, by libjpeg on the CPU.
 
     Args:
         image: Values in [0, 1]; three bands are compressed as red, green and blue with chroma at
             half the resolution, otherwise each band as a grey image.
-        quality: Of libjpeg, 1 to 100.
+        quality: Quality in libjpeg's scale, 1 to 100.
 
     Returns:
         Multiples of 1/255, on the image's device.
@@ -325,7 +327,7 @@ def _checked[Limits: (tuple[int, int], tuple[float, float])](
     *,
     whole: bool = False,
 ) -> Limits | None:
-    """The range, if it is one."""
+    """The range, checked."""
     if limits is None:
         return None
     if (

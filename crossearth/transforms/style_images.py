@@ -21,17 +21,17 @@ _SUFFIXES = frozenset({'.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp'
 
 
 class StyleImageFolder(Dataset[Tensor]):
-    """The pictures under a folder, all of one size, as a source of styles.
+    """The pictures under a folder, all resized to one size, as a source of styles.
 
     Args:
         folder: Searched with all its subfolders for bmp, jpeg, png, tiff and webp files of 8 bits.
         side_px: The shorter side is resized to this, with antialiasing, and the middle square is
-            cut out. The scale of textures is part of a style: 256 is what the style networks were
-            trained at.
+            cut out. The scale of textures is part of a style; the style networks were trained at
+            256.
 
     Raises:
-        SceneNotFoundError: If the folder is not there or holds no picture.
-        SceneError: When an item is read, if it is damaged or of more than 8 bits.
+        SceneNotFoundError: If the folder does not exist or holds no pictures.
+        SceneError: When an item is read, if it is damaged or has more than 8 bits per band.
     """
 
     def __init__(self, folder: Path | str, *, side_px: int = 256) -> None:
@@ -42,7 +42,7 @@ class StyleImageFolder(Dataset[Tensor]):
         )
         if not self.paths:
             raise SceneNotFoundError(
-                f'{folder} holds no picture, or is not there: give a folder with '
+                f'{folder} does not exist or holds no pictures: expected a folder with '
                 f'{", ".join(sorted(_SUFFIXES))} files'
             )
 
@@ -58,31 +58,31 @@ def read_picture(path: Path, *, side_px: int) -> UInt8[Tensor, '3 s s']:
     """The middle square of a picture, resized with antialiasing, in red, green, blue.
 
     Args:
-        path: A file of 8 bits a band that Pillow reads.
+        path: A file of 8 bits per band that Pillow reads.
         side_px: Side of the square, to which the picture's shorter side is resized.
 
     Raises:
-        SceneNotFoundError: If the file is not there.
-        SceneError: If it is damaged or of more than 8 bits.
+        SceneNotFoundError: If the file does not exist.
+        SceneError: If it is damaged or has more than 8 bits per band.
     """
     try:
         with _opened(path) as picture:
             if picture.mode.startswith(('I', 'F')):
                 raise SceneError(
-                    f'{path} has more than 8 bits a band ({picture.mode}): scale it to 8 bits '
-                    'first, as one would to look at it'
+                    f'{path} has more than 8 bits per band ({picture.mode}): scale it to 8 bits '
+                    'first, as for display'
                 )
             width, height = picture.size
             factor = side_px / min(width, height)
             size = (max(round(width * factor), 1), max(round(height * factor), 1))
-            # JPEG is decoded at a half, quarter or eighth where that leaves detail to average
+            # JPEG is decoded at a half, quarter or eighth if that leaves detail to average
             picture.draft(None, (2 * size[0], 2 * size[1]))
             resized = picture.convert('RGB').resize(size, Image.Resampling.BILINEAR)
     except FileNotFoundError as error:
         raise SceneNotFoundError(f'{path} is not there') from error
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as error:
         raise SceneError(
-            f'{path} is damaged or no picture ({error}): replace or remove it'
+            f'{path} is damaged or not a picture ({error}): replace or remove it'
         ) from error
     left, top = ((length - side_px) // 2 for length in resized.size)
     square = resized.crop((left, top, left + side_px, top + side_px))
@@ -91,10 +91,10 @@ def read_picture(path: Path, *, side_px: int) -> UInt8[Tensor, '3 s s']:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
-    """A picture of any size.
+    """Open a picture of any size.
 
-    Pillow takes more than 179 megapixels for an attack; scenes of the Earth have more (Million-AID
-    up to 1003), and the folder is the user's own.
+    Pillow rejects more than 179 megapixels as a possible attack. Scenes of the Earth have more
+    (Million-AID up to 1003), and the folder is the user's own.
     """
     with _ONE_AT_A_TIME:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None

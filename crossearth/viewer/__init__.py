@@ -1,7 +1,8 @@
-"""Maps in the browser, over their scenes: as one page, or from a server on this machine.
+"""Shows maps in the browser, over their scenes: as one page, or from a server on this machine.
 
-The map library is Leaflet, whose files come from the package django-js-lib-leaflet (which needs no
-Django). Nothing is fetched from elsewhere.
+`open_map_view` opens a map with its scene and confidence. `write_page` writes it as one HTML file,
+and `MapServer` serves it with full resolution. The map library is Leaflet, from the package
+django-js-lib-leaflet (which does not need Django). Nothing is loaded from the network.
 """
 
 from crossearth.viewer.map_view import MapView, open_map_view

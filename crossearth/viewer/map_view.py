@@ -25,8 +25,8 @@ from crossearth.viewer.shown_raster import ShownRaster, fitting
 
 __all__ = ['LegendEntry', 'MapView', 'open_map_view']
 
-_SAMPLE_PX = 1024  # longer side of what the stretch of a scene is found on
-_SAME_PX = 0.01  # corners of grids that count as one
+_SAMPLE_PX = 1024  # longer side of the sample from which the contrast stretch is computed
+_SAME_PX = 0.01  # corners of grids within this distance count as equal
 _CERTAINTIES = 255
 
 
@@ -35,10 +35,10 @@ class LegendEntry:
     """A line of the legend.
 
     Args:
-        name: Of the class.
+        name: Class name.
         colour: Such as `'#ff0000'`; None for a class that is not drawn.
-        share: Part of the area, as text.
-        area: On the ground, as text; `'–'` where nothing ties the map to it.
+        share: Share of the area, as text.
+        area: Area on the ground, as text; `'–'` for maps without a georeference.
     """
 
     name: str
@@ -55,11 +55,11 @@ class MapView:
         title: Name of the map.
         width: Columns of the map.
         height: Rows of the map.
-        layers: From bottom to top: the scene if it is given, the map, its confidence if given.
-        legend: Classes.
+        layers: From bottom to top: the scene if given, the map, its confidence if given.
+        legend: One entry per class.
         crs: Name of the CRS; None without one.
-        transform: `(col, row)` → `(x, y)`, as six numbers; None without georeferencing.
-        gsd_m: Metres from one pixel to the next; None if not known.
+        transform: `(col, row)` → `(x, y)`, as six numbers; None without a georeference.
+        gsd_m: Metres per pixel; None if unknown.
     """
 
     title: str
@@ -81,30 +81,32 @@ def open_map_view(
     labels: LabelSpace | None = None,
     bands: tuple[int, ...] | None = None,
 ) -> Iterator[MapView]:
-    """Open a map to be shown; its files are closed when the block ends.
+    """Open a map to show it. Its files are closed when the block ends.
 
     Args:
         path: GeoTIFF of class ids.
-        scene: What it was made from, or another raster of the same ground.
-        confidence: Its confidence, on the same grid.
+        scene: The scene that was mapped, or another raster of the same ground.
+        confidence: The confidence of the map, on the same grid.
         labels: Names and colours; None for those in the map.
-        bands: One or three of the scene, counted from 1, for red, green and blue; None for those
-            that it calls so, or its first ones.
+        bands: One band or three of the scene, counted from 1, for red, green and blue; None for
+            those marked as such, or the first ones.
 
     Raises:
-        SceneNotFoundError: If a file is not there.
+        SceneNotFoundError: If a file does not exist.
         SceneError: If a file cannot be read, or is not a map.
-        ConfigError: If the scene or the confidence does not fit the map.
+        ConfigError: If the scene or the confidence does not match the map.
         BandError: If the scene does not have the bands.
     """
-    summary = summarise_map(path, confidence=confidence)  # which checks that it is a map
+    summary = summarise_map(path, confidence=confidence)  # also checks that it is a map
     with ExitStack() as stack:
         dataset = stack.enter_context(open_raster(path))
         table = _colour_table(dataset, labels)
         layers = [_map_layer(dataset, table)]
         if scene is not None:
             if bands is not None and len(bands) not in (1, 3):
-                raise BandError(f'bands are {bands}: choose one, or three for red, green and blue')
+                raise BandError(
+                    f'bands are {bands}: expected one, or three for red, green and blue'
+                )
             source = stack.enter_context(open_raster(scene))
             layers.insert(0, _scene_layer(_on_grid(source, dataset, stack), source, bands))
         if confidence is not None:
@@ -125,7 +127,7 @@ def open_map_view(
 def _colour_table(
     dataset: rasterio.DatasetReader, labels: LabelSpace | None
 ) -> UInt8[np.ndarray, 'n 4']:
-    """Red, green, blue and alpha of every id: those of the labels, of the file, or well apart."""
+    """RGBA of every id, from the labels or the file, or else chosen to be easy to distinguish."""
     size = np.iinfo(dataset.dtypes[0]).max + 1
     apart = (colormaps['tab20'](np.arange(20)) * 255).round().astype(np.uint8)
     table = np.empty((size, 4), np.uint8)
@@ -133,7 +135,7 @@ def _colour_table(
     names = {index: name for index, name in _names(dataset, labels).items() if index < size}
     try:
         colours = {i: c[:3] for i, c in dataset.colormap(1).items() if i < size}
-    except ValueError:  # it has none
+    except ValueError:  # it has no colour table
         colours = {}
     if labels is not None:
         colours = dict(enumerate(labels.palette))
@@ -167,7 +169,7 @@ def _legend(
 
 
 def _gsd_of(dataset: rasterio.DatasetReader) -> float | None:
-    """Metres from one pixel to the next; None where nothing ties the map to the ground."""
+    """Metres per pixel; None without a georeference."""
     try:
         across, down = ground_gsd(
             Georeference.of(dataset),
@@ -193,7 +195,7 @@ def _map_layer(dataset: rasterio.DatasetReader, table: UInt8[np.ndarray, 'n 4'])
 
 
 def _confidence_layer(dataset: rasterio.DatasetReader) -> ShownRaster:
-    """From dark blue for 0 to yellow for 1."""
+    """A layer from dark blue for 0 to yellow for 1."""
     ramp = (colormaps['viridis'](np.arange(_CERTAINTIES + 1)) * 255).round().astype(np.uint8)
     scale = float(dataset.scales[0]) * _CERTAINTIES
 
@@ -218,14 +220,14 @@ def _confidence_layer(dataset: rasterio.DatasetReader) -> ShownRaster:
 def _on_grid(
     source: rasterio.DatasetReader, of_map: rasterio.DatasetReader, stack: ExitStack
 ) -> rasterio.DatasetReader | WarpedVRT:
-    """A scene on the grid of a map: as it is, or warped."""
+    """A scene on the grid of a map, warped if needed."""
     if source.shape == of_map.shape and _is_same(source, of_map):
         return source
     if source.crs is None or of_map.crs is None:
         raise ConfigError(
-            f'{source.name} has {source.width} × {source.height} px and {of_map.name} '
-            f'{of_map.width} × {of_map.height}, and nothing ties both to the ground: expected the '
-            'scene that the map was made from'
+            f'{source.name} has {source.width} × {source.height} px and {of_map.name} has '
+            f'{of_map.width} × {of_map.height}, and not both are georeferenced: expected the '
+            'scene that was mapped'
         )
     return stack.enter_context(
         WarpedVRT(
@@ -235,7 +237,7 @@ def _on_grid(
             width=of_map.width,
             height=of_map.height,
             resampling=Resampling.bilinear,
-            add_alpha=source.nodata is None,  # what lies outside of it is not black
+            add_alpha=source.nodata is None,  # otherwise the surroundings would be black
         )
     )
 
@@ -243,7 +245,7 @@ def _on_grid(
 def _is_same(source: rasterio.DatasetReader, of_map: rasterio.DatasetReader) -> bool:
     """Whether two rasters of one size lie in one place."""
     if source.crs is None or of_map.crs is None:
-        return True  # the map of a scene that control points or nothing tie to the ground
+        return True  # the map's own scene, georeferenced by control points or not at all
     if source.crs != of_map.crs:
         return False
     corners = ((0, 0), (of_map.width, of_map.height))
@@ -260,10 +262,12 @@ def _scene_layer(
     source: rasterio.DatasetReader,
     bands: tuple[int, ...] | None,
 ) -> ShownRaster:
-    """A scene in its colours, stretched as a whole if it is not of bytes."""
+    """A scene in its colours. Unless it is 8-bit, one contrast stretch applies to all of it."""
     chosen = _colour_bands(source) if bands is None else bands
     if not all(1 <= band <= source.count for band in chosen):
-        raise BandError(f'{source.name} has {source.count} bands, asked for {chosen}')
+        raise BandError(
+            f'{source.name} has {source.count} bands, but {chosen} were asked for: choose others'
+        )
     has_palette = source.colorinterp[0] == ColorInterp.palette
     layer = ShownRaster(
         name='scene',
@@ -277,8 +281,7 @@ def _scene_layer(
     sample, valid = layer.values(whole, *fitting(dataset.height, dataset.width, _SAMPLE_PX))
     if not valid.any():
         raise ConfigError(
-            f'{source.name} has no data where the map lies: expected the scene that the map was '
-            'made from'
+            f'{source.name} has no data where the map is: expected the scene that was mapped'
         )
     limits = display_limits(colours_of(sample, source)[:, valid])
 
@@ -287,7 +290,7 @@ def _scene_layer(
     ) -> UInt8[np.ndarray, 'h w 4']:
         shown = displayed(colours_of(values, source), limits=limits)
         colours = np.empty((*valid.shape, 4), np.uint8)
-        colours[..., :3] = np.moveaxis(shown, 0, -1)  # one band is grey
+        colours[..., :3] = np.moveaxis(shown, 0, -1)  # a single band becomes grey
         colours[..., 3] = np.where(valid, 255, 0)
         return colours
 
@@ -295,7 +298,7 @@ def _scene_layer(
 
 
 def _colour_bands(source: rasterio.DatasetReader) -> tuple[int, ...]:
-    """Red, green and blue if they are called so, else the first three, or the first."""
+    """The bands marked red, green and blue, or else the first three, or the first one."""
     named = {meaning: band for band, meaning in enumerate(source.colorinterp, start=1)}
     wanted = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
     if all(meaning in named for meaning in wanted):

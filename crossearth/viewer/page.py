@@ -1,7 +1,7 @@
-"""The page that shows a map: one HTML file that loads nothing from elsewhere.
+"""Renders the page that shows a map: one HTML file that loads nothing from elsewhere.
 
-Names in files stay text: jinja2 escapes them, and the policy in the page's head allows only the two
-scripts whose hashes it names, and pictures that are in the page or, of a server, its own.
+Names in files must stay text. Jinja2 escapes them. The policy in the head of the page allows only
+the two scripts whose hashes it contains, and pictures inside the page or from its own server.
 """
 
 import base64
@@ -21,9 +21,9 @@ from crossearth.viewer.shown_raster import fitting
 __all__ = ['PAGE_PX', 'first_tile_level', 'render_page', 'write_page']
 
 PAGE_PX = 4096
-"""Longer side of the pictures of a page, in pixels, unless asked otherwise."""
+"""Default for the longer side of the pictures of a page, in pixels."""
 
-_MOST_PX = 16383  # of a WebP
+_MOST_PX = 16383  # limit of WebP
 
 
 def write_page(view: MapView, path: str | Path, *, page_px: int = PAGE_PX) -> Path:
@@ -31,19 +31,20 @@ def write_page(view: MapView, path: str | Path, *, page_px: int = PAGE_PX) -> Pa
 
     Args:
         view: The map.
-        path: `.html` file to write; it appears under its name only when complete.
-        page_px: Longer side of its pictures. A larger map is shown by every second, third, … pixel.
+        path: `.html` file to write; it appears under its name only when it is complete.
+        page_px: Longer side of its pictures. For a larger map, every second, third, … pixel is
+            shown.
 
     Raises:
-        ConfigError: If `page_px` is out of range, or no page can have the name.
+        ConfigError: If `page_px` is out of range, or the name is not valid for a page.
         SceneError: If a file cannot be read.
         WriteError: If the page cannot be written.
     """
     path = Path(path)
     if path.suffix.lower() not in {'.html', '.htm'}:
-        raise ConfigError(f'{path} is to be a page: choose a name that ends in .html')
+        raise ConfigError(f'{path} is not a page: choose a name that ends in .html')
     if not path.parent.is_dir():
-        raise ConfigError(f'the folder {path.parent} is not there: make it first')
+        raise ConfigError(f'the folder {path.parent} does not exist: create it first')
     if path.is_dir():
         raise ConfigError(f'{path} is a folder: choose the name of a file')
     page = render_page(view, page_px=page_px)
@@ -53,12 +54,12 @@ def write_page(view: MapView, path: str | Path, *, page_px: int = PAGE_PX) -> Pa
 
 
 def render_page(view: MapView, *, page_px: int, tiles_at: str | None = None) -> str:
-    """The page as HTML.
+    """Render the page as HTML.
 
     Args:
         view: The map.
         page_px: Longer side of its pictures.
-        tiles_at: Where a server has tiles for what is larger; None for a page without a server.
+        tiles_at: Where the server has tiles for larger maps; None for a page without a server.
 
     Raises:
         ConfigError: If `page_px` is out of range, or Leaflet is missing.
@@ -90,7 +91,7 @@ def render_page(view: MapView, *, page_px: int, tiles_at: str | None = None) -> 
             'layers': layers,
         },
         'shown_px': None if has_tiles or width == view.width else (width, height),
-        # its pictures belong to parts of the library that the page does not use
+        # its pictures belong to parts of the library that this page does not use
         'library_style': _library('leaflet.css').replace('url(', 'none('),
         'library': library,
         'style': _own('viewer.css'),
@@ -105,7 +106,7 @@ def render_page(view: MapView, *, page_px: int, tiles_at: str | None = None) -> 
 
 
 def first_tile_level(view: MapView, page_px: int) -> int:
-    """The coarsest level of tiles that show more than a picture of so many pixels; at least 0."""
+    """The coarsest level of tiles with more detail than a picture of `page_px`; at least 0."""
     return max(math.floor(math.log2(max(view.width, view.height) / page_px)), 0)
 
 
@@ -116,15 +117,15 @@ def _own(name: str) -> str:
 
 
 def _library(name: str) -> str:
-    """A file of Leaflet, from the package that carries it."""
+    """A file of Leaflet, from the package that ships it."""
     try:
         folder = resources.files('js_lib_leaflet').joinpath('static', 'js_lib_leaflet')
-    except ModuleNotFoundError as error:  # crossearth was updated in place
+    except ModuleNotFoundError as error:  # possible if crossearth was updated without its packages
         raise ConfigError(
-            'the page needs the files of Leaflet: pip install django-js-lib-leaflet'
+            'the page needs Leaflet, which is not installed: pip install django-js-lib-leaflet'
         ) from error
     text = folder.joinpath(name).read_text(encoding='utf-8')
-    return text.partition('//# sourceMappingURL')[0]  # which a browser would look for
+    return text.partition('//# sourceMappingURL')[0]  # a browser would try to load that file
 
 
 def _hash(script: str) -> str:

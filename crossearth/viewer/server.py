@@ -1,4 +1,4 @@
-"""A server of one map, for this machine only: the page, and tiles that are read when asked for."""
+"""Serves one map to this machine only: the page, and tiles that are read on request."""
 
 import re
 import secrets
@@ -19,19 +19,20 @@ _TILE = re.compile(r'([a-z]+)/([0-9]{1,2})/([0-9]{1,6})/([0-9]{1,6})\.webp')
 class MapServer:
     """Serves a map until it is closed; a context manager.
 
-    It listens on 127.0.0.1, on a free port, and answers only below a path that nobody can guess.
-    No part of a request is ever the name of a file: a path is the page, a tile of an open layer, or
-    not found. Requests that a page of another site makes through its own host name are refused.
+    It listens on 127.0.0.1, on a free port, and only answers under a path that nobody can guess.
+    No part of a request is ever used as a file name: a path is the page, a tile of an open layer,
+    or not found. Requests with another host name, as a page of another site could send, are
+    refused.
 
     Args:
-        view: The map, open.
-        overview_px: Longer side of the pictures in the page; what is finer are tiles.
+        view: The open map.
+        overview_px: Longer side of the pictures in the page; finer detail comes in tiles.
 
     Raises:
         SceneError: If a file cannot be read.
 
     Attributes:
-        url: Of the page.
+        url: Address of the page.
     """
 
     def __init__(self, view: MapView, *, overview_px: int = _OVERVIEW_PX) -> None:
@@ -60,15 +61,15 @@ class MapServer:
         self._server.serve_forever()
 
     def stop(self) -> None:
-        """Let `run` return."""
+        """Make `run` return."""
         self._server.shutdown()
 
     def answer(self, path: str, host: str | None) -> tuple[int, str, bytes]:
         """Status, type and content for a request.
 
         Args:
-            path: As the browser sent it.
-            host: Name of the server that the browser was told.
+            path: Path as sent by the browser.
+            host: Host name as sent by the browser.
         """
         if host != self._host:
             return 403, 'text/plain', b'this server answers to its own address only'
@@ -91,7 +92,7 @@ class MapServer:
             server_version = 'crossearth'
             sys_version = ''
 
-            def do_GET(self) -> None:  # the name that http.server calls
+            def do_GET(self) -> None:  # http.server calls it by this name
                 status, kind, content = answer(self.path, self.headers.get('Host'))
                 try:
                     self.send_response(status)
@@ -103,9 +104,9 @@ class MapServer:
                     self.end_headers()
                     self.wfile.write(content)
                 except ConnectionError:
-                    pass  # the browser moved on
+                    pass  # the browser cancelled the request
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-                """Nothing: a terminal is not for every tile."""
+                """Log nothing, to keep tile requests out of the terminal."""
 
         return Handler

@@ -1,4 +1,4 @@
-"""A raster as coloured pictures: an overview of all of it, and tiles."""
+"""A raster as coloured pictures: an overview of the whole, and tiles."""
 
 import io
 import math
@@ -34,12 +34,12 @@ class ShownRaster:
     """A raster on the grid of a map, and how it is coloured. Threads may share it.
 
     Args:
-        name: Of the layer, one plain word.
-        dataset: Open; closed by whoever opened it.
-        bands: Which are read, counted from 1.
+        name: Name of the layer, one plain word.
+        dataset: The open raster; whoever opened it also closes it.
+        bands: Bands to read, counted from 1.
         paint: Values and where they are valid → red, green, blue, alpha.
-        resampling: How many pixels become one.
-        is_photograph: Whether pictures of it may lose details that the eye does not see.
+        resampling: How several pixels become one.
+        is_photograph: Whether its pictures may be compressed lossily.
     """
 
     name: str
@@ -51,7 +51,7 @@ class ShownRaster:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def colours(self, window: Window, height: int, width: int) -> UInt8[np.ndarray, 'h w 4']:
-        """Red, green, blue and alpha of a window, at a size.
+        """Red, green, blue and alpha of a window, resampled to a size.
 
         Raises:
             SceneError: If it cannot be read.
@@ -62,13 +62,13 @@ class ShownRaster:
     def values(
         self, window: Window, height: int, width: int
     ) -> tuple[Shaped[np.ndarray, 'c h w'], Bool[np.ndarray, 'h w']]:
-        """Values of a window at a size, and where there are data.
+        """Values of a window resampled to a size, and True where there is data.
 
         Raises:
             SceneError: If it cannot be read.
         """
         try:
-            with self._lock:  # GDAL's handles are not for several threads
+            with self._lock:  # GDAL handles must not be used by several threads at once
                 values = self.dataset.read(
                     self.bands,
                     window=window,
@@ -81,15 +81,15 @@ class ShownRaster:
         return values, mask > 0
 
     def overview(self, most_px: int) -> UInt8[np.ndarray, 'h w 4']:
-        """All of it, at most so many pixels long and wide."""
+        """The whole raster, at most `most_px` pixels long and wide."""
         height, width = fitting(self.dataset.height, self.dataset.width, most_px)
         return self.colours(Window(0, 0, self.dataset.width, self.dataset.height), height, width)
 
     def tile(self, level: int, col: int, row: int) -> bytes | None:
-        """A picture of `TILE_PX` pixels, each of 2**level by 2**level of the raster, as WebP.
+        """A picture of `TILE_PX` pixels as WebP, each covering 2**level by 2**level raster pixels.
 
         Returns:
-            None outside of the raster.
+            The tile; None outside the raster.
         """
         step = TILE_PX << level
         left, top = col * step, row * step
@@ -111,7 +111,7 @@ class ShownRaster:
 
 
 def fitting(height: int, width: int, most_px: int) -> tuple[int, int]:
-    """The size of a picture of a raster whose longer side is at most `most_px`.
+    """Size of a picture of a raster whose longer side is at most `most_px`.
 
     Example:
         >>> fitting(300, 1200, 400), fitting(30, 40, 400)

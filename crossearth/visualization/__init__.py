@@ -1,4 +1,8 @@
-"""Pictures of samples, maps and scores, and how they look in a paper."""
+"""Draws samples, maps and scores, in the style of a paper.
+
+Each `draw_…` function takes arrays or numbers and returns a matplotlib figure, without a display.
+`save_figure` writes a figure as PNG, and `render_figure` as PDF, PNG or SVG with embedded fonts.
+"""
 
 from crossearth.panels import draw_panels, save_figure
 from crossearth.visualization.confusion import draw_confusions, row_shares

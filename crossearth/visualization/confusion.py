@@ -1,4 +1,4 @@
-"""Pictures of confusion matrices."""
+"""Draws confusion matrices."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,7 +11,7 @@ from crossearth.visualization.style import PAGE_INCHES, new_figure, paper_style
 
 __all__ = ['draw_confusions', 'row_shares']
 
-_LARGEST = 10  # classes whose cells have room for numbers
+_LARGEST = 10  # with more classes, cells have no room for numbers
 
 
 def row_shares(counts: Int64[np.ndarray, 'k k']) -> Float64[np.ndarray, 'k k']:
@@ -34,12 +34,12 @@ def draw_confusions(
     """Confusion matrices of several methods next to each other.
 
     Args:
-        matrices: Title of each panel → counts, rows the true class.
-        classes: Names of the classes.
+        matrices: Title of each panel → pixel counts, with the true class in rows.
+        classes: Class names.
         title: Line above the panels.
 
     Returns:
-        A figure in the style of a paper, as wide as a page: percent of the true class.
+        A figure in the style of a paper, as wide as a page, in percent of the true class.
 
     Raises:
         ConfigError: If there is no matrix to draw.

@@ -1,4 +1,4 @@
-"""Pictures of windows: image, truth, what each method predicts and where it is wrong."""
+"""Draws windows: the image, the ground truth, and each method's prediction and errors."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class ExampleWindow:
     """A window of a scene, its labels, and the maps of several methods.
 
     Args:
-        title: What to call it.
+        title: Its title.
         image: Red, green and blue.
         truth: Class ids, 255 where there is no label.
         maps: Method → class ids.
@@ -38,7 +38,7 @@ def error_map(
     truth: UInt8[np.ndarray, 'h w'],
     predicted: UInt8[np.ndarray, 'h w'],
 ) -> UInt8[np.ndarray, 'h w 3']:
-    """The image in pale grey, coloured where a map is wrong, black where there is no label.
+    """The image in pale grey, coloured where a map is wrong, and black where there is no label.
 
     Example:
         >>> grey = np.zeros((1, 3, 3), np.uint8)
@@ -56,12 +56,12 @@ def error_map(
 def draw_examples(
     windows: Sequence[ExampleWindow], labels: LabelSpace, *, title: str = ''
 ) -> Figure:
-    """Windows in rows; in columns image, truth, and each method's map and errors.
+    """Draw windows in rows, with image, truth, and each method's map and errors in columns.
 
     Args:
-        windows: With maps of the same methods.
+        windows: Windows with maps of the same methods.
         labels: Names and colours of the classes.
-        title: Line above.
+        title: Line above the figure.
 
     Returns:
         A figure in the style of a paper, as wide as a page.
@@ -100,7 +100,7 @@ def draw_examples(
 
 
 def _legend(labels: LabelSpace) -> list[Patch]:
-    """The classes, and what an error map shows."""
+    """The classes, and the colours of an error map."""
     coloured = {
         name.replace('_', ' '): (r / 255, g / 255, b / 255)
         for name, (r, g, b) in zip(labels.classes, labels.palette, strict=True)

@@ -1,4 +1,4 @@
-"""Pictures of scores: a radar of many settings, intervals, a chart of two arguments."""
+"""Draws scores: a radar of many settings, intervals, and a grid over two arguments."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -20,7 +20,7 @@ from crossearth.visualization.style import (
 
 __all__ = ['draw_grid', 'draw_intervals', 'draw_radar']
 
-_MANY = 10  # axes, more than a radar of one column has room for
+_MANY = 10  # with more axes, a radar does not fit in one column
 
 type Estimate = tuple[float, float, float]
 
@@ -34,15 +34,15 @@ def draw_radar(
 ) -> Figure:
     """Scores of several methods on several settings, one axis per setting.
 
-    Three axes or more make a radar, fewer a chart of bars. A setting that a method has no score
-    for interrupts its line.
+    Three or more axes make a radar, fewer a bar chart. If a method has no score for a setting, its
+    line is interrupted there.
 
     Args:
         settings: Names of the axes.
         series: Name of each method → setting → score in percent.
         quoted: Names of series that are quoted and not measured → the series whose colour they
-            share; they are dashed, or pale as bars.
-        title: Line above.
+            share. They are dashed, or pale as bars.
+        title: Line above the figure.
 
     Returns:
         A figure in the style of a paper; `save_figure` or `render_figure` writes it.
@@ -137,10 +137,10 @@ def draw_intervals(
 
     Args:
         settings: Names of the blocks, from top to bottom.
-        series: Name of each method → setting → score, lower and upper end, in percent. Ends that
-            are NaN draw a point alone.
-        hollow: Methods and settings whose points are hollow, such as incomplete ones.
-        title: Line above.
+        series: Name of each method → setting → score, lower and upper end, in percent. If the ends
+            are NaN, only a point is drawn.
+        hollow: Pairs of method and setting with hollow points, such as incomplete ones.
+        title: Line above the figure.
 
     Returns:
         A figure in the style of a paper, as wide as a column.
@@ -196,13 +196,13 @@ def draw_grid(
     columns: str = 'B in px',
     title: str = '',
 ) -> Figure:
-    """Scores by two arguments, as coloured cells with their numbers.
+    """Scores over two arguments, as coloured cells with their numbers.
 
     Args:
-        scores: `(row, column)` → score in percent; cells without one stay empty.
+        scores: `(row, column)` → score in percent; cells without a score stay empty.
         rows: Name of the first argument.
-        columns: Name of the second.
-        title: Line above.
+        columns: Name of the second argument.
+        title: Line above the figure.
 
     Returns:
         A figure.

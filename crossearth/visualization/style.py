@@ -1,8 +1,8 @@
-"""How figures look: one palette, the sizes of a paper, and the formats that figures are written in.
+"""The style of figures: one palette, the sizes of a paper, and the formats to write.
 
-Figures are as wide as a column or a page of a two-column paper and are meant to be included without
-scaling: their text is 8 pt high there. The first colours are those of Okabe and Ito, which stay
-apart for colour-blind readers; markers and dashes differ as well, for print without colours.
+Figures are as wide as a column or a page of a two-column paper, to be included without scaling, and
+their text is then 8 pt high. The first colours are those of Okabe and Ito, which colour-blind
+readers can tell apart. Markers and dashes differ as well, for print without colours.
 """
 
 import io
@@ -31,24 +31,24 @@ __all__ = [
 ]
 
 PALETTE = ('#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9', '#7f7f7f')
-"""Colours of series, in order; Okabe and Ito's, with grey where they have black."""
+"""Colours of series, in order: Okabe and Ito's, with grey instead of black."""
 MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X')
 """Markers of series, in order."""
 WRONG = '#d55e00'
-"""Pixels that a map has wrong."""
+"""Colour of pixels where a map is wrong."""
 INK = '#1b1f24'
-"""Text and axes."""
+"""Colour of text and axes."""
 GRID = '#d0d7de'
-"""Lines of a grid."""
+"""Colour of grid lines."""
 COLUMN_INCHES = 3.5
-"""Width of a column."""
+"""Width of a column, in inches."""
 PAGE_INCHES = 7.16
-"""Width of a page of two columns."""
+"""Width of a two-column page, in inches."""
 
 _ON_DARK = {INK: '#e6edf3', GRID: '#444c56', '#0072b2': '#4ba3dd', '#009e73': '#2fbf95'}
 _PNG_DPI = 300
 _STYLE: dict[Any, Any] = {
-    # STIX is a Times that matplotlib brings along; DejaVu has the letters that it lacks
+    # STIX is the Times-like font shipped with matplotlib; DejaVu has the letters that it lacks
     'font.family': ['STIXGeneral', 'DejaVu Sans'],
     'font.size': 8,
     'axes.titlesize': 8,
@@ -70,15 +70,15 @@ _STYLE: dict[Any, Any] = {
     'xtick.color': INK,
     'ytick.color': INK,
     'grid.color': GRID,
-    'text.parse_math': False,  # names come from files, and may hold a dollar sign
-    'pdf.fonttype': 42,  # TrueType: publishers refuse the Type 3 that is matplotlib's default
+    'text.parse_math': False,  # names come from files, and may contain a dollar sign
+    'pdf.fonttype': 42,  # TrueType, because publishers refuse Type 3, matplotlib's default
     'svg.fonttype': 'path',
-    'svg.hashsalt': 'crossearth',  # ids that are the same every time
+    'svg.hashsalt': 'crossearth',  # makes ids the same every time
 }
 
 
 def paper_style() -> AbstractContextManager[None]:
-    """The style of a paper for figures that are made within it.
+    """The style of a paper, for figures made inside the block.
 
     Example:
         >>> with paper_style():
@@ -89,7 +89,7 @@ def paper_style() -> AbstractContextManager[None]:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure that needs no display; sizes in inches."""
+    """An empty figure that needs no display; sizes are in inches."""
     figure = Figure(figsize=(width, height), layout='constrained')
     FigureCanvasAgg(figure)
     return figure
@@ -98,11 +98,11 @@ def new_figure(width: float, height: float) -> Figure:
 def series_colours(
     names: Sequence[str], *, partners: Mapping[str, str] = MappingProxyType({})
 ) -> dict[str, str]:
-    """The colour of each series; one that is quoted shares that of its partner.
+    """The colour of each series; a quoted series shares that of its partner.
 
     Args:
         names: Series, in order.
-        partners: Quoted series → the series whose colour they share, where it is there.
+        partners: Quoted series → the series whose colour they share, if that is present.
 
     Example:
         >>> series_colours(['ours, paper', 'ours'], partners={'ours, paper': 'ours'})
@@ -116,7 +116,7 @@ def series_colours(
 
 
 def render_figure(figure: Figure, form: Literal['pdf', 'png', 'svg']) -> bytes:
-    """A figure as the content of a file: the same bytes every time, with its fonts embedded.
+    """A figure as the content of a file, with embedded fonts; the same bytes every time.
 
     Args:
         figure: Drawn within `paper_style`.
@@ -136,7 +136,7 @@ def render_figure(figure: Figure, form: Literal['pdf', 'png', 'svg']) -> bytes:
 
 
 def on_dark(svg: bytes) -> bytes:
-    """An SVG of `render_figure` with the colours that are read on a dark page."""
+    """An SVG from `render_figure`, with colours that are readable on a dark page."""
     for light, dark in _ON_DARK.items():
         svg = svg.replace(light.encode(), dark.encode())
     return svg

@@ -52,7 +52,7 @@ def test_it_works_where_gradients_are_off(model, windows):
 
 
 def test_models_without_weights_of_norms_and_numbers_out_of_range_are_refused(windows):
-    with pytest.raises(ConfigError, match='no norm of the model has weights'):
+    with pytest.raises(ConfigError, match='the model has no norm with weights'):
         Tent().adapt(nn.Conv2d(1, 2, 1), windows)
     with pytest.raises(ConfigError, match='at least 1 step'):
         Tent(steps=0)

@@ -52,12 +52,12 @@ def test_scenes_with_other_bands_are_refused(windows):
 
     meter = SourceMeter(Any())
     meter.add_image(torch.rand(3, 8, 8))
-    with pytest.raises(ConfigError, match='the source has 3 bands, the scenes 1'):
+    with pytest.raises(ConfigError, match='the source has 3 bands, but the scenes have 1'):
         measure_gap(Any(), windows, Imagery(source=meter.statistics()))
 
 
 def test_windows_that_fill_no_cell_of_a_feature_map_are_too_small():
     model = fpn_timm('resnet10t', num_classes=2, width=8).eval()
-    with pytest.raises(SceneError, match='windows are 3 px or less across, too small for the mod'):
+    with pytest.raises(SceneError, match='windows are at most 3 px across, too small for the mod'):
         measure_gap(model, shown(images(2, bands=3, side=3)), Imagery())
     assert measure_gap(model, shown(images(1, bands=3, side=24)), Imagery()).looks.windows == 1

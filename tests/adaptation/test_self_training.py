@@ -51,7 +51,7 @@ def test_frozen_weights_stay_and_all_frozen_is_refused(model, windows):
     assert torch.equal(adapted[0].weight, model[0].weight)
     assert not torch.equal(adapted[3].weight, model[3].weight)
     assert all(p.grad is None for p in adapted.parameters())
-    with pytest.raises(ConfigError, match='no weight of the model trains'):
+    with pytest.raises(ConfigError, match='all weights of the model are frozen'):
         PseudoLabels().adapt(nn.Conv2d(1, 2, 1).requires_grad_(False), windows)
 
 

@@ -20,5 +20,5 @@ def test_chips_shift_the_last_one_and_small_images_are_one_chip():
 
 def test_a_part_that_does_not_exist_is_an_error_that_lists_the_others():
     assert ARCHIVES['LoveDA'].part(split='val', domain='rural').images == 992
-    with pytest.raises(ConfigError, match=r'LoveDA: has no part .*; expected one of split=train'):
+    with pytest.raises(ConfigError, match=r'LoveDA has no part .*: expected one of split=train'):
         ARCHIVES['LoveDA'].part(split='val', domain='sea')

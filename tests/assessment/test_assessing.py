@@ -77,5 +77,5 @@ def test_points_without_a_label_are_left_out_when_that_is_allowed(design, tmp_pa
     assert found.unlabelled == 100
     assert found.accuracy.counts.sum() == 800
     few = write_labels(tmp_path / 'few.csv', design, leave_out=899)
-    with pytest.raises(LabelError, match='label at least two, without which'):
+    with pytest.raises(LabelError, match='label at least two, because a variance'):
         assess_map(tmp_path / 'sample', labelled=few, allow_unlabelled=True)

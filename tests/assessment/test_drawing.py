@@ -132,7 +132,7 @@ def test_a_scene_elsewhere_is_refused_and_leaves_nothing(three_classes, write_ra
     far = rasterio.Affine(0.5, 0, 500_000, 0, -0.5, 5_800_000)
     scene = write_raster('far.tif', np.zeros((3, 40, 40), np.uint8), transform=far)
     before = set(tmp_path.iterdir())
-    with pytest.raises(ConfigError, match=r'lies outside of .*far.tif: pass the scene that was'):
+    with pytest.raises(ConfigError, match=r'lies outside .*far.tif: pass the scene that was'):
         draw_sample(three_classes, tmp_path / 'sample', size=SIZE, scene=scene)
     assert set(tmp_path.iterdir()) == before
 
@@ -141,7 +141,7 @@ def test_labels_are_never_overwritten(three_classes, tmp_path):
     draw_sample(three_classes, tmp_path / 'sample', size=SIZE)
     with pytest.raises(ConfigError, match='exists, and may hold labels'):
         draw_sample(three_classes, tmp_path / 'sample', size=SIZE)
-    with pytest.raises(ConfigError, match='is not there: make it first'):
+    with pytest.raises(ConfigError, match='does not exist: create it first'):
         draw_sample(three_classes, tmp_path / 'no' / 'sample', size=SIZE)
 
 
@@ -158,7 +158,7 @@ def test_expected_accuracies_decide_the_size(three_classes, tmp_path):
     spread = shares / shares.sum() @ np.sqrt([0.25, 0.16, 0.16])
     assert len(large.units) == np.ceil((spread / 0.04) ** 2)
     assert len(small.units) < len(large.units)
-    with pytest.raises(ConfigError, match='expected of lake, but the classes are field, wood'):
+    with pytest.raises(ConfigError, match='given for lake: expected only the classes field, wood'):
         draw_sample(three_classes, tmp_path / 'c', size=SampleSize(expected_of={'lake': 0.5}))
 
 

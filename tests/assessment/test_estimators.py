@@ -144,7 +144,7 @@ def test_nothing_found_wrong_does_not_mean_that_nothing_is():
         (([0, 0], [0, 0], [-1, 0]), ([1.0], None), 'reference classes run from -1'),
         (([0, 0, 1], [0, 0, 0], [0, 0, 0]), ([1.0, 1.0], None), r'strata \[1\] have \[1\]'),
         (([0, 0], [0, 0], [0, 0]), ([1.0, 1.0], None), r'strata \[1\] have \[0\] labelled'),
-        (([0, 0, 0], [0, 0, 0], [0, 0, 0]), ([1.0], [2]), 'expected each pixel once'),
+        (([0, 0, 0], [0, 0, 0], [0, 0, 0]), ([1.0], [2]), 'expected each pixel at most once'),
     ],
 )
 def test_samples_that_do_not_fit_their_strata_are_refused(sample, strata, message):
@@ -161,7 +161,7 @@ def test_samples_that_do_not_fit_their_strata_are_refused(sample, strata, messag
 def test_strata_and_samples_are_checked_when_they_are_made():
     with pytest.raises(ConfigError, match='areas and sizes above 0'):
         Strata(np.array([1.0, 0.0]))
-    with pytest.raises(ShapeError, match='2 strata have areas and 1 have sizes'):
+    with pytest.raises(ShapeError, match='got 2 areas and 1 sizes'):
         Strata(np.array([1.0, 1.0]), np.array([4]))
     with pytest.raises(ShapeError, match=r'lengths \[1, 2\]'):
         Sample(*(np.zeros(length, np.int64) for length in (2, 2, 1)))

@@ -56,9 +56,9 @@ def test_labels_of_a_geopackage_are_those_that_were_written(design, tmp_path):
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        (lambda rows: [*rows, rows[1]], r'1 points \(1\) are there twice: keep one row'),
-        (lambda rows: rows[:-2], r'2 points \(59, 60\) are missing: do not delete'),
-        (lambda rows: [*rows, ['99', 'wood']], r'1 points \(99\) are not of this sample'),
+        (lambda rows: [*rows, rows[1]], r'1 points \(1\) occur twice: keep one row'),
+        (lambda rows: rows[:-2], r'2 points \(59, 60\) are missing: restore them'),
+        (lambda rows: [*rows, ['99', 'wood']], r'1 points \(99\) are not from this sample'),
         (lambda rows: [*rows[:-1], ['60', '']], r'1 points \(60\) have no label: label them'),
         (
             lambda rows: [*rows[:-2], ['59', 'Wood'], ['60', '7']],
@@ -72,11 +72,11 @@ def test_labels_that_do_not_fit_the_sample_are_refused(design, labels, change, m
 
 
 def test_files_that_hold_no_labels_are_refused(design, labels, tmp_path):
-    with pytest.raises(SceneNotFoundError, match=r'none.csv is not there'):
+    with pytest.raises(SceneNotFoundError, match=r'none.csv does not exist'):
         read_labels(tmp_path / 'none.csv', design)
     with pytest.raises(SceneError, match="'a' is not the id of a point"):
         read_labels(spoil(labels, lambda rows: [rows[0], ['a', 'wood']]), design)
-    with pytest.raises(SceneError, match='expected id and label, got id, class'):
+    with pytest.raises(SceneError, match='has the columns id, class: expected id and label'):
         read_labels(spoil(labels, lambda rows: [['id', 'class'], *rows[1:]]), design)
     labels.write_bytes('id,label\n1,für\n'.encode('latin-1'))
     with pytest.raises(SceneError, match='save it as UTF-8'):

@@ -138,12 +138,12 @@ def test_maps_that_cannot_be_assessed_are_refused(write_raster, write_map, tmp_p
 def test_a_confidence_must_fit_its_map(write_map, write_raster):
     path = write_map('map.tif', np.zeros((4, 4), np.uint8))
     other = write_raster('other.tif', np.zeros((1, 4, 5), np.uint8))
-    with pytest.raises(ConfigError, match='expected one grid, that of the map'):
+    with pytest.raises(ConfigError, match='expected the same grid'):
         StratifiedMap(path, confidence=other, edges=[0.5])
     sure = write_raster('sure.tif', np.full((1, 4, 4), 255, np.uint8), nodata=255)
-    with pytest.raises(ConfigError, match='no edges'):
+    with pytest.raises(ConfigError, match='without edges'):
         StratifiedMap(path, confidence=sure)
-    with pytest.raises(ConfigError, match='rising parts of 1'):
+    with pytest.raises(ConfigError, match='rising numbers from 0 to 1'):
         StratifiedMap(path, confidence=sure, edges=[0.9, 0.5])
     with (
         StratifiedMap(path, confidence=sure, edges=[0.5]) as opened,

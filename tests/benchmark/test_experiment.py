@@ -313,7 +313,7 @@ def test_on_ray_the_runs_are_those_of_one_process_and_a_failure_is_told(file, op
     edited(file, methods=methods, seeds=[0])
     said = []
     apart = replace(options, output=options.output / 'ray', ray='local', say=said.append)
-    with pytest.raises(ConfigError, match=r'1 of 2 runs failed, first .*num_classes=2'):
+    with pytest.raises(ConfigError, match=r'1 of 2 runs failed, the first is .*num_classes=2'):
         run_experiment(file, apart)
     assert sum(line.endswith(': finished') for line in said) == 1
     edited(file, methods={'plain': values['methods']['plain']})
@@ -322,7 +322,7 @@ def test_on_ray_the_runs_are_those_of_one_process_and_a_failure_is_told(file, op
 
 
 def test_ray_and_processes_are_not_asked_for_together(options):
-    with pytest.raises(ConfigError, match='leave one of the two out'):
+    with pytest.raises(ConfigError, match='leave out one of the two'):
         replace(options, ray='local', processes=2)
 
 
@@ -401,33 +401,33 @@ def test_a_method_that_trains_on_a_target_is_one_of_adaptation(file, options, tm
     [
         (
             {'sources': ['nowhere']},
-            "sources: 'nowhere' is not a domain; expected one of here, there",
+            "sources: 'nowhere' is not a domain: expected one of here, there",
         ),
         ({'unseen': ['nowhere']}, "unseen: 'nowhere' is not a domain"),
-        ({'steps': 0}, 'steps is 0: expected a whole number from 1'),
+        ({'steps': 0}, 'steps is 0: expected a whole number of at least 1'),
         ({'seeds': []}, r'seeds are \[\]: expected whole numbers'),
         ({'seeds': 2.5}, r'seeds are 2.5: expected a number of seeds'),
         ({'unseen': 'there'}, r"unseen is 'there': expected a list of domains, such as \[there\]"),
-        ({'protocol': {'window': 3}}, 'protocol: does not know window; expected some of window_px'),
-        ({'views': {'a': {'window': 3}}}, 'protocol: does not know window'),
+        ({'protocol': {'window': 3}}, 'unknown keys window: expected some of window_px'),
+        ({'views': {'a': {'window': 3}}}, 'protocol has unknown keys window'),
         ({'views': {'a': {'domains': 'x'}}}, "view a: domains is 'x': expected a list of domains"),
         ({'views': {'a': {'domains': ['x']}}}, "view a: 'x' is not a domain"),
-        ({'files': {'styles': 'x'}}, 'files: does not know styles; expected some of data, style'),
+        ({'files': {'styles': 'x'}}, 'files has unknown keys styles: expected some of data, style'),
         ({'domains': {'here': {'test': 'x'}}}, "domain here: test is 'x': expected a dataset"),
-        ({'methods': {'a/b': {'published': 'rein'}}}, "'a/b': names of domains and methods"),
-        ({'methods': {'a': {'model': 1}}}, 'method a: expected either task'),
-        ({'methods': {'a': {'published': 'rein', 'lr': 1}}}, 'method a: does not know lr'),
-        ({'methods': {'a': {'published': 'best'}}}, 'best: no such method'),
+        ({'methods': {'a/b': {'published': 'rein'}}}, "'a/b' cannot be the name of a folder"),
+        ({'methods': {'a': {'model': 1}}}, 'method a is .*: expected either task'),
+        ({'methods': {'a': {'published': 'rein', 'lr': 1}}}, 'method a has unknown keys lr'),
+        ({'methods': {'a': {'published': 'best'}}}, "no method is named 'best'"),
         (
             {'methods': {'a': {'published': 'rein', 'target': 'x'}}},
             "its target 'x' is not a domain",
         ),
-        ({'baseline': 'other'}, "baseline 'other' is not a method; expected one of plain, styled"),
+        ({'baseline': 'other'}, "baseline 'other' is not a method: expected one of plain, styled"),
         ({'labels': {'name': 'roads'}}, "KeyError: 'classes'"),
         ({'domains': {'here': {'images': 'x'}}}, 'expected the keys train and test'),
         (
             {'colour': 'red'},
-            r"does not know \['colour'\]; expected domains, labels, methods, size_px",
+            r"has unknown keys \['colour'\]: expected domains, labels, methods, size_px",
         ),
     ],
 )
@@ -452,7 +452,7 @@ def test_a_missing_folder_shows_before_anything_is_trained(file, options, home):
     with pytest.raises(SceneNotFoundError, match=r'there/images: no such folder'):
         run_experiment(file, options)
     assert not list(options.output.glob('trainings/**/*.ckpt'))
-    with pytest.raises(ConfigError, match='no such experiment'):
+    with pytest.raises(ConfigError, match='does not exist'):
         run_experiment(home / 'other.yaml', options)
 
 
@@ -469,7 +469,7 @@ def test_the_command_line_runs_and_reports(file, home, capsys, monkeypatch):
     (table,) = Path('page/tables').glob('scores-last.csv')
     assert 'minus_baseline_images_low' in table.read_text().splitlines()[0]
     assert main(['experiment', 'run', 'none.yaml', '--quiet']) == 2
-    assert 'none.yaml: no such experiment' in capsys.readouterr().err
+    assert 'none.yaml does not exist: check the path of the experiment' in capsys.readouterr().err
 
 
 @pytest.mark.slow  # two processes of the command line, each of which imports PyTorch

@@ -37,7 +37,7 @@ def test_the_interval_of_paired_differences_is_that_of_scipy():
     assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high))
     assert paired_interval([5.0, 5.1, 5.2], [1.0, 1.1, 1.3]).excludes_zero
     assert not paired_interval([5.0, 1.0], [1.0, 5.0]).excludes_zero
-    with pytest.raises(ShapeError, match='2 scores against 3'):
+    with pytest.raises(ShapeError, match='got 2 scores and 3'):
         paired_interval([1.0, 2.0], [1.0, 2.0, 3.0])
 
 

@@ -88,7 +88,7 @@ def test_a_setting_of_ones_own_is_scored_and_trained_like_a_published_one(file, 
 def test_own_and_published_settings_are_found_together(file):
     (own,) = read_settings(file).values()
     assert [setting.name for setting in find_settings([own, 'D2M', own])] == ['D2Tracks', 'D2M']
-    with pytest.raises(ConfigError, match='D2X: no such setting'):
+    with pytest.raises(ConfigError, match='no setting is named D2X'):
         find_settings([own, 'D2X'])
 
 
@@ -100,10 +100,10 @@ def test_the_published_recipe_of_a_source_is_untouched_by_own_settings(file):
 @pytest.mark.parametrize(
     ('old', 'new', 'message'),
     [
-        ("'deepglobe_road'", "'nowhere'", "there is no domain 'nowhere' to be its source"),
+        ("'deepglobe_road'", "'nowhere'", "its source 'nowhere' is not a domain"),
         ("'deepglobe_road'", "'whu_aerial'", 'read both with one label space'),
-        ("'D2Tracks'", "'D2M'", "'D2M': is a published one"),
-        ('chip_px = 16', 'chips = 16', 'D2Tracks: does not know chips'),
+        ("'D2Tracks'", "'D2M'", "'D2M' is a published one"),
+        ('chip_px = 16', 'chips = 16', 'D2Tracks has unknown keys chips'),
         ('chip_px = 16', '', "a table lacks 'chip_px'"),
         (':Tracks', ':CLASSES', 'expected a class that inherits ArchiveDataset'),
         (':CLASSES', ':Tracks', 'expected a LabelSpace'),
@@ -111,7 +111,7 @@ def test_the_published_recipe_of_a_source_is_untouched_by_own_settings(file):
         ('mine_settings:T', 'no_such_module:T', "there is no module 'no_such_module'"),
         ('mine_settings:T', 'T', 'expected module:name'),
         ('[[setting]]', '[setting', 'is not TOML'),
-        ('[[setting]]', '[[other]]', r"holds \['domain', 'other'\], expected \[\[setting\]\]"),
+        ('[[setting]]', '[[other]]', r"holds \['domain', 'other'\]: expected \[\[setting\]\]"),
     ],
 )
 def test_what_a_file_of_settings_has_wrong_is_named(file, old, new, message):
@@ -121,5 +121,5 @@ def test_what_a_file_of_settings_has_wrong_is_named(file, old, new, message):
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(ConfigError, match=r'none\.toml: no such file of settings'):
+    with pytest.raises(ConfigError, match=r'none\.toml does not exist'):
         read_settings(tmp_path / 'none.toml')

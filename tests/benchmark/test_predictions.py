@@ -44,7 +44,7 @@ def test_classes_and_codecs_that_cannot_be_written_are_named():
         def decode(self, raw):
             raise NotImplementedError
 
-    with pytest.raises(ConfigError, match='Reader says how masks are read'):
+    with pytest.raises(ConfigError, match='Reader can only read masks'):
         encode_labels(np.zeros((1, 1), np.uint8), Reader())
 
 

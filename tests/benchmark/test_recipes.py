@@ -24,6 +24,7 @@ from crossearth.benchmark import (
 from crossearth.cli import main
 from crossearth.errors import ConfigError
 from crossearth.models import builders, rivals
+from crossearth.models.backbones import mtp
 from crossearth.models.backbones.rvsa import RVSA
 from crossearth.trainers import build_training, read_recipe
 from crossearth.transforms import EarthStyleInjection, PatchMask
@@ -87,14 +88,11 @@ def shrunk(recipe, archives, styles):
 def small_backbones(monkeypatch):
     """In place of the ViT-L of DINOv2 and MTP: a few blocks, narrow. All else is built as is."""
     monkeypatch.setattr(builders, 'dinov2_vit', trees.tiny_transformer)
-    for module in (builders, rivals):
-        monkeypatch.setattr(
-            module,
-            'rvsa_vit_large',
-            lambda **kwargs: RVSA(
-                dim=32, depth=4, heads=2, interval=2, indices=(0, 1, 2, 3), **kwargs
-            ),
-        )
+    monkeypatch.setattr(
+        mtp,
+        'rvsa_vit_large',
+        lambda **kwargs: RVSA(dim=32, depth=4, heads=2, interval=2, indices=(0, 1, 2, 3), **kwargs),
+    )
     smp_encoder, dilated = rivals._smp_encoder, rivals._dilated
     monkeypatch.setattr(rivals, '_smp_encoder', lambda _, *given: smp_encoder('mit_b0', *given))
     monkeypatch.setattr(rivals, '_dilated', lambda _, *given: dilated('resnet10t', *given))
@@ -111,7 +109,7 @@ def test_the_paper_has_a_recipe_on_each_of_14_sources():
     assert len([name for name in PUBLISHED if name.endswith('-crossearth.yaml')]) == 14
 
 
-@pytest.mark.filterwarnings('ignore')  # lightning's notices about a training of one step
+@pytest.mark.filterwarnings('ignore')  # lightning's notices about a training run of one step
 @pytest.mark.parametrize(
     'name', [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
              for name in PUBLISHED]
@@ -258,16 +256,16 @@ def test_parts_that_a_recipe_names_are_those_of_the_paper(archives, styles, smal
 
 
 def test_mistakes_name_what_is_there(tmp_path):
-    with pytest.raises(ConfigError, match='no source domain; expected one of potsdam_irrg'):
+    with pytest.raises(ConfigError, match='is not a source domain: expected one of potsdam_irrg'):
         training_recipe('rescuenet_5c')
-    with pytest.raises(ConfigError, match='no such method; expected one of crossearth, rein'):
+    with pytest.raises(ConfigError, match='expected one of crossearth, rein'):
         training_recipe('potsdam_irrg', 'best')
     with pytest.raises(ConfigError, match='expected at least 1'):
         Variation(steps=0)
-    with pytest.raises(ConfigError, match='no such recipe'):
+    with pytest.raises(ConfigError, match='does not exist: check the path of the recipe'):
         read_recipe(tmp_path / 'none.yaml')
     (tmp_path / 'bad.yaml').write_text('model: [')
-    with pytest.raises(ConfigError, match=r'bad\.yaml: is no YAML'):
+    with pytest.raises(ConfigError, match=r'bad\.yaml is not YAML'):
         read_recipe(tmp_path / 'bad.yaml')
     (tmp_path / 'bad.yaml').write_text('model: {}\n')
     with pytest.raises(ConfigError, match='has no data'):
@@ -293,4 +291,4 @@ def test_the_command_line_writes_a_recipe(tmp_path, capsys):
     assert main(['benchmark', 'methods']) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(METHODS)
     assert main(['benchmark', 'recipe']) == 2
-    assert 'name a domain to train on' in capsys.readouterr().err
+    assert 'no domain to train on was named' in capsys.readouterr().err

@@ -150,7 +150,7 @@ def test_the_command_line_lists_and_shows(capsys):
     assert 'clutter 36.3' in shown
     assert 'note: MTP: the paper prints mIoU 62.6' in shown
     assert main(['benchmark', 'show', 'X2Y']) == 2
-    assert 'X2Y: no such setting' in capsys.readouterr().err
+    assert "no setting is named 'X2Y'" in capsys.readouterr().err
 
 
 def test_sweeps_hold_the_scores_of_table_7_up_to_a_swap_of_two_columns():

@@ -137,10 +137,10 @@ def test_results_come_back_from_their_files(tmp_path):
     with pytest.raises(ConfigError, match='holds no results'):
         load_results(tmp_path / 'results')
     (tmp_path / 'results' / 'b.json').write_text('{')
-    with pytest.raises(ConfigError, match=r'b\.json: is no whole result'):
+    with pytest.raises(ConfigError, match=r'b\.json is not a complete benchmark result'):
         load_results(tmp_path)
     (tmp_path / 'results' / 'b.json').write_text('{"format": "other"}')
-    with pytest.raises(ConfigError, match="says format 'other'"):
+    with pytest.raises(ConfigError, match="has format 'other'"):
         load_results(tmp_path)
 
 
@@ -149,8 +149,8 @@ def test_results_come_back_from_their_files(tmp_path):
     [
         ({'selection': 'best'}, "neither 'last' nor 'oracle'"),
         ({'seed': '0'}, 'seed, step, images and parameters are not all integers'),
-        ({'confusion': [[1, 2], [3]]}, 'no table of 2 x 2 counts'),
-        ({'confusion': [[1, 2], [3, -4]]}, 'no table of 2 x 2 counts'),
+        ({'confusion': [[1, 2], [3]]}, 'not a table of 2 x 2 counts'),
+        ({'confusion': [[1, 2], [3, -4]]}, 'not a table of 2 x 2 counts'),
         ({'scored': [2]}, r'scored classes \[2\] of 2'),
         ({'per_image': {'a.tif': [1, 2, 3, 4]}}, 'counts of the images do not add up to confusion'),
         ({'per_image': {'a.tif': [1, 2]}}, 'counts of the images do not add up to confusion'),
@@ -161,14 +161,18 @@ def test_results_that_no_run_has_are_refused_by_name(tmp_path, changed, message)
     path = tmp_path / 'results' / 'a.json'
     RUNS[0].save(path)
     path.write_text(json.dumps(json.loads(path.read_text()) | changed))
-    with pytest.raises(ConfigError, match=rf'a\.json: is no whole result .*{message}'):
+    with pytest.raises(
+        ConfigError, match=rf'a\.json is not a complete benchmark result .*{message}'
+    ):
         load_results(tmp_path)
 
 
 def test_a_copy_of_a_result_does_not_count_as_another_seed(tmp_path):
     for name in ('seed0-last.json', 'seed0-last-copy.json'):
         RUNS[0].save(tmp_path / 'results' / 'A2S' / name)
-    with pytest.raises(ConfigError, match=r'seed0-last\.json: is of the same run as .*copy'):
+    with pytest.raises(
+        ConfigError, match=r'seed0-last\.json and .*copy.* are results of the same run'
+    ):
         load_results(tmp_path)
 
 

@@ -141,7 +141,7 @@ def test_the_scene_is_found_from_any_folder_and_after_a_move_of_both(
 @pytest.mark.parametrize('name', ['a#1.tif', 'b?.tif', '50%.tif'])
 def test_names_that_addresses_cannot_hold_are_refused(mapped: Path, name: str) -> None:
     (mapped / 'a' / 'TCI.tif').rename(mapped / 'a' / name)
-    with pytest.raises(ConfigError, match=rf'a/.* has \{name.strip("ab150.tif")} in its name'):
+    with pytest.raises(ConfigError, match=rf'a/.* contains \{name.strip("ab150.tif")}, which'):
         write_catalogue(mapped)
     assert not (mapped / 'catalog.json').exists()
 

@@ -54,7 +54,7 @@ def test_every_method_runs(scene, method):
 
 def test_options_of_another_method_are_refused(scene):
     words = 'model.safetensors', scene, '-o', 'a.safetensors', '--steps', 3, '--lr', 0.1
-    with pytest.raises(ConfigError, match='--method norms has no --lr, --steps: expected some'):
+    with pytest.raises(ConfigError, match='--method norms does not use --lr, --steps: expected'):
         run(*words)
 
 

@@ -49,7 +49,7 @@ def test_points_without_labels_are_an_error_of_one_line(halves, tmp_path, capsys
 def test_expected_accuracies_are_parts_of_one(halves, tmp_path, capsys):
     words = ['assess', 'sample', str(halves), '-o', str(tmp_path / 'sample'), '--labels', 'road']
     assert main([*words, '--expected-accuracy', 'road=much']) == 2
-    assert '--expected-accuracy road=much: expected a part of 1' in capsys.readouterr().err
+    assert '--expected-accuracy road=much: expected a number from 0 to 1' in capsys.readouterr().err
     words += ['--standard-error', '0.06', '--expected-accuracy', '0.9', 'road=0.5']
     assert main([*words, '--least', '2']) == 0
     # (0.5 × 0.3 + 0.5 × 0.5) / 0.06, squared
@@ -59,10 +59,10 @@ def test_expected_accuracies_are_parts_of_one(halves, tmp_path, capsys):
 def test_a_number_leaves_nothing_to_expectations(halves, tmp_path, capsys):
     words = ['assess', 'sample', str(halves), '-o', str(tmp_path / 'sample'), '--n', '90']
     assert main([*words, '--expected-accuracy', '0.9']) == 2
-    assert 'pass one of them' in capsys.readouterr().err
+    assert 'leave out one of them' in capsys.readouterr().err
 
 
 def test_edges_need_a_confidence(halves, tmp_path, capsys):
     words = ['assess', 'sample', str(halves), '-o', str(tmp_path / 'sample')]
     assert main([*words, '--edges', '0.5']) == 2
-    assert 'pass --confidence with them' in capsys.readouterr().err
+    assert 'pass --confidence with it' in capsys.readouterr().err

@@ -45,7 +45,7 @@ def test_a_calibrated_model_estimates_the_accuracy_of_its_maps(files):
     text = run(predict, *PREDICT, 'known.safetensors')
     assert 'IoU road' in text
     assert 'WARNING: estimated from the confidence' in text
-    assert 'before it was adapted' not in text
+    assert 'before the model was adapted' not in text
 
 
 def test_calibrating_again_keeps_how_the_training_data_looked(files):
@@ -68,15 +68,15 @@ def test_calibrating_an_adapted_model_measures_its_features_again(files):
     assert len(again.source.features) == 4
     assert again.source.features != known.source.features
     assert again.adaptation == replace(adapted.adaptation, calibrated=True)
-    assert 'before it was adapted' in run(predict, *PREDICT, 'adapted.safetensors')
-    assert 'before it was adapted' not in run(predict, *PREDICT, 'again.safetensors')
+    assert 'before the model was adapted' in run(predict, *PREDICT, 'adapted.safetensors')
+    assert 'before the model was adapted' not in run(predict, *PREDICT, 'again.safetensors')
 
 
 def test_a_scene_without_data_is_told_to_have_no_estimate(files, write_raster):
     run(calibrate, *CALIBRATE, '--tile-px', 32)
     empty = write_raster('empty.tif', np.zeros((3, 40, 40), np.uint8), nodata=0)
     text = run(predict, empty, *PREDICT[1:], 'known.safetensors')
-    assert 'no accuracy is estimated: no pixel of the scene has data' in text
+    assert 'no accuracy was estimated, because no pixel of the scene has data' in text
 
 
 def test_models_without_calibration_are_told_how_to_get_one(files):

@@ -40,7 +40,7 @@ def test_the_command_asks_for_what_its_words_say_and_tells_how_to_use_the_file(a
     )  # fmt: skip
     assert text == (
         'out.onnx: 2 classes (low, high), tiles of 64 px of 30 cm, 33 % overlap\n'
-        'onnxruntime gives the probabilities of the model, up to 2e-07\n'
+        'onnxruntime reproduces the probabilities of the model to within 2e-07\n'
         'bands, in the order of its inputs: 0 = red, 1 = nir'
     )
     run(tmp_path / 'm.safetensors', 'out.onnx')
@@ -59,5 +59,5 @@ def test_the_command_asks_for_what_its_words_say_and_tells_how_to_use_the_file(a
 
 
 def test_programs_are_refused(tmp_path):
-    with pytest.raises(ConfigError, match=r'm\.pt: expected a \.safetensors file of save_model'):
+    with pytest.raises(ConfigError, match=r'm\.pt: expected a \.safetensors file from save_model'):
         run(tmp_path / 'm.pt', 'out.onnx')

@@ -49,14 +49,14 @@ def test_scenes_are_told_by_what_was_fitted(tmp_path, places, encoder, write_ras
     assert rows['0.tif']['header_m'] == '1'
     assert 0.5 < float(rows['0.tif']['estimate_m']) < 2
     assert rows['lake.tif']['estimate_m'] == ''
-    assert rows['lake.tif']['note'].startswith('nothing to go by')
+    assert rows['lake.tif']['note'].startswith('no usable block')
 
 
 @pytest.mark.parametrize(
     ('words', 'message'),
     [
         (['a=far', '--fit', 'x'], 'expected FOLDER=METRES'),
-        (['a=-1', '--fit', 'x'], 'more than 0'),
+        (['a=-1', '--fit', 'x'], 'above 0'),
         (['a', '--fit', 'x', '--csv', 'y'], '--csv is for estimates'),
         (['a', '--estimator', 'x', '--encoder', 'y'], 'are for --fit'),
         (['a', '--estimator', 'nowhere'], 'no weights file'),

@@ -34,5 +34,5 @@ def test_the_table_has_every_model_with_its_parts_and_its_size():
 
 
 def test_a_model_without_classes_is_refused():
-    with pytest.raises(ConfigError, match='at least one class'):
+    with pytest.raises(ConfigError, match='num_classes is 0: expected at least 1'):
         listed('--classes', '0')

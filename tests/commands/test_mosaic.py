@@ -51,7 +51,7 @@ def test_other_mosaics_in_the_folder_of_maps_are_not_maps_unless_they_are_alone(
     assert main(['mosaic', maps, f'{mosaics}/again.tif', *words]) == 0
     told = capsys.readouterr().out
     assert 'again.tif: 2 maps, by confidence' in told
-    assert f'mosaics in the folder of the maps, left out: {maps}/all.tif' in told
+    assert f'left out other mosaics in the folder of the maps: {maps}/all.tif' in told
     assert main(['mosaic', mosaics, str(tmp_path / 'whole.tif'), '--quiet']) == 0
     assert 'whole.tif: 1 maps, by centre' in capsys.readouterr().out
 
@@ -62,4 +62,4 @@ def test_maps_that_do_not_fit_are_one_line(
     ids = np.zeros((1, 20, 20), np.uint8)
     words = ['mosaic', str(write_raster('a.tif', ids)), str(tmp_path / 'all.vrt')]
     assert main([*words, '--quiet']) == 2
-    assert "crossearth: rule is 'centre', but a VRT can only show" in capsys.readouterr().err
+    assert "crossearth: rule is 'centre', but a VRT can only stack" in capsys.readouterr().err

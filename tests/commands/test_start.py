@@ -139,7 +139,7 @@ CASES = {
 SLOW_CASES = [pytest.param(case, marks=pytest.mark.slow) for case in CASES if case != 'palette']
 
 
-@pytest.mark.filterwarnings('ignore')  # lightning's notices about short trainings
+@pytest.mark.filterwarnings('ignore')  # lightning's notices about short training runs
 @pytest.mark.parametrize('case', ['palette', *SLOW_CASES])
 def test_three_commands_lead_from_folders_to_a_map_of_another_place(case, capsys):
     encode, count, look = CASES[case]
@@ -154,7 +154,7 @@ def test_three_commands_lead_from_folders_to_a_map_of_another_place(case, capsys
     words = ['start', 'roads/images', labels, '--unseen', 'other=other/images:other/masks']
     assert main([*words, '--quiet']) == 0, capsys.readouterr().err
     said = capsys.readouterr().out
-    assert 'other is not tested' not in said
+    assert 'other: not tested' not in said
     commands = [line.split()[1:] for line in said.splitlines() if line.startswith('  crossearth')]
     assert [words[0] for words in commands] == ['fit', 'test', 'predict']
     for command in commands:
@@ -235,13 +235,13 @@ def test_images_and_masks_without_a_name_in_common_are_refused(capsys):
     for path in Path('roads/masks').iterdir():
         path.rename(path.with_stem(f'{int(path.stem) + 100}'))
     said = refused(capsys, 'roads/images', 'roads/masks')
-    assert 'none of 3 images has a mask below roads/masks, which holds 3: expected names' in said
+    assert 'none of 3 images has a mask in roads/masks, which holds 3: expected names' in said
 
 
 def test_images_without_masks_are_refused(capsys):
     write_place('roads', PLACE, None, chips=3)
     said = refused(capsys, 'roads/images')
-    assert 'no masks among these images, and none were given: crossearth start roads/images' in said
+    assert 'none were given: pass them with crossearth start roads/images' in said
 
 
 def test_images_that_differ_in_their_bands_are_refused_with_the_option_that_helps(capsys):
@@ -278,14 +278,14 @@ def test_one_small_image_is_refused(capsys):
         ) as target:
             target.write(pixels)
     said = refused(capsys, 'images', 'masks')
-    assert '1 images of 40 rows are too little' in said
+    assert '1 images of 40 rows are too few' in said
 
 
 def test_a_recipe_that_exists_is_not_replaced(capsys):
     write_place('roads', PLACE, as_0_255, chips=3)
     Path('recipe.yaml').write_text('mine')
     assert main(['start', 'roads/images', 'roads/masks', '--quiet']) == 2
-    assert 'recipe.yaml: exists; it is not replaced' in capsys.readouterr().err
+    assert 'recipe.yaml exists and is not replaced' in capsys.readouterr().err
     assert Path('recipe.yaml').read_text() == 'mine'
 
 
@@ -310,7 +310,7 @@ def test_files_that_cannot_be_used_are_told_and_left_out(capsys):
     assert 'without a mask, left out: 1: 4.tif' in said
     for name, reason in (
         ('0.tif', 'not a readable raster'),
-        ('2.tif', 'holds no data in its middle and its last row'),
+        ('2.tif', 'has no data in its middle and in its last row'),
         ('3.tif', 'pair each image with a mask of the same place'),
     ):
         (line,) = (line for line in said.splitlines() if line.startswith(f'  ! {name}: '))
@@ -333,7 +333,7 @@ def test_the_report_names_the_line_of_each_assumption(capsys):
         ('masks: 0 is background, 255 the one class', 'codec:'),
         ('classes are called background, road', 'classes: [background, road]'),
         ('blocks on the ground', 'hold_out:'),
-        ('with weights of ImageNet that come with crossearth', 'model:'),
+        ('with the ImageNet weights that come with crossearth', 'model:'),
         ('2 steps of 4 windows', 'max_steps: 2'),
     ):
         (told,) = (line for line in said.splitlines() if line.startswith('line') and words in line)
@@ -359,9 +359,9 @@ def test_a_place_that_lies_on_the_source_and_one_of_other_classes_are_told(capsy
     words = ['--unseen', 'near=near/images:near/masks', '--unseen', 'bare=near/images', '--quiet']
     assert main(['start', 'roads/images', 'roads/masks', *words]) == 0
     said = capsys.readouterr().out
-    assert 'near: 12 of its images lie on ground of the source' in said
-    assert 'near: is not tested, for its labels do not fit: ids from 1' in said
-    assert 'bare: is not tested, for it has no masks: map it with predict' in said
+    assert 'near: 12 of its images overlap the source on the ground' in said
+    assert 'near: not tested, because its labels do not match: ids from 1' in said
+    assert 'bare: not tested, because it has no masks: map it with predict' in said
 
 
 def test_masks_in_a_folder_among_the_images_are_no_images(capsys):
@@ -386,7 +386,7 @@ def test_one_folder_given_for_images_and_masks_holds_both():
 def test_a_file_given_for_the_folder_of_the_masks_is_named(capsys):
     write_place('roads', PLACE, as_0_255, chips=3)
     said = refused(capsys, 'roads/images', 'roads/masks/0.tif')
-    assert 'roads/masks/0.tif: is a file; give the folder of the masks, or a vector file' in said
+    assert 'roads/masks/0.tif is a file: pass the folder of the masks, or a vector file' in said
 
 
 def test_paths_that_yaml_could_take_for_something_else_are_read(capsys):

@@ -89,7 +89,7 @@ def test_an_interrupted_fit_goes_on_and_clears_up(
     pixels = broken.read_bytes()
     broken.write_bytes(pixels[:60])
     output = tmp_path / 'style.safetensors'
-    with pytest.raises(SceneError, match=r'4\.png is damaged or no picture'):
+    with pytest.raises(SceneError, match=r'4\.png is damaged or not a picture'):
         crossearth_style('fit', field, '--output', output, *options)
     assert {path.name for path in tmp_path.glob('style*')} == {'style.safetensors.partial'}
     broken.write_bytes(pixels)
@@ -100,7 +100,7 @@ def test_an_interrupted_fit_goes_on_and_clears_up(
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path, weights: tuple[Path, Path]) -> None:
     output = tmp_path / 'out.safetensors'
-    with pytest.raises(SceneNotFoundError, match='none holds no picture'):
+    with pytest.raises(SceneNotFoundError, match='none does not exist or holds no pictures'):
         crossearth_style('fit', tmp_path / 'none', '--output', output, '--predictor', weights[0])
 
 

@@ -44,7 +44,7 @@ def test_a_mistake_in_a_recipe_is_one_line(tmp_path, capsys):
     assert 'NoDataset' in last
     recipe.write_text(RECIPE)
     assert main(['test', '--config', str(recipe), '--ckpt_path', str(recipe)]) == 2
-    assert 'recipe.yaml: damaged or no checkpoint' in capsys.readouterr().err
+    assert 'recipe.yaml is damaged or not a checkpoint' in capsys.readouterr().err
 
 
 TRAINING = """
@@ -76,7 +76,7 @@ trainer: {accelerator: cpu, max_steps: 1, logger: false, enable_progress_bar: fa
 """
 
 
-@pytest.mark.filterwarnings('ignore')  # lightning's notices about short trainings without loggers
+@pytest.mark.filterwarnings('ignore')  # lightning's notices on short training runs without loggers
 def test_a_recipe_names_the_augmentations_of_the_paper(write_raster, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
@@ -98,7 +98,7 @@ def test_a_recipe_names_the_augmentations_of_the_paper(write_raster, tmp_path, m
     assert batch['mask'].shape == (2, 32, 32)
 
 
-@pytest.mark.filterwarnings('ignore')  # lightning's notices about short trainings without loggers
+@pytest.mark.filterwarnings('ignore')  # lightning's notices on short training runs without loggers
 def test_a_trainer_that_cannot_be_is_one_line(write_raster, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     write_raster('images/a.tif', np.zeros((3, 80, 80), np.uint8))
@@ -167,7 +167,9 @@ def test_a_module_that_is_in_neither_folder_is_an_error_that_names_both(project)
     done = fit(project, '--config=../recipes/recipe.yaml')
     assert done.returncode == 2
     last = done.stderr.splitlines()[-1]
-    assert last.startswith("crossearth: the recipe needs the module 'mine', which is neither in ")
+    assert last.startswith(
+        "crossearth: the recipe needs the module 'mine', which was found neither in "
+    )
     assert f'{project / "recipes"} nor in {project / "work"} (' in last
 
 

@@ -65,7 +65,7 @@ def test_centre_lines_of_a_map(
     [
         (['--centre-lines', '--square-m', '1'], '--square-m is for polygons'),
         (['--centre-lines', '--classes', '1'], '--classes is for polygons'),
-        (['--min-length-m', '5'], '--min-length-m is for --centre-lines'),
+        (['--min-length-m', '5'], '--min-length-m only works with --centre-lines'),
     ],
 )
 def test_options_of_polygons_and_lines_do_not_mix(

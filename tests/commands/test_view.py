@@ -44,6 +44,6 @@ def test_a_server_tells_its_address_and_ends_with_ctrl_c(a_map, monkeypatch, cap
     monkeypatch.setattr(MapServer, 'run', interrupted)
     assert run(a_map, '--serve') == 'ended'
     ((url, (status, _, page)),) = served
-    assert capsys.readouterr().out == f'open {url} in a browser of this machine; Ctrl+C ends\n'
+    assert capsys.readouterr().out == f'open {url} in a browser on this machine; Ctrl+C stops\n'
     assert (status, b'<title>map.tif</title>' in page) == (200, True)
     assert list(a_map.parent.glob('*.html')) == []

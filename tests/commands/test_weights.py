@@ -25,7 +25,7 @@ def shown():
 @pytest.mark.parametrize(
     ('given', 'line'),
     [
-        ({}, 'not given'),
+        ({}, 'unknown'),
         ({'gsd_m': 0.3}, '0.3 m'),
         ({'gsd_m': 0.3, 'gsd_range_m': (0.2, 1)}, '0.3 m, trained from 0.2 to 1 m'),
         ({'gsd_range_m': (0.2, 1)}, 'trained from 0.2 to 1 m'),
@@ -37,7 +37,7 @@ def test_info_shows_the_model_and_its_ground_sampling_distances(tmp_path, shown,
     assert out[0].startswith("model    fpn_timm(name='mobilenetv3_small_050', num_classes=2")
     assert out[1:6] == [
         'classes  background, road',
-        'bands    not given',
+        'bands    unknown',
         f'gsd      {line}',
         'complete yes',
         'source   not recorded',

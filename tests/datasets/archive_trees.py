@@ -55,7 +55,7 @@ def isprs_colours(*, size: int = SIZE) -> np.ndarray:
 
 
 def world(path: Path, *, pixel: float, x: float, y: float) -> None:
-    """A world file beside an image; x and y are those of its upper-left corner."""
+    """A world file next to an image; x and y are those of its upper-left corner."""
     lines = (pixel, 0.0, 0.0, -pixel, x + pixel / 2, y - pixel / 2)
     path.with_suffix('.tfw').write_text('\n'.join(f'{value:.10f}' for value in lines))
 
@@ -115,7 +115,7 @@ def deepglobe(root: Path) -> None:
 def massachusetts(root: Path) -> None:
     for split, name in (('train', '10078660_15'), ('test', '10378780_15')):
         image = picture(1)
-        image[:, :8] = 255  # blank, while the roads go on
+        image[:, :8] = 255  # blank, while the roads continue
         put(root / 'tiff' / split / f'{name}.tiff', image)
         roads = np.where(classes(2) > 0, 255, 0).astype(np.uint8)
         put(root / 'tiff' / f'{split}_labels' / f'{name}.tif', roads)

@@ -85,5 +85,7 @@ class Forgetful(nn.Module):
 
 
 def test_a_module_that_loses_a_map_is_named():
-    with pytest.raises(ConfigError, match=r"Forgetful .*expected a dict with 'image' and all else"):
+    with pytest.raises(
+        ConfigError, match=r"Forgetful .*expected a dict with 'image' and all other keys"
+    ):
         augment_batch([Forgetful()], {'image': torch.rand(1, 3, 4, 4), 'dsm': torch.rand(1, 4, 4)})

@@ -227,7 +227,7 @@ def test_two_processes_do_not_write_into_one_file(server, tmp_path):
 
 def test_a_page_instead_of_a_file_is_removed(server, tmp_path):
     (server.folder / 'a.zip').write_text('<html>moved</html>')
-    with pytest.raises(SceneError, match='sent something else than a zip file'):
+    with pytest.raises(SceneError, match='did not send a zip file'):
         fetch_all([Download(server.url, 'a.zip', None, makes='inner')], tmp_path / 'root')
     assert not list((tmp_path / 'root').iterdir())
 

@@ -222,8 +222,8 @@ def test_rare_classes_show_in_windows_of_every_size(scene):
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        ({'gsd_m': (0.3, 2), 'scale': (0.5, 3)}, 'one size of pixels; give gsd_m'),
-        ({'gsd_m': (2, 0.3)}, r'gsd_m is \(2, 0.3\): expected the least and the greatest'),
+        ({'gsd_m': (0.3, 2), 'scale': (0.5, 3)}, 'expected exactly one; use gsd_m'),
+        ({'gsd_m': (2, 0.3)}, r'gsd_m is \(2, 0.3\): expected the smallest and the largest'),
         ({'scale': (0, 3)}, 'both above 0'),
     ],
 )
@@ -234,7 +234,7 @@ def test_ranges_without_a_meaning_are_refused(scene, arguments, message):
 
 def test_what_cannot_be_drawn_says_what_to_do(scene):
     nowhere = SceneDataset([scene('a.png', crs=None, driver='PNG')], ISPRS)
-    with pytest.raises(ConfigError, match=r'a\.png: nothing says.*scale=.*native_gsd_m'):
+    with pytest.raises(ConfigError, match=r'a\.png: the size of its pixels.*scale=.*native_gsd_m'):
         ShiftDataModule(nowhere, size_px=16, gsd_m=(0.3, 2.0))
     resampled = SceneDataset([scene()], ISPRS, gsd_m=1.0)
     with pytest.raises(ConfigError, match=r'opened with gsd_m=1\.0.*without gsd_m'):

@@ -77,7 +77,7 @@ def test_folders_without_images_are_named(write_raster, tmp_path):
     with pytest.raises(SceneNotFoundError, match='holds no images; expected files ending in'):
         FolderDataset(tmp_path / 'empty', labels=ISPRS)
     write_raster('images/a.tif', PICTURE)
-    with pytest.raises(SceneNotFoundError, match=r"none of 1 images fits '\*_sat'"):
+    with pytest.raises(SceneNotFoundError, match=r"none of 1 images matches '\*_sat'"):
         FolderDataset(tmp_path / 'images', labels=ISPRS, image_names='*_sat')
 
 
@@ -206,5 +206,5 @@ def test_the_portions_of_a_folder_share_no_scene(write_raster, tmp_path):
     held = FolderDataset(tmp_path / 'images', portion='held_out', **options)
     assert [Path(path).stem for path in kept.paths] == ['0', '3']
     assert [Path(path).stem for path in held.paths] == ['1', '2']
-    with pytest.raises(ConfigError, match='give hold_out'):
+    with pytest.raises(ConfigError, match='without hold_out'):
         FolderDataset(tmp_path / 'images', labels=ISPRS, portion='rest')

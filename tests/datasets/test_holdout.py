@@ -92,9 +92,9 @@ def test_the_lowest_rows_of_images_without_a_place(write_raster, tmp_path):
 def test_rules_without_meaning_are_refused(write_raster, tmp_path):
     with pytest.raises(ConfigError, match='holds nothing out'):
         HoldOut()
-    with pytest.raises(ConfigError, match='give boxes and crs, or neither'):
+    with pytest.raises(ConfigError, match='only one of boxes and crs'):
         HoldOut(boxes=[(0, 0, 1, 1)])
-    with pytest.raises(ConfigError, match='is empty: expected least x, least y'):
+    with pytest.raises(ConfigError, match='is empty: expected smallest x, smallest y'):
         HoldOut(boxes=[(1, 0, 0, 1)], crs='EPSG:32633')
     with pytest.raises(ConfigError, match='bottom is 1'):
         HoldOut(bottom=1.0)

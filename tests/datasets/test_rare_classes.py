@@ -144,10 +144,10 @@ def test_what_cannot_be_drawn_is_refused(dataset):
     data = dataset(scenes())
     with pytest.raises(ConfigError, match='temperature=0, min_fraction'):
         RareClassSampler(data, 16, length=4, temperature=0)
-    with pytest.raises(ConfigError, match=r'up to 0\.25, that of a cell'):
+    with pytest.raises(ConfigError, match=r'up to 0\.25, the size of a cell'):
         RareClassSampler(data, 16, length=4, min_fraction=0.5)
     weighted = merge_domains({'here': data}, weights={'here': 1})
-    with pytest.raises(ConfigError, match='cannot both decide'):
+    with pytest.raises(ConfigError, match='rare classes already decide'):
         RareClassSampler(weighted, 16, length=4)
     with pytest.raises(LabelError, match='every pixel of the training masks is ignored'):
         RareClassSampler(dataset([np.full((40, 40), 255, np.uint8)] * 2), 16, length=4)

@@ -162,5 +162,5 @@ def test_a_loop_that_was_broken_off_starts_anew(dataset):
 
 
 def test_a_border_that_is_not_known_is_refused(dataset, unchecked):
-    with pytest.raises(ConfigError, match="choose 'pad' or 'shift'"):
+    with pytest.raises(ConfigError, match="expected 'pad' or 'shift'"):
         RandomWindowSampler(dataset((40, 40)), 8, length=1, border='nonsense')

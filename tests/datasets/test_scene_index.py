@@ -209,7 +209,7 @@ def test_rows_taken_out_by_hand_take_their_scenes_along(make):
 
 def test_what_cannot_be_split_is_an_error(make, write_raster):
     data = make()
-    with pytest.raises(SceneNotFoundError, match='this part of it holds no pixel'):
+    with pytest.raises(SceneNotFoundError, match='this part of it contains no pixel'):
         roi_split(data, [shapely.box(0, 0, 1, 1)])
     assert len(data) == 2
     with pytest.raises(ConfigError, match='expected rows of the index'):

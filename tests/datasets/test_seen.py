@@ -117,7 +117,7 @@ def test_what_is_not_known_is_not_stored_and_the_log_says_so(scenes, caplog):
         data.setup('fit')
         module(scenes('source', 0.5), gsd_m=(0.3, 1.0)).setup('fit')
     unknown, known = caplog.messages
-    assert 'unknown size on the ground: the file of the model will not say' in unknown
+    assert 'unknown size on the ground: the file of the model will not state' in unknown
     assert known == 'training sees pixels of 0.3 to 1 m'
 
 
@@ -147,5 +147,7 @@ def test_factors_of_resizing_multiply(steps, factors):
 
 
 def test_a_scale_range_without_a_meaning_is_refused():
-    with pytest.raises(ConfigError, match=r'Zoom.scale_range is \(2.0, 1.0\): expected the least'):
+    with pytest.raises(
+        ConfigError, match=r'Zoom.scale_range is \(2.0, 1.0\): expected the smallest'
+    ):
         resize_range([Zoom(2.0, 1.0)], size_px=8)

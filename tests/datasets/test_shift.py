@@ -56,7 +56,7 @@ def test_each_pixel_is_scored_once_where_test_windows_overlap(data):
 
 def test_shares_without_a_batch_are_refused(data):
     data.trainer = SimpleNamespace(global_rank=0, world_size=5)
-    with pytest.raises(ConfigError, match='2 for each of 5 processes, no batch of 3'):
+    with pytest.raises(ConfigError, match='2 for each of 5 processes, less than a batch of 3'):
         data.train_dataloader()
 
 
@@ -129,7 +129,7 @@ class ImageOnly(nn.Module):
     ('augment', 'message'),
     [
         (K.AugmentationSequential(K.RandomHorizontalFlip(), data_keys=['input']), 'data_keys=None'),
-        (ImageOnly(), 'ImageOnly in augment made Tensor of a batch'),
+        (ImageOnly(), 'ImageOnly in augment turned a batch into Tensor'),
     ],
 )
 def test_augmentations_that_do_not_fit_are_refused(training, augment, message):

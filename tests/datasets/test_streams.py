@@ -20,7 +20,7 @@ def test_draws_within_are_those_of_the_stream_and_leave_the_global_generator_alo
     with draws_from(stream):
         inside = [torch.rand(2)]
     outside.append(torch.rand(1))
-    with draws_from(stream):  # goes on where it was
+    with draws_from(stream):  # continues where it stopped
         inside.append(torch.rand(2))
     assert torch.equal(torch.cat(outside), torch.cat(expected_outside))
     assert torch.equal(torch.cat(inside), expected_inside)

@@ -40,7 +40,7 @@ def test_styles_of_scenes_are_the_middles_of_what_training_sees(write_raster, tm
         tmp_path, labels=ISPRS, bands=(4, 1), dtype='unit', value_range={'uint16': (0, 2000)}
     )
     stack = read_scene_styles(scenes, size_px=16)
-    assert stack.shape == (2, 2, 16, 16)  # that of the black one is no style
+    assert stack.shape == (2, 2, 16, 16)  # the black image gives no style
     assert stack.mean((1, 2, 3)).tolist() == pytest.approx([0.25, 0.5])
     native = FolderDataset(tmp_path, labels=ISPRS, value_range={'uint16': (0, 2000)})
     assert torch.allclose(read_scene_styles(native, size_px=16)[:, :2], stack)
@@ -49,5 +49,5 @@ def test_styles_of_scenes_are_the_middles_of_what_training_sees(write_raster, tm
 
 def test_scenes_of_black_alone_have_no_style(write_raster, tmp_path):
     write_raster('a.tif', np.zeros((3, 8, 8), np.uint8))
-    with pytest.raises(SceneError, match='1 scenes hold nothing but black'):
+    with pytest.raises(SceneError, match='1 scenes hold only black'):
         read_scene_styles(FolderDataset(tmp_path, labels=ISPRS))

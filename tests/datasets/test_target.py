@@ -187,7 +187,7 @@ def test_a_target_without_a_place_is_read_in_its_own_pixels_with_a_warning(
 ):
     write_raster('nowhere/a.png', np.ones((3, 32, 32), np.uint8), crs=None, driver='PNG')
     target = FolderDataset(tmp_path / 'nowhere', labels=ISPRS)
-    with pytest.warns(UserWarning, match=r'a\.png: nothing ties it .*source is seen at 0\.5'):
+    with pytest.warns(UserWarning, match=r'a\.png: is not georeferenced .*source is seen at 0\.5'):
         data = ShiftDataModule(source, target=target, size_px=16, windows_per_epoch=8)
     assert data.target.scenes[0].height == 32
 
@@ -242,7 +242,7 @@ def test_a_source_in_the_unit_range_gives_its_range_to_a_target_that_has_none(
 def test_targets_that_do_not_fit_are_refused(source, target, write_raster, tmp_path):
     write_raster('grey/a.tif', np.ones((1, 32, 32), np.uint8))
     grey = FolderDataset(tmp_path / 'grey', labels=ISPRS)
-    with pytest.raises(BandError, match='target grey: 1 bands, the training data have 3'):
+    with pytest.raises(BandError, match='target grey: has 1 bands, the training data 3'):
         ShiftDataModule(source, target={'grey': grey})
     with pytest.raises(ConfigError, match='target is empty'):
         ShiftDataModule(source, target={})

@@ -82,7 +82,7 @@ def test_folders_date_their_images_by_name_by_pattern_or_at_once(folder):
     assert [scene.time.right.year for scene in by_pattern.scenes] == [2020, 2021, 2021]
     at_once = FolderDataset(folder, labels=ISPRS, time='2021')
     assert at_once.bounds[2].start == pd.Timestamp('2021-01-01')
-    with pytest.raises(ConfigError, match=r't_20210702\.tif: fits none of the patterns of time'):
+    with pytest.raises(ConfigError, match=r't_20210702\.tif: matches none of the patterns of time'):
         FolderDataset(folder, labels=ISPRS, time={'s*': '2020'})
 
 

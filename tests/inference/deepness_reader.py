@@ -32,7 +32,7 @@ class PluginModel:
         return [name for _, name in named]
 
     def check(self) -> None:
-        """What it refuses, and what it shows the user in place of a model."""
+        """The error that it shows instead of loading a model."""
         (given,) = self.session.get_inputs()
         (made,) = self.session.get_outputs()
         batch, bands, height, width = given.shape

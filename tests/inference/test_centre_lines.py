@@ -88,7 +88,7 @@ def test_lines_have_the_mean_confidence_along_them(
     assert found[2]['confidence'] == pytest.approx(1)
     assert found[6]['confidence'] == pytest.approx(0.5)
     other = write_scene(values[:, 1:], 'other.tif', transform=PLACE)
-    with pytest.raises(ConfigError, match=r'other.tif has \(299, 300\) px .* expected one grid'):
+    with pytest.raises(ConfigError, match=r'other.tif has \(299, 300\) px .* the same grid'):
         trace_lines(roads, tmp_path / 'o.gpkg', confidence=other)
 
 
@@ -112,7 +112,7 @@ def test_bad_input_is_named_and_leaves_nothing(
     roads: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, options, message in [
-        ('o.shp', {}, 'lines are written as .gpkg, .geojson'),
+        ('o.shp', {}, 'unknown suffix: expected .gpkg, .geojson'),
         ('o.gpkg', {'classes': ['street']}, "named 'street': expected background, road"),
         ('o.gpkg', {'simplify_m': -1}, 'simplify_m is -1: expected 0 or more'),
         ('o.gpkg', {'min_length_m': float('nan')}, 'min_length_m is nan'),

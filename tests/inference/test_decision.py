@@ -89,11 +89,11 @@ def test_thresholds_without_a_meaning_are_errors(write_scene: Write, tmp_path: P
         ([('boat', 0.5)], "name 'boat': expected one of impervious"),
         ([(6, 0.5)], 'or an id from 0 to 5'),
         ([('car', 0.5), (4, 0.6)], 'name class 4 twice'),
-        ([(c, 0.5) for c in range(6)], 'name all 6 classes, so that a pixel may reach none'),
+        ([(c, 0.5) for c in range(6)], 'name all 6 classes, so a pixel may reach none'),
     ):
         with pytest.raises(ConfigError, match=message):
             thresholds_by_id(given, num_classes=6, labels=ISPRS)
-    with pytest.raises(ConfigError, match='the model gives one probability: set its threshold in'):
+    with pytest.raises(ConfigError, match='one probability, so class_thresholds do not apply'):
         predict_scene(
             lambda x: x,
             write_scene(np.zeros((1, 20, 20), np.uint8)),

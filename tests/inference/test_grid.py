@@ -129,5 +129,5 @@ def test_touching_names_exactly_the_windows_that_share_a_pixel(
 
 
 def test_stride_with_gaps_is_an_error() -> None:
-    with pytest.raises(ConfigError, match='stride of 9 px leaves gaps'):
+    with pytest.raises(ConfigError, match='stride of 9 px would leave gaps'):
         Grid(20, 20, tile_px=8, stride_px=9)

@@ -144,7 +144,7 @@ def test_functions_need_a_name_where_parts_are_kept(write_scene: Write, tmp_path
     kept = Running(shard=(1, 2), shard_px=512)
     for model in (lambda x: x, functools.partial(torch.clamp, min=0), torch.sin):
         with pytest.raises(
-            ConfigError, match=r'cannot be told from another: name it with model_id'
+            ConfigError, match=r'cannot be compared with another model: pass model_id'
         ):
             predict_scene(model, scene, tmp_path / 'map.tif', running=kept)
     predict_scene(lambda x: x, scene, tmp_path / 'map.tif')  # nothing is kept
@@ -179,8 +179,8 @@ def test_many_scenes_are_made_again_by_another_model_and_need_a_name_for_functio
     assert count(make, 'done') == 1
     assert count(make, 'present') == 1
     assert count(functools.partial(make, temperature=4.0), 'done') == 1
-    with pytest.raises(ConfigError, match='name it with model_id'):
+    with pytest.raises(ConfigError, match='pass model_id'):
         count(lambda: lambda x: x, 'done')
-    with pytest.raises(ConfigError, match=r"model_id is '', which tells no model from another"):
+    with pytest.raises(ConfigError, match=r"model_id is '', which does not identify a model"):
         count(make, 'done', '')
     assert count(lambda: lambda x: x, 'done', 'identity') == 1

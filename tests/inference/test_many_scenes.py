@@ -396,7 +396,7 @@ def test_further_rasters_of_many_scenes_lie_in_folders_under_the_names_of_the_ma
     maps = sorted(str(task.destination) for task in tasks)
     sure = [str(tmp_path / 'sure' / task.file_name) for task in tasks]
     assert mosaic_maps(maps, tmp_path / 'm.tif', rule='confidence', confidences=sure).maps == 2
-    with pytest.raises(ConfigError, match='would have the same files: choose a folder for each'):
+    with pytest.raises(ConfigError, match='would be the same files: choose a folder for each'):
         predict_scenes(load, tasks, outputs=Outputs(entropy=tmp_path / 'out'))
     with pytest.raises(ConfigError, match=r'entropy is .*e\.tif: expected a folder for many'):
         predict_scenes(load, tasks, outputs=Outputs(entropy=tmp_path / 'e.tif'))

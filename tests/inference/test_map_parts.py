@@ -206,7 +206,7 @@ def test_parts_of_another_version_are_refused_and_left(
     plan = tmp_path / 'map.tif.parts' / 'plan.json'
     former = json.loads(plan.read_text()) | {'format': 1}
     plan.write_text(json.dumps(former))
-    with pytest.raises(ConfigError, match='parts that another version of crossearth made: remove'):
+    with pytest.raises(ConfigError, match='parts made by another version of crossearth: remove'):
         predict_scene(convolutions, scene, tmp_path / 'map.tif', windows=SMALL, running=KEPT)
     assert plan.with_name('00000.json').exists()
 

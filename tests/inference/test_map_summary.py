@@ -57,7 +57,7 @@ def test_the_mean_confidence_is_that_of_the_pixels_of_a_class(
         None,
         pytest.approx(0.75),
     ]
-    with pytest.raises(ConfigError, match='expected one grid'):
+    with pytest.raises(ConfigError, match='expected the same grid'):
         summarise_map(quarters, confidence=write_raster('b.tif', values[:, :9]))
 
 
@@ -85,7 +85,7 @@ def test_a_map_whose_mask_says_where_it_has_data_is_refused(quarters: Path, tmp_
         file.nodata = None
         file.write_mask(np.eye(20, dtype=bool))
     with pytest.raises(
-        SceneError, match=r'map.tif says with a mask .* crossearth mosaic .*map.tif'
+        SceneError, match=r'map.tif marks where .* with a mask.* crossearth mosaic .*map.tif'
     ):
         summarise_map(quarters)
 

@@ -25,7 +25,7 @@ from tests.inference.test_predict import Write, labels_of
 
 SMALL = Windows(tile_px=16)
 ONE_CHANNEL = (
-    r'gave shape \(1, 1, 16, 16\), one channel, .* class 0 everywhere: .*--output-kind logit'
+    r'gave shape \(1, 1, 16, 16\), which is one channel, .* would be class 0: .*--output-kind logit'
 )
 
 
@@ -145,7 +145,7 @@ def test_what_looks_like_probabilities_has_to_be_said(scene: Path, tmp_path: Pat
             bright_logits, scene, tmp_path / 'map.tif', windows=SMALL,
             model_output=ModelOutput('probabilities'),
         )  # fmt: skip
-    with pytest.raises(ShapeError, match='sum differs from 1 by up to 1: classes that do not excl'):
+    with pytest.raises(ShapeError, match='differs from 1 by up to 1: a map has one class'):
         predict_scene(
             lambda x: torch.ones_like(x).repeat(1, 2, 1, 1), scene, tmp_path / 'map.tif',
             windows=SMALL, model_output=ModelOutput('probabilities'),
@@ -238,16 +238,16 @@ def test_dictionaries_and_tuples_are_opened(
         (
             lambda x: {'a': x, 'b': x},
             None,
-            r"dictionary with \['a', 'b'\]: say which .*--output-key",
+            r"dictionary with \['a', 'b'\]: choose an entry .*--output-key",
         ),
-        (lambda x: {'out': x, 'logits': x}, None, 'say which entry is meant'),
+        (lambda x: {'out': x, 'logits': x}, None, 'choose an entry'),
         (lambda x: {'a': x}, 'out', r"with \['a'\], but key is 'out': choose one of these"),
         (lambda x: (x, x), 2, 'tuple of 2 entries, but key is 2: choose a number from 0 to 1'),
         (lambda x: (x, x), 'out', "but key is 'out': choose a number"),
-        (lambda x: x, 'out', "gave Tensor, but key is 'out', which belongs to a dictionary"),
+        (lambda x: x, 'out', "gave Tensor, but key is 'out', which needs a dictionary"),
         (lambda x: {'out': [x]}, None, 'gave list in its dict, expected a tensor'),
         (lambda _: None, None, 'gave NoneType, expected a tensor'),
-        (lambda x: x.movedim(1, -1), None, r'its channels are last, return output\.movedim'),
+        (lambda x: x.movedim(1, -1), None, r'its channels are last, so return output\.movedim'),
         (lambda x: x[..., ::2, ::2], None, r'gave shape \(1, 2, 8, 8\).*upsample .*F\.interpolate'),
     ],
 )
@@ -296,7 +296,7 @@ def test_images_are_cast_to_the_type_of_the_weights(
 
 
 def test_accuracy_is_not_estimated_of_a_threshold(write_scene: Write, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match='of the most likely class, not of a threshold'):
+    with pytest.raises(ConfigError, match='for the most likely class, but a threshold'):
         predict_scene(
             lambda x: x,
             write_scene(np.zeros((1, 20, 20), np.uint8)),

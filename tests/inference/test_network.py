@@ -93,7 +93,7 @@ def test_a_program_of_others_that_fails_is_one_line(
 ) -> None:
     scene = write_scene(np.zeros((3, 9, 9), np.uint8))
     for model, kind, message in [
-        (nn.Conv2d(4, 2, 1), BandError, r'3 bands are given to a model that takes 4: map a scene'),
+        (nn.Conv2d(4, 2, 1), BandError, r'takes 4 bands, but 3 are given: map a scene'),
         (_Halves(), ShapeError, r'fails on images \(1, 3, 9, 9\) .* with Windows\(tile_px=…\)'),
     ]:
         program = torch.jit.script(model.eval())
@@ -109,11 +109,11 @@ def test_wrong_bands_name_the_file_and_the_remedy(
 ) -> None:
     scene = write_scene(np.zeros((4, 20, 20), np.uint8), photometric='minisblack')
     with pytest.raises(
-        BandError, match=r'scene.tif: 4 bands .* takes 3: .* with View\(bands=\(1, 2, 3\)\)'
+        BandError, match=r'scene.tif: .* 3 bands, but 4 .* with View\(bands=\(1, 2, 3\)\)'
     ):
         predict_scene(convolutions, scene, tmp_path / 'map.tif')
     one = write_scene(np.zeros((1, 20, 20), np.uint8), 'one.tif')
-    with pytest.raises(BandError, match=r'one.tif: 1 bands are given .* takes 3: map a scene'):
+    with pytest.raises(BandError, match=r'one.tif: .* takes 3 bands, but 1 are given: map a scene'):
         predict_scene(convolutions, one, tmp_path / 'map.tif')
     predict_scene(convolutions, one, tmp_path / 'map.tif', view=View(bands=(1, 1, 1)))
     with rasterio.open(one, 'r+') as dataset:
@@ -145,7 +145,7 @@ def test_outputs_that_are_no_logits_are_errors(
 def test_classes_must_be_those_of_the_label_space(
     write_scene: Write, convolutions: nn.Module, tmp_path: Path
 ) -> None:
-    with pytest.raises(ShapeError, match="gave 5 classes, 'isprs' has 6"):
+    with pytest.raises(ShapeError, match="gave 5 classes, but 'isprs' has 6"):
         predict_scene(
             convolutions, write_scene(random_image(20, 20)), tmp_path / 'map.tif', labels=ISPRS
         )

@@ -142,11 +142,11 @@ def test_one_channel_becomes_two_that_cross_at_the_threshold_and_values_are_scal
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        ({'path': 'a.tif'}, r'a\.tif is to be an ONNX file: choose a name that ends in \.onnx'),
-        ({'view': View(gsd_m='native')}, 'nothing says at which ground sampling distance'),
-        ({'model_output': ModelOutput('ids')}, 'class ids has no probabilities'),
+        ({'path': 'a.tif'}, r'a\.tif is not an ONNX file: choose a name that ends in \.onnx'),
+        ({'view': View(gsd_m='native')}, 'ground sampling distance .* is unknown'),
+        ({'model_output': ModelOutput('ids')}, 'class ids, but the plugin needs probabilities'),
         ({'windows': Windows(augment='d4')}, "augment is 'd4' .* the plugin sees every tile once"),
-        ({'windows': Windows(scales=(1, 0.5))}, r'scales are \(1.*, 0\.5\): the plugin sees every'),
+        ({'windows': Windows(scales=(1, 0.5))}, r'scales are \(1.*, 0\.5\), but the plugin'),
     ],
 )
 def test_what_the_plugin_cannot_do_is_an_error(tmp_path, change, message):
@@ -161,7 +161,7 @@ def test_unknown_pixel_sizes_and_bands_are_asked_for(tmp_path):
     with pytest.raises(ConfigError, match=r'pass View\(gsd_m=0\.3\) \(--seen-at 0\.3\)'):
         export_onnx(model, tmp_path / 'a.onnx')
     del model.in_channels
-    with pytest.raises(ConfigError, match=r'how many bands the model takes: .*\(--bands 1 2 3\)'):
+    with pytest.raises(ConfigError, match=r'number of bands .* is unknown: .*\(--bands 1 2 3\)'):
         export_onnx(model, tmp_path / 'a.onnx', view=View(gsd_m=1))
 
 
@@ -216,7 +216,7 @@ def test_wrong_outputs_full_disks_and_other_results_leave_the_file_that_was_ther
 
 def test_weights_that_one_file_cannot_hold_are_refused_at_once(tmp_path, monkeypatch):
     monkeypatch.setattr(onnx_export, '_MOST_BYTES', 100)
-    with pytest.raises(ConfigError, match=r'GiB, and one ONNX file holds 2: export a smaller'):
+    with pytest.raises(ConfigError, match=r'GiB, but an ONNX file holds at most 2: export'):
         export_onnx(colours(), tmp_path / 'a.onnx')
 
 

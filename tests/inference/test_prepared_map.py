@@ -33,7 +33,7 @@ def test_files_that_are_no_scenes_are_named(
     for destination, message in (
         (scene, 'is the scene itself'),
         (tmp_path / 'map.png', 'choose a name that ends in .tif'),
-        (tmp_path / 'no' / 'map.tif', 'make it first'),
+        (tmp_path / 'no' / 'map.tif', 'create it first'),
     ):
         with pytest.raises(ConfigError, match=message):
             predict_scene(convolutions, scene, destination)

@@ -72,7 +72,8 @@ def test_scenes_that_cannot_be_seen_as_learnt_say_which_options_there_are(
 ) -> None:
     coarse = write_raster('a.tif', PIXELS, transform=Affine(100, 0, 4e5, 0, -100, 58e5))
     with pytest.raises(
-        ConfigError, match=r'It is to be seen at 1 m: the model was trained at 1 m. .*--seen-at nat'
+        ConfigError,
+        match=r'should see it at 1 m: the model was trained at 1 m. .*--seen-at nat',
     ):
         see_scene(coarse, ONE, View())
 

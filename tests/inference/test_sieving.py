@@ -196,14 +196,19 @@ def test_bad_input_is_named_and_leaves_nothing(write_scene: Write, tmp_path: Pat
             {'min_area_m2': 5},
             nowhere,
             ConfigError,
-            'n.tif: nothing ties .* give the unit in pixels',
+            'n.tif: .*no georeference: give the unit in pixels',
         ),
         ({}, scene, ConfigError, 'min_area_m2 is None, min_pixels is None: expected one'),
         ({'min_pixels': 5, 'min_area_m2': 5}, scene, ConfigError, 'expected one of the two'),
         ({'min_pixels': 0}, scene, ConfigError, 'unit is 0: expected numbers above 0'),
         ({'min_pixels': float('nan')}, scene, ConfigError, 'unit is nan'),
-        ({'min_pixels': {'road': 5}}, scene, ConfigError, "named 'road', for the map has no names"),
-        ({'min_pixels': {256: 5}}, scene, ConfigError, 'class 256: expected 0 to 255'),
+        (
+            {'min_pixels': {'road': 5}},
+            scene,
+            ConfigError,
+            'because the map has no class names',
+        ),
+        ({'min_pixels': {256: 5}}, scene, ConfigError, 'class 256: expected an id from 0 to 255'),
     ]:
         with pytest.raises(kind, match=message):
             sieve_map(source, out, **options)

@@ -150,8 +150,8 @@ def test_bad_input_is_named_and_leaves_nothing(write_scene: Write, tmp_path: Pat
     scene = write_scene(blobs(20, 20)[None])
     cases: list[tuple[Callable[[], object], type[Exception], str]] = [
         (lambda: vectorize(tmp_path / 'no.tif', tmp_path / 'o.gpkg'), SceneNotFoundError, 'no.tif'),
-        (lambda: vectorize(scene, tmp_path / 'o.shp'), ConfigError, 'written as .gpkg, .geojson'),
-        (lambda: vectorize(scene, tmp_path / 'x' / 'o.gpkg'), ConfigError, 'make it first'),
+        (lambda: vectorize(scene, tmp_path / 'o.shp'), ConfigError, 'expected .gpkg, .geojson'),
+        (lambda: vectorize(scene, tmp_path / 'x' / 'o.gpkg'), ConfigError, 'create it first'),
         (lambda: vectorize(scene, tmp_path / 'o.gpkg', simplify_m=-1), ConfigError, '0 or more'),
         (
             lambda: vectorize(
@@ -176,7 +176,7 @@ def test_bad_input_is_named_and_leaves_nothing(write_scene: Write, tmp_path: Pat
 @pytest.mark.filterwarnings('ignore::rasterio.errors.NotGeoreferencedWarning')
 def test_map_that_lies_nowhere_is_refused(write_scene: Write, tmp_path: Path) -> None:
     scene = write_scene(blobs(20, 20)[None], crs=None, transform=None)
-    with pytest.raises(ConfigError, match='polygons of it would lie nowhere'):
+    with pytest.raises(ConfigError, match='its polygons cannot be placed'):
         vectorize(scene, tmp_path / 'o.gpkg')
 
 
@@ -267,7 +267,7 @@ def test_polygons_have_the_mean_confidence_of_their_pixels(
         expected = values[labels == label].mean() / 254
         assert means[str(label)] == pytest.approx(expected, abs=6e-5)
     other = write_scene(values[None, :-1], 'other.tif')
-    with pytest.raises(ConfigError, match=r'other.tif has \(1399, 90\) px .* expected one grid'):
+    with pytest.raises(ConfigError, match=r'other.tif has \(1399, 90\) px .* the same grid'):
         vectorize(scene, tmp_path / f'o.{suffix}', confidence=other)
     three = write_scene(np.repeat(values[None], 3, 0), 'three.tif')
     with pytest.raises(ConfigError, match=r'three.tif has 3 bands: expected the confidence'):
@@ -285,7 +285,7 @@ def test_maps_of_other_bodies_and_of_no_body_are_told_apart(
     with fiona.open(made.path) as file:
         (one,) = file
     assert one['properties']['area_m2'] == pytest.approx((np.pi / 180 * 3_396_190) ** 2, rel=1e-3)
-    with pytest.raises(ConfigError, match=r'GeoJSON holds degrees of the Earth .* \.gpkg or \.fgb'):
+    with pytest.raises(ConfigError, match=r'GeoJSON needs degrees on the Earth .* \.gpkg or \.fgb'):
         vectorize(mars, tmp_path / 'o.geojson')
     local = write_scene(square, 'local.tif', crs=CRS.from_wkt('LOCAL_CS["site",UNIT["metre",1]]'))
     with pytest.raises(ConfigError, match=r"local.tif has the local CRS 'site', .* -a_srs"):
@@ -381,10 +381,10 @@ def test_round_buildings_and_other_classes_keep_their_outline(
 def test_right_angles_that_have_no_meaning_are_refused(write_scene: Write, tmp_path: Path) -> None:
     scene = write_scene(blobs(20, 20)[None])
     for options, message in [
-        ({'square_m': 1}, r'no class of the map is named building \(its names: none\)'),
+        ({'square_m': 1}, r'no class of the map is named building \(its classes: none\)'),
         ({'square_m': 0.3, 'squared_classes': [1]}, r'square_m is 0.3, less than a pixel, 0.5 m'),
         ({'square_m': -1}, 'square_m is -1: expected 0 or more'),
-        ({'squared_classes': [1]}, 'squared_classes is for square_m'),
+        ({'squared_classes': [1]}, 'squared_classes only works with square_m'),
         ({'classes': ['roof']}, "no class is named 'roof'"),
     ]:
         with pytest.raises(ConfigError, match=message):

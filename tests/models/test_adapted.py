@@ -113,7 +113,7 @@ def test_gate_is_refused_on_a_cnn():
         ('frozen', {'rank': 4}, "rank=4 with adapter='frozen'"),
         ('lora', {'rank': 0}, 'rank=0 with'),
         ('earth', {'first': 1}, 'first=1 with .*expected lora or soma'),
-        ('lora', {'first': 9}, 'first is 9: expected one of 0 to 3'),
+        ('lora', {'first': 9}, 'first is 9: expected 0 to 3'),
     ],
 )
 def test_arguments_that_say_nothing_of_the_adapter_are_refused(adapter, options, message):
@@ -130,7 +130,7 @@ def test_the_example_of_the_builder_runs():
 
 
 def shaken(model):
-    """The model, as if trained: what requires gradients is no longer where it began."""
+    """The model, as if trained: what requires gradients is no longer at its initial value."""
     torch.manual_seed(1)
     with torch.no_grad():
         for parameter in model.parameters():

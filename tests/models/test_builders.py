@@ -88,7 +88,7 @@ def test_file_trained_with_xformers_runs_where_there_is_none(tmp_path):
 
 
 def test_image_size_of_no_whole_patches_is_refused():
-    with pytest.raises(ConfigError, match='60x60 px is no multiple of patches of 16 px'):
+    with pytest.raises(ConfigError, match='60x60 px, expected multiples of the patch, 16 px'):
         crossearth_vit_small(6, img_size=60)
 
 
@@ -143,14 +143,14 @@ def test_padding_is_kept_in_the_file(tmp_path):
 
 
 def test_two_sources_of_the_frozen_transformer_are_refused():
-    with pytest.raises(ConfigError, match='weights bring their own frozen transformer'):
+    with pytest.raises(ConfigError, match='weights contain their own frozen transformer'):
         rein_vit_large(5, weights='converted.safetensors', pretrained=True)
 
 
 def test_transformer_of_one_size_takes_that_size():
     model = rein_vit_fpn('beit_base_patch16_224', num_classes=2, img_size=(32, 64), width=8).eval()
     assert model(torch.rand(1, 3, 30, 64)).shape == (1, 2, 30, 64)
-    with pytest.raises(ShapeError, match=r'Beit takes images of 32x64 px only, got 64x64 px'):
+    with pytest.raises(ShapeError, match=r'Beit takes only images of 32x64 px, got 64x64 px'):
         model(torch.rand(1, 3, 64, 64))
 
 

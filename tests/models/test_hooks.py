@@ -60,5 +60,5 @@ def test_a_stage_that_returns_no_tensor_is_refused():
 
 def test_models_that_compute_activations_twice_are_refused(model):
     model[0].checkpointing = True
-    with pytest.raises(ConfigError, match=r'0 computes its activations again .* switch'):
+    with pytest.raises(ConfigError, match=r'0 recomputes its activations .* switch'):
         attach(model, '0.1', Doubled())

@@ -94,5 +94,5 @@ def test_no_weights_are_held_in_memory():
 
 
 def test_no_classes_are_refused():
-    with pytest.raises(ConfigError, match='num_classes is 0: a model has at least one class'):
+    with pytest.raises(ConfigError, match='num_classes is 0: expected at least 1'):
         list_models(0)

@@ -65,7 +65,7 @@ def test_exported_programs_give_what_the_model_gives_at_any_size(tmp_path: Path)
     for shape in ((1, 3, 16, 24), (3, 3, 33, 61)):
         images = torch.rand(shape)
         torch.testing.assert_close(program(images)['out'], model(images)['out'])
-    with pytest.raises(BandError, match=r'4 bands are given to a model that takes 3'):
+    with pytest.raises(BandError, match=r'images have 4 bands, the model takes 3'):
         program(torch.rand(1, 4, 16, 16))
 
 
@@ -75,7 +75,7 @@ def test_programs_of_one_size_say_which_and_take_any_number_of_images(tmp_path: 
     program = load_program(exported(tmp_path / 'model.pt2', model, free=False))
     images = torch.rand(3, 3, 16, 24)  # made for two at a time
     torch.testing.assert_close(program(images)['out'], model(images)['out'])
-    with pytest.raises(ShapeError, match=r'windows of 16 × 16 px .* exported for 16 × 24 px only'):
+    with pytest.raises(ShapeError, match=r'windows are 16 × 16 px, .* for 16 × 24 px only'):
         program(torch.rand(1, 3, 16, 16))
 
 
@@ -101,7 +101,7 @@ def test_exported_programs_that_would_run_code_are_refused_and_run_none(tmp_path
             ('"name": "conv2d"', '"name": "conv2d):\\n import os"'),
         ]
     ):
-        with pytest.raises(CheckpointError, match=r'is refused: its .* would have torch unpickle'):
+        with pytest.raises(CheckpointError, match=r'is refused: its .* would make torch unpickle'):
             load_program(rewritten(path, tmp_path / f'{index}.pt2', pattern, new))
     assert not trace.exists()
 
@@ -138,7 +138,7 @@ def test_onnx_runs_and_its_digest_is_that_of_all_of_its_files(tmp_path: Path) ->
     )
     with pytest.raises(ShapeError, match=r'exported for 16 px only: choose Windows\(tile_px=16\)'):
         program(torch.rand(1, 3, 20, 20))
-    with pytest.raises(BandError, match='2 bands are given to a model that takes 3'):
+    with pytest.raises(BandError, match='images have 2 bands, the model takes 3'):
         program(torch.rand(1, 2, 16, 16))
     before = program_digest(path)
     data = path.with_name('model.onnx.data')
@@ -146,7 +146,7 @@ def test_onnx_runs_and_its_digest_is_that_of_all_of_its_files(tmp_path: Path) ->
     content[0] ^= 1
     data.write_bytes(content)
     assert program_digest(path) != before
-    with pytest.raises(ConfigError, match='does not run on mps: choose cpu'):
+    with pytest.raises(ConfigError, match=r'cannot run on mps with .*: choose cpu'):
         load_program(path, device='mps')
 
 
@@ -154,10 +154,10 @@ def test_other_files_are_refused_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r'no model file at .*none\.pt'):
         load_program(tmp_path / 'none.pt')
     torch.save(nn.Conv2d(3, 2, 1).state_dict(), tmp_path / 'weights.pt')
-    with pytest.raises(CheckpointError, match=r'weights\.pt holds no model: .*Weights alone'):
+    with pytest.raises(CheckpointError, match=r'weights\.pt is not a model: .*weights alone'):
         load_program(tmp_path / 'weights.pt')
     (tmp_path / 'text.pt').write_text('junk')
-    with pytest.raises(CheckpointError, match=r'text\.pt holds no model'):
+    with pytest.raises(CheckpointError, match=r'text\.pt is not a model'):
         load_program(tmp_path / 'text.pt')
     pytest.importorskip('onnxruntime', reason='no ONNX runtime')
     (tmp_path / 'junk.onnx').write_bytes(b'junk')

@@ -130,7 +130,7 @@ def test_models_of_other_parts_come_back_to_who_trusts_their_builder(build, tmp_
 
 def test_a_function_that_records_nothing_is_named_on_saving(tmp_path):
     model = build_plain(3).eval()
-    with pytest.raises(ConfigError, match='your own under @builder, or give builder'):
+    with pytest.raises(ConfigError, match='your own under @builder, or pass builder'):
         save_model(model, tmp_path / 'm.safetensors')
     path = save_model(
         model, tmp_path / 'm.safetensors', builder=build_plain, arguments={'num_classes': 3}
@@ -204,7 +204,7 @@ def test_arguments_that_are_not_json_are_refused_on_saving_only(tmp_path):
 
 
 def test_arguments_without_a_name_are_refused_at_once():
-    with pytest.raises(ConfigError, match=r"takes 'sizes', which has no name"):
+    with pytest.raises(ConfigError, match=r"takes 'sizes', which cannot be recorded by name"):
 
         @builder
         def build(*sizes: int) -> nn.Module:

@@ -68,7 +68,7 @@ def test_empty_image_is_refused():
 
 def test_image_without_a_batch_is_refused(unchecked):
     model = Segmenter(Average(), First(), mean=[0.1, 0.2], std=[0.5, 0.25])
-    with pytest.raises(ShapeError, match=r'no batch \(b, c, h, w\): give image\[None\]'):
+    with pytest.raises(ShapeError, match=r'expected a batch \(b, c, h, w\): pass image\[None\]'):
         model(torch.zeros(2, 8, 8))
 
 
@@ -98,7 +98,7 @@ def test_mask_of_other_integers_is_refused(unchecked):
     ('mean', 'std'), [([0.5], [1.0, 1.0]), ([], []), ([0.5], [0.0]), ([0.5], [float('nan')])]
 )
 def test_statistics_that_do_not_fit_are_refused(mean, std):
-    with pytest.raises(ConfigError, match='one number a band'):
+    with pytest.raises(ConfigError, match='one finite number per band'):
         Segmenter(Average(), First(), mean=mean, std=std)
 
 

@@ -221,7 +221,7 @@ def test_weights_that_cannot_be_downloaded_are_named(
     monkeypatch.setattr('torch.hub.get_dir', lambda: str(tmp_path))
     monkeypatch.setattr('torch.hub.download_url_to_file', offline)
     with pytest.raises(
-        CheckpointError, match=r'predictor\.pth cannot be downloaded .*by hand and give'
+        CheckpointError, match=r'predictor\.pth cannot be downloaded .*by hand and pass'
     ):
         load_style_predictor()
 

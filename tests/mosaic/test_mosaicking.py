@@ -284,9 +284,9 @@ def test_a_vrt_is_refused_where_it_would_show_something_else(
 def test_maps_of_different_classes_are_refused(write_map: WriteMap, tmp_path: Path) -> None:
     crops = write_map('crops.tif', np.ones((5, 5)))
     roads = write_map('roads.tif', np.ones((5, 5)), labels=ROAD)
-    with pytest.raises(ConfigError, match=r'1 wheat, 2 maize of crops, and .* 1 road of road'):
+    with pytest.raises(ConfigError, match=r'1 wheat, 2 maize of crops, but .* 1 road of road'):
         mosaic_maps([crops, roads], tmp_path / 'all.tif')
-    with pytest.raises(ConfigError, match=r"labels 'road' have 2 classes, and the maps 3"):
+    with pytest.raises(ConfigError, match=r"labels 'road' have 2 classes, but the maps have 3"):
         mosaic_maps([crops], tmp_path / 'all.tif', labels=ROAD)
 
 

@@ -287,7 +287,7 @@ def boxes(seed, side, *, height=40, width=50, window=(17, 23)):
 
 
 def average_by_definition(pixels, valid, positions):
-    """Each box by itself, in whole numbers and fractions of them, slowly."""
+    """The slow way: each box separately, with whole pixels and fractions."""
     height, width = pixels.shape[1:]
     image = np.zeros((len(pixels), *positions.cols.shape))
     shown = np.zeros(positions.cols.shape, bool)

@@ -128,7 +128,7 @@ def test_what_cannot_be_burned_says_why(write_vectors, write_raster, tmp_path):
         )
     with pytest.raises(ConfigError, match='its image has no CRS'):
         VectorLabels(line).burn(None, PLACE, **size)
-    with pytest.raises(ConfigError, match='give both'):
+    with pytest.raises(ConfigError, match='pass both'):
         VectorLabels(line, attribute='kind')
     with pytest.raises(ConfigError, match='line_width_m is 0'):
         VectorLabels(line, line_width_m=0.0)
@@ -210,7 +210,7 @@ def test_ids_out_of_range_are_refused(wrong):
 def test_a_class_that_the_labels_do_not_have_is_refused(write_raster, write_vectors):
     vectors = VectorLabels(write_vectors('a.gpkg', [box(0, 0, 4, 4)]), class_id=2)
     scene = read_scene(write_raster('a.tif', np.ones((3, 10, 10), np.uint8)), vectors)
-    with pytest.raises(LabelError, match='draws class 2, building has 2 classes'):
+    with pytest.raises(LabelError, match='draws class 2, but building has 2 classes'):
         SceneDataset([scene], BUILDING)
 
 

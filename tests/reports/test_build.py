@@ -86,7 +86,7 @@ def test_a_report_replaces_an_earlier_one_and_nothing_else(tmp_path):
 @pytest.mark.parametrize('name', ['index.html', 'figures'])
 def test_folders_of_others_are_left_alone(tmp_path, name):
     (tmp_path / name).write_text('mine')
-    with pytest.raises(ConfigError, match=f'holds {name} that is not of an earlier report'):
+    with pytest.raises(ConfigError, match=f'holds {name} that is not from an earlier report'):
         write_report(report_data(PAIR[:1]), tmp_path)
     assert (tmp_path / name).read_text() == 'mine'
 

@@ -79,7 +79,7 @@ def test_a_large_scene_is_made_smaller_for_the_page(dataset, tmp_path, monkeypat
 def test_maps_of_other_sizes_are_refused(dataset, tmp_path, archives):
     small = made_up.drawn_vaihingen(tmp_path / 'other', size_px=32)
     made_up.save_maps(small, tmp_path / 'maps', wrong_px=0)
-    with pytest.raises(LabelError, match=r'is 32 x 32 px, its scene .* 64 x 64'):
+    with pytest.raises(LabelError, match=r'is 32 x 32 px, but its scene .* 64 x 64'):
         domain_pictures('V', dataset, {'ours': tmp_path / 'maps'})
 
 

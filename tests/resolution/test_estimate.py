@@ -31,9 +31,7 @@ def test_the_interval_lies_around_the_median_of_the_blocks():
 
 
 def test_an_interval_of_the_same_places_is_marked():
-    assert (
-        'too narrow for other places' in settled([0.0], (0.5, 8), (0, 0), held_out_domains=0).note
-    )
+    assert 'too narrow for places' in settled([0.0], (0.5, 8), (0, 0), held_out_domains=0).note
 
 
 @pytest.mark.parametrize(
@@ -42,7 +40,7 @@ def test_an_interval_of_the_same_places_is_marked():
         ([math.inf, math.inf, 0.0], 'coarser than 8 m'),
         ([-math.inf, -math.inf, 0.0], 'finer than 0.125 m'),
         ([math.inf, -math.inf], 'coarser'),
-        ([], 'nothing to go by'),
+        ([], 'no usable block'),
     ],
 )
 def test_no_number_is_given_where_nothing_can_be_told(octaves, words):

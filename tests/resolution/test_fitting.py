@@ -67,11 +67,11 @@ def test_images_of_no_known_distance_are_refused(write_raster, gsd_m):
 
 def test_a_domain_that_shows_nothing_is_refused_by_name(write_raster):
     flat = KnownScene(str(write_raster('a.tif', np.full((3, 90, 90), 9, np.uint8))))
-    with pytest.raises(SceneError, match='lake: no image'):
+    with pytest.raises(SceneError, match='lake: none of its images'):
         fit_gsd_estimator(tiny_network(), {'lake': [flat]})
 
 
 def test_a_handful_of_images_is_refused(known_domains):
     few = {name: scenes[:2] for name, scenes in known_domains.items()}
-    with pytest.raises(SceneError, match='6 images say something: expected 10'):
+    with pytest.raises(SceneError, match='6 images are usable: expected at least 10'):
         fit_gsd_estimator(tiny_network(), few)

@@ -64,5 +64,5 @@ def test_impossible_numbers_are_refused(network, tmp_path):
 
 
 def test_networks_of_one_image_size_are_refused():
-    with pytest.raises(ConfigError, match='one size only'):
+    with pytest.raises(ConfigError, match='only takes images of one size'):
         gsd_network('swin_tiny_patch4_window7_224')

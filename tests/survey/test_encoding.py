@@ -52,7 +52,7 @@ def test_numbers_are_read_as_classes(mask, values, expected, names):
 def test_a_value_that_files_call_nodata_is_ignored_where_two_classes_remain(mask):
     found = guess_encoding([mask(ids(0, 1, 2), nodata=0)])
     assert found.ids == {0: IGNORE_INDEX, 1: 0, 2: 1}
-    assert '0, which the files call nodata, is ignored' in found.why
+    assert '0, which the files mark as nodata, is ignored' in found.why
     kept = guess_encoding([mask(ids(0, 1), nodata=0)])
     assert kept.ids == {0: 0, 1: 1}
 
@@ -137,7 +137,7 @@ def test_values_that_cannot_be_classes_are_refused(mask, values, message):
 
 def test_pictures_are_not_masks(mask):
     picture = np.random.default_rng(0).integers(0, 255, (3, 20, 20), np.uint8)
-    with pytest.raises(LabelError, match=r'hold \d+ colours: expected a few.* are these images'):
+    with pytest.raises(LabelError, match=r'hold \d+ colours: expected a few.* If these are images'):
         guess_encoding([mask(picture)])
 
 
@@ -150,7 +150,7 @@ def test_masks_of_other_types_are_refused_with_the_command_that_helps(mask):
 
 def test_numbers_and_colours_in_one_folder_are_refused(mask):
     both = [mask(ids(0, 1)), mask(colour((0, 0, 0), (255, 0, 0)), name='c.tif')]
-    with pytest.raises(LabelError, match=r'm\.tif holds numbers, .*c\.tif colours'):
+    with pytest.raises(LabelError, match=r'm\.tif holds numbers, .*c\.tif holds colours'):
         guess_encoding(both)
 
 

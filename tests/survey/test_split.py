@@ -111,5 +111,5 @@ def test_a_rare_class_is_on_both_sides(chips):
 
 def test_chips_on_one_spot_cannot_be_split(chips):
     looks = chips([(0, 0)] * 12)
-    with pytest.raises(ConfigError, match='all images lie on one spot of 16 by 16 units'):
+    with pytest.raises(ConfigError, match='all images lie within 16 by 16 units'):
         sides(looks)

@@ -316,8 +316,8 @@ def test_style_images_vary_more_than_the_source_and_show_none_of_its_scenes(tmp_
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        ({'region': 'atlantis'}, "region 'atlantis': choose one of grid_city, old_town"),
-        ({'bands': 'bgr'}, 'bands .* choose one of rgb, irrg, rgbnir'),
+        ({'region': 'atlantis'}, "region 'atlantis': expected one of grid_city, old_town"),
+        ({'bands': 'bgr'}, 'bands .* expected one of rgb, irrg, rgbnir'),
         ({'platform': 'kite'}, 'platform .* aerial, drone, satellite'),
         ({'climate': 'lunar'}, 'climate .* temperate, arid, tropical, winter'),
         ({'name': '../up'}, 'cannot name a folder'),
@@ -333,7 +333,7 @@ def test_bad_domains_say_what_to_choose(changes, message, unchecked):
 
 def test_bad_numbers_say_what_to_pass(tmp_path):
     earth = SyntheticEarth()
-    with pytest.raises(ConfigError, match='seed is -1: pass a whole number from 0'):
+    with pytest.raises(ConfigError, match='seed is -1: expected a whole number from 0'):
         SyntheticEarth(seed=-1)
     with pytest.raises(ConfigError, match='index is -2'):
         earth.draw(SOURCE, index=-2, height=8, width=8)

@@ -109,7 +109,7 @@ def test_masks_of_0_and_255_that_are_read_as_ids_are_refused_with_the_codec_that
     )
     message = (
         r"first 20 training batches: no pixel of 'road' \(pixels: ground \d+, road 0, ignored "
-        r'\d+\): one class alone teaches nothing; .*IdCodec\(\{0: 0, 255: 1\}\)'
+        r'\d+\): nothing can be learnt from a single class; .*IdCodec\(\{0: 0, 255: 1\}\)'
     )
     with pytest.raises(LabelError, match=message):
         fit(tmp_path, data, max_steps=20)

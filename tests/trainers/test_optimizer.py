@@ -56,7 +56,7 @@ def test_layer_wise_rates_without_layers_that_train_are_refused():
         parameter_groups(nn.Linear(2, 2), weight_decay=0.05, layer_decay=0)
     frozen = adapted_fpn('test_resnet', 'frozen', num_classes=2, width=8)
     for module in (nn.Linear(2, 2), frozen):
-        with pytest.raises(ConfigError, match=r'layers of a backbone that train and are counted'):
+        with pytest.raises(ConfigError, match=r'no backbone trains and counts its layers'):
             parameter_groups(module, weight_decay=0.05, layer_decay=0.9)
 
 
@@ -97,7 +97,7 @@ def test_both_rates_hold_together():
 def test_the_rate_of_a_decoder_needs_one():
     with pytest.raises(ConfigError, match='decoder_lr_scale is 0: expected a number above 0'):
         parameter_groups(nn.Linear(2, 2), weight_decay=0.05, decoder_lr_scale=0)
-    with pytest.raises(ConfigError, match='tells a decoder from the backbone of a Segmenter'):
+    with pytest.raises(ConfigError, match='but the model is not a Segmenter'):
         parameter_groups(nn.Linear(2, 2), weight_decay=0.05, decoder_lr_scale=10)
 
 
@@ -123,7 +123,7 @@ def test_the_decay_begins_where_the_warm_up_ends():
         ({'total_steps': 0, 'warmup_steps': 0, 'power': 0.9}, 'reaches 0 at step 0'),
         ({'total_steps': 10, 'warmup_steps': -1, 'power': 0.9}, 'at least 0 steps'),
         ({'total_steps': 10, 'warmup_steps': 0, 'power': 0.0}, 'power above 0'),
-        ({'total_steps': float('inf'), 'warmup_steps': 0, 'power': 1.0}, 'which has none'),
+        ({'total_steps': float('inf'), 'warmup_steps': 0, 'power': 1.0}, 'the run has no end'),
     ],
 )
 def test_schedules_without_a_meaning_are_refused(schedule, message):

@@ -117,5 +117,5 @@ def test_tasks_without_predictions_and_wrong_numbers_are_refused(data, tmp_path)
         enable_progress_bar=False,
         callbacks=[LogPictures()],
     )
-    with pytest.raises(ConfigError, match='knows no predictions of Silent'):
+    with pytest.raises(ConfigError, match='got no predictions from Silent'):
         trainer.fit(Silent(SourceOnly(Bright(), TWO)), datamodule=data)

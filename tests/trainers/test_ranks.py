@@ -190,5 +190,7 @@ def test_models_without_a_frozen_transformer_have_nothing_to_shard():
     with pytest.raises(ConfigError, match='this model has none'):
         shard_frozen(torch.nn.Conv2d(1, 1, 1), torch.device('cpu'))
     lora = adapted_fpn('test_vit', 'lora', num_classes=2, img_size=32, rank=2, width=8)
-    with pytest.raises(ConfigError, match='frozen as a whole, and part of this one trains'):
+    with pytest.raises(
+        ConfigError, match='completely frozen transformer, but part of this one trains'
+    ):
         shard_frozen(lora, torch.device('cpu'))

@@ -135,7 +135,7 @@ def test_a_model_is_written_although_its_source_is_black(write_raster, tmp_path)
     scenes = FolderDataset(tmp_path / 'images', tmp_path / 'masks', labels=ISPRS)
     black = ShiftDataModule(scenes, size_px=32, windows_per_epoch=2, batch_size=1)
     model = fpn_timm('mobilenetv3_small_050', num_classes=6, width=16)
-    with pytest.warns(UserWarning, match='remembers nothing of the source: no pixel with data'):
+    with pytest.warns(UserWarning, match='holds no statistics of the source: no pixel with data'):
         save_trained(TrainingTask(SourceOnly(model, ISPRS)), black, tmp_path / 'm.safetensors')
     assert read_model_info(tmp_path / 'm.safetensors').source is None
 
@@ -156,7 +156,7 @@ def test_bands_go_by_their_numbers_from_the_source_into_maps(write_raster, tmp_p
     assert maps[0].read_bytes() == maps[1].read_bytes()
 
 
-@pytest.mark.filterwarnings('ignore')  # lightning's notices about short trainings
+@pytest.mark.filterwarnings('ignore')  # lightning's notices about short training runs
 def test_a_drawn_size_goes_through_training_into_the_file_and_the_map(data, write_raster, tmp_path):
     across = ShiftDataModule(
         data.train, size_px=16, windows_per_epoch=4, batch_size=2, gsd_m=(0.4, 1.6)

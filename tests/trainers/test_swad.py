@@ -179,7 +179,7 @@ def test_a_training_that_is_resumed_ends_with_the_same_bits(data, tmp_path):
 
 def test_without_a_window_the_last_weights_stay_and_a_warning_says_so(data, tmp_path):
     watch = Watch([9.0 - i for i in range(7)])
-    with pytest.warns(UserWarning, match='SWAD found no window: val/loss got better until'):
+    with pytest.warns(UserWarning, match='SWAD found no window: val/loss improved until'):
         task, _ = fit(data, tmp_path, watch, swad(), max_steps=6)
     assert torch.equal(task.model.head.weight, watch.weights[-1])
 
@@ -196,7 +196,7 @@ def test_what_cannot_be_averaged_is_refused(data, tmp_path):
         SWAD(ratio=0.5)
     with pytest.raises(ConfigError, match='both average the weights'):
         fit(data, tmp_path, swad(), AverageWeights(), max_steps=1)
-    with pytest.raises(ConfigError, match=r"looks at 'val/los', but validation logged \['train"):
+    with pytest.raises(ConfigError, match=r"SWAD needs 'val/los', but validation logged \['train"):
         fit(data, tmp_path, SWAD(monitor='val/los'), max_steps=2)
     callback = swad()
     callback.load_state_dict(

@@ -200,8 +200,8 @@ def test_it_can_be_copied_and_saved_whole() -> None:
     ('arguments', 'message'),
     [
         ({'alpha': 1.5}, 'alpha=1.5: expected a weight from 0 to 1'),
-        ({'bands': (0, 1)}, r'bands=\(0, 1\): the style networks take three bands'),
-        ({'p': -0.1}, 'p=-0.1 is not a probability'),
+        ({'bands': (0, 1)}, r'bands=\(0, 1\): expected three, for the style networks'),
+        ({'p': -0.1}, 'p=-0.1: expected a probability'),
         ({'ratio': 1.5}, 'ratio=1.5'),
     ],
 )

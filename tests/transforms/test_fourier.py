@@ -202,7 +202,7 @@ def test_half_precision_keeps_its_type_and_agrees_with_float32() -> None:
     [
         ({'beta': 0.6}, ConfigError, 'beta=0.6: expected a fraction'),
         ({'alpha_range': (0.5, 0.2)}, ConfigError, r'alpha_range=\(0.5, 0.2\)'),
-        ({'p': 1.5}, ConfigError, 'p=1.5 is not a probability'),
+        ({'p': 1.5}, ConfigError, 'p=1.5: expected a probability'),
         ({'bands': (0, 1)}, BandError, 'names 2 bands, but the style images have 3'),
         ({'bands': (0, 1, 1)}, ConfigError, 'positions of different bands'),
         ({'patch_size': 0}, ConfigError, 'patch_size=0'),
@@ -216,7 +216,7 @@ def test_arguments_without_meaning_are_refused(
 
 
 def test_style_images_must_be_a_batch_with_something_in_it() -> None:
-    with pytest.raises(ConfigError, match='no style image'):
+    with pytest.raises(ConfigError, match='no style images'):
         FourierStyle(torch.rand(0, 3, 8, 8))
 
 

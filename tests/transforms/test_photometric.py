@@ -144,5 +144,5 @@ def test_arguments_without_meaning_are_refused(arguments: dict[str, object], mes
 
 
 def test_an_image_without_colours_is_refused() -> None:
-    with pytest.raises(BandError, match=r'the image has 1 band\(s\): name three'):
+    with pytest.raises(BandError, match=r'the image has 1 band\(s\): choose three'):
         PhotometricDistortion()(torch.rand(1, 1, 4, 4))

@@ -125,7 +125,7 @@ def test_a_draw_for_the_batch_styles_all_samples_or_none() -> None:
 
 
 def test_other_units_of_drawing_are_refused(unchecked: None) -> None:
-    with pytest.raises(ConfigError, match="choose 'sample' or 'batch'"):
+    with pytest.raises(ConfigError, match="expected 'sample' or 'batch'"):
         FourierStyle(torch.rand(5, 3, 8, 8), draw_per='epoch')
 
 

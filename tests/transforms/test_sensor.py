@@ -284,7 +284,7 @@ def test_any_number_of_bands_and_odd_sizes_in_half_precision_too(
         ({'shot': (0.0, 0.1, 0.2)}, r'shot=\(0.0, 0.1, 0.2\): expected'),
         ({'read': 'no'}, "read='no': expected"),
         ({'gsd_m': 0.0}, 'gsd_m=0.0: expected metres per pixel'),
-        ({'p_jpeg': 1.5}, 'p_jpeg=1.5: choose a number from 0 to 1'),
+        ({'p_jpeg': 1.5}, 'p_jpeg=1.5: expected a number from 0 to 1'),
     ],
 )
 def test_arguments_without_meaning_are_refused(

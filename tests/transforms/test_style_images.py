@@ -20,7 +20,7 @@ def test_pictures_are_resized_and_cut_to_the_middle(tmp_path: Path) -> None:
 
 def test_folders_without_pictures_are_refused(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / 'none'):
-        with pytest.raises(SceneNotFoundError, match='holds no picture, or is not there'):
+        with pytest.raises(SceneNotFoundError, match='does not exist or holds no pictures'):
             StyleImageFolder(folder)
 
 
@@ -31,13 +31,13 @@ def test_damaged_pictures_are_named(tmp_path: Path) -> None:
     (tmp_path / 'c.jpg').write_text('not a picture')
     images = StyleImageFolder(tmp_path)
     for index, name in ((1, r'b\.png'), (2, r'c\.jpg')):
-        with pytest.raises(SceneError, match=f'{name} is damaged or no picture'):
+        with pytest.raises(SceneError, match=f'{name} is damaged or not a picture'):
             images[index]
 
 
 def test_pictures_of_16_bits_are_refused(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((30, 30), np.uint16)).save(tmp_path / 'a.tif')
-    with pytest.raises(SceneError, match=r'a\.tif has more than 8 bits a band .* scale it to 8'):
+    with pytest.raises(SceneError, match=r'a\.tif has more than 8 bits per band .* scale it to 8'):
         StyleImageFolder(tmp_path)[0]
 
 

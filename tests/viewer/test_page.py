@@ -62,9 +62,9 @@ def test_a_large_map_says_which_part_of_its_pixels_is_shown(tmp_path):
         assert 'This page shows 70 × 30 of them; <code>crossearth view --serve</code>' in text
         with pytest.raises(ConfigError, match='page_px is 20000: expected 1 to 16383'):
             write_page(view, tmp_path / 'map.html', page_px=20_000)
-        with pytest.raises(ConfigError, match=r'map\.tif is to be a page: choose a name'):
+        with pytest.raises(ConfigError, match=r'map\.tif is not a page: choose a name'):
             write_page(view, path)
-        with pytest.raises(ConfigError, match=r'the folder .*none is not there: make it first'):
+        with pytest.raises(ConfigError, match=r'the folder .*none does not exist: create it first'):
             write_page(view, tmp_path / 'none' / 'a.html')
 
 

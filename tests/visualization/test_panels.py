@@ -40,7 +40,7 @@ def test_a_figure_is_written_whole(tmp_path):
 
 
 def test_sizes_and_bands_that_cannot_be_drawn_are_refused(unchecked):
-    with pytest.raises(ShapeError, match='draw one size'):
+    with pytest.raises(ShapeError, match='expected the same size'):
         draw_panels(np.zeros((3, 5, 12), np.uint8), {'a': IDS}, ISPRS)
     with pytest.raises(ConfigError, match='two bands'):
         draw_panels(np.zeros((2, 4, 12), np.uint8), {'a': IDS}, ISPRS)

@@ -1,4 +1,4 @@
-"""What `crossearth benchmark` can do, one module for each action."""
+"""The actions of `crossearth benchmark`, one module each."""
 
 import argparse
 
@@ -18,29 +18,30 @@ from crossearth.commands.importing import importable
 __all__ = ['add_arguments', 'run']
 
 _ACTIONS = {
-    'list': (listing, 'every setting, with what the paper reports'),
-    'show': (show, 'one setting in full'),
-    'methods': (methods, 'what can be trained: the paper, baselines, ablations'),
-    'recipe': (recipe, 'the complete recipe of a training run, as YAML'),
-    'run': (running, 'train and score settings'),
-    'score': (score, 'score a model that is there, such as a converted release'),
-    'report': (report, 'a table of what was run, compared with the paper'),
-    'sweep': (sweep, 'vary the share and side of masked patches, as Tables 11 and 12 do'),
+    'list': (listing, 'list every setting with the scores of the paper'),
+    'show': (show, 'show one setting in full'),
+    'methods': (methods, 'list what can be trained: the paper, baselines, ablations'),
+    'recipe': (recipe, 'print the complete recipe of a training run, as YAML'),
+    'run': (running, 'train and score on settings'),
+    'score': (score, 'score an existing model, such as a converted release'),
+    'report': (report, 'tabulate results and compare them with the paper'),
+    'sweep': (sweep, 'vary the share and side of masked patches, as in Tables 11 and 12'),
 }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what each action takes."""
+    """Declare the arguments of each action."""
     actions = parser.add_subparsers(dest='action', metavar='ACTION', required=True)
     for name, (action, text) in _ACTIONS.items():
-        action.add_arguments(actions.add_parser(name, help=text))
+        sentence = f'{text[0].upper()}{text[1:]}.'
+        action.add_arguments(actions.add_parser(name, help=text, description=sentence))
 
 
 def run(arguments: argparse.Namespace) -> str | None:
-    """Do what the arguments ask for, and return what is to be printed.
+    """Run the action and return the text to print.
 
     Raises:
-        CrossEarthError: If an argument, a file or an archive is wrong; says what to do.
+        CrossEarthError: If an argument, a file or an archive is wrong. The message says what to do.
     """
     action, _ = _ACTIONS[arguments.action]
     with importable(module_folders(arguments)):

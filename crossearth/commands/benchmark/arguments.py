@@ -1,4 +1,4 @@
-"""Arguments that several actions of `crossearth benchmark` share, and what they stand for."""
+"""Arguments that several actions of `crossearth benchmark` share, and how they are read."""
 
 import argparse
 from pathlib import Path
@@ -31,112 +31,141 @@ __all__ = [
 
 OUTPUT = Path('benchmark')
 PARTS = ('style', 'predictor', 'transformer', 'dinov2', 'mtp', 'imagenet')
-"""Files of weights and styles that a training run can start from."""
-SETTINGS_HELP = "abbreviations, such as 'P(i)2V'; all for every setting; FILE.toml for your own"
+"""Weights and styles that a training run can start from."""
+SETTINGS_HELP = "abbreviations such as 'P(i)2V', all for every setting, or FILE.toml for your own"
 
 
 def add_files(parser: argparse.ArgumentParser) -> None:
-    """Files that a training run starts from."""
+    """Add the files that a training run starts from."""
     parser.add_argument('--style', metavar='FILE', help='fitted styles, from crossearth style fit')
     parser.add_argument(
-        '--predictor', metavar='FILE', help='style predictor (published weights, fetched once)'
+        '--predictor', metavar='FILE', help='style predictor (default: published, downloaded once)'
     )
-    parser.add_argument('--transformer', metavar='FILE', help='style transformer (likewise)')
-    parser.add_argument('--dinov2', metavar='FILE', help="DINOv2's weights (timm's, fetched once)")
-    parser.add_argument('--mtp', metavar='FILE', help="MTP's RVSA ViT-L")
-    parser.add_argument('--imagenet', metavar='FILE', help="a CNN's weights (timm's, fetched once)")
+    parser.add_argument(
+        '--transformer',
+        metavar='FILE',
+        help='style transformer (default: published, downloaded once)',
+    )
+    parser.add_argument(
+        '--dinov2', metavar='FILE', help="DINOv2 weights (default: timm's, downloaded once)"
+    )
+    parser.add_argument('--mtp', metavar='FILE', help="MTP's RVSA ViT-L weights")
+    parser.add_argument(
+        '--imagenet', metavar='FILE', help="CNN weights (default: timm's, downloaded once)"
+    )
 
 
 def add_casid(parser: argparse.ArgumentParser) -> None:
-    """How a copy of CASID encodes its labels, which cannot be told from the files."""
+    """Add how a copy of CASID encodes its labels, which its files do not tell."""
     parser.add_argument(
         '--casid-labels',
         choices=['colour', 'zero_based', 'one_based'],
         default='colour',
-        help='how your copy of CASID encodes its labels (colour)',
+        help='how your copy of CASID encodes its labels (default: colour)',
     )
 
 
 def add_root(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
-    """Where the archives are."""
+    """Add the folder of the archives."""
     parser.add_argument(
         '--root',
         type=Path,
         required=required,
-        help='folder that holds one folder for each archive: potsdam, vaihingen, loveda, '
+        help='folder with one subfolder per archive: potsdam, vaihingen, loveda, '
         'deepglobe, massachusetts, rescuenet, whu_aerial, whu_satellite, casid',
     )
     add_casid(parser)
 
 
 def add_scoring(parser: argparse.ArgumentParser) -> None:
-    """How models are scored, and where results go."""
+    """Add how models are scored, and where results are written."""
     parser.add_argument(
-        '--output', type=Path, default=OUTPUT, metavar='DIR', help='training runs and results'
+        '--output',
+        type=Path,
+        default=OUTPUT,
+        metavar='DIR',
+        help=f'folder of training runs and results (default: {OUTPUT}; for experiment run, '
+        'experiments/NAME)',
     )
-    parser.add_argument('--device', help='auto, cpu, cuda, … (the accelerator of the recipe)')
-    parser.add_argument('--batch-size', type=int, default=1, help='windows at a time, scoring (1)')
-    parser.add_argument('--workers', type=int, help='reading processes (those of the recipe)')
-    parser.add_argument('--flip-tta', action='store_true', help='average with the mirror image')
+    parser.add_argument('--device', help='auto, cpu, cuda, … (default: as in the recipe)')
+    parser.add_argument(
+        '--batch-size', type=int, default=1, help='windows per batch when scoring (default: 1)'
+    )
+    parser.add_argument(
+        '--workers', type=int, help='processes that read images (default: as in the recipe)'
+    )
+    parser.add_argument(
+        '--flip-tta', action='store_true', help='average predictions with the mirror image'
+    )
     parser.add_argument(
         '--whole',
         action='store_true',
-        help='score whole images, each pixel once, not the chips of the published numbers',
+        help='score whole images, each pixel once, instead of the chips of the published numbers',
     )
     add_scored_sizes(parser)
     parser.add_argument(
-        '--autocast', choices=['bfloat16', 'float16'], help='half type to score in (none)'
+        '--autocast',
+        choices=['bfloat16', 'float16'],
+        help='compute scores in this half-precision type (default: full precision)',
     )
     parser.add_argument(
         '--partial',
         action='store_true',
-        help='use archives that lack images; results are marked, and not compared with the paper',
+        help='accept archives that lack images; results are marked and not compared with the paper',
     )
-    parser.add_argument('--quiet', action='store_true', help='no progress')
+    parser.add_argument('--quiet', action='store_true', help='show no progress')
 
 
 def add_running(parser: argparse.ArgumentParser) -> None:
-    """How models are trained and scored."""
+    """Add how models are trained and scored."""
     add_root(parser)
     add_files(parser)
     add_scoring(parser)
     parser.add_argument(
-        '--seeds', type=int, help='training runs, seeds 0 to N-1 (the seed of the recipe)'
+        '--seeds',
+        type=int,
+        metavar='N',
+        help='one training run for each seed from 0 to N-1 (default: the seed of the recipe)',
     )
-    parser.add_argument('--steps', type=int, help='steps, with the schedule in proportion')
+    parser.add_argument(
+        '--steps', type=int, help='training steps; the schedule shrinks or grows with them'
+    )
     parser.add_argument(
         '--train-batch-size',
         type=int,
         metavar='N',
-        help='windows per step (those of the method, mostly 1)',
+        help='windows per training step (default: as in the method, mostly 1)',
     )
     parser.add_argument(
-        '--checkpoint-every', type=int, metavar='STEPS', help='(that of the recipe, or 1000)'
+        '--checkpoint-every',
+        type=int,
+        metavar='STEPS',
+        help='steps between checkpoints (default: as in the recipe, or 1000)',
     )
     add_processes(parser)
 
 
 def add_processes(parser: argparse.ArgumentParser) -> None:
-    """How many runs are made at a time, and where."""
+    """Add how many runs go in parallel, and where."""
     parser.add_argument(
-        '--processes', type=int, default=1, metavar='N', help='runs that are made at a time (1)'
+        '--processes', type=int, default=1, metavar='N', help='runs in parallel (default: 1)'
     )
     parser.add_argument(
         '--ray',
         metavar='ADDRESS',
-        help="share the runs out to a Ray cluster, such as auto, or 'local' for this machine",
+        help="distribute the runs over a Ray cluster, such as auto, or 'local' for this machine",
     )
 
 
 def add_predictions(parser: argparse.ArgumentParser) -> None:
-    """Where label maps go."""
+    """Add the folder for label maps."""
     parser.add_argument(
-        '--save-predictions', type=Path, metavar='DIR', help='write label maps below this folder'
+        '--save-predictions', type=Path, metavar='DIR', help='write label maps to this folder'
     )
 
 
 def chosen_settings(arguments: argparse.Namespace) -> 'list[str | Setting]':
-    """Names of the settings that were asked for, and those of the user's files."""
+    """Settings named on the command line: names as text, files as read settings."""
     from crossearth.benchmark import SETTINGS, read_settings
 
     chosen: list[str | Setting] = []
@@ -151,7 +180,7 @@ def chosen_settings(arguments: argparse.Namespace) -> 'list[str | Setting]':
 
 
 def module_folders(arguments: argparse.Namespace) -> list[str]:
-    """Where modules of the user may be: next to each file that is named, and the working folder."""
+    """Folders in which to look for the user's modules: of each named file, and the working one."""
     words = [word for word in getattr(arguments, 'settings', []) if word.endswith('.toml')]
     if getattr(arguments, 'recipe', None) is not None:
         words.append(str(arguments.recipe))
@@ -160,7 +189,7 @@ def module_folders(arguments: argparse.Namespace) -> list[str]:
 
 
 def files_of(arguments: argparse.Namespace) -> 'Files':
-    """Where archives and weights are."""
+    """Paths of the archives and of the weights."""
     from crossearth.benchmark import Files
 
     given = {name: getattr(arguments, name) for name in PARTS}
@@ -180,7 +209,7 @@ def options_of(
     oracle_every: int | None = None,
     save_predictions: Path | None = None,
 ) -> 'RunOptions':
-    """How to train and score."""
+    """Options for training and scoring."""
     from crossearth.benchmark import RunOptions
 
     return RunOptions(
@@ -205,10 +234,10 @@ def options_of(
 
 
 def seeds_of(arguments: argparse.Namespace) -> range | None:
-    """Seeds of the training runs; None for that of the recipe.
+    """Seeds of the training runs; None for the one in the recipe.
 
     Raises:
-        ConfigError: If there are none.
+        ConfigError: If the number of seeds is below 1.
     """
     if arguments.seeds is None:
         return None
@@ -222,7 +251,7 @@ def _quiet(line: str) -> None:
 
 
 def tell_or_write(text: str, path: Path | None) -> str:
-    """What to print: the text, or that it was written to a file."""
+    """Return the text, or write it to the file and return a line that says so."""
     from crossearth.benchmark import write_whole
 
     if path is None:

@@ -1,16 +1,16 @@
-"""`crossearth benchmark list`: every setting in a line."""
+"""`crossearth benchmark list`: one line per setting."""
 
 import argparse
 
 __all__ = ['add_arguments', 'run']
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:  # as of every action
-    """Declare what the action takes: nothing."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:  # every action has this function
+    """Declare no arguments; the action takes none."""
 
 
-def run(arguments: argparse.Namespace) -> str:  # noqa: ARG001  # as of every action
-    """A line for each setting."""
+def run(arguments: argparse.Namespace) -> str:  # noqa: ARG001  # every action has this signature
+    """One line per setting."""
     from crossearth.benchmark import SETTINGS
 
     head = (

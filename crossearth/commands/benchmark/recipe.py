@@ -12,24 +12,32 @@ __all__ = ['add_arguments', 'run']
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the action takes."""
     parser.add_argument('source', nargs='?', help='domain to train on, such as potsdam_irrg')
-    parser.add_argument('--method', default='crossearth', help='what is trained (crossearth)')
-    parser.add_argument('--steps', type=int, help='steps, with the schedule in proportion')
-    parser.add_argument('--seed', type=int, default=0, help='seed (0)')
-    parser.add_argument('--root', default='data', help='folder of the archives (data)')
+    parser.add_argument(
+        '--method', default='crossearth', help='method to train (default: %(default)s)'
+    )
+    parser.add_argument(
+        '--steps', type=int, help='training steps; the schedule shrinks or grows with them'
+    )
+    parser.add_argument('--seed', type=int, default=0, help='random seed (default: %(default)s)')
+    parser.add_argument(
+        '--root', default='data', help='folder of the archives (default: %(default)s)'
+    )
     add_files(parser)
     add_casid(parser)
     where = parser.add_mutually_exclusive_group()
-    where.add_argument('--output', type=Path, metavar='FILE', help='file to write; else printed')
     where.add_argument(
-        '--all', type=Path, metavar='DIR', help='write every published recipe into a folder'
+        '--output', type=Path, metavar='FILE', help='file to write (default: print the recipe)'
+    )
+    where.add_argument(
+        '--all', type=Path, metavar='DIR', help='write all published recipes to this folder'
     )
 
 
 def run(arguments: argparse.Namespace) -> str:
-    """The recipe, or where it was written.
+    """The recipe, or a line that says where it was written.
 
     Raises:
-        ConfigError: If no source is named, or it does not exist.
+        ConfigError: If no source domain is named, or it does not exist.
     """
     from crossearth.benchmark import Variation, format_recipe, recipe_files, write_whole
 
@@ -39,7 +47,10 @@ def run(arguments: argparse.Namespace) -> str:
             write_whole(arguments.all / name, text)
         return f'{arguments.all}: {len(texts)} recipes'
     if arguments.source is None:
-        raise ConfigError('name a domain to train on, such as potsdam_irrg; or all with --all DIR')
+        raise ConfigError(
+            'no domain to train on was named: name one, such as potsdam_irrg, or write all recipes '
+            'with --all DIR'
+        )
     text = format_recipe(
         arguments.source,
         arguments.method,

@@ -1,4 +1,4 @@
-"""`crossearth benchmark report`: a page, tables and figures of what was run."""
+"""`crossearth benchmark report`: a page, tables and figures of the results."""
 
 import argparse
 from collections.abc import Callable
@@ -18,32 +18,46 @@ _REPORT = Path('report')
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the action takes."""
     parser.description = (
-        'Write a page that opens without a network, and its tables (CSV, LaTeX) and figures (PDF, '
-        'PNG) as files. Pictures need the archives and label maps: keep maps with '
-        '--save-predictions when you run or score.'
+        'Write a page of results that opens without a network, with its tables (CSV, LaTeX) and '
+        'figures (PDF, PNG) as files. Pictures need the archives and the label maps, which run and '
+        'score keep with --save-predictions.'
     )
     parser.add_argument(
-        'folder', type=Path, nargs='?', default=OUTPUT, help=f'output of run ({OUTPUT})'
+        'folder',
+        type=Path,
+        nargs='?',
+        default=OUTPUT,
+        help='output folder of benchmark run (default: %(default)s)',
     )
     parser.add_argument(
-        '-o', '--output', type=Path, default=_REPORT, metavar='DIR', help=f'folder ({_REPORT})'
+        '-o',
+        '--output',
+        type=Path,
+        default=_REPORT,
+        metavar='DIR',
+        help='folder for the report (default: %(default)s)',
     )
-    parser.add_argument('--title', default='Benchmark report', help='heading of the page')
-    parser.add_argument('--baseline', default='rein', help='method to compare with (rein)')
+    parser.add_argument(
+        '--title', default='Benchmark report', help='heading of the page (default: %(default)s)'
+    )
+    parser.add_argument(
+        '--baseline', default='rein', help='method to compare with (default: %(default)s)'
+    )
     parser.add_argument(
         '--predictions',
         type=Path,
         metavar='DIR',
-        help='folder that was given to --save-predictions (predictions in the output of run)',
+        help='folder of label maps, as given to --save-predictions (default: predictions in the '
+        'output folder)',
     )
     add_root(parser, required=False)
 
 
 def run(arguments: argparse.Namespace) -> str:
-    """The scores, and where the report was written.
+    """Write the report, and return the scores and its path.
 
     Raises:
-        CrossEarthError: If there are no results, or the folder holds something else.
+        CrossEarthError: If there are no results, or the folder holds other files.
     """
     from crossearth.benchmark import Files
     from crossearth.reports import published_images
@@ -57,7 +71,7 @@ def run(arguments: argparse.Namespace) -> str:
 def write(
     arguments: argparse.Namespace, open_images: 'Callable[[str], SceneDataset | None]'
 ) -> str:
-    """As `run`, with the images of domains from `open_images`; None where it knows none."""
+    """Do what `run` does, with the images of each domain from `open_images`; None if unknown."""
     from crossearth.benchmark import load_results
     from crossearth.reports import find_pictures, format_scores, report_data, write_report
 

@@ -1,4 +1,4 @@
-"""`crossearth benchmark run`: train methods on settings, and score them."""
+"""`crossearth benchmark run`: train methods on settings and score them."""
 
 import argparse
 from pathlib import Path
@@ -21,35 +21,35 @@ __all__ = ['add_arguments', 'run']
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the action takes."""
     parser.description = (
-        'Train each method on the sources of some settings, once for each seed, and score it on '
-        'their targets. The same command continues where it was stopped.'
+        'Train each method on the sources of the settings, once per seed, and score it on their '
+        'targets. If you stop it, the same command resumes where it stopped.'
     )
     parser.add_argument('settings', nargs='+', help=SETTINGS_HELP)
     parser.add_argument(
         '--method',
         nargs='+',
         metavar='METHOD',
-        help='names from `crossearth benchmark methods` (crossearth)',
+        help='names from `crossearth benchmark methods` (default: crossearth)',
     )
     parser.add_argument(
-        '--recipe', type=Path, metavar='FILE', help='a recipe of your own, in place of a method'
+        '--recipe', type=Path, metavar='FILE', help='your own recipe, instead of a method'
     )
     add_running(parser)
     parser.add_argument(
         '--oracle-every',
         type=int,
         metavar='STEPS',
-        help='score checkpoints that many steps apart too, and report the best on the unseen '
-        'domain as oracle, apart from the last',
+        help='also score checkpoints this many steps apart, and report the best one on the unseen '
+        'domain separately, as an oracle',
     )
     add_predictions(parser)
 
 
 def run(arguments: argparse.Namespace) -> str:
-    """Train and score, and report while it runs; a table of the results.
+    """Train and score with progress, and return a table of the results.
 
     Raises:
-        CrossEarthError: If an argument, a file or an archive is wrong; says what to do.
+        CrossEarthError: If an argument, a file or an archive is wrong. The message says what to do.
     """
     from crossearth.benchmark import Variation, run_benchmark
     from crossearth.reports import format_scores, report_data
@@ -62,8 +62,8 @@ def run(arguments: argparse.Namespace) -> str:
         ]
         if surplus:
             raise ConfigError(
-                f'{", ".join(surplus)} with --recipe: a recipe of your own specifies that; '
-                'change it there, or leave one of them out'
+                f'{", ".join(surplus)} cannot go with --recipe, because a recipe sets these '
+                'itself: change them there, or leave them out'
             )
     results = run_benchmark(
         chosen_settings(arguments),

@@ -1,4 +1,4 @@
-"""`crossearth benchmark score`: score a model that is there."""
+"""`crossearth benchmark score`: score an existing model."""
 
 import argparse
 from pathlib import Path
@@ -18,13 +18,17 @@ __all__ = ['add_arguments', 'run']
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the action takes."""
     parser.description = (
-        'Score a weights file on the targets of settings. The results stand in the same report as '
-        'those of run.'
+        'Score a weights file on the targets of settings. The results appear in the same report as '
+        'those of benchmark run.'
     )
-    parser.add_argument('weights', type=Path, help='.safetensors, of fit, run or weights convert')
+    parser.add_argument(
+        'weights', type=Path, help='.safetensors file from fit, benchmark run or weights convert'
+    )
     parser.add_argument('settings', nargs='+', help=SETTINGS_HELP)
     parser.add_argument(
-        '--method', help='what to call it; crossearth or rein to compare with the paper (file name)'
+        '--method',
+        help='name in the report; crossearth or rein are compared with the paper (default: file '
+        'name)',
     )
     add_root(parser)
     add_scoring(parser)
@@ -32,10 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> str:
-    """Score a weights file; a table of the results.
+    """Score a weights file, and return a table of the results.
 
     Raises:
-        CrossEarthError: If an argument, a file or an archive is wrong; says what to do.
+        CrossEarthError: If an argument, a file or an archive is wrong. The message says what to do.
     """
     from crossearth.benchmark import Files, score_model
     from crossearth.reports import format_scores, report_data

@@ -9,20 +9,20 @@ __all__ = ['add_arguments', 'run']
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the action takes."""
-    parser.add_argument('name', help="abbreviation from the list, such as 'P(i)2V'")
+    parser.add_argument('name', help="abbreviation of a setting, such as 'P(i)2V'")
 
 
 def run(arguments: argparse.Namespace) -> str:
     """Data, protocol, masking and published scores of a setting.
 
     Raises:
-        ConfigError: If there is no such setting.
+        ConfigError: If the setting does not exist.
     """
     from crossearth.benchmark import SETTINGS, Protocol
 
     if arguments.name not in SETTINGS:
         raise ConfigError(
-            f'{arguments.name}: no such setting; expected one of {", ".join(SETTINGS)}'
+            f'no setting is named {arguments.name!r}: expected one of {", ".join(SETTINGS)}'
         )
     setting = SETTINGS[arguments.name]
     labels = setting.source.labels

@@ -23,26 +23,31 @@ __all__ = ['add_arguments', 'run']
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the action takes."""
     parser.description = (
-        'Train CrossEarth on the source of some settings for each pair of τ and B, and draw a '
-        'table and a picture of the scores.'
+        'Train CrossEarth on the source of the settings for each pair of τ and B (share and side '
+        'of the masked patches), and write a table and a picture of the scores.'
     )
     parser.add_argument('settings', nargs='+', help=SETTINGS_HELP)
     parser.add_argument(
         '--of',
         choices=['styled', 'masked'],
         default='styled',
-        help='image whose patches vary: styled for Table 11, masked for Table 12 (styled)',
+        help='image whose patches vary: styled for Table 11, masked for Table 12 '
+        '(default: %(default)s)',
     )
-    parser.add_argument('--tau', type=float, nargs='+', metavar='TAU', help='shares (0.1 … 0.9)')
-    parser.add_argument('--patch', type=int, nargs='+', metavar='PX', help='sides (16 … 256)')
+    parser.add_argument(
+        '--tau', type=float, nargs='+', metavar='TAU', help='shares (default: 0.1 to 0.9)'
+    )
+    parser.add_argument(
+        '--patch', type=int, nargs='+', metavar='PX', help='sides in pixels (default: 16 to 256)'
+    )
     add_running(parser)
 
 
 def run(arguments: argparse.Namespace) -> str:
-    """Train and score each pair, draw a picture for each setting; tables of the scores.
+    """Train and score each pair, draw a picture per setting, and return tables of the scores.
 
     Raises:
-        CrossEarthError: If an argument, a file or an archive is wrong; says what to do.
+        CrossEarthError: If an argument, a file or an archive is wrong. The message says what to do.
     """
     from crossearth.benchmark import (
         PATCHES_PX,
@@ -94,7 +99,7 @@ def run(arguments: argparse.Namespace) -> str:
 
 
 def _grid(scores: 'Mapping[tuple[float, int], float]') -> str:
-    """A line a share, a column a side."""
+    """One line per share, one column per side."""
     taus, sides = sorted({tau for tau, _ in scores}), sorted({side for _, side in scores})
     lines = [[f'{tau:g}', *(f'{scores[tau, side]:.1f}' for side in sides)] for tau in taus]
     return align_columns([['τ \\ B', *map(str, sides)], *lines])

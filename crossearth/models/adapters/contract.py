@@ -11,15 +11,15 @@ __all__ = ['Adapter', 'check_adapter']
 
 _CONTRACT = (
     'an adapter is a torch module with `depth`, the number of blocks that it refines; '
-    '`forward(features, layer, grid)`, which gives features (b, n, c) of the same shape for the '
-    'block `layer`, whose patches have `grid` rows and columns; and `queries()`, which gives '
+    '`forward(features, layer, grid)`, which returns features (b, n, c) of the same shape for the '
+    'block `layer`, whose patches have `grid` rows and columns; and `queries()`, which returns '
     'object queries (m, d) or None'
 )
 
 
 @runtime_checkable
 class Adapter(Protocol):
-    """What a backbone asks of an adapter: any torch module with these three members."""
+    """What a backbone requires of an adapter: a torch module with these three members."""
 
     depth: int
 
@@ -38,10 +38,10 @@ class Adapter(Protocol):
 
 
 def check_adapter(adapter: object, depth: int) -> None:
-    """Raise if an adapter lacks part of the contract, or is for another transformer.
+    """Raise if an adapter lacks part of the contract or was built for another transformer.
 
     Args:
-        adapter: What was given as one.
+        adapter: The adapter that was passed.
         depth: Number of blocks of the transformer.
 
     Raises:
@@ -53,7 +53,7 @@ def check_adapter(adapter: object, depth: int) -> None:
         crossearth.errors.ConfigError: Linear lacks `depth` and `queries`: an adapter is ...
     """
     name = type(adapter).__name__
-    given: Any = adapter  # anything that the caller took for one
+    given: Any = adapter  # not yet known to be an adapter
     if not isinstance(adapter, nn.Module):
         raise ConfigError(f'{name} is not a torch module: {_CONTRACT}')
     lacking = [part for part in ('depth', 'queries') if not hasattr(adapter, part)]

@@ -2,7 +2,7 @@
 
 Source: Hu et al., Earth-Adapter: Bridge the Geospatial Domain Gaps with a Frequency-Guided Mixture
 of Adapters, AAAI 2026, arXiv 2504.06220. Written from the formulas of a published summary of the
-paper, not from its code. What the summary leaves open is said at each class.
+paper, not from its code. Each class names what the summary leaves open.
 """
 
 import torch
@@ -17,12 +17,12 @@ __all__ = ['Bottleneck', 'EarthAdapter', 'low_frequencies', 'split_frequencies']
 
 
 class Bottleneck(nn.Module):
-    """`W_up act(W_down x)`, with W_up = 0 at the start: nothing is added then.
+    """`W_up act(W_down x)`, with W_up = 0 at the start, so that it adds nothing at first.
 
     Args:
         dim: Width of the features.
         width: Width between the two layers.
-        gelu: Whether the activation is GELU, as in `Gate`, and not ReLU.
+        gelu: Whether the activation is GELU, as in `Gate`, instead of ReLU.
     """
 
     def __init__(self, dim: int, width: int, *, gelu: bool = False) -> None:
@@ -41,7 +41,7 @@ class Bottleneck(nn.Module):
 
 
 class EarthAdapter(nn.Module):
-    """After each block: `f ← f + α Σ_k w_k Δf_k` over features, their low and high frequencies.
+    """After each block, `f ← f + α Σ_k w_k Δf_k` over features and their low and high frequencies.
 
     The features f of a block are split by a discrete Fourier transform into low and high spatial
     frequencies. Each of the three has its own `Bottleneck`, Δf_k. The router weighs them,
@@ -55,12 +55,12 @@ class EarthAdapter(nn.Module):
         cutoff: ρ, the share of the spectrum's half width below which a frequency is low.
 
     Raises:
-        ConfigError: If a size is not positive, or the cutoff is outside of 0 to 1.
+        ConfigError: If a size is not positive, or the cutoff is outside 0 to 1.
 
     Source:
-        Earth-Adapter, section "Method". Not settled by the text at hand: whether the router
-        averages over the image (here every place has its own weights), the value of ρ, and the
-        start of α, "a small value" (here 1, as W_up = 0 makes the start exact).
+        Earth-Adapter, section "Method". The summary does not settle three points: whether the
+        router averages over the image (here every place has its own weights), the value of ρ, and
+        the initial α, "a small value" (here 1, since W_up = 0 makes the start exact).
 
     Example:
         >>> adapter = EarthAdapter(depth=2, dim=8, width=4)
@@ -88,7 +88,7 @@ class EarthAdapter(nn.Module):
     def forward(
         self, features: Float[Tensor, 'b n c'], layer: int, grid: tuple[int, int]
     ) -> Float[Tensor, 'b n c']:
-        """Features of one block, refined.
+        """Refine the features of one block.
 
         Args:
             features: Patch features of the block, row by row.
@@ -100,7 +100,7 @@ class EarthAdapter(nn.Module):
     def added(
         self, features: Float[Tensor, 'b n c'], layer: int, grid: tuple[int, int]
     ) -> Float[Tensor, 'b n c']:
-        """What is added to the features of one block."""
+        """What the adapter adds to the features of one block."""
         rows, cols = grid
         maps = rearrange(features, 'b (rows cols) c -> b c rows cols', rows=rows, cols=cols)
         low, high = (
@@ -122,7 +122,8 @@ class EarthAdapter(nn.Module):
 def low_frequencies(rows: int, cols: int, cutoff: float) -> Bool[Tensor, 'rows cols']:
     """Which entries of a two-dimensional DFT, as torch orders it, are low frequencies.
 
-    Distance to the frequency 0, each axis measured by half of its width, is at most the cutoff.
+    A frequency is low if its distance to the frequency 0, with each axis measured in half of its
+    width, is at most the cutoff.
     On a square grid that is the circle of radius `cutoff · rows / 2` of the paper.
 
     Example:
@@ -139,7 +140,7 @@ def split_frequencies(
 ) -> tuple[Float[Tensor, 'b c h w'], Float[Tensor, 'b c h w']]:
     """Low and high spatial frequencies of feature maps; they sum to the maps.
 
-    Computed in 32 bits, in which the transform works for every size and device.
+    Computed in 32 bits, where the transform works for every size and on every device.
 
     Example:
         >>> low, high = split_frequencies(torch.ones(1, 1, 4, 4), 0.3)

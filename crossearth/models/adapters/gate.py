@@ -1,11 +1,11 @@
-"""CrossEarth-Gate: a toolbox of modules in each block, of which Fisher information opens a few.
+"""CrossEarth-Gate: a toolbox of modules in each block; Fisher information selects a few of them.
 
 Source: Cao et al., CrossEarth-Gate: Fisher-Guided Adaptive Tuning Engine for Efficient Adaptation
 of Cross-Domain Remote Sensing Semantic Segmentation, CVPR 2026, arXiv 2511.20302. Written from the
-formulas and settings of two published summaries of the paper, as the paper was not at hand.
+formulas and settings of two published summaries of the paper, because the paper was not available.
 
-The model side is here: the modules, each with a switch. When to measure and which to open is the
-training method `FisherGating`.
+This file has the modules, each with a switch. The training method `FisherGating` decides when to
+measure and which modules to open.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -37,7 +37,7 @@ _STACKED = (
 
 
 class Gated(nn.Module):
-    """A part of the toolbox that is open (1) or closed (0); closed ones do nothing.
+    """A part of the toolbox that is open (1) or closed (0); closed parts do nothing.
 
     Attributes:
         kind: Modules of one kind are compared with one another.
@@ -85,7 +85,7 @@ class _Spatial(Gated):
 
 
 class _Semantic(Gated):
-    """An MLP with a bottleneck next to it, whose activation is GELU."""
+    """A bottleneck MLP with GELU, in parallel with the block's MLP."""
 
     kind = 'semantic'
 
@@ -95,7 +95,7 @@ class _Semantic(Gated):
         self.bottleneck = Bottleneck(dim, width, gelu=True)
 
     def forward(self, features: Float[Tensor, '*b c']) -> Float[Tensor, '*b c']:
-        """What both give."""
+        """The sum of both MLPs."""
         both: Tensor = self.mlp(features) + self.opened * self.bottleneck(features)
         return both
 
@@ -126,7 +126,7 @@ class Gate(nn.Module):
         cutoff: See `EarthAdapter`.
 
     Source:
-        CrossEarth-Gate, "frequency module". The width, 32, is that of a summary's table.
+        CrossEarth-Gate, "frequency module". The width, 32, is from the table of a summary.
 
     Example:
         >>> gate = Gate(depth=1, dim=8, width=4)
@@ -158,23 +158,23 @@ def add_toolbox(network: nn.Module, *, rank: int = 64, width: int = 64) -> None:
     """Put the spatial and the semantic module into each block of a transformer, in place.
 
     - Spatial: LoRA on the weights of query and value, `W + B A`.
-    - Semantic: an adapter next to the MLP, `MLP(x) + W_up gelu(W_down x)`. x is what enters the
-      MLP here, after the norm.
+    - Semantic: an adapter in parallel with the MLP, `MLP(x) + W_up gelu(W_down x)`. x is the input
+      of the MLP, after the norm.
 
-    The third, frequency, is `Gate`, after each block or stage.
+    The third module, frequency, is `Gate`, after each block or stage.
 
     Args:
-        network: Built by timm and frozen: a plain transformer with attention of query, key and
-            value at once (ViT, DINOv2, DINOv3, BEiT, SAM), Swin or TinyViT.
+        network: Built by timm and frozen: a plain transformer with attention that computes query,
+            key and value at once (ViT, DINOv2, DINOv3, BEiT, SAM), Swin or TinyViT.
         rank: Rank of the spatial modules.
         width: Width of the semantic ones.
 
     Raises:
-        ConfigError: If a size is not positive, or the network has no such blocks, has a toolbox
-            already, or attention of a kind whose rows of query and value are not known.
+        ConfigError: If a size is not positive, or the network has no such blocks, already has a
+            toolbox, or has attention whose rows of query and value are not known.
 
     Source:
-        CrossEarth-Gate, "RS Module Toolbox"; rank and width are those of a summary's table.
+        CrossEarth-Gate, "RS Module Toolbox"; rank and width are from the table of a summary.
 
     Example:
         >>> import timm
@@ -186,7 +186,7 @@ def add_toolbox(network: nn.Module, *, rank: int = 64, width: int = 64) -> None:
     if min(rank, width) < 1:
         raise ConfigError(f'rank={rank}, width={width}: expected at least 1')
     if gated_modules(network):
-        raise ConfigError(f'{type(network).__name__} has a toolbox already: build it again')
+        raise ConfigError(f'{type(network).__name__} already has a toolbox: build it again')
     found: list[Any] = [
         block
         for block in network.modules()
@@ -194,8 +194,8 @@ def add_toolbox(network: nn.Module, *, rank: int = 64, width: int = 64) -> None:
     ]
     if not found:
         raise ConfigError(
-            f'{type(network).__name__} has no blocks of attention and MLP, which are what Gate '
-            'adapts: choose a transformer, or LoRA, SoMA, Rein or EarthAdapter for a CNN'
+            f'{type(network).__name__} has no blocks of attention and MLP, which Gate adapts: '
+            'choose a transformer, or LoRA, SoMA, Rein or EarthAdapter for a CNN'
         )
     rows = [_query_value_rows(block.attn) for block in found]
     for block, (query, value) in zip(found, rows, strict=True):
@@ -213,10 +213,10 @@ def gated_modules(module: nn.Module) -> dict[str, Gated]:
 def importance(
     gated: Mapping[str, Gated], losses: Callable[[], Iterable[Tensor]]
 ) -> dict[str, Tensor]:
-    """Empirical Fisher information of each module, before modules of a kind are compared.
+    """Empirical Fisher information of each module, not yet normalised within its kind.
 
-    `F = mean over samples of (∂ loss / ∂ ζ)²`, summed over the parameters ζ of a module. All of
-    them are open meanwhile.
+    `F = mean over samples of (∂ loss / ∂ ζ)²`, summed over the parameters ζ of a module. All
+    modules are open during the measurement.
 
     Args:
         gated: The modules.
@@ -228,6 +228,7 @@ def importance(
     names = list(gated)
     sums = {name: torch.zeros_like(gated[name].opened) for name in names}
     before = {name: gated[name].opened.clone() for name in names}
+    # a closed module has no gradient, so all are opened
     for part in gated.values():
         part.opened.fill_(1)
     given = [(name, p) for name in names for p in gated[name].own_parameters()]
@@ -246,12 +247,12 @@ def importance(
 def choose(gated: Mapping[str, Gated], scores: Mapping[str, Tensor], top: int) -> list[str]:
     """Open the modules of the largest scores and close the others.
 
-    A score is divided by the sum over the modules of its kind first: kinds differ in their number
-    of parameters and the size of their gradients.
+    Each score is first divided by the sum over the modules of its kind, because kinds differ in
+    their number of parameters and the size of their gradients.
 
     Args:
         gated: The modules.
-        scores: Of `importance`.
+        scores: Result of `importance`.
         top: How many are open.
 
     Returns:
@@ -286,7 +287,7 @@ def _query_value_rows(attention: nn.Module) -> tuple[Int64[Tensor, ' q'], Int64[
         query, _, values = torch.arange(layer.out_features).chunk(3)
         return query, values
     raise ConfigError(
-        f'attention of the kind {type(attention).__module__}.{type(attention).__name__} is not '
-        'known to Gate, which has to tell rows of queries from those of values: choose ViT, '
+        f'attention of {type(attention).__module__}.{type(attention).__name__} is not known to '
+        'Gate, which has to distinguish the rows of queries from those of values: choose ViT, '
         'DINOv2, DINOv3, BEiT, SAM, Swin or TinyViT'
     )

@@ -1,9 +1,9 @@
 """Geospatial queries from the image itself, and how they enter the features of a backbone.
 
-Source: CrossEarth (arXiv 2410.22629), section 3.3 and eq. 7. The paper names the parts (five
-convolutions with ReLU; cross-attention whose queries are the extractor's features, and whose keys
-and values are the backbone's) and gives no sizes. Strides, widths, heads, the zero-initialised way
-back and the sharing by all layers are this library's.
+Source: CrossEarth (arXiv 2410.22629), section 3.3 and eq. 7. The paper names the parts and gives no
+sizes. The parts are five convolutions with ReLU, and cross-attention with queries from the
+extractor and keys and values from the backbone. This library chose the strides, widths and heads,
+the zero-initialised output layer, and sharing by all layers.
 """
 
 import torch.nn.functional as F
@@ -23,7 +23,7 @@ class GeospatialSemanticExtractor(nn.Module):
 
     Args:
         in_channels: Bands of the image.
-        widths: Width behind each convolution; the last one is that of the queries.
+        widths: Width after each convolution; the last one is the width of the queries.
 
     Attributes:
         dim: Width of the queries.
@@ -61,7 +61,7 @@ class GeospatialSemanticExtractor(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, image: Float[Tensor, 'b c h w']) -> Float[Tensor, 'b d rows cols']:
-        """Queries of normalised images, one for every 16 px or part of them."""
+        """Queries of normalised images, one for each 16 px or part of them."""
         queries: Tensor = self.layers(image)
         return queries
 
@@ -69,8 +69,8 @@ class GeospatialSemanticExtractor(nn.Module):
 class Injector(nn.Module):
     """Cross-attention from geospatial queries to the features of a backbone.
 
-    Its last layer starts at zero, so that an untrained injector changes nothing, and weights that
-    were trained without one keep giving what they gave.
+    Its last layer starts at zero. An untrained injector thus changes nothing, and weights that were
+    trained without one keep giving the same output.
 
     Args:
         dim: Width of the backbone's features.
@@ -95,7 +95,7 @@ class Injector(nn.Module):
         super().__init__()
         if query_dim % heads:
             raise ConfigError(
-                f'queries of width {query_dim} cannot be shared by {heads} heads: choose a divisor'
+                f'query_dim is {query_dim}, which {heads} heads cannot share: choose a multiple'
             )
         self.heads = heads
         self.query = nn.Linear(query_dim, query_dim)
@@ -107,7 +107,7 @@ class Injector(nn.Module):
     def forward(
         self, queries: Float[Tensor, 'b n d'], features: Float[Tensor, 'b n c']
     ) -> Float[Tensor, 'b n c']:
-        """What is added to the features, one value for each query's place."""
+        """What is added to the features, one vector for each query."""
         query = rearrange(self.query(queries), 'b n (h d) -> b h n d', h=self.heads)
         both = self.key_value(features)
         key, value = rearrange(both, 'b n (two h d) -> two b h n d', two=2, h=self.heads)
@@ -119,9 +119,9 @@ class Injector(nn.Module):
 def queries_on_grid(
     extractor: nn.Module, image: Float[Tensor, 'b c h w'], grid: tuple[int, int]
 ) -> Float[Tensor, 'b n d']:
-    """One query for each patch, row-major: resized (bilinear) where patches are not of 16 px."""
+    """One query for each patch, row-major; resized (bilinear) where patches are not 16 px."""
     queries: Tensor = extractor(image)
-    # always, for a comparison of sizes would bind an exported model to some of them; where the
-    # grids agree it changes no bit
+    # Always resized: a comparison of sizes would specialise an exported model to some of them.
+    # Where the grids agree, resizing changes nothing.
     queries = F.interpolate(queries, grid, mode='bilinear', align_corners=False)
     return rearrange(queries, 'b d rows cols -> b (rows cols) d')

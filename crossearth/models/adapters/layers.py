@@ -1,4 +1,4 @@
-"""What adapters know of a network that timm built: its stages, and its dense layers by name."""
+"""What adapters need to know of a timm network: its stages, and its dense layers by name."""
 
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ class Stage(NamedTuple):
     Args:
         name: Name of the module in the network.
         channels: Width of its features.
-        channels_last: Whether they are (b, h, w, c), not (b, c, h, w).
+        channels_last: Whether they are (b, h, w, c) instead of (b, c, h, w).
     """
 
     name: str
@@ -74,16 +74,17 @@ def pyramid_stages(network: nn.Module) -> tuple[Stage, ...]:
 def dense_layers(
     network: nn.Module, places: tuple[str, ...] = (), *, first: int = 0
 ) -> list[DenseLayer]:
-    """Linear layers and convolutions without groups that features pass on their way.
+    """Linear layers and convolutions without groups that features pass through.
 
-    Left out are depthwise and grouped convolutions, which are not one matrix; the first
-    convolution, which sees the image; and all after the last place, which no decoder reads.
+    Three kinds are left out: depthwise and grouped convolutions, which are not one matrix; the
+    first convolution, which sees the image; and everything after the last place, which no decoder
+    reads.
 
     Args:
         network: Built by timm.
-        places: Names of its blocks or stages, in order; none for one place, the whole network.
-        first: The first place whose layers are wanted. What lies between two places counts to
-            the later one.
+        places: Names of its blocks or stages, in order; empty for one place, the whole network.
+        first: The first place whose layers are wanted. Layers between two places belong to the
+            later one.
 
     Raises:
         ConfigError: If there is no such place, or no module has this name.
@@ -98,7 +99,7 @@ def dense_layers(
     count = max(len(places), 1)
     if not 0 <= first < count:
         raise ConfigError(
-            f'first is {first}: expected one of 0 to {count - 1}, as {type(network).__name__} has '
+            f'first is {first}: expected 0 to {count - 1}, because {type(network).__name__} has '
             f'{count} block(s) or stage(s) that timm names'
         )
     named = list(network.named_modules())
@@ -126,13 +127,13 @@ def dense_layers(
 
 
 def layer_depths(network: nn.Module) -> dict[str, int]:
-    """How deep each parameter of a network lies, by timm's count: 0 for the stem.
+    """The depth of each parameter of a network, as timm counts it: 0 for the stem.
 
     Args:
         network: Built by timm, without low-rank changes.
 
     Raises:
-        ConfigError: If its family does not tell.
+        ConfigError: If its family does not state it.
 
     Example:
         >>> import timm
@@ -145,7 +146,7 @@ def layer_depths(network: nn.Module) -> dict[str, int]:
     timm: Any = network
     if not hasattr(network, 'group_matcher'):
         raise ConfigError(
-            f'{type(network).__name__} does not say how deep its layers are (timm calls it '
+            f'{type(network).__name__} does not state how deep its layers are (timm calls this '
             'group_matcher): train it with layer_decay=1'
         )
     return dict(group_parameters(network, timm.group_matcher(coarse=False), reverse=True))

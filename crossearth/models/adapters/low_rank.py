@@ -1,9 +1,9 @@
 """Low-rank changes of frozen layers, which merge into the layers' own weights.
 
-Both methods change a weight matrix W by a product B A of two thin matrices, and train B and A
-alone. A convolution counts as the matrix of its kernels, (out, in · rows · columns). The change is
-a parametrisation of the layer (`torch.nn.utils.parametrize`): the layer stays the layer that timm
-built, also where its code reads `layer.weight` directly, and W stays in the state under the name
+Both methods change a weight matrix W by a product B A of two thin matrices and train only B and A.
+A convolution counts as the matrix of its kernels, (out, in · rows · columns). The change is a
+parametrisation of the layer (`torch.nn.utils.parametrize`). The layer remains the one that timm
+built, even where timm's code reads `layer.weight` directly, and W stays in the state under the name
 `parametrizations.weight.original`.
 """
 
@@ -26,11 +26,11 @@ class LoRA(nn.Module):
     Args:
         weight: The frozen weight W, (out, in) or (out, in, rows, columns).
         rank: r.
-        alpha: Size α of the change; None for r, which makes the factor 1.
+        alpha: Size α of the change; None for r, so that the factor is 1.
 
     Source:
         Hu et al., LoRA: Low-Rank Adaptation of Large Language Models, ICLR 2022, arXiv 2106.09685,
-        §4.1. The spread of A is 1 / √in here; the paper says "a random Gaussian".
+        §4.1. The standard deviation of A is 1 / √in here; the paper says "a random Gaussian".
 
     Example:
         >>> layer = nn.Linear(8, 6)
@@ -57,9 +57,9 @@ class SoMA(nn.Module):
     """The r smallest singular components of W train; the others stay.
 
     With `W = U Σ Vᵀ` and the r smallest singular values, `B A = U_r Σ_r V_rᵀ` at the start, and the
-    layer computes with `(W − B₀ A₀) + B A`, where B₀ A₀ is that start. It is written as
-    `W + (B A − B₀ A₀)` here: the same matrix, which at the start is W to the last bit, and leaves
-    the pretrained weight in place, so that a file need not hold it.
+    layer computes with `(W − B₀ A₀) + B A`, where B₀ A₀ is that start. This class writes it as
+    `W + (B A − B₀ A₀)`. The matrix is the same, equals W exactly at the start, and leaves the
+    pretrained weight in place, so that a file need not hold it.
 
     Args:
         weight: The frozen weight W, (out, in) or (out, in, rows, columns).
@@ -69,9 +69,9 @@ class SoMA(nn.Module):
         Yun et al., SoMA: Singular Value Decomposed Minor Components Adaptation for Domain
         Generalizable Representation Learning, CVPR 2025, arXiv 2412.04077: "selectively tunes
         minor singular components while keeping the residual parts frozen". Only the abstract and
-        summaries of the paper were at hand. The even split, `A = √Σ_r V_rᵀ` and `B = U_r √Σ_r`, is
-        that of MiLoRA (arXiv 2406.09044), which has the same formula. The paper also freezes the
-        first blocks (`first` of `dense_layers`) and anneals the weight decay (not in this library).
+        summaries of the paper were available. The even split, `A = √Σ_r V_rᵀ` and `B = U_r √Σ_r`,
+        is that of MiLoRA (arXiv 2406.09044), which has the same formula. The paper also freezes the
+        first blocks (`first` of `dense_layers`) and anneals the weight decay (not implemented).
 
     Example:
         >>> layer = nn.Linear(8, 6)
@@ -105,16 +105,16 @@ def add_lora(
     Args:
         layers: Linear layers and convolutions without groups, such as those of `dense_layers`.
             Their weights are frozen.
-        rank: Rank of the change; less where it would hold as many numbers as the layer, and layers
-            where that is nothing are left out.
+        rank: Rank of the change. It is lowered where the factors would hold as many numbers as the
+            layer, and layers for which no rank is left are skipped.
         alpha: Size of the change, see `LoRA`.
 
     Returns:
         The layers that have one now.
 
     Raises:
-        ConfigError: If the rank is not positive, a layer is of another kind or has a change
-            already, or no layer is left.
+        ConfigError: If the rank is not positive, a layer is of another kind or already has a
+            change, or no layer is left.
 
     Example:
         >>> network = nn.Sequential(nn.Conv2d(16, 32, 3), nn.Linear(32, 32))
@@ -130,7 +130,7 @@ def add_soma(layers: Iterable[nn.Module], *, rank: int = 16) -> list[nn.Module]:
     """Put a `SoMA` on the weight of each layer, in place.
 
     Args:
-        layers: As for `add_lora`.
+        layers: See `add_lora`.
         rank: How many singular components train; fewer where their factors would hold as many
             numbers as the layer.
 
@@ -151,10 +151,10 @@ def add_soma(layers: Iterable[nn.Module], *, rank: int = 16) -> list[nn.Module]:
 
 
 def merge(module: nn.Module) -> nn.Module:
-    """Fold low-rank changes into the weights that they change: no cost remains.
+    """Fold low-rank changes into the weights that they change, so that they cost nothing more.
 
     Args:
-        module: Changed in place: its layers are plain again.
+        module: Changed in place. Its layers are plain again.
 
     Returns:
         The module.
@@ -172,18 +172,19 @@ def merge(module: nn.Module) -> nn.Module:
     changed = [layer for layer in module.modules() if _changes(layer)]
     if not changed:
         raise ConfigError(
-            f'{type(module).__name__} has no layer with LoRA or SoMA: only these merge into '
-            'weights; Rein, EarthAdapter and Gate act on features and stay as they are'
+            f'{type(module).__name__} has no layer with LoRA or SoMA, which alone can be merged '
+            'into weights: Rein, EarthAdapter and Gate act on features and stay as they are'
         )
     for layer in changed:
         others = [type(c).__name__ for c in _changes(layer) if not getattr(c, 'mergeable', False)]
         if others:
             raise ConfigError(
-                f'a {type(layer).__name__} has a {others[0]}, which does not merge: expected '
-                'layers with LoRA or SoMA alone'
+                f'a {type(layer).__name__} has a {others[0]}, which cannot be merged: expected '
+                'layers with only LoRA or SoMA'
             )
     for layer in changed:
-        # copies of a layer share the class that torch made for it and takes the weight away from
+        # Copies of a layer share the class that torch made for it. Removing a parametrisation
+        # takes the weight away from that class, so each layer gets its own first.
         shared = type(layer)
         layer.__class__ = type(shared.__name__, shared.__bases__, dict(vars(shared)))
         parametrize.remove_parametrizations(layer, 'weight', leave_parametrized=True)
@@ -195,8 +196,9 @@ def minor_components(
 ) -> tuple[Float[Tensor, 'out r'], Float[Tensor, 'r in']]:
     """Factors `U_r √Σ_r` and `√Σ_r V_rᵀ` of the smallest singular values of a matrix.
 
-    From the eigenvectors of the smaller of `W Wᵀ` and `Wᵀ W`, in 64 bits: several times as fast as
-    a singular value decomposition of kernels and MLPs, which are far from square.
+    Computed from the eigenvectors of the smaller of `W Wᵀ` and `Wᵀ W`, in 64 bits. For kernels and
+    MLPs, which are far from square, this is several times as fast as a singular value
+    decomposition.
 
     Example:
         >>> b, a = minor_components(torch.diag(torch.tensor([4.0, 9.0, 1.0])), 1)
@@ -254,11 +256,11 @@ def _check_layer(layer: nn.Module) -> None:
         )
     if isinstance(layer, nn.Conv2d) and layer.groups > 1:
         raise ConfigError(
-            f'a convolution of {layer.groups} groups is not one matrix, and a low-rank change of '
-            'it is not defined: leave it out, as dense_layers does'
+            f'a convolution of {layer.groups} groups is not one matrix, so it has no low-rank '
+            'change: leave it out, as dense_layers does'
         )
     if parametrize.is_parametrized(layer, 'weight'):
-        raise ConfigError(f'a {name} has a low-rank change already: build the backbone again')
+        raise ConfigError(f'a {name} already has a low-rank change: build the backbone again')
 
 
 def _changes(layer: nn.Module) -> list[nn.Module]:

@@ -1,4 +1,4 @@
-"""Rein: a few tokens a layer that refine the patch features of a frozen vision transformer.
+"""Rein: a few tokens per layer that refine the patch features of a frozen vision transformer.
 
 Source: "Stronger, Fewer, & Superior: Harnessing Vision Foundation Models for Domain Generalized
 Semantic Segmentation" (arXiv 2312.04265), eq. 2–9; the baseline of CrossEarth. Written from the
@@ -17,7 +17,7 @@ __all__ = ['LoRARein', 'Rein']
 
 
 class _TokenAdapter(nn.Module):
-    """What Rein and LoRA-Rein share: everything but where the tokens T come from."""
+    """What Rein and LoRA-Rein share, which is everything except where the tokens T come from."""
 
     scale: Tensor
 
@@ -38,7 +38,7 @@ class _TokenAdapter(nn.Module):
         if zero_init:
             nn.init.zeros_(self.mlp_delta_f.weight)
             nn.init.zeros_(self.mlp_delta_f.bias)
-            # not a parameter, and absent from checkpoints: the MLP learns its own size
+            # not a parameter, so absent from checkpoints: the MLP learns the scale
             self.register_buffer('scale', torch.ones(()), persistent=False)
         else:
             self.scale = nn.Parameter(torch.tensor(0.001))
@@ -55,9 +55,9 @@ class _TokenAdapter(nn.Module):
         """Features of one block, refined.
 
         Args:
-            features: Patch features of the block, class and register tokens left out.
+            features: Patch features of the block, without class and register tokens.
             layer: Index of the block, from 0.
-            grid: Not used: every place is refined in the same way.
+            grid: Not used, because every place is refined in the same way.
 
         Returns:
             Features of the same shape.
@@ -65,7 +65,7 @@ class _TokenAdapter(nn.Module):
         tokens = self.tokens(layer)
         similarity = features @ tokens.T * features.shape[-1] ** -0.5
         attention = similarity.softmax(-1)
-        # Token 0 takes its share of the softmax and gives nothing back: a way to change nothing.
+        # Token 0 takes its share of the softmax but adds nothing, so features can stay unchanged.
         found = attention[..., 1:] @ self.mlp_token2feat(tokens[1:])
         refined: Tensor = features + self.scale * self.mlp_delta_f(found + features)
         return refined
@@ -74,12 +74,12 @@ class _TokenAdapter(nn.Module):
         """Queries linked from the tokens of all layers: their maximum, mean and last, merged.
 
         Returns:
-            One query a token, or None if queries are not linked.
+            One query per token, or None if queries are not linked.
         """
         if not self.link_queries:
             return None
         linked = self.transform(self.tokens())
-        # Channel by channel (max, mean, last), not three blocks: published weights expect it.
+        # Per channel (max, mean, last) instead of three blocks, as published weights expect.
         parts = torch.stack([linked.amax(0), linked.mean(0), linked[-1]], dim=-1)
         merged: Tensor = self.merge(parts.flatten(1))
         return merged
@@ -94,13 +94,13 @@ class LoRARein(_TokenAdapter):
     Args:
         depth: Number of blocks of the transformer.
         dim: Width C of its features.
-        tokens: Tokens a layer; also the number of queries.
+        tokens: Tokens per layer; also the number of queries.
         rank: Rank r of the tokens.
         query_dim: Width of the linked queries.
-        patch_size: Patch of the transformer in pixels; enters the size of the initial tokens only.
+        patch_size: Patch of the transformer in pixels; it only affects the initial tokens.
         zero_init: Start with `MLP_f = 0` and `s = 1` fixed, instead of `s = 0.001`.
-        link_queries: Whether `queries()` gives queries. Off for decoders without queries: the
-            parameters that link them would get no gradient.
+        link_queries: Whether `queries()` gives queries. Switch it off for decoders without queries,
+            where the parameters that link them would get no gradient.
 
     Raises:
         ConfigError: If a size is not positive, or there are fewer than two tokens.
@@ -132,6 +132,7 @@ class LoRARein(_TokenAdapter):
         super().__init__(
             depth, dim, query_dim=query_dim, zero_init=zero_init, link_queries=link_queries
         )
+        # Xavier bound of a patch embedding with 3·p² inputs, as in visual prompt tuning
         bound = math.sqrt(6 / (3 * patch_size**2 + math.sqrt(dim * rank)))
         self.learnable_tokens_a = nn.Parameter(
             torch.empty(depth, tokens, rank).uniform_(-bound, bound)
@@ -153,9 +154,9 @@ class Rein(_TokenAdapter):
     Args:
         depth: Number of blocks of the transformer.
         dim: Width C of its features.
-        tokens: Tokens a layer; also the number of queries.
+        tokens: Tokens per layer; also the number of queries.
         query_dim: Width of the linked queries.
-        patch_size: Patch of the transformer in pixels; enters the size of the initial tokens only.
+        patch_size: Patch of the transformer in pixels; it only affects the initial tokens.
         zero_init: Start with `MLP_f = 0` and `s = 1` fixed, instead of `s = 0.001`.
         link_queries: Whether `queries()` gives queries.
 
@@ -201,4 +202,4 @@ def _check_sizes(**sizes: int) -> None:
     for name, size in sizes.items():
         least = 2 if name == 'tokens' else 1
         if size < least:
-            raise ConfigError(f'{name} is {size}: an adapter needs at least {least}')
+            raise ConfigError(f'{name} is {size}: expected at least {least}')

@@ -1,4 +1,4 @@
-"""Adapters of features on CNNs and hierarchical transformers: one after each of four stages."""
+"""Adapters for CNNs and hierarchical transformers: one after each of the four stages."""
 
 from collections.abc import Callable, Iterable
 
@@ -14,15 +14,15 @@ __all__ = ['RefinedStage', 'refine_stages']
 
 
 class RefinedStage(nn.Module):
-    """A stage of a network, then an adapter that sees its feature map as tokens, row by row.
+    """A stage of a network, followed by an adapter that sees its feature map as tokens, row by row.
 
     Args:
         stage: Module of the network that returns a feature map.
-        adapter: For one block, of the width of the map.
-        place: What the stage is.
+        adapter: Adapter for one block, of the width of the map.
+        place: Name and shape of the stage.
 
     Raises:
-        ConfigError: If the adapter is not one for one block, or links queries; when called, if the
+        ConfigError: If the adapter is not for one block, or links queries. When called, if the
             stage does not return maps of this width.
     """
 
@@ -31,7 +31,7 @@ class RefinedStage(nn.Module):
         check_adapter(adapter, 1)
         if adapter.queries() is not None:
             raise ConfigError(
-                f'{type(adapter).__name__} links queries, which no decoder reads from a stage: '
+                f'{type(adapter).__name__} links queries, but no decoder reads them from a stage: '
                 'build it with link_queries=False'
             )
         self.stage = stage
@@ -39,7 +39,7 @@ class RefinedStage(nn.Module):
         self.place = place
 
     def forward(self, *inputs: Float[Tensor, '...']) -> Float[Tensor, 'b _ _ _']:
-        """The refined map, in the order of axes that the stage has."""
+        """The refined map, with the axes in the order of the stage."""
         features = self.stage(*inputs)
         last = self.place.channels_last
         if (
@@ -64,17 +64,17 @@ def refine_stages(
 ) -> None:
     """Put an adapter after each stage of a network, in place; later stages see refined features.
 
-    A stage has its own width, so each has its own adapter, of depth 1: what adapters share between
-    the blocks of a plain transformer, such as the layers of Rein, is not shared between stages.
+    Stages differ in width, so each has its own adapter of depth 1. What adapters share between the
+    blocks of a plain transformer, such as the layers of Rein, is not shared between stages.
 
     Args:
-        network: Built by timm, frozen already where it is to be frozen.
-        stages: Of `pyramid_stages`.
+        network: Built by timm. Freeze what should stay frozen beforehand.
+        stages: Result of `pyramid_stages`.
         make: Depth and width → adapter without queries, such as
             `lambda depth, dim: LoRARein(depth, dim, link_queries=False)`.
 
     Raises:
-        ConfigError: If it makes something else.
+        ConfigError: If `make` returns anything else.
 
     Example:
         >>> import timm, torch

@@ -1,4 +1,10 @@
-"""Backbones: a normalised image in, four maps at strides 4 to 32 out."""
+"""Backbones: a normalised image in, four maps at strides 4 to 32 out.
+
+`TimmPyramid` wraps CNNs and hierarchical transformers. `ReinViT` wraps plain transformers, runs
+their blocks one by one so that an adapter can refine features in between, and resizes four of them
+to a pyramid. Transformers from other libraries become a `TokenEncoder` first. All fulfil the
+contract `Backbone` in `crossearth.models.features`.
+"""
 
 from crossearth.models.backbones.dinov2 import convert_dinov2, dinov2_vit
 from crossearth.models.backbones.encoders import DilatedTimm, SmpPyramid

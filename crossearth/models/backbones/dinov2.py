@@ -1,4 +1,4 @@
-"""DINOv2 weights for patches of 16 px and positions of another image size, in timm's naming."""
+"""DINOv2 weights, converted to patches of 16 px and another image size, in timm's naming."""
 
 import math
 from collections.abc import Mapping
@@ -32,25 +32,25 @@ def convert_dinov2(
     Args:
         state: Official weights of a DINOv2 transformer, with or without registers, or timm's
             version of them. Not changed.
-        img_size: Height and width in px that positions are laid out for; one number for both.
+        img_size: Height and width in px that positions are built for; one number for both.
         patch_px: Side of a patch.
-        rule: How kernel and positions are resized. `'released'` is what the published numbers of
-            Rein and CrossEarth use: plain bicubic interpolation of both. It multiplies patch
-            embeddings by (16/14)² = 1.306, as the larger kernel sums over more pixels.
-            `'preserving'` is timm's: the kernel keeps the embedding of an image that is enlarged
-            with the patch (FlexiViT's pseudo-inverse), positions are resized with antialiasing.
+        rule: How kernel and positions are resized. `'released'` gives the published numbers of
+            Rein and CrossEarth: plain bicubic interpolation of both. It multiplies patch
+            embeddings by (16/14)² = 1.306, because the larger kernel sums over more pixels.
+            `'preserving'` is timm's rule: the kernel keeps the embedding of an image that is
+            enlarged with the patch (FlexiViT's pseudo-inverse), and positions are antialiased.
 
     Returns:
         Weights that load into timm's model of the same name built with `patch_size=patch_px` and
         this `img_size`, strictly; the mask token is dropped.
 
     Raises:
-        CheckpointError: If the weights are no vision transformer's, or their position grid is not
-            square.
-        ConfigError: If the image is no multiple of the patch.
+        CheckpointError: If the weights are not a vision transformer's, or their position grid is
+            not square.
+        ConfigError: If the image is not a multiple of the patch.
 
     Source:
-        Rein's published conversion script, by its behaviour; FlexiViT (arXiv 2212.08013), eq. 1.
+        Rein's published conversion script, from its behaviour; FlexiViT (arXiv 2212.08013), eq. 1.
 
     Example:
         >>> import torch
@@ -74,7 +74,7 @@ def convert_dinov2(
     positions = state['pos_embed']
     prefix = positions.shape[1] - math.isqrt(positions.shape[1] - 1) ** 2
     if positions.shape[1] == math.isqrt(positions.shape[1]) ** 2:
-        prefix = 0  # timm's models with registers keep positions of patches alone
+        prefix = 0  # timm's models with registers keep positions only for patches
     if prefix not in (0, 1):
         raise CheckpointError(
             f'pos_embed has {positions.shape[1]} positions: expected a square grid, and one more '
@@ -83,7 +83,7 @@ def convert_dinov2(
     grid = (height // patch_px, width // patch_px)
     positions = _resize_positions(positions, grid, prefix=prefix, rule=rule)
     if 'register_tokens' in state:
-        # timm adds the class token's position to the token itself, as no register has one
+        # timm adds the class token's position to the token itself, because registers have none
         converted['cls_token'] = state['cls_token'] + positions[:, :1]
         positions = positions[:, 1:]
     converted['pos_embed'] = positions
@@ -93,7 +93,7 @@ def convert_dinov2(
 def _check_size(height: int, width: int, patch_px: int) -> None:
     if patch_px < 1 or height % patch_px or width % patch_px or min(height, width) < patch_px:
         raise ConfigError(
-            f'an image of {height}x{width} px is no multiple of patches of {patch_px} px'
+            f'img_size is {height}x{width} px, expected multiples of the patch, {patch_px} px'
         )
 
 
@@ -144,23 +144,23 @@ def dinov2_vit(
     pretrained: bool | str | Path = False,
     rule: Literal['released', 'preserving'] = 'released',
 ) -> nn.Module:
-    """A DINOv2 transformer of timm for patches of 16 px, its weights converted.
+    """A timm DINOv2 transformer for patches of 16 px, with converted weights.
 
     Args:
         name: timm's name of the model, with or without registers.
-        img_size: Height and width in px that positions are laid out for.
+        img_size: Height and width in px that positions are built for.
         patch_px: Side of a patch.
         in_channels: Bands of the images.
-        pretrained: True for timm's weights, a path to official or timm weights or to some that
-            are converted already, False for random ones.
+        pretrained: True for timm's weights, a path to official, timm or already converted weights,
+            False for random ones.
         rule: See `convert_dinov2`.
 
     Returns:
         The transformer without a head, for any image size.
 
     Raises:
-        ConfigError: If timm knows no such model, or the sizes do not fit.
-        CheckpointError: If the weights cannot be had, or are another model's.
+        ConfigError: If timm has no such model, or the sizes do not fit.
+        CheckpointError: If the weights cannot be loaded, or belong to another model.
 
     Example:
         >>> vit = dinov2_vit('vit_small_patch14_dinov2', img_size=(64, 96))

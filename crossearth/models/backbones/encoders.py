@@ -1,4 +1,4 @@
-"""Encoders of segmentation_models_pytorch, and dilated networks of timm, as backbones."""
+"""Encoders of segmentation_models_pytorch, and dilated timm networks, as backbones."""
 
 from typing import Any
 
@@ -82,9 +82,9 @@ class SmpPyramid(nn.Module):
 
 
 class DilatedTimm(nn.Module):
-    """A CNN of timm whose last stages are dilated: maps at strides 4, 8, 8 and 8.
+    """A timm CNN with dilated last stages: maps at strides 4, 8, 8 and 8.
 
-    For the heads of DeepLab, which classify the coarsest map.
+    It is for the heads of DeepLab, which classify the coarsest map.
 
     Args:
         model: Built by `timm.create_model(…, output_stride=8)`.
@@ -101,13 +101,13 @@ class DilatedTimm(nn.Module):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        timm: Any = model  # forward_intermediates and its kin are unknown to torch's types
+        timm: Any = model  # torch's types do not know forward_intermediates
         infos = list(getattr(timm, 'feature_info', ()))
         strides = [int(info['reduction']) for info in infos]
         if strides[-4:] != [4, 8, 8, 8]:
             raise ConfigError(
-                f'{type(model).__name__} has maps at strides {strides}, expected 4, 8, 8 and 8 at '
-                'the end: build it with output_stride=8'
+                f'{type(model).__name__} has maps at strides {strides}, expected the last to be 4, '
+                '8, 8 and 8: build it with output_stride=8'
             )
         first = len(infos) - 4
         self.indices = tuple(range(first, len(infos)))
@@ -124,5 +124,5 @@ class DilatedTimm(nn.Module):
         return Features((c4, c8, c16, c32))
 
     def layer_depths(self) -> dict[str, int]:
-        """The layer of each parameter, as timm counts them; see `Layered`."""
+        """The layer of each parameter, as timm counts it; see `Layered`."""
         return {f'model.{name}': depth for name, depth in layer_depths(self.model).items()}

@@ -1,4 +1,4 @@
-"""A CNN or hierarchical transformer that is frozen, as the ground of adapters."""
+"""A frozen CNN or hierarchical transformer, to put adapters on."""
 
 import torch
 from jaxtyping import Float
@@ -13,13 +13,13 @@ __all__ = ['FrozenPyramid']
 class FrozenPyramid(TimmPyramid):
     """A `TimmPyramid` whose network does not train.
 
-    Its parameters require no gradient, and it stays in eval mode (batch norms keep their averages,
-    no stochastic depth) whatever `train()` says. What adapters add afterwards trains: `add_lora`,
-    `add_soma`, `refine_stages`.
+    Its parameters require no gradient, and it stays in eval mode whatever `train()` sets, so batch
+    norms keep their averages and there is no stochastic depth. Adapters that are added afterwards
+    do train: `add_lora`, `add_soma`, `refine_stages`.
 
     Args:
-        model: As for `TimmPyramid`.
-        img_size: As for `TimmPyramid`.
+        model: See `TimmPyramid`.
+        img_size: See `TimmPyramid`.
 
     Raises:
         ConfigError: As `TimmPyramid` does.
@@ -44,8 +44,8 @@ class FrozenPyramid(TimmPyramid):
     def forward(self, image: Float[Tensor, 'b c h w']) -> Features:
         """Pyramid of a batch of normalised images, see `TimmPyramid`."""
         if torch.is_grad_enabled():
-            # TinyViT, LeViT and EfficientFormer keep what they look up in eval mode. Kept under
-            # inference_mode, as in validation, it would be an error in the next training step.
+            # TinyViT, LeViT and EfficientFormer cache lookup tables in eval mode. A table cached
+            # under inference_mode, as in validation, would fail in the next training step.
             for module in self.model.modules():
                 if getattr(module, 'attention_bias_cache', None):
                     module.attention_bias_cache = {}  # type: ignore[assignment]  # timm's attribute

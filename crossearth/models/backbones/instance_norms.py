@@ -15,11 +15,11 @@ __all__ = ['InstanceBatchNorm', 'add_instance_norms']
 class InstanceBatchNorm(nn.Module):
     """Instance norm for the first half of the channels, batch norm for the others (IBN-a).
 
-    Weights, biases and running averages of a batch norm carry over: the second half computes what
-    it has always computed, the first half scales and shifts as before.
+    Weights, biases and running averages are copied from a batch norm. The second half computes
+    what it always has; the first half keeps its scales and shifts.
 
     Args:
-        norm: The batch norm that it stands for; it is left as it is.
+        norm: The batch norm to replace; it is not changed.
 
     Example:
         >>> norm = InstanceBatchNorm(nn.BatchNorm2d(6))
@@ -45,10 +45,10 @@ class InstanceBatchNorm(nn.Module):
 
 
 def add_instance_norms(model: nn.Module, kind: Literal['a', 'b']) -> ResNet:
-    """A ResNet whose shallow stages normalise each image separately, with the weights it has.
+    """Let the shallow stages of a ResNet normalise each image separately, keeping its weights.
 
-    Colour and contrast of an image live in the statistics of its shallow features, which instance
-    norms remove; what tells classes apart lives in deeper stages, which keep their batch norms.
+    An image's colour and contrast are in the statistics of its shallow features, which instance
+    norms remove. What distinguishes classes is in deeper stages, which keep their batch norms.
 
     - `'a'`: in every block of the first three stages, the first batch norm becomes an
       `InstanceBatchNorm`.
@@ -56,7 +56,7 @@ def add_instance_norms(model: nn.Module, kind: Literal['a', 'b']) -> ResNet:
       block of each of the first two stages gets one, with weight 1 and bias 0, after the addition.
 
     Args:
-        model: A timm ResNet. It is taken over: its norms are replaced.
+        model: A timm ResNet. It is taken over, and its norms are replaced.
         kind: IBN-a or IBN-b.
 
     Raises:
@@ -64,8 +64,8 @@ def add_instance_norms(model: nn.Module, kind: Literal['a', 'b']) -> ResNet:
 
     Source:
         Pan et al., Two at Once: Enhancing Learning and Generalization Capacities via IBN-Net, ECCV
-        2018, arXiv 1807.09441, §3.2. They train the changed network on ImageNet; here, pretrained
-        weights of the plain network carry over, so train for some steps before you judge.
+        2018, arXiv 1807.09441, §3.2. They train the changed network on ImageNet. Here, it starts
+        from pretrained weights of the plain network, so train for some steps before you judge it.
 
     Example:
         >>> import timm
@@ -77,10 +77,10 @@ def add_instance_norms(model: nn.Module, kind: Literal['a', 'b']) -> ResNet:
         raise ConfigError(f"kind is {kind!r}: expected 'a' or 'b'")
     if not isinstance(model, ResNet):
         raise ConfigError(
-            f'{type(model).__name__} has no batch norms that IBN-Net replaces: expected a ResNet '
-            'of timm, such as resnet50'
+            f'{type(model).__name__} has no batch norms that IBN-Net replaces: expected a timm '
+            'ResNet, such as resnet50'
         )
-    net: Any = model  # its parts are unknown to torch's types
+    net: Any = model  # torch's types do not know its parts
     stages = [list(stage) for stage in (net.layer1, net.layer2, net.layer3)]
     for block in (block for stage in stages for block in stage):
         if type(block) not in (BasicBlock, Bottleneck) or type(block.bn1) is not nn.BatchNorm2d:

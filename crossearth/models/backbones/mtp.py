@@ -17,24 +17,24 @@ def mtp_encoder(
     drop_path: float,
     checkpointing: bool,
 ) -> RVSA:
-    """`rvsa_vit_large`, with the weights of a file of MTP.
+    """`rvsa_vit_large` with the weights of an MTP file.
 
     Args:
-        pretrained: Path to an MTP file, or False for random weights; there is no hub to ask.
-        img_size: As of `rvsa_vit_large`.
+        pretrained: Path to an MTP file, or False for random weights; no hub offers them.
+        img_size: See `rvsa_vit_large`.
         in_channels: Bands of the images.
-        drop_path: Largest share of samples that skip a block in training.
-        checkpointing: Compute blocks again in the backward pass, to save memory.
+        drop_path: Largest share of samples that skip a block during training.
+        checkpointing: Recompute blocks in the backward pass, to save memory.
 
     Raises:
-        CheckpointError: If weights cannot be had or do not fit.
+        CheckpointError: If weights cannot be loaded, or do not fit.
         ConfigError: If an argument does not fit another.
     """
     check_pretrained(pretrained)
     if pretrained is True:
         raise ConfigError(
-            'MTP publishes no file that can be fetched by name: download its RVSA ViT-L encoder '
-            "and pass its path as pretrained='…'"
+            'pretrained=True, but MTP publishes no file that can be fetched by name: download its '
+            "RVSA ViT-L encoder and pass its path as pretrained='…'"
         )
     encoder = rvsa_vit_large(
         img_size=img_size,

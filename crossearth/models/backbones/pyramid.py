@@ -1,4 +1,4 @@
-"""Convolutional and hierarchical backbones of timm behind the contract of the library."""
+"""Convolutional and hierarchical timm networks as backbones."""
 
 from typing import Any
 
@@ -22,16 +22,16 @@ class TimmPyramid(nn.Module):
     """Any timm model with maps at several strides, as a backbone.
 
     Works for CNNs (ResNet, EfficientNet, ConvNeXt, …) and for hierarchical transformers (PVTv2,
-    Swin, TinyViT, …), through timm's `forward_intermediates`. It trains as it is; freeze it with
-    `requires_grad_(False)` if it shall not. Where a model has no map at one of the strides 4, 8, 16
-    and 32, the one of the nearest stride is resized (bilinear): LeViT and PiT begin at 8,
-    EfficientViT of Microsoft at 16, NesT ends at 16.
+    Swin, TinyViT, …), through timm's `forward_intermediates`. All of it trains, unless you freeze
+    it with `requires_grad_(False)`. If a model lacks a map at one of the strides 4, 8, 16 and 32,
+    the map of the nearest stride is resized (bilinear): LeViT and PiT begin at 8, Microsoft's
+    EfficientViT at 16, and NesT ends at 16.
 
     Args:
-        model: Built by `timm.create_model`. It is taken over: layers after the last map and the
-            classifier are removed, as they would never get a gradient.
+        model: Built by `timm.create_model`. It is taken over. Layers after the last map and the
+            classifier are removed, because they would never get a gradient.
         img_size: Height and width in px that the model was built for, if it was built with an
-            `img_size`; by default timm's own. Only errors name it.
+            `img_size`; timm's own by default. Used in error messages.
 
     Raises:
         ConfigError: If the model has maps at fewer than two of the strides.
@@ -47,11 +47,11 @@ class TimmPyramid(nn.Module):
 
     def __init__(self, model: nn.Module, *, img_size: tuple[int, int] | None = None) -> None:
         super().__init__()
-        timm: Any = model  # forward_intermediates and its kin are unknown to torch's types
+        timm: Any = model  # torch's types do not know forward_intermediates
         name = type(model).__name__
         if not hasattr(model, 'forward_intermediates') or not hasattr(model, 'feature_info'):
             raise ConfigError(
-                f'{name} has no forward_intermediates: expected a timm model that gives its '
+                f'{name} has no forward_intermediates: expected a timm model that returns its '
                 'feature maps'
             )
         infos = list(timm.feature_info)
@@ -61,12 +61,12 @@ class TimmPyramid(nn.Module):
         if len(own) < 2:
             raise ConfigError(
                 f'{name} has maps at strides {sorted(at_stride)}, expected at least two of 4, 8, '
-                '16 and 32: choose a CNN or a hierarchical transformer; plain vision transformers '
-                'go into ReinViT'
+                '16 and 32: choose a CNN or a hierarchical transformer; use ReinViT for plain '
+                'vision transformers'
             )
         self.strides = tuple(own)
         self.indices = tuple(at_stride[stride] for stride in own)
-        # for each level the position of the map that it is, or is resized from
+        # for each level, the index of the map to use or to resize
         self.sources = tuple(
             own.index(min(own, key=lambda at: (abs(at - stride), at))) for stride in _STRIDES
         )
@@ -80,8 +80,8 @@ class TimmPyramid(nn.Module):
         own_size = tuple(settings.get('input_size', ())[1:])
         if isinstance(model, EfficientFormer) and img_size not in (None, own_size):
             raise ConfigError(
-                f'{name} attends over 7x7 cells whatever its img_size: build it for '
-                f'{own_size[0]}x{own_size[1]} px, got {img_size[0]}x{img_size[1]}, or choose '
+                f'{name} got img_size {img_size[0]}x{img_size[1]}, but attends over 7x7 cells '
+                f'whatever its img_size: build it for {own_size[0]}x{own_size[1]} px, or choose '
                 'efficientformerv2_s0, which can be built for any size'
             )
         self.img_size = img_size or own_size
@@ -97,8 +97,8 @@ class TimmPyramid(nn.Module):
             Four maps, no queries.
 
         Raises:
-            ShapeError: If the model takes one size only, and this is another; or its maps are not
-                of that size, as its convolutions cut borders off.
+            ShapeError: If the model takes only one size and this is another, or if its maps have
+                another size because its convolutions cut off borders.
         """
         try:
             maps = self.model.forward_intermediates(  # type: ignore[operator]  # timm's method
@@ -106,7 +106,7 @@ class TimmPyramid(nn.Module):
             )
         except torch.OutOfMemoryError:
             raise
-        # timm asserts the size in some families, and fails inside a product in others
+        # some timm families assert the size, others fail inside a product
         except (AssertionError, RuntimeError, IndexError) as error:
             height, width = image.shape[-2:]
             if not self.one_size or (height, width) == self.img_size:
@@ -114,13 +114,13 @@ class TimmPyramid(nn.Module):
             own = '{}x{} px'.format(*self.img_size) if self.img_size else 'one size'
             if isinstance(self.model, EfficientFormer):
                 raise ShapeError(
-                    f'EfficientFormer takes images of {own} only, got {height}x{width} px: give it '
+                    f'EfficientFormer takes only images of {own}, got {height}x{width} px: use '
                     'images of its size, or choose efficientformerv2_s0, which can be built for any'
                 ) from error
             raise ShapeError(
-                f'{type(self.model).__name__} takes images of {own} only, got {height}x{width} px: '
+                f'{type(self.model).__name__} takes only images of {own}, got {height}x{width} px: '
                 f'build it for yours (fpn_timm(…, img_size=({height}, {width})), or '
-                'timm.create_model with this img_size), give it images of its size, or choose a '
+                'timm.create_model with this img_size), use images of its size, or choose a '
                 'backbone without a fixed size, such as a CNN or pvt_v2'
             ) from error
         if not torch.compiler.is_compiling():
@@ -132,11 +132,11 @@ class TimmPyramid(nn.Module):
         return Features((c4, c8, c16, c32))
 
     def layer_depths(self) -> dict[str, int]:
-        """The layer of each parameter, as timm counts them; see `Layered`."""
+        """The layer of each parameter, as timm counts it; see `Layered`."""
         return {f'model.{name}': depth for name, depth in layer_depths(self.model).items()}
 
     def _check_grids(self, image: Tensor, maps: list[Tensor]) -> None:
-        """Stop at maps that do not cover the image, such as Inception's."""
+        """Raise if maps do not cover the image, such as those of Inception."""
         height, width = image.shape[-2:]
         if height % _STRIDES[-1] or width % _STRIDES[-1]:
             return
@@ -146,8 +146,8 @@ class TimmPyramid(nn.Module):
                 raise ShapeError(
                     f'{type(self.model).__name__} gives a map of {rows}x{cols} at stride {stride} '
                     f'for an image of {height}x{width} px, expected {height // stride}x'
-                    f'{width // stride}: its convolutions cut borders off, and its maps do not lie '
-                    'where the image does. Choose another backbone'
+                    f'{width // stride}: its convolutions cut off borders, so its maps are shifted '
+                    'against the image. Choose another backbone'
                 )
 
 

@@ -1,4 +1,4 @@
-"""A vision transformer of timm, frozen as a rule, with an adapter after each block."""
+"""A timm vision transformer, usually frozen, with an adapter after each block."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -35,17 +35,17 @@ __all__ = ['ReinViT']
 class ReinViT(nn.Module):
     """Any timm vision transformer, frozen, refined block by block, read as a four-level pyramid.
 
-    The transformer does not train, unless `frozen=False`: its parameters require no gradient, and
-    it stays in eval mode (no dropout, no stochastic depth) whatever `train()` says. The adapter
+    Unless `frozen=False`, the transformer does not train. Its parameters require no gradient, and
+    it stays in eval mode (no dropout, no stochastic depth) whatever `train()` sets. The adapter
     sees patch tokens only, after each block; class and register tokens pass by. The features of
     four blocks, before the final norm, are resized ×4, ×2, ×1 and ×½ (bilinear), so that with
     patches of 16 px the maps have strides 4, 8, 16 and 32.
 
     Args:
         vit: Transformer built by `timm.create_model(..., num_classes=0, dynamic_img_size=True)`,
-            or a `TokenEncoder`, such as `torchgeo_vit` gives. It is frozen in place.
-        adapter: `LoRARein`, `Rein` or any module that keeps the contract `Adapter`; None for a
-            frozen backbone.
+            or a `TokenEncoder`, such as `torchgeo_vit` returns. It is frozen in place.
+        adapter: `LoRARein`, `Rein` or any module that fulfils the contract `Adapter`; None for a
+            frozen backbone without one.
         indices: The four blocks to read, increasing; by default at ⅓, ½, ⅔ and the whole depth
             (7, 11, 15, 23 of 24).
         extractor: `GeospatialSemanticExtractor`, run once per image.
@@ -53,14 +53,14 @@ class ReinViT(nn.Module):
             become `f + Δ_adapter(f) + injector(queries, f)`.
         attention: `'sdpa'` is torch's fused attention, as timm uses it. `'xformers'` is
             `memory_efficient_attention`, on CUDA in float16 or bfloat16, for transformers with
-            plain attention; an error tells where it cannot run.
-        checkpointing: Keep only what enters each block, and compute the rest again in the
-            backward pass: less memory for about a third more time.
+            plain attention; an error explains where it cannot run.
+        checkpointing: Keep only the input of each block and recompute the rest in the backward
+            pass, which saves memory and takes about a third longer.
         odd_grid: How the coarsest map rounds half of an odd number of patches. `'up'` gives
             ⌈side / 32⌉ cells, like the convolutions of other backbones; `'down'` leaves out the
             last row or column, as the released model does.
-        frozen: False trains the whole transformer (full fine-tuning), in training mode; the final
-            norm and what pools tokens are not read, and stay frozen.
+        frozen: False trains the whole transformer (full fine-tuning), in training mode. Its final
+            norm and its pooling are not read, and stay frozen.
 
     Raises:
         ConfigError: If the model has no blocks of patch tokens, the adapter lacks part of its
@@ -101,7 +101,7 @@ class ReinViT(nn.Module):
         if adapter is not None:
             check_adapter(adapter, depth)
         if (extractor is None) != (injector is None):
-            raise ConfigError('extractor and injector work together: give both, or neither of them')
+            raise ConfigError('got only one of extractor and injector: pass both, or neither')
         if attention not in ('sdpa', 'xformers'):
             raise ConfigError(f"attention is {attention!r}: expected 'sdpa' or 'xformers'")
         if odd_grid not in ('up', 'down'):
@@ -134,8 +134,8 @@ class ReinViT(nn.Module):
         """Pyramid of a batch of normalised images.
 
         Args:
-            image: Normalised images of at least one patch a side. Other sizes than multiples of
-                the patch are padded at the right and bottom, and the maps cropped, to
+            image: Normalised images with sides of at least one patch. Sides that are not multiples
+                of the patch are padded at the right and bottom, and the maps cropped to
                 ⌈side / stride⌉.
             geospatial: Whether the injector takes part. Off in CrossEarth's masked image
                 modelling, "to prevent additional assistance" (section 3.3).
@@ -144,8 +144,8 @@ class ReinViT(nn.Module):
             Four maps, and the adapter's queries.
 
         Raises:
-            ShapeError: If the image is smaller than a patch, or the transformer takes one size
-                only and this is another.
+            ShapeError: If the image is smaller than a patch, or the transformer takes only one
+                size and this is another.
         """
         padded = self._padded(image)
         queries = self._geospatial_queries(padded) if geospatial else None
@@ -158,13 +158,13 @@ class ReinViT(nn.Module):
 
         Args:
             image: Normalised images, with the injector.
-            damaged: Normalised images of the same size, without.
+            damaged: Normalised images of the same size, without the injector.
 
         Returns:
             Features of each batch.
 
         Raises:
-            ShapeError: As `forward` does.
+            ShapeError: See `forward`.
         """
         both = torch.cat([image, damaged])
         queries = self._geospatial_queries(self._padded(image))
@@ -175,25 +175,26 @@ class ReinViT(nn.Module):
         return first, second
 
     def layer_depths(self) -> dict[str, int]:
-        """The layer of each parameter of the transformer, as timm counts them; see `Layered`."""
+        """The layer of each transformer parameter, as timm counts it; see `Layered`."""
         return {f'vit.{name}': depth for name, depth in layer_depths(self.vit).items()}
 
     def _padded(self, image: Tensor) -> Tensor:
-        """Images of whole patches, of a size that the transformer takes."""
+        """Pad images to whole patches, and check that the transformer takes this size."""
         height, width = image.shape[-2:]
         patch_h, patch_w = self.patch_px
         if height < patch_h or width < patch_w:
             raise ShapeError(
                 f'image of {height}x{width} px is smaller than one patch of {patch_h}x{patch_w} '
-                'px: give a larger image'
+                'px: use a larger image'
             )
         padded = pad_to_multiple(image, patch_h, patch_w)
         if self.img_size is not None and tuple(padded.shape[-2:]) != self.img_size:
             raise ShapeError(
-                f'{type(self.vit).__name__} takes images of {self.img_size[0]}x{self.img_size[1]} '
-                f'px only, got {padded.shape[-2]}x{padded.shape[-1]} px: cut or resize images to '
-                'that size (windows of predict_scene have tile_px), or build the transformer with '
-                'this img_size, or with dynamic_img_size=True where its family offers it'
+                f'{type(self.vit).__name__} takes only images of '
+                f'{self.img_size[0]}x{self.img_size[1]} px, got '
+                f'{padded.shape[-2]}x{padded.shape[-1]} px: crop or resize images to that size '
+                '(tile_px for the windows of predict_scene), or build the transformer with this '
+                'img_size, or with dynamic_img_size=True where its family offers it'
             )
         return padded
 
@@ -209,7 +210,7 @@ class ReinViT(nn.Module):
     def _pyramid(
         self, image: Tensor, padded: Tensor, queries: Tensor | None, *, without: int
     ) -> Features:
-        """Features of images; the last ones, `without` many, have no geospatial queries."""
+        """Features of images; the last `without` images have no geospatial queries."""
         blocks: Any = self.vit.blocks
         tokens, arguments = first_tokens(self.vit, padded)
         rows, cols = self._grid(padded)
@@ -247,7 +248,7 @@ class ReinViT(nn.Module):
         without: int,
         arguments: dict[str, Any],
     ) -> Tensor:
-        """A block of the transformer, then what adapter and injector make of its patches."""
+        """Run a block, then let the adapter and injector refine its patches."""
         tokens = block(tokens, **arguments)
         if self.adapter is None and queries is None:
             return tokens
@@ -255,8 +256,8 @@ class ReinViT(nn.Module):
         refined = patches if self.adapter is None else self.adapter(patches, layer, grid)
         if refined.shape != patches.shape:
             raise ShapeError(
-                f'{type(self.adapter).__name__} gave features of shape {tuple(refined.shape)} for '
-                f'{tuple(patches.shape)}: an adapter keeps the shape'
+                f'{type(self.adapter).__name__} returned features of shape {tuple(refined.shape)} '
+                f'for {tuple(patches.shape)}: an adapter must keep the shape'
             )
         if queries is not None:
             assert self.injector is not None
@@ -270,7 +271,7 @@ class ReinViT(nn.Module):
     def _resized(
         self, image: Tensor, fine: Tensor, middle: Tensor, same: Tensor, coarse: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Maps at strides ¼, ½, 1 and 2 of the patch, without what was padded."""
+        """Maps at strides ¼, ½, 1 and 2 of the patch, without the padding."""
         height, width = image.shape[-2:]
         patch_h, patch_w = self.patch_px
         rows, cols = same.shape[-2:]
@@ -295,15 +296,15 @@ def _indices(indices: Sequence[int] | None, depth: int) -> tuple[int, ...]:
     in_order = all(low <= high for low, high in pairwise(indices))
     if len(indices) != 4 or not in_order or indices[0] < 0 or indices[3] >= depth:
         raise ConfigError(
-            f'indices {list(indices)} do not name four blocks in order: expected four of '
-            f'0 to {depth - 1}, as the transformer has {depth} blocks'
+            f'indices are {list(indices)}, expected four increasing ones of 0 to {depth - 1}, '
+            f'because the transformer has {depth} blocks'
         )
     return tuple(indices)
 
 
 def _without_end(vit: nn.Module) -> nn.Module:
-    """The transformer, frozen where nothing reads it: after its blocks, and CaiT's class token."""
-    if isinstance(vit, Cait):  # it joins after the blocks
+    """Freeze what nothing reads: parts after the blocks, and CaiT's class token."""
+    if isinstance(vit, Cait):  # its class token joins after the blocks
         vit.cls_token.requires_grad_(False)
     names = [name for name, _ in vit.named_children()]
     for name in names[names.index('blocks') + 1 :]:

@@ -2,7 +2,7 @@
 
 Source: "Advancing Plain Vision Transformer Towards Remote Sensing Foundation Model" (arXiv
 2208.03987), section III; "MTP" (arXiv 2403.13430). Parameter names are those of MTP's files. Quirks
-of the reference that its weights were trained with are kept, and named where they stand.
+of the reference that its weights were trained with are kept, and a comment marks each.
 """
 
 import math
@@ -33,26 +33,26 @@ _WINDOW = 7
 class RVSA(nn.Module):
     """Vision transformer with rotated varied-size window attention, as a pyramid backbone.
 
-    Every `interval`-th block attends to the whole image, the others within windows of 7×7 patches
-    that each head may shift, scale and rotate. It trains as a whole.
+    Every `interval`-th block attends to the whole image. The others attend within windows of 7×7
+    patches that each head may shift, scale and rotate. The whole network trains.
 
     Args:
-        img_size: Height and width in px (one number for squares) that position tables are laid out
-            for, multiples of 16; images of other sizes get them resized.
+        img_size: Height and width in px (one number for squares) that position tables are built
+            for, multiples of 16; they are resized for images of other sizes.
         dim: Width of the tokens.
         depth: Number of blocks.
-        heads: Heads of each.
-        interval: Blocks from one that attends to the whole image to the next.
+        heads: Heads of each block.
+        interval: Every how many blocks one attends to the whole image.
         indices: The four blocks to read.
         in_channels: Bands of the images.
-        drop_path: Largest share of samples that skip a block in training; grows with depth.
-        checkpointing: Compute blocks again in the backward pass, to save memory.
+        drop_path: Largest share of samples that skip a block during training; grows with depth.
+        checkpointing: Recompute blocks in the backward pass, to save memory.
 
     Attributes:
         channels: Widths of the four maps.
 
     Raises:
-        ConfigError: If sizes do not fit each other.
+        ConfigError: If the sizes do not fit one another.
 
     Source:
         RVSA, eq. 4–8; blocks and pyramid of MTP.
@@ -81,8 +81,8 @@ class RVSA(nn.Module):
         self.grid = _grid(img_size)
         if dim % heads or not 0 <= indices[0] <= indices[1] <= indices[2] <= indices[3] < depth:
             raise ConfigError(
-                f'width {dim} must be a multiple of {heads} heads, and indices {indices} four '
-                f'blocks in order of 0 to {depth - 1}'
+                f'width is {dim} and indices are {indices}: expected a multiple of the {heads} '
+                f'heads, and four increasing blocks of 0 to {depth - 1}'
             )
         self.channels = (dim, dim, dim, dim)
         self.indices = indices
@@ -114,7 +114,7 @@ class RVSA(nn.Module):
         """Pyramid of a batch of normalised images; no queries.
 
         Args:
-            image: Normalised images of any size. Other sizes than multiples of 32 are padded at
+            image: Normalised images of any size. Sides that are not multiples of 32 are padded at
                 the right and bottom, and the maps cropped.
         """
         height, width = image.shape[-2:]
@@ -141,7 +141,7 @@ class RVSA(nn.Module):
     def layer_depths(self) -> dict[str, int]:
         """The layer of each parameter, see `Layered`: positions and patches first, then blocks.
 
-        The pyramid is not a layer, as in the training of MTP.
+        The pyramid is not a layer, as in the training code of MTP.
         """
         names = [name for name, _ in self.named_parameters() if not name.startswith('fpn')]
         return {n: int(n.split('.')[1]) + 1 if n.startswith('blocks.') else 0 for n in names}
@@ -183,8 +183,8 @@ class WindowAttention(nn.Module):
     ) -> Float[Tensor, 'b n c']:
         """Tokens of a grid of patches, row-major, after attention."""
         rows, cols = grid
-        # Half of the padding before: the reference centres it. What is padded is not masked; its
-        # keys are zeros and take their share of the softmax.
+        # Half of the padding comes first, because the reference centres it. Padding is not masked:
+        # its keys are zeros and take their share of the softmax.
         down = ceil_div(rows, _WINDOW) * _WINDOW - rows
         right = ceil_div(cols, _WINDOW) * _WINDOW - cols
         border = (right // 2, right - right // 2, down // 2, down - down // 2)
@@ -195,7 +195,7 @@ class WindowAttention(nn.Module):
         )  # fmt: skip
         query, key, value = (F.pad(part, border) for part in qkv)
         places = self._places(F.pad(image, border), grid)
-        # never in halves: those of a large image could not tell neighbouring patches apart
+        # never in half precision, which could not distinguish neighbouring patches of a large image
         key, value = (
             F.grid_sample(part.to(places.dtype), places, align_corners=True).to(part.dtype)
             for part in (key, value)
@@ -207,7 +207,7 @@ class WindowAttention(nn.Module):
             )
             for part in (query, key, value)
         )  # fmt: skip
-        # decomposed positions from unscaled queries here, but from scaled ones in FullAttention
+        # decomposed positions use unscaled queries here, but scaled ones in FullAttention
         bias = _positions(query, self.rel_pos_h, self.rel_pos_w, (_WINDOW, _WINDOW))
         table = self.relative_position_bias_table[self.relative_position_index]
         bias = bias + rearrange(table, 'q k m -> m q k')
@@ -224,7 +224,7 @@ class WindowAttention(nn.Module):
     def _places(
         self, image: Float[Tensor, 'b c h w'], grid: tuple[int, int]
     ) -> Float[Tensor, 'bm h w xy']:
-        """Where each head's windows read, x, y from −1 to 1 between centres of border pixels."""
+        """Where each head's windows read: x, y from −1 to 1 between centres of border pixels."""
         height, width = image.shape[-2:]
         kind = torch.float64 if image.dtype == torch.float64 else torch.float32
         y, x = (
@@ -240,14 +240,14 @@ class WindowAttention(nn.Module):
             )
             return values.to(kind)
 
-        # The reference divides x by the rows of windows and y by the columns, both unpadded. It
-        # divides by zero where they are less than one, which count as one here.
+        # The reference divides x by the rows of windows and y by the columns, both unpadded. Where
+        # they are less than one it would divide by zero; here they count as one.
         down, across = (max(side // _WINDOW, 1) for side in grid)
         offset_x, offset_y = predicted(self.sampling_offsets, 2)
         offset_x, offset_y = offset_x / down, offset_y / across
         scale_x, scale_y = predicted(self.sampling_scales, 2) + 1
         (angle,) = predicted(self.sampling_angles, 1)
-        # rotated in these coordinates, which are not square unless the image is
+        # rotated in these coordinates, which are square only if the image is
         local_x = within_x * scale_x
         local_y = within_y[:, None, None] * scale_y
         cos, sin = angle.cos(), angle.sin()
@@ -264,7 +264,7 @@ class FullAttention(nn.Module):
     Args:
         dim: Width of the tokens.
         heads: Number of heads.
-        grid: Rows and columns of patches that the tables are laid out for.
+        grid: Rows and columns of patches that the tables are built for.
 
     Source:
         "MViTv2" (arXiv 2112.01526), eq. 3, as MTP uses it.
@@ -345,7 +345,7 @@ def _resize_table(table: Float[Tensor, 'l d'], length: int) -> Float[Tensor, 'm 
 
 
 class _Predictor(nn.Sequential):
-    """A few numbers for each window, from its mean; zeros at first, for windows as they are."""
+    """A few numbers for each window, from its mean; zeros at first, which leave it unmoved."""
 
     def __init__(self, dim: int, outputs: int) -> None:
         last = nn.Conv2d(dim, outputs, 1)
@@ -367,7 +367,7 @@ class _Block(nn.Module):
         self.drop_path = DropPath(drop)
 
     def forward(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
-        mlp: Any = self.mlp  # its parts are the layers set above
+        mlp: Any = self.mlp  # its parts are the layers set in __init__
         tokens = tokens + self.drop_path(self.attn(self.norm1(tokens), grid))
         refined: Tensor = tokens + self.drop_path(mlp.fc2(F.gelu(mlp.fc1(self.norm2(tokens)))))
         return refined
@@ -390,7 +390,7 @@ def _grid(img_size: int | Sequence[int]) -> tuple[int, int]:
     size = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
     if len(size) != 2 or min(size) < 16 or any(side % 16 for side in size):
         raise ConfigError(
-            f'img_size is {img_size}: expected a side, or height and width, in multiples of 16 px'
+            f'img_size is {img_size}: expected one side, or height and width, in multiples of 16 px'
         )
     return size[0] // 16, size[1] // 16
 
@@ -400,8 +400,7 @@ def resize_mtp(state: Mapping[str, Tensor], *, img_size: int | Sequence[int]) ->
 
     Args:
         state: Weights by name. Not changed.
-        img_size: Height and width in px (one number for squares) that the tables are to be laid
-            out for.
+        img_size: Height and width in px (one number for squares) that the tables are resized for.
 
     Returns:
         The same weights, `pos_embed` and `full_attn_rel_pos_*` resized.
@@ -425,7 +424,7 @@ def resize_mtp(state: Mapping[str, Tensor], *, img_size: int | Sequence[int]) ->
 
 
 def _grid_of(state: Mapping[str, Tensor], side: int) -> tuple[int, int]:
-    """Rows and columns that tables are laid out for, by their lengths; a square without tables."""
+    """Rows and columns that tables were built for, by their lengths; a square without tables."""
     lengths = {name[-1]: len(table) for name, table in state.items() if 'full_attn_rel_pos' in name}
     square = 2 * side - 1
     return (lengths.get('h', square) + 1) // 2, (lengths.get('w', square) + 1) // 2
@@ -435,7 +434,7 @@ def load_mtp(model: RVSA, path: str | Path) -> list[str]:
     """Put the encoder of an MTP file into a backbone, in place.
 
     Position tables are resized to the model's, and the patch embedding is adapted to its bands. The
-    pyramid's layers stay as they are where the file has none.
+    pyramid's layers are left unchanged if the file has none.
 
     Args:
         model: Backbone of the file's width and depth.
@@ -445,7 +444,7 @@ def load_mtp(model: RVSA, path: str | Path) -> list[str]:
         Names in the file that were not used, such as MTP's last norm.
 
     Raises:
-        CheckpointError: If the file is not there or does not fit.
+        CheckpointError: If the file does not exist or does not fit.
 
     Example:
         >>> import tempfile
@@ -468,7 +467,7 @@ def load_mtp(model: RVSA, path: str | Path) -> list[str]:
         encoder,
         source=path,
         optional=lambda name: not name.startswith(('pos_embed', 'patch_embed.', 'blocks.')),
-        advice='Choose the encoder of MTP, of this width and depth',
+        advice='Choose the MTP encoder of this width and depth',
     )
 
 

@@ -1,8 +1,8 @@
 """How vision transformers turn an image into what their blocks take.
 
 timm keeps this inside each family's `forward_features`, together with the loop over the blocks.
-Here the loop is in `ReinViT`, where adapters stand between two blocks in plain sight; what is left
-of each family is a few lines. Transformers of other libraries are a `TokenEncoder`.
+Here `ReinViT` has the loop, so that adapters can run between two blocks. What remains for each
+family is a few lines. Transformers of other libraries become a `TokenEncoder`.
 """
 
 from typing import Any
@@ -30,13 +30,13 @@ __all__ = [
 
 
 class TokenEncoder(nn.Module):
-    """A vision transformer in the terms of `ReinViT`, for those that are not timm's.
+    """A vision transformer from another library than timm, in the form that `ReinViT` needs.
 
-    A subclass sets the attributes and gives `first_tokens`. It takes images of any size that is
-    a multiple of the patch.
+    A subclass sets the attributes and implements `first_tokens`. It takes images of any size that
+    is a multiple of the patch.
 
     Attributes:
-        blocks: Transformer blocks in order, each from tokens (b, n, d) to tokens of that shape.
+        blocks: Transformer blocks in order; each maps tokens (b, n, d) to the same shape.
         embed_dim: Width of the tokens, d.
         patch_px: Height and width of a patch.
         num_prefix_tokens: Class and register tokens in front of the patches.
@@ -56,7 +56,7 @@ class TokenEncoder(nn.Module):
         raise NotImplementedError
 
     def group_matcher(self, coarse: bool = False) -> dict[str, str]:  # noqa: ARG002  # timm's signature
-        """Which parameters are of the stem, and which of each block, as timm asks it."""
+        """Which parameters belong to the stem and to each block, in the form that timm asks for."""
         return {'stem': r'^(?!blocks\.)', 'blocks': r'^blocks\.(\d+)'}
 
 
@@ -64,7 +64,7 @@ class SAMEncoder(TokenEncoder):
     """The image encoder of Segment Anything, whose blocks take maps (b, h, w, d).
 
     Args:
-        sam: `VisionTransformerSAM` of timm. Its parts are taken over, less the neck and the head.
+        sam: `VisionTransformerSAM` of timm. Its parts are taken over, without the neck and head.
     """
 
     def __init__(self, sam: nn.Module) -> None:
@@ -103,10 +103,10 @@ class _OnGrid(nn.Module):
 
 
 def transformer_blocks(vit: nn.Module) -> list[nn.Module]:
-    """The blocks of a transformer of a family that is known here.
+    """The blocks of a transformer, if its family is known.
 
     Raises:
-        ConfigError: If the model is of another family.
+        ConfigError: If the model belongs to another family.
     """
     if isinstance(vit, TokenEncoder):
         return list(vit.blocks)
@@ -134,7 +134,7 @@ def prefix_tokens(vit: nn.Module) -> int:
 
 
 def patch_size(vit: nn.Module) -> tuple[int, int]:
-    """Height and width of a patch in px; of a hybrid, with its stem."""
+    """Height and width of a patch in px; for a hybrid, including its stem."""
     if isinstance(vit, TokenEncoder):
         return vit.patch_px
     embed: Any = vit.patch_embed
@@ -143,7 +143,7 @@ def patch_size(vit: nn.Module) -> tuple[int, int]:
 
 
 def fixed_size(vit: nn.Module) -> tuple[int, int] | None:
-    """Height and width in px of the only images that a transformer takes; None for any."""
+    """Height and width in px of the only images that a transformer takes; None if it takes any."""
     if isinstance(vit, TokenEncoder):
         return None
     embed: Any = vit.patch_embed
@@ -153,20 +153,20 @@ def fixed_size(vit: nn.Module) -> tuple[int, int] | None:
 def first_tokens(
     vit: nn.Module, image: Float[Tensor, 'b c h w']
 ) -> tuple[Float[Tensor, 'b n d'], list[dict[str, Any]]]:
-    """Tokens that enter the first block, and what each block takes besides.
+    """Tokens that enter the first block, and the other arguments of the blocks.
 
     Args:
-        vit: Transformer in eval mode: dropout of tokens is left out.
+        vit: Transformer in eval mode, because dropout of tokens is left out.
         image: Normalised images whose sides are multiples of the patch.
 
     Returns:
-        Prefix and patch tokens, and the arguments of each block by name: rotary positions, or
-        relative ones that all blocks share.
+        Prefix and patch tokens, and the arguments of each block by name, which are rotary
+        positions, or relative ones that all blocks share.
 
     Source:
         timm's `forward_intermediates` of each family.
     """
-    timm: Any = vit  # its attributes are unknown to torch's types
+    timm: Any = vit  # torch's types do not know its attributes
     depth = len(timm.blocks)
     if isinstance(vit, TokenEncoder):
         tokens, given = vit.first_tokens(image)
@@ -189,5 +189,5 @@ def first_tokens(
     tokens = getattr(timm, 'norm_pre', nn.Identity())(tokens)
     if rope is None:
         return tokens, [{}] * depth
-    mixed = getattr(timm, 'rope_mixed', False)  # then every block has its own
+    mixed = getattr(timm, 'rope_mixed', False)  # if so, every block has its own positions
     return tokens, [{'rope': rope[layer] if mixed else rope} for layer in range(depth)]

@@ -1,6 +1,6 @@
 """The encoders of torchgeo that can be built by name, with their weights.
 
-The names are a closed list: a name in a model's file chooses among them, and imports nothing.
+The names are a closed list: a name in a model's file chooses among them and imports nothing.
 """
 
 import re
@@ -37,12 +37,12 @@ __all__ = ['TORCHGEO_SWINS', 'TORCHGEO_VITS', 'TorchgeoEncoder', 'torchgeo_swin'
 
 @dataclass(frozen=True, slots=True)
 class TorchgeoEncoder:
-    """What is known of an encoder before it is built.
+    """What is known about an encoder before it is built.
 
     Args:
-        kind: Family, which says what it is told about bands and pixels.
-        weights: torchgeo's enum of its published weights, or None where there are none.
-        takes: Arguments that it needs or can use, of `wavelengths_um`, `bandwidths_um`, `gsd_m`.
+        kind: Family, which determines what it needs to know about bands and pixels.
+        weights: torchgeo's enum of its published weights, or None if there are none.
+        takes: Which of `wavelengths_um`, `bandwidths_um` and `gsd_m` it needs or can use.
         bands: Numbers of bands that it can be built for; None for any.
         paper: Where it was published.
     """
@@ -105,7 +105,7 @@ TORCHGEO_SWINS: Mapping[str, TorchgeoEncoder] = {
 }
 """torchgeo's Swin transformers by name, as `torchgeo_swin` builds them."""
 
-_UNUSED = (  # heads, final norms, and branches that segmentation has no use for
+_UNUSED = (  # heads, final norms and branches that segmentation does not use
     *('head.', 'norm.', 'fc_norm.', 'mask_token', 'pos_embed', 'patch_embed_variable.'),
     *('transformer.norm_out.', 'projector.'),
 )
@@ -121,28 +121,28 @@ def torchgeo_vit(
     pretrained: bool | str | Path = False,
     depth: int | None = None,
 ) -> TokenEncoder:
-    """A vision transformer of torchgeo for `ReinViT`, for images of any size.
+    """A torchgeo vision transformer for `ReinViT`, for images of any size.
 
     Args:
         name: One of `TORCHGEO_VITS`.
         in_channels: Bands of the images; by default as many as there are wavelengths, or what the
             encoder was published for. CROMA takes the 12 bands of Sentinel-2 level 2A, or VV and VH
             of Sentinel-1; its published weights hold both branches.
-        wavelengths_um: Centre of each band in micrometres, for DOFA, Copernicus-FM and Panopticon,
-            which read any optical bands by them.
+        wavelengths_um: Centre of each band in micrometres. DOFA, Copernicus-FM and Panopticon read
+            any optical bands by their wavelengths.
         bandwidths_um: Width of each band in micrometres, for Copernicus-FM.
-        gsd_m: Side of a pixel on the ground in metres, for Scale-MAE, which needs it, and for
-            Copernicus-FM, which works without, and can tell sizes from 2 m.
+        gsd_m: Side of a pixel on the ground in metres. Scale-MAE needs it. Copernicus-FM works
+            without it, and distinguishes pixel sizes from 2 m upwards.
         pretrained: True for torchgeo's weights, downloaded once; their name, such as
             `'DOFABase16_Weights.DOFA_MAE'`; a path to their file; False for random ones.
-        depth: Keep only the first blocks, this many; by default all.
+        depth: Keep only this many of the first blocks; all by default.
 
     Returns:
-        The encoder, with all but its head and final norm.
+        The encoder, without its head and final norm.
 
     Raises:
         ConfigError: If there is no such encoder, or it takes other arguments or bands.
-        CheckpointError: If the weights cannot be had or do not fit.
+        CheckpointError: If the weights cannot be loaded, or do not fit.
 
     Example:
         >>> import torch
@@ -166,13 +166,13 @@ def torchgeo_vit(
     encoder: TokenEncoder
     if facts.kind == 'croma':
         modality = 'optical' if bands == 12 else 'sar'
-        # one patch: torchgeo computes biases of attention pair by pair, which takes minutes
+        # for one patch, because torchgeo computes attention biases pair by pair, taking minutes
         encoder = CROMAEncoder(build(modalities=[modality], image_size=16))
     elif facts.kind == 'scalemae':
         if gsd_m is None or not 0 < gsd_m < 1e5:
             raise ConfigError(
-                f'{name} places patches by metres on the ground, got gsd_m={gsd_m}: pass the side '
-                'of a pixel in metres, such as gsd_m=0.5'
+                f'gsd_m is {gsd_m}, but {name} places patches by metres on the ground: pass the '
+                'side of a pixel in metres, such as gsd_m=0.5'
             )
         encoder = ScaleMAEEncoder(build(img_size=224, in_chans=bands, num_classes=0), gsd_m)
     else:
@@ -192,7 +192,7 @@ def torchgeo_vit(
 def torchgeo_swin(
     name: str, *, in_channels: int = 3, pretrained: bool | str | Path = False
 ) -> SwinPyramid:
-    """A Swin transformer of torchgeo as a pyramid, for images of any size.
+    """A torchgeo Swin transformer as a pyramid, for images of any size.
 
     Args:
         name: One of `TORCHGEO_SWINS`.
@@ -201,11 +201,11 @@ def torchgeo_swin(
             `'Swin_V2_B_Weights.NAIP_RGB_SI_SATLAS'`; a path to their file; False for random ones.
 
     Returns:
-        The backbone. It trains as it is.
+        The backbone. All of it trains.
 
     Raises:
         ConfigError: If there is no such encoder, or its weights are for other bands.
-        CheckpointError: If the weights cannot be had or do not fit.
+        CheckpointError: If the weights cannot be loaded, or do not fit.
 
     Example:
         >>> torchgeo_swin('swin_v2_t', in_channels=9).channels
@@ -213,7 +213,7 @@ def torchgeo_swin(
     """
     facts = _known(name, TORCHGEO_SWINS, 'torchgeo_swin')
     if in_channels < 1:
-        raise ConfigError(f'in_channels is {in_channels}: a model takes at least one band')
+        raise ConfigError(f'in_channels is {in_channels}: expected at least one band')
     source = _source(name, facts, pretrained)
     if is_weights_name(source):
         find_weights(str(source), bands=in_channels)
@@ -247,14 +247,14 @@ def _bands(
     in_channels: int | None,
     wavelengths_um: Sequence[float] | None,
 ) -> int:
-    """How many bands the images have, if the encoder can be built for them."""
+    """The number of bands of the images, if the encoder can be built for it."""
     if 'wavelengths_um' in facts.takes:
         return len(check_wavelengths(wavelengths_um, encoder=name, bands=in_channels))
     if in_channels is None:
         return facts.bands[0] if facts.bands else 3
     if facts.bands is not None and in_channels not in facts.bands:
         raise ConfigError(
-            f'{name} takes {" or ".join(map(str, facts.bands))} bands, got {in_channels}: give the '
+            f'{name} takes {" or ".join(map(str, facts.bands))} bands, got {in_channels}: use the '
             '12 bands of Sentinel-2 level 2A (B1 to B12 with B8A, without B10), or VV and VH of '
             'Sentinel-1; DOFA, Copernicus-FM and Panopticon take any optical bands'
         )
@@ -268,7 +268,7 @@ def _by_wavelength(
     bands: int,
     told: Mapping[str, Any],
 ) -> TokenEncoder:
-    """An encoder that reads bands by their wavelengths, positions as in its published weights."""
+    """An encoder that reads bands by their wavelengths, with positions as in its weights."""
     wavelengths = check_wavelengths(told['wavelengths_um'], encoder=name)
     if facts.kind == 'panopticon':
         return PanopticonEncoder(build(img_size=518), wavelengths)
@@ -278,14 +278,14 @@ def _by_wavelength(
     gsd_m = told['gsd_m']
     if gsd_m is not None and not 2.0 <= gsd_m <= 1e5:
         raise ConfigError(
-            f'gsd_m is {gsd_m}: {name} can tell patches of 0.001 km² or more, pixels of 2 m or '
-            'more; leave gsd_m out for finer ones, and their size counts as unknown'
+            f'gsd_m is {gsd_m}: {name} distinguishes only patches of 0.001 km² or more, which are '
+            'pixels of 2 m or more; leave gsd_m out for finer ones, so that it counts as unknown'
         )
     return CopernicusFMEncoder(build(), wavelengths, widths, gsd_m)
 
 
 def _source(name: str, facts: TorchgeoEncoder, pretrained: bool | str | Path) -> str | Path | None:
-    """Where weights come from: the name of published ones, a path, or None for random ones."""
+    """The source of weights: the name of published ones, a path, or None for random ones."""
     check_pretrained(pretrained)
     if pretrained is False:
         return None
@@ -311,7 +311,7 @@ def _source(name: str, facts: TorchgeoEncoder, pretrained: bool | str | Path) ->
 
 
 def _load(encoder: nn.Module, source: str | Path, *, bands: int, branch: str | None = None) -> None:
-    """Published weights, or those of a file, into an encoder, in place."""
+    """Load published weights, or those of a file, into an encoder, in place."""
     if is_weights_name(source):
         state = fetch_weights(find_weights(str(source), bands=bands))
         state = state if branch is None else state[branch]

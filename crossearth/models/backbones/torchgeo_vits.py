@@ -1,11 +1,11 @@
-"""Vision transformers of torchgeo in the terms of `ReinViT`.
+"""torchgeo's vision transformers in the form that `ReinViT` needs.
 
-torchgeo's models end in one vector per image. Their parts are taken over here: what turns an image
-into tokens is written for grids of any height and width, where the original takes one size, and the
-blocks are run by `ReinViT`. Names of parameters stay those of the published files.
+torchgeo's models end in one vector per image. Here their parts are taken over. The code that turns
+an image into tokens is written for grids of any height and width, where the original takes one
+size, and `ReinViT` runs the blocks. Parameters keep the names of the published files.
 
-Wavelengths enter sines and cosines of large arguments, which are computed in float32 or better
-whatever the precision of the model; on the CPU, as torchgeo looks at their values.
+Wavelengths enter sines and cosines of large arguments. These are computed in float32 or better
+whatever the precision of the model, and on the CPU, because torchgeo inspects their values.
 """
 
 import math
@@ -67,17 +67,17 @@ class DOFAEncoder(TokenEncoder):
 
 
 class CopernicusFMEncoder(TokenEncoder):
-    """Copernicus-FM: like DOFA, from wavelengths and widths, and told what a patch covers.
+    """Copernicus-FM: like DOFA, with wavelengths, bandwidths and the area of a patch.
 
-    Where and when an image was taken is not known to a segmentation model: the tokens that the
-    encoder learnt for unknown places and times stand in.
+    A segmentation model does not know where and when an image was taken, so the tokens that the
+    encoder learnt for unknown places and times are used.
 
     Args:
-        model: `torchgeo.models.CopernicusFM`, which is taken over, less the branch for variables
+        model: `torchgeo.models.CopernicusFM`, which is taken over without the branch for variables
             that are not spectral.
         wavelengths_um: Centre of each band in micrometres.
         bandwidths_um: Width of each band in micrometres.
-        gsd_m: Side of a pixel on the ground in metres; None is the token for unknown.
+        gsd_m: Side of a pixel on the ground in metres; None uses the token for an unknown size.
 
     Source:
         Copernicus-FM (arXiv 2503.11849), section 4; torchgeo's implementation.
@@ -102,7 +102,7 @@ class CopernicusFMEncoder(TokenEncoder):
             spectral.spectrum_bandwidth_expansion,
             self.scale_expansion,
         ):
-            expansion.assert_range = False  # checked by torchgeo_vit; a check here stops exports
+            expansion.assert_range = False  # torchgeo_vit checks it; a check here stops exports
         self.coord_fc, self.coord_token = theirs.coord_fc, theirs.coord_token
         self.scale_fc, self.scale_token = theirs.scale_fc, theirs.scale_token
         self.time_fc, self.time_token = theirs.time_fc, theirs.time_token
@@ -118,7 +118,7 @@ class CopernicusFMEncoder(TokenEncoder):
     def first_tokens(
         self, image: Float[Tensor, 'b c h w']
     ) -> tuple[Float[Tensor, 'b n d'], dict[str, Any]]:
-        """Patches through the kernel of these bands, positions, and what is known of the image."""
+        """Patches through the kernel of these bands, positions, and the tokens for metadata."""
         embed = self.patch_embed_spectral
         with torch.autocast(image.device.type, enabled=False):
             centres = 1000 * torch.tensor(self.wavelengths_um, device='cpu')
@@ -170,7 +170,7 @@ class PanopticonEncoder(TokenEncoder):
         self, image: Float[Tensor, 'b c h w']
     ) -> tuple[Float[Tensor, 'b n d'], dict[str, Any]]:
         """Patches of all bands, joined by their wavelengths, and positions resized to the grid."""
-        # a tensor per call: torchgeo rounds the wavelengths in place
+        # a new tensor per call, because torchgeo rounds the wavelengths in place
         nanometres = 1000 * torch.tensor(self.wavelengths_um, device=image.device)
         nanometres = nanometres.repeat(len(image), 1)
         patches = self.patch_embed({'imgs': image, 'chn_ids': nanometres})
@@ -200,13 +200,13 @@ class CROMAEncoder(TokenEncoder):
         self.patch_px = (vit.patch_size, vit.patch_size)
         self.num_prefix_tokens = 0
         self.in_channels = vit.in_channels
-        # the bias between the first two patches, at a distance of one
+        # the bias between the first two patches, which are at a distance of one
         self.register_buffer('slopes', theirs.attn_bias[0, :, 0, 1], persistent=False)
 
     def first_tokens(
         self, image: Float[Tensor, 'b c h w']
     ) -> tuple[Float[Tensor, 'b n d'], dict[str, Any]]:
-        """Patches, and for the blocks a bias (1, heads, n, n) by the distance of two patches."""
+        """Patches, and for the blocks a bias (1, heads, n, n) by the distance between patches."""
         kernel = self.linear_input.weight.unflatten(1, (self.in_channels, *self.patch_px))
         patches = F.conv2d(image, kernel, self.linear_input.bias, stride=self.patch_px)
         rows, cols = _grid(self, image)
@@ -228,7 +228,7 @@ class _CROMABlock(nn.ModuleList):
 
 
 class ScaleMAEEncoder(TokenEncoder):
-    """Scale-MAE: positions are metres on the ground, so that it sees how large things are.
+    """Scale-MAE: positions in metres on the ground, so that it knows how large things are.
 
     Args:
         model: `torchgeo.models.ScaleMAE`, which is taken over.
@@ -278,7 +278,7 @@ def _generated(embed: Any, waves: Tensor, image: Tensor) -> Tensor:
     kernel, bias = embed.weight_generator(embed.fclayer(waves.to(embed.fclayer.w1.weight)))
     side = embed.kernel_size
     kernel = kernel.unflatten(1, (side, side, embed.embed_dim)).permute(3, 0, 1, 2)
-    # one pixel of padding, as both encoders were trained: patches begin a pixel early
+    # one pixel of padding, so patches begin a pixel early, as both encoders were trained
     patches = F.conv2d(
         image.to(kernel.dtype),
         embed.scaler * kernel,
@@ -296,7 +296,7 @@ def _with_positions(
     grid: tuple[int, int],
     known: Tensor | None = None,
 ) -> Tensor:
-    """The class token and patches, with positions resized to a grid, and a term for them all."""
+    """The class token and patches with positions resized to a grid, plus a term for all of them."""
     side = math.isqrt(pos_embed.shape[1] - 1)
     positions = resample_abs_pos_embed(pos_embed, list(grid), [side, side], num_prefix_tokens=1)
     if known is not None:

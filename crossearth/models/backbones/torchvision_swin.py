@@ -1,4 +1,4 @@
-"""Swin transformers of torchvision, which torchgeo publishes weights for, as pyramids."""
+"""torchvision's Swin transformers, which torchgeo publishes weights for, as pyramids."""
 
 from typing import Any
 
@@ -13,11 +13,11 @@ __all__ = ['SwinPyramid']
 class SwinPyramid(nn.Module):
     """A Swin transformer (v1 or v2) of torchvision, with maps at strides 4, 8, 16 and 32.
 
-    It takes images of any size: torchvision pads windows where they do not fit. It trains as it is.
+    It takes images of any size, because torchvision pads incomplete windows. All of it trains.
 
     Args:
-        swin: `torchvision.models.SwinTransformer`. It is taken over, less its classifier and the
-            norm before it.
+        swin: `torchvision.models.SwinTransformer`. It is taken over, without its classifier and
+            the norm before it.
 
     Example:
         >>> import torch

@@ -1,4 +1,4 @@
-"""Bands as wavelengths: what encoders that read any optical band are told about each."""
+"""Checks of wavelengths and bandwidths for encoders that read any optical band."""
 
 import math
 from collections.abc import Sequence
@@ -13,16 +13,16 @@ _OPTICAL_UM = (0.2, 20.0)  # from the ultraviolet to the thermal infrared
 def check_wavelengths(
     wavelengths_um: Sequence[float] | None, *, encoder: str, bands: int | None = None
 ) -> tuple[float, ...]:
-    """Central wavelengths of the bands, checked.
+    """Check the central wavelengths of the bands.
 
     Args:
         wavelengths_um: One per band, in micrometres.
-        encoder: Who asks, for errors.
-        bands: How many there have to be; None for any.
+        encoder: Name of the encoder, for errors.
+        bands: How many there must be; None for any number.
 
     Raises:
-        ConfigError: If there are none, another number of them, or one is not optical light in
-            micrometres.
+        ConfigError: If there are none or a wrong number of them, or one is not an optical
+            wavelength in micrometres.
 
     Example:
         >>> check_wavelengths([0.842, 0.665, 0.56], encoder='dofa_base_patch16_224')
@@ -39,7 +39,7 @@ def check_wavelengths(
         if not low <= wavelength <= high:
             raise ConfigError(
                 f'wavelengths_um has {wavelength}, expected micrometres from {low} to {high}: '
-                'divide nanometres by 1000; radar bands have no place here'
+                'divide nanometres by 1000; radar bands cannot be used here'
             )
     return tuple(float(wavelength) for wavelength in wavelengths_um)
 
@@ -47,19 +47,19 @@ def check_wavelengths(
 def check_bandwidths(
     bandwidths_um: Sequence[float] | None, *, encoder: str, bands: int
 ) -> tuple[float, ...]:
-    """Widths of the bands, checked.
+    """Check the widths of the bands.
 
     Args:
         bandwidths_um: One per band, in micrometres.
-        encoder: Who asks, for errors.
-        bands: How many there have to be.
+        encoder: Name of the encoder, for errors.
+        bands: How many there must be.
 
     Raises:
         ConfigError: If there are none, too many or too few, or one is not in micrometres.
     """
     if not bandwidths_um:
         raise ConfigError(
-            f'{encoder} also reads how wide the bands are, got nothing: pass bandwidths_um, in '
+            f'{encoder} also needs the width of each band, got nothing: pass bandwidths_um, in '
             'micrometres, such as (0.031, 0.036, 0.066) for red, green and blue of Sentinel-2'
         )
     _check_count('bandwidths_um', bandwidths_um, bands)
@@ -75,6 +75,6 @@ def check_bandwidths(
 def _check_count(name: str, values: Sequence[float], bands: int | None) -> None:
     if bands is not None and len(values) != bands:
         raise ConfigError(
-            f'{name} has {len(values)} values for {bands} bands: give one per band, in the order '
+            f'{name} has {len(values)} values for {bands} bands: pass one per band, in the order '
             'of the bands'
         )

@@ -1,4 +1,4 @@
-"""Attention of timm's transformers through xformers; the only file that knows xformers."""
+"""Attention of timm's transformers through xformers; no other file imports xformers."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -31,25 +31,25 @@ def use_xformers(blocks: Sequence[nn.Module]) -> None:
         from xformers.ops import memory_efficient_attention
     except ImportError as error:
         raise ConfigError(
-            "attention='xformers' needs the package xformers, which has wheels for Linux on x86-64 "
-            "only: install it, or use attention='sdpa'"
+            "attention='xformers' needs the package xformers, which has wheels only for Linux on "
+            "x86-64: install it, or use attention='sdpa'"
         ) from error
     kinds = {type(getattr(block, 'attn', None)) for block in blocks}
     if kinds != {Attention}:
         names = ', '.join(sorted(kind.__name__ for kind in kinds))
         raise ConfigError(
-            f"attention='xformers' replaces timm's plain Attention, the blocks have {names}: use "
-            "attention='sdpa'"
+            f"attention='xformers' replaces timm's plain Attention, but the blocks have "
+            f"{names}: use attention='sdpa'"
         )
     for block in blocks:
         block.attn = XformersAttention(block.attn, memory_efficient_attention)
 
 
 class XformersAttention(nn.Module):
-    """timm's `Attention` in eval mode, its product computed by xformers.
+    """timm's `Attention` in eval mode, with the product computed by xformers.
 
     Args:
-        attention: Taken over: its layers keep their names, so that the same weights load.
+        attention: Taken over. Its layers keep their names, so the same weights load.
         product: `memory_efficient_attention`.
     """
 
@@ -64,7 +64,7 @@ class XformersAttention(nn.Module):
     def forward(
         self, tokens: Tensor, attn_mask: Tensor | None = None, is_causal: bool = False
     ) -> Tensor:
-        """What timm's `Attention.forward` computes; dropout, which is off in eval mode, left out.
+        """Compute what timm's `Attention.forward` does, without dropout, which eval mode disables.
 
         Raises:
             ConfigError: If there is a mask, or xformers has no operator for the device or type.
@@ -73,8 +73,8 @@ class XformersAttention(nn.Module):
             raise ConfigError("attention='xformers' takes no mask: use attention='sdpa'")
         if tokens.device.type != _DEVICE:
             raise ConfigError(
-                f"attention='xformers' cannot run on {tokens.device.type}, it has CUDA operators "
-                "only: move the model to a GPU, or use attention='sdpa'"
+                f"attention='xformers' cannot run on {tokens.device.type}, because it has only "
+                "CUDA operators: move the model to a GPU, or use attention='sdpa'"
             )
         layers: Any = self  # timm's, under its names
         qkv = layers.qkv(tokens).unflatten(-1, (3, self.num_heads, self.head_dim))
@@ -82,13 +82,13 @@ class XformersAttention(nn.Module):
         query, key = layers.q_norm(query), layers.k_norm(key)
         if query.dtype not in (torch.float16, torch.bfloat16):
             raise ConfigError(
-                f"attention='xformers' cannot run in {query.dtype}, its operators take float16 and "
-                "bfloat16: train under autocast, or use attention='sdpa'"
+                f"attention='xformers' cannot run in {query.dtype}, because its operators take "
+                "float16 and bfloat16: train under autocast, or use attention='sdpa'"
             )
-        # norms of queries and keys may leave autocast's type
+        # norms of queries and keys may return another type than autocast's
         mixed = self.product(query.to(value.dtype), key.to(value.dtype), value).flatten(2)
         mixed = layers.norm(mixed)
-        gate = getattr(layers, 'gate', None)  # younger than the oldest timm that is admitted
+        gate = getattr(layers, 'gate', None)  # older supported versions of timm lack it
         if gate is not None:
             mixed = mixed * gate(tokens).sigmoid()
         projected: Tensor = layers.proj(mixed)

@@ -1,4 +1,9 @@
-"""Decoders: features in, logits or a restored image out, and the losses that train them."""
+"""Decoders: features in, logits or a restored image out, and the losses that train them.
+
+A decoder fulfils the contract `Decoder` in `crossearth.models.features`. Those that classify pixels
+derive from `PerPixelDecoder` and share its losses; `Mask2FormerDecoder` predicts masks and matches
+them to the labels. Restorers turn the same features back into an image, for multi-task training.
+"""
 
 from crossearth.models.decoders.daformer import DAFormerDecoder
 from crossearth.models.decoders.deeplab import DeepLabV2Decoder, DeepLabV3Decoder

@@ -17,16 +17,17 @@ class DAFormerDecoder(PerPixelDecoder):
     """Feature pyramid → logits at the stride of the finest map.
 
     Each map goes through a linear layer to `width`, is enlarged to the finest map and
-    concatenated. The fusion looks at all of them through parallel convolutions, a 1×1 and
-    depthwise separable 3×3 ones of growing dilation, and merges these with a 3×3 convolution.
-    Nothing is pooled over the whole image.
+    Each map goes through a linear layer to `width`, is enlarged to the finest map and
+    concatenated. The fusion applies parallel convolutions to them, a 1×1 and depthwise separable
+    3×3 ones of growing dilation, and merges the results with a 3×3 convolution. There is no global
+    pooling.
 
     Args:
         channels: Widths of the maps, fine to coarse.
         num_classes: Classes of the logits.
         width: Width of the decoder.
         dilations: Dilations of the separable convolutions.
-        dropout: Share of channels left out in training before the classifier.
+        dropout: Share of channels dropped before the classifier in training.
 
     Raises:
         ConfigError: If a count is not positive or `dropout` lies outside of [0, 1).

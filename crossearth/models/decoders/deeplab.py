@@ -28,7 +28,7 @@ class DeepLabV2Decoder(_CoarsestMap):
     """Atrous spatial pyramid pooling: classifiers of several dilations, summed.
 
     Args:
-        channels: Widths of the maps; the last one counts.
+        channels: Widths of the maps; only the last one is used.
         num_classes: Classes of the logits.
         dilations: Dilation of each 3×3 classifier, for a map at stride 8.
 
@@ -70,7 +70,7 @@ class DeepLabV3Decoder(_CoarsestMap):
     """torchvision's head: parallel dilated convolutions with global pooling, then two layers.
 
     Args:
-        channels: Widths of the maps; the last one counts.
+        channels: Widths of the maps; only the last one is used.
         num_classes: Classes of the logits.
         dilations: Dilations of the 3×3 convolutions, for a map at stride 8.
 
@@ -79,8 +79,8 @@ class DeepLabV3Decoder(_CoarsestMap):
 
     Source:
         Chen et al., arXiv 1706.05587, §3.3 (dilations doubled for output stride 8: 12, 24, 36), as
-        `torchvision.models.segmentation.deeplabv3` builds it. Its global pooling has a batch norm:
-        a batch of one window cannot train it.
+        `torchvision.models.segmentation.deeplabv3` builds it. Its global pooling has a batch norm,
+        so a batch of one window cannot train it.
 
     Example:
         >>> decoder = DeepLabV3Decoder((4, 8, 16, 32), num_classes=3)
@@ -102,7 +102,7 @@ class DeepLabV3Decoder(_CoarsestMap):
                 f'channels {channels}, num_classes {num_classes} and dilations '
                 f'{tuple(dilations)} must be positive'
             )
-        # torchvision takes a second to import, and only this head needs it
+        # imported here, because torchvision takes a second and only this head needs it
         from torchvision.models.segmentation.deeplabv3 import DeepLabHead
 
         self.num_classes = num_classes
@@ -110,7 +110,7 @@ class DeepLabV3Decoder(_CoarsestMap):
 
 
 class _Sum(nn.ModuleList):
-    """The sum of what several modules make of one input."""
+    """The sum of the outputs of several modules for one input."""
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.stack([part(x) for part in self]).sum(dim=0)

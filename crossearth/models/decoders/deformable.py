@@ -32,20 +32,20 @@ def deformable_attention(
 
     Values between pixel centres are interpolated bilinearly; outside of a level they are zero.
 
-    On the CPU every head's sum is one row of a sparse product: four corners a point, their
-    bilinear and attention weights multiplied beforehand, the sampled values never stored. Under
-    `torch.compile` and export, and on other devices, levels are sampled one by one with
-    `grid_sample`.
+    On the CPU each head's sum is one row of a sparse product. It reads four corners per point,
+    whose bilinear and attention weights are multiplied beforehand, so the sampled values are never
+    stored. Under `torch.compile` and export, and on other devices, levels are sampled one by one
+    with `grid_sample`.
 
     Args:
         value: Values of all levels, one after another, row-major; h heads of width d.
         sizes: Height and width of each level.
         locations: Where each query looks: x, y as fractions of the level, (0, 0) the upper-left
             corner of its upper-left pixel.
-        weights: What each point counts.
+        weights: Weight of each point.
 
     Returns:
-        Sums, heads side by side.
+        Sums, with the heads concatenated.
 
     Source:
         Deformable DETR, eq. 3, without the projections.
@@ -69,10 +69,10 @@ def deformable_attention(
 
 
 def _by_level(value: Tensor, sizes: Sizes, locations: Tensor, weights: Tensor) -> Tensor:
-    """The sums by `grid_sample`, level by level, so that one level's samples are held at a time."""
+    """The sums by `grid_sample`, level by level, so that memory holds one level's samples."""
     batch, _, heads, width = value.shape
     queries = weights.shape[1]
-    # a grid of half floats could not tell pixels of a large level apart
+    # a grid in half precision could not distinguish the pixels of a large level
     kind = torch.float64 if value.dtype == torch.float64 else torch.float32
     value, locations = value.to(kind), locations.to(kind)
     total: Tensor | None = None
@@ -91,7 +91,7 @@ def _by_level(value: Tensor, sizes: Sizes, locations: Tensor, weights: Tensor) -
 def _bordered(value: Tensor, sizes: Sizes) -> Tensor:
     """Values as a table of rows (pixel, head), each level with a border of zeros.
 
-    One pixel before and two behind: whatever is clamped to the border finds four corners there.
+    One pixel before and two after, so that places clamped to the border find four corners there.
     """
     batch, _, heads, width = value.shape
     maps = torch.split(value, [rows * cols for rows, cols in sizes], dim=1)
@@ -120,9 +120,9 @@ class _Corners(NamedTuple):
     """The four pixels around each location, level by level; n sums of p points in each.
 
     Args:
-        first: Column and row of the upper-left one in the bordered level.
-        fraction: How far the location is on the way to the next column and row.
-        free: Whether the location is its own, and not one that was clamped.
+        first: Column and row of the upper-left corner in the bordered level.
+        fraction: Fraction of the way to the next column and row.
+        free: Whether the location was left as it is, not clamped.
     """
 
     first: Float[Tensor, 'xy l n p']
@@ -131,7 +131,7 @@ class _Corners(NamedTuple):
 
 
 def _find_corners(sizes: Sizes, locations: Tensor) -> _Corners:
-    # Levels first, so that what differs between them is a scalar of a long inner loop.
+    # Levels first, so that what differs between them is a scalar in a long inner loop.
     places = rearrange(locations, 'b q h l p xy -> xy l (b q h) p').contiguous()
     sides = _sides(sizes, locations)
     places = torch.addcmul(places.new_tensor(0.5), places, sides)
@@ -148,7 +148,7 @@ def _sides(sizes: Sizes, like: Tensor) -> Tensor:
 
 
 def _rows_read(corners: _Corners, sizes: Sizes, batch: int, heads: int) -> Integer[Tensor, 'n k']:
-    """Rows of the bordered table that each sum reads, (l, corner, p) a sum."""
+    """Rows of the bordered table that each sum reads, (l, corner, p) per sum."""
     pixels = [(rows + 3) * (cols + 3) for rows, cols in sizes]
     kind = torch.int32 if batch * heads * sum(pixels) < 2**31 else torch.int64
     pitch = corners.first.new_tensor([cols + 3 for _, cols in sizes])[:, None, None]
@@ -169,7 +169,7 @@ def _rows_read(corners: _Corners, sizes: Sizes, batch: int, heads: int) -> Integ
 
 
 def _shares(corners: _Corners, weights: Tensor) -> Float[Tensor, 'n k']:
-    """What each row read counts: bilinear times attention weight."""
+    """The weight of each row read: bilinear times attention weight."""
     x, y = corners.fraction
     weight = rearrange(weights, 'b q h l p -> l (b q h) p')
     lower = weight * y
@@ -197,7 +197,7 @@ class _SparseSum(torch.autograd.Function):
         ctx: FunctionCtx, value: Tensor, locations: Tensor, weights: Tensor, sizes: Sizes
     ) -> Tensor:
         ctx.save_for_backward(value, locations, weights)
-        ctx.sizes = sizes  # type: ignore[attr-defined]  # how autograd keeps what is no tensor
+        ctx.sizes = sizes  # type: ignore[attr-defined]  # how autograd keeps what is not a tensor
         return _sparse_sum(value, locations, weights, sizes)
 
     @staticmethod
@@ -223,10 +223,10 @@ class _SparseSum(torch.autograd.Function):
 
 
 def _scatter(rows_read: Tensor, shares: Tensor, grad: Tensor, length: int) -> Tensor:
-    """Gradient of the table: what was read is written back, as sums over who read each row.
+    """Gradient of the table: each row gets the sum over those that read it.
 
-    Sorting turns the scattered additions into another sparse product, several times faster on a
-    CPU than `index_add_`, and in a fixed order whatever the number of threads.
+    Sorting turns the scattered additions into another sparse product. On a CPU this is several
+    times faster than `index_add_`, and its order is fixed whatever the number of threads.
     """
     ordered, order = rows_read.view(-1).sort(stable=True)
     starts = torch.searchsorted(ordered, torch.arange(length, dtype=ordered.dtype))
@@ -282,7 +282,7 @@ class MultiScaleDeformableAttention(nn.Module):
     def __init__(self, dim: int, *, heads: int = 8, levels: int = 3, points: int = 4) -> None:
         super().__init__()
         if dim % heads:
-            raise ConfigError(f'width {dim} cannot be shared by {heads} heads: choose a divisor')
+            raise ConfigError(f'dim is {dim}, which {heads} heads cannot share: choose a multiple')
         self.shape = (heads, levels, points)
         self.sampling_offsets = nn.Linear(dim, heads * levels * points * 2)
         self.attention_weights = nn.Linear(dim, heads * levels * points)
@@ -309,12 +309,12 @@ class MultiScaleDeformableAttention(nn.Module):
         places: Float[Tensor, 'q xy'],
         sizes: Sizes,
     ) -> Float[Tensor, 'b q c']:
-        """What each query finds in the levels.
+        """What each query reads from the levels.
 
         Args:
             query: Queries, with their positions added.
             memory: Pixels of all levels, one after another.
-            places: Where each query stands, x, y as fractions.
+            places: Place of each query, x, y as fractions.
             sizes: Height and width of each level.
         """
         batch, queries, _ = query.shape
@@ -323,7 +323,7 @@ class MultiScaleDeformableAttention(nn.Module):
         offsets = self.sampling_offsets(query).reshape(batch, queries, heads, levels, points, 2)
         shares = self.attention_weights(query).reshape(batch, queries, heads, levels * points)
         weights = shares.softmax(-1).reshape(batch, queries, heads, levels, points)
-        # stacked scalars, for a tensor made of a list would bind an exported model to its sizes
+        # stacked scalars, because a tensor made of a list would fix the sizes of an exported model
         extent = torch.stack(
             [
                 torch.scalar_tensor(side, device=query.device)

@@ -18,9 +18,9 @@ class FPNDecoder(PerPixelDecoder):
     """Feature pyramid → logits at the stride of the finest map.
 
     From the coarsest map down: 1×1 convolution to `width`, plus the level above enlarged
-    (bilinear), then a 3×3 convolution. Norms are group norms: batches of one or two chips give
-    batch norm poor statistics, and those it keeps are the source domain's, which is what a model
-    for unseen domains should not carry along.
+    (bilinear), then a 3×3 convolution. Norms are group norms. Batches of one or two chips give
+    batch norm poor statistics, and the statistics it keeps belong to the source domain, which a
+    model for unseen domains should not depend on.
 
     Args:
         channels: Widths of the maps, fine to coarse.
@@ -32,7 +32,7 @@ class FPNDecoder(PerPixelDecoder):
 
     Source:
         "Feature Pyramid Networks for Object Detection" (arXiv 1612.03144), section 3, with the
-        smoothing convolution inside the top-down path, so that one map comes out.
+        smoothing convolution inside the top-down path, so that the result is one map.
 
     Example:
         >>> import torch
@@ -55,7 +55,7 @@ class FPNDecoder(PerPixelDecoder):
         self.smooths = nn.ModuleList(
             nn.Sequential(
                 nn.Conv2d(width, width, 3, padding=1, bias=False),
-                nn.GroupNorm(max(math.gcd(width, 32) // 4, 1), width),  # 4 or more channels a group
+                nn.GroupNorm(max(math.gcd(width, 32) // 4, 1), width),  # 4 or more channels each
                 nn.ReLU(inplace=True),
             )
             for _ in channels

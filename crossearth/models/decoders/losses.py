@@ -20,9 +20,9 @@ def dice_loss(
 ) -> Float[Tensor, '']:
     """One minus the Dice coefficient of softmax probabilities, averaged over the classes present.
 
-    Overlaps are taken over the whole batch, that of all processes where training is distributed.
-    A class without a pixel in `mask` has no term: its
-    best value would not depend on the prediction. Ignored pixels count nowhere.
+    Overlaps are computed over the whole batch, in distributed training over those of all processes.
+    A class without a pixel in `mask` has no term, because its best value would not depend on the
+    prediction. Ignored pixels have no effect.
 
     Args:
         logits: Scores of the classes.
@@ -58,7 +58,7 @@ def dice_loss(
 def cross_entropy(
     logits: Float[Tensor, 'b k h w'], mask: Int64[Tensor, 'b h w']
 ) -> Float[Tensor, '']:
-    """Cross entropy, averaged over the pixels that are not ignored, of all processes together.
+    """Cross entropy, averaged over the pixels that are not ignored, over all processes.
 
     Args:
         logits: Scores of the classes.
@@ -83,8 +83,8 @@ def pixel_losses(
 ) -> dict[str, Float[Tensor, '']]:
     """`cross_entropy` and `dice_loss`.
 
-    In a distributed training the pixels are those of all processes, so that the mean over the
-    processes, of values and of gradients, is what one process makes of all their samples. A batch
+    In distributed training the pixels are those of all processes. The mean over the processes, of
+    values and of gradients, is then what one process would compute for all their samples. A batch
     whose pixels are all ignored gives 0 and zero gradients, not NaN.
 
     Args:
@@ -109,7 +109,7 @@ def pixel_losses(
 
 @contextmanager
 def one_process() -> Iterator[None]:
-    """Losses inside are of the samples of this process alone, and wait for no other.
+    """Losses inside use only the samples of this process, and wait for no other.
 
     Example:
         >>> with one_process():
@@ -124,18 +124,18 @@ def one_process() -> Iterator[None]:
 
 
 def num_ranks() -> int:
-    """Processes that losses are summed over; 1 where training is not distributed."""
+    """The number of processes that losses are summed over; 1 if training is not distributed."""
     if _ALONE.get() or not distributed.is_available() or not distributed.is_initialized():
         return 1
     return distributed.get_world_size()
 
 
 def sum_over_ranks(value: Float[Tensor, '...']) -> Float[Tensor, '...']:
-    """The sum of a tensor over all processes, with the gradient that their mean needs.
+    """The sum of a tensor over all processes, with the gradient that averaging needs.
 
-    Distributed training averages gradients over the processes. What every process computes from a
-    common sum reaches its own share with a gradient that is too small by their number; it is
-    multiplied by it here.
+    Distributed training averages gradients over the processes. A loss that every process computes
+    from a common sum then reaches each process's share with a gradient too small by their number,
+    so it is multiplied by that number here.
     """
     ranks = num_ranks()
     if ranks == 1:

@@ -27,7 +27,7 @@ __all__ = ['Mask2FormerDecoder', 'MaskPredictions']
 
 
 class MaskPredictions(NamedTuple):
-    """One class distribution and one mask a query, as logits.
+    """One class distribution and one mask per query, as logits.
 
     Args:
         classes: Logits of the classes and, last, of "no object".
@@ -41,27 +41,27 @@ class MaskPredictions(NamedTuple):
 class Mask2FormerDecoder(nn.Module):
     """Features → logits of the image, through queries that each find one mask and its class.
 
-    The queries' positions come from the adapter (`Features.queries`), and their contents from
-    these by one linear layer; without an adapter, build it with `link_queries=False` for queries
-    of its own.
+    The queries' positions come from the adapter (`Features.queries`), and one linear layer makes
+    their contents from these. Without an adapter, build it with `link_queries=False`, so that the
+    decoder has its own queries.
 
     Args:
         channels: Widths of the backbone's maps, fine to coarse.
         num_classes: Number of classes.
-        dim: Width inside; also that of the linked queries.
-        queries: Number of own queries where they are not linked; linked ones are as many as the
+        dim: Width inside, and width of the linked queries.
+        queries: Number of own queries if they are not linked; there are as many linked ones as the
             adapter has tokens.
         depth: Layers of the mask decoder.
         pixel_depth: Layers of the pixel decoder.
         heads: Heads of every attention.
-        points: Points a head of the pixel decoder reads in each level.
+        points: Points that each head of the pixel decoder reads in each level.
         ffn_dim: Width inside the mask decoder's feed-forward parts.
         pixel_ffn_dim: Width inside the pixel decoder's.
         link_queries: Whether queries come from `Features.queries`.
         loss: Weights and numbers of points of the losses.
 
     Raises:
-        ConfigError: If a size does not fit another.
+        ConfigError: If the sizes do not fit one another.
 
     Source:
         Mask2Former, section 3.2; Rein's head for the linked queries.
@@ -118,10 +118,10 @@ class Mask2FormerDecoder(nn.Module):
             self.query_feat = nn.Embedding(queries, dim)
 
     def forward(self, features: Features) -> Float[Tensor, 'b k height width']:
-        """Logits at four times the size of the finest map, the image's own.
+        """Logits at four times the size of the finest map, which is the image's size.
 
-        Class probabilities (without "no object") times mask probabilities, summed over queries:
-        positive numbers rather than logits of a softmax, but with the same `argmax`.
+        Class probabilities (without "no object") times mask probabilities, summed over queries.
+        They are positive numbers, not logits of a softmax, but have the same `argmax`.
         """
         last = self.predictions(features)[-1]
         rows, cols = last.masks.shape[-2:]
@@ -132,14 +132,15 @@ class Mask2FormerDecoder(nn.Module):
         return torch.einsum('bqk,bqhw->bkhw', classes, masks.sigmoid())
 
     def predictions(self, features: Features) -> list[MaskPredictions]:
-        """Predictions of the queries themselves, and behind each layer; the last one counts.
+        """Predictions of the queries before and after each layer; the last one is the result.
 
         Raises:
-            ConfigError: If queries should be linked, and the backbone gives none.
+            ConfigError: If queries should be linked and the backbone gives none.
         """
         mask_features, levels = self.pixel_decoder(features)
         batch = mask_features.shape[0]
         keys, values = [], []
+        # Positions tell where to look, so they are part of the keys but not of the values.
         for level, embedding in zip(levels, self.level_embed.weight, strict=True):
             positions = sine_positions(level.shape[1], *level.shape[2:], device=level.device)
             memory = level.flatten(2).transpose(1, 2) + embedding
@@ -150,6 +151,7 @@ class Mask2FormerDecoder(nn.Module):
         prediction = self._predict(query, mask_features)
         found = [prediction]
         for step, layer in enumerate(self.transformer_decoder.layers):  # type: ignore[arg-type]  # the ModuleList set above
+            # the levels in turn, coarse to fine: strides 32, 16, 8, 32, …
             level = levels[step % 3]
             visible = _visible(prediction.masks, (level.shape[-2], level.shape[-1]))
             query = layer(query, query_pos, keys[step % 3], values[step % 3], visible)
@@ -168,14 +170,14 @@ class Mask2FormerDecoder(nn.Module):
         """Losses of every prediction against a label map.
 
         Args:
-            features: What the backbone gives.
+            features: Output of the backbone.
             mask: Class ids of the images.
             ignore_index: Label of pixels that belong to no class; every mask must leave them out.
             generator: Draws the sampled points.
 
         Returns:
-            Weighted terms by name, to be summed: `loss_cls`, `loss_mask`, `loss_dice` of the last
-            prediction, and `d0.loss_cls`, … of the others.
+            Weighted terms by name, to be summed. They are `loss_cls`, `loss_mask` and `loss_dice`
+            of the last prediction, and `d0.loss_cls`, … of the others.
         """
         return mask_losses(
             [(p.classes, p.masks) for p in self.predictions(features)],
@@ -191,8 +193,8 @@ class Mask2FormerDecoder(nn.Module):
             return self.query_embed.weight, self.query_feat.weight
         if features.queries is None:
             raise ConfigError(
-                'this decoder links its queries from an adapter, the backbone gives none: use an '
-                'adapter with link_queries=True, or build the decoder with link_queries=False'
+                'the backbone gives no queries, but this decoder links them from an adapter: use '
+                'an adapter with link_queries=True, or build the decoder with link_queries=False'
             )
         return features.queries, self.querys2feat(features.queries)
 
@@ -203,9 +205,9 @@ class Mask2FormerDecoder(nn.Module):
 
 
 def _visible(masks: Tensor, size: tuple[int, int]) -> Bool[Tensor, 'b 1 q n']:
-    """Which pixels of a level each query may look at: those its last mask holds.
+    """Which pixels of a level each query may attend to: those inside its last mask.
 
-    A query whose mask is empty may look at all, for a softmax over nothing is not a number.
+    A query with an empty mask may attend to all, because a softmax over nothing is NaN.
 
     Source:
         Mask2Former, eq. 2–3.
@@ -216,7 +218,7 @@ def _visible(masks: Tensor, size: tuple[int, int]) -> Bool[Tensor, 'b 1 q n']:
 
 
 class _DecoderLayer(nn.Module):
-    """Masked cross-attention, self-attention, feed-forward; norms behind each (post-norm)."""
+    """Masked cross-attention, self-attention, feed-forward, with norms after each (post-norm)."""
 
     def __init__(self, dim: int, *, heads: int, ffn_dim: int) -> None:
         super().__init__()
@@ -237,7 +239,7 @@ class _DecoderLayer(nn.Module):
 
 
 class _Attention(nn.Module):
-    """Multi-head attention through torch's fused product, its parameters named as published."""
+    """Multi-head attention through torch's fused product, with the published parameter names."""
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()

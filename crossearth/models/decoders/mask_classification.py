@@ -1,4 +1,4 @@
-"""Losses of mask classification: match queries to segments, compare them at sampled points.
+"""Losses of mask classification: match queries to segments and compare them at sampled points.
 
 Source: "Masked-attention Mask Transformer for Universal Image Segmentation" (arXiv 2112.01527),
 section 3.3 and appendix; MaskFormer (arXiv 2107.06278), section 3.2; points as in PointRend
@@ -23,17 +23,17 @@ __all__ = ['MaskLosses', 'mask_losses']
 
 @dataclass(frozen=True, slots=True)
 class MaskLosses:
-    """Weights and numbers of points.
+    """Weights and numbers of points of the losses.
 
     Args:
         class_weight: Weight of the cross entropy of classes, in cost and loss.
         mask_weight: Weight of the binary cross entropy of masks, likewise.
         dice_weight: Weight of the dice loss, likewise.
-        no_object_weight: What a query without a segment counts in the cross entropy.
-        points: Points that a mask is compared at.
-        oversample: Candidates a point among which the uncertain are looked for.
+        no_object_weight: Weight of a query without a segment in the cross entropy.
+        points: Points at which a mask is compared.
+        oversample: Candidates per point, from which the most uncertain are chosen.
         importance: Share of the points that are the most uncertain candidates; the others are
-            drawn anew.
+            drawn at random.
 
     Raises:
         ConfigError: If there are no points, fewer candidates than points, or a share outside 0–1.
@@ -50,7 +50,7 @@ class MaskLosses:
     def __post_init__(self) -> None:
         if self.points < 1 or self.oversample < 1 or not 0 <= self.importance <= 1:
             raise ConfigError(
-                f'{self.points} points, oversample {self.oversample}, importance '
+                f'points is {self.points}, oversample {self.oversample}, importance '
                 f'{self.importance}: expected at least 1, at least 1, and 0 to 1'
             )
 
@@ -65,22 +65,22 @@ def mask_losses(
 ) -> dict[str, Tensor]:
     """Weighted losses of several predictions of class and mask logits against a label map.
 
-    Every class that an image holds is one segment. Pixels of `ignore_index` are outside of all
+    Every class that occurs in an image is one segment. Pixels of `ignore_index` are outside of all
     segments, as in the reference.
 
     Args:
         predictions: Class logits (the last is "no object") and mask logits, deepest last.
         mask: Class ids.
         settings: Weights and numbers of points.
-        ignore_index: Label of no class.
-        generator: Draws the points; on the device of the predictions.
+        ignore_index: Label of pixels without a class.
+        generator: Draws the points; it must be on the device of the predictions.
 
     Returns:
         `loss_cls`, `loss_mask` and `loss_dice` of the last prediction, `d{i}.loss_…` of the i-th of
         the others. Masks are averaged over the segments of all ranks.
 
     Raises:
-        LabelError: If the label map holds an id that is no class.
+        LabelError: If the label map holds an id that is not a class.
 
     Example:
         >>> labels = torch.zeros(1, 8, 8, dtype=torch.int64)
@@ -95,6 +95,8 @@ def mask_losses(
     count = torch.tensor(
         float(sum(len(ids) for ids, _ in segments)), device=predictions[0][0].device
     )
+    # The mean number of segments per process. With it, the gradients that DDP averages do not
+    # depend on which process got how many.
     count = (sum_over_ranks(count) / num_ranks()).clamp(min=1)
     losses: dict[str, Tensor] = {}
     for depth, (classes, masks) in enumerate(predictions):
@@ -129,7 +131,7 @@ def _losses(
 ) -> dict[str, Tensor]:
     """The three terms of one prediction."""
     kind = torch.float64 if masks.dtype == torch.float64 else torch.float32
-    classes, masks = classes.to(kind), masks.to(kind)  # under autocast they are halves
+    classes, masks = classes.to(kind), masks.to(kind)  # autocast gives half precision
     no_object = classes.shape[-1] - 1
     wanted = torch.full(classes.shape[:2], no_object, dtype=torch.long, device=classes.device)
     chosen, targets = [], []
@@ -143,11 +145,12 @@ def _losses(
     of_classes = F.cross_entropy(classes.flatten(0, 1), wanted.flatten(), weights)
     terms = {'loss_cls': settings.class_weight * of_classes}
     if not any(map(len, chosen)):
-        # no image has a segment: zeros that keep every parameter in the graph
+        # no image has a segment: return zeros that keep every parameter in the graph
         return {**terms, 'loss_mask': 0 * masks.sum(), 'loss_dice': 0 * masks.sum()}
     logits, truth = _at_points(torch.cat(chosen), targets, settings, generator)
     of_masks = F.binary_cross_entropy_with_logits(logits, truth, reduction='none')
     inside = logits.sigmoid()
+    # + 1 as in the reference: an empty prediction of an empty mask then has no loss
     overlap = 2 * (inside * truth).sum(1) + 1
     of_dice = 1 - overlap / (inside.sum(1) + truth.sum(1) + 1)
     terms['loss_mask'] = settings.mask_weight * of_masks.mean(1).sum() / count
@@ -164,9 +167,9 @@ def _match(
     settings: MaskLosses,
     generator: torch.Generator | None,
 ) -> tuple[Tensor, Tensor]:
-    """Which query shall find which segment: the assignment of least cost.
+    """Assign queries to segments at the least total cost.
 
-    An image without segments draws no points and matches nothing.
+    An image without segments draws no points and has no matches.
 
     Source:
         Mask2Former, appendix: costs are the losses, at points drawn uniformly.
@@ -181,12 +184,13 @@ def _match(
     dice = 1 - overlap / (probable.sum(1)[:, None] + inside.sum(1) + 1)
     # cross entropy of every pair: −log σ(x) where the segment is, −log(1 − σ(x)) elsewhere
     entropy = F.softplus(-logits) @ inside.T + F.softplus(logits) @ (1 - inside).T
+    # The class cost is −p instead of −log p, which keeps it in the range of the others (as DETR).
     cost = (
         -settings.class_weight * classes.softmax(-1)[:, ids]
         + settings.mask_weight * entropy / settings.points
         + settings.dice_weight * dice
     )
-    # a prediction that is not a number must reach the loss, where it can be seen
+    # NaN in a prediction must reach the loss, where it is noticed
     cost = cost.nan_to_num(nan=1e9, posinf=1e9, neginf=-1e9)
     query, segment = linear_sum_assignment(cost.cpu().numpy())
     return (
@@ -207,6 +211,7 @@ def _at_points(
         candidates = int(settings.points * settings.oversample)
         uncertain = int(settings.points * settings.importance)
         places = _draw(len(masks), candidates, masks, generator)
+        # PointRend: a mask is least certain where its logit is near 0
         doubt = -_sample(masks[:, None], places).abs()
         best = doubt.topk(uncertain, dim=1).indices
         kept = places.gather(1, best[..., None].expand(-1, -1, 2))

@@ -17,7 +17,7 @@ class MLPDecoder(PerPixelDecoder):
         channels: Widths of the maps, fine to coarse.
         num_classes: Classes of the logits.
         width: Width of the decoder.
-        dropout: Share of channels left out in training before the classifier.
+        dropout: Share of channels dropped before the classifier in training.
 
     Raises:
         ConfigError: If a count is not positive or `dropout` lies outside of [0, 1).

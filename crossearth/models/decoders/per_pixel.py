@@ -1,4 +1,4 @@
-"""What decoders share that give one logit per class and pixel."""
+"""The common part of decoders that give one logit per class and pixel."""
 
 from collections.abc import Iterable
 
@@ -28,10 +28,10 @@ class PerPixelDecoder(nn.Module):
         """Losses of every labelled pixel, see `losses_of`.
 
         Args:
-            features: What the backbone gives.
-            mask: Class ids at the image's size; 255 is ignored. Nothing but ignored pixels is a
-                loss of zero.
-            generator: Not used, for nothing is sampled.
+            features: Output of the backbone.
+            mask: Class ids at the image's size; 255 is ignored. If all pixels are ignored, the
+                loss is zero.
+            generator: Not used, because nothing is sampled.
         """
         logits = F.interpolate(
             self(features), mask.shape[-2:], mode='bilinear', align_corners=False
@@ -41,7 +41,7 @@ class PerPixelDecoder(nn.Module):
     def losses_of(
         self, logits: Float[Tensor, 'b k h w'], mask: Int64[Tensor, 'b h w']
     ) -> dict[str, Tensor]:
-        """Losses by name: here cross entropy, as in most papers."""
+        """Losses by name; here cross entropy, as in most papers."""
         return {'loss_ce': cross_entropy(logits, mask)}
 
 

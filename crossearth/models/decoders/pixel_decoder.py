@@ -38,11 +38,11 @@ def sine_positions(
 ) -> Float[Tensor, 'dim rows cols']:
     """Position of each pixel of a map as sines and cosines, y in the first half, x in the second.
 
-    Positions run to 2π at the last row and column. Always float32: in half precision neighbours
-    of a large map would share a position.
+    Positions run to 2π at the last row and column. They are always float32, because in half
+    precision neighbouring pixels of a large map would share a position.
 
     Args:
-        dim: Number of values a pixel, a multiple of 4.
+        dim: Number of values per pixel, a multiple of 4.
         rows: Height of the map.
         cols: Width of the map.
         device: Where the positions are needed.
@@ -77,12 +77,12 @@ class DeformablePixelDecoder(nn.Module):
         channels: Widths of the backbone's maps, fine to coarse.
         dim: Width inside, a multiple of `heads` and of 32 (groups of the norms).
         depth: Number of attention layers.
-        heads: Heads of each.
+        heads: Heads of each layer.
         points: Points that each head reads in each level.
         ffn_dim: Width inside the feed-forward parts.
 
     Raises:
-        ConfigError: If `dim` is no multiple of 32 or of `heads`.
+        ConfigError: If `dim` is not a multiple of 32 and of `heads`.
 
     Source:
         Mask2Former, section 3.2.1; Deformable DETR, eq. 3.
@@ -107,7 +107,7 @@ class DeformablePixelDecoder(nn.Module):
         super().__init__()
         if dim % 32 or dim % heads:
             raise ConfigError(
-                f'width {dim} must be a multiple of 32, the groups of the norms, and of {heads} '
+                f'dim is {dim}: expected a multiple of 32, the groups of the norms, and of {heads} '
                 'heads'
             )
         self.dim = dim
@@ -125,7 +125,7 @@ class DeformablePixelDecoder(nn.Module):
         self.mask_feature = nn.Conv2d(dim, dim, 1)
 
     def forward(self, features: Features) -> PixelFeatures:
-        """Refined levels and per-pixel embeddings; queries are not looked at."""
+        """Refined levels and per-pixel embeddings; queries are not used."""
         finest, *coarser = features.maps
         projected = [
             conv(level) for conv, level in zip(self.input_convs, reversed(coarser), strict=True)
@@ -176,7 +176,7 @@ class _ConvNorm(nn.Module):
 
 
 class _EncoderLayer(nn.Module):
-    """Deformable attention, then a feed-forward part; norms behind each (post-norm)."""
+    """Deformable attention, then a feed-forward part, with norms after each (post-norm)."""
 
     def __init__(self, dim: int, *, heads: int, points: int, ffn_dim: int) -> None:
         super().__init__()
@@ -197,7 +197,7 @@ class _EncoderLayer(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Two linear layers around a ReLU, added to what enters; named as published."""
+    """Two linear layers around a ReLU, with a residual connection; names as published."""
 
     def __init__(self, dim: int, inside: int) -> None:
         super().__init__()
@@ -208,6 +208,6 @@ class FeedForward(nn.Module):
             nn.init.zeros_(linear.bias)
 
     def forward(self, features: Float[Tensor, 'b n c']) -> Float[Tensor, 'b n c']:
-        """Features plus what the two layers make of them."""
+        """Features plus the output of the two layers."""
         refined: Tensor = features + self.layers(features)
         return refined

@@ -14,7 +14,7 @@ __all__ = ['LinearRestorer', 'MultiStageASPP', 'SharedASPP', 'build_restorer']
 
 
 class LinearRestorer(nn.Module):
-    """One linear layer from the concatenated stages to an image: the plain end of the ablation.
+    """One linear layer from the concatenated stages to an image: the baseline of the ablation.
 
     Args:
         channels: Widths of the maps, fine to coarse.
@@ -50,12 +50,12 @@ class LinearRestorer(nn.Module):
 
 
 class MultiStageASPP(nn.Module):
-    """One dilated 3×3 convolution a stage, concatenated, one linear layer to an image.
+    """One dilated 3×3 convolution per stage, concatenated, then one linear layer to an image.
 
     What follows the concatenation is linear, and so is the enlargement of each stage to a common
-    size. So each stage goes through its own share of the linear layer at its own size, and only
-    images of a few bands are enlarged and summed: the same numbers without the concatenation,
-    which would be 1024 channels at the size of the image.
+    size. So each stage goes through its share of the linear layer at its own size, and only images
+    of a few bands are enlarged and summed. The result is the same, without a concatenation of 1024
+    channels at the size of the image.
 
     Args:
         channels: Widths of the maps, fine to coarse.
@@ -108,24 +108,24 @@ class MultiStageASPP(nn.Module):
 
 
 class SharedASPP(nn.Module):
-    """The restorer of the released code: a whole ASPP that all stages share.
+    """The restorer of the released code: one complete ASPP that all stages share.
 
-    Each stage goes through a 1×1 convolution, four dilated 3×3 convolutions side by side, a 1×1
-    convolution and ReLU; all are enlarged, concatenated, and two 1×1 convolutions with ReLU
-    between them make the image. As in `MultiStageASPP`, nothing is concatenated at full size.
+    Each stage goes through a 1×1 convolution, four parallel dilated 3×3 convolutions, a 1×1
+    convolution and ReLU. All stages are enlarged and concatenated, and two 1×1 convolutions with
+    ReLU between them make the image. As in `MultiStageASPP`, nothing is concatenated at full size.
 
     Args:
-        channels: Width of every map; the stages must agree.
+        channels: Width of every map; all must be equal.
         out_channels: Bands of the image.
         width: Width inside.
-        dilations: Dilations side by side.
+        dilations: Dilations of the parallel convolutions.
 
     Raises:
         ConfigError: If the stages differ in width, or a number is not positive.
 
     Source:
-        The released code of CrossEarth, by its behaviour; its size is fixed to 512 px there. Its
-        parameters `LN` and `MLP` take no part in the result and are left out.
+        The released code of CrossEarth, from its behaviour; its size is fixed to 512 px there. Its
+        parameters `LN` and `MLP` do not affect the result and are left out.
 
     Example:
         >>> restorer = SharedASPP((8, 8, 8, 8), width=4)
@@ -146,7 +146,7 @@ class SharedASPP(nn.Module):
         if len(set(channels)) != 1 or min(*channels, out_channels, width, *dilations) < 1:
             raise ConfigError(
                 f'channels {channels}, out_channels {out_channels}, width {width} and dilations '
-                f'{dilations} must be positive, and all stages equally wide, for they share it'
+                f'{dilations} must be positive, and all channels equal, because the stages share it'
             )
         self.aspp_head = nn.Module()
         self.aspp_head.conv_1x1 = nn.Conv2d(channels[0], width, 1)
@@ -161,7 +161,7 @@ class SharedASPP(nn.Module):
         self, features: Features, size: tuple[int, int]
     ) -> Float[Tensor, 'b c height width']:
         """An image of `size` (height, width) in px."""
-        head: Any = self.aspp_head  # its parts are the layers set above
+        head: Any = self.aspp_head  # its parts are the layers set in __init__
         levels = []
         for level in features.maps:
             reduced = head.conv_1x1(level)
@@ -189,7 +189,7 @@ def linear_of_enlarged(
 def build_restorer(
     kind: str | None, channels: tuple[int, int, int, int], in_channels: int
 ) -> nn.Module | None:
-    """The restorer of a name that a builder was given.
+    """Build the restorer that a builder was asked for by name.
 
     Args:
         kind: `'paper'` is `MultiStageASPP`, `'released'` is `SharedASPP`, `'linear'` is

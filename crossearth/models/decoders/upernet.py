@@ -18,7 +18,7 @@ __all__ = ['UPerNetDecoder']
 class UPerNetDecoder(PerPixelDecoder):
     """Feature pyramid → logits at the stride of the finest map.
 
-    The coarsest map is averaged over grids of `pools` cells per side, each grid is brought to
+    The coarsest map is averaged over grids of `pools` cells per side. Each grid is brought to
     `width`, enlarged and fused with the map. From there down it is a feature pyramid, whose levels
     are enlarged to the finest, concatenated and fused.
 
@@ -27,7 +27,7 @@ class UPerNetDecoder(PerPixelDecoder):
         num_classes: Classes of the logits.
         width: Width of the decoder.
         pools: Cells per side of each grid of averages.
-        dropout: Share of channels left out in training before the classifier.
+        dropout: Share of channels dropped before the classifier in training.
 
     Raises:
         ConfigError: If a count is not positive or `dropout` lies outside of [0, 1).
@@ -35,8 +35,8 @@ class UPerNetDecoder(PerPixelDecoder):
     Source:
         Xiao et al., "Unified Perceptual Parsing for Scene Understanding", ECCV 2018,
         arXiv 1807.10221, §3.1 (the part for semantic segmentation); grids 1, 2, 3, 6 of PSPNet,
-        arXiv 1612.01105. Norms are group norms, so that a batch of one window, and a 1×1 grid of
-        it, can be trained; the paper has batch norms over many GPUs.
+        arXiv 1612.01105. Norms are group norms, so that a batch of one window, even in its 1×1
+        grid, can be trained on; the paper has batch norms over many GPUs.
 
     Example:
         >>> decoder = UPerNetDecoder((4, 8, 16, 32), num_classes=3, width=16)

@@ -1,4 +1,9 @@
-"""Style networks: what an image's style is, and the image in another style."""
+"""Style networks: what an image's style is, and the image in another style.
+
+A predictor turns an image into a style embedding, and a transformer repaints an image in the style
+of an embedding. Both are frozen, and `weights` loads the published ones. The transforms
+`StyleInjection` and `EarthStyleInjection` use them.
+"""
 
 from crossearth.models.style.frozen import FrozenModule
 from crossearth.models.style.predictor import MobileStylePredictor, StylePredictor

@@ -1,4 +1,4 @@
-"""Networks that are used and never trained."""
+"""Networks that are used but never trained."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +13,7 @@ class FrozenModule(nn.Module):
     """A module that stays in eval mode and whose parameters take no gradient.
 
     Call `freeze` at the end of `__init__`. A training loop that puts its whole model into train
-    mode leaves it alone, so no running statistic ever moves.
+    mode does not affect it, so running statistics never change.
 
     Example:
         >>> class Doubled(FrozenModule):
@@ -26,9 +26,9 @@ class FrozenModule(nn.Module):
     """
 
     def freeze(self) -> None:
-        """Eval mode and no gradients from now on, and weights laid out channels last.
+        """Eval mode and no gradients from now on, with weights in channels-last layout.
 
-        That layout is what convolutions are fast in, on CPUs and GPUs.
+        Convolutions are fast in that layout, on CPUs and GPUs.
         """
         super().train(False)
         self.requires_grad_(False)
@@ -36,18 +36,18 @@ class FrozenModule(nn.Module):
 
     # nn.Module's Self is Any here: the run-time type checker refuses it.
     def train(self, mode: bool = True) -> Any:  # noqa: ARG002 -- nn.Module's signature
-        """Leave the module in eval mode, whatever is asked for."""
+        """Stay in eval mode, whatever the argument."""
         return super().train(False)
 
 
 def each_on_cpu(function: Callable[..., Tensor], *batches: Tensor, exact: torch.dtype) -> Tensor:
-    """A function of batches, taken sample by sample on a CPU and at once elsewhere.
+    """Apply a function to batches, sample by sample on a CPU and all at once elsewhere.
 
-    Autocast is switched off and the batches are cast to `exact`: in bfloat16 repainted images would
-    be off by more than one of 255 steps.
+    Autocast is switched off and the batches are cast to `exact`, because in bfloat16 repainted
+    images would be off by more than one of 255 steps.
 
-    The activations of one image fit a CPU's cache, those of a batch do not: one by one, the style
-    transformer takes little more than half the time.
+    The activations of one image fit into a CPU's cache, but not those of a batch: one by one, the
+    style transformer takes little more than half the time.
 
     Example:
         >>> each_on_cpu(torch.add, torch.tensor([1, 2]), torch.tensor([3, 4]), exact=torch.float32)

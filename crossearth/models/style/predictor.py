@@ -1,4 +1,4 @@
-"""The networks that tell an image's style."""
+"""The networks that predict an image's style."""
 
 import math
 
@@ -13,7 +13,7 @@ from crossearth.models.style.transformer import require_style_image
 
 __all__ = ['MobileStylePredictor', 'StylePredictor']
 
-_SMALLEST_TRUNK_SIDE_PX = 43  # below it, a window of Mixed_6a has nothing to look at
+_SMALLEST_TRUNK_SIDE_PX = 43  # below it, a window of Mixed_6a is larger than its input
 
 
 class StylePredictor(FrozenModule):
@@ -23,9 +23,9 @@ class StylePredictor(FrozenModule):
         style_dim: Length of an embedding.
 
     Source:
-        arXiv 1809.05375; the trunk is torchvision's. Released weights were trained with a slip in
-        the standard deviation of the blue band, 0.255 for 0.225, which is kept: its values are what
-        the weights expect. Images with a side below 43 px are first enlarged, bilinearly, to 43 px.
+        arXiv 1809.05375; the trunk is torchvision's. Released weights were trained with a typo in
+        the standard deviation of the blue band, 0.255 for 0.225. It is kept, because the weights
+        expect its values. Images with a side below 43 px are first enlarged bilinearly to 43 px.
 
     Example:
         >>> StylePredictor()(torch.rand(2, 3, 64, 48)).shape
@@ -52,7 +52,7 @@ class StylePredictor(FrozenModule):
         self.Mixed_6e = InceptionC(768, channels_7x7=192)
         self.fc = nn.Linear(768, style_dim)
         self.style_dim = style_dim
-        # ImageNet's normalisation and back to [-1, 1], in one step; 0.255 is the slip.
+        # ImageNet's normalisation and back to [-1, 1], in one step; 0.255 is the typo.
         mean = torch.tensor([0.485, 0.456, 0.406])
         ratio = torch.tensor([0.229 / 0.229, 0.224 / 0.224, 0.225 / 0.255])
         self.register_buffer('scale', (2 * ratio).view(3, 1, 1), persistent=False)
@@ -61,10 +61,10 @@ class StylePredictor(FrozenModule):
 
     @torch.no_grad()
     def forward(self, image: Float[Tensor, 'b c h w']) -> Float[Tensor, 'b d']:
-        """One embedding an image.
+        """One embedding per image.
 
         Args:
-            image: Red, green, blue in [0, 1], at least 32 pixels a side.
+            image: Red, green, blue in [0, 1], with sides of at least 32 px.
 
         Raises:
             ShapeError: If the images are too small or have other bands.
@@ -98,15 +98,15 @@ class StylePredictor(FrozenModule):
 class MobileStylePredictor(FrozenModule):
     """Style embeddings by MobileNetV2 with its normalisations folded in; frozen.
 
-    The predictor of the light model: a quarter of the parameters of `StylePredictor` and an
-    eighth of its arithmetic. Its embeddings are of another space than `StylePredictor`'s.
+    The predictor of the light model has a quarter of the parameters of `StylePredictor` and an
+    eighth of its arithmetic. Its embeddings cannot be mixed with those of `StylePredictor`.
 
     Args:
         style_dim: Length of an embedding.
 
     Source:
-        Sandler et al., MobileNetV2, arXiv 1801.04381, table 2, padded as TensorFlow pads ("same":
-        the odd pixel goes to the right and the bottom), for that is how the weights were trained.
+        Sandler et al., MobileNetV2, arXiv 1801.04381, table 2. It pads as TensorFlow does ("same":
+        the odd pixel goes to the right and the bottom), as the weights were trained that way.
 
     Example:
         >>> MobileStylePredictor()(torch.rand(2, 3, 64, 48)).shape
@@ -142,11 +142,11 @@ class MobileStylePredictor(FrozenModule):
 
     @torch.no_grad()
     def forward(self, image: Float[Tensor, 'b c h w']) -> Float[Tensor, 'b d']:
-        """One embedding an image.
+        """One embedding per image.
 
         Args:
-            image: Red, green, blue in [0, 1], at least 32 pixels a side; 256 is what it was
-                trained at.
+            image: Red, green, blue in [0, 1], with sides of at least 32 px; it was trained at
+                256 px.
 
         Raises:
             ShapeError: If the images are too small or have other bands.

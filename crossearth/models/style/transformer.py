@@ -19,7 +19,7 @@ _SMALLEST_SIDE_PX = 32
 
 
 class GhiasiTransformer(FrozenModule):
-    """Images in the styles that embeddings stand for; frozen.
+    """Repaints images in the styles of embeddings; frozen.
 
     Three convolutions contract the image to a quarter of its size, five residual blocks and two
     upsampling convolutions repaint it. Every normalisation from the first residual block on takes
@@ -29,11 +29,11 @@ class GhiasiTransformer(FrozenModule):
         widths: Channels after each contraction. (32, 64, 128) is the published network, (8, 16, 32)
             the light one.
         style_dim: Length of an embedding.
-        contract_norm: Instance normalisation in the contraction. The light model has none: it was
-            folded into its convolutions.
+        contract_norm: Instance normalisation in the contraction. The light model has none, because
+            it was folded into the convolutions.
 
     Source:
-        arXiv 1705.06830, table 1. Sides that are no multiple of 4 are rounded up inside the
+        arXiv 1705.06830, table 1. Sides that are not multiples of 4 are rounded up inside the
         network, as there, and the surplus rows and columns are cut off again.
 
     Example:
@@ -76,8 +76,8 @@ class GhiasiTransformer(FrozenModule):
         """Images in other styles.
 
         Args:
-            image: Red, green, blue in [0, 1], at least 32 pixels a side.
-            style: One embedding an image.
+            image: Red, green, blue in [0, 1], with sides of at least 32 px.
+            style: One embedding per image.
 
         Returns:
             Images of the same size in [0, 1].
@@ -89,7 +89,7 @@ class GhiasiTransformer(FrozenModule):
         if tuple(style.shape) != (len(image), self.style_dim):
             raise ShapeError(
                 f'style is {tuple(style.shape)} for {len(image)} images: expected '
-                f'{(len(image), self.style_dim)}, one embedding an image'
+                f'{(len(image), self.style_dim)}, one embedding per image'
             )
         exact = next(self.parameters()).dtype
         return each_on_cpu(self._paint, image, style, exact=exact)
@@ -163,9 +163,9 @@ def _instance_norm(
 ) -> Tensor:
     """γ · (x − mean) / deviation + β for each image and channel; γ = 1 and β = 0 without a style.
 
-    `F.instance_norm` reads its input as one image of b·c channels, which undoes a channels-last
-    layout and with it the speed of every convolution that follows; `torch.var_mean` keeps it and
-    takes ten times as long as these two passes, which are as exact.
+    `F.instance_norm` reads its input as one image of b·c channels. That undoes a channels-last
+    layout, and with it the speed of every convolution that follows. `torch.var_mean` keeps the
+    layout but takes ten times as long as these two passes, which are as exact.
     """
     centred = features - features.mean((-2, -1), keepdim=True)
     variance = (centred * centred).mean((-2, -1), keepdim=True)
@@ -176,7 +176,7 @@ def _instance_norm(
 
 
 def require_style_image(image: Tensor) -> None:
-    """Refuse images that the style networks cannot take.
+    """Raise if the style networks cannot take these images.
 
     Raises:
         ShapeError: If they are not (b,3,h,w), or a side is below 32 pixels.

@@ -1,4 +1,4 @@
-"""Weights of the style networks, from the places where they are published."""
+"""Weights of the style networks, from where they are published."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -31,7 +31,7 @@ _PUBLISHED = (
     '0273e2e66a894d553c7466773802e09eae41f698/styleaug/checkpoints/'
 )
 _LIGHT = ('.onnx', '.npz')
-# Statistics that InstanceNorm2d kept in early releases of PyTorch, and never used.
+# Statistics that InstanceNorm2d stored in early releases of PyTorch and never used.
 _OBSOLETE = re.compile(r'(^|\.)instancenorm\.(running_mean|running_var|num_batches_tracked)$')
 
 
@@ -67,20 +67,20 @@ def load_style_predictor(
     *,
     progress: bool = True,
 ) -> StylePredictor | MobileStylePredictor:
-    """A style predictor from any of the places where weights are published.
+    """A style predictor, from any of the places where weights are published.
 
     Args:
-        origin: Published weights, which are downloaded into PyTorch's hub folder once; or a file.
-            `checkpoint_stylepredictor.pth` of style-augmentation, a released CrossEarth file that
-            holds `augmentor.*`, or, ending in `.onnx` or `.npz`, `arbitrary_predict` of the light
+        origin: Published weights, downloaded once into PyTorch's hub folder, or a file. Files can
+            be `checkpoint_stylepredictor.pth` of style-augmentation, a released CrossEarth file
+            with `augmentor.*`, or, ending in `.onnx` or `.npz`, `arbitrary_predict` of the light
             model or its dequantised convolutions.
-        progress: Whether a download shows its progress.
+        progress: Whether to show the progress of a download.
 
     Returns:
         A frozen network on the CPU.
 
     Raises:
-        CheckpointError: If a file is not there or damaged, or does not fit.
+        CheckpointError: If a file does not exist, is damaged, or does not fit.
         ConfigError: If an ONNX file is given and the package `onnx` is not installed.
     """
     path = _fetched(origin, progress=progress)
@@ -94,20 +94,20 @@ def load_style_transformer(
     *,
     progress: bool = True,
 ) -> GhiasiTransformer:
-    """A style transformer from any of the places where weights are published.
+    """A style transformer, from any of the places where weights are published.
 
     Args:
-        origin: Published weights; or a file: `checkpoint_transformer.pth` of style-augmentation, a
-            released CrossEarth file that holds `augmentor.*`, or, ending in `.onnx` or `.npz`,
-            `arbitrary_transform` of the light model or its dequantised convolutions. Take it from
-            where its predictor comes from.
-        progress: Whether a download shows its progress.
+        origin: Published weights, or a file: `checkpoint_transformer.pth` of style-augmentation, a
+            released CrossEarth file with `augmentor.*`, or, ending in `.onnx` or `.npz`,
+            `arbitrary_transform` of the light model or its dequantised convolutions. It must come
+            from the same source as its predictor.
+        progress: Whether to show the progress of a download.
 
     Returns:
         A frozen network on the CPU.
 
     Raises:
-        CheckpointError: If a file is not there or damaged, or does not fit.
+        CheckpointError: If a file does not exist, is damaged, or does not fit.
         ConfigError: If an ONNX file is given and the package `onnx` is not installed.
     """
     path = _fetched(origin, progress=progress)
@@ -130,8 +130,8 @@ def released_style_networks(state: Mapping[str, Tensor], *, name: str = 'state')
     """The full-width networks from the `augmentor.*` tensors of a released CrossEarth file.
 
     Args:
-        state: All tensors of the file, or some; those of other parts are not looked at.
-        name: What to call the file in errors.
+        state: All tensors of the file, or some; those of other parts are ignored.
+        name: Name of the file in error messages.
 
     Returns:
         Frozen networks on the CPU.
@@ -158,8 +158,8 @@ def light_style_networks(predictor: Path | str, transformer: Path | str) -> Styl
         transformer: `arbitrary_transform.onnx`; or its dequantised convolutions as npz.
 
     Returns:
-        Frozen networks on the CPU. Weights are dequantised; activations are not rounded to int8
-        as the files' own runtime does, so that outputs differ from it by its rounding.
+        Frozen networks on the CPU. Weights are dequantised. Activations are not rounded to int8 as
+        in the files' own runtime, so outputs differ from it by that rounding.
 
     Raises:
         CheckpointError: If a file is damaged or holds another model.
@@ -176,7 +176,7 @@ def light_style_networks(predictor: Path | str, transformer: Path | str) -> Styl
 
 
 def _fetched(origin: Path | str | WeightsEnum, *, progress: bool) -> Path:
-    """The file itself, or published weights in PyTorch's hub folder, downloaded if need be."""
+    """A given file, or published weights in PyTorch's hub folder, downloaded if necessary."""
     if not isinstance(origin, WeightsEnum):
         return Path(origin)
     path = Path(torch.hub.get_dir(), 'checkpoints', Path(origin.url).name)
@@ -186,14 +186,14 @@ def _fetched(origin: Path | str | WeightsEnum, *, progress: bool) -> Path:
             torch.hub.download_url_to_file(origin.url, str(path), progress=progress)
         except OSError as error:
             raise CheckpointError(
-                f'{origin.url} cannot be downloaded ({error}): fetch it by hand and give the path '
+                f'{origin.url} cannot be downloaded ({error}): fetch it by hand and pass the path '
                 'of the file'
             ) from error
     return path
 
 
 def _full_width[N: nn.Module](network: N, path: Path, part: str) -> N:
-    """A network with a file of style-augmentation, or with its part of a released file."""
+    """Load a network from a file of style-augmentation, or from its part of a released file."""
     state = read_entries(path, under=('state_dict_stylepredictor', 'state_dict_ghiasi'))[0]
     if any('augmentor.' in name for name in state):
         return _released(network, state, part, str(path))
@@ -201,27 +201,27 @@ def _full_width[N: nn.Module](network: N, path: Path, part: str) -> N:
 
 
 def _released[N: nn.Module](network: N, state: Mapping[str, Tensor], part: str, name: str) -> N:
-    """A network with the tensors `augmentor.<part>.*` of a released file."""
+    """Load a network from the tensors `augmentor.<part>.*` of a released file."""
     pattern = re.compile(rf'(?:^|\.)augmentor\.{part}\.(.+)$')
     matches = {key: pattern.search(key) for key in state}
     found = {match[1]: state[key] for key, match in matches.items() if match}
     if not found:
         raise CheckpointError(
-            f'{name} holds no tensor augmentor.{part}.*: released files may come without style '
-            'networks; load those of style-augmentation instead'
+            f'{name} holds no tensor augmentor.{part}.*, as some released files have no '
+            'style networks: load those of style-augmentation instead'
         )
     return _load(network, found, f'{name} (augmentor.{part})')
 
 
 def _light[N: nn.Module](network: N, path: Path, rename: Callable[[str], str]) -> N:
-    """A network with the convolutions of a file of the light model."""
+    """Load a network from the convolutions of a file of the light model."""
     wanted = network.state_dict()
     state: dict[str, Tensor] = {}
     for key, value in read_entries(path)[0].items():
         layer, _, kind = key.rpartition('|')
         renamed = f'{rename(layer)}.{kind}'
         shape = wanted.get(renamed, value).shape
-        # 1×1 convolutions of a vector are linear layers here
+        # 1×1 convolutions of a vector become linear layers here
         state[renamed] = value.reshape(shape) if value.numel() == shape.numel() else value
     return _load(network, state, str(path))
 
@@ -248,7 +248,7 @@ def _light_name(layer: str) -> str:
         return f'repaint.{int(match[1]) + 4}.conv'
     styles = r'style_params/transformer/(residual|expand)/\D+(\d)/conv(\d?)/StyleNorm/Conv(_1)?/'
     if match := re.match(styles, layer):
-        # of the two linear maps of a style, the first is the shift and "_1" the scale
+        # of a style's two linear maps, the first is the shift and "_1" the scale
         kind = 'gamma' if match[4] else 'beta'
         block = int(match[2]) + (-1 if match[1] == 'residual' else 4)
         return f'repaint.{block}.fc_{kind}{match[3]}'
@@ -266,7 +266,7 @@ def _reference_name(key: str) -> str:
 
 
 def _load[N: nn.Module](network: N, state: Mapping[str, Tensor], name: str) -> N:
-    """Fill a network completely, or say what does not fit."""
+    """Fill a network completely, or raise an error that names what does not fit."""
     rename: Callable[[str], str] = (
         _reference_name if isinstance(network, GhiasiTransformer) else str
     )

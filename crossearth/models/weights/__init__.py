@@ -1,7 +1,7 @@
-"""Files of weights: reading them without trust, fitting them to a module, and writing models.
+"""Weights files: reading them without trusting them, fitting them to a module, writing models.
 
-A file is read in one place, `reading`, whatever its format, and put into a module in another,
-`fitting`. `pretrained`, `released` and the style networks say which tensors they expect, and lie
-below the builders. `checkpoint` and `release_files` build whole models, and lie above them. That is
-why this package imports none of its modules: take their names from `crossearth.models`.
+`reading` reads a file of any format, and `fitting` puts its tensors into a module. `pretrained`,
+`released` and the style networks name the tensors that they expect; the builders import them.
+`checkpoint` and `release_files` build complete models, so they import the builders. To avoid that
+circle, this package imports none of its modules: take their names from `crossearth.models`.
 """

@@ -1,4 +1,4 @@
-"""What an adapted model's file says of where it comes from."""
+"""What the file of an adapted model records about the adaptation."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ class AdaptationRecord:
 
     Args:
         method: Name of the method.
-        options: Its options.
+        options: Options of the method.
         scenes: Names of the scenes, without their folders.
-        windows: Windows of the scenes that it saw.
+        windows: Number of windows of the scenes that it was adapted on.
         model_sha256: Digest of the file of the model that was adapted.
-        calibrated: Whether the calibration in the file was measured after adapting.
+        calibrated: Whether the calibration in the file was measured after the adaptation.
     """
 
     method: str
@@ -29,7 +29,7 @@ class AdaptationRecord:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> 'AdaptationRecord':
-        """The record that `dataclasses.asdict` and JSON made `value` of."""
+        """The record from which `dataclasses.asdict` and JSON made `value`."""
         return cls(
             method=str(value['method']),
             options={str(name): float(option) for name, option in value['options'].items()},

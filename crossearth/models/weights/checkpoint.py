@@ -1,4 +1,4 @@
-"""Weights files: safetensors with the weights and all that rebuilds the model.
+"""Weights files: safetensors with the weights and everything that is needed to rebuild the model.
 
 A file holds what was trained, and no code: reading one never runs anything that it contains.
 """
@@ -47,15 +47,15 @@ class ModelInfo:
         labels: Classes of the logits, or None if they were not given.
         bands: Names of the bands in order, or their numbers counted from 1, or None.
         gsd_m: Ground sampling distance in metres that scenes are mapped at, or None.
-        complete: Whether the file holds every weight. Otherwise frozen weights are missing, and
-            the builder gets them again.
-        frozen_marks: Name → mark of each frozen tensor that is not in the file, to
-            tell when the builder gets others.
+        complete: Whether the file holds every weight. If not, frozen weights are missing, and the
+            builder gets them again.
+        frozen_marks: Name → mark of each frozen tensor that is not in the file, to check that the
+            builder gets the same ones.
         value_range: Values of the training imagery that became 0 and 1, or None for the range of
             its data type.
         gsd_range_m: Finest and coarsest ground sampling distance of the training imagery, in
             metres, of a model that was trained across several; or None.
-        source: What is remembered of the training images, or None.
+        source: Statistics of the training images, or None.
         adaptation: How it was adapted to scenes without labels, or None.
     """
 
@@ -71,11 +71,11 @@ class ModelInfo:
     adaptation: AdaptationRecord | None = None
 
     def __post_init__(self) -> None:
-        _ = self.imagery  # which checks the distances
+        _ = self.imagery  # building it checks the distances
 
     @property
     def imagery(self) -> Imagery:
-        """What of it says how scenes are to be shown to the model."""
+        """How scenes are to be shown to the model."""
         return Imagery(
             labels=self.labels,
             bands=self.bands,
@@ -86,7 +86,7 @@ class ModelInfo:
         )
 
 
-# many arguments: everything that a model file says of its model
+# many arguments: everything that a model file records about its model
 def save_model(
     model: nn.Module,
     path: str | Path,
@@ -105,35 +105,34 @@ def save_model(
 ) -> Path:
     """Write the trained weights of a model, and what rebuilds it, to a file.
 
-    The file appears under its name only when complete.
+    The file appears under its final name only when complete.
 
     Args:
-        model: Built by a function with `@builder`, or `builder` and `arguments` say how to.
-        path: `.safetensors` file to write; one that exists is replaced.
-        builder: Function that builds the model, or the name of one of `crossearth.models`; by
-            default the model's own.
-        arguments: Its arguments; by default the model's own.
+        model: Built by a function with `@builder`; otherwise pass `builder` and `arguments`.
+        path: `.safetensors` file to write; an existing one is replaced.
+        builder: Function that builds the model, or the name of one of `crossearth.models`; the
+            model's own by default.
+        arguments: Arguments of the builder; the model's own by default.
         labels: Classes of the logits.
         bands: Names of the bands, or their numbers counted from 1, in the order that the model
             takes them.
-        gsd_m: Ground sampling distance in metres that scenes are to be mapped at.
+        gsd_m: Ground sampling distance in metres at which scenes are to be mapped.
         gsd_range_m: Finest and coarsest one of the training imagery, if there were several.
         value_range: Values of the training imagery that became 0 and 1; None for the range of its
             data type.
-        source: What is to be remembered of the training images, see `crossearth.models.source`.
+        source: Statistics of the training images, see `crossearth.models.source`.
         adaptation: How the model was adapted to scenes without labels.
-        trainable_only: True leaves frozen weights out; the builder gets them again on loading. By
-            default they are left out if the builder has a source for them (its argument
-            `pretrained`) and they are more than a tenth of all weights; a file that would hold
-            nearly all of the model holds it all.
-        write: Whether this process writes the file. Of a model that is sharded over processes all
-            have to call, and one writes.
+        trainable_only: True leaves frozen weights out, and the builder gets them again on loading.
+            By default they are left out if the builder has a source for them (its argument
+            `pretrained`) and they are more than a tenth of all weights. False writes all weights.
+        write: Whether this process writes the file. For a model that is sharded over processes,
+            all processes have to call this function, and one of them writes.
 
     Returns:
         The path written to.
 
     Raises:
-        ConfigError: If nothing says how the model was built, or it cannot be written as JSON.
+        ConfigError: If it is unknown how the model was built, or JSON cannot hold the arguments.
         CheckpointError: If frozen weights would be left out that no builder can get again.
         LabelError: If the label space has another number of classes than the model.
         WriteError: If the file cannot be written.
@@ -152,7 +151,7 @@ def save_model(
     if labels is not None and labels.num_classes != getattr(model, 'num_classes', None):
         raise LabelError(
             f'label space {labels.name!r} has {labels.num_classes} classes, the model '
-            f'{getattr(model, "num_classes", "none")}: give the label space it was trained in'
+            f'{getattr(model, "num_classes", "none")}: pass the label space it was trained with'
         )
     state = model.state_dict()
     left_out = _left_out(model, blueprint, trainable_only)
@@ -178,7 +177,10 @@ def save_model(
     try:
         text = json.dumps(asdict(info) | {'source': remembered})
     except TypeError as error:
-        raise ConfigError(f'arguments of the model are not JSON values ({error})') from error
+        raise ConfigError(
+            f'arguments of the model are not JSON values ({error}): use numbers, text, lists, '
+            'dictionaries and None'
+        ) from error
     if not write:
         return path
     _write_whole(path, kept, {'format': _FORMAT, 'version': str(_VERSION), 'model': text})
@@ -191,8 +193,8 @@ def _left_out(model: nn.Module, blueprint: Blueprint, trainable_only: bool | Non
     has_source = bool(blueprint.arguments.get('pretrained'))
     if trainable_only and frozen and not has_source:
         raise CheckpointError(
-            'frozen weights of this model are random (pretrained=False), no builder can get them '
-            'again: use trainable_only=False'
+            'the frozen weights of this model are random (pretrained=False), so no builder can get '
+            'them again: use trainable_only=False'
         )
     if trainable_only is None:
         sizes = {name: value.numel() for name, value in model.state_dict().items()}
@@ -202,7 +204,7 @@ def _left_out(model: nn.Module, blueprint: Blueprint, trainable_only: bool | Non
 
 
 def _write_whole(path: Path, state: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """Write a file that appears under its name only when it is complete."""
+    """Write a file that appears under its final name only when complete."""
     unfinished = path.with_name(f'.{path.name}.{uuid.uuid4().hex}')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -211,11 +213,11 @@ def _write_whole(path: Path, state: dict[str, Tensor], metadata: dict[str, str])
             unfinished.replace(path)
         finally:
             unfinished.unlink(missing_ok=True)
-    except (OSError, SafetensorError) as error:  # the second holds what the system said as text
+    except (OSError, SafetensorError) as error:  # the second holds the system's message as text
         reason = getattr(error, 'strerror', None) or str(error)
         raise WriteError(
-            f'{path} cannot be written ({reason}): expected a name that is no folder, in a folder '
-            'that can be written to, on a disk that is not full'
+            f'{path} cannot be written ({reason}): expected the name of a file, in a folder that '
+            'you may write to, on a disk that is not full'
         ) from error
 
 
@@ -229,7 +231,7 @@ def read_model_info(path: str | Path) -> ModelInfo:
         Builder, arguments, label space, bands and GSD.
 
     Raises:
-        CheckpointError: If there is no such file, it is not a weights file of this library, or of a
+        CheckpointError: If there is no such file, or it was not written by this library, or by a
             newer version of it.
 
     Example:
@@ -243,28 +245,28 @@ def read_model_info(path: str | Path) -> ModelInfo:
     """
     path = Path(path)
     if not path.is_file():
-        raise CheckpointError(f'no weights file at {path}: expected one written by save_model')
+        raise CheckpointError(f'there is no weights file at {path}: expected one from save_model')
     try:
         with safe_open(path, framework='pt') as file:
             metadata = file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
-            f'{path} is not a whole safetensors file ({error}): expected one written by '
+            f'{path} is not a complete safetensors file ({error}): expected one written by '
             'save_model; convert other formats with `crossearth weights convert`'
         ) from error
     if metadata.get('format') != _FORMAT:
         raise CheckpointError(
-            f'{path} says format {metadata.get("format")!r}, expected {_FORMAT!r}: it holds '
-            'weights without a model; give them to a builder instead (pretrained=…)'
+            f'{path} has format {metadata.get("format")!r}, expected {_FORMAT!r}: it holds weights '
+            'without a model, so pass it to a builder instead (pretrained=…)'
         )
     if metadata.get('version') != str(_VERSION):
         raise CheckpointError(
-            f'{path} is of version {metadata.get("version")!r}, this library reads {_VERSION}: '
-            'update it'
+            f'{path} has version {metadata.get("version")!r}, expected {_VERSION}: update '
+            'crossearth to read it'
         )
     try:
         header = json.loads(metadata['model'])
-        if 'blueprint' not in header and 'recipe' in header:  # its name before training had recipes
+        if 'blueprint' not in header and 'recipe' in header:  # the old name of the entry
             header['blueprint'] = header['recipe']
         blueprint, labels, bands = header['blueprint'], header['labels'], header['bands']
         marks = {str(name): float(mark) for name, mark in header['frozen_marks'].items()}
@@ -308,18 +310,18 @@ def load_model(
 
     Args:
         path: File written by `save_model`.
-        pretrained: Where the builder gets frozen weights that are not in the file; by default
-            where it got them at first. For a file that was moved to another machine.
-        builders: Functions of others that you trust to build the model, with or without
-            `@builder`; those of this library are trusted always. The file chooses among them by
-            name, and imports nothing.
+        pretrained: Where the builder gets frozen weights that are not in the file; by default from
+            where it got them originally. Use it for files that came from another machine.
+        builders: Other functions that you trust to build the model, with or without `@builder`.
+            Those of this library are always trusted. The file chooses among them by name and
+            imports nothing.
 
     Returns:
-        The model, with its `blueprint`, and its `imagery`, by which `predict_scene` shows it
-        scenes as it was trained.
+        The model, with its `blueprint`, and its `imagery`, which tells `predict_scene` how to show
+        it scenes as in training.
 
     Raises:
-        CheckpointError: If the file is damaged, of another format, names no builder, or its
+        CheckpointError: If the file is damaged, has another format, names no builder, or its
             weights do not fit the model that it names.
 
     Example:
@@ -350,13 +352,14 @@ def load_model(
     unknown = sorted(set(arguments) - set(parameters))
     if unknown and not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         raise CheckpointError(
-            f'{path} gives {name} arguments that it does not take: {", ".join(unknown)}'
+            f'{path} has arguments that {name} does not take: {", ".join(unknown)}. It was written '
+            'for another version of this builder'
         )
     try:
         model = build(**arguments)
     except CheckpointError:
-        raise  # about the frozen weights, which are another file's
-    except Exception as error:  # a header may say anything, and timm and torch check in many ways
+        raise  # about the frozen weights, which are in another file
+    except Exception as error:  # a header may contain anything, and torch and timm raise all kinds
         reason = (str(error).splitlines() or [''])[0]
         raise CheckpointError(
             f'{path} names a model that cannot be built ({type(error).__name__}: {reason})'
@@ -364,7 +367,7 @@ def load_model(
     frozen = set(info.frozen_marks or {})
     fit_weights(model, read_entries(path)[0], source=path, optional=lambda name: name in frozen)
     _check_frozen(path, info, model.state_dict())
-    # setattr, as torch's types admit tensors and modules only
+    # setattr, because torch's types allow only tensors and modules
     setattr(model, 'blueprint', info.blueprint)  # noqa: B010
     setattr(model, 'imagery', info.imagery)  # noqa: B010
     return model.eval()
@@ -385,12 +388,12 @@ def _blueprint(
             )
         return Blueprint(builder, dict(arguments or {}))
     if arguments is not None:
-        raise ConfigError('arguments were given without their builder: name it too')
+        raise ConfigError('arguments are given without a builder: pass the builder, too')
     blueprint = blueprint_of(model)
     if blueprint is None:
         raise ConfigError(
-            'nothing says how this model was built: build it with a function of crossearth.models '
-            'or with your own under @builder, or give builder and arguments'
+            'it is unknown how this model was built: build it with a function of crossearth.models '
+            'or with your own under @builder, or pass builder and arguments'
         )
     return blueprint
 
@@ -399,13 +402,13 @@ def _check_frozen(path: Path, info: ModelInfo, state: Mapping[str, Tensor]) -> N
     others = other_marks(info.frozen_marks or {}, state)
     if others:
         raise CheckpointError(
-            f'{path} was trained over other frozen weights than the builder got (first '
-            f'difference {others[0]!r}): give those it was trained over as pretrained=…'
+            f'{path} was trained with other frozen weights than the builder got (first difference '
+            f'{others[0]!r}): pass those it was trained with as pretrained=…'
         )
 
 
 def _pair(header: Mapping[str, Any], name: str) -> tuple[float, float] | None:
-    """Two numbers of a header; None if it has none, as older ones do."""
+    """Two numbers of a header, or None if it lacks them, as older ones do."""
     if header.get(name) is None:
         return None
     low, high = header[name]
@@ -415,7 +418,7 @@ def _pair(header: Mapping[str, Any], name: str) -> tuple[float, float] | None:
 def _optional[T](
     header: Mapping[str, Any], name: str, read: Callable[[Mapping[str, Any]], T]
 ) -> T | None:
-    """A part of a header; None if it has none, as older ones do."""
+    """A part of a header, or None if it lacks it, as older ones do."""
     return None if header.get(name) is None else read(header[name])
 
 

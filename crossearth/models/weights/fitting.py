@@ -1,4 +1,4 @@
-"""Tensors by name into a module: all of them and nothing else, unless the caller allows it."""
+"""Puts tensors into a module by name: all of them and nothing else, unless the caller allows it."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -23,12 +23,12 @@ def fit_weights(
     """Put tensors into a module, in place, if they are those of this module.
 
     Args:
-        model: Any module. Only what is given changes.
-        given: Name → tensor. A prefix such as `module.` is removed where names agree without it.
-        source: What to call the file in errors.
-        optional: Says of a name whether it can be missing, or be left over.
-        strict: False allows that any are missing or left over, as long as one is used.
-        advice: What to do where they do not fit.
+        model: Any module. Only the given tensors change.
+        given: Name → tensor. A prefix such as `module.` is removed if names agree without it.
+        source: Name of the file in error messages.
+        optional: Whether the tensor with a given name may be missing or left over.
+        strict: False allows missing and left-over tensors, as long as one is used.
+        advice: Remedy for the error message if they do not fit.
 
     Returns:
         Names that were given and not used.
@@ -55,7 +55,7 @@ def fit_weights(
             f'{source} does not fit {type(model).__name__}: {reason or "no name agrees"}. {advice}'
         )
     require_finite(used, source=source)
-    # encoders of segmentation_models_pytorch have a method of this name that takes no `strict`
+    # encoders of segmentation_models_pytorch override this method without `strict`
     nn.Module.load_state_dict(model, used, strict=False)
     return [name for name in given if name not in used]
 
@@ -67,12 +67,12 @@ def misfit(
     optional: Callable[[str], bool] = lambda _: False,
     strict: bool = True,
 ) -> str:
-    """What keeps tensors from fitting a state, in words; empty if nothing does.
+    """Why tensors do not fit a state, in words; empty if they do.
 
     Args:
         given: Name → tensor.
         wanted: State of the module.
-        optional: See `fit_weights`. Counts of batches, which old files lack, always are.
+        optional: See `fit_weights`. Counts of batches, which old files lack, are always optional.
         strict: See `fit_weights`.
     """
     missing, unknown = [], []
@@ -111,5 +111,5 @@ def misfit(
 
 
 def _kind(tensor: Tensor) -> tuple[bool, bool]:
-    """Whether it holds fractions, and complex ones: casting others to them makes no weights."""
+    """Whether it has fractions, and whether it is complex; no cast may change either."""
     return tensor.is_floating_point(), tensor.is_complex()

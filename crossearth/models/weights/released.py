@@ -1,4 +1,4 @@
-"""The released checkpoints of CrossEarth: which there are, and where they are looked for."""
+"""The released checkpoints of CrossEarth: a list of them, and where they are looked for."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -40,8 +40,8 @@ class ReleasedFile:
         labels: Classes of its logits.
         bands: Bands of its images, in order.
         img_size: Side in px that it was trained and is tested at.
-        settings: Settings of the benchmark that it is published for.
-        backbone: File of the frozen backbone that goes with it.
+        settings: Benchmark settings that it is published for.
+        backbone: File of the frozen backbone that belongs to it.
     """
 
     file: str
@@ -58,7 +58,7 @@ class ReleasedFile:
 
     @property
     def meta(self) -> dict[str, Any]:
-        """What torchgeo's weights say of themselves: classes, bands, statistics."""
+        """What torchgeo's weights also state: classes, bands, statistics."""
         return {
             'model': 'crossearth_vit_large',
             'labels': self.labels,
@@ -123,7 +123,7 @@ class CrossEarth_Weights(Enum):  # noqa: N801 - torchvision's and torchgeo's sty
 
     @property
     def converted(self) -> Path:
-        """Where the converted file is looked for, in torch's folder of checkpoints."""
+        """Path where the converted file is looked for, in torch's folder of checkpoints."""
         name = Path(self.value.file).with_suffix('.safetensors').name
         return Path(torch.hub.get_dir()) / 'checkpoints' / f'crossearth-{name}'
 
@@ -131,16 +131,16 @@ class CrossEarth_Weights(Enum):  # noqa: N801 - torchvision's and torchgeo's sty
 def load_released(model: nn.Module, weights: CrossEarth_Weights | str | Path) -> None:
     """Put converted weights into a model, in place.
 
-    Geospatial parts and a restorer that the file lacks stay as they are: an untrained injector
-    changes nothing. For other bands than three the patch embedding is repeated, and mean and std
-    stay the model's.
+    Geospatial parts and a restorer that the file lacks are not changed; an untrained injector has
+    no effect. For other numbers of bands than three the patch embedding is repeated, and the model
+    keeps its mean and std.
 
     Args:
-        model: Built by `crossearth_vit_large` or its kin.
+        model: Built by `crossearth_vit_large` or one of its family.
         weights: Published weights, or a file that `crossearth weights convert` wrote.
 
     Raises:
-        CheckpointError: If the file is not there, or does not fit the model.
+        CheckpointError: If the file does not exist, or does not fit the model.
 
     Example:
         >>> import tempfile
@@ -159,19 +159,19 @@ def load_released(model: nn.Module, weights: CrossEarth_Weights | str | Path) ->
     if isinstance(weights, CrossEarth_Weights) and not path.is_file():
         released = weights.value
         raise CheckpointError(
-            f'no converted weights at {path}: fetch {released.url} and {_HUB}/resolve/main/'
-            f'{released.backbone}, then run `crossearth weights convert {released.file} --backbone '
-            f'{released.backbone} --output {path}`'
+            f'there are no converted weights at {path}: fetch {released.url} and '
+            f'{_HUB}/resolve/main/{released.backbone}, then run `crossearth weights convert '
+            f'{released.file} --backbone {released.backbone} --output {path}`'
         )
     if path.is_file() and path.suffix != '.safetensors':
         raise CheckpointError(
             f'{path} is not converted: run `crossearth weights convert {path} --backbone …` first, '
-            'and give the file that it writes'
+            'and pass the file that it writes'
         )
     given, wanted = read_entries(path)[0], model.state_dict()
     stem = 'backbone.vit.patch_embed.proj.weight'
     if stem in given and given[stem].shape[1] != len(wanted['mean']):
         given[stem] = adapt_bands(given[stem], len(wanted['mean']))
-        given |= {name: wanted[name] for name in ('mean', 'std')}  # the model's, for its bands
+        given |= {name: wanted[name] for name in ('mean', 'std')}  # the model's, for its own bands
     own = ('backbone.extractor.', 'backbone.injector.', 'restorer.')
     fit_weights(model, given, source=path, optional=lambda name: name.startswith(own))

@@ -1,10 +1,10 @@
 """Files of `torch.save`, read without torch's reader and without running what they hold.
 
 A pickle is a program: it may call any function that it names, and set attributes of what it finds.
-Here a name stands for one of the few makers below, or for a stand-in that takes everything and does
-nothing. Makers give records of where a tensor lies, no tensors, so that no operation of a pickle
-has an effect outside of its own containers. Storages are read afterwards, only those that are asked
-for, and never more bytes than the file has.
+Here a name stands either for one of the few makers below, or for a stub that accepts everything and
+does nothing. Makers return records of where a tensor lies instead of tensors, so that no operation
+of a pickle has an effect outside its own containers. Storages are read afterwards, only those that
+are asked for, and never more bytes than the file has.
 """
 
 import math
@@ -35,20 +35,20 @@ class _Stub:
         pass
 
     def __call__(self, *_: object) -> '_Stub':
-        """Stands for a function that an object gave, such as a method."""
+        """Stands for a function of an object, such as a method."""
         return self
 
     def __setitem__(self, _: object, __: object) -> None:
         pass
 
     def append(self, _: object) -> None:
-        """A list's method, as the pickle of a list's child calls it."""
+        """Stands for a list's method, which the pickle of a list's subclass calls."""
 
     def extend(self, _: object) -> None:
         """A list's method, likewise."""
 
     def add(self, _: object) -> None:
-        """A set's method, likewise."""
+        """Stands for a set's method, likewise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class _TensorRecord:
 
 @dataclass(slots=True)
 class _ArrayRecord:
-    """An array of numpy, whose pickle says what is in it after it was made."""
+    """A numpy array, whose pickle sets the content after it was made."""
 
     state: object = None
 
@@ -97,7 +97,7 @@ def _tensor(
 
 
 def _makers() -> dict[tuple[str, str], Callable[..., Any] | torch.dtype]:
-    """What the names in a pickle may stand for."""
+    """What each name in a pickle stands for."""
     names: dict[tuple[str, str], Any] = {
         ('collections', 'OrderedDict'): lambda *items: dict(*items),
         ('collections', 'defaultdict'): lambda *_: {},
@@ -137,9 +137,9 @@ _MAKERS = _makers()
 
 
 class _Unpickler(pickle._Unpickler):
-    """Finds makers, and a stand-in for every other name; sets no attribute of anything.
+    """Finds makers, and a stub for every other name; sets no attribute of anything.
 
-    It is Python's, not C's, which reserves as much memory as a pickle numbers its objects.
+    Derived from Python's unpickler, because C's reserves memory by the pickle's own object numbers.
     """
 
     stack: list[Any]
@@ -147,7 +147,7 @@ class _Unpickler(pickle._Unpickler):
 
     def __init__(self, file: Any) -> None:
         super().__init__(file, encoding='latin1')
-        self.storages: dict[str, tuple[int, int]] = {}  # numbers and the bytes of one
+        self.storages: dict[str, tuple[int, int]] = {}  # count of numbers, bytes of one
 
     def find_class(self, module: str, name: str) -> Any:
         return _MAKERS.get((module, name), _Stub)
@@ -155,13 +155,13 @@ class _Unpickler(pickle._Unpickler):
     def persistent_load(self, pid: Any) -> object:
         kind, dtype, *place = pid
         if kind != 'storage' or not isinstance(dtype, torch.dtype):
-            return _Stub  # a class of modules, as old files hold them, or quantised numbers
+            return _Stub  # a class of modules, as in old files, or quantised numbers
         key, _, numel, *view = place
         laid_out = isinstance(key, str) and isinstance(numel, int) and numel >= 0
         if not laid_out or (view and view[0] is not None):
-            raise ValueError('a storage is not laid out as torch does')
+            raise ValueError('a storage does not have the layout that torch writes')
         if self.storages.setdefault(key, (numel, dtype.itemsize)) != (numel, dtype.itemsize):
-            raise ValueError(f'storage {key!r} is of two sizes')
+            raise ValueError(f'storage {key!r} has two sizes')
         return _Storage(key, dtype)
 
     def load_build(self) -> None:
@@ -175,14 +175,14 @@ class _Unpickler(pickle._Unpickler):
 def read_torch_file(
     path: Path, choose: Callable[[object], Mapping[str, Record]]
 ) -> dict[str, Tensor]:
-    """Chosen tensors of a file of `torch.save`, of either of its formats.
+    """Chosen tensors of a file of `torch.save`, in either of its formats.
 
     Args:
         path: The file.
-        choose: Gets the content, with records in place of tensors, and picks those to read.
+        choose: Gets the content, with records instead of tensors, and returns those to read.
 
     Returns:
-        Name → tensor; those of numpy that torch has no type for are left out.
+        Name → tensor, without numpy arrays of types that torch lacks.
 
     Raises:
         CheckpointError: If the file is a TorchScript program, a tar file, damaged, or claims to
@@ -198,10 +198,10 @@ def read_torch_file(
         return _read_legacy(path, choose)
     except CheckpointError:
         raise
-    except Exception as error:  # damaged bytes fail in every way that a reader can
+    except Exception as error:  # damaged bytes can raise anything in a reader
         raise CheckpointError(
-            f'{path} is not a whole file of torch.save ({type(error).__name__}: {error}): fetch it '
-            'again, or save its state_dict as .safetensors'
+            f'{path} is not a complete file of torch.save ({type(error).__name__}: {error}): fetch '
+            'it again, or save its state_dict as .safetensors'
         ) from error
 
 
@@ -215,7 +215,7 @@ def _read_zip(path: Path, choose: Callable[[object], Mapping[str, Record]]) -> d
             )
         claimed = sum(entry.file_size for entry in archive.infolist())
         if claimed > path.stat().st_size or len(entries) < len(archive.infolist()):
-            raise ValueError('its parts are compressed, or lie upon one another')
+            raise ValueError('its parts are compressed or overlap')
         if 'byteorder' in entries and archive.read(entries['byteorder']) != b'little':
             raise ValueError('its numbers are big-endian')
         with archive.open(entries['data.pkl']) as file:
@@ -225,7 +225,7 @@ def _read_zip(path: Path, choose: Callable[[object], Mapping[str, Record]]) -> d
         for key in _keys(chosen):
             entry = entries[f'data/{key}']
             if entry.file_size != math.prod(unpickler.storages[key]):
-                raise ValueError(f'storage {key!r} is of another size')
+                raise ValueError(f'storage {key!r} has another size')
             storages[key] = bytearray(entry.file_size)
             with archive.open(entry) as file:
                 _fill(storages[key], file)
@@ -236,7 +236,7 @@ def _read_legacy(path: Path, choose: Callable[[object], Mapping[str, Record]]) -
     """The format before torch 1.6: five pickles, then the storages one after the other."""
     with path.open('rb') as file:
         if _Unpickler(file).load() != _MAGIC or _Unpickler(file).load() != _PROTOCOL:
-            raise ValueError('it does not start as one')
+            raise ValueError('it does not start with the magic number')
         system = _Unpickler(file).load()
         if not isinstance(system, dict) or system.get('little_endian') is not True:
             raise ValueError('its numbers are big-endian')
@@ -244,13 +244,13 @@ def _read_legacy(path: Path, choose: Callable[[object], Mapping[str, Record]]) -
         chosen = choose(unpickler.load())
         keys, wanted = _Unpickler(file).load(), set(_keys(chosen))
         if not isinstance(keys, list) or set(keys) != set(unpickler.storages):
-            raise ValueError('its list of storages is another than its tensors need')
+            raise ValueError('its list of storages differs from what its tensors need')
         storages: dict[str, bytearray] = {}
         for key in keys:
             numel, itemsize = unpickler.storages[key]
             count, size, here = file.read(8), numel * itemsize, file.tell()
             if count != numel.to_bytes(8, 'little') or here + size > path.stat().st_size:
-                raise ValueError(f'storage {key!r} is of another size')
+                raise ValueError(f'storage {key!r} has another size')
             if key in wanted:
                 storages[key] = bytearray(size)
                 _fill(storages[key], file)
@@ -259,7 +259,7 @@ def _read_legacy(path: Path, choose: Callable[[object], Mapping[str, Record]]) -
 
 
 def _keys(chosen: Mapping[str, Record]) -> list[str]:
-    """The storages of chosen tensors, each once."""
+    """The storages of chosen tensors, without duplicates."""
     return list(
         dict.fromkeys(r.storage.key for r in chosen.values() if isinstance(r, _TensorRecord))
     )
@@ -288,7 +288,7 @@ def _built(
 def _from_storage(record: _TensorRecord, storage: bytearray, limit: int) -> Tensor:
     """The tensor that a record describes; torch checks that it lies within its storage."""
     if math.prod(record.size) * record.dtype.itemsize > limit:
-        raise ValueError('a tensor repeats its numbers to more than the file has')
+        raise ValueError('a tensor repeats its numbers beyond what the file holds')
     whole = len(storage) // record.dtype.itemsize
     if not whole:
         return torch.empty(0, dtype=record.dtype).as_strided(record.size, record.stride)
@@ -297,7 +297,7 @@ def _from_storage(record: _TensorRecord, storage: bytearray, limit: int) -> Tens
 
 
 def _from_array(record: _ArrayRecord) -> Tensor | None:
-    """An array as a tensor; None if its numbers are of no type of torch's."""
+    """An array as a tensor, or None if torch lacks its type."""
     if not isinstance(record.state, tuple) or len(record.state) != 5:
         return None
     _, shape, kind, fortran, raw = record.state
@@ -305,6 +305,6 @@ def _from_array(record: _ArrayRecord) -> Tensor | None:
     if not isinstance(code, str) or not re.fullmatch('[biuf][1248]', code):
         return None
     big = isinstance(state, tuple) and len(state) > 1 and state[1] == '>'
-    raw = raw.encode('latin1') if isinstance(raw, str) else raw  # of Python 2
+    raw = raw.encode('latin1') if isinstance(raw, str) else raw  # a pickle of Python 2
     array = np.frombuffer(raw, f'>{code}' if big else f'<{code}').astype(code)
     return torch.from_numpy(array.reshape(shape, order='F' if fortran else 'C').copy())

@@ -1,7 +1,7 @@
-"""torchgeo's models and published weights: the one place that imports torchgeo.
+"""torchgeo's models and published weights; no other file imports torchgeo.
 
-torchgeo brings rasterio and geopandas with it and takes seconds to import, so that it is imported
-only where one of its models or weights is asked for.
+torchgeo imports rasterio and geopandas and takes seconds to import, so it is imported only when one
+of its models or weights is asked for.
 """
 
 import re
@@ -24,7 +24,7 @@ def torchgeo_models() -> Any:
 
 
 def is_weights_name(pretrained: object) -> bool:
-    """Whether it reads as a member of one of torchgeo's enums rather than as a path.
+    """Whether a value reads as a member of one of torchgeo's enums rather than as a path.
 
     Example:
         >>> is_weights_name('DOFABase16_Weights.DOFA_MAE'), is_weights_name('dofa_base.pth')
@@ -34,14 +34,14 @@ def is_weights_name(pretrained: object) -> bool:
 
 
 def find_weights(name: str, *, bands: int | None = None) -> Any:
-    """The member of torchgeo's enums of published weights that a name means.
+    """The member of torchgeo's enums of published weights with this name.
 
     The name is looked up in torchgeo's own list, and nothing is imported for it.
 
     Args:
         name: Enum and member, such as `'ViTSmall16_Weights.SENTINEL2_ALL_DINO'`.
-        bands: Bands of the images, which have to be as many as the weights were trained on, where
-            torchgeo tells; None checks nothing.
+        bands: Number of bands of the images. It must be the number that the weights were trained
+            on, if torchgeo states that; None checks nothing.
 
     Returns:
         The member, with `meta`, `url` and `get_state_dict`.
@@ -66,17 +66,17 @@ def find_weights(name: str, *, bands: int | None = None) -> Any:
     if bands is not None and trained_on is not None and bands != trained_on:
         names = ', '.join(map(str, weights.meta.get('bands', ()))) or 'names unknown'
         raise ConfigError(
-            f'{name} are weights for {trained_on} bands ({names}), got {bands}: give the model '
+            f'{name} are weights for {trained_on} bands ({names}), got {bands}: use images of '
             'those bands in that order, or choose other weights'
         )
     return weights
 
 
 def fetch_weights(weights: Any) -> dict[str, Any]:
-    """What torchgeo publishes under a member of its enums: downloaded once, kept in torch's cache.
+    """What torchgeo publishes for a member of its enums, downloaded once into torch's cache.
 
     Args:
-        weights: What `find_weights` returns.
+        weights: Result of `find_weights`.
 
     Returns:
         Name → tensor, or name → part of the model → tensor for CROMA. Read without unpickling.
@@ -88,10 +88,11 @@ def fetch_weights(weights: Any) -> dict[str, Any]:
         state: dict[str, Any] = weights.get_state_dict(
             progress=False, check_hash=True, weights_only=True
         )
-    except OSError as error:  # urllib's errors of connection are OSErrors
+    except OSError as error:  # urllib's connection errors are OSErrors
         raise CheckpointError(
             f'the weights {weights} are not in the local cache and cannot be downloaded: fetch '
-            f"{weights.url} on a machine with a network, and pass the file's path as pretrained='…'"
+            f"{weights.url} on a machine with network access, and pass the file's path as "
+            "pretrained='…'"
         ) from error
     assert all(isinstance(value, Tensor | dict) for value in state.values())
     return state

@@ -1,4 +1,9 @@
-"""Training methods: what a batch is learnt from."""
+"""Training methods: how to learn from a batch.
+
+A `Method` holds the model and returns the loss terms of a batch by name; `TrainingTask` runs it.
+`SourceOnly`, `CrossEarthTraining` and `SelfTraining` are complete methods. The others are a
+`Wrapping`: they go around a method and add a term or change its losses, so they can be combined.
+"""
 
 from crossearth.trainers.methods.attached import Attached
 from crossearth.trainers.methods.crossearth import CrossEarthTraining

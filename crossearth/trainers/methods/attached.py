@@ -1,4 +1,4 @@
-"""A module on a stage of the model, while a method learns."""
+"""A module on a stage of the model while a method learns."""
 
 from torch import Tensor, nn
 
@@ -14,17 +14,17 @@ __all__ = ['Attached']
 class Attached(Wrapping):
     """A method whose model passes a stage through a module, such as `MixStyle`.
 
-    The module acts while the losses are computed in training mode, and nowhere else: not in
-    validation, in tests, in a teacher, or in the model that is saved. Parameters that it has are
-    trained, and kept in checkpoints; its generator is part of exact resuming.
+    The module acts only while the losses are computed in training mode. It does not act in
+    validation, in tests, in a teacher, or in the saved model. Its parameters, if any, are trained
+    and stored in checkpoints; its generator is part of exact resuming.
 
     Args:
-        method: What the batch is learnt from.
+        method: The method inside, which computes the losses.
         path: Name of the stage in the model, such as `'backbone.model.layer1'`.
         module: Tensor → tensor of the same shape.
 
     Raises:
-        ConfigError: As `attach` does; when called, if the model does not use the stage.
+        ConfigError: See `attach`. When called, if the model does not use the stage.
 
     Example:
         >>> import torch
@@ -55,7 +55,7 @@ class Attached(Wrapping):
             watch.remove()
         if self.model.training and not used:
             raise ConfigError(
-                f'{self.path} took no part in the losses: {type(self.module).__name__} has to sit '
-                'on a stage that the model calls'
+                f'{self.path} took no part in the losses: attach {type(self.module).__name__} to a '
+                'stage that the model calls'
             )
         return terms

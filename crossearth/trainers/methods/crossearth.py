@@ -1,4 +1,4 @@
-"""The training of the CrossEarth paper, equations 5 to 10."""
+"""The training method of the CrossEarth paper, equations 5 to 10."""
 
 from typing import Literal
 
@@ -33,17 +33,17 @@ class CrossEarthTraining(Method):
         labels: The classes; the model has one output for each.
         mask: Hides patches of images in [0, 1], such as `patch_mask` or `PatchMask`: X → X_M.
         style: Injects styles of other domains into images in [0, 1], such as `earth_style` or
-            `FourierStyle`: X → X_S. It draws which samples it changes. None for a run without
-            styles, which has no L_Δ.
+            `FourierStyle`: X → X_S. It draws which samples it changes. None trains without styles
+            and without L_Δ.
         mim_norm: Distance of L_MIM, see `restoration_losses`.
         mim_target: What is to be restored, see `restoration_losses`.
         mim_weight: Weight of L_MIM.
         delta_weight: Weight of L_Δ.
         delta_norm: Distance of L_Δ, see `restoration_losses`.
         seg_weight: Weight of L_Seg.
-        reuse_styled: Restore X_S from the features that segmentation made of it, with the
-            geospatial parts, as the released training run does. This is faster. The paper leaves
-            the geospatial parts out of all restoration, which takes another pass.
+        reuse_styled: Restore X_S from the features of the segmentation flow, with the geospatial
+            parts, as in the released training run. This is faster. The paper leaves the geospatial
+            parts out of all restoration, which takes another pass.
 
     Raises:
         ConfigError: If the model cannot restore, or a weight is negative.
@@ -54,7 +54,7 @@ class CrossEarthTraining(Method):
 
     model: CrossEarth
 
-    # many arguments: each loss of eq. 10 can be switched, so that rows of tables are recipes
+    # many arguments: each loss of eq. 10 can be switched, so that rows of its tables are recipes
     def __init__(
         self,
         model: nn.Module,
@@ -72,9 +72,8 @@ class CrossEarthTraining(Method):
     ) -> None:
         if not isinstance(model, CrossEarth) or model.restorer is None:
             raise ConfigError(
-                f'masked image modelling needs a model that restores images, and '
-                f'{type(model).__name__} does not: build a CrossEarth model with a restorer, or '
-                'train with SourceOnly'
+                f'{type(model).__name__} cannot restore images, which masked image modelling '
+                'needs: build a CrossEarth model with a restorer, or train with SourceOnly'
             )
         if min(mim_weight, delta_weight, seg_weight) < 0:
             raise ConfigError(
@@ -93,9 +92,9 @@ class CrossEarthTraining(Method):
         self.reuse_styled = reuse_styled
 
     def losses(self, batch: Batch) -> dict[str, Float[Tensor, '']]:
-        """The weighted terms of eq. 10: of L_Seg, `loss_mim` and, with a style, `loss_delta`.
+        """The weighted terms of eq. 10: those of L_Seg, `loss_mim` and, with a style, `loss_delta`.
 
-        `loss_delta` is 0 where no sample of the batch drew a style.
+        `loss_delta` is 0 if no sample of the batch drew a style.
         """
         check_classes(self.model.num_classes, self.labels)
         image = batch['image']
@@ -129,7 +128,7 @@ class CrossEarthTraining(Method):
         masked: Float[Tensor, 'b c h w'],
         drawn: Bool[Tensor, ' b'],
     ) -> tuple[Features, list[Features]]:
-        """Features to segment; and to restore, of X_M and, if any sample drew a style, of X_S."""
+        """Features to segment, and to restore: of X_M and, if a style was drawn, of X_S."""
         if not drawn.any():
             return self.model.encode_flows(styled, [masked])
         if not self.reuse_styled:

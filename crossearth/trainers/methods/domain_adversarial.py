@@ -1,4 +1,4 @@
-"""Features that do not tell the domain."""
+"""Features that do not reveal the domain (DANN)."""
 
 import math
 from typing import Any
@@ -25,29 +25,29 @@ __all__ = ['DomainAdversarial', 'reversal_strength', 'reverse_gradient']
 class DomainAdversarial(Wrapping):
     """A method with a domain classifier that the backbone learns to mislead (DANN).
 
-    The classifier tells the source domain from every place of the coarsest feature map; it learns
-    by cross entropy, and so does the backbone, but with the gradient times −λ:
+    The classifier predicts the source domain from every place of the coarsest feature map. It
+    learns by cross entropy. The backbone gets the same gradient times −λ:
 
     - λ = 2 / (1 + exp(−γ·p)) − 1, where p rises from 0 to 1 in `total_steps`.
 
-    The term is `loss_domain`. With λ = 0, at the first step, the backbone learns as it would
-    without it, and so it does with a `weight` of 0.
+    The term is `loss_domain`. With λ = 0, at the first step, and with a `weight` of 0, the backbone
+    learns as it would without the term.
 
     Args:
-        method: What the batch is learnt from otherwise; it must show the backbone the whole batch.
+        method: The method inside; it must show the backbone the whole batch.
         num_domains: Source domains in the training data, see `merge_domains`; at least 2.
-        total_steps: Steps of the optimiser in which p reaches 1, such as those of the training.
+        total_steps: Optimiser steps after which p reaches 1, such as those of the training run.
         weight: Weight of the term.
-        gamma: How soon λ rises.
+        gamma: γ, how fast λ rises.
         width: Channels of the classifier's hidden layer.
 
     Raises:
-        ConfigError: If an argument is out of range or the model has no backbone; when called, if
-            the batch has no `domain`, or if 100 batches showed just one.
+        ConfigError: If an argument is out of range or the model has no backbone. When called, if
+            the batch has no `domain`, or if 100 batches had only one.
 
     Source:
         Ganin et al., Domain-Adversarial Training of Neural Networks, JMLR 17, 2016, arXiv
-        1505.07818, eq. 9 and §5.2.2 (γ = 10). Their classifier sees one vector for each image; for
+        1505.07818, eq. 9 and §5.2.2 (γ = 10). Their classifier sees one vector per image. For
         segmentation, ours sees each place of the map.
     """
 
@@ -66,8 +66,8 @@ class DomainAdversarial(Wrapping):
         super().__init__(method)
         if num_domains < 2:
             raise ConfigError(
-                f'num_domains={num_domains}: there is nothing to tell apart in a single domain; '
-                'train on several, see crossearth.datasets.merge_domains'
+                f'num_domains={num_domains}: expected at least 2, because there is nothing to '
+                'tell apart in one domain; train on several, see crossearth.datasets.merge_domains'
             )
         if total_steps < 1 or weight < 0 or gamma < 0:
             raise ConfigError(
@@ -104,11 +104,11 @@ class DomainAdversarial(Wrapping):
 
 
 def reversal_strength(progress: float, *, gamma: float = 10.0) -> float:
-    """λ after a part of the training; its value at 1 from there on.
+    """λ after a fraction of the training run; after the end it stays at its last value.
 
     Args:
-        progress: Part of the training that is done, from 0.
-        gamma: How soon it rises.
+        progress: Fraction of the training run that is done, from 0.
+        gamma: How fast it rises.
 
     Example:
         >>> [round(reversal_strength(p), 4) for p in (0.0, 0.1, 1.0, 2.0)]
@@ -118,7 +118,7 @@ def reversal_strength(progress: float, *, gamma: float = 10.0) -> float:
 
 
 def reverse_gradient(values: Float[Tensor, '...'], strength: float) -> Float[Tensor, '...']:
-    """The values as they are, with a gradient times −strength.
+    """Return the values unchanged, with a gradient times −strength.
 
     Example:
         >>> x = torch.ones(2, requires_grad=True)

@@ -1,4 +1,4 @@
-"""Features that stay near the pretrained ones."""
+"""Features that stay close to the pretrained ones."""
 
 import copy
 from collections.abc import Sequence
@@ -25,24 +25,24 @@ __all__ = ['FeatureDistance', 'feature_distance', 'filled_places']
 
 
 class FeatureDistance(Wrapping):
-    """A method with a term that holds the backbone's features near the pretrained ones.
+    """A method with a term that keeps the backbone's features close to the pretrained ones.
 
-    On the coarsest feature map, with F the backbone and F₀ its copy from before the training,
+    On the coarsest feature map, with F the backbone and F₀ its copy from before training,
 
     - L_FD = Σ d·M / Σ M with d = ‖F(x) − F₀(x)‖₂ at each place, over channels, and
     - M = 1 where one of the chosen classes fills more than `ratio` of the place.
 
-    The term is `weight`·L_FD, named `loss_fd`; a weight of 0 trains as without it. The copy is
-    made when the method is built: build the model with its pretrained weights first. It is frozen,
-    needs the memory of a second backbone and a pass without gradients, and is not in checkpoints,
-    which check that it is the same.
+    The term is `weight`·L_FD, named `loss_fd`; a weight of 0 trains as without it. The copy is made
+    when the method is built, so build the model with its pretrained weights first. It is frozen,
+    and needs the memory of a second backbone and a pass without gradients. Checkpoints do not
+    contain it but check that it is the same.
 
     Args:
-        method: What the batch is learnt from otherwise; it must show the backbone the whole batch.
-        things: Classes to look at, those that ImageNet knows as objects: buildings, vehicles,
-            trees rather than bare ground. None for all classes.
+        method: The method inside; it must show the backbone the whole batch.
+        things: Classes to use, those that ImageNet has as objects, such as buildings, vehicles and
+            trees, but not bare ground. None for all classes.
         weight: λ_FD.
-        ratio: Part of a place that one class has to fill.
+        ratio: Fraction of a place that one class must fill.
 
     Raises:
         ConfigError: If an argument is out of range, or the model has no backbone that trains.
@@ -69,8 +69,8 @@ class FeatureDistance(Wrapping):
         backbone = backbone_of(self.model)
         if not any(p.requires_grad for p in backbone.parameters()):
             raise ConfigError(
-                f'{type(backbone).__name__} is frozen: its features stay what they are without '
-                'FeatureDistance'
+                f'{type(backbone).__name__} is frozen, so its features cannot change: leave out '
+                'FeatureDistance, or build the model with a backbone that trains'
             )
         classes = self.labels.classes
         unknown = [name for name in things or () if name not in classes]
@@ -111,9 +111,9 @@ def feature_distance(
     wanted: Float[Tensor, 'b c h w'],
     where: Bool[Tensor, 'b h w'],
 ) -> Float[Tensor, '']:
-    """Mean Euclidean distance over channels of the places that count; 0 if there are none.
+    """Mean Euclidean distance over channels, over the selected places; 0 if there are none.
 
-    Where training is distributed, the places are those of all processes.
+    In distributed training, the places are those of all processes.
 
     Example:
         >>> found = torch.tensor([3.0, 0.0, 4.0, 0.0]).view(1, 2, 1, 2)
@@ -123,6 +123,7 @@ def feature_distance(
     """
     distance: Tensor = torch.linalg.vector_norm(found.float() - wanted.float(), dim=1)
     count = sum_over_ranks(where.sum().float()).clamp(min=1)
+    # times the number of processes, because DDP averages their gradients
     return (distance * where).sum() * num_ranks() / count
 
 
@@ -133,13 +134,13 @@ def filled_places(
     classes: Sequence[int],
     ratio: float,
 ) -> Bool[Tensor, 'b rows cols']:
-    """Where, on a coarse grid, one of some classes fills more than a part of the place.
+    """Where one of some classes fills more than a fraction of a cell of a coarse grid.
 
     Args:
-        mask: Class ids; what is ignored belongs to no class.
+        mask: Class ids; ignored pixels belong to no class.
         grid_hw: Rows and columns.
-        classes: Ids that are looked at.
-        ratio: The part.
+        classes: Ids of these classes.
+        ratio: The fraction.
 
     Example:
         >>> mask = torch.tensor([[[0, 0, 1, 1], [0, 255, 1, 0]]])

@@ -1,4 +1,4 @@
-"""Which modules of CrossEarth-Gate's toolbox train, chosen by Fisher information."""
+"""Fisher information chooses which modules of CrossEarth-Gate's toolbox train."""
 
 from collections.abc import Iterator
 
@@ -18,13 +18,14 @@ __all__ = ['FisherGating']
 class FisherGating(Wrapping):
     """A method that opens, every `interval` steps, the modules of a `Gate` that matter most.
 
-    All modules are opened for a moment, and the gradients of the segmentation loss of each labelled
-    image of the batch are squared and averaged: the empirical Fisher information. Divided by its
-    sum over the modules of the same kind, it ranks them; the `top` ones stay open and train. The
-    others are closed: they do nothing, and keep their weights until they are opened again.
+    All modules are opened for the measurement. The gradients of the segmentation loss of each
+    labelled image of the batch are squared and averaged, which is the empirical Fisher information.
+    It is divided by its sum over the modules of the same kind and ranks the modules. The `top` ones
+    stay open and train. The others are closed: they have no effect and keep their weights until
+    they are opened again.
 
     Args:
-        method: What the batch is learnt from.
+        method: The method inside.
         interval: Optimiser steps from one choice to the next.
         top: How many modules are open.
 
@@ -33,7 +34,7 @@ class FisherGating(Wrapping):
 
     Source:
         CrossEarth-Gate (arXiv 2511.20302), "Fisher-guided Adaptive Selection", from two published
-        summaries: 100 steps and 18 modules for domain generalisation. Not settled there: how many
+        summaries: 100 steps and 18 modules for domain generalisation. They do not settle how many
         samples are measured (here the images of one batch, of every process), and whether a closed
         module still adds what it has learnt (here not).
 
@@ -76,14 +77,14 @@ class FisherGating(Wrapping):
         step = int(self.step)
         if self.model.training and step % self.interval == 0 and self._chosen_at != step:
             self._choose(batch)
-            self._chosen_at = step  # batches may be accumulated to one step
+            self._chosen_at = step  # several batches may be accumulated to one step
             self._resting = None
         if self._resting is None:
             self._resting = self._closed_weights()
         return self.method.losses(batch)
 
     def after_step(self) -> None:
-        """Put closed modules back: weight decay and momentum move what has no gradient, too."""
+        """Restore closed modules: weight decay and momentum also move weights without gradients."""
         super().after_step()
         with torch.no_grad():
             for parameter, value in self._resting or ():
@@ -100,7 +101,7 @@ class FisherGating(Wrapping):
         def losses() -> Iterator[Tensor]:
             images, masks = torch.split(batch['image'], 1), torch.split(batch['mask'], 1)
             for image, mask in zip(images, masks, strict=True):
-                with one_process():  # not of this image and those of the other processes
+                with one_process():  # losses of this image, without those of other processes
                     terms = segmentation_losses(self.model, image, mask, self.labels)
                 yield torch.stack(list(terms.values())).sum()
 

@@ -1,4 +1,4 @@
-"""The worst domain counts most."""
+"""Group DRO: the domain with the largest loss counts most."""
 
 import torch
 from jaxtyping import Float
@@ -15,23 +15,23 @@ __all__ = ['GroupDRO', 'raised_weights']
 class GroupDRO(Wrapping):
     """A method whose losses are weighted by domain, more where they are larger.
 
-    Each domain of a batch is learnt from on its own, with loss ℓ_g; then
+    The method inside computes the loss ℓ_g of each domain of a batch separately. Then
 
     - q_g ← q_g·exp(η·ℓ_g), divided by the sum over all domains, and
-    - every term of the method inside becomes Σ_g q_g·ℓ_g; a domain without an image adds nothing.
+    - every term of the method inside becomes Σ_g q_g·ℓ_g; a domain without images adds nothing.
 
     The weights q start equal and are saved in checkpoints. With η = 0 they stay equal. A single
-    domain has the weight 1: the losses are those of the method inside. Terms are averages of a
+    domain has the weight 1, so the losses are those of the method inside. Terms are averages over a
     domain's own images, and batch norms see one domain at a time.
 
     Args:
-        method: What a batch is learnt from; wrap it in everything else first.
+        method: The method inside. Apply all other wrappers to it first.
         num_domains: Source domains in the training data, see `merge_domains`.
         step_size: η.
 
     Raises:
-        ConfigError: If an argument is out of range, or `MixStyle` is inside; when called, if the
-            batch has no `domain` or has unlabelled target images, if 100 batches showed one of
+        ConfigError: If an argument is out of range, or `MixStyle` is inside. When called, if the
+            batch has no `domain` or has unlabelled target images, if 100 batches had only one of
             several domains, or in distributed training, where the domains of a batch differ between
             the processes.
 
@@ -51,8 +51,8 @@ class GroupDRO(Wrapping):
             )
         if any(isinstance(part, MixStyle) for part in method.modules()):
             raise ConfigError(
-                'GroupDRO shows the method inside one domain at a time, so MixStyle would mix no '
-                'domains, and stop where a batch has a single image of one: leave one of them out'
+                'GroupDRO passes one domain at a time to the method inside, so MixStyle could not '
+                'mix domains, and would fail if a domain has a single image: leave one of them out'
             )
         self.seen = SeenDomains(num_domains, 'GroupDRO')
         self.step_size = step_size
@@ -64,7 +64,7 @@ class GroupDRO(Wrapping):
             raise ConfigError('GroupDRO runs in a single process: set trainer.devices to 1')
         if 'target_image' in batch:
             raise ConfigError(
-                'GroupDRO weighs labelled domains, but the batch has target images: leave the '
+                'the batch has target images, but GroupDRO weights labelled domains: leave the '
                 'target out'
             )
         domain: Tensor = self.seen(batch)
@@ -87,7 +87,7 @@ class GroupDRO(Wrapping):
 def raised_weights(
     q: Float[Tensor, ' g'], losses: Float[Tensor, ' g'], step_size: float
 ) -> Float[Tensor, ' g']:
-    """Weights times exp(step_size·loss), normalised; as they were if a loss is not finite.
+    """Weights times exp(step_size·loss), normalised; unchanged if a loss is not finite.
 
     Example:
         >>> q = raised_weights(torch.tensor([0.5, 0.5]), torch.tensor([0.0, 1.0]), 1.0)
@@ -96,4 +96,5 @@ def raised_weights(
     """
     if not losses.isfinite().all():
         return q
+    # softmax of logarithms, because exp of a large loss would overflow
     return (q.log() + step_size * losses).softmax(0)

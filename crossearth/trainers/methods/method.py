@@ -16,9 +16,9 @@ from crossearth.models.freezing import frozen_names
 __all__ = ['Batch', 'Method', 'Role', 'check_classes', 'logits_of', 'roles', 'segmentation_losses']
 
 type Batch = Mapping[str, Tensor]
-"""`image` (b,c,h,w) in [0, 1], `mask` int64 (b,h,w) with 255 = ignore, `domain` int64 (b,), and,
-where the data module has a target, `target_image` (t,c,h,w) in [0, 1] and `target_valid` (t,h,w),
-true where it holds data."""
+"""`image` (b,c,h,w) in [0, 1], `mask` int64 (b,h,w) with 255 = ignore, `domain` int64 (b,). If the
+data module has a target, also `target_image` (t,c,h,w) in [0, 1] and `target_valid` (t,h,w), true
+where it holds data."""
 
 type Role = Literal['trains', 'kept', 'pretrained']
 """What training does with a part: gradients change it (`trains`), the method changes it without
@@ -26,21 +26,21 @@ gradients (`kept`), or nothing does (`pretrained`)."""
 
 
 class Method(nn.Module, ABC):
-    """What a batch is learnt from: named loss terms, and the modules that they need.
+    """How to learn from a batch: named loss terms, and the modules that they need.
 
     A method is a module whose submodules are everything that takes part in training. The engine,
-    `TrainingTask`, does the rest: optimiser, schedule, precision, processes, logging, counting,
-    checkpoints and exact resuming. What becomes of each submodule follows from two declarations:
+    `TrainingTask`, does the rest: optimiser, schedule, precision, processes, logging, scoring,
+    checkpoints and exact resuming. Two declarations decide what happens to each submodule:
 
     - Parameters with `requires_grad` *train*: they are in the optimiser and in checkpoints.
-    - Submodules named in `kept` change without gradients, such as the teacher of a mean teacher:
-      they are in eval mode, outside the optimiser, and in checkpoints; frozen parameters that
-      they share with the rest of the method are pretrained.
+    - Submodules named in `kept` change without gradients, such as the teacher of a mean teacher.
+      They are in eval mode, outside the optimiser, and in checkpoints. Frozen parameters that they
+      share with the rest of the method are pretrained.
     - All other frozen parameters are *pretrained*: in eval mode, outside the optimiser and not in
-      checkpoints, which hold a mark of them instead, checked when training resumes.
+      checkpoints, which hold a mark of each instead, to check it when training resumes.
 
     Random draws come from torch's global generator or from a `torch.Generator` that a submodule
-    keeps as an attribute; the engine restores both when training resumes.
+    holds as an attribute; the engine restores both when training resumes.
 
     Args:
         model: Images (b,c,h,w) in [0, 1] → logits (b,k,h,w).
@@ -50,8 +50,8 @@ class Method(nn.Module, ABC):
         kept: Names of submodules that change without gradients.
 
     Raises:
-        ConfigError: If the model is not a module, or the classes are not a `LabelSpace`, such as
-            in a recipe, whose parser builds only arguments that are annotated.
+        ConfigError: If the model is not a module, or the classes are not a `LabelSpace`. This
+            happens in recipes, whose parser builds only annotated arguments.
 
     Example:
         >>> import torch
@@ -85,16 +85,16 @@ class Method(nn.Module, ABC):
     def losses(self, batch: Batch) -> dict[str, Float[Tensor, '']]:
         """The weighted terms of a batch by name; training minimises their sum.
 
-        The names are the same at each step and in all processes: a term that a batch does not
+        The names must be the same at each step and in all processes; a term that a batch does not
         have is 0.
         """
 
     def after_step(self) -> None:
-        """Called after each step of the optimiser, such as to move a teacher."""
+        """Called after each optimiser step, for example to move a teacher."""
 
     @property
     def scored(self) -> nn.Module:
-        """What is validated, tested and written as the trained model: `model`, or its teacher."""
+        """What is validated, tested and saved as the trained model: `model`, or its teacher."""
         return self.model
 
 
@@ -102,7 +102,7 @@ def roles(method: Method) -> dict[str, Role]:
     """The role of every parameter and buffer of a method, by its name.
 
     Raises:
-        ConfigError: If a submodule named in `kept` is not there, or has parameters that train.
+        ConfigError: If a submodule named in `kept` does not exist, or has parameters that train.
 
     Example:
         >>> class Frozen(Method):
@@ -123,8 +123,8 @@ def roles(method: Method) -> dict[str, Role]:
         training = [key for key, p in parts[name].named_parameters() if p.requires_grad]
         if training:
             raise ConfigError(
-                f'{type(method).__name__}.kept names {name!r}, but its {training[0]} would be '
-                f'trained by the optimiser: call {name}.requires_grad_(False)'
+                f'{type(method).__name__}.kept names {name!r}, but the optimiser would train its '
+                f'{training[0]}: call {name}.requires_grad_(False)'
             )
     frozen = frozen_names(method)
     parameters = dict(method.named_parameters(remove_duplicate=False))
@@ -148,7 +148,7 @@ def segmentation_losses(
     mask: Int64[Tensor, 'b h w'],
     labels: LabelSpace,
 ) -> dict[str, Float[Tensor, '']]:
-    """L_Seg: the losses of a `Segmenter`'s decoder; cross entropy + Dice for any other model.
+    """L_Seg: the losses of a `Segmenter`'s decoder, or cross entropy + Dice for any other model.
 
     Args:
         model: Images → logits.
@@ -158,7 +158,7 @@ def segmentation_losses(
 
     Raises:
         LabelError: If the model has another number of classes.
-        ShapeError: If its logits are not of the image's size.
+        ShapeError: If its logits do not have the image's size.
     """
     if isinstance(model, Segmenter):
         check_classes(model.num_classes, labels)
@@ -169,11 +169,11 @@ def segmentation_losses(
 def logits_of(
     model: nn.Module, image: Float[Tensor, 'b c h w'], labels: LabelSpace
 ) -> Float[Tensor, 'b k h w']:
-    """Logits of a batch, checked to be one for each class and pixel.
+    """Logits of a batch, checked to have one value per class and pixel.
 
     Raises:
         LabelError: If the model has another number of classes.
-        ShapeError: If its logits are not of the image's size.
+        ShapeError: If its logits do not have the image's size.
     """
     logits: Float[Tensor, 'b k h w'] = model(image)
     wanted = (image.shape[0], labels.num_classes, *image.shape[-2:])
@@ -188,7 +188,7 @@ def logits_of(
 
 
 def check_classes(num_classes: int, labels: LabelSpace) -> None:
-    """Refuse a model that was built for another number of classes.
+    """Raise if a model was built for another number of classes.
 
     Raises:
         LabelError: If the numbers differ.

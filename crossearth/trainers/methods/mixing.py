@@ -1,4 +1,4 @@
-"""Mixed images: some classes of a labelled image, pasted onto one without labels."""
+"""Mixed images: some classes of a labelled image, pasted onto an unlabelled one."""
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -16,15 +16,15 @@ def draw_classes(
     temperature: float,
     generator: torch.Generator | None = None,
 ) -> Bool[Tensor, 'b k']:
-    """Half of the classes that each mask holds, rounded up, rare ones with more probability.
+    """Half of the classes in each mask, rounded up; rare ones are drawn with more probability.
 
-    Classes are drawn without replacement, with probabilities in proportion to
-    exp((1 − f) / temperature), f the frequency of the class.
+    Classes are drawn without replacement, with probabilities proportional to
+    exp((1 − f) / temperature), where f is the frequency of the class.
 
     Args:
         mask: Class ids, 255 = ignore.
         frequency: Share of each class among labelled pixels, in [0, 1].
-        temperature: Above 0; the smaller, the surer rare classes are drawn. `inf` draws all alike.
+        temperature: Above 0; smaller values prefer rare classes more. `inf` draws all alike.
         generator: Source of the draws; None for torch's global one.
 
     Returns:
@@ -33,7 +33,7 @@ def draw_classes(
     Source:
         Half of the classes: ClassMix (arXiv 2007.07936), as DACS (arXiv 2007.08702) pastes them
         from the source onto the target. Probabilities: rare class sampling of DAFormer (arXiv
-        2111.14887), eq. 7, there of images, here of the classes within one.
+        2111.14887), eq. 7, which draws images; here it draws the classes within one.
 
     Example:
         >>> mask = torch.tensor([[[0, 1, 2, 255]]])
@@ -46,7 +46,7 @@ def draw_classes(
     )
     device = torch.device('cpu') if generator is None else generator.device
     uniform = torch.rand(present.shape, generator=generator, device=device).to(mask.device)
-    # The largest of keys log p + Gumbel noise are a draw without replacement (arXiv 1903.06059).
+    # The largest keys log p + Gumbel noise are a draw without replacement (arXiv 1903.06059).
     noise = -(-uniform.clamp(1e-12, 1 - 1e-7).log()).log()
     keys = ((1 - frequency.float()) / temperature + noise).masked_fill(~present, -torch.inf)
     place = keys.argsort(dim=1, descending=True).argsort(dim=1)
@@ -54,7 +54,7 @@ def draw_classes(
 
 
 def pixels_of(classes: Bool[Tensor, 'b k'], mask: Int64[Tensor, 'b h w']) -> Bool[Tensor, 'b h w']:
-    """The pixels of some classes of each mask; ignored ones are of none.
+    """The pixels of some classes of each mask; ignored pixels belong to none.
 
     Example:
         >>> pixels_of(torch.tensor([[False, True]]), torch.tensor([[[0, 1, 255]]])).tolist()

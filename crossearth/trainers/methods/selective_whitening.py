@@ -1,4 +1,4 @@
-"""Features without the correlations that styles change."""
+"""Features without those correlations that a change of style changes."""
 
 from typing import Any
 
@@ -27,27 +27,27 @@ _EPS = 1e-5
 
 
 class SelectiveWhitening(Wrapping):
-    """A method with a term against those correlations of channels that a change of style changes.
+    """A method with a term against the correlations of channels that depend on style.
 
     On a feature map, standardised for each image and channel, with Σ the covariance of channels:
 
-    - for the first `measure_steps` steps the term is 0, and the variance of each entry of Σ
-      between images and their copies under `transform` is averaged;
-    - the entries are then put into `clusters` groups by their variance (k-means), of which the
-      `kept` lowest are left alone: the others are the mask M, above the diagonal;
-    - from there on the term is `weight`·Σ_ij M_ij·abs(Σ_ij) / Σ_ij M_ij, averaged over the images.
+    - For the first `measure_steps` steps the term is 0, and the variance of each entry of Σ
+      between images and their copies under `transform` is averaged.
+    - The entries are then put into `clusters` groups by their variance (k-means). The `kept` lowest
+      groups are left alone; the others, above the diagonal, are the mask M.
+    - From then on the term is `weight`·Σ_ij M_ij·abs(Σ_ij) / Σ_ij M_ij, averaged over the images.
 
     It is named `loss_whitening`; a weight of 0 trains as without it. Measuring takes two more
     passes of the encoder, without gradients and in eval mode. Variances and mask are saved in
     checkpoints.
 
     Args:
-        method: What the batch is learnt from otherwise; it must show the backbone the whole batch.
+        method: The method inside; it must show the backbone the whole batch.
         transform: Changes the style of images in [0, 1], such as `PhotometricDistortion()`.
         level: Which of the four feature maps, 0 the finest.
         weight: Weight of the term.
-        measure_steps: Steps of the optimiser that are spent on measuring.
-        clusters: Groups of variances.
+        measure_steps: Optimiser steps that are spent on measuring.
+        clusters: Number of groups of variances.
         kept: How many of them, from the lowest, are not whitened.
 
     Raises:
@@ -56,8 +56,8 @@ class SelectiveWhitening(Wrapping):
     Source:
         Choi et al., RobustNet, CVPR 2021, arXiv 2103.15597, §3.3 (instance selective whitening
         loss). Theirs acts on several layers at once, whose norms are instance norms, and measures
-        in an epoch; ours standardises features for the term only, in a plain backbone.
-        `add_instance_norms` makes one with instance norms.
+        for an epoch. Ours standardises features only for the term, in a plain backbone.
+        `add_instance_norms` builds one with instance norms.
     """
 
     step: Tensor
@@ -86,7 +86,8 @@ class SelectiveWhitening(Wrapping):
         backbone = backbone_of(self.model)
         if not any(p.requires_grad for p in backbone.parameters()):
             raise ConfigError(
-                f'{type(backbone).__name__} is frozen: its features cannot be whitened'
+                f'{type(backbone).__name__} is frozen, so its features cannot be whitened: build '
+                'the model with a backbone that trains'
             )
         channels: Any = backbone.channels
         c = int(channels[level])
@@ -111,7 +112,7 @@ class SelectiveWhitening(Wrapping):
         return with_term(terms, 'loss_whitening', self.weight * whitening_loss(features, self.mask))
 
     def after_step(self) -> None:
-        """Count the step; after the last one that measures, choose the mask."""
+        """Count the step; after the last measuring step, choose the mask."""
         super().after_step()
         self.step += 1
         if self.step == self.measure_steps and self.measured:
@@ -123,7 +124,7 @@ class SelectiveWhitening(Wrapping):
 
     @torch.no_grad()
     def _measure(self, image: Float[Tensor, 'b c h w']) -> None:
-        """Add the variances of a batch; norms and dropout are as they were afterwards."""
+        """Add the variances of a batch; norms and dropout are restored afterwards."""
         encoder: Any = self.model
         modes = [(part, part.training) for part in encoder.modules()]
         encoder.eval()
@@ -158,7 +159,7 @@ def instance_covariance(features: Float[Tensor, 'b c h w']) -> Float[Tensor, 'b 
 def whitening_loss(
     features: Float[Tensor, 'b c h w'], mask: Bool[Tensor, 'c c']
 ) -> Float[Tensor, '']:
-    """Mean absolute covariance of chosen pairs of channels; 0 if none is chosen."""
+    """Mean absolute covariance of the chosen pairs of channels; 0 if there are none."""
     chosen = instance_covariance(features).abs() * mask
     return chosen.sum((1, 2)).mean() / mask.sum().clamp(min=1)
 
@@ -169,9 +170,9 @@ def sensitive_pairs(
     """Pairs of channels, above the diagonal, whose covariance varies more than in the low groups.
 
     Args:
-        variance: Of each entry of the covariance.
+        variance: Variance of each entry of the covariance.
         clusters: Groups of k-means, which starts from evenly spaced quantiles.
-        kept: How many groups from the lowest are left out.
+        kept: How many groups, from the lowest, are left out.
 
     Example:
         >>> variance = torch.tensor([[9.0, 0.1, 5.0], [9.0, 9.0, 0.2], [9.0, 9.0, 9.0]])
@@ -182,6 +183,7 @@ def sensitive_pairs(
     values = variance[above].double()
     if not len(values):
         return above
+    # quantiles instead of random centres, so that the same variances give the same mask
     places = torch.linspace(0, 1, 2 * clusters + 1, dtype=torch.float64)[1::2].to(values.device)
     centres = values.quantile(places)
     for _ in range(100):

@@ -1,4 +1,4 @@
-"""Self-training on unlabelled images of the place to be mapped: a mean teacher and mixed images."""
+"""Self-training on unlabelled images of the target: a mean teacher and mixed images."""
 
 import copy
 from typing import ClassVar, Literal
@@ -20,36 +20,37 @@ __all__ = ['SelfTraining', 'pseudo_labels', 'weighted_losses']
 
 
 class SelfTraining(Method):
-    """A student learns from labels of the source, and from those of its teacher on the target.
+    """A student that learns from labels of the source, and from its teacher's labels of the target.
 
     The batch needs a target: `ShiftDataModule(target=…)`. With images x_S and labels y_S of the
-    source and images x_T of the target, each step learns:
+    source and images x_T of the target, each step learns from:
 
     - L_S, `segmentation_losses` on x_S, y_S.
     - `loss_target`. The teacher labels x_T: ŷ = argmax p. Half of the classes of y_S are drawn,
       rare ones more often, and their pixels are pasted onto x_T and ŷ. The student learns the mixed
-      image, after `strong`, by cross entropy. Pasted pixels count 1, and those of the target q, the
-      share of their image that the teacher is sure of (p > `threshold`).
+      image, after `strong`, by cross entropy. Pasted pixels have the weight 1. Those of the target
+      have the weight q, the share of their image that the teacher is sure of (p > `threshold`).
     - `loss_masked`, with a `mask`: the student sees x_T with patches hidden, and learns ŷ.
 
     After each step the teacher moves towards the student: φ ← α φ + (1 − α) θ, with
     α = min(1 − 1 / (t + 1), `decay`) after step t. Buffers, such as statistics of norms, are
-    copied. It shares the student's frozen weights, so it takes the memory of what trains.
+    copied. The teacher shares the student's frozen weights, so it only takes the memory of what
+    trains.
 
     Results are *adaptation* to that target, not domain generalisation.
 
     A `Mask2FormerDecoder` does not classify single pixels. It learns the mixed labels by its own
-    losses, times the mean weight of the batch's pixels. Pixels are not left out by their confidence
-    there: to its masks an ignored pixel is one outside of every segment.
+    losses, times the mean weight of the batch's pixels. Unsure pixels are not ignored there,
+    because to its masks an ignored pixel is outside of every segment.
 
     Args:
         model: The student: images (b,c,h,w) in [0, 1] → logits (b,k,h,w). Start from weights that
-            know the source: the first labels of the teacher are those of these weights.
+            were trained on the source, because they give the first labels of the teacher.
         labels: The classes; the model has one output for each.
         decay: α, in [0, 1).
         threshold: τ, probability above which the teacher is sure of a pixel.
         weight: Weight of `loss_target`.
-        temperature: How surely rare classes are pasted, see `draw_classes`.
+        temperature: How strongly rare classes are preferred, see `draw_classes`.
         strong: Changes colours and sharpness of mixed images in [0, 1], such as
             `PhotometricDistortion`. It must not move pixels.
         mask: Hides patches of target images, such as `PatchMask`; None for no `loss_masked`.
@@ -61,15 +62,15 @@ class SelfTraining(Method):
         teacher: The average of the student.
 
     Raises:
-        ConfigError: If an argument is out of range; when training, if the batch has no target, or
-            weights are in half precision, where the average would stand still.
-        ShapeError: When training, if windows of source and target have other sizes.
+        ConfigError: If an argument is out of range. When training, if the batch has no target, or
+            weights are in half precision, in which the average would stand still.
+        ShapeError: When training, if windows of source and target differ in size.
 
     Source:
         Mean teacher: arXiv 1703.01780. Losses, q and α: DAFormer (arXiv 2111.14887), eqs. 1–5 and
         its released run. Mixing: DACS (arXiv 2007.08702). Masked images: MIC (arXiv 2212.01322),
-        eqs. 4–8. What differs: L_S is the model's own, classes are drawn by their rarity when they
-        are pasted instead of images when they are read, and pixels without data count nowhere.
+        eqs. 4–8. Three things differ. L_S is the model's own. Rarity decides which classes are
+        pasted, not which images are read. Pixels without data are never counted.
 
     Example:
         >>> from crossearth.labels import ROAD
@@ -150,7 +151,7 @@ class SelfTraining(Method):
     def after_step(self) -> None:
         """Move the teacher towards the student."""
         self.steps += 1
-        # computed on the device, which nothing has to wait for
+        # computed on the device, so that nothing waits for it
         share = (1 / (self.steps + 1.0)).clamp(min=1 - self.decay)
         pairs = zip(self.teacher.parameters(), self.model.parameters(), strict=True)
         for average, weight in pairs:
@@ -164,6 +165,7 @@ class SelfTraining(Method):
         self, image: Tensor, mask: Tensor, target: Tensor, ids: Tensor, weights: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Target images with classes of the source pasted onto them, their labels and weights."""
+        # batches of source and target may differ in size: source images repeat or are left out
         sources = torch.arange(len(target), device=image.device) % len(image)
         image, mask = image[sources], mask[sources]
         frequency = self.class_pixels / self.class_pixels.sum().clamp(min=1)
@@ -181,23 +183,23 @@ class SelfTraining(Method):
         return torch.stack(list(terms.values())).sum()
 
     def _count(self, mask: Tensor) -> None:
-        """How many pixels of each class the source has shown to all processes."""
+        """Count the pixels of each class that the source has shown to all processes."""
         counts = [(mask == number).sum() for number in range(self.labels.num_classes)]
         self.class_pixels += sum_over_ranks(torch.stack(counts).double()).long()
 
     def _target_of(self, batch: Batch) -> Tensor:
         if 'target_image' not in batch:
             raise ConfigError(
-                'SelfTraining needs unlabelled images of the place to be mapped, and the batch has '
-                'none: give the data module target=, such as ShiftDataModule(train, '
+                'the batch has no target, but SelfTraining needs unlabelled images of the place to '
+                'map: give the data module target=, such as ShiftDataModule(train, '
                 "target=FolderDataset('images', labels=labels))"
             )
         target = batch['target_image']
         if target.shape[1:] != batch['image'].shape[1:]:
             raise ShapeError(
                 f'windows of the source are {tuple(batch["image"].shape[1:])} and those of the '
-                f'target {tuple(target.shape[1:])}: they are mixed, so give both one size '
-                '(size_px and target_size_px, after augment and target_augment)'
+                f'target {tuple(target.shape[1:])}: expected one size, because they are mixed; '
+                'set size_px and target_size_px, after augment and target_augment'
             )
         if next(self.teacher.parameters()).dtype in {torch.float16, torch.bfloat16}:
             raise ConfigError(
@@ -216,7 +218,7 @@ def pseudo_labels(
     *,
     threshold: float,
 ) -> tuple[Int64[Tensor, 'b h w'], Float[Tensor, ' b']]:
-    """What a teacher sees, and how much of each image it is sure of.
+    """The labels of a teacher, and the share of each image that it is sure of.
 
     Args:
         teacher: Images → logits; or the sums of a `Mask2FormerDecoder`, which count as
@@ -224,15 +226,16 @@ def pseudo_labels(
         image: In [0, 1].
         valid: Where images hold data; None for everywhere.
         labels: The classes.
-        threshold: Probability above which a pixel is sure.
+        threshold: Probability above which a pixel counts as sure.
 
     Returns:
-        Class ids, 255 where there are no data, and q, the share of pixels with data that are sure.
+        Class ids, 255 where there is no data, and q, the share of pixels with data that are sure.
 
     Source:
         DAFormer (arXiv 2111.14887), eqs. 3 and 4.
     """
     logits = logits_of(teacher, image, labels).float()
+    # Mask2Former returns sums of probabilities, not logits
     probability = logits.clamp(0, 1) if _classifies_masks(teacher) else logits.softmax(dim=1)
     best, ids = probability.max(dim=1)
     known = torch.ones_like(ids, dtype=torch.bool) if valid is None else valid
@@ -247,18 +250,18 @@ def weighted_losses(
     weights: Float[Tensor, 'b h w'],
     labels: LabelSpace,
 ) -> dict[str, Float[Tensor, '']]:
-    """Losses of labels that are not all equally sure.
+    """Losses of labels that are not equally sure.
 
     Args:
         model: Images → logits.
         image: In [0, 1].
         mask: Class ids, 255 = ignore.
-        weights: Of each pixel, from 0 up.
+        weights: Weight of each pixel, from 0 up.
         labels: The classes.
 
     Returns:
         The cross entropy of each pixel times its weight, averaged over the pixels that are not
-        ignored; of a `Mask2FormerDecoder` its own losses times the mean weight of these pixels.
+        ignored. For a `Mask2FormerDecoder`, its own losses times the mean weight of these pixels.
         0 if all are ignored.
     """
     known = mask != IGNORE_INDEX
@@ -278,5 +281,6 @@ def _classifies_masks(model: nn.Module) -> bool:
 
 def _teacher_of(model: nn.Module) -> nn.Module:
     """A copy of a model that shares its frozen parameters."""
+    # deepcopy takes what is in its memo as already copied, so frozen weights stay shared
     shared = {id(weight): weight for weight in model.parameters() if not weight.requires_grad}
     return copy.deepcopy(model, dict[int, object](shared)).requires_grad_(False).eval()

@@ -1,4 +1,4 @@
-"""Training on the labelled source alone."""
+"""Training on only the labelled source."""
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ __all__ = ['SourceOnly']
 
 
 class SourceOnly(Method):
-    """L_Seg on the images of the source, or on their styled copies: the plain baseline.
+    """L_Seg on the images of the source, or on their styled copies: the baseline.
 
     A `Segmenter` is trained with the losses of its decoder, any other model with cross entropy and
     Dice.

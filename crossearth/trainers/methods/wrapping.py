@@ -1,4 +1,4 @@
-"""What methods share that add something to another method."""
+"""What methods share that extend another method."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,20 +23,20 @@ __all__ = [
     'with_term',
 ]
 
-_PATIENCE = 100  # batches in which a second domain has to occur
+_PATIENCE = 100  # batches within which a second domain has to occur
 
 
 class Wrapping(Method):
-    """A method around another one, whose model, labels and saved parts are its own.
+    """A method around another one; model, labels and saved parts are those of the method inside.
 
-    The model is registered once, below `method`, so that its weights have one name.
+    The model is registered once, under `method`, so that its weights have one name.
 
     Args:
-        method: What the batch is learnt from otherwise.
+        method: The method inside.
     """
 
     def __init__(self, method: Method) -> None:
-        nn.Module.__init__(self)  # model and labels are those of the method inside
+        nn.Module.__init__(self)  # not Method's: model and labels are those of the method inside
         self.method = method
 
     @property
@@ -51,25 +51,25 @@ class Wrapping(Method):
 
     @property
     def kept(self) -> tuple[str, ...]:  # type: ignore[override]  # depends on the method inside
-        """What the method inside keeps, by its name in this one."""
+        """What the method inside keeps, by its name in this method."""
         return tuple(f'method.{name}' for name in self.method.kept)
 
     @property
     def scored(self) -> nn.Module:
-        """What the method inside scores."""
+        """The model that the method inside scores."""
         return self.method.scored
 
     def after_step(self) -> None:
-        """What the method inside does."""
+        """Call the same function of the method inside."""
         self.method.after_step()
 
 
 class Pass(NamedTuple):
-    """One use of a backbone while learning.
+    """One use of a backbone during training.
 
     Args:
-        image: What it was given: normalised and padded.
-        features: What it returned.
+        image: Its input, normalised and padded.
+        features: Its output.
     """
 
     image: Float[Tensor, 'b c h w']
@@ -95,10 +95,10 @@ def backbone_of(model: nn.Module) -> nn.Module:
 def recorded_passes(model: nn.Module) -> Iterator[list[Pass]]:
     """The passes through the backbone that are made, with gradients, inside a `with` block.
 
-    A term of the features thus needs no pass of its own.
+    A term of the features thus needs no extra pass.
 
     Args:
-        model: With a `backbone`.
+        model: A model with a `backbone`.
 
     Raises:
         ConfigError: If it has none.
@@ -114,7 +114,7 @@ def recorded_passes(model: nn.Module) -> Iterator[list[Pass]]:
     passes: list[Pass] = []
 
     def record(_: nn.Module, given: tuple[Any, ...], returned: Any) -> None:
-        if torch.is_grad_enabled():  # a teacher's pass teaches nothing
+        if torch.is_grad_enabled():  # a teacher's pass is not trained
             passes.append(Pass(given[0], returned))
 
     handle = backbone_of(model).register_forward_hook(record)
@@ -132,15 +132,15 @@ def first_pass(passes: list[Pass], num_images: int) -> Pass:
     """
     if not passes:
         raise ConfigError(
-            'the method inside made no pass through model.backbone whose features could be used: '
-            'CrossEarthTraining takes both of its flows through a ReinViT another way; wrap '
-            'SourceOnly, or a method that calls the model'
+            'the method inside made no usable pass through model.backbone: CrossEarthTraining runs '
+            'both of its flows through a ReinViT in another way; wrap SourceOnly, or a method that '
+            'calls the model'
         )
     if len(passes[0].image) != num_images:
         raise ConfigError(
             f'the method inside showed the backbone {len(passes[0].image)} images first, the batch '
-            f'has {num_images}: wrap a method that shows it the whole batch; GroupDRO belongs '
-            'outside of all others'
+            f'has {num_images}: wrap a method that shows it the whole batch; GroupDRO must be the '
+            'outermost one'
         )
     return passes[0]
 
@@ -148,10 +148,10 @@ def first_pass(passes: list[Pass], num_images: int) -> Pass:
 def with_term(
     terms: dict[str, Float[Tensor, '']], name: str, value: Float[Tensor, '']
 ) -> dict[str, Float[Tensor, '']]:
-    """The terms of the method inside, and another one.
+    """The terms of the method inside, plus another one.
 
     Raises:
-        ConfigError: If there is one of that name, which would be lost: a method goes around itself.
+        ConfigError: If there already is one of that name, as when a method wraps itself.
 
     Example:
         >>> list(with_term({'loss_ce': torch.tensor(1.0)}, 'loss_mine', torch.tensor(2.0)))
@@ -159,19 +159,19 @@ def with_term(
     """
     if name in terms:
         raise ConfigError(
-            f'the method inside has a term {name!r} too, and one of the two would be lost: '
-            'expected other names, so use a method around another one just once, or rename your '
+            f'the method inside already has a term {name!r}, and one of the two would be lost: '
+            'expected other names, so wrap a method only once in the same one, or rename your '
             'term'
         )
     return {**terms, name: value}
 
 
 class SeenDomains(nn.Module):
-    """The domain of each image, checked, and counted in buffers that checkpoints hold.
+    """The domain of each image, checked and counted in buffers that checkpoints hold.
 
     Args:
         num_domains: Domains in the training data.
-        user: Who needs several of them, for the message.
+        user: Name of the method that needs several of them, for the message.
     """
 
     images: Tensor
@@ -188,8 +188,8 @@ class SeenDomains(nn.Module):
         """The domain of each image of a batch.
 
         Raises:
-            ConfigError: If the batch does not have it, it is not one of the domains, or so many
-                batches were all of one domain that there are hardly any others.
+            ConfigError: If the batch lacks it, it is not one of the domains, or so many batches
+                had a single domain that there are hardly any others.
         """
         if 'domain' not in batch:
             raise ConfigError(
@@ -208,7 +208,7 @@ class SeenDomains(nn.Module):
             self.batches += 1
         if self.num_domains > 1 and self.batches > _PATIENCE and (self.images > 0).sum() < 2:
             raise ConfigError(
-                f'{int(self.images.sum())} images in {int(self.batches)} batches are all of domain '
+                f'all {int(self.images.sum())} images in {int(self.batches)} batches are of domain '
                 f'{int(self.images.argmax())}: {self.user} needs several source domains, see '
                 'crossearth.datasets.merge_domains'
             )

@@ -146,5 +146,5 @@ def test_a_toolbox_of_no_size_and_a_second_one_are_refused():
     with pytest.raises(ConfigError, match='depth=0, dim=8, width=32: expected at least 1'):
         Gate(0, 8)
     add_toolbox(vit, rank=2, width=4)
-    with pytest.raises(ConfigError, match='has a toolbox already: build it again'):
+    with pytest.raises(ConfigError, match='already has a toolbox: build it again'):
         add_toolbox(vit, rank=2, width=4)

@@ -98,7 +98,7 @@ def test_checkpointing_meets_the_queries_of_its_own_image():
 
 def test_extractor_and_injector_come_together():
     model = backbone(injected=False)
-    with pytest.raises(ConfigError, match='give both, or neither'):
+    with pytest.raises(ConfigError, match='pass both, or neither'):
         ReinViT(
             VisionTransformer(img_size=32, embed_dim=32, depth=3, num_heads=2, num_classes=0),
             model.adapter,
@@ -109,5 +109,5 @@ def test_extractor_and_injector_come_together():
 def test_sizes_without_meaning_are_refused():
     with pytest.raises(ConfigError, match='expected five positive widths'):
         GeospatialSemanticExtractor(widths=(1, 1, 1, 1, 0))
-    with pytest.raises(ConfigError, match='width 10 cannot be shared by 8 heads'):
+    with pytest.raises(ConfigError, match='query_dim is 10, which 8 heads cannot share'):
         Injector(32, query_dim=10)

@@ -46,14 +46,14 @@ def test_early_places_can_be_left_out():
     late = dense_layers(network, PLACES, first=2)
     assert late
     assert all(layer.name.startswith(('blocks.3.', 'blocks.4.')) for layer in late)
-    with pytest.raises(ConfigError, match='first is 4: expected one of 0 to 3'):
+    with pytest.raises(ConfigError, match='first is 4: expected 0 to 3'):
         dense_layers(network, PLACES, first=4)
 
 
 def test_a_network_without_named_stages_is_one_place():
     network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Sequential(nn.Conv2d(4, 4, 3, groups=4)))
     assert [(layer.name, layer.place) for layer in dense_layers(network)] == [('0', 0)]
-    with pytest.raises(ConfigError, match='first is 1: expected one of 0 to 0'):
+    with pytest.raises(ConfigError, match='first is 1: expected 0 to 0'):
         dense_layers(network, first=1)
 
 
@@ -66,5 +66,5 @@ def test_depths_of_parameters_rise_from_the_stem():
     depths = layer_depths(timm.create_model('test_vit', num_classes=0))
     assert depths['patch_embed.proj.weight'] == 0
     assert [depths[f'blocks.{i}.attn.qkv.weight'] for i in range(6)] == [1, 2, 3, 4, 5, 6]
-    with pytest.raises(ConfigError, match='Linear does not say how deep its layers are'):
+    with pytest.raises(ConfigError, match='Linear does not state how deep its layers are'):
         layer_depths(nn.Linear(2, 2))

@@ -90,7 +90,7 @@ def test_what_is_no_transformer_is_refused():
 
 
 def test_image_that_is_no_multiple_of_the_patch_is_refused():
-    with pytest.raises(ConfigError, match='500x500 px is no multiple of patches of 16'):
+    with pytest.raises(ConfigError, match='500x500 px, expected multiples of the patch, 16 px'):
         convert_dinov2(official(), img_size=500)
 
 

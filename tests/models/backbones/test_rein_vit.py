@@ -252,7 +252,7 @@ def test_adapter_that_changes_the_shape_is_named():
         def queries(self):
             return None
 
-    with pytest.raises(ShapeError, match=r'Cut gave features of shape \(1, 3, 32\) for \(1, 4'):
+    with pytest.raises(ShapeError, match=r'Cut returned features of shape \(1, 3, 32\) for \(1, 4'):
         ReinViT(tiny_vit(img_size=32), Cut())(torch.rand(1, 3, 32, 32))
 
 
@@ -263,7 +263,7 @@ def test_adapter_of_another_depth_is_refused():
 
 @pytest.mark.parametrize('indices', [(0, 1, 2), (0, 2, 1, 3), (0, 1, 2, 4), (-1, 0, 1, 2)])
 def test_indices_out_of_order_or_range_are_refused(indices):
-    with pytest.raises(ConfigError, match='four blocks in order: expected four of 0 to 3'):
+    with pytest.raises(ConfigError, match='expected four increasing ones of 0 to 3'):
         ReinViT(tiny_vit(img_size=32), None, indices=indices)
 
 

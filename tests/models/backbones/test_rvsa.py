@@ -246,7 +246,7 @@ def test_mtp_files_load_and_what_is_unused_is_named(tmp_path, prefix):
     expected = resize_mtp(source.state_dict(), img_size=128)
     for name in ('pos_embed', 'blocks.2.attn.full_attn_rel_pos_h', 'blocks.4.mlp.fc1.weight'):
         assert torch.equal(model.state_dict()[name], expected[name])
-    with pytest.raises(CheckpointError, match=r'of another shape .*Choose the encoder of MTP'):
+    with pytest.raises(CheckpointError, match=r'of another shape .*Choose the MTP encoder'):
         load_mtp(tiny(dim=32), tmp_path / 'mtp.pth')
     with pytest.raises(CheckpointError, match=r'missing \(blocks\.6\.'):
         load_mtp(tiny(depth=7), tmp_path / 'mtp.pth')
@@ -301,7 +301,7 @@ def test_builder_of_table_10_keeps_the_training_and_swaps_the_backbone():
         ({'img_size': 100}, 'multiples of 16'),
         ({'img_size': (128, 8)}, 'in multiples of 16 px'),
         ({'img_size': (128,)}, 'height and width, in multiples of 16 px'),
-        ({'heads': 5}, 'multiple of 5 heads'),
+        ({'heads': 5}, 'multiple of the 5 heads'),
         ({'indices': (0, 1, 2, 6)}, 'of 0 to 5'),
     ],
 )

@@ -50,7 +50,7 @@ def test_blocks_fed_by_hand_give_what_timm_gives(name, prefix, fixed, taken):
 
 def test_transformer_of_one_size_says_how_to_build_it():
     backbone = ReinViT(tiny_vit(img_size=32, dynamic_img_size=False), None)
-    message = r'takes images of 32x32 px only, got 64x64 px: .*dynamic_img_size=True'
+    message = r'takes only images of 32x32 px, got 64x64 px: .*dynamic_img_size=True'
     with pytest.raises(ShapeError, match=message):
         backbone(torch.rand(1, 3, 64, 64))
 

@@ -14,10 +14,10 @@ def test_wavelengths_are_numbers_of_micrometres():
     [
         (None, r'reads bands by their wavelengths, got none: pass wavelengths_um'),
         ((), r'got none: pass wavelengths_um'),
-        ((0.665, 0.56), r'wavelengths_um has 2 values for 3 bands: give one per band'),
+        ((0.665, 0.56), r'wavelengths_um has 2 values for 3 bands: pass one per band'),
         ((665, 560, 490), r'wavelengths_um has 665, .* divide nanometres by 1000'),
         ((0.665, 0.56, float('nan')), r'wavelengths_um has nan, expected micrometres'),
-        ((0.665, 0.56, -1.0), r'radar bands have no place here'),
+        ((0.665, 0.56, -1.0), r'radar bands cannot be used here'),
     ],
 )
 def test_wavelengths_that_are_none_are_refused(given, message):
@@ -28,7 +28,7 @@ def test_wavelengths_that_are_none_are_refused(given, message):
 @pytest.mark.parametrize(
     ('given', 'message'),
     [
-        (None, r'also reads how wide the bands are, got nothing: pass bandwidths_um'),
+        (None, r'also needs the width of each band, got nothing: pass bandwidths_um'),
         ((0.03,), r'bandwidths_um has 1 values for 2 bands'),
         ((30, 35), r'bandwidths_um has 30, .* divide nanometres by 1000'),
         ((0.03, 0.0), r'bandwidths_um has 0.0, expected micrometres from 0.001'),

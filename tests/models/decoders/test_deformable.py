@@ -102,7 +102,7 @@ def test_halves_are_sampled_in_float32():
 
 
 def test_heads_must_divide_the_width():
-    with pytest.raises(ConfigError, match='width 30 cannot be shared by 8 heads'):
+    with pytest.raises(ConfigError, match='dim is 30, which 8 heads cannot share'):
         MultiScaleDeformableAttention(30)
 
 

@@ -141,7 +141,7 @@ def pyramid(rows=16, cols=24, *, batch=1, queries=5):
 def test_own_queries_need_no_adapter():
     decoder = tiny(link_queries=False, queries=7)
     assert decoder.predictions(pyramid(queries=0))[-1].masks.shape == (1, 7, 16, 24)
-    with pytest.raises(ConfigError, match='the backbone gives none'):
+    with pytest.raises(ConfigError, match='the backbone gives no queries'):
         tiny()(pyramid(queries=0))
 
 
@@ -260,7 +260,7 @@ def test_bfloat16_autocast_trains_without_nan():
 
 @pytest.mark.parametrize(
     ('bad', 'message'),
-    [({'dim': 48}, 'must be a multiple of 32'), ({'depth': 0}, 'must be positive')],
+    [({'dim': 48}, 'dim is 48: expected a multiple of 32'), ({'depth': 0}, 'must be positive')],
 )
 def test_sizes_that_do_not_fit_are_refused(bad, message):
     with pytest.raises(ConfigError, match=message):

@@ -62,5 +62,5 @@ def test_every_parameter_gets_a_gradient(kind):
 def test_sizes_without_meaning_are_refused():
     with pytest.raises(ConfigError, match='must be positive'):
         MultiStageASPP((8, 8, 8, 8), width=0)
-    with pytest.raises(ConfigError, match='all stages equally wide'):
+    with pytest.raises(ConfigError, match='all channels equal'):
         SharedASPP((8, 8, 8, 16))

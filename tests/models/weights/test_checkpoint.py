@@ -98,15 +98,15 @@ def test_a_model_of_several_ground_sampling_distances_says_so(small, tmp_path):
 @pytest.mark.parametrize(
     ('given', 'message'),
     [
-        ({'gsd_m': 0.0}, 'finite metres, more than 0'),
-        ({'gsd_m': -0.3}, 'finite metres, more than 0'),
-        ({'gsd_m': math.nan}, 'finite metres, more than 0'),
-        ({'gsd_m': math.inf}, 'finite metres, more than 0'),
-        ({'gsd_range_m': (0.1, math.inf)}, 'finite metres, more than 0'),
-        ({'gsd_range_m': (0.0, 1.0)}, 'finite metres, more than 0'),
+        ({'gsd_m': 0.0}, 'finite metres above 0'),
+        ({'gsd_m': -0.3}, 'finite metres above 0'),
+        ({'gsd_m': math.nan}, 'finite metres above 0'),
+        ({'gsd_m': math.inf}, 'finite metres above 0'),
+        ({'gsd_range_m': (0.1, math.inf)}, 'finite metres above 0'),
+        ({'gsd_range_m': (0.0, 1.0)}, 'finite metres above 0'),
         ({'gsd_range_m': (1.0, 0.5)}, 'the finest first'),
-        ({'gsd_m': 0.1, 'gsd_range_m': (0.2, 1.0)}, 'gsd_m between the two'),
-        ({'gsd_m': 1.1, 'gsd_range_m': (0.2, 1.0)}, 'gsd_m between the two'),
+        ({'gsd_m': 0.1, 'gsd_range_m': (0.2, 1.0)}, 'gsd_m within the range'),
+        ({'gsd_m': 1.1, 'gsd_range_m': (0.2, 1.0)}, 'gsd_m within the range'),
     ],
 )
 def test_ground_sampling_distances_that_cannot_be_are_refused(small, tmp_path, given, message):
@@ -208,7 +208,7 @@ def test_other_frozen_weights_are_noticed(vit_weights, tmp_path):
     torch.manual_seed(1)
     other = create_timm('vit_tiny_patch16_224', img_size=32, num_classes=0)
     save_state(other, vit_weights)
-    with pytest.raises(CheckpointError, match='trained over other frozen weights'):
+    with pytest.raises(CheckpointError, match='trained with other frozen weights'):
         load_model(path)
 
 
@@ -224,7 +224,7 @@ def test_complete_file_needs_no_pretrained_weights(small, tmp_path):
 def test_model_put_together_by_hand_names_its_builder(small, tmp_path):
     arguments = dict(small.blueprint.arguments)
     small.blueprint = None
-    with pytest.raises(ConfigError, match='nothing says how this model was built'):
+    with pytest.raises(ConfigError, match='it is unknown how this model was built'):
         save_model(small, tmp_path / 'm.safetensors')
     save_model(small, tmp_path / 'm.safetensors', builder='fpn_timm', arguments=arguments)
     assert load_model(tmp_path / 'm.safetensors').num_classes == 6
@@ -310,7 +310,7 @@ def test_nothing_is_left_over_when_writing_fails(small, tmp_path, monkeypatch):
 
 def test_file_that_is_no_safetensors_is_refused(tmp_path):
     torch.save(nn.Linear(1, 1).state_dict(), tmp_path / 'm.pth')
-    with pytest.raises(CheckpointError, match=r'm.pth is not a whole safetensors file'):
+    with pytest.raises(CheckpointError, match=r'm.pth is not a complete safetensors file'):
         load_model(tmp_path / 'm.pth')
 
 
@@ -319,7 +319,7 @@ def test_missing_and_truncated_files_are_named(small, tmp_path):
         load_model(tmp_path / 'gone.safetensors')
     path = save_model(small, tmp_path / 'm.safetensors')
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(CheckpointError, match=r'm.safetensors is not a whole safetensors file'):
+    with pytest.raises(CheckpointError, match=r'm.safetensors is not a complete safetensors file'):
         load_model(path)
 
 
@@ -332,7 +332,7 @@ def test_weights_without_a_model_are_refused(tmp_path):
 def test_file_of_a_newer_version_is_refused(small, tmp_path):
     path = save_model(small, tmp_path / 'm.safetensors')
     edit_header(path, version='99')
-    with pytest.raises(CheckpointError, match="of version '99', this library reads 1"):
+    with pytest.raises(CheckpointError, match="has version '99', expected 1"):
         load_model(path)
 
 

@@ -53,7 +53,7 @@ def test_a_weight_that_is_computed_is_refused(tmp_path):
 def test_without_the_package_the_error_says_how_to_read_onnx(tmp_path, monkeypatch):
     (tmp_path / 'x.onnx').write_bytes(b'')
     monkeypatch.setitem(sys.modules, 'onnx', None)
-    with pytest.raises(ConfigError, match='install the package onnx to read it, or give its'):
+    with pytest.raises(ConfigError, match='install the package onnx to read it, or pass its'):
         read_weights(tmp_path / 'x.onnx')
 
 

@@ -132,14 +132,14 @@ def test_published_keys_leave_nothing_missing_and_nothing_unused():
 
 
 def test_without_its_backbone_the_error_says_so(files):
-    with pytest.raises(CheckpointError, match='does not hold a backbone: give the one'):
+    with pytest.raises(CheckpointError, match='does not hold a backbone: pass the one'):
         convert_release(files / 'Potsdam(i)-source.pth', files / 'out.safetensors')
     assert not (files / 'out.safetensors').exists()
 
 
 def test_the_checkpoint_is_not_written_over(files):
     checkpoint = files / 'Potsdam(i)-source.pth'
-    with pytest.raises(ConfigError, match='is the file to convert: give another one to write'):
+    with pytest.raises(ConfigError, match='is both the input and the output'):
         convert_release(checkpoint, checkpoint, backbone=files / 'dinov2_converted.pth')
 
 

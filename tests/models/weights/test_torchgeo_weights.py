@@ -92,7 +92,7 @@ def test_weights_of_swins_are_for_their_bands(tiny_torchgeo, cache):
     name = 'Swin_V2_T_Weights.SENTINEL2_SI_MS_SATLAS'
     loaded = torchgeo_swin('swin_v2_t', in_channels=9, pretrained=name).state_dict()
     assert all(torch.equal(loaded[name], whole[name]) for name in loaded)
-    message = r'are weights for 9 bands \(B04, B03, B02, .*\), got 3: give the model those bands'
+    message = r'are weights for 9 bands \(B04, B03, B02, .*\), got 3: use images of those bands'
     with pytest.raises(ConfigError, match=message):
         torchgeo_swin('swin_v2_t', pretrained=name)
 

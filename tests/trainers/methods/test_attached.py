@@ -61,5 +61,5 @@ def test_stages_that_are_not_there_or_not_used_are_refused():
         Attached(plain(), 'backbone.layer1', MixStyle())
     method = plain()
     method.model.add_module('spare', nn.Identity())
-    with pytest.raises(ConfigError, match='spare took no part in the losses: MixStyle'):
+    with pytest.raises(ConfigError, match='spare took no part in the losses: attach MixStyle'):
         Attached(method, 'spare', MixStyle()).losses(make_batch())

@@ -133,7 +133,7 @@ def test_batch_norms_in_training_see_their_own_pass_alone_and_average_what_is_se
 
 
 def test_images_of_other_sizes_cannot_share_a_pass(model, batch, unchecked):
-    with pytest.raises(ShapeError, match='expected one size'):
+    with pytest.raises(ShapeError, match='expected the same shape'):
         model.encode_flows(batch['image'], [batch['image'][..., :32]])
 
 

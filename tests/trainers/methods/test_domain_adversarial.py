@@ -102,13 +102,13 @@ def test_the_step_and_the_domains_seen_are_saved():
 
 
 def test_a_single_domain_is_refused():
-    with pytest.raises(ConfigError, match='num_domains=1: there is nothing to tell apart'):
+    with pytest.raises(ConfigError, match='num_domains=1: expected at least 2'):
         DomainAdversarial(plain(), num_domains=1, total_steps=10)
     method = adversarial()
     batch = make_batch(1, 32, domains=1)
     for _ in range(100):
         method.losses(batch)
-    with pytest.raises(ConfigError, match='all of domain 0: DomainAdversarial needs several'):
+    with pytest.raises(ConfigError, match='are of domain 0: DomainAdversarial needs several'):
         method.losses(batch)
     with pytest.raises(ConfigError, match='total_steps=0'):
         DomainAdversarial(plain(), num_domains=2, total_steps=0)

@@ -200,7 +200,7 @@ def test_what_cannot_be_is_refused():
     del batch['target_image']
     with pytest.raises(ConfigError, match=r'give the data module target=, such as ShiftDataModule'):
         SelfTraining(Scaled(), TWO).losses(batch)
-    with pytest.raises(ShapeError, match='give both one size'):
+    with pytest.raises(ShapeError, match='expected one size'):
         SelfTraining(Scaled(), TWO).losses(two_images(target_image=torch.rand(2, 1, 4, 4)))
     with pytest.raises(ConfigError, match='bf16-mixed'):
         SelfTraining(Scaled().bfloat16(), TWO).losses(two_images())

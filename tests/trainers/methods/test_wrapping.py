@@ -76,7 +76,7 @@ def test_passes_without_gradients_are_not_recorded_and_hooks_are_removed(teachin
 
 
 def test_a_pass_that_cannot_be_used_is_refused():
-    with pytest.raises(ConfigError, match=r'made no pass through model\.backbone'):
+    with pytest.raises(ConfigError, match=r'made no usable pass through model\.backbone'):
         first_pass([], 4)
     outer = Bare(plain())
     outer.losses(make_batch(2))
@@ -99,7 +99,7 @@ def test_a_source_of_one_domain_is_noticed_and_one_of_two_is_not():
     for _ in range(100):
         assert seen({'domain': torch.tensor([1, 1])}).tolist() == [1, 1]
         single({'domain': torch.tensor([0])})
-    with pytest.raises(ConfigError, match='202 images in 101 batches are all of domain 1: DRO'):
+    with pytest.raises(ConfigError, match='all 202 images in 101 batches are of domain 1: DRO'):
         seen({'domain': torch.tensor([1, 1])})
     again = SeenDomains(2, 'DRO')
     again.load_state_dict(seen.state_dict())
@@ -120,5 +120,5 @@ def test_a_source_of_one_domain_is_noticed_and_one_of_two_is_not():
 def test_no_term_is_lost_when_a_method_goes_around_itself(around, name):
     batch = make_batch(4, 32)
     assert name in around(plain()).losses(batch)
-    with pytest.raises(ConfigError, match=f"has a term '{name}' too, and one of the two would be"):
+    with pytest.raises(ConfigError, match=f"has a term '{name}', and one of the two would be"):
         around(around(plain())).losses(batch)
