@@ -9,6 +9,8 @@ from crossearth.labels import IGNORE_INDEX
 
 __all__ = ['confusion_matrix', 'iou_per_class', 'mean_iou']
 
+_MOST_CELLS = 1 << 16  # of a table with a row for ignored pixels; it stays in the cache
+
 
 def confusion_matrix(
     prediction: Int[Tensor, '*shape'],
@@ -46,8 +48,48 @@ def confusion_matrix(
             f'prediction is {tuple(prediction.shape)} but target is {tuple(target.shape)}: '
             'compare class ids of equal shape (take the argmax of logits first)'
         )
-    keep = target != ignore_index
-    true, guess = target[keep].long(), prediction[keep].long()
+    guess, true = prediction.long(), target.long()
+    counts = _count_all(guess, true, num_classes=num_classes, ignore_index=ignore_index)
+    if counts is None:
+        counts = _count_kept(guess, true, num_classes=num_classes, ignore_index=ignore_index)
+    return counts
+
+
+def _count_all(
+    guess: Int64[Tensor, '*shape'],
+    true: Int64[Tensor, '*shape'],
+    *,
+    num_classes: int,
+    ignore_index: int,
+) -> Int64[Tensor, 'k k'] | None:
+    """`_count_kept` with ignored pixels in a row of their own, which takes a tenth of the time.
+
+    None if ids do not fit such a table, wrong ones among them.
+    """
+    rows = max(num_classes, ignore_index + 1)
+    if not true.numel() or rows * num_classes > _MOST_CELLS:
+        return None
+    for ids, count in ((guess, num_classes), (true, rows)):
+        low, high = (int(bound) for bound in ids.aminmax())
+        if low < 0 or high >= count:
+            return None
+    cells = torch.add(guess, true, alpha=num_classes).flatten()
+    table = torch.bincount(cells, minlength=rows * num_classes).view(rows, num_classes)
+    if ignore_index >= 0:
+        table[ignore_index] = 0
+    return None if table[num_classes:].any() else table[:num_classes].clone()
+
+
+def _count_kept(
+    guess: Int64[Tensor, '*shape'],
+    true: Int64[Tensor, '*shape'],
+    *,
+    num_classes: int,
+    ignore_index: int,
+) -> Int64[Tensor, 'k k']:
+    """Counts of the pixels that are not ignored, for any ids; refuses wrong ones."""
+    keep = true != ignore_index
+    true, guess = true[keep], guess[keep]
     if true.numel():
         for name, ids in (('target', true), ('prediction', guess)):
             low, high = int(ids.min()), int(ids.max())

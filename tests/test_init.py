@@ -23,7 +23,7 @@ STARTERS = [
     'LabelSpace',
     '__version__',
 ]
-LAZY = ['crossearth', 'crossearth.benchmark', 'crossearth.datasets']
+LAZY = ['crossearth', 'crossearth.benchmark', 'crossearth.datasets', 'crossearth.models']
 
 
 def seen_by_type_checkers(package: str) -> set[str]:
@@ -74,6 +74,17 @@ print(crossearth.labels.ISPRS.num_classes, sorted(heavy & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, '-c', code], check=True, capture_output=True, text=True)
     assert done.stdout.splitlines() == ['[] True', "6 ['numpy']"]
+
+
+def test_timm_comes_with_its_models_and_not_with_mapping():
+    code = """
+import sys, crossearth.inference, crossearth.models
+print(sorted({'timm', 'torchvision', 'torch._dynamo'} & set(sys.modules)))
+from crossearth.models.recording import find_builder
+print(find_builder('fpn_timm').__name__, crossearth.models.decoders.FPNDecoder.__name__)
+"""
+    done = subprocess.run([sys.executable, '-c', code], check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines() == ['[]', 'fpn_timm FPNDecoder']
 
 
 def test_settings_of_the_benchmark_are_read_without_pytorch():

@@ -1,11 +1,17 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossearth.errors import LabelError, ShapeError
-from crossearth.metrics import confusion_matrix, iou_per_class, mean_iou
+from crossearth.metrics import (
+    _count_all,
+    _count_kept,
+    confusion_matrix,
+    iou_per_class,
+    mean_iou,
+)
 
 
 @given(st.integers(0, 10_000))
@@ -19,6 +25,46 @@ def test_matrix_equals_a_loop_over_pixels(seed):
             expected[t, g] += 1
     matrix = confusion_matrix(torch.tensor(guess), torch.tensor(true), num_classes=4)
     assert (matrix.numpy() == expected).all()
+
+
+@given(
+    st.integers(0, 10_000),
+    st.sampled_from([255, 3, 1, 0, -1, -100]),
+    st.sampled_from([torch.int16, torch.int32, torch.int64]),
+)
+@settings(deadline=None)
+def test_counting_all_pixels_at_once_equals_counting_those_kept(seed, ignore, dtype):
+    generator = torch.Generator().manual_seed(seed)
+    guess, true = torch.randint(0, 4, (2, 3, 5), generator=generator)
+    true[torch.rand(true.shape, generator=generator) < 0.3] = ignore
+    sorts = {'num_classes': 4, 'ignore_index': ignore}
+    expected = _count_kept(guess, true, **sorts)
+    assert torch.equal(confusion_matrix(guess.to(dtype), true.to(dtype), **sorts), expected)
+    at_once = _count_all(guess, true, **sorts)
+    assert at_once is None if (true < 0).any() else torch.equal(at_once, expected)
+
+
+@pytest.mark.parametrize(
+    ('guess', 'true'), [(0, 7), (4, 0), (-1, 0), (0, -1), (0, 254), (0, 256), (0, 10**12)]
+)
+def test_no_wrong_id_is_counted_as_another(guess, true):
+    pair = torch.tensor([0, guess]), torch.tensor([0, true])
+    assert _count_all(*pair, num_classes=4, ignore_index=255) is None
+    with pytest.raises(LabelError, match='expected 0 to 3, or 255 to ignore a pixel'):
+        confusion_matrix(*pair, num_classes=4)
+
+
+def test_what_was_predicted_where_nothing_is_labelled_does_not_matter():
+    guess, true = torch.tensor([1, 99, -5]), torch.tensor([1, 255, 255])
+    assert confusion_matrix(guess, true, num_classes=2).tolist() == [[0, 0], [0, 1]]
+    none = torch.zeros(0, dtype=torch.int64)
+    assert confusion_matrix(none, none, num_classes=2).tolist() == [[0, 0], [0, 0]]
+
+
+def test_many_classes_are_counted_too():
+    ids = torch.arange(700)
+    matrix = confusion_matrix(ids, ids, num_classes=700, ignore_index=-1)
+    assert torch.equal(matrix, torch.eye(700).long())
 
 
 def test_iou_of_a_worked_example():

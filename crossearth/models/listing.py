@@ -163,7 +163,7 @@ def list_models(num_classes: int = 6) -> list[ModelSummary]:
         raise ConfigError(f'num_classes is {num_classes}: expected at least 1')
     return [
         _summary(name, facts, num_classes)
-        for name in sorted(own_builders())
+        for name in own_builders()
         for facts in ([_FACTS[name]] if name in _FACTS else _adapted_facts())
     ]
 

@@ -9,6 +9,7 @@ import functools
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any, overload
 
@@ -119,8 +120,10 @@ def builder_name(function: Callable[..., Any]) -> str:
 
 
 def own_builders() -> Mapping[str, Callable[..., nn.Module]]:
-    """Builders of this library by name; every reader trusts them."""
-    return _OWN
+    """Builders of this library by name, sorted; every reader trusts them."""
+    for module in _OWN_MODULES:
+        import_module(module)
+    return dict(sorted(_OWN.items()))
 
 
 def blueprint_of(model: object) -> Blueprint | None:
@@ -149,13 +152,14 @@ def find_builder(
     for function in trusted:
         if _same(name, builder_name(function)):
             return function
-    if name in _OWN:
-        return _OWN[name]
+    own = own_builders()
+    if name in own:
+        return own[name]
     module, _, function_name = name.partition(':')
     named = function_name.isidentifier() and all(map(str.isidentifier, module.split('.')))
     if not named:
         raise ConfigError(
-            f'names the builder {name!r}, expected one of {", ".join(_OWN)}: the file was written '
+            f'names the builder {name!r}, expected one of {", ".join(own)}: the file was written '
             'by another version of this library, so use that version'
         )
     given = ', '.join(map(builder_name, trusted)) or 'none'

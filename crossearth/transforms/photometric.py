@@ -1,17 +1,17 @@
 """Brightness, contrast, saturation and hue, each drawn for each sample."""
 
-import math
 from collections.abc import Sequence
 
 import torch
 from jaxtyping import Bool, Float
-from kornia.color import hsv_to_rgb, rgb_to_hsv
 from torch import Tensor
 
 from crossearth.errors import BandError, ConfigError
 from crossearth.transforms.seeded import SeededAugmentation
 
 __all__ = ['PhotometricDistortion']
+
+_TINY = torch.finfo(torch.float32).tiny  # what nothing is divided by
 
 
 class PhotometricDistortion(SeededAugmentation):
@@ -113,29 +113,77 @@ class PhotometricDistortion(SeededAugmentation):
         valid: Bool[Tensor, 'b 1 h w'],  # noqa: ARG002 -- of the base class; pixels are independent
     ) -> Float[Tensor, 'b c h w']:
         """The four steps, in each sample's order."""
-        amount = {name: value.view(-1, 1, 1, 1) for name, value in drawn.items()}
-        neutral = torch.ones_like(amount['contrast'])
-        first = amount['contrast_first']
-        image = (image + amount['brightness']).clamp(0, 1)
-        image = (image * torch.where(first, amount['contrast'], neutral)).clamp(0, 1)
-        bands = list(self.bands)
-        coloured = _turn(image[:, bands], amount['saturation'], amount['hue'])
-        if image.shape[1] == 3 and bands == [0, 1, 2]:
-            image = coloured
-        else:
-            image = image.index_copy(1, torch.tensor(bands, device=image.device), coloured)
-        return (image * torch.where(first, neutral, amount['contrast'])).clamp(0, 1)
+        steps = ('brightness', 'contrast', 'saturation', 'hue', 'contrast_first')
+        amounts = torch.stack([drawn[name].double() for name in steps], 1).tolist()
+        # One sample at a time stays in the processor's cache, and steps not drawn cost nothing.
+        return torch.stack(
+            [self._distort(sample, *row) for sample, row in zip(image, amounts, strict=True)]
+        )
+
+    def _distort(
+        self,
+        image: Float[Tensor, 'c h w'],
+        brightness: float,
+        contrast: float,
+        saturation: float,
+        hue: float,
+        contrast_first: float,
+    ) -> Float[Tensor, 'c h w']:
+        image = (image + brightness).clamp_(0, 1)
+        if contrast_first and contrast != 1:
+            image.mul_(contrast).clamp_(0, 1)
+        if saturation != 1 or hue != 0:
+            rgb = [image[band] for band in self.bands]
+            turned = _turned(rgb, saturation, hue) if hue else _saturated(rgb, saturation)
+            image = self._with_bands(image, torch.stack(turned).clamp_(0, 1))
+        if not contrast_first and contrast != 1:
+            image.mul_(contrast).clamp_(0, 1)
+        return image
+
+    def _with_bands(
+        self, image: Float[Tensor, 'c h w'], rgb: Float[Tensor, '3 h w']
+    ) -> Float[Tensor, 'c h w']:
+        if len(image) == 3 and self.bands == (0, 1, 2):
+            return rgb
+        return image.index_copy(0, torch.tensor(self.bands, device=image.device), rgb)
 
 
-def _turn(
-    rgb: Float[Tensor, 'b 3 h w'],
-    saturation: Float[Tensor, 'b 1 1 1'],
-    hue: Float[Tensor, 'b 1 1 1'],
-) -> Float[Tensor, 'b 3 h w']:
-    """Multiply the saturation by a factor, and turn the hue."""
-    angle, chroma, value = torch.split(rgb_to_hsv(rgb), 1, 1)
-    angle = (angle + hue * (2 * math.pi)) % (2 * math.pi)
-    turned: Tensor = hsv_to_rgb(torch.cat([angle, (chroma * saturation).clamp(0, 1), value], 1))
-    # Converting there and back rounds; a sample whose steps are not drawn must not change at all.
-    still = (saturation == 1) & (hue == 0)
-    return torch.where(still, rgb, turned)
+def _saturated(rgb: list[Float[Tensor, 'h w']], saturation: float) -> list[Float[Tensor, 'h w']]:
+    """`_turned` without a turn: each band moves along the line from grey to its own value."""
+    high, _, spread = _range_of(rgb)
+    # The saturation, spread / high, ends at 1. Black has neither: 0 / tiny leaves it as it is.
+    factor = high.div(spread).clamp_(max=saturation)
+    return [torch.lerp(high, band, factor) for band in rgb]
+
+
+def _turned(
+    rgb: list[Float[Tensor, 'h w']], saturation: float, hue: float
+) -> list[Float[Tensor, 'h w']]:
+    """Saturation times a factor, hue plus a part of a turn, value kept.
+
+    The equations of HSV, arranged so that no pixel asks which of its bands is the largest:
+    comparing and choosing take most of the time of the usual form.
+    """
+    red, green, blue = rgb
+    high, low, spread = _range_of(rgb)
+    # Distance from red along the hexagon of hues, whose corners lie 1 apart, green's half positive.
+    distance = (green - red).add_(blue - low).div_(spread).add_(1)
+    angle = distance.copysign(green - blue) + 6 * hue
+    angle.sub_(angle.div(6).floor_(), alpha=6)
+    chroma = (spread * saturation).minimum(high)
+    shares = (
+        angle.sub(3).abs_().sub_(1),
+        angle.sub(2).abs_().neg_().add_(2),
+        angle.sub(4).abs_().neg_().add_(2),
+    )
+    return [torch.addcmul(high - chroma, chroma, share.clamp_(0, 1)) for share in shares]
+
+
+def _range_of(
+    rgb: list[Float[Tensor, 'h w']],
+) -> tuple[Float[Tensor, 'h w'], Float[Tensor, 'h w'], Float[Tensor, 'h w']]:
+    """Largest value, smallest value, and their difference, which is never quite 0."""
+    red, green, blue = rgb
+    high = red.maximum(green).maximum(blue)
+    low = red.minimum(green).minimum(blue)
+    return high, low, (high - low).clamp_(min=_TINY)

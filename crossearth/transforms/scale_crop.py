@@ -99,36 +99,41 @@ class RandomScaleCrop(nn.Module):
                 '(b, h, w)'
             )
         rows, cols = self._draw(len(image), *image.shape[-2:])
+        cropped = {}
         if mask is not None:
-            rows, cols = self._varied(mask, rows, cols)
-        cropped = {'image': _interpolate(image, rows, cols)}
+            rows, cols, cropped['mask'] = self._varied(mask, rows, cols)
+        cropped['image'] = _interpolate(image, rows, cols)
         for name in spatial_keys(batch):
             values = batch[name]
-            if values.is_floating_point() and name != 'mask':
+            if name == 'mask':
+                continue
+            if values.is_floating_point():
                 planes = values if values.ndim == 4 else values[:, None]
                 crops = _interpolate(planes, rows, cols)
                 cropped[name] = crops if values.ndim == 4 else crops[:, 0]
             else:
-                outside = self.ignore_index if name == 'mask' else 0
-                cropped[name] = _pick(values, rows, cols, outside)
+                cropped[name] = _pick(values, rows, cols, 0)
         return {**batch, **cropped}
 
     def _varied(
         self, mask: Int64[Tensor, 'b h w'], rows: Float[Tensor, 'b s'], cols: Float[Tensor, 'b s']
-    ) -> tuple[Float[Tensor, 'b s'], Float[Tensor, 'b s']]:
-        """Places of the crops, drawn again if one class fills too much of them."""
+    ) -> tuple[Float[Tensor, 'b s'], Float[Tensor, 'b s'], Int64[Tensor, 'b s s']]:
+        """Places and masks of the crops, drawn again if one class fills too much of them."""
+        labels = _pick(mask, rows, cols, self.ignore_index)
         if self.max_class_fraction == 1:
-            return rows, cols
+            return rows, cols, labels
+        fractions = _largest_fraction(labels, self.ignore_index)
         for _ in range(self.attempts - 1):
-            labels = _pick(mask, rows, cols, self.ignore_index)
-            again = _largest_fraction(labels, self.ignore_index) > self.max_class_fraction
-            if not again.any():
+            again = (fractions > self.max_class_fraction).nonzero().flatten()
+            if not len(again):
                 break
+            chosen = again.cpu()
             other_rows, other_cols = self._draw(len(mask), *mask.shape[-2:])
-            chosen = again.cpu()[:, None]
-            rows = torch.where(chosen, other_rows, rows)
-            cols = torch.where(chosen, other_cols, cols)
-        return rows, cols
+            rows = rows.index_copy(0, chosen, other_rows[chosen])
+            cols = cols.index_copy(0, chosen, other_cols[chosen])
+            labels[again] = _pick(mask[again], rows[chosen], cols[chosen], self.ignore_index)
+            fractions[again] = _largest_fraction(labels[again], self.ignore_index)
+        return rows, cols, labels
 
     def _draw(
         self, num_samples: int, height: int, width: int
@@ -156,40 +161,54 @@ def _pick(
     outside: int,
 ) -> Shaped[Tensor, 'b ... s s']:
     """The value of the nearest pixel; `outside` off the image."""
-    height, width = values.shape[-2:]
+    size, (height, width) = rows.shape[1], values.shape[-2:]
     row, col = rows.floor().long().to(values.device), cols.floor().long().to(values.device)
-    inside = (row < height)[:, :, None] & (col < width)[:, None, :]
-    sample = torch.arange(len(values), device=values.device)[:, None, None]
     planes = values if values.ndim == 4 else values[:, None]
-    # indices on both sides of a slice put the sliced axis last
-    picked = planes[
-        sample, :, row.clamp(max=height - 1)[:, :, None], col.clamp(max=width - 1)[:, None, :]
-    ]
-    kept = torch.where(inside[..., None], picked, outside).movedim(-1, 1).to(values.dtype)
-    return kept if values.ndim == 4 else kept[:, 0]
+    picked = values.new_full((*planes.shape[:2], size, size), outside)
+    for index, (bottom, right) in enumerate(_corners(rows, cols, height, width)):
+        lines = planes[index].index_select(1, row[index, :bottom])
+        along = col[index, :right].expand(*lines.shape[:2], right)
+        picked[index, :, :bottom, :right] = lines.gather(2, along)
+    return picked if values.ndim == 4 else picked[:, 0]
 
 
 def _interpolate(
     image: Float[Tensor, 'b c h w'], rows: Float[Tensor, 'b s'], cols: Float[Tensor, 'b s']
 ) -> Float[Tensor, 'b c s s']:
     """Bilinear values at pixel centres, 0 outside the image."""
-    height, width = image.shape[-2:]
-    size = rows.shape[1]
-    at_y = (rows * (2 / height) - 1).to(image.device, image.dtype)[:, :, None]
-    at_x = (cols * (2 / width) - 1).to(image.device, image.dtype)[:, None, :]
-    grid = torch.stack([at_x.expand(-1, size, -1), at_y.expand(-1, -1, size)], -1)
-    values = F.grid_sample(image, grid, padding_mode='border', align_corners=False)
-    inside = (rows < height)[:, None, :, None] & (cols < width)[:, None, None, :]
-    return torch.where(inside.to(image.device), values, 0)
+    size, (height, width) = rows.shape[1], image.shape[-2:]
+    at_y = (rows * (2 / height) - 1).to(image.device, image.dtype)
+    at_x = (cols * (2 / width) - 1).to(image.device, image.dtype)
+    values = image.new_zeros(*image.shape[:2], size, size)
+    for index, (bottom, right) in enumerate(_corners(rows, cols, height, width)):
+        y, x = torch.meshgrid(at_y[index, :bottom], at_x[index, :right], indexing='ij')
+        values[index, :, :bottom, :right] = F.grid_sample(
+            image[index, None],
+            torch.stack([x, y], -1)[None],
+            padding_mode='border',
+            align_corners=False,
+        )[0]
+    return values
+
+
+def _corners(
+    rows: Float[Tensor, 'b s'], cols: Float[Tensor, 'b s'], height: int, width: int
+) -> list[tuple[int, int]]:
+    """End row and end column (exclusive) of what lies on the image; only that is computed.
+
+    Places ascend, so it is the upper left corner of each crop.
+    """
+    ends = torch.stack([(rows < height).sum(1), (cols < width).sum(1)], 1)
+    return [(bottom, right) for bottom, right in ends.tolist()]
 
 
 def _largest_fraction(labels: Int64[Tensor, 'b s s'], ignore_index: int) -> Float[Tensor, ' b']:
     """Share of the most frequent class among labelled pixels; 1 where nothing is labelled."""
-    flat = labels.flatten(1)
-    known = flat != ignore_index
-    num_classes = int(flat.masked_fill(~known, 0).max()) + 1
-    counts = torch.zeros(len(flat), num_classes, device=flat.device)
-    counts.scatter_add_(1, flat.masked_fill(~known, 0), known.float())
-    # ignored pixels are counted as class 0, but with weight 0
-    total = counts.sum(1)
-    return torch.where(total > 0, counts.amax(1) / total.clamp(min=1), 1.0)
+    first = min(ignore_index, 0)
+    fractions = []
+    for sample in labels:
+        ids = sample.flatten() - first if first else sample.flatten()
+        counts = ids.bincount(minlength=ignore_index - first + 1)
+        counts[ignore_index - first] = 0
+        fractions.append(counts.max() / counts.sum())
+    return torch.stack(fractions).nan_to_num(nan=1.0)

@@ -2,6 +2,7 @@
 
 import math
 from abc import abstractmethod
+from functools import reduce
 from typing import Any, ClassVar, Literal
 
 import kornia.augmentation as K
@@ -177,14 +178,17 @@ class SeededAugmentation(K.IntensityAugmentationBase2D):
         exact = chosen if chosen.dtype == torch.float64 else chosen.float()
         with torch.autocast(input.device.type, enabled=False):
             changed = self.change(exact, drawn, valid).to(input.dtype)
-        changed = torch.where(valid, changed, chosen)
+        if not valid.all():
+            changed = torch.where(valid, changed, chosen)
         return changed if whole else input.index_copy(0, rows, changed)
 
     def _where_data(self, image: Tensor) -> Tensor:
         """True where a pixel is data; raises if images are in other units."""
-        valid = torch.ones_like(image[:, :1], dtype=torch.bool)
-        if self.nodata is not None:
-            valid = (image != self.nodata).any(1, keepdim=True)
+        if self.nodata is None:
+            valid = torch.ones_like(image[:, :1], dtype=torch.bool)
+        else:
+            bands = (image != self.nodata).unbind(1)
+            valid = reduce(torch.logical_or, bands)[:, None]  # any(1) takes twice the time
         if self.takes_any_units or _spans_unit(image):
             return valid
         finite = image.isfinite().all(1, keepdim=True)

@@ -89,6 +89,20 @@ def test_until_its_first_step_the_average_is_the_weights(data, tmp_path):
     torch.testing.assert_close(task.model.head.weight.detach(), expected)
 
 
+def test_batches_whose_gradients_are_accumulated_do_not_move_the_average(data, tmp_path):
+    watch = Watch()
+    task, _ = fit(
+        data, tmp_path, AverageWeights(0.8), watch, max_steps=3, accumulate_grad_batches=2
+    )
+    assert torch.equal(watch.trained[1], watch.trained[2])
+    assert len(watch.trained) == 6
+    pl.seed_everything(0, verbose=False)
+    average = Model().head.weight.detach()
+    for weight in watch.trained[1::2]:
+        average = 0.8 * average + 0.2 * weight
+    torch.testing.assert_close(task.model.head.weight.detach(), average)
+
+
 def test_checkpoints_hold_the_average_without_frozen_weights(data, tmp_path):
     task, trainer = fit(data, tmp_path, AverageWeights(0.8), max_steps=3)
     path = tmp_path / 'end.ckpt'

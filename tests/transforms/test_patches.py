@@ -30,6 +30,15 @@ def test_every_pixel_has_the_draw_of_its_patch(
     assert torch.equal(kept, draws[:, :, y // size, x // size] >= ratio)
 
 
+@pytest.mark.parametrize('grid', ['paper', 'release'])
+def test_a_draw_that_equals_the_ratio_keeps_its_patch(grid: str) -> None:
+    draws = torch.tensor([[[[0.25, 0.5, 0.0]]]])
+    sizes = {'image_hw': (2, 6), 'patch_size': 2, 'grid': grid}
+    assert kept_patches(draws, 0.25, **sizes)[0, 0, 0].tolist() == [1, 1, 1, 1, 0, 0]
+    assert kept_patches(draws, 0.5, **sizes)[0, 0, 0].tolist() == [0, 0, 1, 1, 0, 0]
+    assert kept_patches(draws, 0.0, **sizes).all()
+
+
 def test_the_grid_of_the_paper_rounds_up() -> None:
     assert patch_grid((512, 512), 64) == (8, 8)
     assert patch_grid((513, 100), 64) == (9, 2)

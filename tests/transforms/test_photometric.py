@@ -1,10 +1,15 @@
 import colorsys
+import math
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from kornia.color import hsv_to_rgb, rgb_to_hsv
 
 from crossearth.errors import BandError, ConfigError
 from crossearth.transforms import PhotometricDistortion
+from crossearth.transforms.photometric import _saturated, _turned
 
 
 def by_hand(pixel: list[float], drawn: dict[str, float]) -> list[float]:
@@ -38,6 +43,41 @@ def test_every_pixel_agrees_with_the_steps_done_by_hand() -> None:
             for x in range(4):
                 expected = by_hand(image[sample, :, y, x].tolist(), drawn)
                 assert distorted[sample, :, y, x].tolist() == pytest.approx(expected, abs=2e-5)
+
+
+@given(st.integers(0, 10_000), st.integers(1, 5), st.floats(0, 3), st.floats(-0.5, 0.5))
+@settings(deadline=None, max_examples=60)
+def test_colours_turn_as_by_conversion_to_hsv_and_back(
+    seed: int, levels: int, saturation: float, hue: float
+) -> None:
+    """Few levels make grey, black and bands that are equally large frequent."""
+    generator = torch.Generator().manual_seed(seed)
+    image = torch.randint(0, levels + 1, (1, 3, 6, 7), generator=generator).double() / levels
+    angle, chroma, value = rgb_to_hsv(image).split(1, 1)
+    turned = [(angle + 2 * math.pi * hue) % (2 * math.pi), (chroma * saturation).clamp(0, 1), value]
+    expected = hsv_to_rgb(torch.cat(turned, 1))[0]
+    found = torch.stack(_turned(list(image[0]), saturation, hue))
+    assert (found - expected).abs().max() < 1e-6
+
+
+@given(st.integers(0, 10_000), st.integers(1, 300), st.floats(0, 3))
+@settings(deadline=None, max_examples=60)
+def test_saturation_alone_is_a_turn_by_nothing(seed: int, levels: int, saturation: float) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    rgb = list(torch.randint(0, levels + 1, (3, 6, 7), generator=generator).float() / levels)
+    found, expected = (
+        torch.stack(form) for form in (_saturated(rgb, saturation), _turned(rgb, saturation, 0.0))
+    )
+    assert (found - expected).abs().max() < 4e-6
+
+
+def test_gradients_pass_through() -> None:
+    image = (torch.rand(6, 3, 1, 2, dtype=torch.float64) * 0.4 + 0.3).requires_grad_()
+    distort = PhotometricDistortion(
+        brightness=0.1, contrast=(0.8, 1.2), generator=torch.Generator().manual_seed(1)
+    )
+    drawn = distort.forward_parameters(image.shape)
+    assert torch.autograd.gradcheck(lambda x: distort(x, drawn), (image,))
 
 
 def test_each_step_is_drawn_half_of_the_time_within_its_range() -> None:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from crossearth.errors import ConfigError, ShapeError
 from crossearth.transforms import RandomScaleCrop
+from crossearth.transforms.scale_crop import _interpolate, _largest_fraction, _pick
 from tests.rounding import rounding_error
 
 
@@ -81,6 +82,55 @@ def test_crops_that_one_class_fills_are_drawn_again() -> None:
 
     assert (largest({'max_class_fraction': 1.0}) > 0.75).float().mean() > 0.3
     assert (largest({'max_class_fraction': 0.75, 'attempts': 30}) > 0.75).sum() == 0
+
+
+def test_masks_that_were_drawn_again_still_lie_on_their_images() -> None:
+    mask = torch.zeros(40, 24, 24).long()
+    mask[:, :, 12:] = torch.randint(1, 5, (40, 24, 12))
+    crop = seeded(8, scale_range=(1.0, 1.0), max_class_fraction=0.7, attempts=6)
+    draws: list[int] = []
+    draw = crop._draw
+    crop._draw = lambda *sizes: draws.append(1) or draw(*sizes)
+    cropped = crop(batch_of(mask[:, None] / 8, mask) | {'count': mask})
+    assert len(draws) > 2
+    assert torch.equal((cropped['image'][:, 0] * 8).round().long(), cropped['mask'])
+    assert torch.equal(cropped['count'], cropped['mask'])
+
+
+@given(st.integers(0, 10_000), st.sampled_from([(4, 9, 7), (4, 1, 9, 7), (4, 2, 9, 7)]))
+@settings(deadline=None, max_examples=40)
+def test_corners_alone_give_what_all_pixels_give(seed: int, shape: tuple[int, ...]) -> None:
+    """The plain form computes every pixel of the crop, then empties those off the image."""
+    generator = torch.Generator().manual_seed(seed)
+    step = torch.rand(4, 2, 1, generator=generator).double() * 1.5 + 0.2
+    places = step * (torch.arange(6) + 0.5) + 4 * torch.rand(4, 2, 1, generator=generator)
+    rows, cols = places[:, 0], places[:, 1]
+    values = torch.randint(0, 200, shape, generator=generator)
+    planes = values if values.ndim == 4 else values[:, None]
+    inside = (rows < 9)[:, None, :, None] & (cols < 7)[:, None, None, :]
+    row, col = rows.long().clamp(max=8), cols.long().clamp(max=6)
+    nearest = torch.stack(
+        [plane[:, row[i][:, None], col[i][None]] for i, plane in enumerate(planes)]
+    )
+    picked = _pick(values, rows, cols, 255)
+    assert torch.equal(
+        picked if picked.ndim == 4 else picked[:, None], torch.where(inside, nearest, 255)
+    )
+    image = planes.double() / 200
+    grid = torch.stack([
+        (cols * (2 / 7) - 1)[:, None, :].expand(-1, 6, -1),
+        (rows * (2 / 9) - 1)[:, :, None].expand(-1, -1, 6),
+    ], -1)  # fmt: skip
+    whole = F.grid_sample(image, grid, padding_mode='border', align_corners=False)
+    difference = _interpolate(image, rows, cols) - torch.where(inside, whole, 0)
+    assert difference.abs().max() < 1e-12
+
+
+@pytest.mark.parametrize('ignore', [255, -100, 2, 0])
+def test_the_largest_fraction_is_that_of_a_count_by_hand(ignore: int) -> None:
+    labels = torch.tensor([[[1, 1], [4, 3]], [[5, 3], [3, 5]], [[5, 5], [5, 5]]])
+    labels[labels == 5] = ignore
+    assert _largest_fraction(labels, ignore).tolist() == [0.5, 1.0, 1.0]
 
 
 def test_ignored_pixels_are_no_class() -> None:
