@@ -32,7 +32,7 @@ _SOURCES_JOINED = '+'
 _METHOD = {'task', 'published', 'augment', 'target', 'data', 'trainer'}
 
 
-# It has many fields, because these are the keys of the file.
+# many arguments: these are the keys of the file.
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Experiment:
     """What is trained on what, and scored on what.

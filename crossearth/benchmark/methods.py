@@ -13,7 +13,7 @@ __all__ = ['METHODS', 'Method', 'find_method']
 Value = str | int | float | bool | None
 
 
-# It has many fields, because these are the columns of the table below.
+# many arguments: these are the columns of the table below.
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Method:
     """A model, and the parts of training that belong to it.

@@ -16,7 +16,7 @@ def _quiet(line: str) -> None:
     """Ignore a line."""
 
 
-# It has many fields, because each is a command-line option that a recipe cannot hold.
+# many arguments: each is a command-line option that a recipe cannot hold.
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
     """Where and how runs are made. What is learnt does not depend on it.

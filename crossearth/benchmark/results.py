@@ -39,7 +39,7 @@ _VERSION = 2
 _PACKAGES = ('torch', 'torchgeo', 'lightning', 'timm', 'kornia', 'rasterio', 'numpy')
 
 
-# It has many fields, because a result must store all that a comparison may depend on.
+# many arguments: a result must store all that a comparison may depend on.
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
     """The score of one trained model on one domain.

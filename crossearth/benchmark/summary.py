@@ -23,7 +23,7 @@ from crossearth.benchmark.settings import ABLATIONS, SETTINGS
 __all__ = ['Row', 'published_score', 'summarise']
 
 
-# It has many fields, because these are the columns of a report.
+# many arguments: these are the columns of a report.
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """One method on one setting, over its seeds, in percent. NaN means that there is no number.

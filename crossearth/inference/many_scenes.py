@@ -31,7 +31,7 @@ _ALIKE = 3  # if this many first scenes fail in the same way, something they sha
 _PAUSE_S = 1.0  # between two checks for maps that another process is making
 
 
-# It needs many arguments: what to map, how, with how many workers, and what to do with failures.
+# many arguments: what to map, how, with how many workers, and what to do with failures.
 def predict_scenes(
     load: Loader,
     tasks: Sequence[Task],

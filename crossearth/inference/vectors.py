@@ -80,10 +80,9 @@ def vectorize(
             `regions`.
         square_m: How far outlines of buildings may move to get right angles, in metres on the
             ground, at least one pixel; 0 leaves them as they are. The field `squared` tells which
-            polygons of these classes got right angles. Those that cannot, such as round buildings,
-            lose bends below a third of this distance. Squared buildings may leave gaps to their
-            neighbours, or overlap them, by up to this distance. Two buildings overlap only if they
-            are less than twice this distance apart. See `square_corners`.
+            polygons got right angles. Those that cannot, such as round buildings, lose bends below
+            a third of this distance. Squared buildings may leave gaps to their neighbours, or
+            overlap those less than twice this distance away. See `square_corners`.
         squared_classes: Names or ids of the classes that get right angles; None for those named
             building.
         classes: Names or ids to write; None for all but the background.

@@ -126,7 +126,7 @@ def foundation_fpn(
     return Segmenter(backbone, decoder, mean=encoder.mean, std=encoder.std, multiple_px=multiple_px)
 
 
-# many arguments, all plain, since a model file records them by name
+# many arguments: all plain, since a model file records them by name
 @builder
 def foundation_crossearth(
     name: str,
