@@ -66,9 +66,8 @@ def vectorize(
     """Write the regions of a map as polygons, with class names and areas.
 
     Each polygon has `class_id`, `class` and `area_m2`, its area on the ellipsoid of its CRS. If a
-    confidence is given, `confidence` is its mean over the pixels. The file appears under its name
-    only when it is complete. Whatever the height of the map, memory holds only a strip of two
-    million pixels and the regions that cross the seam between two strips.
+    confidence is given, `confidence` is its mean over the pixels. The file appears only when it is
+    complete. Memory holds a strip of two million pixels and the regions that cross a seam.
 
     Args:
         source: Map of class ids, with a CRS and a transform.
