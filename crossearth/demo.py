@@ -337,6 +337,7 @@ def _quiet() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.filterwarnings('ignore', message='.*does not have many workers')
             warnings.filterwarnings('ignore', message='.*GPU available but not used')
+            warnings.filterwarnings('ignore', message='Found .* in eval mode')  # frozen on purpose
             warnings.filterwarnings('ignore', message='Total length of .list. across ranks')
             warnings.filterwarnings('ignore', message='.*LeafSpec')  # lightning's use of torch
             yield
