@@ -54,6 +54,9 @@ sphinx_gallery_conf = {
     'show_signature': False,
 }
 
+# sphinx-gallery links the names in its examples before codeautolink looks for them.
+suppress_warnings = ['codeautolink.match_name']
+
 # Links to other projects need their lists of names, which are fetched from their sites. Read the
 # Docs may fetch them. Elsewhere nothing is fetched, so that a build without a network is the same
 # as one with it and has no warnings; these names then stay plain text.
