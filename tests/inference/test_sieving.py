@@ -225,7 +225,7 @@ def test_a_full_disk_leaves_the_map_that_was_there(write_scene: Write, tmp_path:
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
-        with pytest.raises(WriteError, match=r'o.tif cannot be written .*disk full'):
+        with pytest.raises(WriteError, match=r'o.tif cannot be written .*free disk space'):
             sieve_map(scene, tmp_path / 'o.tif', min_pixels={7: 2})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

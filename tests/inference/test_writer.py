@@ -156,7 +156,7 @@ def test_a_full_disk_and_a_folder_in_the_way_are_errors_that_name_the_file(
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
         with (
-            pytest.raises(WriteError, match=r'page.html cannot be written .*disk full'),
+            pytest.raises(WriteError, match=r'page.html cannot be written .*free disk space'),
             whole_file(tmp_path / 'page.html') as temporary,
         ):
             write_text(temporary, 'x' * 200)

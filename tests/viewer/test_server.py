@@ -133,6 +133,12 @@ def test_a_browser_sees_the_whole_and_then_tiles_and_asks_nobody_else(server):
         WebDriverWait(driver, 20).until(
             lambda d: len(d.find_elements(By.CSS_SELECTOR, 'img.leaflet-tile-loaded')) >= 4
         )
+        WebDriverWait(driver, 20).until(  # tiles fade in
+            lambda d: all(
+                tile.value_of_css_property('opacity') == '1'
+                for tile in d.find_elements(By.CSS_SELECTOR, 'img.leaflet-tile-loaded')
+            )
+        )
         assert not driver.find_elements(By.CSS_SELECTOR, 'img.leaflet-image-layer')
         assert driver.get_log('browser') == []
         asked = [url for url in requests_of(driver) if not url.startswith('data:')]
