@@ -76,6 +76,7 @@ print(crossearth.labels.ISPRS.num_classes, sorted(heavy & set(sys.modules)))
     assert done.stdout.splitlines() == ['[] True', "6 ['numpy']"]
 
 
+@pytest.mark.slow
 def test_timm_comes_with_its_models_and_not_with_mapping():
     code = """
 import sys, crossearth.inference, crossearth.models

@@ -15,6 +15,7 @@ def listed(*words: str) -> str:
     return run(parser.parse_args(['list', *words]))
 
 
+@pytest.mark.slow
 def test_the_table_has_every_model_with_its_parts_and_its_size():
     table, details, encoders, published = listed('--classes', '5').split('\n\n')
     lines = table.splitlines()

@@ -215,6 +215,7 @@ SIZE = 3
 """
 
 
+@pytest.mark.slow
 def test_models_of_a_named_builder_are_mapped(
     write_raster: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -136,11 +136,11 @@ CASES = {
     '4 bands': (as_0_255, 2, {'bands': 4}),
     'polygons': (None, 2, {}),
 }
-SLOW_CASES = [pytest.param(case, marks=pytest.mark.slow) for case in CASES if case != 'palette']
 
 
 @pytest.mark.filterwarnings('ignore')  # lightning's notices about short training runs
-@pytest.mark.parametrize('case', ['palette', *SLOW_CASES])
+@pytest.mark.parametrize('case', CASES)
+@pytest.mark.slow
 def test_three_commands_lead_from_folders_to_a_map_of_another_place(case, capsys):
     encode, count, look = CASES[case]
     if case == 'polygons':

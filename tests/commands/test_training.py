@@ -154,6 +154,7 @@ def fit(project: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('folder', ['recipes', 'work'])
 def test_a_recipe_builds_its_model_with_a_module_that_lies_next_to_it(project, folder):
     (project / folder / 'mine.py').write_text(OWN)
@@ -163,6 +164,7 @@ def test_a_recipe_builds_its_model_with_a_module_that_lies_next_to_it(project, f
     assert '`Trainer.fit` stopped: `max_steps=1` reached' in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_a_module_that_is_in_neither_folder_is_an_error_that_names_both(project):
     done = fit(project, '--config=../recipes/recipe.yaml')
     assert done.returncode == 2

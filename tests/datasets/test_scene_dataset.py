@@ -313,6 +313,7 @@ def test_samplers_of_torchgeo_drive_it(scene):
     assert all(batch['image'].shape[1:] == (3, 8, 8) for batch in batches)
 
 
+@pytest.mark.slow
 def test_files_left_open_at_exit_leave_no_noise(scene, tmp_path):
     script = tmp_path / 'leave.py'
     script.write_text(

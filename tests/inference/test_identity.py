@@ -97,6 +97,7 @@ def test_running_copying_and_freezing_leave_the_identity() -> None:
     assert identity_of(model) == before
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings('ignore:.torch.jit:FutureWarning')  # deprecated, and in wide use
 def test_identities_are_the_same_in_every_process() -> None:
     own = f'{identity_of(make())} {identity_of(scripted(make()))}'

@@ -79,6 +79,7 @@ def test_backbones_are_names_that_can_be_built(models):
         assert timm.is_model(name) or hasattr(rvsa, name) or name in get_encoder_names()
 
 
+@pytest.mark.slow
 def test_no_weights_are_held_in_memory():
     """Eight models of 1.5 thousand million parameters would be 6 GB."""
     code = (

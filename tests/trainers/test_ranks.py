@@ -54,6 +54,7 @@ def end(folder):
     return torch.load(folder / 'end.ckpt', weights_only=True, map_location='cpu')
 
 
+@pytest.mark.slow
 def test_two_processes_score_exactly_and_train_to_rounding_as_one_does(run, tmp_path):
     run(
         {'name': 'one', 'ranks': 1, 'batch': 4},

@@ -84,6 +84,7 @@ def jobs(name, *, every, kill, **options):
     )
 
 
+@pytest.mark.slow
 def test_a_killed_training_resumes_bit_for_bit(run, tmp_path):
     codes, errors = run(
         {'name': 'whole'},
