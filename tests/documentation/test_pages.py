@@ -91,7 +91,7 @@ def test_every_link_inside_leads_to_a_page_and_a_place_on_it(site, texts):
 
 
 def _repeats_a_title(image: str) -> bool:
-    """Whether it is the thumbnail of an example, whose title stands below it: read once is enough."""
+    """Whether it is the thumbnail of an example. Its title stands below it and is enough."""
     return 'alt=""' in image and '_thumb.png' in image
 
 
