@@ -105,8 +105,8 @@ def run_demo(
 ) -> DemoResult:
     """Draw the synthetic Earth, train two models, compare them on unseen domains, and map a scene.
 
-    Both models start from the same weights and see the same windows with the same flips for the
-    same number of steps. The table compares three rows:
+    Both models begin with ImageNet's weights and the same decoder, and see the same windows with
+    the same flips for the same number of steps. The table compares three rows:
 
     - the baseline, which sees every scene on the scene's own pixels, as networks usually do;
     - the same weights, with every scene seen at the ground sampling distance of training, which is
@@ -420,12 +420,13 @@ def _format_table(scores: Mapping[str, Mapping[str, float]]) -> str:
         '-' * len(first),
         *others,
         '',
-        'Both models: same first weights, same windows of the source at 0.25 m, same flips, same',
-        'number of steps. The baseline sees every scene in its own pixels. "right GSD" are the',
-        'same weights, with each scene seen at 0.25 m and its map brought back to its own pixels;',
-        'only region_platform (1 m) and region_drone (0.12 m) have other pixels. Ours is seen so',
-        'too, and was trained with PhotometricDistortion and FourierStyle (unlabelled images of',
-        "other places). Both start from ImageNet's weights; docs/evidence.md has real images.",
+        "Both models begin with ImageNet's weights and the same decoder. They see the same windows",
+        'of the source at 0.25 m and the same flips, for the same number of steps. The baseline',
+        'trains all weights, and sees every scene in its own pixels. "right GSD" are the same',
+        'weights, with each scene seen at 0.25 m and its map brought back to its own pixels. Only',
+        'region_platform (1 m) and region_drone (0.12 m) have other pixels. Ours sees scenes so too.',
+        'It freezes the network, changes it by LoRA, and is trained with PhotometricDistortion and',
+        'FourierStyle (unlabelled images of other places). docs/evidence.md has real images.',
         '',
     ]
     return '\n'.join(lines)
