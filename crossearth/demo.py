@@ -424,8 +424,8 @@ def _format_table(scores: Mapping[str, Mapping[str, float]]) -> str:
         'of the source at 0.25 m and the same flips, for the same number of steps. The baseline',
         'trains all weights, and sees every scene in its own pixels. "right GSD" are the same',
         'weights, with each scene seen at 0.25 m and its map brought back to its own pixels. Only',
-        'region_platform (1 m) and region_drone (0.12 m) have other pixels. Ours sees scenes so too.',
-        'It freezes the network, changes it by LoRA, and is trained with PhotometricDistortion and',
+        'region_platform (1 m) and region_drone (0.12 m) have others. Ours sees scenes so too. It',
+        'freezes the network, changes it by LoRA, and is trained with PhotometricDistortion and',
         'FourierStyle (unlabelled images of other places). docs/evidence.md has real images.',
         '',
     ]
