@@ -5,15 +5,12 @@ the scene's own pixels, and the map is compared with the mask.
 """
 
 import csv
-import logging
 import os
 import shutil
 import signal
 import sys
 import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +34,7 @@ from crossearth.models.weights.installed import INSTALLED
 from crossearth.rasters import open_raster
 from crossearth.synthetic import EARTH_DOMAINS, EarthDomain, SyntheticEarth
 from crossearth.trainers import SourceOnly, TrainingTask, fourier_style
+from crossearth.trainers.notices import hushed
 from crossearth.transforms import PhotometricDistortion
 from crossearth.visualization import draw_panels, save_figure
 
@@ -272,7 +270,7 @@ def _train(name: str, root: Path, recipe: _Recipe, size: _Size, seed: int) -> nn
     )
     model = recipe.model
     model.to(memory_format=torch.channels_last)  # a third faster on CPUs
-    with _quiet():
+    with hushed():
         trainer = pl.Trainer(
             accelerator='cpu',
             max_steps=size.steps,
@@ -325,24 +323,6 @@ class _Steps(pl.Callback):
         stage: str,  # noqa: ARG002
     ) -> None:
         self.bar.close()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Hide lightning's notices about settings that the demo chooses on purpose."""
-    logger = logging.getLogger('lightning.pytorch')
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings('ignore', message='.*does not have many workers')
-            warnings.filterwarnings('ignore', message='.*GPU available but not used')
-            warnings.filterwarnings('ignore', message='Found .* in eval mode')  # frozen on purpose
-            warnings.filterwarnings('ignore', message='Total length of .list. across ranks')
-            warnings.filterwarnings('ignore', message='.*LeafSpec')  # lightning's use of torch
-            yield
-    finally:
-        logger.setLevel(level)
 
 
 def _score_all(root: Path, models: Mapping[str, nn.Module]) -> dict[str, dict[str, float]]:

@@ -45,7 +45,6 @@ from crossearth.benchmark.training import (
     candidates,
     check_oracle,
     device_of,
-    hushed,
     load_weights,
     train,
     workers_of,
@@ -54,6 +53,7 @@ from crossearth.datasets import Coverage, SceneDataset
 from crossearth.errors import ConfigError, LabelError
 from crossearth.imagery import Imagery
 from crossearth.trainers import TrainingTask, check_recipe
+from crossearth.trainers.notices import hushed
 
 __all__ = ['Counts', 'count_images', 'make_runs', 'run_benchmark', 'work_through']
 

@@ -13,10 +13,11 @@ from crossearth.benchmark.results import RunResult, hardware, source_commit, ver
 from crossearth.benchmark.runner import count_images
 from crossearth.benchmark.runs import find_settings
 from crossearth.benchmark.settings import Setting
-from crossearth.benchmark.training import alone, hushed
+from crossearth.benchmark.training import alone
 from crossearth.errors import LabelError
 from crossearth.labels import LabelSpace
 from crossearth.models import load_model, read_model_info
+from crossearth.trainers.notices import hushed
 
 __all__ = ['score_model']
 

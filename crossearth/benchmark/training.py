@@ -3,9 +3,7 @@
 import copy
 import fcntl
 import json
-import logging
 import time
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,7 +38,6 @@ __all__ = [
     'candidates',
     'check_oracle',
     'device_of',
-    'hushed',
     'load_weights',
     'train',
     'workers_of',
@@ -279,28 +276,3 @@ def alone(folder: Path) -> Iterator[None]:
                 'seeds, methods or sources'
             ) from error
         yield
-
-
-@contextmanager
-def hushed() -> Iterator[None]:
-    """Hide lightning's notices about settings that we choose on purpose."""
-    logger = logging.getLogger('lightning.pytorch')
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        for message in (
-            '.*does not have many workers',
-            'Found .* in eval mode',
-            'Total length of .list. across ranks',
-            '.*LeafSpec',
-            'Checkpoint directory .* exists and is not empty',
-            'The number of training batches',
-            '.*GPU available but not used',
-            '.*resuming from a checkpoint that ended before the epoch ended',
-            'The dirpath has changed',
-        ):
-            warnings.filterwarnings('ignore', message=message)
-        try:
-            yield
-        finally:
-            logger.setLevel(level)

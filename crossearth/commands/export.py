@@ -6,7 +6,7 @@ from typing import Any
 
 from crossearth.commands.loading import add_builders, load_trusted
 from crossearth.commands.model_output import add_model_output
-from crossearth.commands.seeing import add_seen_at
+from crossearth.commands.seeing import add_normalisation, add_seen_at
 from crossearth.errors import ConfigError
 from crossearth.labels import LABEL_SPACES
 
@@ -48,18 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='pixel values that become 0 and 1 (default: from the weights, or 0 and 255)',
     )
     add_seen_at(group)
-    group.add_argument(
-        '--mean',
-        type=float,
-        nargs='+',
-        help='value to subtract from each band, in [0, 1] (default: nothing)',
-    )
-    group.add_argument(
-        '--std',
-        type=float,
-        nargs='+',
-        help='value to then divide each band by (default: nothing)',
-    )
+    add_normalisation(group)
     add_model_output(parser.add_argument_group('what the model returns'))
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from crossearth.commands.catalog import describe_catalogue
 from crossearth.commands.loading import add_loading, load_runnable, model_id_of
 from crossearth.commands.model_output import add_model_output, key_or_number
-from crossearth.commands.seeing import add_gsd, add_scales, add_seen_at
+from crossearth.commands.seeing import add_gsd, add_normalisation, add_scales, add_seen_at
 from crossearth.errors import ConfigError, CrossEarthError, SceneError
 from crossearth.labels import LABEL_SPACES
 
@@ -92,18 +92,7 @@ def _add_view(group: argparse._ArgumentGroup) -> None:
         choices=['nearest', 'bilinear'],
         help='how to resample the map back to the grid of the scene (default: nearest)',
     )
-    group.add_argument(
-        '--mean',
-        type=float,
-        nargs='+',
-        help='value to subtract from each band, in [0, 1] (default: nothing)',
-    )
-    group.add_argument(
-        '--std',
-        type=float,
-        nargs='+',
-        help='value to then divide each band by (default: nothing)',
-    )
+    add_normalisation(group)
     group.add_argument('--tile-px', type=int, help='side of a window in pixels (default: 512)')
     overlap = group.add_mutually_exclusive_group()
     overlap.add_argument(

@@ -1,10 +1,10 @@
-"""Options for the pixel size of scenes, and for the pixel size at which a model sees them."""
+"""Options for the pixel size and the values that a model sees of a scene."""
 
 import argparse
 import math
 from collections.abc import Callable
 
-__all__ = ['add_gsd', 'add_scales', 'add_scored_sizes', 'add_seen_at']
+__all__ = ['add_gsd', 'add_normalisation', 'add_scales', 'add_scored_sizes', 'add_seen_at']
 
 
 def add_gsd(group: argparse._ActionsContainer, *, automatic: bool = False) -> None:
@@ -35,6 +35,22 @@ def add_seen_at(group: argparse._ActionsContainer) -> None:
         metavar='METRES|native',
         help="metres per pixel at which the model sees the scene, or native for the scene's own "
         'pixels (default: as in training)',
+    )
+
+
+def add_normalisation(group: argparse._ActionsContainer) -> None:
+    """Add `--mean` and `--std`."""
+    group.add_argument(
+        '--mean',
+        type=float,
+        nargs='+',
+        help='value to subtract from each band, in [0, 1] (default: nothing)',
+    )
+    group.add_argument(
+        '--std',
+        type=float,
+        nargs='+',
+        help='value to then divide each band by (default: nothing)',
     )
 
 

@@ -31,7 +31,7 @@ def take_figures(block: Any, block_vars: dict[str, Any], gallery_conf: dict[str,
 
 
 def quiet(gallery_conf: dict[str, Any], fname: str) -> None:
-    """Before each page: nothing of the page before, and no notices about short trainings."""
+    """Before each page: nothing of the page before, and no notices about short training runs."""
     _taken.clear()
     logging.getLogger('lightning.pytorch').setLevel(logging.ERROR)
     warnings.filterwarnings('ignore', module='lightning')

@@ -28,6 +28,7 @@ from crossearth.datasets import merge_domains
 from crossearth.errors import ConfigError, SceneNotFoundError
 from crossearth.reports import format_scores, report_data
 from crossearth.trainers import build_training
+from crossearth.trainers.notices import hushed
 
 ROOT = Path(__file__).parents[2]
 
@@ -213,7 +214,7 @@ def test_methods_with_one_seed_begin_with_equal_weights_and_see_equal_windows_an
     file, options, tmp_path
 ):
     runs = {(run.name, run.seed): run for run in read_experiment(file).runs()}
-    with training.hushed():
+    with hushed():
         plain, plain_batches = weights_and_batches(runs['plain', 0], tmp_path / 'a', options)
         styled, styled_batches = weights_and_batches(runs['styled', 0], tmp_path / 'a', options)
         other, other_batches = weights_and_batches(runs['plain', 1], tmp_path / 'b', options)
@@ -240,7 +241,7 @@ def test_another_augmentation_in_between_leaves_windows_and_flips_alone(file, op
     experiment = read_experiment(edited(file, methods=values['methods'], baseline=None))
     runs = {run.name: run for run in experiment.runs()}
     few, many = runs['few'], runs['many']
-    with training.hushed():
+    with hushed():
         _, ours = weights_and_batches(few, tmp_path, options)
         _, theirs = weights_and_batches(many, tmp_path, options)
     for one, other in zip(ours, theirs, strict=True):
@@ -383,7 +384,7 @@ def test_a_method_that_trains_on_a_target_is_one_of_adaptation(file, options, tm
     plain, adapted = runs['plain'], runs['adapted']
     target = adapted.recipe['data']['init_args']['target']
     assert target['init_args']['images'].endswith('there/images')
-    with training.hushed():
+    with hushed():
         _, ours = weights_and_batches(plain, tmp_path, options)
         _, theirs = weights_and_batches(adapted, tmp_path, options)
     for one, other in zip(ours, theirs, strict=True):  # the target moves no window of the source

@@ -1,0 +1,33 @@
+"""Lightning's notices about settings that we choose on purpose."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+__all__ = ['hushed']
+
+
+@contextmanager
+def hushed() -> Iterator[None]:
+    """Hide them."""
+    logger = logging.getLogger('lightning.pytorch')
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        for message in (
+            '.*does not have many workers',
+            'Found .* in eval mode',
+            'Total length of .list. across ranks',
+            '.*LeafSpec',
+            'Checkpoint directory .* exists and is not empty',
+            'The number of training batches',
+            '.*GPU available but not used',
+            '.*resuming from a checkpoint that ended before the epoch ended',
+            'The dirpath has changed',
+        ):
+            warnings.filterwarnings('ignore', message=message)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
