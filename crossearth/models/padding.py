@@ -34,9 +34,11 @@ def to_multiple(pixels: int, step: int) -> int:
 def pad_to_multiple(
     image: Float[Tensor, 'b c h w'], rows_px: int, cols_px: int
 ) -> Float[Tensor, 'b c h2 w2']:
-    """Pad an image to multiples, by repeating its lower and right borders.
+    """Pad an image to multiples, by mirroring it at its last row and column.
 
-    Unlike zeros, a repeated border adds no edge. Unlike mirroring, it works at any size.
+    A repeated border draws lines that look like roads: it costs 1 to 2 points of IoU on small chips
+    of the domain that a model was trained on, see the page on evidence. Only where an image
+    is smaller than its padding is the border repeated.
 
     Args:
         image: Images of at least one pixel.
@@ -45,13 +47,14 @@ def pad_to_multiple(
 
     Example:
         >>> import torch
-        >>> pad_to_multiple(torch.arange(3.0).view(1, 1, 1, 3), 1, 2).flatten().tolist()
-        [0.0, 1.0, 2.0, 2.0]
+        >>> pad_to_multiple(torch.arange(4.0).view(1, 1, 1, 4), 1, 6).flatten().tolist()
+        [0.0, 1.0, 2.0, 3.0, 2.0, 1.0]
     """
     height, width = image.shape[-2:]
     down = to_multiple(height, rows_px) - height
     right = to_multiple(width, cols_px) - width
-    return F.pad(image, (0, right, 0, down), mode='replicate')
+    mode = 'reflect' if down < height and right < width else 'replicate'
+    return F.pad(image, (0, right, 0, down), mode=mode)
 
 
 def crop_to(image: Float[Tensor, 'b c h2 w2'], height: int, width: int) -> Float[Tensor, 'b c h w']:

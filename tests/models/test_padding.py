@@ -12,14 +12,18 @@ def test_ceil_div_is_the_least_number_of_steps_that_covers(pixels, step):
     assert (steps - 1) * step < pixels <= steps * step
 
 
-def test_the_border_is_repeated_down_and_right():
+def test_the_image_is_mirrored_down_and_right():
     image = torch.arange(6.0).view(1, 1, 2, 3)
-    assert pad_to_multiple(image, 4, 5)[0, 0].tolist() == [
-        [0, 1, 2, 2, 2],
-        [3, 4, 5, 5, 5],
-        [3, 4, 5, 5, 5],
-        [3, 4, 5, 5, 5],
+    assert pad_to_multiple(image, 3, 5)[0, 0].tolist() == [
+        [0, 1, 2, 1, 0],
+        [3, 4, 5, 4, 3],
+        [0, 1, 2, 1, 0],
     ]
+
+
+def test_the_border_of_an_image_smaller_than_its_padding_is_repeated():
+    image = torch.arange(2.0).view(1, 1, 2, 1)
+    assert pad_to_multiple(image, 5, 2)[0, 0].tolist() == [[0, 0], [1, 1], [1, 1], [1, 1], [1, 1]]
 
 
 @pytest.mark.parametrize('hw', [(1, 1), (31, 33), (64, 20)])
