@@ -106,20 +106,20 @@ def predict_scenes(
         if model_id is None and tasks:  # only a worker that loaded the model can identify it
             crew = stack.enter_context(start_crew(load, request, workers))
             model_id = crew.model_id
-        todo: deque[Task] = deque()
+        waiting: deque[Task] = deque()
         receipts = {task: SceneReceipt(task, request, model_id or '') for task in tasks}
         for task, receipt in receipts.items():
             known = receipt.settled(max_failures=max_failures, retry=retry)
             if known is None:
-                todo.append(task)
+                waiting.append(task)
             else:
                 settle(task, known)
         has_maps = any(outcome.status == 'present' for outcome in outcomes.values())
-        if todo:
-            _remove_leftovers(_files_of(todo, outputs))
+        if waiting:
+            _remove_leftovers(_files_of(waiting, outputs))
             if crew is None:
                 crew = stack.enter_context(start_crew(load, request, workers))
-            work = _Work(crew, todo, receipts, workers=workers.count, max_failures=max_failures)
+            work = _Work(crew, waiting, receipts, workers=workers.count, max_failures=max_failures)
             for task, outcome in work.outcomes(is_proven=has_maps):
                 settle(task, outcome)
     return Summary(tuple(outcomes[task] for task in tasks), time.perf_counter() - start)
@@ -173,7 +173,7 @@ class _Work:
 
     Args:
         crew: Workers that have started.
-        todo: Scenes without a map.
+        waiting: Scenes without a map.
         receipts: Receipts of all scenes.
         workers: How many scenes may run at a time.
         max_failures: Failures after which a scene is quarantined.
@@ -182,19 +182,19 @@ class _Work:
     def __init__(
         self,
         crew: Crew,
-        todo: deque[Task],
+        waiting: deque[Task],
         receipts: Mapping[Task, SceneReceipt],
         *,
         workers: int,
         max_failures: int,
     ) -> None:
-        self._crew, self._todo, self._receipts = crew, todo, receipts
+        self._crew, self._waiting, self._receipts = crew, waiting, receipts
         self._workers, self._max_failures = workers, max_failures
         self._alone: deque[Task] = deque()  # each of these may have killed a worker
         self._elsewhere: deque[Task] = deque()  # another process is making these
         self._under_way, self._is_alone = 0, False
         self._alike: dict[str, list[Task]] = {}
-        self._enough_alike = min(_ALIKE, len(todo))
+        self._enough_alike = min(_ALIKE, len(waiting))
 
     def outcomes(self, *, is_proven: bool) -> Iterator[tuple[Task, Outcome]]:
         """Give scenes to the workers until every scene has an outcome.
@@ -202,7 +202,7 @@ class _Work:
         Args:
             is_proven: Whether some scene already has a map with these settings.
         """
-        while self._todo or self._alone or self._elsewhere or self._under_way:
+        while self._waiting or self._alone or self._elsewhere or self._under_way:
             for task, made in self._give():
                 is_proven = True
                 yield task, made
@@ -222,12 +222,12 @@ class _Work:
 
     def _give(self) -> Iterator[tuple[Task, Outcome]]:
         """Hand out what may run now, and yield maps that another process has finished."""
-        if self._elsewhere and not (self._todo or self._alone or self._under_way):
+        if self._elsewhere and not (self._waiting or self._alone or self._under_way):
             time.sleep(_PAUSE_S)
-            self._todo.extend(self._elsewhere)
+            self._waiting.extend(self._elsewhere)
             self._elsewhere.clear()
-        while self._todo and self._under_way < self._workers and not self._is_alone:
-            task = self._todo.popleft()
+        while self._waiting and self._under_way < self._workers and not self._is_alone:
+            task = self._waiting.popleft()
             made = self._receipts[task].present()
             if made is not None:
                 yield task, made
@@ -246,7 +246,7 @@ class _Work:
         elif failure.cause == 'died' and not self._is_alone:
             self._alone.append(task)
         elif self._receipts[task].write_failure(failure.text) < self._max_failures:
-            (self._alone if failure.cause == 'died' else self._todo).append(task)
+            (self._alone if failure.cause == 'died' else self._waiting).append(task)
         else:
             return Outcome(task.scene, str(task.destination), 'quarantined', error=failure.text)
         return None

@@ -63,7 +63,7 @@ class PreparedMap:
         return self.is_resampled or self.request.outputs.cog
 
     def describe(self, units: Sequence[Sequence[Unit]]) -> dict[str, Any]:
-        """All that the parts of the map depend on besides the model, as JSON values.
+        """All that the parts of the map depend on except the model, as JSON values.
 
         Args:
             units: The units of each mapper.

@@ -52,7 +52,7 @@ class GsdEstimator(Protocol):
     """
 
     name: str
-    """Identifies the estimator, such as a checksum of its file: with another, maps are redone."""
+    """Identifies the estimator, such as a checksum of its file. With another, maps are redone."""
 
     def __call__(self, raster: Raster) -> float:
         """Metres on the ground per pixel of the scene."""

@@ -1,8 +1,11 @@
 """Streams one unit of a scene: reading → model → stitching → finished rows.
 
-Reading and stitching run in their own threads, so that the model never waits for them.
+Reading and stitching run in their own threads, so that the model does not wait for them. Only where
+the model's threads use every core does it take turns with stitching: two teams of threads on the
+same cores would wait for each other at every barrier.
 """
 
+import os
 import queue
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -22,7 +25,7 @@ from crossearth.inference.scene import OpenScene, RowBuffer
 from crossearth.inference.stitching import Stitcher
 from crossearth.inference.writer import BLOCK_PX, Layer
 
-__all__ = ['Observe', 'Rows', 'stream_unit', 'unit_bytes']
+__all__ = ['Observe', 'Rows', 'has_core_to_spare', 'stream_unit', 'unit_bytes']
 
 _STAGES = 3  # one being filled, one waiting, one in the model
 
@@ -41,6 +44,15 @@ class _Stage:
     places: list[tuple[int, int]] = field(default_factory=list)
     done: int = 0  # windows that the reader has passed, including those that it skipped
     copied: torch.cuda.Event | None = None
+
+    def send(self, device: torch.device) -> Float[Tensor, 'b c h w']:
+        """The images on the device; `wait` tells when they have been copied."""
+        if device.type != 'cuda':
+            return self.images
+        images = self.images.to(device, non_blocking=True)
+        self.copied = torch.cuda.Event()  # type: ignore[no-untyped-call]  # untyped in torch
+        self.copied.record(torch.cuda.current_stream(device))
+        return images
 
     def wait(self) -> None:
         """Wait until the device has copied the images."""
@@ -159,8 +171,8 @@ def stream_unit(
         num_classes=network.count_classes(_image_chw(scene, grid)),
         device=network.device,
     )
-    on_gpu = network.device.type == 'cuda'
-    stages = _Stages(grid, bands=len(scene.bands), batch_size=batch_size, pinned=on_gpu)
+    pinned = network.device.type == 'cuda'
+    stages = _Stages(grid, bands=len(scene.bands), batch_size=batch_size, pinned=pinned)
 
     def finish(row_index: int) -> None:
         stop = grid.row_starts[row_index + 1] if row_index + 1 < rows.stop else unit.row1
@@ -196,20 +208,27 @@ def stream_unit(
         reader = _read_windows(scene, grid, unit, stages, buffer, valid_rows)
         batches = stack.enter_context(Producer(reader, ahead=1))
         stack.callback(stages.close)
-        stitching = stack.enter_context(Consumer(stitch, waiting=1))
+        hand_over: Callable[[tuple[Tensor | None, _Stage]], None] = stitch
+        if has_core_to_spare(network.device):
+            hand_over = stack.enter_context(Consumer(stitch, waiting=1)).put
         for stage in batches:
-            images, done = stage.images, stage.done
-            if on_gpu:
-                images = images.to(network.device, non_blocking=True)
-                stage.copied = torch.cuda.Event()  # type: ignore[no-untyped-call]  # untyped in torch
-                stage.copied.record(torch.cuda.current_stream(network.device))
+            images, done = stage.send(network.device), stage.done
             seen += len(stage.places)
-            stitching.put((network.run(images) if stage.places else None, stage))
+            hand_over((network.run(images) if stage.places else None, stage))
             advance(done)
     while current < rows.stop:
         finish(current)
         current += 1
     return seen
+
+
+def has_core_to_spare(device: torch.device) -> bool:
+    """Whether a thread next to the model would have a core that the model leaves free."""
+    if device.type != 'cpu':
+        return True
+    allowed = getattr(os, 'sched_getaffinity', None)  # only on Linux
+    cores = len(allowed(0)) if allowed else os.cpu_count() or 1
+    return torch.get_num_threads() < cores
 
 
 def _read_windows(

@@ -103,7 +103,7 @@ def write(path: Path, case: dict[str, Any]) -> None:
                 target.write_mask(~hole)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(case=scenes())
 def test_models_are_mapped_on_the_pixels_they_are_trained_on(case: dict[str, Any]) -> None:
     with TemporaryDirectory() as folder:
