@@ -44,7 +44,10 @@ _NAMES: tuple[str, ...] = get_args(AdapterName)
 _PLAIN_PX = 512
 _TOKENS = 100  # Rein tokens per block or stage
 
-# (depth, width, rank) → adapter, for those that refine features. All start as the identity.
+# (depth, width) → an adapter that refines features
+type _Make = Callable[[int, int], Adapter]
+
+# (depth, width, rank) → adapter, for those of the library. All start as the identity.
 _REFINING: dict[str, Callable[[int, int, int | None], Adapter]] = {
     'rein': lambda depth, dim, _: Rein(
         depth, dim, tokens=_TOKENS, zero_init=True, link_queries=False
@@ -137,7 +140,7 @@ def adapted_fpn(
 
 def adapted_backbone(
     network: nn.Module,
-    adapter: AdapterName,
+    adapter: AdapterName | Callable[[int, int], Adapter],
     *,
     rank: int | None = None,
     first: int = 0,
@@ -147,7 +150,10 @@ def adapted_backbone(
 
     Args:
         network: Taken over by the backbone: it is frozen and changed in place.
-        adapter: See `adapted_fpn`.
+        adapter: A name, see `adapted_fpn`. Or a class or function of yours that takes depth and
+            width and returns an adapter that refines features. It is called once with the number
+            of blocks of a plain transformer, or four times with a depth of 1, for the stages of a
+            hierarchy.
         rank: See `adapted_fpn`.
         first: See `adapted_fpn`.
         img_size: Height and width in px that a hierarchy was built for; used in error messages.
@@ -160,7 +166,10 @@ def adapted_backbone(
         >>> [name for name, p in backbone.named_parameters() if p.requires_grad][0]
         'model.layer1.adapter.alpha'
     """
-    _check(adapter, rank, first)
+    if isinstance(adapter, str):
+        _check(adapter, rank, first)
+    else:
+        _check_own(adapter, rank, first)
     if _has_blocks(network):
         return _adapted_transformer(network, adapter, rank, first)
     return _adapted_hierarchy(network, adapter, rank, first, img_size)
@@ -197,35 +206,49 @@ def merged(model: nn.Module) -> nn.Module:
     return model
 
 
-def _adapted_transformer(vit: nn.Module, adapter: str, rank: int | None, first: int) -> ReinViT:
+def _adapted_transformer(
+    vit: nn.Module, adapter: str | _Make, rank: int | None, first: int
+) -> ReinViT:
     if isinstance(vit, VisionTransformerSAM):
         vit = SAMEncoder(vit)
     blocks = transformer_blocks(vit)
-    make = _REFINING.get(adapter)
+    make = _refining(adapter, rank)
     refining = None
     if make is not None:
-        refining = make(len(blocks), int(vit.embed_dim), rank)  # type: ignore[arg-type]  # timm's attribute
+        refining = make(len(blocks), int(vit.embed_dim))  # type: ignore[arg-type]  # timm's attribute
     backbone = ReinViT(vit, refining, frozen=adapter != 'full')
     _change_layers(vit, tuple(f'blocks.{i}' for i in range(len(blocks))), adapter, rank, first)
     return backbone
 
 
 def _adapted_hierarchy(
-    network: nn.Module, adapter: str, rank: int | None, first: int, size: tuple[int, int] | None
+    network: nn.Module,
+    adapter: str | _Make,
+    rank: int | None,
+    first: int,
+    size: tuple[int, int] | None,
 ) -> TimmPyramid:
     if adapter == 'full':
         return TimmPyramid(network, img_size=size)
     backbone = FrozenPyramid(network, img_size=size)
     if adapter == 'frozen':
         return backbone
-    make = _REFINING.get(adapter)
+    make = _refining(adapter, rank)
     if make is None:
         _change_layers(network, _stage_names(network), adapter, rank, first)
         return backbone
     stages = pyramid_stages(network)
     _change_layers(network, (), adapter, rank, first)
-    refine_stages(network, stages, lambda depth, dim: make(depth, dim, rank))
+    refine_stages(network, stages, make)
     return backbone
+
+
+def _refining(adapter: str | _Make, rank: int | None) -> _Make | None:
+    """What builds the adapter of features, or None if the adapter changes weights or nothing."""
+    if not isinstance(adapter, str):
+        return adapter
+    make = _REFINING.get(adapter)
+    return None if make is None else lambda depth, dim: make(depth, dim, rank)
 
 
 def _stage_names(network: nn.Module) -> tuple[str, ...]:
@@ -237,7 +260,11 @@ def _stage_names(network: nn.Module) -> tuple[str, ...]:
 
 
 def _change_layers(
-    network: nn.Module, places: tuple[str, ...], adapter: str, rank: int | None, first: int
+    network: nn.Module,
+    places: tuple[str, ...],
+    adapter: str | _Make,
+    rank: int | None,
+    first: int,
 ) -> None:
     """Add the adapters that change weights; the rest must be frozen already."""
     if adapter in ('lora', 'soma'):
@@ -249,7 +276,10 @@ def _change_layers(
 
 def _check(adapter: str, rank: int | None, first: int) -> None:
     if adapter not in _NAMES:
-        raise ConfigError(f'adapter is {adapter!r}: expected one of {", ".join(_NAMES)}')
+        raise ConfigError(
+            f'adapter is {adapter!r}: expected one of {", ".join(_NAMES)}; for an adapter of '
+            'yours, build the model from adapted_backbone and a decoder'
+        )
     if rank is not None and (rank < 1 or adapter in ('frozen', 'full', 'rein')):
         raise ConfigError(
             f'rank={rank} with adapter={adapter!r}: expected a rank of at least 1, with an adapter '
@@ -258,6 +288,20 @@ def _check(adapter: str, rank: int | None, first: int) -> None:
     if first and adapter not in ('lora', 'soma'):
         raise ConfigError(
             f'first={first} with adapter={adapter!r}: expected lora or soma, which change layers'
+        )
+
+
+def _check_own(adapter: object, rank: int | None, first: int) -> None:
+    if isinstance(adapter, nn.Module) or not callable(adapter):
+        raise ConfigError(
+            f'adapter is a {type(adapter).__name__}: expected a name, or a class or function that '
+            'takes depth and width and returns an adapter; ReinViT(vit, adapter) takes one that '
+            'is built'
+        )
+    if rank is not None or first:
+        raise ConfigError(
+            f'rank={rank} and first={first} with an adapter of yours: expected neither, set them '
+            'where you build it, such as `lambda depth, dim: Mine(depth, dim, rank=4)`'
         )
 
 

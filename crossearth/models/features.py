@@ -7,7 +7,10 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-__all__ = ['Backbone', 'Decoder', 'Features', 'Layered']
+__all__ = ['STRIDES', 'Backbone', 'Decoder', 'Features', 'Layered']
+
+STRIDES = (4, 8, 16, 32)
+"""Pixels of the image per cell of each map of `Features`."""
 
 
 class Features(NamedTuple):

@@ -147,7 +147,7 @@ def find_builder(
     Example:
         >>> find_builder('narrow:build')
         Traceback (most recent call last):
-        crossearth.errors.ConfigError: names the builder 'narrow:build', ... pass builders=[build]
+        crossearth.errors.ConfigError: names the builder 'narrow:build', which is not part of ...
     """
     for function in trusted:
         if _same(name, builder_name(function)):
@@ -162,11 +162,12 @@ def find_builder(
             f'names the builder {name!r}, expected one of {", ".join(own)}: the file was written '
             'by another version of this library, so use that version'
         )
-    given = ', '.join(map(builder_name, trusted)) or 'none'
+    given = ', '.join(map(builder_name, trusted))
+    passed = f' (you passed {given})' if given else ''
     raise ConfigError(
-        f'names the builder {name!r}, which is not part of crossearth (given: {given}): if you '
-        f'trust it, import it (from {module} import {function_name}) and pass '
-        f'builders=[{function_name}]'
+        f'names the builder {name!r}, which is not part of crossearth{passed}: if you trust it, '
+        f'import it (from {module} import {function_name}) and pass builders=[{function_name}], '
+        f'or --builder {name} on the command line'
     )
 
 

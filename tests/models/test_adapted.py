@@ -10,6 +10,7 @@ import torch
 from timm.models.swin_transformer import SwinTransformer
 from timm.models.tiny_vit import TinyVit
 from timm.models.vision_transformer_sam import VisionTransformerSAM
+from torch import nn
 
 from crossearth.errors import ConfigError
 from crossearth.models import (
@@ -119,6 +120,63 @@ def test_gate_is_refused_on_a_cnn():
 def test_arguments_that_say_nothing_of_the_adapter_are_refused(adapter, options, message):
     with pytest.raises(ConfigError, match=message):
         adapted_fpn('test_resnet', adapter, num_classes=2, width=8, **options)
+
+
+class ScaleShift(nn.Module):
+    def __init__(self, depth, dim):
+        super().__init__()
+        self.depth = depth
+        self.scale = nn.Parameter(torch.ones(depth, dim))
+        self.shift = nn.Parameter(torch.zeros(depth, dim))
+
+    def forward(self, features, layer, grid):  # noqa: ARG002  # the contract of adapters
+        return features * self.scale[layer] + self.shift[layer]
+
+    def queries(self):
+        return None
+
+
+@pytest.mark.parametrize(
+    ('name', 'shapes'),
+    [
+        ('test_vit', [(6, 64)]),  # one for all blocks
+        ('test_resnet', [(1, 32), (1, 48), (1, 192), (1, 96)]),  # one per stage
+    ],
+)
+def test_an_adapter_of_yours_is_built_for_the_blocks_or_the_stages(name, shapes):
+    image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    backbones = []
+    for adapter in ('frozen', ScaleShift):
+        torch.manual_seed(0)
+        options = {'dynamic_img_size': True, 'img_size': 64} if name == 'test_vit' else {}
+        backbones.append(adapted_backbone(timm.create_model(name, **options), adapter).eval())
+    frozen, mine = backbones
+    trained = {n: p for n, p in mine.named_parameters() if p.requires_grad}
+    assert [tuple(p.shape) for n, p in trained.items() if n.endswith('scale')] == shapes
+    assert all(n.endswith(('.scale', '.shift')) for n in trained)
+    with torch.no_grad():
+        assert all(map(torch.equal, mine(image).maps, frozen(image).maps))
+        for parameter in trained.values():
+            parameter.fill_(0)
+        assert all(
+            not torch.equal(a, b) for a, b in zip(mine(image).maps, frozen(image).maps, strict=True)
+        )
+
+
+@pytest.mark.usefixtures('unchecked')
+@pytest.mark.parametrize(
+    ('adapter', 'options', 'message'),
+    [
+        (ScaleShift(2, 8), {}, 'adapter is a ScaleShift: expected a name, or a class'),
+        (3, {}, 'adapter is a int: expected a name, or a class'),
+        (ScaleShift, {'rank': 4}, 'rank=4 and first=0 with an adapter of yours'),
+        (ScaleShift, {'first': 1}, 'rank=None and first=1 with an adapter of yours'),
+        (lambda depth, dim: nn.Linear(depth, dim), {}, 'Linear lacks `depth` and `queries`'),
+    ],
+)
+def test_what_does_not_build_an_adapter_is_refused(adapter, options, message):
+    with pytest.raises(ConfigError, match=message):
+        adapted_backbone(timm.create_model('test_resnet'), adapter, **options)
 
 
 def test_the_example_of_the_builder_runs():

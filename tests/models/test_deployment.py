@@ -1,6 +1,5 @@
 """Compiled, exported and distributed forms of the models."""
 
-import copy
 import os
 import subprocess
 import sys
@@ -28,7 +27,9 @@ def model(request):
     if request.param == 'fpn':
         return fpn_timm('resnet10t', num_classes=3, width=16).eval()
     model = tiny().eval()
-    nn.init.normal_(model.backbone.injector.out.weight)  # untrained it changes nothing
+    # Untrained it changes nothing. With much larger weights the means of features are far above
+    # their spread, and torch's group norm loses three digits in float32.
+    nn.init.normal_(model.backbone.injector.out.weight, std=0.2)
     return model
 
 
@@ -56,11 +57,6 @@ def test_exported_model_agrees_at_other_batches_and_sizes(model):
 @pytest.mark.filterwarnings('ignore')  # the exporter's own deprecations
 @pytest.mark.usefixtures('unchecked')
 def test_onnx_agrees_at_other_batches_and_sizes(model, tmp_path):
-    """As closely as float32 allows: a mask of attention near its threshold turns with any rounding.
-
-    So the runtime, which rounds elsewhere, may be three times as far from the model in float64 as
-    the model in float32 is.
-    """
     pytest.importorskip('onnxscript', reason='the ONNX exporter needs onnxscript')
     runtime = pytest.importorskip('onnxruntime', reason='no ONNX runtime')
     example = (torch.rand(2, 3, 128, 192),)
@@ -75,18 +71,9 @@ def test_onnx_agrees_at_other_batches_and_sizes(model, tmp_path):
     )
     session = runtime.InferenceSession(tmp_path / 'model.onnx')
     name_of_input = session.get_inputs()[0].name
-    exact = copy.deepcopy(model).double()
-    theirs, ours = [], []
-    for batch, height, width in SIDES:
-        image = torch.rand(batch, 3, height, width)
-        with torch.no_grad():
-            expected, found = exact(image.double()), model(image)
-        made = torch.from_numpy(session.run(None, {name_of_input: image.numpy()})[0])
-        assert made.shape == found.shape
-        theirs.append((made - expected).abs().max())
-        ours.append((found - expected).abs().max())
-    assert max(ours) < 0.02  # of logits of about 2
-    assert max(theirs) < 1e-4 + 3 * max(ours)
+    agree(
+        lambda image: torch.from_numpy(session.run(None, {name_of_input: image.numpy()})[0]), model
+    )
 
 
 def shallow():

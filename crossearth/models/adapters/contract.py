@@ -1,5 +1,6 @@
 """The contract between backbones and the adapters that refine their features."""
 
+import inspect
 from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Float
@@ -45,7 +46,8 @@ def check_adapter(adapter: object, depth: int) -> None:
         depth: Number of blocks of the transformer.
 
     Raises:
-        ConfigError: If a part is missing; the message states the contract.
+        ConfigError: If a part is missing or takes other arguments; the message states the
+            contract.
 
     Example:
         >>> check_adapter(nn.Linear(2, 2), 12)
@@ -61,6 +63,10 @@ def check_adapter(adapter: object, depth: int) -> None:
         lacking.append('forward')
     if lacking:
         raise ConfigError(f'{name} lacks {" and ".join(f"`{p}`" for p in lacking)}: {_CONTRACT}')
+    try:
+        inspect.signature(given.forward).bind(None, 0, (1, 1))
+    except TypeError as error:
+        raise ConfigError(f'`forward` of {name} takes other arguments: {_CONTRACT}') from error
     if not callable(given.queries):
         raise ConfigError(f'`queries` of {name} is not a method: {_CONTRACT}')
     if given.depth != depth:

@@ -11,12 +11,10 @@ from torch import Tensor, nn
 from crossearth.describing import arguments_of
 from crossearth.errors import ConfigError, ShapeError
 from crossearth.models.adapters.layers import layer_depths
-from crossearth.models.features import Features
+from crossearth.models.features import STRIDES, Features
 from crossearth.models.padding import ceil_div
 
 __all__ = ['TimmPyramid']
-
-_STRIDES = (4, 8, 16, 32)
 
 
 class TimmPyramid(nn.Module):
@@ -58,7 +56,7 @@ class TimmPyramid(nn.Module):
         infos = list(timm.feature_info)
         # the last of the maps at a stride is the deepest
         at_stride = {int(info['reduction']): i for i, info in enumerate(infos)}
-        own = [stride for stride in _STRIDES if stride in at_stride]
+        own = [stride for stride in STRIDES if stride in at_stride]
         if len(own) < 2:
             raise ConfigError(
                 f'{name} has maps at strides {sorted(at_stride)}, expected at least two of 4, 8, '
@@ -69,7 +67,7 @@ class TimmPyramid(nn.Module):
         self.indices = tuple(at_stride[stride] for stride in own)
         # for each level, the index of the map to use or to resize
         self.sources = tuple(
-            own.index(min(own, key=lambda at: (abs(at - stride), at))) for stride in _STRIDES
+            own.index(min(own, key=lambda at: (abs(at - stride), at))) for stride in STRIDES
         )
         widths = [int(infos[index]['num_chs']) for index in self.indices]
         c4, c8, c16, c32 = (widths[source] for source in self.sources)
@@ -132,7 +130,7 @@ class TimmPyramid(nn.Module):
             self._check_grids(image, maps)
         c4, c8, c16, c32 = (
             _at_stride(maps[source], self.strides[source], stride)
-            for source, stride in zip(self.sources, _STRIDES, strict=True)
+            for source, stride in zip(self.sources, STRIDES, strict=True)
         )
         return Features((c4, c8, c16, c32))
 
@@ -143,7 +141,7 @@ class TimmPyramid(nn.Module):
     def _check_grids(self, image: Tensor, maps: list[Tensor]) -> None:
         """Raise if maps do not cover the image, such as those of Inception."""
         height, width = image.shape[-2:]
-        if height % _STRIDES[-1] or width % _STRIDES[-1]:
+        if height % STRIDES[-1] or width % STRIDES[-1]:
             return
         for level, stride in zip(maps, self.strides, strict=True):
             rows, cols = level.shape[-2:]

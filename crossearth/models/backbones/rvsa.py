@@ -20,7 +20,7 @@ from torch.utils.checkpoint import checkpoint
 
 from crossearth.describing import arguments_of
 from crossearth.errors import ConfigError
-from crossearth.models.features import Features
+from crossearth.models.features import STRIDES, Features
 from crossearth.models.padding import ceil_div, crop_to, pad_to_multiple
 from crossearth.models.weights.fitting import fit_weights
 from crossearth.models.weights.pretrained import adapt_bands
@@ -128,25 +128,61 @@ class RVSA(nn.Module):
                 the right and bottom, and the maps cropped.
         """
         height, width = image.shape[-2:]
-        padded = pad_to_multiple(image, 32, 32)
-        rows, cols = padded.shape[-2] // 16, padded.shape[-1] // 16
-        tokens = self.patch_embed.proj(padded).flatten(2).transpose(1, 2)  # type: ignore[operator]  # a Conv2d
-        tokens = tokens + _resize_grid(self.pos_embed, self.grid, (rows, cols))
+        tokens, grid = self._patches(image)
         taken = {}
         for index, block in enumerate(self.blocks):
             if self.checkpointing and torch.is_grad_enabled():
-                tokens = checkpoint(block, tokens, (rows, cols), use_reentrant=False)
+                tokens = checkpoint(block, tokens, grid, use_reentrant=False)
             else:
-                tokens = block(tokens, (rows, cols))
+                tokens = block(tokens, grid)
             if index in self.indices:
-                taken[index] = rearrange(tokens, 'b (h w) c -> b c h w', h=rows)
+                taken[index] = rearrange(tokens, 'b (h w) c -> b c h w', h=grid[0])
         fine, middle, same, coarse = (taken[index] for index in self.indices)
         maps = (self.fpn1(fine), self.fpn2(middle), same, F.max_pool2d(coarse, 2))
         c4, c8, c16, c32 = (
             crop_to(level, ceil_div(height, stride), ceil_div(width, stride))
-            for level, stride in zip(maps, (4, 8, 16, 32), strict=True)
+            for level, stride in zip(maps, STRIDES, strict=True)
         )
         return Features((c4, c8, c16, c32))
+
+    @torch.no_grad()
+    def windows(
+        self, image: Float[Tensor, 'b c h w']
+    ) -> dict[int, Float[Tensor, 'b m rows cols wh ww xy']]:
+        """Where the windows of an image read, to draw them over it.
+
+        Args:
+            image: Normalised images of any size, as in `forward`.
+
+        Returns:
+            For each block that attends within windows, by its index: the places that every head
+            `m` reads for every window, counted row by row, as x to the right and y down in px of
+            the image, with 0 at the outer edge of its first pixel. Places may lie outside of the
+            image; beyond its padding to multiples of 32 px, zeros are read. A window that does not
+            move has its 7×7 places at the centres of patches, 16 px apart.
+
+        Example:
+            >>> backbone = RVSA(dim=32, depth=2, heads=2, interval=2, indices=(0, 0, 1, 1))
+            >>> windows = backbone.windows(torch.rand(1, 3, 224, 224))
+            >>> list(windows), tuple(windows[0].shape)
+            ([0], (1, 2, 2, 2, 7, 7, 2))
+            >>> windows[0][0, 0, 0, 1, 0, 0].round().tolist()  # first head, upper right window
+            [120.0, 8.0]
+        """
+        tokens, grid = self._patches(image)
+        found = {}
+        for index, block in enumerate(self.blocks):
+            if isinstance(block.attn, WindowAttention):
+                found[index] = 16 * (block.attn.windows(block.norm1(tokens), grid) + 0.5)  # type: ignore[operator]  # a LayerNorm
+            tokens = block(tokens, grid)
+        return found
+
+    def _patches(self, image: Tensor) -> tuple[Float[Tensor, 'b n c'], tuple[int, int]]:
+        """Tokens before the first block, row by row, and their rows and columns."""
+        padded = pad_to_multiple(image, 32, 32)
+        grid = (padded.shape[-2] // 16, padded.shape[-1] // 16)
+        tokens = self.patch_embed.proj(padded).flatten(2).transpose(1, 2)  # type: ignore[operator]  # a Conv2d
+        return tokens + _resize_grid(self.pos_embed, self.grid, grid), grid
 
     def layer_depths(self) -> dict[str, int]:
         """The layer of each parameter, see `Layered`: positions and patches first, then blocks.
@@ -193,11 +229,7 @@ class WindowAttention(nn.Module):
     ) -> Float[Tensor, 'b n c']:
         """Tokens of a grid of patches, row-major, after attention."""
         rows, cols = grid
-        # Half of the padding comes first, because the reference centres it. Padding is not masked:
-        # its keys are zeros and take their share of the softmax.
-        down = ceil_div(rows, _WINDOW) * _WINDOW - rows
-        right = ceil_div(cols, _WINDOW) * _WINDOW - cols
-        border = (right // 2, right - right // 2, down // 2, down - down // 2)
+        left, right, above, below = border = _border(grid)
         image = rearrange(tokens, 'b (h w) c -> b c h w', h=rows)
         qkv = rearrange(
             self.qkv(tokens), 'b (h w) (three m d) -> three (b m) d h w', h=rows, three=3,
@@ -222,14 +254,28 @@ class WindowAttention(nn.Module):
         table = self.relative_position_bias_table[self.relative_position_index]
         bias = bias + rearrange(table, 'q k m -> m q k')
         found = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
-        padded_rows, padded_cols = rows + down, cols + right
         mixed = rearrange(
-            found, '(b y x) m (wh ww) d -> b (y wh) (x ww) (m d)', y=padded_rows // _WINDOW,
-            x=padded_cols // _WINDOW, wh=_WINDOW,
+            found, '(b y x) m (wh ww) d -> b (y wh) (x ww) (m d)',
+            y=(above + rows + below) // _WINDOW, x=(left + cols + right) // _WINDOW, wh=_WINDOW,
         )  # fmt: skip
-        mixed = mixed[:, down // 2 : down // 2 + rows, right // 2 : right // 2 + cols]
+        mixed = mixed[:, above : above + rows, left : left + cols]
         projected: Tensor = self.proj(mixed.flatten(1, 2))
         return projected
+
+    def windows(
+        self, tokens: Float[Tensor, 'b n c'], grid: tuple[int, int]
+    ) -> Float[Tensor, 'b m rows cols wh ww xy']:
+        """Where each head's windows read: x, y in patches, with 0 at the centre of the first."""
+        image = rearrange(tokens, 'b (h w) c -> b c h w', h=grid[0])
+        left, _, above, _ = border = _border(grid)
+        padded = F.pad(image, border)
+        height, width = padded.shape[-2:]
+        places = rearrange(
+            self._places(padded, grid), '(b m) (y wh) (x ww) xy -> b m y x wh ww xy',
+            m=self.heads, wh=_WINDOW, ww=_WINDOW,
+        )  # fmt: skip
+        most, first = places.new_tensor([width - 1, height - 1]), places.new_tensor([left, above])
+        return (places + 1) / 2 * most - first
 
     def _places(
         self, image: Float[Tensor, 'b c h w'], grid: tuple[int, int]
@@ -303,6 +349,16 @@ class FullAttention(nn.Module):
         found = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
         projected: Tensor = self.proj(rearrange(found, 'b m n d -> b n (m d)'))
         return projected
+
+
+def _border(grid: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Patches to add at the left, right, top and bottom, so that windows fill the grid.
+
+    Half of the padding comes first, because the reference centres it. Padding is not masked: its
+    keys are zeros and take their share of the softmax.
+    """
+    down, right = (ceil_div(side, _WINDOW) * _WINDOW - side for side in grid)
+    return right // 2, right - right // 2, down // 2, down - down // 2
 
 
 def _positions(

@@ -124,7 +124,7 @@ def save_model(
         adaptation: How the model was adapted to scenes without labels.
         trainable_only: True leaves frozen weights out, and the builder gets them again on loading.
             By default they are left out if the builder has a source for them (its argument
-            `pretrained`) and they are more than a tenth of all weights. False writes all weights.
+            `pretrained`) and they make up over a tenth of the weights. False writes all weights.
         write: Whether this process writes the file. For a model that is sharded over processes,
             all processes have to call this function, and one of them writes.
 

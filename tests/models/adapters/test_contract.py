@@ -40,6 +40,11 @@ class QueriesAsNumber(Whole):
     queries = 3
 
 
+class FeaturesOnly(Whole):
+    def forward(self, features):
+        return features
+
+
 @pytest.mark.parametrize('adapter', [Whole(), LoRARein(2, 8), Rein(2, 8)])
 def test_adapters_of_the_library_and_of_others_keep_the_contract(adapter):
     check_adapter(adapter, 2)
@@ -53,6 +58,7 @@ def test_adapters_of_the_library_and_of_others_keep_the_contract(adapter):
         (NoQueries(), 'NoQueries lacks `queries`: '),
         (nn.Linear(2, 2), 'Linear lacks `depth` and `queries`: '),
         (QueriesAsNumber(), '`queries` of QueriesAsNumber is not a method: '),
+        (FeaturesOnly(), '`forward` of FeaturesOnly takes other arguments: '),
         (print, 'is not a torch module: '),
     ],
 )

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -80,6 +82,45 @@ def test_new_windows_stay_where_they_are():
     places = attention._places(torch.rand(1, 64, 14, 14), (14, 14))[0]
     y, x = torch.meshgrid(torch.linspace(-1, 1, 14), torch.linspace(-1, 1, 14), indexing='ij')
     torch.testing.assert_close(places, torch.stack([x, y], dim=-1), rtol=0, atol=1e-6)
+
+
+def test_windows_that_have_not_moved_lie_on_the_centres_of_their_patches():
+    windows = tiny().windows(torch.rand(1, 3, 224, 330))  # 14 x 22 patches, padded to 14 x 28
+    assert list(windows) == [0, 1, 3, 4]  # blocks 2 and 5 attend to the whole image
+    assert windows[0].shape == (1, 4, 2, 4, 7, 7, 2)
+    x, y = torch.arange(-3, 25) * 16 + 8.0, torch.arange(14) * 16 + 8.0  # 3 of 6 columns come first
+    y, x = torch.meshgrid(y, x, indexing='ij')
+    expected = torch.stack([x, y], -1).unfold(0, 7, 7).unfold(1, 7, 7).permute(0, 1, 3, 4, 2)
+    for places in windows.values():
+        torch.testing.assert_close(places[0, 2], expected, rtol=0, atol=1e-3)
+
+
+@torch.no_grad()
+def test_windows_say_where_an_image_is_read():
+    """What is read at a place of the windows is what attention reads."""
+    backbone = tiny()
+    for name, parameter in backbone.named_parameters():
+        if 'sampling' in name:
+            nn.init.normal_(parameter, std=0.3)
+    image = torch.rand(1, 3, 224, 256)
+    given = []
+    attention = backbone.blocks[3].attn
+    attention.register_forward_pre_hook(lambda _, arguments: given.append(arguments[0]))
+    backbone(image)
+    places = backbone.windows(image)[3][0, 1, 1, 0, 2, 5]  # second head, lower left window
+    assert (places - torch.tensor([56, 152])).abs().max() > 4  # it has moved from its patch
+    key = attention.qkv(given[0])[0].reshape(14, 16, 3, 4, 16)[:, :, 1, 1]
+    x, y = (places / 16 - 0.5).tolist()
+    left, top = math.floor(x), math.floor(y)
+    rows = (1 - (y - top), y - top)
+    cols = (1 - (x - left), x - left)
+    expected = sum(rows[i] * cols[j] * key[top + i, left + j] for i in range(2) for j in range(2))
+    read = []
+    sample = F.grid_sample
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(F, 'grid_sample', lambda *a, **k: read.append(sample(*a, **k)) or read[-1])
+        attention(given[0], (14, 16))
+    torch.testing.assert_close(read[0][1, :, 7 + 2, 5], expected, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize('grid', [(7, 9), (16, 8), (4, 9), (2, 2)])
