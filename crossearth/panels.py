@@ -23,7 +23,7 @@ __all__ = [
     'save_figure',
 ]
 
-_PANEL_INCHES = 4.0
+_PANEL_INCHES = 2.6  # small, so that letters stay readable where four panels share a page
 
 
 class NotebookFigure(Figure):
@@ -36,7 +36,7 @@ class NotebookFigure(Figure):
 
     def _repr_png_(self) -> bytes:
         picture = io.BytesIO()
-        self.savefig(picture, dpi=100, format='png')
+        self.savefig(picture, dpi=150, format='png')
         return picture.getvalue()
 
 
@@ -123,7 +123,12 @@ def draw_panels(
     panels = {'image': shown.transpose(1, 2, 0)}
     panels |= {name: labels.colour(ids) for name, ids in maps.items()}
     aspect = image.shape[1] / image.shape[2]
-    figure = new_figure(_PANEL_INCHES * len(panels), _PANEL_INCHES * aspect + 1.2)
+    width = _PANEL_INCHES * len(panels)
+    legend = _legend(labels, list(maps.values()))
+    widest = 0.5 + 0.075 * max(len(str(patch.get_label())) for patch in legend)  # inches
+    columns = min(len(legend), max(1, int(width / widest)))
+    rows = -(-len(legend) // columns)
+    figure = new_figure(width, _PANEL_INCHES * aspect + 0.4 + 0.2 * rows + 0.3 * bool(title))
     for axes, (name, picture) in zip(
         figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
     ):
@@ -131,10 +136,7 @@ def draw_panels(
         axes.set_title(name)
         axes.set_axis_off()
     figure.legend(
-        handles=_legend(labels, list(maps.values())),
-        loc='outside lower center',
-        ncols=labels.num_classes + 1,
-        frameon=False,
+        handles=legend, loc='outside lower center', ncols=columns, fontsize=9, frameon=False
     )
     if title:
         figure.suptitle(title)
@@ -146,7 +148,7 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
     final = Path(path)
     beside = final.with_name(f'.{final.stem}.{os.getpid()}.png')
     try:
-        figure.savefig(beside, dpi=120, format='png')
+        figure.savefig(beside, dpi=200, format='png')
         beside.replace(final)
     finally:
         beside.unlink(missing_ok=True)
