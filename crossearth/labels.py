@@ -41,8 +41,11 @@ _FEW = 4
 
 type RGB = tuple[int, int, int]
 
+# The values below have no slots: the parser of recipes reads them with vars() where they are
+# defaults of an argument, such as `labels: LabelSpace = ROAD` of a dataset of yours.
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class LabelSpace:
     """The classes of a task, in the order of their ids.
 
@@ -127,7 +130,7 @@ class LabelCodec(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class IdCodec:
     """Masks of one band that hold numbers.
 
@@ -195,7 +198,7 @@ class IdCodec:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ThresholdCodec:
     """Masks of one class: raw values of at least `threshold` are class 1, lower ones class 0.
 
@@ -213,7 +216,7 @@ class ThresholdCodec:
         return Decoded((raw[0] >= self.threshold).view(np.uint8), {})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ColourCodec:
     """Masks whose colours stand for classes.
 
@@ -364,7 +367,7 @@ def _match_colours(
 def _match_in_turn(
     rgb: Integer[np.ndarray, '3 h w'], colours: tuple[tuple[RGB, int], ...]
 ) -> tuple[UInt8[np.ndarray, 'h w'], Bool[np.ndarray, 'h w']]:
-    """The plain definition of `_match_colours`, for wider types and very many colours."""
+    """The plain definition of `_match_colours`, for wider types and thousands of colours."""
     ids = np.full(rgb.shape[1:], IGNORE_INDEX, np.uint8)
     known = np.zeros(rgb.shape[1:], bool)
     for colour, class_id in colours:

@@ -26,7 +26,7 @@ __all__ = ['Row', 'published_score', 'summarise']
 # many arguments: these are the columns of a report.
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One method on one setting, over its seeds, in percent. NaN means that there is no number.
+    """One method on one setting, over its seeds, in percent. NaN stands for a missing number.
 
     Args:
         setting: Abbreviation of the setting, or the user's name for a pair of domains.

@@ -273,13 +273,11 @@ def _find(archive: Archive, root: Path, layouts: Sequence[Layout], split: str) -
         bare = [path for key, path in found.images.items() if key not in found.masks]
         if layout.masks is not None and bare:
             others = sorted(path.rpartition('/')[2] for path in bare[1:])
-            named = (
-                f' ({", ".join(others[:_NAMED])}{", …" * (len(others) > _NAMED)})' if others else ''
-            )
+            named = f'{", ".join(others[:_NAMED])}{", …" * (len(others) > _NAMED)}'
+            also = f', nor have {len(others)} others of {archive.name}, {split} ({named})'
             raise SceneNotFoundError(
-                f'{root / bare[0]}: has no mask, nor have {len(others)} other images of '
-                f'{archive.name}, {split}{named}; expected masks that match {layout.masks!r} below '
-                f'{root}'
+                f'{root / bare[0]}: has no mask{also if others else ""}; expected masks that match '
+                f'{layout.masks!r} below {root}'
             )
         keys = sorted(found.images, key=lambda key: [natural_key(word) for word in key])
         unread = dict.fromkeys(

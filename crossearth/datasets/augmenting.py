@@ -92,7 +92,14 @@ def augment_batch(steps: Iterable[nn.Module], batch: Sample) -> Sample:
 def _apply(step: nn.Module, batch: Sample) -> Sample:
     if isinstance(step, K.AugmentationSequential):
         return augment_pair(step, batch)
-    changed = step(batch)
+    try:
+        changed = step(batch)
+    except (TypeError, AttributeError) as error:
+        error.add_note(
+            f'{type(step).__name__} in augment was called with a batch, a dict with the keys '
+            f'{", ".join(batch)}. Only augmentations of kornia are called with the image.'
+        )
+        raise
     if not isinstance(changed, Mapping) or not batch.keys() <= changed.keys():
         wanted = ' and '.join(repr(name) for name in ('image', 'mask') if name in batch)
         raise ConfigError(

@@ -187,7 +187,7 @@ class SceneDataset(Combinable):
 
     @property
     def index(self) -> gpd.GeoDataFrame:
-        """The georeferenced scenes as torchgeo's table: `filepath`, `scene`, footprint, time.
+        """The georeferenced scenes as torchgeo's table of `filepath`, `scene`, footprint and time.
 
         Footprints are in one CRS, that of the first scene. Scenes without a CRS have no row,
         because their position is not known. Removing, cutting or shortening rows removes the

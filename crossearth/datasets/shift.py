@@ -237,14 +237,14 @@ class ShiftDataModule(pl.LightningDataModule):
 
     @functools.cached_property
     def seen_val(self) -> SceneDataset | None:
-        """The validation scenes as they are seen: see `test_gsd_m`."""
+        """The validation scenes as the model sees them, see `test_gsd_m`."""
         if self.val is None:
             return None
         return seen_scenes(self.val, self.imagery, gsd_m=self.test_gsd_m)
 
     @functools.cached_property
     def seen_tests(self) -> dict[str, SceneDataset]:
-        """The tested scenes of each domain as they are seen: see `test_gsd_m`."""
+        """The tested scenes of each domain as the model sees them, see `test_gsd_m`."""
         return {
             name: seen_scenes(dataset, self.imagery, gsd_m=self.test_gsd_m)
             for name, dataset in self.tests.items()

@@ -32,14 +32,11 @@ from tests.benchmark import trees
 
 FOLDER = Path(__file__).parents[2] / 'recipes'
 PUBLISHED = recipe_files()
-# One of each method; the rest differ in values alone, and are tested with `-m slow`.
+# One of each kind of method. The rest are tested with `-m slow`.
 QUICK = {
     'potsdam_irrg-crossearth.yaml',
     'potsdam_irrg-rein.yaml',
-    'loveda_urban-frozen.yaml',
     'whu_satellite2-cnn.yaml',
-    'deepglobe_road-crossearth_rvsa.yaml',
-    'casid_subms-table8_gse.yaml',
 }
 
 

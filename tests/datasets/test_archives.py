@@ -227,7 +227,7 @@ def test_roads_are_binarised_and_images_without_masks_have_none(tmp_path):
     assert (data[1]['mask'].numpy() == trees.classes(2)).all()
     assert 'mask' not in DeepGlobeRoads(tmp_path, split='valid')[0]
     (tmp_path / 'train' / '104_mask.png').unlink()
-    with pytest.raises(SceneNotFoundError, match=r'104_sat\.jpg: has no mask, nor have 0 other'):
+    with pytest.raises(SceneNotFoundError, match=r'104_sat\.jpg: has no mask; expected masks'):
         DeepGlobeRoads(tmp_path)
 
 
@@ -427,7 +427,7 @@ def test_every_image_without_a_mask_is_named(tmp_path):
     trees.deepglobe(tmp_path)
     for number in (104, 999):
         (tmp_path / 'train' / f'{number}_mask.png').unlink()
-    with pytest.raises(SceneNotFoundError, match=r'nor have 1 other images.*\(999_sat\.jpg\)'):
+    with pytest.raises(SceneNotFoundError, match=r'nor have 1 others.*\(999_sat\.jpg\)'):
         DeepGlobeRoads(tmp_path)
 
 

@@ -89,3 +89,17 @@ def test_a_module_that_loses_a_map_is_named():
         ConfigError, match=r"Forgetful .*expected a dict with 'image' and all other keys"
     ):
         augment_batch([Forgetful()], {'image': torch.rand(1, 3, 4, 4), 'dsm': torch.rand(1, 4, 4)})
+
+
+def test_a_module_that_takes_an_image_is_told_that_it_gets_a_batch():
+    class Darker(nn.Module):
+        def forward(self, image):
+            return image * 0.5
+
+    batch = {'image': torch.rand(2, 3, 8, 8), 'mask': torch.zeros(2, 8, 8).long()}
+    with pytest.raises(TypeError) as caught:
+        augment_batch(chain_augmentations(Darker()), batch)
+    (note,) = caught.value.__notes__
+    assert note.startswith(
+        'Darker in augment was called with a batch, a dict with the keys image, mask.'
+    )

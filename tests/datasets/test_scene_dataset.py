@@ -283,7 +283,7 @@ def test_open_files_stay_bounded(write_raster):
         assert len(dataset._reader._handles) <= 2
 
 
-@pytest.mark.parametrize('method', ['fork', 'spawn'])
+@pytest.mark.parametrize('method', ['fork', pytest.param('spawn', marks=pytest.mark.slow)])
 @pytest.mark.filterwarnings('ignore:This process.*is multi-threaded:DeprecationWarning')
 def test_workers_read_what_the_parent_reads(scene, method):
     dataset = SceneDataset([scene], ISPRS)
