@@ -6,6 +6,7 @@ A `class_path` in a recipe may name a module next to the recipe, or in the worki
 import argparse
 import inspect
 import itertools
+import logging
 import re
 import warnings
 from collections.abc import Callable, Sequence
@@ -25,6 +26,8 @@ HELP = {
     'test': 'score a checkpoint on the source and every unseen domain',
 }
 """Help line of each command."""
+
+_ADVERTS = '💡 Tip: For seamless'  # Lightning's, of its other packages
 
 _KEYS = (
     'seed_everything',
@@ -61,17 +64,21 @@ def run(arguments: argparse.Namespace) -> None:
     """
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
+    from crossearth.trainers.notices import EXPECTED
+
     words: list[str] = arguments.words
+    logging.getLogger('lightning.pytorch.utilities.rank_zero').addFilter(_is_news)
     with warnings.catch_warnings(), importable(_recipe_folders(words)) as folders:
-        warnings.filterwarnings('ignore', message='LightningCLI.s args parameter')
-        warnings.filterwarnings('ignore', message='.*does not have many workers')
-        warnings.filterwarnings('ignore', message='Found .* in eval mode')  # frozen on purpose
-        warnings.filterwarnings('ignore', message='Total length of .list. across ranks')
-        warnings.filterwarnings('ignore', message='.*LeafSpec')  # lightning's use of torch
+        for message in ('LightningCLI.s args parameter', *EXPECTED):
+            warnings.filterwarnings('ignore', message=message)
         try:
             _run_lightning(words)
         except (argparse.ArgumentError, TypeError, ValueError, MisconfigurationException) as error:
             raise (_plain_error(error, folders) or error) from error
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith(_ADVERTS)
 
 
 def _run_lightning(words: list[str]) -> None:
@@ -148,29 +155,53 @@ def _plain_error(error: BaseException, folders: Sequence[str]) -> CrossEarthErro
     if ours is not None:
         return ours
     if isinstance(first, ModuleNotFoundError):
-        near = did_you_mean(str(first.name), _PACKAGES)
-        return ConfigError(
-            f'the recipe needs the module {first.name!r}, which was found neither in '
-            f'{" nor in ".join(folders)} (folder of the recipe, working folder) nor among the '
-            f'installed packages: put it into one of these, or correct the class_path{near}'
-        )
+        return _no_module(str(first.name), folders)
     if isinstance(first, AttributeError) and isinstance(first.obj, ModuleType):
-        place = getattr(first.obj, '__file__', None) or first.obj.__name__
-        near = did_you_mean(str(first.name), dir(first.obj))
-        return ConfigError(
-            f'{place} has no {first.name!r}: correct the class_path in the recipe{near}'
-        )
-    misspelt = _misspelt(str(error), folders)
-    if misspelt is not None:
-        return misspelt
-    if 'does not correspond to a subclass' in str(first):
-        return ConfigError(
-            f'{first}: a function needs a return annotation of that class, such as '
-            'def build(...) -> nn.Module'
-        )
+        return _no_name(first.obj, str(first.name))
+    told = _wrong_path(f'{error} {first}', folders) or _misspelt(str(error), folders)
+    if told is not None:
+        return told
     if isinstance(error, argparse.ArgumentError | UnicodeDecodeError | MisconfigurationException):
         return ConfigError(' '.join(str(error).split()))
     return None
+
+
+def _no_module(name: str, folders: Sequence[str]) -> ConfigError:
+    return ConfigError(
+        f'the recipe needs the module {name!r}, which was found neither in '
+        f'{" nor in ".join(folders)} (folder of the recipe, working folder) nor among the '
+        'installed packages: put it into one of these, or correct the class_path'
+        f'{did_you_mean(name, _PACKAGES)}'
+    )
+
+
+def _no_name(module: ModuleType, name: str) -> ConfigError:
+    place = getattr(module, '__file__', None) or module.__name__
+    near = did_you_mean(name, dir(module))
+    return ConfigError(f'{place} has no {name!r}: correct the class_path in the recipe{near}')
+
+
+def _wrong_path(text: str, folders: Sequence[str]) -> ConfigError | None:
+    """The error of a class_path that leads nowhere, or to the wrong kind; None for others.
+
+    Where a list of parts is expected, the parser keeps only the text of the first cause.
+    """
+    text = ' '.join(text.split())
+    module = re.search(r"Problem with given class_path '[^']+': No module named '([^']+)'", text)
+    if module is not None:
+        return _no_module(module[1], folders)
+    name = re.search(r"given class_path '[^']+': module '([^']+)' has no attribute '([^']+)'", text)
+    if name is not None:
+        with importable(folders):
+            return _no_name(import_module(name[1]), name[2])
+    kind = re.search(r'Import path (\S+) does not correspond to a subclass of (\w+)', text)
+    if kind is None:
+        return None
+    return ConfigError(
+        f'{kind[1]} is not a subclass of {kind[2]}, nor a function that promises one: expected a '
+        f'class derived from {kind[2]}, or a function with a return annotation, such as '
+        f'def build(...) -> {kind[2]}'
+    )
 
 
 def _misspelt(text: str, folders: Sequence[str]) -> ConfigError | None:

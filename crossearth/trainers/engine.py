@@ -130,7 +130,7 @@ class TrainingTask(BaseTask):
 
     @property
     def model(self) -> nn.Module:
-        """What is scored and saved: the method's model, or its teacher."""
+        """The method's model or its teacher, which is scored and saved."""
         return self.method.scored
 
     @property

@@ -5,7 +5,15 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ['hushed']
+__all__ = ['EXPECTED', 'hushed']
+
+EXPECTED = (
+    '.*does not have many workers',
+    'Found .* in eval mode',  # frozen on purpose
+    'Total length of .list. across ranks',
+    '.*LeafSpec',  # lightning's use of torch
+)
+"""Beginnings of warnings that are expected in every training run with this library."""
 
 
 @contextmanager
@@ -16,10 +24,7 @@ def hushed() -> Iterator[None]:
     logger.setLevel(logging.ERROR)
     with warnings.catch_warnings():
         for message in (
-            '.*does not have many workers',
-            'Found .* in eval mode',
-            'Total length of .list. across ranks',
-            '.*LeafSpec',
+            *EXPECTED,
             'Checkpoint directory .* exists and is not empty',
             'The number of training batches',
             '.*GPU available but not used',

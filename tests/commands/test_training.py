@@ -9,6 +9,7 @@ from lightning.pytorch.trainer.states import TrainerStatus
 
 from crossearth.cli import main
 from crossearth.datasets import ShiftDataModule
+from crossearth.labels import ROAD
 from crossearth.trainers import LogPictures
 
 RECIPE = """
@@ -124,6 +125,24 @@ def build(num_classes: int) -> nn.Module:
 def bare(num_classes):
     return build(num_classes)
 """
+HAZE = """
+from crossearth.datasets import FolderDataset
+from crossearth.labels import ROAD, LabelSpace
+
+
+class Haze(nn.Module):
+    def forward(self, batch):
+        return batch | {'image': batch['image'] / 2 + 0.5}
+
+
+def haze(batch):
+    return batch
+
+
+class Mine(FolderDataset):
+    def __init__(self, root: str, *, labels: LabelSpace = ROAD) -> None:
+        super().__init__(f'{root}/images', f'{root}/masks', labels=labels)
+"""
 ROOT = Path(__file__).parents[2]
 
 
@@ -180,7 +199,7 @@ def test_a_module_that_is_in_neither_folder_is_an_error_that_names_both(project)
     ('name', 'message'),
     [
         ('biuld', "mine.py has no 'biuld': correct the class_path"),
-        ('bare', 'Import path mine.bare does not correspond to a subclass of Module: a function '),
+        ('bare', 'mine.bare is not a subclass of Module, nor a function that promises one: '),
     ],
 )
 def test_a_builder_that_cannot_serve_is_one_line(project, monkeypatch, capsys, name, message):
@@ -194,6 +213,54 @@ def test_a_builder_that_cannot_serve_is_one_line(project, monkeypatch, capsys, n
     monkeypatch.delitem(sys.modules, 'mine', raising=False)
     assert message in capsys.readouterr().err.splitlines()[-1]
     assert sys.path == before
+
+
+@pytest.mark.filterwarnings('ignore')  # lightning's notice that arguments are not the process's
+@pytest.mark.parametrize(
+    ('path', 'message'),
+    [
+        ('mine.Hase', "mine.py has no 'Hase': correct the class_path in the recipe; did you mean "),
+        ('mein.Haze', "the recipe needs the module 'mein', which was found neither in "),
+        ('mine.haze', 'mine.haze is not a subclass of Module, nor a function that promises one: '),
+    ],
+)
+def test_a_wrong_path_in_a_list_of_parts_is_one_line(project, monkeypatch, capsys, path, message):
+    (project / 'recipes' / 'mine.py').write_text(OWN + HAZE)
+    recipe = project / 'recipes' / 'recipe.yaml'
+    recipe.write_text(recipe.read_text().replace('kornia.augmentation.RandomHorizontalFlip', path))
+    monkeypatch.delitem(sys.modules, 'mine', raising=False)
+    assert main(['fit', '--config', str(recipe)]) == 2
+    monkeypatch.delitem(sys.modules, 'mine', raising=False)
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert message in line
+    assert '{' not in line
+
+
+@pytest.mark.filterwarnings('ignore')  # lightning's notices on short training runs without loggers
+def test_a_recipe_names_a_transform_and_a_dataset_of_yours(project, monkeypatch, capsys):
+    (project / 'recipes' / 'mine.py').write_text(OWN + HAZE)
+    recipe = project / 'recipes' / 'recipe.yaml'
+    text = recipe.read_text()
+    text = text.replace('crossearth.transforms.PhotometricDistortion', 'mine.Haze')
+    text = text.replace('crossearth.datasets.FolderDataset', 'mine.Mine')
+    recipe.write_text(text.replace('{images: images, masks: masks, labels: *labels}', '{root: .}'))
+    monkeypatch.chdir(project / 'work')
+    monkeypatch.delitem(sys.modules, 'mine', raising=False)
+    seen = []
+    keep = ShiftDataModule.on_after_batch_transfer
+
+    def look(self, batch, dataloader_idx):
+        seen.append((self.train, keep(self, batch, dataloader_idx)))
+        return seen[-1][1]
+
+    monkeypatch.setattr(ShiftDataModule, 'on_after_batch_transfer', look)
+    assert main(['fit', '--config', str(recipe)]) == 0
+    monkeypatch.delitem(sys.modules, 'mine', raising=False)
+    ((dataset, batch),) = seen
+    assert type(dataset).__name__ == 'Mine'
+    assert dataset.labels == ROAD
+    assert batch['image'].min() >= 0.5  # hazy
+    assert 'Tip:' not in capsys.readouterr().err
 
 
 @pytest.mark.filterwarnings('ignore')  # lightning's notice that arguments are not the process's

@@ -98,6 +98,7 @@ def test_a_killed_training_resumes_bit_for_bit(run, tmp_path):
     assert min(losses(tmp_path / 'border')) == (1, 0, 6)
 
 
+@pytest.mark.slow  # four processes that train
 def test_epochs_are_counted_where_each_kill_falls_on_a_border(run, tmp_path):
     codes, errors = run(
         {'name': 'whole'},

@@ -99,7 +99,7 @@ class Method(nn.Module, ABC):
 
     @property
     def scored(self) -> nn.Module:
-        """What is validated, tested and saved as the trained model: `model`, or its teacher."""
+        """`model` or its teacher, which is validated, tested and saved as the trained model."""
         return self.model
 
 

@@ -188,8 +188,8 @@ class SeenDomains(nn.Module):
         """The domain of each image of a batch.
 
         Raises:
-            ConfigError: If the batch lacks it, it is not one of the domains, or so many batches
-                had a single domain that there are hardly any others.
+            ConfigError: If the batch lacks it, it is not one of the domains, or if nearly all
+                batches had a single domain.
         """
         if 'domain' not in batch:
             raise ConfigError(
