@@ -70,12 +70,14 @@ square
 
 import matplotlib.pyplot as plt
 
-figure, panels = plt.subplots(1, 3, figsize=(10, 4), layout='constrained')
+figure, panels = plt.subplots(1, 3, figsize=(8, 3.4), layout='constrained')
 for axes, dataset, title in zip(
     panels, (own, square, coarse), ('own pixels', '0.5 m', '2 m'), strict=True
 ):
     axes.imshow(dataset[0]['image'].permute(1, 2, 0))
-    axes.set_title(f'{title}: {dataset.scenes[0].height} x {dataset.scenes[0].width} px')
+    axes.set_title(
+        f'{title}: {dataset.scenes[0].height} x {dataset.scenes[0].width} px', fontsize=10
+    )
     axes.tick_params(labelsize=8)
 
 # %%
@@ -114,5 +116,5 @@ for i, (axes, (name, view)) in enumerate(zip(panels, views.items(), strict=True)
     )
     with rasterio.open(made.path) as file:
         axes.imshow(GREEN.colour(file.read(1)))
-        axes.set_title(f'{name}: {file.height} x {file.width} px, {file.crs}')
+        axes.set_title(f'{name}: {file.height} x {file.width} px, {file.crs}', fontsize=11)
     axes.set_axis_off()

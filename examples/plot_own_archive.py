@@ -11,7 +11,7 @@ checked in one call.
 # -------------------
 # ``Archive`` holds what is published about it. A ``Layout`` says by regular expressions where
 # images and masks lie; the groups of both name an image. The codec turns the values of the mask
-# files into classes: here crops and trees out of the six classes of the synthetic Earth.
+# files into classes: here low green and trees out of the six classes of the synthetic Earth.
 
 import tempfile
 from pathlib import Path
@@ -75,12 +75,13 @@ for finding in check_archive(Parks, work):
     print('wrong:' if finding.wrong else 'fine: ', finding.part, '-', finding.text)
 
 # %%
-# Now a mask is lost, and the check says which part lacks it.
+# Now a mask is lost, and the check names its image.
 
 lost = sorted(work.glob('*/test/masks/*.tif'))[0]
 lost.unlink()
 for finding in check_archive(Parks, work):
-    print('wrong:' if finding.wrong else 'fine: ', finding.part, '-', finding.text)
+    text = finding.text.replace(f'{work}/', '')
+    print('wrong:' if finding.wrong else 'fine: ', finding.part, '-', text)
 
 # %%
 # Samples come in the classes of the archive.

@@ -122,7 +122,7 @@ colours = ((strongest - low) / (high - low)).clamp(0, 1).reshape(*finest.shape[1
 
 with rasterio.open(made.path) as file:
     predicted = ISPRS.colour(file.read(1))
-figure, panels = plt.subplots(1, 3, figsize=(10, 3.6), layout='constrained')
+figure, panels = plt.subplots(1, 3, figsize=(8, 2.9), layout='constrained')
 for axes, picture, title in zip(
     panels,
     (image[0].permute(1, 2, 0), colours, predicted),

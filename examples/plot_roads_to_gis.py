@@ -87,8 +87,7 @@ scene = unseen.scenes[0].image
 predict_scene(model.eval(), scene, work / 'map.tif', labels=ROAD)
 sieved = sieve_map(work / 'map.tif', work / 'sieved.tif', min_area_m2=20)
 made = vectorize(work / 'sieved.tif', work / 'roads.gpkg', classes=['road'], simplify_m=0.5)
-print(sieved)
-print(made)
+print(f'{sieved.merged} specks merged, {made.shapes} polygons written')
 
 # %%
 # The layer lies where its scene lies. This is how a GIS shows it.

@@ -75,7 +75,7 @@ show(
 # The same as one transform
 # -------------------------
 # ``FourierStyle`` draws the style, the share and the patches for each sample. It composes with
-# kornia's augmentations and repeats with its generator. Its text names what it does.
+# kornia's augmentations and repeats with its generator. It prints its settings.
 
 from crossearth.transforms import FourierStyle
 

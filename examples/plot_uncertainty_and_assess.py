@@ -60,7 +60,7 @@ import matplotlib.pyplot as plt
 numbers = (400, 800, 1600)
 found = {n: assess(n) for n in numbers}
 really = 100 * (mapped == truth).mean()
-figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout='constrained')
+figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.2), layout='constrained')
 for i, n in enumerate(numbers):
     overall = found[n].overall
     low, high = overall.interval
@@ -82,8 +82,8 @@ for axes in (left, right):
     axes.invert_yaxis()
 
 # %%
-# Areas count what the map missed and what it made up, so they are better than counting its
-# pixels.
+# These areas account for what the map missed and what it made up. Counting the pixels of the map
+# does not.
 
 for one, name in zip(areas, ISPRS.classes, strict=True):
     print(f'{name}: {one.area.value:.0f} m², IoU {100 * one.iou.value:.0f} %')

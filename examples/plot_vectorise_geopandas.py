@@ -21,7 +21,7 @@ from crossearth.synthetic import EARTH_DOMAINS, SyntheticEarth
 
 work = Path(tempfile.mkdtemp())
 ((scene, labels),) = SyntheticEarth(seed=0).write(
-    work, EARTH_DOMAINS['source'], scenes=1, size_px=320
+    work, EARTH_DOMAINS['region'], scenes=1, size_px=320
 )
 with rasterio.open(labels, 'r+') as file:
     file.update_tags(**{f'CLASS_{index}': name for index, name in enumerate(ISPRS.classes)})
@@ -37,7 +37,7 @@ import geopandas as gpd
 from crossearth import vectorize
 from crossearth.inference import sieve_map
 
-sieve_map(labels, work / 'sieved.tif', min_area_m2={'building': 15, 'tree': 10, 'car': 4})
+sieve_map(labels, work / 'sieved.tif', min_area_m2=4)
 vectorize(work / 'sieved.tif', work / 'polygons.gpkg', simplify_m=0.7)
 polygons = gpd.read_file(work / 'polygons.gpkg')
 polygons.drop(columns='geometry').head()
@@ -50,7 +50,8 @@ polygons.groupby('class')['area_m2'].agg(['count', 'sum', 'median']).round(1)
 # %%
 # Buildings with right angles
 # ---------------------------
-# ``square_m`` is how far an outline may move on the ground.
+# ``square_m`` is how far an outline may move on the ground. Buildings that would have to move
+# farther, such as those cut by the border of the scene, keep the outline of the map.
 
 vectorize(work / 'sieved.tif', work / 'buildings.gpkg', classes=['building'], square_m=2.0)
 buildings = gpd.read_file(work / 'buildings.gpkg')
@@ -65,14 +66,14 @@ colours = {
     name: tuple(part / 255 for part in rgb)
     for name, rgb in zip(ISPRS.classes, ISPRS.palette, strict=True)
 }
-figure, (left, right) = plt.subplots(1, 2, figsize=(10, 5), layout='constrained')
+figure, (left, right) = plt.subplots(1, 2, figsize=(8, 4.2), layout='constrained')
 polygons.plot(ax=left, color=polygons['class'].map(colours), edgecolor='black', linewidth=0.3)
-left.set_title('polygons of all classes')
+left.set_title('polygons of all classes', fontsize=11)
 right.imshow(picture, extent=extent)
 gpd.read_file(work / 'polygons.gpkg', where="class = 'building'").boundary.plot(
     ax=right, color='white', linewidth=1, linestyle='--'
 )
 buildings.boundary.plot(ax=right, color='#ff8c00', linewidth=1.6)
-right.set_title('buildings: dashed as mapped, orange squared')
+right.set_title('buildings: dashed as mapped, orange squared', fontsize=11)
 for axes in (left, right):
     axes.set_axis_off()

@@ -26,7 +26,7 @@ assert figures, 'no picture'
 
 
 def test_there_is_an_example_of_each_thing():
-    assert len(EXAMPLES) >= 13
+    assert len(EXAMPLES) >= 14
     for example in EXAMPLES:
         title, line = example.read_text().splitlines()[1:3]
         assert line == '=' * len(title), f'{example.name}: the line below the title is not as long'

@@ -153,7 +153,10 @@ def _package_page(package: str, symbols: Mapping[str, Symbol]) -> str:
 def _symbol_page(symbol: Symbol) -> str:
     page = _heading(symbol.name, '=') + f'.. currentmodule:: {symbol.package}\n\n'
     if symbol.kind != 'data':
-        return page + f'.. auto{symbol.kind}:: {symbol.name}\n'
+        page += f'.. auto{symbol.kind}:: {symbol.name}\n'
+        value = getattr(import_module(symbol.package), symbol.name)
+        plain = inspect.isclass(value) and value.__bases__ == (object,)  # a line that says nothing
+        return page + '   :no-show-inheritance:\n' * plain
     text = _documentation(symbol).replace('\n', '\n   ')
     return page + f'.. data:: {symbol.name}\n\n   {text}\n'
 
