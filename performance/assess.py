@@ -61,8 +61,9 @@ def of_confidence(name: str) -> Case:
 
 def of_another_map(name: str) -> Case:
     """Strata are the classes of an older map. A newer map is assessed."""
-    older = np.array([[0.8, 0.1, 0.1], [0.15, 0.8, 0.05], [0.1, 0.1, 0.8]])  # older → mapped
-    newer = np.array([[0.92, 0.05, 0.03], [0.08, 0.88, 0.04], [0.04, 0.06, 0.9]])  # mapped → true
+    # columns: classes of the newer map, then its truth
+    older = np.array([[0.8, 0.1, 0.1], [0.15, 0.8, 0.05], [0.1, 0.1, 0.8]])
+    newer = np.array([[0.92, 0.05, 0.03], [0.08, 0.88, 0.04], [0.04, 0.06, 0.9]])
     shares = np.array([0.6, 0.3, 0.1]) * 10_000_000
     return Case(name, np.rint(shares[:, None, None] * older[:, :, None] * newer).astype(np.int64))
 

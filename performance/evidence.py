@@ -39,12 +39,13 @@ COLUMNS = (
     'seen',
     'training_s',
     'parameters',
-    'hardware',
     'commit',
     'fingerprint',
     'finished',
-    'command',
+    'file',
 )
+
+USUAL = 'whole images, windows of 512 px, 512 px apart, mean logits, no flip'  # not repeated
 
 type Key = tuple[str, str, str, str]  # source, target, view, method
 
@@ -55,9 +56,13 @@ def view_of(result: RunResult) -> str:
 
 
 def rows(folder: Path) -> Iterator[dict[str, object]]:
-    """One line per result in the folder of an experiment."""
+    """One line per result in the folder of an experiment.
+
+    The folder is named like its file, or like that and what was changed: `roads_1200-steps`.
+    """
+    file, _, change = folder.name.partition('_')
+    made_by = f'performance/{file}.yaml' + (f', {change.replace("-", " ")}' if change else '')
     for result in load_results(folder):
-        training = result.hardware.get('training') or {}
         yield {
             'experiment': folder.name,
             'source': result.source,
@@ -69,15 +74,14 @@ def rows(folder: Path) -> Iterator[dict[str, object]]:
             'metric': result.metric,
             'score': f'{result.score:.2f}',
             'images': result.images,
-            'adaptation': result.adaptation,
-            'seen': result.protocol,
+            'adaptation': result.adaptation or '',
+            'seen': str(result.protocol).removeprefix(USUAL).removeprefix(', '),
             'training_s': round(result.seconds['training']),
             'parameters': result.parameters,
-            'hardware': training.get('name', ''),
             'commit': (result.commit or '')[:10],
             'fingerprint': result.fingerprint,
-            'finished': result.finished,
-            'command': f'crossearth experiment run performance/{folder.name}.yaml',
+            'finished': result.finished[:16],
+            'file': made_by,
         }
 
 
