@@ -50,6 +50,7 @@ sphinx_gallery_conf = {
     'image_scrapers': ('matplotlib', 'gallery_pages.take_figures'),
     'reset_modules': ('matplotlib', 'gallery_pages.quiet'),
     'abort_on_example_error': True,
+    'within_subsection_order': 'gallery_pages.ReadingOrder',
     'min_reported_time': 3600,
     'show_signature': False,
 }
