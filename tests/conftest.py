@@ -88,16 +88,30 @@ def pytest_unconfigure() -> None:
     gc.unfreeze()
 
 
+_MAY_GROW_BYTES = 256 << 20
+_resident_bytes = 0  # after the last collection
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown() -> None:
-    """Free what a test leaves: trainer, task and networks refer to each other in circles.
+    """Free what tests leave: trainer, task and networks refer to each other in circles.
 
-    glibc keeps freed memory in its heap, which whole backbones leave in pieces, unless it is told
-    to give it back.
+    A collection takes as long as a quick test, so it waits until memory has grown. glibc keeps
+    freed memory in its heap, which whole backbones leave in pieces, unless it is told to give it
+    back.
     """
-    gc.collect()
-    if sys.platform == 'linux':
+    global _resident_bytes
+    if sys.platform != 'linux':
+        gc.collect()
+    elif _resident() > _resident_bytes + _MAY_GROW_BYTES:
+        gc.collect()
         ctypes.CDLL(None).malloc_trim(0)
+        _resident_bytes = _resident()
+
+
+def _resident() -> int:
+    """Bytes of memory that this process holds, on Linux."""
+    return int(Path('/proc/self/statm').read_text().split()[1]) * os.sysconf('SC_PAGE_SIZE')
 
 
 @pytest.fixture(scope='session', autouse=True)

@@ -135,6 +135,7 @@ def test_a_folder_of_other_files_is_refused_and_left_alone(tmp_path):
     assert [path.name for path in tmp_path.rglob('*')] == ['source', 'thesis.txt']
 
 
+@pytest.mark.slow  # two training runs
 @pytest.mark.filterwarnings('ignore:.*no pixel of')  # so small a place has no cars
 def test_ctrl_c_reaches_the_caller_and_the_next_run_replaces_what_it_left(tmp_path, monkeypatch):
     monkeypatch.setattr(module, '_QUICK', module._Size(1, 128, 1, 64, 2, 1, (64, 64)))

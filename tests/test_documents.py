@@ -56,6 +56,7 @@ def follow(name: str) -> None:
 @pytest.fixture
 def empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)  # as for a script or a notebook in this folder
     monkeypatch.setenv('TQDM_DISABLE', '1')
     return tmp_path
 
@@ -102,6 +103,7 @@ def test_the_page_of_own_archives_runs(empty_folder):
 def test_the_page_of_adapters_runs(empty_folder):
     follow('docs/adapters.md')
     assert (empty_folder / 'merged.safetensors').is_file()
+    assert (empty_folder / 'map.tif').is_file()
 
 
 @pytest.mark.usefixtures('unchecked')  # the exporter cannot see through the checks of shapes
@@ -221,11 +223,11 @@ def test_the_readme_runs(empty_folder):
     recipe = next(text for language, text in blocks('docs/first_map.md') if language == 'yaml')
     (empty_folder / 'recipe.yaml').write_text(recipe)
     earth = SyntheticEarth(seed=0)
-    for name in ('source', 'region'):
+    for name, place in (('source', 'scenes'), ('region', 'elsewhere')):
         ((image, mask),) = earth.write('scenes', EARTH_DOMAINS[name], scenes=1, size_px=512)
-    for kind, path in (('images', image), ('masks', mask)):
-        (empty_folder / 'scenes' / kind).mkdir()
-        (empty_folder / 'scenes' / kind / 'scene.tif').write_bytes(path.read_bytes())
+        for kind, path in (('images', image), ('masks', mask)):
+            (empty_folder / place / kind).mkdir(parents=True)
+            (empty_folder / place / kind / 'scene.tif').write_bytes(path.read_bytes())
     earth.write_style('style', images=4, size_px=64)
     (empty_folder / 'scene.tif').write_bytes(image.read_bytes())
     follow('README.md')

@@ -20,7 +20,7 @@ def test_the_nearest_name_is_proposed_and_far_ones_are_not():
         (['predict', 'a', 'b', '--weights', 'c', '--labels', 'isprz'], 'isprs'),
         (['data', 'info', 'potsdm'], 'Potsdam'),
         (['benchmark', 'show', 'P(i)2VV'], 'P(i)2V'),
-        (['models', 'info', 'fpn_tim'], 'fpn_timm'),
+        pytest.param(['models', 'info', 'fpn_tim'], 'fpn_timm', marks=pytest.mark.slow),
     ],
 )
 def test_a_misspelt_word_of_the_command_line_is_answered_with_the_nearest(words, near, capsys):

@@ -77,7 +77,7 @@ class Georeference:
 
     @property
     def has_transform(self) -> bool:
-        """Whether there is a transform: rasters without one have the identity."""
+        """Whether there is a transform. Rasters without one have the identity."""
         return not bool(self.transform == Affine.identity())
 
     @property

@@ -79,7 +79,7 @@ class Raster:
 
     @property
     def black(self) -> float:
-        """The value of pixels without data: the one that becomes 0, or the nearest to it."""
+        """The value of pixels without data, the one that becomes 0 or the nearest to it."""
         if self.value_range is None:
             return 0.0
         low = self.value_range[0]

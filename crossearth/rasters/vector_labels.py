@@ -86,7 +86,7 @@ class VectorLabels:
 
     @property
     def ids(self) -> list[int]:
-        """Every id that a mask may hold, 255 among them if something is ignored."""
+        """Every id that a mask may hold, with 255 if something is ignored."""
         drawn = [self.class_id] if self.classes is None else self.classes.values()
         return sorted({self.background, *drawn})
 
@@ -210,7 +210,7 @@ def _features(key: _Frozen, wkt: str) -> _Features:
 
 
 def _near(shapes: _Features, here: shapely.Polygon, crs: CRS) -> dict[int, BaseGeometry]:
-    """The parts of very large features around a window, in its CRS.
+    """The parts of large features around a window, in its CRS.
 
     A continent cannot be shown in a UTM zone, but the part of it around a window can.
     """

@@ -154,7 +154,8 @@ _TEMPERATE: Final[dict[Material, Spectrum]] = {
     _M.BOX_WHITE: Spectrum(5, 0.430, 0.440, 0.440, 0.450, 0.04, 0.03),
 }
 
-# Only what a climate changes. Winter is leafless and damp: twigs over litter, pale lawns.
+# Only what a climate changes. In winter trees are bare and the ground is damp: twigs over litter,
+# pale lawns.
 _CHANGES: Final[dict[Climate, dict[Material, Spectrum]]] = {
     'temperate': {},
     'arid': {

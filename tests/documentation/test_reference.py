@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+from functools import cached_property
 from types import ModuleType, SimpleNamespace
 
 import pytest
@@ -61,6 +62,22 @@ def test_values_are_documented_by_the_string_below_them(symbols):
     assert isprs.source == 'crossearth.archives.casid.CASID_CLASSES'
     page = reference._symbol_page(isprs)
     assert 'The five classes of CASID, in its colours.' in page
+
+
+def test_properties_have_no_colon_in_their_first_line(symbols):
+    """Sphinx would take what stands before it for the type."""
+    wrong = [
+        f'{symbol.full_name}.{name}'
+        for names in symbols.values()
+        for symbol in names.values()
+        if symbol.kind == 'class'
+        for name, member in vars(
+            getattr(importlib.import_module(symbol.package), symbol.name)
+        ).items()
+        if isinstance(member, property | cached_property)
+        if not name.startswith('_') and ': ' in (member.__doc__ or '').partition('\n')[0]
+    ]
+    assert not wrong
 
 
 def test_pages_of_names_that_are_gone_are_removed_and_others_left_alone(tmp_path):
