@@ -5,11 +5,12 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from crossearth.assessment.sample_folder import POINTS, Design
+from crossearth.rasters import describe_raster
 
 __all__ = ['PROJECT', 'qgis_project', 'write_project']
 
 PROJECT = 'labelling.qgz'
-_VERSION = '3.28.0'
+_VERSION = '3.22.0'  # projects of a newer version than the user's open with a warning
 _POINTS, _PIXELS, _SCENE = 'points_layer', 'pixels_layer', 'scene_layer'
 
 
@@ -19,26 +20,31 @@ def write_project(folder: Path, design: Design) -> Path:
     Args:
         folder: Folder of the sample.
         design: The sample.
+
+    Raises:
+        SceneError: If the scene cannot be read.
     """
     path = folder / PROJECT
+    scene_crs = None if design.scene is None else describe_raster(design.scene).georeference.crs_wkt
+    text = qgis_project(design, has_chips=(folder / 'chips').is_dir(), scene_crs_wkt=scene_crs)
     with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as file:
-        file.writestr('labelling.qgs', qgis_project(design, has_chips=(folder / 'chips').is_dir()))
+        file.writestr('labelling.qgs', text)
     return path
 
 
-def qgis_project(design: Design, *, has_chips: bool) -> str:
+def qgis_project(design: Design, *, has_chips: bool, scene_crs_wkt: str | None = None) -> str:
     """The project as XML (`.qgs`), with paths relative to the folder of the sample.
 
     Args:
         design: The sample.
         has_chips: Whether points have pictures.
+        scene_crs_wkt: CRS of the scene. QGIS does not take it from the file of a project's layer.
 
-    Source: project files of QGIS 3.28. Only what differs from QGIS's defaults is written.
+    Source: project files of QGIS 3.22. Only what differs from QGIS's defaults is written.
     """
     root = ET.Element('qgis', version=_VERSION, projectname='Labelling')
     ET.SubElement(root, 'title').text = 'Labelling'
-    crs = ET.SubElement(root, 'projectCrs')
-    _add_crs(crs, design)
+    _add_crs(ET.SubElement(root, 'projectCrs'), design.crs_wkt)
     tree = ET.SubElement(root, 'layer-tree-group')
     layers = ET.SubElement(root, 'projectlayers')
     order = [(_POINTS, 'points'), (_PIXELS, 'pixels')]
@@ -51,11 +57,13 @@ def qgis_project(design: Design, *, has_chips: bool) -> str:
     _add_points(layers, design, has_chips=has_chips)
     _add_pixels(layers, design)
     if design.scene is not None:
-        _add_scene(layers, design.scene)
+        _add_scene(layers, design.scene, scene_crs_wkt)
     _add_view(root, design)
     properties = ET.SubElement(root, 'properties')
     paths = ET.SubElement(properties, 'Paths')
     ET.SubElement(paths, 'Absolute', type='bool').text = 'false'
+    reference = ET.SubElement(properties, 'SpatialRefSys')  # without it, projectCrs is not read
+    ET.SubElement(reference, 'ProjectionsEnabled', type='int').text = '1'
     ET.indent(root)
     return (
         "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
@@ -64,9 +72,9 @@ def qgis_project(design: Design, *, has_chips: bool) -> str:
     )
 
 
-def _add_crs(parent: ET.Element, design: Design) -> None:
+def _add_crs(parent: ET.Element, wkt: str) -> None:
     system = ET.SubElement(parent, 'spatialrefsys', nativeFormat='Wkt')
-    ET.SubElement(system, 'wkt').text = design.crs_wkt
+    ET.SubElement(system, 'wkt').text = wkt
 
 
 def _add_layer(
@@ -85,7 +93,7 @@ def _add_layer(
 def _add_points(layers: ET.Element, design: Design, *, has_chips: bool) -> None:
     source = f'./{POINTS}|layername=points'
     layer = _add_layer(layers, _POINTS, 'points', source, kind='vector', geometry='Point')
-    _add_crs(ET.SubElement(layer, 'srs'), design)
+    _add_crs(ET.SubElement(layer, 'srs'), design.crs_wkt)
     _add_point_symbols(layer)
     fields = ET.SubElement(layer, 'fieldConfiguration')
     _add_widget(fields, 'fid', 'Hidden')
@@ -151,7 +159,7 @@ def _add_point_symbols(layer: ET.Element) -> None:
 def _add_pixels(layers: ET.Element, design: Design) -> None:
     source = f'./{POINTS}|layername=pixels'
     layer = _add_layer(layers, _PIXELS, 'pixels', source, kind='vector', geometry='Polygon')
-    _add_crs(ET.SubElement(layer, 'srs'), design)
+    _add_crs(ET.SubElement(layer, 'srs'), design.crs_wkt)
     renderer = ET.SubElement(layer, 'renderer-v2', type='singleSymbol')
     symbols = ET.SubElement(renderer, 'symbols')
     symbol = ET.SubElement(symbols, 'symbol', type='fill', name='0', alpha='1')
@@ -169,8 +177,10 @@ def _add_symbol_layer(symbol: ET.Element, kind: str, options: dict[str, str]) ->
         ET.SubElement(values, 'Option', type='QString', name=name, value=value)
 
 
-def _add_scene(layers: ET.Element, scene: str) -> None:
-    _add_layer(layers, _SCENE, 'scene', scene, kind='raster', geometry=None)
+def _add_scene(layers: ET.Element, scene: str, crs_wkt: str | None) -> None:
+    layer = _add_layer(layers, _SCENE, 'scene', scene, kind='raster', geometry=None)
+    if crs_wkt is not None:
+        _add_crs(ET.SubElement(layer, 'srs'), crs_wkt)
 
 
 def _add_view(root: ET.Element, design: Design) -> None:
@@ -182,4 +192,4 @@ def _add_view(root: ET.Element, design: Design) -> None:
         ('xmin', 'ymin', 'xmax', 'ymax'), (min(x), min(y), max(x), max(y)), strict=True
     ):
         ET.SubElement(extent, name).text = repr(value)
-    _add_crs(ET.SubElement(canvas, 'destinationsrs'), design)
+    _add_crs(ET.SubElement(canvas, 'destinationsrs'), design.crs_wkt)

@@ -1,7 +1,7 @@
 """The picture of the README: one labelled domain, and domains that training has not seen.
 
-It is the only picture that the repository keeps, for pages that show the README without building
-the documentation. `python docs/draw/readme.py` draws it again.
+The repository keeps it for pages that show the README without building the documentation.
+`python docs/draw/readme.py` draws it again.
 """
 
 from pathlib import Path

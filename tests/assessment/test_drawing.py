@@ -93,11 +93,14 @@ def test_the_qgis_project_offers_the_classes_in_a_list(three_classes, scene, tmp
     ]
     assert widgets['chip'].get('type') == 'ExternalResource'
     assert picture.findtext('datasource') == str(scene)
+    assert root.findtext('properties/SpatialRefSys/ProjectionsEnabled') == '1'
+    for placed in (points, pixels, picture):
+        wkt = placed.findtext('srs/spatialrefsys/wkt')
+        assert wkt.startswith('PROJCS["WGS 84 / UTM zone 33N"')
     for layer, name in ((points, 'points'), (pixels, 'pixels')):
         path, _, layer_name = layer.findtext('datasource').partition('|layername=')
         assert layer_name == name
         assert (tmp_path / 'sample' / path).is_file()
-        assert layer.findtext('srs/spatialrefsys/wkt').startswith('PROJCS["WGS 84 / UTM zone 33N"')
 
 
 def test_chips_show_the_pixel_in_its_frame(three_classes, scene, tmp_path):
