@@ -11,8 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from textwrap import indent
 from types import ModuleType
 
+from reference_values import shown_value
 from sphinx.pycode import ModuleAnalyzer
 
 SECTIONS: Mapping[str, tuple[str, ...]] = {
@@ -157,8 +159,9 @@ def _symbol_page(symbol: Symbol) -> str:
         value = getattr(import_module(symbol.package), symbol.name)
         plain = inspect.isclass(value) and value.__bases__ == (object,)  # a line that says nothing
         return page + '   :no-show-inheritance:\n' * plain
-    text = _documentation(symbol).replace('\n', '\n   ')
-    return page + f'.. data:: {symbol.name}\n\n   {text}\n'
+    value = getattr(import_module(symbol.package), symbol.name)
+    text = f'{_documentation(symbol)}\n\n{shown_value(value)}'
+    return page + f'.. data:: {symbol.name}\n\n' + indent(text, '   ')
 
 
 def _documentation(symbol: Symbol) -> str:

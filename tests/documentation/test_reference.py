@@ -8,8 +8,11 @@ from types import ModuleType, SimpleNamespace
 import pytest
 import reference
 from name_links import find_name, names_of
+from reference_values import shown_value
 
 import crossearth
+from crossearth import benchmark, datasets, mosaic
+from crossearth.labels import ISPRS
 
 INTERNAL = {'crossearth.commands', 'crossearth.commands.benchmark', 'crossearth.models.weights'}
 
@@ -112,3 +115,20 @@ def test_pages_of_names_that_are_gone_are_removed_and_others_left_alone(tmp_path
 )
 def test_inline_code_links_where_it_names_one_thing(text, full_name, names):
     assert find_name(text, names) == full_name
+
+
+def test_pages_of_values_show_what_they_hold():
+    assert '* - ``P(i)2V``\n     - gap ``region``' in shown_value(benchmark.SETTINGS)
+    assert '* - ``Potsdam``\n     - :py:obj:`Potsdam`' in shown_value(datasets.ARCHIVE_DATASETS)
+    assert '* - 1\n     - building\n     - #0000ff' in shown_value(ISPRS)
+    assert shown_value(benchmark.TAUS) == 'Value: ``(0.1, 0.3, 0.5, 0.7, 0.9)``\n'
+    assert shown_value(mosaic.Rule).startswith("One of ``'first'``, ")
+    assert '- Table 8: ' in shown_value(benchmark.ABLATIONS)
+
+
+def test_pages_of_values_hold_no_addresses_in_memory(symbols):
+    for names in symbols.values():
+        for symbol in names.values():
+            if symbol.kind == 'data':
+                value = getattr(importlib.import_module(symbol.package), symbol.name)
+                assert ' at 0x' not in shown_value(value)
