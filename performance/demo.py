@@ -28,12 +28,14 @@ from crossearth import load_model, predict_scene
 from crossearth.demo import BASELINE, OURS, RIGHT_GSD, run_demo
 from crossearth.inference import Running, View, Windows
 from crossearth.metrics import confusion_matrix, mean_iou
-from crossearth.synthetic import EARTH_DOMAINS, SyntheticEarth
+from crossearth.synthetic import EARTH_DOMAINS, EarthDomain, SyntheticEarth
 
 GAIN, LOSS = 5.0, 2.0
 FIRST_PLACE = 1000  # no index of the demo is as high
 SIDE_M = 192  # of a scene of the demo
 CLASSES = 6
+
+type Scene = tuple[Path, Path]  # image, mask
 
 
 def read_table(path: Path) -> dict[str, dict[str, float]]:
@@ -79,22 +81,11 @@ def score_places(folder: Path, seed: int, places: int) -> dict[str, dict[str, fl
         (RIGHT_GSD, models[BASELINE], View()),
         (OURS, models[OURS], View()),
     )
-    earth = SyntheticEarth(seed)
     found: dict[str, dict[str, float]] = {name: {} for name, _, _ in cases}
     for domain in EARTH_DOMAINS.values():
-        pixel_m = float(earth.transform(domain, FIRST_PLACE).a)
-        # as in the demo: coarse scenes cover more ground, so that they have pixels to count
-        side_px = int(SIDE_M / min(pixel_m, 0.5))
-        scenes = earth.write(
-            folder, domain, split='places', scenes=places, size_px=side_px, start=FIRST_PLACE
-        )
+        scenes = draw_places(folder, domain, seed, places)
         for name, model, view in cases:
-            counts = torch.zeros(CLASSES, CLASSES, dtype=torch.int64)
-            for image, mask in scenes:
-                counts += confusion_matrix(
-                    mapped(model, image, view), read(mask), num_classes=CLASSES
-                )
-            found[name][domain.name] = 100 * mean_iou(counts)
+            found[name][domain.name] = score(model, scenes, view)
     for row in found.values():
         unseen = [value for name, value in row.items() if name != 'source']
         row['mean of unseen'] = statistics.mean(unseen)
@@ -102,9 +93,32 @@ def score_places(folder: Path, seed: int, places: int) -> dict[str, dict[str, fl
     return found
 
 
+def draw_places(folder: Path, domain: EarthDomain, seed: int, places: int) -> list[Scene]:
+    """Images and masks of places of a domain that the demo does not use."""
+    where = folder / domain.name / 'places'
+    images = sorted((where / 'images').glob('*.tif'))
+    if len(images) == places:  # drawn for another model
+        return [(image, where / 'masks' / image.name) for image in images]
+    earth = SyntheticEarth(seed)
+    pixel_m = float(earth.transform(domain, FIRST_PLACE).a)
+    # as in the demo: coarse scenes cover more ground, so that they have pixels to count
+    side_px = int(SIDE_M / min(pixel_m, 0.5))
+    return earth.write(
+        folder, domain, split='places', scenes=places, size_px=side_px, start=FIRST_PLACE
+    )
+
+
+def score(model: nn.Module, scenes: Sequence[Scene], view: View) -> float:
+    """Mean IoU over the pixels of all scenes, in percent."""
+    counts = torch.zeros(CLASSES, CLASSES, dtype=torch.int64)
+    for image, mask in scenes:
+        counts += confusion_matrix(mapped(model, image, view), read(mask), num_classes=CLASSES)
+    return 100 * float(mean_iou(counts))
+
+
 def mapped(model: nn.Module, image: Path, view: View) -> Tensor:
     """Class ids of the map of a scene, (h, w), on the scene's own pixels."""
-    made = image.with_name('map.tif')
+    made = image.parents[1] / 'map.tif'  # not among the images
     windows, running = Windows(tile_px=512, overlap=1 / 8), Running(batch_size=1)
     predict_scene(model, image, made, windows=windows, running=running, view=view, progress=False)
     ids = read(made)
