@@ -103,6 +103,7 @@ def adapt_to_windows(
     with evaluating(model):
         gap = measure_gap(model, windows, known)
         adapted = method.adapt(copy.deepcopy(model), windows, seed=seed)
+    # NaN would map every pixel to one class without any error.
     for name, tensor in adapted.state_dict().items():
         if not bool(torch.isfinite(tensor).all()):
             raise ConfigError(

@@ -93,4 +93,5 @@ def evenness(areas: Sequence[float]) -> float:
         (0.0, 1.0)
     """
     nats = -sum(area * math.log(area) for area in areas if area > 0)
+    # The negated sum may be −0.0.
     return abs(nats) / math.log(max(len(areas), 2))

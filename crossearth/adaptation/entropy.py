@@ -83,6 +83,7 @@ class Tent:
                 for _ in range(_WINDOWS_A_STEP):
                     image, valid = windows[next(draws)]
                     logits = adapted(image[None].to(device_of(adapted)))
+                    # Gradients add up window by window, so memory holds the activations of one.
                     loss = pixel_entropy(logits, valid.to(logits.device)) / _WINDOWS_A_STEP
                     torch.autograd.backward(loss)
                 optimizer.step()

@@ -76,6 +76,7 @@ def pixel_entropy(
         >>> round(float(pixel_entropy(logits, torch.ones(1, 1, dtype=torch.bool))), 4)
         0.6931
     """
+    # The logarithm of a probability that has rounded to 0 would be infinite.
     logs = logits.float().log_softmax(1)
     entropy: Tensor = -(logs.exp() * logs).sum(1)
     return entropy[:, valid].mean()

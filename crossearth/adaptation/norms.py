@@ -137,6 +137,7 @@ def watching_norms(
 
         return count
 
+    # Before the norm runs, so that it already uses the statistics that `each` sets.
     handles = [
         norm.register_forward_pre_hook(watch(name)) for name, norm in averaging_norms(model).items()
     ]

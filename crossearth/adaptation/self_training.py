@@ -139,6 +139,7 @@ def confident_labels(
         values = confidence[own]
         if not len(values):
             continue
+        # Rounded up, so that no class that was found loses all its pixels.
         kept = -int(-share * len(values) // 1)
         least = values.sort(descending=True).values[kept - 1]
         labels[own & (confidence >= least)] = index
@@ -158,5 +159,6 @@ def _distorted(
 
 @torch.no_grad()
 def _follow(teacher: nn.Module, student: nn.Module, decay: float) -> None:
+    # Buffers need no average: in eval mode both models keep what Norms has set.
     for kept, weight in zip(teacher.parameters(), student.parameters(), strict=True):
         kept.lerp_(weight.to(kept.dtype), 1 - decay)

@@ -299,6 +299,7 @@ def _stitched(
         for tile, logits, labels in parts:
             row, col = grid.row_starts[tile.row_index], grid.col_starts[tile.col_index]
             if tile.col_index == 0:
+                # No later window reaches above this row, so the sums there are complete.
                 _finish(stitcher, row, ids)
             stitcher.add(logits, row_index=tile.row_index, col_index=tile.col_index)
             height, width = grid.tile_hw
@@ -317,6 +318,7 @@ def _scores(
     """Logits and labels of each window, in order."""
     batches: list[list[int]] = []
     for _, run in groupby(range(len(tiles)), key=lambda i: _size(tiles[i])):
+        # A batch stacks windows of one size. Their order stays, because rows are finished in turn.
         same = list(run)
         batches += [same[i : i + batch_size] for i in range(0, len(same), batch_size)]
     loader = DataLoader(
@@ -365,6 +367,7 @@ def _brought_back(
             strip = Window(area.scene, area.row + row, area.col, height, area.width)
             mask[row : row + height] = dataset[strip]['mask']
         found = torch.from_numpy(ids)
+        # Pixels without data have no prediction, so they are not counted.
         mask[found == IGNORE_INDEX] = IGNORE_INDEX
         yield area, found, mask
 
@@ -378,6 +381,7 @@ def _fitted(
 ) -> Iterator[tuple[Window, UInt8[Tensor, 'h w'], Int64[Tensor, 'h w']]]:
     """Class ids and labels of whole images that are shrunk to fit a window."""
     assert protocol.fit_px is not None
+    # Images differ in size, so they are not stacked.
     loader = DataLoader(_Windows(dataset, areas), batch_size=None, num_workers=num_workers)
     for area, sample in zip(areas, loader, strict=True):
         size = fitted_hw(area.height, area.width, protocol.fit_px)
@@ -392,6 +396,7 @@ def _fitted(
         height, width = grid.tile_hw
         rows = []
         for i, row in enumerate(grid.row_starts):
+            # Cloned, because release sets the views to zero.
             rows += [sums.clone() for sums in stitcher.finished(row)]
             stitcher.release(row)
             for j, col in enumerate(grid.col_starts):

@@ -169,6 +169,7 @@ def _resampled(
 @lru_cache(maxsize=8)
 def _weights(n: int, resamples: int, seed: int) -> Float64[np.ndarray, 'r n']:
     """How often each draw contains each image."""
+    # Numbers of times instead of lists of images: all draws are then one matrix product.
     draws = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples)
     weights: Float64[np.ndarray, 'r n'] = draws.astype(np.float64)
     return weights

@@ -82,6 +82,7 @@ def work_on_ray(
             run = waiting.pop(done)
             try:
                 problem = ray.get(done)
+            # One lost task must not end the other runs.
             except ray.exceptions.RayError as error:
                 problem = f'{type(error).__name__}: {error}'
             options.say(f'{run}: {problem or "finished"}')

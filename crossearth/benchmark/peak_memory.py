@@ -8,6 +8,7 @@ __all__ = ['peak_memory_bytes', 'restart_peak_memory']
 
 _RESTART = Path('/proc/self/clear_refs')
 _STATUS = Path('/proc/self/status')
+# What resets VmHWM, see proc(5).
 _FORGET_PEAK = '5'
 
 

@@ -69,6 +69,7 @@ def prediction_path(folder: Path, dataset: SceneDataset, index: int) -> Path:
     mask = Path(scene.mask or scene.image)
     if isinstance(dataset, ArchiveDataset):
         return folder / mask.relative_to(dataset.root).with_suffix('.tif')
+    # Masks in different folders may have the same name.
     return folder / f'{index:05d}_{mask.stem}.tif'
 
 

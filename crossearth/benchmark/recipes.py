@@ -256,6 +256,7 @@ def published_task(
         'decay_biases': True,
         'power': 0.9,
         'warmup_steps': round(_WARM_UP * share) if large else 0,
+        # The rate must not reach 0 before the last step.
         'decay_steps': max(round(_DECAY * share), method.stop if steps is None else steps),
     }
     if 'warmup_steps' in method.schedule:

@@ -326,6 +326,7 @@ def source_commit() -> str | None:
 def write_whole(path: Path, text: str) -> None:
     """Write a text file that is complete or missing; its folder is created if missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    # Processes that write the same file must not share a temporary one.
     beside = path.with_name(f'.{path.name}.{os.getpid()}')
     try:
         beside.write_text(text, encoding='utf-8')

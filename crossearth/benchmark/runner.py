@@ -195,10 +195,12 @@ def _make(run: Run, options: RunOptions) -> None:
         return
     options = replace(options, device=device_of(run.recipe, options))
     training = build_run(run, run.folder(options.output), options)
+    # Test sets are opened and checked before training, which may take hours.
     targets = {case.name: open_dataset(case.test) for case in cases}
     for case in cases:
         _check_labels(run, case, targets[case.name], training.task)
     record = train(run, training, run.folder(options.output), options)
+    # Both lightning and load_weights leave the model on the CPU.
     training.task.to(options.torch_device)
     data = training.data
     _Scoring(
@@ -242,6 +244,7 @@ class _Scoring:
             load_weights(self.task, path)
             for case in cases:
                 result = self._result(case, 'oracle', step)
+                # `not <=` instead of `>`, which is False for a best score of NaN.
                 if not result.score <= best[case.name].score:
                     best[case.name] = result
         for case in cases:

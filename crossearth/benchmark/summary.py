@@ -175,6 +175,7 @@ def _baseline(
     setting, selection, protocol, adaptation, images, method, _ = key
     if method == baseline:
         return ()
+    # An oracle chooses its step in each run, so only last steps have to agree.
     steps = {result.step for result in groups[key]} if selection == 'last' else None
     for kind in dict.fromkeys((adaptation, False)):
         wanted = (setting, selection, protocol, kind, images, baseline)
@@ -194,6 +195,7 @@ def _row(group: Sequence[RunResult], baseline: Sequence[RunResult]) -> Row:
     scores = tuple(result.score for result in group)
     mean, sd = mean_and_sd(scores)
     published, published_per_class = published_score(first.setting, first.method)
+    # Published scores are those of complete sets, and of domain generalisation.
     if first.partial or first.adaptation:
         published, published_per_class = math.nan, {}
     by_class = [result.per_class for result in group]

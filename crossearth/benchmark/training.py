@@ -143,6 +143,7 @@ def train(run: Run, training: Training, folder: Path, options: RunOptions) -> di
     }
     if blueprint_of(task.model) is not None:
         save_trained(task, data, folder / 'model.safetensors')
+    # Written last, because it marks the run as finished.
     write_whole(folder / _RECORD, json.dumps(record, indent=1))
     return record
 
@@ -208,6 +209,7 @@ def _for_runner(recipe: Mapping[str, Any], folder: Path, options: RunOptions) ->
             },
         }
     )
+    # CSVLogger would delete the metrics of an earlier session in the same folder.
     session = sum(1 for _ in folder.glob('logs/session*'))
     trainer |= {
         'accelerator': options.torch_device.type,

@@ -134,6 +134,7 @@ def adapted_fpn(
         )
     backbone = adapted_backbone(network, adapter, rank=rank, first=first, img_size=size)
     decoder = FPNDecoder(backbone.channels, num_classes, width=width)
+    # The coarsest map has its exact stride only if the number of patches per side is even.
     multiple_px = 2 * backbone.patch_px[0] if isinstance(backbone, ReinViT) else 32
     return Segmenter(backbone, decoder, mean=mean, std=std, multiple_px=multiple_px)
 
@@ -197,6 +198,7 @@ def merged(model: nn.Module) -> nn.Module:
     blueprint = blueprint_of(model)
     if blueprint is not None:
         own = blueprint.builder == 'adapted_fpn'
+        # Not pretrained: save_model would otherwise leave out the merged weights as known ones.
         changed = {'adapter': 'frozen', 'rank': None, 'first': 0, 'pretrained': False}
         setattr(  # noqa: B010  # torch's types admit tensors and modules only
             model,
@@ -217,6 +219,7 @@ def _adapted_transformer(
     if make is not None:
         refining = make(len(blocks), int(vit.embed_dim))  # type: ignore[arg-type]  # timm's attribute
     backbone = ReinViT(vit, refining, frozen=adapter != 'full')
+    # After ReinViT, which freezes every parameter that the transformer has by then.
     _change_layers(vit, tuple(f'blocks.{i}' for i in range(len(blocks))), adapter, rank, first)
     return backbone
 
@@ -310,6 +313,7 @@ def _is_plain(name: str) -> bool:
     """Whether timm's model of this name is a plain transformer, with all blocks on one grid."""
     if not timm.is_model(name):
         return False  # building it raises the error that names the remedy
+    # The structure is enough here, and on this device the weights take neither time nor memory.
     with torch.device('meta'):
         return _has_blocks(timm.create_model(name))
 

@@ -157,6 +157,7 @@ def rein_vit_fpn(
     """
     mean, std = band_statistics(in_channels, mean, std)
     vit = plain_transformer(name, img_size=img_size, in_channels=in_channels, pretrained=pretrained)
+    # Built without an adapter first, to read off the depth and width that one needs.
     backbone = ReinViT(vit, None)
     if adapt:
         # The FPN reads no queries; parameters that link them would never get a gradient.

@@ -108,6 +108,7 @@ class CrossEarth(Segmenter):
         to_segment, *to_restore = torch.split(padded, sizes)
         features = self.backbone(to_segment)
         with _averages_kept(self.backbone):
+            # Only clean images may enter the running averages, which inference uses.
             return features, [self._encode_damaged(batch) for batch in to_restore]
 
     def restorations(
@@ -173,6 +174,7 @@ def _averages_kept(encoder: Backbone) -> Iterator[None]:
     ]
     try:
         for norm in norms:
+            # Not momentum = 0, with which num_batches_tracked would go on counting.
             norm.track_running_stats = False
         yield
     finally:
@@ -183,6 +185,7 @@ def _averages_kept(encoder: Backbone) -> Iterator[None]:
 def _split(features: Features, sizes: Sequence[int]) -> list[Features]:
     """Features of consecutive parts of a batch."""
     levels = [torch.split(level, list(sizes)) for level in features.maps]
+    # Queries come from the adapter's tokens, not from images, so all parts have the same.
     return [Features(maps, features.queries) for maps in zip(*levels, strict=True)]
 
 

@@ -106,6 +106,7 @@ def _size(name: str, **arguments: Any) -> tuple[int, float]:
         model = foundation_fpn(name, num_classes=2, adapt=False, **arguments)
     parameters = sum(p.numel() for p in model.backbone.parameters())  # type: ignore[attr-defined]  # a module, as all backbones here
     backbone = model.backbone
+    # ReinViT enlarges its finest map four times.
     return parameters, backbone.patch_px[0] / 4 if isinstance(backbone, ReinViT) else 4.0
 
 

@@ -113,7 +113,9 @@ def foundation_fpn(
     backbone = encoder.network
     multiple_px = 32
     if not encoder.pyramid:
+        # Built without an adapter first, to read off the depth and width that one needs.
         frozen = ReinViT(encoder.network, None)
+        # The coarsest map has its exact stride only if the number of patches per side is even.
         multiple_px = 2 * frozen.patch_px[0]
         if adapt:
             # The FPN reads no queries; parameters that link them would never get a gradient.

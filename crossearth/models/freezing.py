@@ -64,6 +64,7 @@ def freeze_norms(model: nn.Module) -> None:
     """
     for module in model.modules():
         if isinstance(module, _BatchNorm):
+            # Its averages stop, too: `rest_frozen` puts what has no gradient into eval mode.
             module.requires_grad_(False)
 
 
@@ -100,6 +101,7 @@ def whole(tensor: Tensor) -> Tensor:
     """The tensor itself, or all of a sharded one, which every process has to ask for."""
     if not distributed.is_available() or not distributed.is_initialized():
         return tensor
+    # Builds of torch without `distributed` lack this module.
     from torch.distributed.tensor import DTensor
 
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor

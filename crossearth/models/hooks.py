@@ -49,6 +49,7 @@ def attach(model: nn.Module, path: str, module: nn.Module) -> RemovableHandle:
             )
 
     def pass_on(called: nn.Module, _: tuple[Any, ...], output: Any) -> Any:
+        # deepcopy copies hooks as well, but this one still refers to the stage of the original.
         if called is not stage or not model.training:
             return output
         if not isinstance(output, Tensor):

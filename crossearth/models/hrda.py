@@ -121,6 +121,7 @@ class HRDA(Segmenter):
                 # logits of overlapping details are summed here and averaged below
                 detail[..., rows, cols] += logits
                 counts[rows, cols] += 1
+        # Details cover every cell, so no count is 0.
         fused = _fuse(context, attention, detail / counts)
         return crop_to(_enlarge(fused, _STRIDE), height, width)
 
@@ -154,6 +155,7 @@ class HRDA(Segmenter):
         padded = self._pad(image)
         height, width = padded.shape[-2:]
         fill = (0, width - mask.shape[-1], 0, height - mask.shape[-2])
+        # Mirrored pixels of the padding have no label of their own.
         labels = F.pad(mask, fill, value=IGNORE_INDEX)
         context, attention = self._context(padded)
         top, side_y = self._draw(height, generator)
@@ -182,6 +184,7 @@ class HRDA(Segmenter):
 
     def _context(self, padded: Tensor) -> tuple[Tensor, Tensor]:
         """Logits and attention of the whole image at half its size."""
+        # At exactly half the size, bilinear sampling averages 2 × 2 pixels, so nothing aliases.
         small = F.interpolate(padded, scale_factor=1 / _SHRINK, mode='bilinear')
         features = self._features(small)
         return self.decoder(features), self.attention(features).sigmoid()

@@ -38,6 +38,7 @@ class ChannelMoments:
             values: Feature maps. Those without two spatial axes are counted as a whole.
             valid: True where an image has data, on the grid of the images; None for everywhere.
         """
+        # Autocast gives half precision, which is too coarse for a variance over many cells.
         flat = values.detach().transpose(0, 1).flatten(1).float()
         if valid is not None and values.ndim == 4 and not bool(valid.all()):
             flat = flat[:, on_grid_of(valid, values).flatten()]

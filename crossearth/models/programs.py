@@ -78,6 +78,7 @@ def program_kind(path: str | Path) -> str | None:
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f'there is no model file at {path}: check its name')
+    # A protocol buffer has no mark at its beginning, so only the name tells.
     if path.suffix == '.onnx':
         return 'onnx'
     if not zipfile.is_zipfile(path):
@@ -96,6 +97,7 @@ def program_digest(path: str | Path) -> str:
     """SHA-256 of a model file and of the files next to it that hold the tensors of an ONNX file."""
     path = Path(path)
     digest = hashlib.sha256()
+    # A digest of digests: joined contents would not tell where one file ends.
     for part in [path, *(_external_files(path) if path.suffix == '.onnx' else [])]:
         with part.open('rb') as file:
             digest.update(hashlib.file_digest(file, 'sha256').digest())
@@ -252,6 +254,7 @@ def _joined(pieces: Sequence[Any], count: int) -> object:
 
 
 def _load_exported(path: Path) -> nn.Module:
+    # Before torch sees the file, because loading already unpickles and evaluates parts of it.
     _check_exported(path)
     try:
         program = torch.export.load(path)
@@ -332,6 +335,7 @@ def _is_harmless(key: str, value: object) -> bool:
         return all(name in (None, '') or _NAME.fullmatch(str(name)) for name in names)
     if key == 'target' and isinstance(value, str):
         kinds = (_OPERATOR, _TORCH_OPERATOR, _PYTHON_OPERATOR)
+        # Special attributes lead from any object to the whole of Python.
         return '__' not in value and any(kind.fullmatch(value) for kind in kinds)
     return True
 
@@ -342,6 +346,7 @@ def _is_arithmetic(expression: str) -> bool:
         nodes = list(ast.walk(ast.parse(expression, mode='eval')))
     except (SyntaxError, ValueError, RecursionError):
         return False
+    # ast.walk gives a call before its arguments, so their set is complete when they come.
     symbols: set[int] = set()
     for node in nodes:
         if isinstance(node, ast.Call):
@@ -390,12 +395,14 @@ class OnnxModel(nn.Module):
                 'install onnxruntime-gpu'
             )
         options = onnxruntime.SessionOptions()
+        # By default onnxruntime takes all cores, whatever torch is limited to.
         options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 3
         try:
             self._session = onnxruntime.InferenceSession(
                 str(path),
                 options,
+                # Operators without a CUDA kernel fall back to the CPU.
                 providers=[provider, 'CPUExecutionProvider'][: 1 + (kind != 'cpu')],
             )
         except Exception as error:  # onnxruntime's errors have no common base

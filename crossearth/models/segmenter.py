@@ -122,6 +122,7 @@ class Segmenter(nn.Module):
         padded = self._pad(image)
         logits = self.decoder(self._features(padded))
         if logits.shape[-2:] != padded.shape[-2:]:
+            # Enlarged before the crop, because the image may end within a cell of the logits.
             logits = F.interpolate(logits, padded.shape[-2:], mode='bilinear', align_corners=False)
         return crop_to(logits, height, width)
 
@@ -197,6 +198,7 @@ class Segmenter(nn.Module):
         height, width = mask.shape[-2:]
         right = to_multiple(width, self.multiple_px) - width
         down = to_multiple(height, self.multiple_px) - height
+        # Mirrored pixels of the padding have no label of their own.
         labels = F.pad(mask, (0, right, 0, down), value=IGNORE_INDEX)
         terms: dict[str, Tensor] = decoder.losses(features, labels, generator=generator)
         return terms

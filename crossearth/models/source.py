@@ -136,4 +136,5 @@ def valid_as_padded(
     if not isinstance(model, Segmenter):
         return valid
     height, width = valid.shape[-2:]
+    # Padded with False: what the model mirrors there is not data of the image.
     return F.pad(valid, (0, -width % model.multiple_px, 0, -height % model.multiple_px))

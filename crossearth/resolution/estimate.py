@@ -150,6 +150,7 @@ def octaves_of_block(
     ]
     if said:
         return median(said)
+    # If even the view with the finest pixels looks too coarse, the scene is.
     return math.inf if answers[0] > high else -math.inf
 
 
@@ -171,6 +172,7 @@ def settled(
     if not octaves:
         note = 'no usable block: too small, without data, or of one colour'
         return GsdEstimate(None, None, None, 0, note)
+    # The mean of two infinities may be NaN, so an even number takes the upper of the middle two.
     middle = median(octaves) if len(octaves) % 2 else sorted(octaves)[len(octaves) // 2]
     if math.isinf(middle):
         low, high = gsd_range_m
@@ -194,6 +196,7 @@ def interval_of(errors: Sequence[float], weights: Sequence[float]) -> tuple[floa
     """
     values, order = torch.tensor(errors, dtype=torch.float64).sort()
     share = torch.tensor(weights, dtype=torch.float64)[order].cumsum(0)
+    # The divisor is part of what is divided in place.
     share /= share[-1].clone()
     low = int((share >= 0.05).nonzero()[0])
     high = int((share >= 0.95).nonzero()[0])

@@ -166,6 +166,7 @@ def fit_gsd_estimator(
             'no held-out image could be estimated: pass more images, of more distances'
         )
     low, high = interval_of(*map(list, zip(*flat, strict=True)))
+    # After the errors, whose measurement has left the head of another fit.
     _fit(network, seen)
     by_domains = len(seen) >= _DOMAINS_TO_HOLD_OUT
     network.error_octaves.copy_(torch.tensor([low, high]))
@@ -218,6 +219,7 @@ def _seen(
     drawn, truth = [], []
     for view in range(_VIEWS):
         chance, across, down = torch.rand(3, generator=draws).tolist()
+        # One draw in each part of the range, so that few views cover all of it.
         octave = low + (high - low) * (view + chance) / _VIEWS
         taken = min(side, round(_SIDE_PX * 2**octave))
         top = int(down * (whole.shape[1] - taken + 1))
@@ -252,6 +254,7 @@ def _held_out_errors(
         ]
     for fitted, held_out in parts:
         _fit(network, fitted)
+        # The range of all blocks would tell this head about those held out.
         gsd_range_m = _range(fitted)
         for name, blocks in held_out.items():
             for block in blocks:
@@ -281,9 +284,12 @@ def _fit(network: GsdNetwork, seen: Mapping[str, list[_Seen]]) -> None:
     x, y, w = torch.cat(features), torch.cat(truth).double(), torch.cat(weights).double()
     centre = (w[:, None] * x.double()).sum(0)
     network.centre.copy_(centre)
+    # Spread between the views of one block, because that between blocks is content. A feature
+    # that never varies must not divide by 0.
     network.scale.copy_(torch.cat(within).double().std(0) + _LEAST_SCALE)
     seen_x = network.standardised(x).double()
     mean_x, mean_y = (w[:, None] * seen_x).sum(0), (w * y).sum()
+    # Centred, so that the ridge does not shrink the intercept.
     seen_x, y = seen_x - mean_x, y - mean_y
     gram = seen_x.T @ (w[:, None] * seen_x) + _RIDGE * torch.eye(x.shape[1], dtype=torch.float64)
     weight = torch.linalg.solve(gram, seen_x.T @ (w * y))

@@ -33,6 +33,7 @@ def resized(image: Float[Tensor, 'c h w'], factor: float) -> Float[Tensor, 'c a 
     size = [max(round(side / factor), 1) for side in image.shape[1:]]
     if factor > 1:
         return F.interpolate(image[None], size, mode='bilinear', antialias=True)[0]
+    # Bicubic interpolation overshoots at edges.
     return F.interpolate(image[None], size, mode='bicubic')[0].clamp(0, 1)
 
 
@@ -53,6 +54,7 @@ def as_sensor(image: Float[Tensor, 'c h w'], draws: torch.Generator) -> Float[Te
 
 
 def _blurred(image: Float[Tensor, 'c h w'], sigma_px: float) -> Float[Tensor, 'c h w']:
+    # Reflection cannot mirror more pixels than lie behind the border.
     reach = min(math.ceil(3 * sigma_px), min(image.shape[1:]) - 1)
     if reach < 1 or sigma_px < 0.2:
         return image

@@ -253,6 +253,7 @@ class SyntheticEarth(Described):
         *,
         spread: float = 1.0,
     ) -> Drawing:
+        # A separate stream, so that season and sensor leave the town as it is.
         look = self._rng(*stream, 'look')
         sensor = SENSORS[domain.platform]
         light = draw_light(domain.climate, domain.crs, domain.origin_xy, look)
@@ -288,11 +289,13 @@ class SyntheticEarth(Described):
         angle = rng.uniform(-math.pi / 4, math.pi / 4)
         placement = Placement(angle, draw_bends(style, gsd, rng), draw_bends(style, gsd, rng))
         top, bottom, left, right = margins
+        # The larger margin on both sides keeps the centre of the board at that of the image.
         full = (height + 2 * max(top, bottom), width + 2 * max(left, right))
         rows, cols = placement.board_shape(*full)
         reach = (cols * gsd / 2 + LARGEST_TREE_M, rows * gsd / 2 + LARGEST_TREE_M)
         # Lots at the border are painted completely. Memory pages without paint cost nothing.
         border = 2 * math.ceil((largest_lot_m(style) + LARGEST_TREE_M) / gsd)
+        # Even sides keep the centre at a corner of cells, so that places round alike at every size.
         board = np.zeros((rows + rows % 2 + border, cols + cols % 2 + border), np.uint32)
         cos, sin = math.cos(angle), math.sin(angle)
         flat = math.hypot(1, light.rise)

@@ -56,6 +56,7 @@ class Dice:
 
     def of(self, *key: int) -> 'Dice':
         """Other dice, which depend on this key and the further one, not on earlier rolls."""
+        # Keys of numpy's seeds must not be negative: even numbers from 0 up, odd ones below.
         return Dice(self._seed, *self._key, *(2 * k if k >= 0 else -2 * k - 1 for k in key))
 
     def _generator(self) -> np.random.Generator:
@@ -311,6 +312,7 @@ def stamp_trees(cells: UInt32[np.ndarray, 'v u'], site: Site, seen: np.ndarray) 
 
 def _crown(radius_m: Number, material: Material, shape: int, site: Site) -> np.ndarray:
     """A crown seen from above: lumpy outline, bumpy dome or cone, lit by the sun."""
+    # Keyed by the stamp, so that a crown does not depend on which trees are drawn before it.
     scale, dice = site.px_per_m, site.flora.of(round(radius_m * 2), material, shape)
     half = math.ceil(radius_m * 1.3 * scale)
     v, u = np.mgrid[-half : half + 1, -half : half + 1] / (radius_m * scale)

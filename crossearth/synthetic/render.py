@@ -167,6 +167,7 @@ def lay_out(
                 np.add(into[:n], spare[:n], out=into[:n])
         np.clip(u[:n], 0, board_cols - 1, out=u[:n])
         np.clip(v[:n], 0, board_rows - 1, out=v[:n])
+        # Truncation is the floor here, because places are clipped at 0.
         np.copyto(index[:n], v[:n], casting='unsafe')
         np.copyto(column[:n], u[:n], casting='unsafe')
         np.multiply(index[:n], board_cols, out=index[:n])
@@ -207,6 +208,8 @@ def shadows(height_cm: np.ndarray, light: Light, *, gsd_m: float, reach_px: int)
     step = 1
     while step < 2 * reach_px:
         shift_col, shift_row = (round(part * step) for part in light.to_sun)
+        # A copy, so that no pixel sees what this pass has raised. At most 32,000, because int16
+        # ends at −32,768 and heights are not negative.
         lower = reach - np.int16(min(round(drop * step), 32000))
         target, source = _overlap(reach.shape, shift_row, shift_col)
         np.maximum(reach[target], lower[source], out=reach[target])
@@ -311,6 +314,7 @@ def render(
             for _ in range(passes):
                 _blur(value[:m], spare[:m], side)
             inner = value[halo : halo + n, halo : halo + width]
+            # The noise of the sensor comes after its optics, which must not blur it.
             _tile(noise.grain, corners[2 + band], first, spare[:n, :width])
             np.multiply(spare[:n, :width], optics.noise * 128, out=spare[:n, :width])
             np.add(inner, spare[:n, :width], out=inner)
@@ -323,6 +327,7 @@ def render(
 
 def _blur(value: np.ndarray, spare: np.ndarray, side: float) -> None:
     """One pass of [side, 1 - 2 side, side] along both axes, in place; borders keep half of it."""
+    # The kernel divided by its middle: one factor at the end serves both axes.
     ratio = np.float32(side / (1 - 2 * side))
     scale = np.float32((1 - 2 * side) ** 2)
     np.add(value[:-2], value[2:], out=spare[1:-1])

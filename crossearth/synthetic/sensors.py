@@ -78,6 +78,7 @@ def draw_optics(sensor: Sensor, rng: np.random.Generator, spread: float) -> Opti
 
     def draw(limits: tuple[float, float]) -> float:
         middle, half = sum(limits) / 2, (limits[1] - limits[0]) / 2 * spread
+        # A wide spread must not reach 0 or less.
         return float(max(rng.uniform(middle - half, middle + half), 0.25 * limits[1]))
 
     haze = draw(sensor.haze)

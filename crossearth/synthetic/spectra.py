@@ -241,6 +241,8 @@ def draw_spectra(climate: Climate, rng: np.random.Generator, *, jitter: float = 
     mean = table * np.clip(brightness + rng.normal(0, jitter / 3, table.shape), 0.7, 1.3)
     target = mean.copy()
     for material, row in zip(Material, rows, strict=True):
+        # Without a target, patches differ in brightness only: the drift follows the spectrum
+        # itself.
         target[material] = mean[row.towards] if row.towards is not None else 2 * mean[material]
     drift = np.array([[row.mottle] for row in rows]) * (target - mean)
     grain = np.array([row.grain for row in rows])

@@ -59,6 +59,7 @@ def build_town(
             radius = math.hypot(column.stop - column.start, cut.stop - cut.start + cut.road) / 2
             if not seen(middle, (cut.start + cut.stop) / 2, radius + cut.road):
                 continue
+            # Every third street crosses a river or railway.
             if column.kind == 'blocks' or cut.key % 3 == 0:
                 _cross_street(board, style, taste, column, right, cut)
             if column.kind == 'blocks':
@@ -109,6 +110,7 @@ def _outwards[T](
         start -= length
         steps.append((key, start, content))
         key -= 1
+    # In the order of their places, so that neighbours follow one another.
     return sorted(steps, key=lambda step: step[0])
 
 
@@ -129,6 +131,7 @@ def _columns(board: Lot, style: RegionStyle, reach: tuple[Number, Number]) -> li
     columns = []
     steps = _outwards(reach[0], dice, dice.between(0, style.column[1]), measure)
     for key, first, (road, wide, surface, kind) in steps:
+        # Columns that share dice have their cross streets in line.
         cuts = _cuts(style, board.site.dice.of(_CUT, 0 if style.shared_cross else key), reach[1])
         start = first + road
         columns.append(_Column(key, start, start + wide, road, surface, kind, cuts))

@@ -50,7 +50,9 @@ def write_pair(
         transform: Upper-left pixel corner and pixel size of both.
     """
     grid = {'crs': crs, 'transform': transform}
+    # The inner block ends first, so the mask gets its name before the image.
     with _beside(image_path) as new_image, _beside(mask_path) as new_mask:
+        # By default GDAL takes any three bands of bytes for red, green and blue.
         with _open(new_image, image, **grid, photometric='MINISBLACK', predictor=2) as file:
             file.write(image)
             file.descriptions = bands

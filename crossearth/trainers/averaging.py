@@ -155,6 +155,8 @@ class AverageWeights(Described, pl.Callback):
         with torch.no_grad():
             for name, weight in trainable(pl_module).items():
                 here = self._other[name]
+                # Cloned, because float() of a float32 weight shares the memory that copy_
+                # overwrites.
                 self._other[name] = weight.detach().float().clone()
                 weight.copy_(here)
         self._averaged = not self._averaged

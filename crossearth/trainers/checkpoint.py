@@ -70,6 +70,7 @@ def seal_checkpoint(path: _Path) -> None:
         opened.flush()
         opened.write(_digest(file, end + _END_SIZE + len(_MARK)))
         opened.flush()
+        # A rename may reach the disk before the content does.
         os.fsync(opened.fileno())
 
 
@@ -93,6 +94,7 @@ def check_checkpoint(path: _Path) -> None:
     if comment:
         _check_digest(file, comment)
     try:
+        # weights_only runs no code of the file, and mmap leaves the tensors on the disk.
         content = torch.load(file, map_location='cpu', weights_only=True, mmap=True)
     except (pickle.UnpicklingError, RuntimeError, ValueError, KeyError, EOFError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -172,10 +174,12 @@ class SealedFiles(CheckpointIO):
             self.inner.save_checkpoint(checkpoint, path, storage_options)
             return
         file = Path(path)
+        # In the same folder, because replacing is atomic only within one file system.
         beside = file.with_name(f'.{file.name}.part')
         try:
             self.inner.save_checkpoint(checkpoint, beside, storage_options)
             seal_checkpoint(beside)
+            # A check reads the whole file, so those that this process wrote are trusted.
             if file.is_file() and (file in self._whole or _intact(file)):
                 _keep(file)  # a damaged one never replaces a complete one
             beside.replace(file)

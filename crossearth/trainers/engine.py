@@ -274,6 +274,7 @@ class TrainingTask(BaseTask):
         """Log `val/mIoU`."""
         self._counts.reduce(['val'], self.trainer.strategy, self.device)
         score = mean_iou(self.confusion['val'], scored=self.labels.scored)
+        # The counts are sums over all processes already, so one process logs the score.
         self.log('val/mIoU', score, prog_bar=True, rank_zero_only=True)
 
     def on_test_epoch_start(self) -> None:
@@ -303,6 +304,7 @@ class TrainingTask(BaseTask):
     def predict_step(self, batch: Sample, batch_idx: int) -> UInt8[Tensor, 'b h w']:  # noqa: ARG002  # lightning's signature
         """Class ids of a batch."""
         logits: Float[Tensor, 'b k h w'] = self(self._in_precision(batch)['image'])
+        # torch.argmax over the classes takes several times as long on the CPU.
         return logits.max(dim=1).indices.to(torch.uint8)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -44,6 +44,7 @@ def count_seen(batch: Mapping[str, Tensor], num_classes: int) -> Int64[Tensor, '
     counts = [(mask == number).sum() for number in ids]
     pixels = image.flatten(2)
     low, high = pixels.amin(2), pixels.amax(2)
+    # NaN is not above 0, so an image of NaN counts as black.
     counts += [(high > 0).any(1).sum(), (low != high).any(1).sum()]
     valid = batch.get('target_valid')
     counts.append(torch.zeros_like(counts[0]) if valid is None else valid.sum())
@@ -255,4 +256,5 @@ def _labels_of(pl_module: pl.LightningModule) -> LabelSpace:
 
 def _summed(trainer: pl.Trainer, counts: Tensor) -> Tensor:
     """The counts of all processes."""
+    # Cloned, because all_reduce writes into its argument, and the counts go on.
     return cast(Tensor, trainer.strategy.reduce(counts.clone(), reduce_op='sum'))

@@ -164,7 +164,9 @@ def poly_factor(step: int, *, total_steps: int, power: float = 0.9, warmup_steps
         [0.5, 1.0, 1.0, 0.772, 0.536, 0.287, 0.0]
     """
     if step < warmup_steps:
+        # Without + 1 the first step would have no effect.
         return (step + 1) / warmup_steps
+    # A step beyond the end must not get below 0, where a fractional power is complex.
     share: float = max(1 - (step - warmup_steps) / (total_steps - warmup_steps), 0.0) ** power
     return share
 

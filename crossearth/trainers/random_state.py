@@ -104,6 +104,7 @@ def spread_random_state(generators: Sequence[torch.Generator], *, rank: int) -> 
     seed = (torch.initial_seed() + rank * _GOLDEN) % _SEEDS
     torch.manual_seed(seed)
     random.seed(seed)
+    # numpy takes seeds of 32 bits only.
     np.random.seed(seed % 2**32)  # noqa: NPY002 -- the global state that other libraries draw from
     for generator in generators:
         generator.manual_seed((generator.initial_seed() + rank * _GOLDEN) % _SEEDS)
@@ -112,6 +113,7 @@ def spread_random_state(generators: Sequence[torch.Generator], *, rank: int) -> 
 def _own_state(generators: Sequence[torch.Generator], device: torch.device) -> dict[str, Any]:
     version, words, gauss = random.getstate()
     kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)  # noqa: NPY002 -- as above
+    # Only numbers, text, lists and tensors, so that torch.load(weights_only=True) reads them.
     state: dict[str, Any] = {
         'python': [version, list(words), gauss],
         'numpy': [kind, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, cached],

@@ -70,6 +70,7 @@ def check_recipe(recipe: Mapping[str, Any]) -> None:
         CrossEarthError: If one is unknown: a `ConfigError` that names it.
     """
     values = copy.deepcopy(dict(recipe))  # the parser changes its input
+    # A mere check must leave the global random generators as they are.
     _lightning_cli(values | {'seed_everything': False}, build=False)
 
 
@@ -120,6 +121,7 @@ def _lightning_cli(recipe: Mapping[str, Any], *, build: bool) -> Any:
                 run=False,
             )
         except (argparse.ArgumentError, TypeError, ValueError) as error:
+            # The parser wraps the errors of parts in its own; theirs say what to do.
             cause: BaseException | None = error
             while cause is not None and not isinstance(cause, CrossEarthError):
                 cause = cause.__cause__ or cause.__context__

@@ -61,6 +61,7 @@ class DomainCounts:
             device: Device of the counts.
         """
         for domain in domains:
+            # A process without a batch of this domain has to join the sum, too.
             zero = torch.zeros((self.num_classes,) * 2, dtype=torch.int64, device=device)
             matrix = self.matrices.get(domain, zero)
             self.matrices[domain] = cast(Tensor, strategy.reduce(matrix, reduce_op='sum'))

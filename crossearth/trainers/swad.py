@@ -263,6 +263,7 @@ class SWAD(pl.Callback):
         loss = value if self.mode == 'min' else 1 - value
         if math.isfinite(loss):  # otherwise there was nothing to score
             self.valley.add(Segment(self._mean, self._steps, self._last_step, loss))
+            # A new dictionary, because the segment keeps the other one.
             self._mean, self._steps = {}, 0
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002  # lightning's signature

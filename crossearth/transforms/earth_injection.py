@@ -130,6 +130,7 @@ class EarthStyleInjection(StyleInjection):
         self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any
     ) -> 'EarthStyleInjection':
         super()._apply(fn, *args, **kwargs)
+        # Only the device follows: the networks stay in float32 if the module is cast.
         device = fn(torch.zeros(())).device
         for network in self._networks:
             network.to(device)

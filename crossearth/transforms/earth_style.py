@@ -86,6 +86,7 @@ class StyleMoments:
     @property
     def covariance(self) -> Float64[Tensor, 'd d']:
         """Unbiased covariance; NaN for fewer than two embeddings."""
+        # A computed product with the own transpose need not be symmetric to the last bit.
         scatter = (self.scatter + self.scatter.T) / 2
         return scatter / (self.count - 1) if self.count > 1 else torch.full_like(scatter, torch.nan)
 
@@ -339,6 +340,7 @@ def style_distance(first: EarthStyle, second: EarthStyle) -> float:
         )
     a, b = first.covariance.double().cpu(), second.covariance.double().cpu()
     values, vectors = torch.linalg.eigh(a)
+    # Rounding can make the eigenvalues of a covariance slightly negative.
     root = (vectors * values.clamp(min=0).sqrt()) @ vectors.T
     # Σ₁Σ₂ has the eigenvalues of Σ₁^½ Σ₂ Σ₁^½, which is symmetric.
     shared = torch.linalg.eigvalsh(root @ b @ root).clamp(min=0).sqrt().sum()
@@ -359,6 +361,7 @@ def module_fingerprint(module: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, value in sorted(module.state_dict().items()):
         digest.update(f'{name}{tuple(value.shape)}'.encode())
+        # Flattened, because a scalar cannot be viewed as bytes.
         digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()[:16]
 
@@ -369,6 +372,7 @@ def _batches(
     """Batches after the first `skip` images, and the number of all images if it is known."""
     if isinstance(images, Dataset) and not isinstance(images, IterableDataset):
         total = len(images)  # type: ignore[arg-type]  # a map-style dataset has a length
+        # Images before a resumed fit are not even read.
         rest = Subset(images, range(skip, total))
         loader = DataLoader(rest, batch_size, num_workers=workers)
         return (_image(batch) for batch in loader), total

@@ -180,6 +180,7 @@ def low_frequencies(image: Float[Tensor, 'n c h w'], cutoff: int) -> Complex[Ten
     height, width = image.shape[-2:]
     along_x = _waves(width, range(cutoff + 1), image)
     along_y = _waves(height, range(-cutoff, cutoff + 1), image)
+    # Two real products: a complex image would take twice the arithmetic.
     rows = torch.complex(image @ along_x.real.T, image @ along_x.imag.T)
     return along_y @ rows / (height * width)
 

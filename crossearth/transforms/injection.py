@@ -136,6 +136,7 @@ class StyleInjection(SeededAugmentation):
             patch_size=self.patch_size,
             grid=self.grid,
         )
+        # Eq. 5 as printed keeps the image where the release styles it.
         source = kept if self.polarity == 'release' else ~kept
         return torch.where(source, image, styled)
 

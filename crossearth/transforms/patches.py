@@ -71,6 +71,7 @@ def kept_patches(
     kept = uniform >= ratio
     height, width = image_hw
     if grid == 'release':
+        # Nearest neighbours stretch the rounded grid over the image, as in the release.
         return F.interpolate(kept.float(), (height, width)).bool()
     kept = kept.repeat_interleave(patch_size, -2).repeat_interleave(patch_size, -1)
     return kept[..., :height, :width]

@@ -129,6 +129,7 @@ class PhotometricDistortion(SeededAugmentation):
         hue: float,
         contrast_first: float,
     ) -> Float[Tensor, 'c h w']:
+        # A new tensor, which the steps below may change in place.
         image = (image + brightness).clamp_(0, 1)
         if contrast_first and contrast != 1:
             image.mul_(contrast).clamp_(0, 1)

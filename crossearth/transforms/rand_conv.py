@@ -104,6 +104,7 @@ class RandConv(SeededAugmentation):
         for size in set(self.sizes):
             rows = (drawn['size'] == size).nonzero().flatten()
             if len(rows):
+                # A corner of independent draws is a smaller kernel of independent draws.
                 weights = drawn['weights'][rows, :, :, :size, :size].to(centred.dtype)
                 convolved = convolved.index_copy(
                     0, rows, random_convolution(centred[rows], weights)

@@ -182,6 +182,8 @@ def _interpolate(
     values = image.new_zeros(*image.shape[:2], size, size)
     for index, (bottom, right) in enumerate(_corners(rows, cols, height, width)):
         y, x = torch.meshgrid(at_y[index, :bottom], at_x[index, :right], indexing='ij')
+        # Centres may lie less than half a pixel from the edge, where zeros outside would darken
+        # them.
         values[index, :, :bottom, :right] = F.grid_sample(
             image[index, None],
             torch.stack([x, y], -1)[None],
@@ -207,6 +209,7 @@ def _largest_fraction(labels: Int64[Tensor, 'b s s'], ignore_index: int) -> Floa
     first = min(ignore_index, 0)
     fractions = []
     for sample in labels:
+        # bincount takes no negative numbers, and the ignore index may be one.
         ids = sample.flatten() - first if first else sample.flatten()
         counts = ids.bincount(minlength=ignore_index - first + 1)
         counts[ignore_index - first] = 0

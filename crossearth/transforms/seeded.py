@@ -147,6 +147,7 @@ class SeededAugmentation(K.IntensityAugmentationBase2D):
                     f'expected {expected}, one value per pixel'
                 )
             if params is None:
+                # kornia makes its own draws only if it is given none.
                 params = self.forward_parameters((batch, *input.shape[-3:]))
             params = {**params, 'valid': valid[:, None]}
         augmented: Tensor = super().forward(input, params, **kwargs)
@@ -189,6 +190,7 @@ class SeededAugmentation(K.IntensityAugmentationBase2D):
         else:
             bands = (image != self.nodata).unbind(1)
             valid = reduce(torch.logical_or, bands)[:, None]  # any(1) takes twice the time
+        # One pass settles almost every batch; only the others look for NaN pixel by pixel.
         if self.takes_any_units or _spans_unit(image):
             return valid
         finite = image.isfinite().all(1, keepdim=True)
@@ -219,6 +221,7 @@ class SeededAugmentation(K.IntensityAugmentationBase2D):
         device = 'cpu' if self.generator is None else self.generator.device
         return torch.randn(shape, generator=self.generator, device=device)
 
+    # kornia's own draws from torch's global generator.
     def __batch_prob_generator__(
         self,
         batch_shape: tuple[int, ...],

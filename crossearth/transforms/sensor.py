@@ -247,6 +247,7 @@ def blur_matrix(length: int, sigma_px: float, *, like: Tensor) -> Float[Tensor, 
     spread: Tensor = torch.fft.irfft(mtf, n=2 * length)
     pixel = torch.arange(length)
     direct = spread[(pixel[:, None] - pixel) % (2 * length)]
+    # The mirror is the outer edge of the line, so the image of pixel j lies at −j − 1.
     mirrored = spread[pixel[:, None] + pixel + 1]
     return (direct + mirrored).to(like)
 

@@ -17,6 +17,7 @@ from crossearth.errors import SceneError, SceneNotFoundError
 
 __all__ = ['StyleImageFolder', 'read_picture']
 
+# Pillow's limit of pixels is global, so threads must not restore it for one another.
 _ONE_AT_A_TIME = threading.Lock()
 _SUFFIXES = frozenset({'.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp'})
 
@@ -90,6 +91,7 @@ def read_picture(path: Path, *, side_px: int) -> UInt8[Tensor, '3 s s']:
         ) from error
     left, top = ((length - side_px) // 2 for length in resized.size)
     square = resized.crop((left, top, left + side_px, top + side_px))
+    # Copied, because Pillow's own memory is read-only.
     return torch.from_numpy(np.asarray(square).copy()).permute(2, 0, 1)
 
 

@@ -50,6 +50,7 @@ def error_map(
     grey = (image.mean(axis=2, keepdims=True) / 2 + 128).astype(np.uint8)
     shown: UInt8[np.ndarray, 'h w 3'] = np.repeat(grey, 3, axis=2)
     shown[truth != predicted] = [round(255 * part) for part in to_rgb(WRONG)]
+    # After the errors, because pixels without a label differ from every prediction.
     shown[truth == IGNORE_INDEX] = 0
     return shown
 

@@ -314,6 +314,7 @@ def _balanced(
 def _principal(rows: Float32[np.ndarray, 'n c'], count: int) -> Float32[np.ndarray, 'n k']:
     """Coordinates along the directions of largest variance; zeros if there are too few."""
     centred = rows - rows.mean(0)
+    # Of the product of channels instead of all rows: there are far fewer channels than points.
     _, axes = np.linalg.eigh(centred.T.astype(np.float64) @ centred)
     axes = axes[:, ::-1][:, :count]
     axes *= np.sign(axes[np.abs(axes).argmax(0), range(axes.shape[1])])  # the same each time
@@ -331,6 +332,7 @@ def _umap(rows: Float32[np.ndarray, 'n c'], seed: int) -> Float32[np.ndarray, 'n
     neighbours = min(15, len(rows) - 1)  # 15 is UMAP's default
     # random starting positions where there are too few points for the spectral ones
     init = 'spectral' if len(rows) > 4 else 'random'
+    # With a seed UMAP runs in one thread anyway, and warns if it is not told to.
     found: Float32[np.ndarray, 'n 2'] = UMAP(
         n_neighbors=neighbours, random_state=seed, n_jobs=1, init=init
     ).fit_transform(rows)

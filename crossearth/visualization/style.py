@@ -100,6 +100,7 @@ def series_colours(
         {'ours': '#0072b2', 'ours, paper': '#0072b2'}
     """
     colours: dict[str, str] = {}
+    # Partners come first, so that a quoted series finds their colour.
     for name in sorted(names, key=lambda name: partners.get(name) in names):
         free = PALETTE[len(set(colours.values())) % len(PALETTE)]
         colours[name] = colours.get(partners.get(name, ''), free)

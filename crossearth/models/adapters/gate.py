@@ -202,6 +202,7 @@ def add_toolbox(network: nn.Module, *, rank: int = 64, width: int = 64) -> None:
             f'{type(network).__name__} has no blocks of attention and MLP, which Gate adapts: '
             'choose a transformer, or LoRA, SoMA, Rein or EarthAdapter for a CNN'
         )
+    # All are checked before the first changes, so that an error leaves the network as it was.
     rows = [_query_value_rows(block.attn) for block in found]
     for block, (query, value) in zip(found, rows, strict=True):
         layer: nn.Linear = block.attn.qkv
@@ -239,6 +240,7 @@ def importance(
     given = [(name, p) for name in names for p in gated[name].own_parameters()]
     samples = 0
     for loss in losses():
+        # backward() would add to the gradients of the training step.
         gradients = torch.autograd.grad(loss, [p for _, p in given], allow_unused=True)
         for (name, _), gradient in zip(given, gradients, strict=True):
             if gradient is not None:
@@ -271,6 +273,7 @@ def choose(gated: Mapping[str, Gated], scores: Mapping[str, Tensor], top: int) -
     totals: dict[str, Tensor] = {}
     for name, part in gated.items():
         totals[part.kind] = totals.get(part.kind, torch.zeros_like(scores[name])) + scores[name]
+    # Where no module of a kind has any information, 0 / tiny leaves 0.
     share = {
         name: float(scores[name] / totals[part.kind].clamp(min=torch.finfo(torch.float32).tiny))
         for name, part in gated.items()
@@ -286,6 +289,7 @@ def _query_value_rows(attention: nn.Module) -> tuple[Int64[Tensor, ' q'], Int64[
     layer = getattr(attention, 'qkv', None)
     if isinstance(layer, nn.Linear) and isinstance(attention, TinyViTAttention):
         heads, key, value = attention.num_heads, attention.key_dim, attention.val_dim
+        # TinyViT orders rows head by head; the others stack all queries, all keys and all values.
         rows = torch.arange(layer.out_features).view(heads, 2 * key + value)
         return rows[:, :key].flatten(), rows[:, 2 * key :].flatten()
     if isinstance(layer, nn.Linear) and isinstance(attention, _STACKED):

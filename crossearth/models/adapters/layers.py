@@ -110,6 +110,7 @@ def dense_layers(
             'or stages, such as those of pyramid_stages'
         )
     ends = [
+        # With a dot at the end, because blocks.1 does not contain blocks.10.
         max(i for i, (name, _) in enumerate(named) if f'{name}.'.startswith(f'{place}.'))
         for place in places
     ] or [len(named)]

@@ -184,6 +184,7 @@ def merge(module: nn.Module) -> nn.Module:
             f'{type(module).__name__} has no layer with LoRA or SoMA, which alone can be merged '
             'into weights: Rein, EarthAdapter and Gate act on features and stay as they are'
         )
+    # All are checked before the first is merged, so that an error leaves the model as it was.
     for layer in changed:
         others = [type(c).__name__ for c in _changes(layer) if not getattr(c, 'mergeable', False)]
         if others:
@@ -215,8 +216,10 @@ def minor_components(
         tensor([0., 0., 1.])
     """
     wide = matrix.shape[0] < matrix.shape[1]
+    # The product squares the singular values, and 32 bits would lose the small ones sought here.
     tall = (matrix.T if wide else matrix).double()
     vectors = torch.linalg.eigh(tall.T @ tall).eigenvectors[:, :rank]  # smallest first
+    # ‖W v‖ is a singular value. Where it is 0, so is W v, and 0 / tiny leaves 0.
     left = tall @ vectors
     root = left.norm(dim=0).sqrt()
     b = (left / root.clamp(min=torch.finfo(root.dtype).tiny)).to(matrix.dtype)

@@ -41,6 +41,7 @@ class SmpPyramid(nn.Module):
                 f'{stride}: expected an encoder of segmentation_models_pytorch of depth 5 and '
                 'output_stride 32'
             )
+        # The first two are the image itself and stride 2.
         c4, c8, c16, c32 = (int(width) for width in widths[2:])
         self.channels = (c4, c8, c16, c32)
         self.encoder = encoder

@@ -32,6 +32,7 @@ class InstanceBatchNorm(nn.Module):
         half = norm.num_features // 2
         self.instance = _instance_norm(norm, half)
         self.batch = nn.BatchNorm2d(norm.num_features - half, eps=norm.eps, momentum=norm.momentum)
+        # The counter num_batches_tracked has no channels to split.
         state = {
             name: value[half:] if value.ndim else value for name, value in norm.state_dict().items()
         }
@@ -99,6 +100,7 @@ def add_instance_norms(model: nn.Module, kind: Literal['a', 'b']) -> ResNet:
         basic = type(last) is BasicBlock
         norm = last.bn2 if basic else last.bn3
         added = nn.InstanceNorm2d(norm.num_features, eps=norm.eps, affine=True)
+        # timm adds the shortcut right before this activation, so the norm follows the addition.
         if basic:
             last.act2 = nn.Sequential(added, last.act2)
         else:

@@ -72,6 +72,7 @@ class TimmPyramid(nn.Module):
         widths = [int(infos[index]['num_chs']) for index in self.indices]
         c4, c8, c16, c32 = (widths[source] for source in self.sources)
         self.channels = (c4, c8, c16, c32)
+        # No decoder reads what follows the last map, so its parameters would never get a gradient.
         timm.prune_intermediate_layers(list(self.indices), prune_norm=True, prune_head=True)
         self.model = model
         settings: dict[str, Any] = getattr(model, 'pretrained_cfg', {})
@@ -107,6 +108,7 @@ class TimmPyramid(nn.Module):
             maps = self.model.forward_intermediates(  # type: ignore[operator]  # timm's method
                 image, indices=list(self.indices), output_fmt='NCHW', intermediates_only=True
             )
+        # It is a RuntimeError as well, but says nothing about the size that a network takes.
         except torch.OutOfMemoryError:
             raise
         # some timm families assert the size, others fail inside a product
@@ -126,6 +128,7 @@ class TimmPyramid(nn.Module):
                 'timm.create_model with this img_size), use images of its size, or choose a '
                 'backbone without a fixed size, such as a CNN or pvt_v2'
             ) from error
+        # Comparisons of sizes would specialise a compiled or exported model to some of them.
         if not torch.compiler.is_compiling():
             self._check_grids(image, maps)
         c4, c8, c16, c32 = (

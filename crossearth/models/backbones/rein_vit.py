@@ -222,6 +222,8 @@ class ReinViT(nn.Module):
         taken: dict[int, Tensor] = {}
         for layer, block in enumerate(blocks):
             if self.checkpointing and torch.is_grad_enabled():
+                # The reentrant variant gives no gradients where no input needs one, and the first
+                # tokens of a frozen transformer need none.
                 tokens = checkpoint(
                     self._refined_block,
                     *(block, layer, (rows, cols), tokens, queries, without, arguments[layer]),
@@ -264,10 +266,12 @@ class ReinViT(nn.Module):
                 f'{type(self.adapter).__name__} returned features of shape {tuple(refined.shape)} '
                 f'for {tuple(patches.shape)}: an adapter must keep the shape'
             )
+        # The injector reads the features of the block, not those that the adapter has refined.
         if queries is not None:
             assert self.injector is not None
             if without:
                 injected = self.injector(queries, patches[:-without])
+                # Damaged images come last in the batch and get nothing injected (section 3.3).
                 refined = refined + F.pad(injected, (0, 0, 0, 0, 0, without))
             else:
                 refined = refined + self.injector(queries, patches)
@@ -297,6 +301,7 @@ class ReinViT(nn.Module):
 def _indices(indices: Sequence[int] | None, depth: int) -> tuple[int, ...]:
     """The four blocks to read, checked."""
     if indices is None:
+        # Blocks 7, 11, 15 and 23 of 24, as published.
         return tuple(max(round(depth * part) - 1, 0) for part in (1 / 3, 1 / 2, 2 / 3, 1))
     in_order = all(low <= high for low, high in pairwise(indices))
     if len(indices) != 4 or not in_order or indices[0] < 0 or indices[3] >= depth:

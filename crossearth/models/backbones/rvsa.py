@@ -91,6 +91,7 @@ class RVSA(nn.Module):
         self.patch_embed = nn.Module()
         self.patch_embed.proj = nn.Conv2d(in_channels, dim, 16, stride=16)
         self.pos_embed = nn.Parameter(torch.zeros(1, math.prod(self.grid), dim))
+        # On the CPU, because values cannot be read where a model is built on the meta device.
         drops = torch.linspace(0, drop_path, depth, device='cpu').tolist()
         self.blocks = nn.ModuleList(
             _Block(
@@ -173,12 +174,15 @@ class RVSA(nn.Module):
         found = {}
         for index, block in enumerate(self.blocks):
             if isinstance(block.attn, WindowAttention):
+                # Windows count from the centre of the first patch, pixels from the edge of the
+                # image.
                 found[index] = 16 * (block.attn.windows(block.norm1(tokens), grid) + 0.5)  # type: ignore[operator]  # a LayerNorm
             tokens = block(tokens, grid)
         return found
 
     def _patches(self, image: Tensor) -> tuple[Float[Tensor, 'b n c'], tuple[int, int]]:
         """Tokens before the first block, row by row, and their rows and columns."""
+        # 32 px instead of one patch, because the coarsest map halves the grid.
         padded = pad_to_multiple(image, 32, 32)
         grid = (padded.shape[-2] // 16, padded.shape[-1] // 16)
         tokens = self.patch_embed.proj(padded).flatten(2).transpose(1, 2)  # type: ignore[operator]  # a Conv2d
@@ -288,6 +292,7 @@ class WindowAttention(nn.Module):
         )
         centre_y, centre_x = (axis.view(-1, _WINDOW).mean(1) for axis in (y, x))
         steps = torch.arange(_WINDOW, dtype=kind, device=image.device) - _WINDOW // 2
+        # Padded sides are at least one window, so neither divisor is 0.
         within_y, within_x = steps * (2 / (height - 1)), steps * (2 / (width - 1))
 
         def predicted(predictor: nn.Module, parts: int) -> Tensor:

@@ -207,6 +207,7 @@ class CROMAEncoder(TokenEncoder):
         self, image: Float[Tensor, 'b c h w']
     ) -> tuple[Float[Tensor, 'b n d'], dict[str, Any]]:
         """Patches, and for the blocks a bias (1, heads, n, n) by the distance between patches."""
+        # torchgeo flattens patches as (bands, rows, columns), so its linear layer is a convolution.
         kernel = self.linear_input.weight.unflatten(1, (self.in_channels, *self.patch_px))
         patches = F.conv2d(image, kernel, self.linear_input.bias, stride=self.patch_px)
         rows, cols = _grid(self, image)

@@ -78,6 +78,7 @@ class XformersAttention(nn.Module):
             )
         layers: Any = self  # timm's, under its names
         qkv = layers.qkv(tokens).unflatten(-1, (3, self.num_heads, self.head_dim))
+        # xformers takes (b, n, heads, d), so heads do not move forward as in timm.
         query, key, value = qkv.unbind(2)
         query, key = layers.q_norm(query), layers.k_norm(key)
         if query.dtype not in (torch.float16, torch.bfloat16):

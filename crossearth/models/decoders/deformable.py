@@ -135,7 +135,10 @@ def _find_corners(sizes: Sizes, locations: Tensor) -> _Corners:
     # Levels first, so that what differs between them is a scalar in a long inner loop.
     places = rearrange(locations, 'b q h l p xy -> xy l (b q h) p').contiguous()
     sides = _sides(sizes, locations)
+    # A fraction of 0 is half a pixel before the first centre, and the border adds one pixel.
     places = torch.addcmul(places.new_tensor(0.5), places, sides)
+    # A place clamped to 0 reads the border and the first pixel, whose slope must not move it.
+    # Beyond the other end both corners are border, so the slope is 0 anyway.
     free = places > 0
     places = torch.minimum(places.clamp_(min=0), sides + 1)
     first = places.floor()
@@ -151,6 +154,7 @@ def _sides(sizes: Sizes, like: Tensor) -> Tensor:
 def _rows_read(corners: _Corners, sizes: Sizes, batch: int, heads: int) -> Integer[Tensor, 'n k']:
     """Rows of the bordered table that each sum reads, (l, corner, p) per sum."""
     pixels = [(rows + 3) * (cols + 3) for rows, cols in sizes]
+    # int32 halves the memory of the indices wherever it can count the rows.
     kind = torch.int32 if batch * heads * sum(pixels) < 2**31 else torch.int64
     pitch = corners.first.new_tensor([cols + 3 for _, cols in sizes])[:, None, None]
     column, row = corners.first
@@ -292,6 +296,7 @@ class MultiScaleDeformableAttention(nn.Module):
         nn.init.zeros_(self.sampling_offsets.weight)
         angles = torch.arange(heads) * (2 * math.pi / heads)
         directions = torch.stack([angles.cos(), angles.sin()], dim=-1)
+        # Scaled to a square: point p lies p pixels away along the longer axis.
         directions = directions / directions.abs().amax(-1, keepdim=True)
         distances = torch.arange(1, points + 1)
         offsets = directions[:, None, None] * distances[:, None]

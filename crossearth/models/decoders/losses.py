@@ -44,6 +44,7 @@ def dice_loss(
     """
     keep = mask != IGNORE_INDEX
     probability = logits.float().softmax(dim=1)
+    # one_hot takes no 255. Ignored pixels are class 0 here and removed by `keep` below.
     target = F.one_hot(mask.where(keep, 0), logits.shape[1]).movedim(-1, 1)
     target = target * keep[:, None]
     probability = probability * keep[:, None]
@@ -74,7 +75,9 @@ def cross_entropy(
         0.6931
     """
     keep = sum_over_ranks((mask != IGNORE_INDEX).sum().float()).clamp(min=1)
+    # reduction='mean' would be NaN if every pixel is ignored.
     entropy = F.cross_entropy(logits.float(), mask, ignore_index=IGNORE_INDEX, reduction='sum')
+    # Times the number of processes, because DDP averages their gradients.
     return entropy * num_ranks() / keep
 
 

@@ -102,6 +102,7 @@ class Mask2FormerDecoder(nn.Module):
         self.pixel_decoder = DeformablePixelDecoder(
             channels, dim=dim, depth=pixel_depth, heads=heads, points=points, ffn_dim=pixel_ffn_dim
         )
+        # Bare modules hold the parts, so that parameters have their published names.
         self.transformer_decoder = nn.Module()
         self.transformer_decoder.layers = nn.ModuleList(
             _DecoderLayer(dim, heads=heads, ffn_dim=ffn_dim) for _ in range(depth)

@@ -174,6 +174,7 @@ def _match(
     Source:
         Mask2Former, appendix: costs are the losses, at points drawn uniformly.
     """
+    # The same points for all masks, so that the costs of all pairs are matrix products.
     places = torch.rand((1, settings.points, 2), generator=generator, device=masks.device).to(
         masks.dtype
     )

@@ -180,6 +180,7 @@ def linear_of_enlarged(
     total: Tensor | None = None
     shares = torch.split(linear.weight, [level.shape[1] for level in levels], dim=1)
     for level, share in zip(levels, shares, strict=True):
+        # The linear layer comes first, because a few bands are enlarged faster than all channels.
         part = F.interpolate(F.conv2d(level, share), size, mode='bilinear', align_corners=False)
         total = part if total is None else total + part
     assert total is not None

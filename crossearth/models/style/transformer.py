@@ -101,6 +101,7 @@ class GhiasiTransformer(FrozenModule):
         *blocks, last = self.repaint
         for index, block in enumerate(blocks):
             features = block(features, style)
+            # The first five are residual blocks, which end in a sum without ReLU.
             if index >= 5:
                 features = features.relu()
         painted: Tensor = last(features, style).sigmoid()

@@ -181,6 +181,7 @@ def save_model(
             f'arguments of the model are not JSON values ({error}): use numbers, text, lists, '
             'dictionaries and None'
         ) from error
+    # Not earlier: every process has to take part in gathering sharded weights above.
     if not write:
         return path
     _write_whole(path, kept, {'format': _FORMAT, 'version': str(_VERSION), 'model': text})
@@ -265,6 +266,7 @@ def read_model_info(path: str | Path) -> ModelInfo:
             header['blueprint'] = header['recipe']
         blueprint, labels, bands = header['blueprint'], header['labels'], header['bands']
         marks = {str(name): float(mark) for name, mark in header['frozen_marks'].items()}
+        # A difference to NaN is never above the tolerance, so NaN would agree with any weights.
         if not all(math.isfinite(mark) for mark in marks.values()):
             raise ValueError('frozen_marks are not finite')
         return ModelInfo(

@@ -77,6 +77,7 @@ def misfit(
     """
     missing, unknown = [], []
     if strict:
+        # Older files lack num_batches_tracked, which only norms without a momentum read.
         missing = [
             name
             for name in wanted

@@ -32,6 +32,7 @@ def read_onnx(path: Path) -> dict[str, Tensor]:
             'convolutions as npz'
         ) from error
     try:
+        # External data may name any file, also outside of the folder of this one.
         graph = onnx.load(path, load_external_data=False).graph
         constants = {
             tensor.name: torch.from_numpy(onnx.numpy_helper.to_array(tensor).copy())
@@ -58,6 +59,7 @@ def _dequantised(name: str, constants: dict[str, Tensor], makers: dict[str, Any]
     value, scale = constants[node.input[0]].double(), constants[node.input[1]].double()
     zero = constants[node.input[2]].double() if len(node.input) > 2 else torch.zeros(())
     if scale.ndim:
+        # 1 is the default of the operator.
         axis = next((item.i for item in node.attribute if item.name == 'axis'), 1)
         shape = [-1 if dim == axis else 1 for dim in range(value.ndim)]
         scale = scale.reshape(shape)

@@ -201,6 +201,7 @@ def _fit_timm(
         return kept
 
     given = strip_prefix(entries, wanted, source=source)
+    # If none fits, fit_weights reports what is wrong with the last.
     for reading in _readings(model, given, wanted):
         ready = fitted(reading)
         if not misfit(ready, wanted, optional=is_optional):

@@ -142,6 +142,7 @@ def _read_npz(path: Path) -> dict[str, Tensor]:
             unpacked = sum(entry.file_size for entry in archive.infolist())
         if unpacked > _LARGEST_UNPACKED:
             raise ValueError(f'{unpacked} bytes unpacked, at most {_LARGEST_UNPACKED} are read')
+        # Arrays of objects are pickles, which would run code.
         with np.load(path, allow_pickle=False) as archive:
             return {name: torch.from_numpy(archive[name]) for name in archive.files}
     except Exception as error:  # zipfile, numpy and torch each have their own errors for damage
@@ -178,6 +179,7 @@ def strip_prefix(
     prefixes = {''}
     for name in given:
         end = 0
+        # Bounded, because a name may repeat a prefix any number of times.
         while (match := _PREFIX.match(name, end)) and name.count('.', 0, end) < 2 * _DEEPEST:
             end = match.end()
             prefixes.add(name[:end])
@@ -186,6 +188,7 @@ def strip_prefix(
         if wanted is None:
             better = all(len(name) > len(longer) and name.startswith(longer) for name in given)
         else:
+            # Strictly more, so that the shortest of equally good prefixes is removed.
             better = _found(given, wanted, longer) > _found(given, wanted, prefix)
         prefix = longer if better else prefix
     stripped = {name.removeprefix(prefix): tensor for name, tensor in given.items()}

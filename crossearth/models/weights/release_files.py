@@ -34,6 +34,7 @@ def match_release(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[
         >>> list(used), list(unused)
         (['backbone.adapter.scale'], ['augmentor.x'])
     """
+    # Only names are compared, which do not depend on the number of classes.
     with torch.device('meta'):
         model = builders.rein_vit_large(1)
     known = set(model.state_dict())
@@ -131,6 +132,7 @@ def _with_backbone(
     if kernel is not None and positions is not None:
         # converted backbones keep their positions; official ones are resized for 512 px
         side = round((positions.shape[1] - 1) ** 0.5) if kernel.shape[-1] == 16 else 32
+        # The conversion drops this token; kept here, it is reported as unused.
         token = {name: t for name, t in state.items() if name == 'mask_token'}
         state = {**convert_dinov2(state, img_size=16 * side), **token}
     more, unused = match_release({f'backbone.{name}': t for name, t in state.items()})

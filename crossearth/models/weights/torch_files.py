@@ -100,7 +100,9 @@ def _makers() -> dict[tuple[str, str], Callable[..., Any] | torch.dtype]:
     """What each name in a pickle stands for."""
     names: dict[tuple[str, str], Any] = {
         ('collections', 'OrderedDict'): lambda *items: dict(*items),
+        # Without its factory, a function that the file chooses.
         ('collections', 'defaultdict'): lambda *_: {},
+        # How pickles of protocol 2 hold bytes.
         ('_codecs', 'encode'): lambda text, *_: text.encode('latin1'),
         ('numpy', 'dtype'): lambda code, *_: _DTypeRecord(code),
         ('torch._utils', '_rebuild_tensor'): _tensor,
@@ -146,6 +148,7 @@ class _Unpickler(pickle._Unpickler):
     dispatch: ClassVar[dict[int, Callable[[Any], None]]] = dict(pickle._Unpickler.dispatch)
 
     def __init__(self, file: Any) -> None:
+        # Arrays in pickles of Python 2 are text, and only this encoding keeps all of their bytes.
         super().__init__(file, encoding='latin1')
         self.storages: dict[str, tuple[int, int]] = {}  # count of numbers, bytes of one
 
@@ -213,6 +216,8 @@ def _read_zip(path: Path, choose: Callable[[object], Mapping[str, Record]]) -> d
                 f'{path} is a TorchScript archive, which is a program: expected a file of '
                 'torch.save'
             )
+        # torch compresses nothing. Parts that claim more bytes than the file has would fill the
+        # memory.
         claimed = sum(entry.file_size for entry in archive.infolist())
         if claimed > path.stat().st_size or len(entries) < len(archive.infolist()):
             raise ValueError('its parts are compressed or overlap')
@@ -248,6 +253,7 @@ def _read_legacy(path: Path, choose: Callable[[object], Mapping[str, Record]]) -
         storages: dict[str, bytearray] = {}
         for key in keys:
             numel, itemsize = unpickler.storages[key]
+            # Evaluated from left to right: `here` is the place behind the count.
             count, size, here = file.read(8), numel * itemsize, file.tell()
             if count != numel.to_bytes(8, 'little') or here + size > path.stat().st_size:
                 raise ValueError(f'storage {key!r} has another size')
@@ -287,6 +293,7 @@ def _built(
 
 def _from_storage(record: _TensorRecord, storage: bytearray, limit: int) -> Tensor:
     """The tensor that a record describes; torch checks that it lies within its storage."""
+    # A stride of 0 repeats numbers, and a copy of such a tensor could fill the memory.
     if math.prod(record.size) * record.dtype.itemsize > limit:
         raise ValueError('a tensor repeats its numbers beyond what the file holds')
     whole = len(storage) // record.dtype.itemsize

@@ -100,6 +100,7 @@ class CrossEarthTraining(Method):
         image = batch['image']
         styled = image if self.style is None else self.style(image)  # eq. 5
         masked: Tensor = self.mask(image)  # eq. 6
+        # The style module returns only images, so the draws are read off them.
         drawn = (styled != image).flatten(1).any(dim=1)
         to_segment, to_restore = self._encode(styled, masked, drawn)
         segmentation = self.model.losses_of(to_segment, batch['mask'])  # eq. 7
@@ -118,6 +119,7 @@ class CrossEarthTraining(Method):
         terms = {name: self.seg_weight * value for name, value in segmentation.items()}
         terms['loss_mim'] = self.mim_weight * modelling['loss_mim']
         if self.style is not None:
+            # The terms have to be the same at every step, so that logs and processes agree.
             delta = modelling.get('loss_delta', torch.zeros_like(modelling['loss_mim']))
             terms['loss_delta'] = self.delta_weight * delta
         return terms  # eq. 10

@@ -121,6 +121,7 @@ def feature_distance(
         >>> feature_distance(found, torch.zeros(1, 2, 1, 2), where)
         tensor(5.)
     """
+    # Its gradient is 0 where features agree, as at the first step; that of a square root is NaN.
     distance: Tensor = torch.linalg.vector_norm(found.float() - wanted.float(), dim=1)
     count = sum_over_ranks(where.sum().float()).clamp(min=1)
     # times the number of processes, because DDP averages their gradients

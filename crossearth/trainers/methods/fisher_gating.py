@@ -109,6 +109,7 @@ class FisherGating(Wrapping):
             scores = importance(gated, losses)
         if distributed.is_available() and distributed.is_initialized():
             together = torch.stack(list(scores.values()))
+            # A sum serves as well as a mean, because only shares of the scores count.
             distributed.all_reduce(together)
             scores = dict(zip(scores, together, strict=True))
         choose(gated, scores, self.top)

@@ -132,6 +132,7 @@ def roles(method: Method) -> dict[str, Role]:
                 f'{training[0]}: call {name}.requires_grad_(False)'
             )
     frozen = frozen_names(method)
+    # A shared parameter has several names in the state, and each of them needs a role.
     parameters = dict(method.named_parameters(remove_duplicate=False))
     state = method.state_dict()
     kept = {key for key in state if any(key.startswith(f'{name}.') for name in method.kept)}

@@ -47,8 +47,10 @@ def draw_classes(
     device = torch.device('cpu') if generator is None else generator.device
     uniform = torch.rand(present.shape, generator=generator, device=device).to(mask.device)
     # The largest keys log p + Gumbel noise are a draw without replacement (arXiv 1903.06059).
+    # Clamped, so that neither logarithm is infinite.
     noise = -(-uniform.clamp(1e-12, 1 - 1e-7).log()).log()
     keys = ((1 - frequency.float()) / temperature + noise).masked_fill(~present, -torch.inf)
+    # The order of an order is the rank of each class.
     place = keys.argsort(dim=1, descending=True).argsort(dim=1)
     return present & (place < (present.sum(1, keepdim=True) + 1) // 2)
 

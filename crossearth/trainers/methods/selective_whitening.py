@@ -132,6 +132,7 @@ class SelectiveWhitening(Wrapping):
             instance_covariance(encoder.encode(view).maps[self.level])
             for view in (image, self.transform(image))
         )
+        # One by one, because frozen parts were in eval mode before.
         for part, mode in modes:
             part.training = mode
         # of two values, the variance is the square of half their difference
@@ -190,6 +191,7 @@ def sensitive_pairs(
         group = (values[:, None] - centres).abs().argmin(1)
         count = group.bincount(minlength=clusters)
         total = torch.zeros_like(centres).index_add_(0, group, values)
+        # An empty group keeps its centre.
         moved = torch.where(count > 0, total / count.clamp(min=1), centres)
         if torch.equal(moved, centres):
             break

@@ -155,6 +155,7 @@ class SelfTraining(Method):
         share = (1 / (self.steps + 1.0)).clamp(min=1 - self.decay)
         pairs = zip(self.teacher.parameters(), self.model.parameters(), strict=True)
         for average, weight in pairs:
+            # The teacher shares frozen weights with the student.
             if weight.requires_grad:
                 average.lerp_(weight, share.to(weight.dtype))
         buffers = zip(self.teacher.buffers(), self.model.buffers(), strict=True)
@@ -272,6 +273,7 @@ def weighted_losses(
         return {name: mean * value for name, value in terms.items()}
     logits = logits_of(model, image, labels).float()
     entropy = F.cross_entropy(logits, mask, ignore_index=IGNORE_INDEX, reduction='none')
+    # Divided by pixels, not by weights, so that a target image of low quality counts less.
     return {'loss_ce': (entropy * weights).sum() / count}
 
 
