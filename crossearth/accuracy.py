@@ -124,12 +124,14 @@ class AccuracyMeter:
                 f'{len(self._calibration.classes)}: run crossearth calibrate on it again'
             )
         side = self.block_px
+        # blocks count from the corner of the scene, so the first one may begin left of the strip
         cuts = [0, *range(side - col0 % side, width, side)]
         first = col0 // side
         step = max(_CHUNK_PX // width, 1)
         row = 0
         while row < height:
             block_row, inside = divmod(row0 + row, side)
+            # never across the border between two rows of blocks
             stop = min(row + step, height, row + side - inside)
             columns = self._columns(scores[:, row:stop], valid[row:stop], are_logits)
             blocks = np.add.reduceat(columns, cuts, axis=1)
@@ -167,6 +169,7 @@ class AccuracyMeter:
         if not len(blocks):
             return None
         rng = np.random.default_rng(seed)
+        # a bootstrap over blocks, because neighbouring pixels err together
         often = rng.multinomial(len(blocks), np.full(len(blocks), 1 / len(blocks)), _DRAWS)
         whole, drawn = blocks.sum(0), often @ blocks
         several = len(blocks) > 1
@@ -217,6 +220,7 @@ class AccuracyMeter:
                 _ratio(hits, chosen + misses),
             )
             source, source_expected = one.iou or 0.0, one.expected_iou
+        # accuracy is assumed to drop by as much as confidence does
         doc = np.clip(source - (source_expected - expected), 0, 1)
         return {'confidence': expected, 'atc': atc, 'doc': doc}
 

@@ -105,6 +105,7 @@ class AppearanceMeter:
             self._sums = torch.zeros(3, bands, dtype=torch.float64)
             self._histogram = torch.zeros(bands, _BINS, dtype=torch.float64)
         pixels = image.flatten(1) if valid is None else image[:, valid]
+        # float64, because the mean of squares less the squared mean cancels in float32
         pixels = pixels.cpu().double()
         self._sums += torch.stack(
             [torch.full((bands,), pixels.shape[1]), pixels.sum(1), pixels.square().sum(1)]
@@ -127,9 +128,11 @@ class AppearanceMeter:
                 'value and the windows'
             )
         mean = total / count
+        # rounding may leave the variance just below 0
         std = (squares / count - mean**2).clamp(min=0).sqrt()
         shares = self._histogram.cumsum(1) / self._histogram.sum(1, keepdim=True)
         levels = torch.tensor(PERCENTILES, dtype=torch.float64).div(100).expand(len(mean), -1)
+        # `expand` gives a view, which searchsorted copies with a warning
         bins = torch.searchsorted(shares, levels.contiguous()).clamp(max=_BINS - 1)
         return Appearance(
             mean=tuple(mean.tolist()),
@@ -170,6 +173,7 @@ def sharpness(
         grey = torch.where(valid, grey - grey[valid].mean(), 0.0)
     height, width = grey.shape
     hann = torch.outer(_hann(height, grey), _hann(width, grey))
+    # less the weighted mean, so that nothing is left at frequency 0
     centred = (grey - (grey * hann).sum() / hann.sum()) * hann
     energy = torch.fft.fft2(centred).abs().square()
     rows = torch.fft.fftfreq(height, dtype=torch.float64, device=grey.device)
@@ -202,12 +206,14 @@ def band_distances(source: Appearance, scenes: Appearance) -> list[float]:
             'give the scenes with the bands that the model takes'
         )
     return [
+        # a constant band has no spread to divide by
         round(math.hypot(m - mean, s - std) / max(std, 1e-6), 12)
         for mean, std, m, s in zip(source.mean, source.std, scenes.mean, scenes.std, strict=True)
     ]
 
 
 def _hann(length: int, like: Tensor) -> Tensor:
+    # without the zeros at both ends, which would ignore the pixels on the border
     return torch.hann_window(length + 2, periodic=False, dtype=like.dtype, device=like.device)[1:-1]
 
 

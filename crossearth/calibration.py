@@ -186,6 +186,7 @@ def calibrated(
         >>> calibrated(torch.tensor([0.8, 0.2]), 2.0, are_logits=False)
         tensor([0.6667, 0.3333])
     """
+    # probability 0 has no finite logarithm
     logits = scores if are_logits else scores.clamp(min=torch.finfo(scores.dtype).tiny).log()
     return (logits / temperature).softmax(0)
 

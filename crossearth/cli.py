@@ -93,6 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _dispatch(words: list[str]) -> str | None:
     """Run the command that the words name, and return what it wants printed."""
+    # Lightning's parser reads these words itself, see `commands.training`
     if words and words[0] in training.HELP:
         training.run(argparse.Namespace(words=words))
         return None
@@ -118,6 +119,7 @@ def _parser(loaded: Collection[str]) -> _Parser:
             command = import_module(f'crossearth.commands.{name}')
             command.add_arguments(subparser)
             subparser.set_defaults(run=command.run)
+            # only completion needs the arguments of all commands, and so imports all of them
             if list(loaded) == ['completion']:
                 subparser.set_defaults(parser=_parser(_COMMANDS))
     return parser

@@ -188,6 +188,7 @@ def scaled_start(
         >>> [int(scaled_start(own, 4)) for own in (0, 9, 10, 11, 20)]
         [0, 2, 2, 3, 5]
     """
+    # the centre of pixel i lies at (i + 0.5) × step
     return np.asarray(np.ceil(np.asarray(own) / step - 0.5), np.int64)  # scalars become arrays
 
 

@@ -268,6 +268,7 @@ class ColourCodec:
         ids, known = _match_colours(rgb, tuple(self.colours.items()))
         if known.all():
             return Decoded(ids, {})
+        # one number per colour, because `np.unique` over rows is slow
         red, green, blue = rgb[:, ~known].astype(np.uint32)
         values, counts = np.unique(red << 16 | green << 8 | blue, return_counts=True)
         unknown: dict[int | RGB, int] = {
@@ -385,6 +386,7 @@ def _colour_table(colours: tuple[tuple[RGB, int], ...]) -> _ColourTable | None:
         return None
     empty = _unused({class_id for _, class_id in colours})
     corners = all(part in (0, 255) for rgb, _ in colours for part in rgb)
+    # any of the eight corners may occur, and none that is not listed may pass for a class
     eight = list(itertools.product((0, 255), repeat=3))
     apart = np.array(eight if corners else [rgb for rgb, _ in colours])
     for first, second in itertools.product(range(1, 256, 4), repeat=2):
@@ -424,6 +426,7 @@ def _sum_of_few(
     assert stray is not None  # holds because not every byte has an id
     ids = np.full(band.shape, stray, np.uint8)
     for value, class_id in few:
+        # sums of bytes wrap around, so negative differences come out right as well
         ids += (band == value).view(np.uint8) * np.uint8((class_id - stray) % 256)
     return ids
 

@@ -77,6 +77,7 @@ def _count_all(
     table = torch.bincount(cells, minlength=rows * num_classes).view(rows, num_classes)
     if ignore_index >= 0:
         table[ignore_index] = 0
+    # counts left beyond the classes are wrong ids, which `_count_kept` names
     return None if table[num_classes:].any() else table[:num_classes].clone()
 
 

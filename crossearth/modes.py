@@ -60,5 +60,6 @@ def moved_to[M: nn.Module](model: M, device: torch.device | str) -> M:
     try:
         return model.to(device)
     except (RuntimeError, AssertionError) as error:
+        # torch answers with an AssertionError for a device that it was built without
         reason = str(error).splitlines()[0]
         raise ConfigError(f'device {str(device)!r} cannot be used ({reason}): try cpu') from error

@@ -43,6 +43,7 @@ class NotebookFigure(Figure):
 def new_figure(width: float, height: float) -> NotebookFigure:
     """An empty figure that needs no display; sizes in inches."""
     figure = NotebookFigure(figsize=(width, height), layout='constrained')
+    # the canvas registers itself with the figure
     FigureCanvasAgg(figure)
     return figure
 

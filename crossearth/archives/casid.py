@@ -12,6 +12,7 @@ CASID_CLASSES = LabelSpace(
 )
 """The five classes of CASID, in its colours."""
 
+# train and test images; with 25 chips each, they give the benchmark's counts, from 4900 / 2200
 _IMAGES = {'subms': (196, 88), 'temms': (201, 83), 'troms': (136, 66), 'trorf': (148, 62)}
 
 CASID = Archive(

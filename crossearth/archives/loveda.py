@@ -25,6 +25,7 @@ _NUMBERS = {
     ('train', 'rural'): range(1366),
     ('train', 'urban'): range(1366, 2522),
     ('val', 'rural'): range(2522, 3514),
+    # 677 images, although the paper prints 667
     ('val', 'urban'): range(3514, 4191),
 }
 _RECORD = 'https://zenodo.org/records/5706578'

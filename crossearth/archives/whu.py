@@ -45,6 +45,7 @@ WHU_BUILDING_SATELLITE = Archive(
     title='Roofs of East Asia from space (Satellite dataset II): 17388 images of 512 x 512',
     parts=tuple(
         Part(options={'split': split}, sizes=((WHU_TILE_PX, WHU_TILE_PX, count),))
+        # tiles with roofs, and those of `train_no` and `test_no` without
         for split, count in (('train', 3135 + 10527), ('test', 903 + 2823))
     ),
     gsd_m=0.45,

@@ -88,11 +88,13 @@ def _picture(reader: RasterReader, raster: Raster, window: Window) -> UInt8[np.n
 def _stretched(bands: Shaped[np.ndarray, 'c h w']) -> UInt8[np.ndarray, 'c h w']:
     values: Float64[np.ndarray, 'c h w'] = bands.astype(np.float64)
     low, high = np.percentile(values, (2, 98), axis=(1, 2), keepdims=True)
+    # a chip of one value has no spread to divide by
     shares = np.clip((values - low) / np.maximum(high - low, 1e-12), 0, 1)
     return np.asarray(shares * 255, np.uint8)
 
 
 def _draw_frame(image: Image.Image, corners: Float64[np.ndarray, '2 n']) -> None:
+    # Pillow draws the last pixel of a rectangle as well, while corners are pixel edges
     left, top = np.floor(corners.min(1)) - _MARGIN_PX
     right, bottom = np.ceil(corners.max(1)) - 1 + _MARGIN_PX
     draw = ImageDraw.Draw(image)

@@ -105,6 +105,7 @@ def allocate(
 
 def _rounded(shares: Float64[np.ndarray, ' s']) -> Int64[np.ndarray, ' s']:
     """Round to whole numbers with the same sum: the largest remainders are rounded up."""
+    # a whole number that rounding has left just below itself must not lose a unit
     whole = np.floor(shares + 1e-9)
     missing = round(float((shares - whole).sum()))
     whole[np.argsort(whole - shares, kind='stable')[:missing]] += 1

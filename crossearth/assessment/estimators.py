@@ -203,6 +203,7 @@ def assess_sample(sample: Sample, strata: Strata, *, num_classes: int) -> Accura
         for name, found in ratios.items()
     }
 
+    # these two use another prior, see `intervals`
     over_all = draw_areas(tables, areas=strata.areas, left=weights.left, over_all=True)
     overall = weights.ratio(right.sum(1, keepdims=True), everywhere[:, :1])
     scored = np.isfinite(ratios['iou'].values)
@@ -284,6 +285,7 @@ class _Weights:
                 f'to {count - 1}'
             )
         drawn = np.bincount(sample.strata, minlength=count)
+        # the finite population correction: a stratum that was drawn completely has no variance
         self.left = np.ones(count) if strata.sizes is None else 1 - drawn / strata.sizes
         if (self.left < 0).any():
             raise ConfigError(
@@ -297,12 +299,14 @@ class _Weights:
                 'a variance needs two in each stratum; label more of them, or merge strata'
             )
         own = np.ones(len(sample.strata)) if sample.areas is None else sample.areas
+        # Cochran (1977), 6.10: scaled so that the units of a stratum add up to its known area
         sums = np.bincount(sample.strata, own, minlength=count)
         self._of_unit = own * (strata.areas / sums)[sample.strata]
         self._units = own * (drawn / sums)[sample.strata]
         self._strata = sample.strata
         self._member = (sample.strata[:, None] == np.arange(count)).astype(np.float64)
         self._areas = strata.areas
+        # n / (n − 1) makes variances unbiased; with n = 1, `left` is 0, so 1 avoids 0 / 0
         self._factors = self.left * drawn / np.maximum(drawn - 1, 1)
 
     def tables(self, sample: Sample, num_classes: int) -> Float64[np.ndarray, 's k k']:
@@ -319,6 +323,7 @@ class _Weights:
         above, below = self._of_unit @ y, self._of_unit @ x
         with np.errstate(invalid='ignore', divide='ignore'):
             values = np.minimum(above, below) / below  # never above 1, despite rounding
+            # the linearised ratio, (y − R x) / X
             residuals = (y - values * x) / below
         means = (self._member * self._of_unit[:, None]).T @ residuals / self._areas[:, None]
         influences = self._of_unit[:, None] * (residuals - means[self._strata])

@@ -77,8 +77,10 @@ def draw_areas(
         units = table.sum()
         seen = table[rows] / units
         expected = table[rows] * (1 - 1 / units) + seen.sum(1, keepdims=True) * added[rows]
+        # gamma draws, divided by their sum, are draws from a Dirichlet distribution
         drawn = generator.standard_gamma(expected, size=(_DRAWS, *expected.shape))
         drawn /= drawn.sum((1, 2), keepdims=True)
+        # the spread shrinks by the finite population correction, as in `estimators`
         shares = area * (seen + np.sqrt(rest) * (drawn - seen))
         draws.right[:, rows] += shares[:, np.arange(len(rows)), rows]
         draws.mapped[:, rows] += shares.sum(2)
@@ -109,4 +111,5 @@ def interval_of(
 def _added_unit(num_classes: int, *, part: float) -> Float64[np.ndarray, 'k k']:
     """The unit added to the counts of each mapped class: `part` correct, and as much wrong."""
     right: Bool[np.ndarray, 'k k'] = np.eye(num_classes, dtype=bool)
+    # a single class cannot be confused with another
     return np.where(right, part, part / max(num_classes - 1, 1))

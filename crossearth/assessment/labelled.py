@@ -80,6 +80,7 @@ def _refuse(path: Path, problem: str, ids: Iterable[int]) -> None:
 
 def _from_csv(path: Path) -> list[tuple[int, str]]:
     try:
+        # spreadsheets may begin a CSV with a byte order mark
         with path.open(newline='', encoding='utf-8-sig') as file:
             start = file.readline()
             file.seek(0)

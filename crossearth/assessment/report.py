@@ -101,6 +101,7 @@ def _notes(assessment: Assessment) -> list[str]:
 
 
 def _page(assessment: Assessment) -> str:
+    # names of classes come from files, and must not become HTML
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.filters |= {'percent': _percent, 'short': _short, 'number': _number}
     accuracy = assessment.accuracy

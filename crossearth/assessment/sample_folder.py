@@ -103,6 +103,7 @@ def new_folder(destination: Path) -> Iterator[Path]:
         )
     if not destination.parent.is_dir():
         raise ConfigError(f'the folder {destination.parent} does not exist: create it first')
+    # next to the destination, because renaming is atomic only within one file system
     with tempfile.TemporaryDirectory(
         dir=destination.parent, prefix=f'.{destination.name}.'
     ) as temporary:

@@ -175,6 +175,7 @@ class StratifiedMap:
             The pixels, in the order of their strata.
         """
         wanted = {
+            # sorted, because `_numbers_by_strip` searches them
             self._key_of[index]: np.sort(generator.choice(stratum.pixels, size, replace=False))
             for index, (stratum, size) in enumerate(zip(self.strata, sizes, strict=True))
         }

@@ -40,6 +40,7 @@ def footprint(
     for pole in (90.0, -90.0):
         to_pixels = GroundToPixels(georeference, _WGS84, height=height, width=width, name=name)
         (col,), (row,) = to_pixels(np.array([0.0]), np.array([pole]))
+        # in degrees, a pole is an edge of the map, not a point inside it
         if georeference.crs != _WGS84 and 0 < col < width and 0 < row < height:
             reach = float(lat.min() if pole > 0 else lat.max())
             return shapely.box(-180, min(reach, pole), 180, max(reach, pole))
@@ -59,6 +60,7 @@ def bbox_of(shape: shapely.Polygon | shapely.MultiPolygon) -> list[float]:
     """
     west, south, east, north = shape.bounds
     parts = [part.bounds for part in shapely.get_parts(shape)]
+    # RFC 7946, 5.2: across the antimeridian, west is greater than east
     if len(parts) > 1 and west == -180 and east == 180:
         west = min(part[0] for part in parts if part[2] == 180)
         east = max(part[2] for part in parts if part[0] == -180)

@@ -115,6 +115,7 @@ def describe_map(
 def _times(time: SceneTime | None, made: datetime) -> dict[str, str | None]:
     if time is not None and time.start == time.stop:
         return {'datetime': _text(time.start)}
+    # STAC has no unknown times: where datetime is null, start and end must be given
     start, stop = (_LONG_AGO, made) if time is None else (time.start, time.stop)
     return {'datetime': None, 'start_datetime': _text(start), 'end_datetime': _text(stop)}
 

@@ -26,6 +26,7 @@ def stated_time(text: str) -> SceneTime:
     """
     first, _, last = text.partition('/')
     start, stop = _moment(first), _moment(last or first)
+    # a date without a time means the whole day
     if len((last or first).strip()) == len('2021-06-30'):
         stop = stop.replace(hour=23, minute=59, second=59)
     if stop < start:

@@ -144,6 +144,7 @@ def _expected(words: Sequence[str]) -> dict[str, Any]:
     single: dict[str, float] = {}
     found: dict[str, Any] = {'expected_of': single}
     for word in words:
+        # at the last equals sign, because names of classes may hold one
         name, equals, number = word.rpartition('=')
         try:
             value = float(number)

@@ -53,6 +53,7 @@ def completion_script(parser: argparse.ArgumentParser) -> str:
     """
     known = dict(_words(parser, ()))
     known |= {(name,): list(_FIT) for name in training.HELP}
+    # the shell takes the first pattern that matches
     longest_first = sorted(known.items(), key=lambda item: (-len(item[0]), item[0]))
     cases = [
         f'        "{"".join(f"{word} " for word in path)}"*) known="{" ".join(words)}" ;;'

@@ -35,5 +35,6 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.output,
         quick=arguments.quick,
         seed=arguments.seed,
+        # tqdm's own writer, so that lines and progress bars do not break each other
         say=lambda line: tqdm.write(line),
     )

@@ -155,6 +155,7 @@ def _domain(text: str) -> 'tuple[str, list[KnownScene]]':
     from crossearth.inference import find_scenes
     from crossearth.resolution import KnownScene
 
+    # at the last equals sign, because names of folders may hold one
     name, equals, metres = text.rpartition('=')
     if not equals:
         return text, [KnownScene(scene) for scene in find_scenes(text)]

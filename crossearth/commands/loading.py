@@ -95,6 +95,7 @@ def trusted_builder(name: str, folder: str) -> Callable[..., 'nn.Module']:
     try:
         module = import_module(module_name)
     except ModuleNotFoundError as error:
+        # the missing module is the builder's own, not one that it imports
         if error.name is not None and f'{module_name}.'.startswith(f'{error.name}.'):
             raise ConfigError(
                 f'--builder {name}: there is no module {error.name} in {folder}, nor is one '

@@ -368,6 +368,7 @@ def _map_many(
             tasks,
             **values,
             workers=Workers(arguments.workers, arguments.engine, arguments.address),
+            # from the files: otherwise this process would load the model once more to identify it
             model_id=model_id_of(arguments.weights, arguments.builders, str(Path.cwd())),
             max_failures=arguments.max_failures,
             retry=arguments.retry,
@@ -420,6 +421,7 @@ def _size(estimate: 'SceneEstimate') -> str:
 
 
 def _class_threshold(text: str) -> tuple[str | int, float]:
+    # at the last equals sign, because names of classes may hold one
     name, _, number = text.rpartition('=')
     try:
         return key_or_number(name), float(number)

@@ -111,6 +111,7 @@ def _metres_or(*words: str) -> Callable[[str], float | str]:
             metres = float(text)
         except ValueError:
             metres = math.nan
+        # NaN fails this comparison, too
         if not 0 < metres < math.inf:
             others = ''.join(f', or {word}' for word in words)
             raise argparse.ArgumentTypeError(

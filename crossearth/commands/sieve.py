@@ -66,6 +66,7 @@ def run(arguments: argparse.Namespace) -> str:
 
 
 def _unit(text: str) -> tuple[str | int | None, float]:
+    # at the last equals sign, because names of classes may hold one
     name, sign, number = text.rpartition('=')
     try:
         value = float(number)

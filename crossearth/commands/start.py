@@ -84,6 +84,7 @@ def _domain(word: str) -> 'Domain':
             'ottawa=other/images:other/masks, with a NAME other than source'
         )
     images, colon, labels = paths.rpartition(':')
+    # a path that exists may itself hold a colon
     if not colon or Path(paths).exists():
         return Domain(name, paths)
     return Domain(name, images, labels)

@@ -130,9 +130,12 @@ def _run_lightning(words: list[str]) -> None:
         ShiftDataModule,
         subclass_mode_model=True,
         subclass_mode_data=True,
+        # the samplers of the data module already share windows out among processes
         trainer_defaults={'use_distributed_sampler': False, 'logger': _LOGGERS},
+        # otherwise a second run in the same folder fails, because its config.yaml exists
         save_config_kwargs={'overwrite': True},
         parser_kwargs={
+            # errors are raised instead of printed, so that `_plain_error` can shorten them
             'exit_on_error': False,
             **{name: {'exit_on_error': False} for name in HELP},
         },

@@ -93,6 +93,7 @@ def run(arguments: argparse.Namespace) -> str:
         CrossEarthError: If the map cannot be read, or the file cannot be written.
     """
     labels = None if arguments.labels is None else LABEL_SPACES[arguments.labels]
+    # the bare option gives an empty list, which means roads
     if arguments.centre_lines is not None:
         return _centre_lines(arguments, labels)
     if arguments.min_length_m is not None:

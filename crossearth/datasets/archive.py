@@ -280,6 +280,7 @@ def _find(archive: Archive, root: Path, layouts: Sequence[Layout], split: str) -
                 f'{layout.masks!r} below {root}'
             )
         keys = sorted(found.images, key=lambda key: [natural_key(word) for word in key])
+        # `check_archive` reports these, because only the first layout is read
         unread = dict.fromkeys(
             other.name
             for other in layouts[place + 1 :]
@@ -330,6 +331,7 @@ def _match(layout: Layout, files: Sequence[str]) -> _Found:
                     continue
                 if into is found.images:
                     found.ids.add(match['id'])
+            # paths come sorted, so every machine reads the same one of two copies
             read = into.setdefault(match.groups(default=''), path)
             if read != path:
                 found.twice.append((read, path))

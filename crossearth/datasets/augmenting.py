@@ -67,6 +67,7 @@ def chain_augmentations(
                     'data_keys=None, because images and masks are passed to it by name'
                 )
         elif isinstance(module, K.AugmentationBase2D | K.ImageSequential):
+            # kornia's own augmentations take tensors; this container takes the whole batch by names
             step = K.AugmentationSequential(module, data_keys=None)
         name = type(module).__qualname__
         number[name] += 1
@@ -143,6 +144,7 @@ def augment_pair(augment: nn.Module, batch: Sample) -> Sample:
         planes = moved[f'mask_{name}']
         values = planes if batch[name].ndim == image.ndim else planes[:, 0]
         kind = batch[name].dtype
+        # rounded first, because a cast to integers cuts fractions off
         values = values.to(kind) if kind.is_floating_point else values.round().to(kind)
         result[name] = (values - 1) % (IGNORE_INDEX + 1) if name == 'mask' else values
     return result

@@ -93,6 +93,7 @@ class CASID(ArchiveDataset):
         for scene in self.scenes[:: max(len(self.scenes) // _PROBES, 1)]:
             assert scene.mask is not None  # every layout has masks
             with open_raster(scene.mask) as source:
+                # a reduced size takes the nearest pixels, so it holds no new colours
                 thumbnail = source.read(
                     out_shape=(source.count, min(source.height, 500), min(source.width, 500))
                 )

@@ -100,6 +100,7 @@ def check_archive(
         try:
             opened = dataset(root, **{**part.options, **(options or {})})
         except SceneNotFoundError as error:
+            # images without masks are damage; without images, the part is just not there
             lacks_masks = 'has no mask' in str(error)
             (findings if lacks_masks else absent).append(Finding(name, str(error), wrong=True))
             continue
@@ -154,6 +155,7 @@ def _pixels(opened: ArchiveDataset, *, progress: bool) -> Iterator[tuple[str, bo
     for scene in tqdm(opened.scenes, disable=not progress, unit='image', leave=False):
         try:
             with open_raster(scene.image) as source:
+                # in strips, so that memory does not grow with the image
                 for row in range(0, source.height, _ROWS):
                     rows = min(_ROWS, source.height - row)
                     source.read(window=Window(0, row, source.width, rows))

@@ -171,6 +171,7 @@ class Meaning(Tensor):
                     'its own rule, which corrupts ignored labels and transforms: '
                     f'write ours {sign} theirs, or {theirs}'
                 )
+        # so that the result is a plain tensor again
         with torch._C.DisableTorchFunctionSubclass():
             return func(*args, **(kwargs or {}))
 

@@ -71,6 +71,7 @@ def cut_scene(scene: Scene, geometry: shapely.Geometry, crs: CRS | None) -> Scen
         kept = shapely.buffer(area, -margin, join_style='mitre')
         if kept.is_empty:
             return None
+        # prepared, because `hidden_pixels` asks about it for every window
         shapely.prepare(kept)
     first_row, stop_row = _pixels_between(top, bottom, margin)
     first_col, stop_col = _pixels_between(left, right, margin)

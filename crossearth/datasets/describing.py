@@ -76,6 +76,7 @@ def _named(crs: CRS | None) -> str:
     """A short name of a CRS."""
     if crs is None:
         return 'no CRS'
+    # with less confidence, pyproj would also name a CRS that is only similar
     known = crs.to_authority(min_confidence=100)
     return str(crs.name) if known is None else ':'.join(known)
 

@@ -34,6 +34,7 @@ def fetch_all(downloads: Sequence[Download], root: str | os.PathLike[str]) -> No
     for download in downloads:
         kept = folder / download.name
         if not kept.exists():
+            # an unpacked copy is enough, without the zip that it came from
             if (folder / download.makes).is_dir():
                 continue
             fetch(download.url, kept, md5=download.md5)
@@ -180,6 +181,7 @@ def _receive(url: str, part: Path) -> None:
         _receive(url, part)
         return
     with response:
+        # a server that ignores the range answers 200, and sends the file from its start
         start = done if response.status == 206 else 0
         sent = re.match(r'bytes (\d+)-', response.headers.get('Content-Range') or '')
         if response.status == 206 and sent is not None:
@@ -199,14 +201,18 @@ def _receive(url: str, part: Path) -> None:
                 sink.write(chunk)
                 got += len(chunk)
                 bar.update(len(chunk))
+    # reading in chunks ends without an error when the connection breaks
     if total is not None and got < total:
         raise OSError(f'the connection broke after {got} of {total} bytes')
 
 
 def _inside(path: str | os.PathLike[str], root: Path, member: zipfile.ZipInfo) -> Path:
+    # on Windows a backslash separates folders, too, and could hide `..`
     name = PurePosixPath(member.filename.replace('\\', '/'))
     target = (root / name).resolve()
+    # the upper bits are the Unix mode, whose type 0o12 is a symbolic link
     is_link = member.external_attr >> 28 == 0o12
+    # a colon names a drive, or a hidden stream of a file, on Windows
     inside = target.is_relative_to(root) and target != root and ':' not in name.parts[0]
     if name.is_absolute() or not inside or is_link:
         fault = 'is a link' if is_link else 'points outside the folder'
@@ -219,4 +225,5 @@ def _inside(path: str | os.PathLike[str], root: Path, member: zipfile.ZipInfo) -
 
 def _md5(path: Path) -> str:
     with path.open('rb') as source:
+        # the publishers state MD5; it finds damage, and is not meant to stop an attacker
         return hashlib.file_digest(source, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

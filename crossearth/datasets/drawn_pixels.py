@@ -74,6 +74,7 @@ class DrawnPixels:
 
     def limits(self) -> Float64[np.ndarray, 'ends n 2']:
         """Steps of each scene at the smallest and at the largest pixels of the range."""
+        # a larger scale means smaller pixels
         ends = self.span if self.name == 'gsd_m' else self.span[::-1]
         return np.stack([self._steps(np.array(end), self._own) for end in ends])
 

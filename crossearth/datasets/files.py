@@ -83,6 +83,7 @@ def walk(root: Path) -> Iterator[tuple[tuple[str, ...], list[str]]]:
     """
     above: dict[str, frozenset[tuple[int, int]]] = {}
     for folder, folders, names in os.walk(root, followlinks=True):
+        # device and inode identify a folder, whatever links led to it
         about = os.stat(folder)  # noqa: PTH116  # os.walk speaks strings
         own = (about.st_dev, about.st_ino)
         before = above.get(os.path.dirname(folder), frozenset())  # noqa: PTH120  # same
@@ -90,6 +91,7 @@ def walk(root: Path) -> Iterator[tuple[tuple[str, ...], list[str]]]:
             folders.clear()
             continue
         above[folder] = before | {own}
+        # this folder of zip files from macOS holds metadata under the names of the images
         folders[:] = sorted(
             name for name in folders if not name.startswith('.') and name != '__MACOSX'
         )

@@ -116,6 +116,7 @@ class HoldOut:
         if held_out:
             chosen = inside
         else:
+            # a scene that shares ground with a held-out one is left out of both sides
             margin = _TOUCH * np.sqrt(shapely.area(prints))
             tree = shapely.STRtree(prints[inside])
             meeting, _ = tree.query(shapely.buffer(prints, -margin), 'intersects')

@@ -78,6 +78,7 @@ class Potsdam(ArchiveDataset):
                 codec=_colours(place, label_decode),
                 bands=chosen,
                 ids=tiles,
+                # GDAL calls the fourth band of plain 8-bit files alpha, but here it is infrared
                 alpha='image',
             )
             for name, chosen in files[bands]
@@ -171,4 +172,5 @@ def _placing(label_space: LabelSpaceName, low_vegetation: LowVegetation) -> Call
 
 def _colours(place: Callable[[int], int], match: LabelDecode) -> ColourCodec:
     colours = {colour: place(i) for i, colour in enumerate(ISPRS.palette)}
+    # black marks the borders between classes, which are neither trained on nor scored
     return ColourCodec({**colours, (0, 0, 0): IGNORE_INDEX}, match=match)

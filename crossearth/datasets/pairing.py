@@ -76,6 +76,7 @@ def guess_patterns(images: Sequence[RasterFile], masks: Sequence[RasterFile]) ->
         ('*_sat', '*_mask')
     """
     best, most = ('*', '*'), 0
+    # shortest first: only a pattern that pairs more replaces a simpler one
     for image_names, mask_names in sorted(
         itertools.product(_candidates(images, masks), _candidates(masks, images)),
         key=lambda both: (len(both[0]) + len(both[1]), both),

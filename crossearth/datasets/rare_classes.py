@@ -138,6 +138,7 @@ class RareClassSampler(RandomWindowSampler):
             origin = scaled_start(corner, steps)
             low = np.ceil((last + corner) / steps).astype(np.int64) - origin - size
             high = np.floor((first + corner) / steps).astype(np.int64) - origin
+            # rounding may put the last place before the first
             now = low, np.maximum(low, high)
             start = moved(start, within, (last - size, first), now)
         if self.border == 'pad':
@@ -179,6 +180,7 @@ def _count_cells(
             height = min(cell_px, scene.height - row)
             ids = dataset.read_labels(Window(index, row, 0, height, scene.width))
             known = ids != IGNORE_INDEX
+            # cell and class in one number, so that one `bincount` serves a whole row of cells
             bins = (cols * num_classes + ids)[known]
             found = np.bincount(bins, minlength=(cols[-1] + 1) * num_classes)
             counts.append(found.reshape(-1, num_classes))

@@ -58,6 +58,7 @@ def _factors(step: nn.Module, size_px: int) -> tuple[tuple[float, float], int]:
     if isinstance(step, K.RandomResizedCrop):
         side = min(step.flags['size'])
         # crops a share of the area and resizes it to the requested side
+        # in reverse, because the largest share gives the smallest factor
         low, high = (side / (size_px * math.sqrt(share)) for share in _pair(step)[::-1])
         return _often(step, (low, high)), side
     if isinstance(step, K.Resize):

@@ -91,6 +91,7 @@ class MassachusettsRoads(ArchiveDataset):
             codec=ThresholdCodec(),
         )
         chips = chip_layouts(folders=('massachusetts',), split=split, codec=EITHER_BINARY)
+        # in unsigned bands, pixels are blank only where all bands have this value
         blank = 255 if mask_nodata else None
         layouts = [dataclasses.replace(layout, nodata=blank) for layout in (original, *chips)]
         super().__init__(

@@ -238,6 +238,7 @@ class RandomWindowSampler(Sampler[Window | ScaledWindow]):
             start = np.clip(start, 0, np.maximum(seen - size, 0))
         all_steps = np.ones(start.shape) if steps is None else steps
         windows: list[Window | ScaledWindow] = []
+        # `Window` takes integers of Python only, not those of NumPy
         for i, (row, col), step in zip(
             scene.tolist(), start.tolist(), all_steps.tolist(), strict=True
         ):

@@ -220,9 +220,11 @@ def read_scenes(
                 else describe_mask(mask, raster, cache=cache)
             )
         except (SceneNotFoundError, SceneError, LabelError) as error:
+            # all files are looked at before an error is raised, so that it can name every bad one
             faults.append((os.fspath(image), error))
         else:
             scenes.append(Scene(raster, labels, domain=domain, split=split))
+    # also before an error, because the next attempt reads the same headers
     cache.save()
     if faults:
         raise _together(faults)

@@ -135,6 +135,7 @@ class SceneDataset(Combinable):
                     f'{scene.image}: {len(scene.raster.bands)} bands, but {scenes[0].image} has '
                     f'{len(scenes[0].raster.bands)}: pass bands=(...) with those that all share'
                 )
+        # many scenes share the labels of one vector file, which is checked once
         for vectors in {id(scene.labels): scene.labels for scene in scenes}.values():
             if not isinstance(vectors, VectorLabels):
                 continue

@@ -66,6 +66,7 @@ class SceneIndex:
         before = self._settled()
         self._table = _named(table, before)
         try:
+            # a table that is refused must leave the dataset as it was
             self._follow()
         except Exception:
             self._table = before
@@ -132,6 +133,7 @@ class SceneIndex:
         assert table is not None  # the table exists before anything is handed out or replaced
         numbers = table['scene'].to_numpy()
         placed = [i for i, scene in enumerate(self._scenes) if scene.crs is not None]
+        # scenes without a place have no row, so their numbers are not positions in the table
         rows = np.searchsorted(placed, numbers)
         geometries = table.geometry.to_numpy()
         same = shapely.equals_identical(geometries, self._known[rows])
@@ -169,6 +171,7 @@ class SceneIndex:
         )
         self._table = table
         self._scenes = tuple(kept.values())
+        # a copy, because the caller may edit the geometries of the table in place
         self._known = table.geometry.to_numpy().copy()
         self._handed_out = False
 

@@ -299,6 +299,7 @@ class ShiftDataModule(pl.LightningDataModule):
                 self.target,
                 size_px=self.target_size_px,
                 batch_size=self.target_batch_size,
+                # as many batches as the source has, because the two are read in pairs
                 length=len(source) * self.target_batch_size * num_shards,
                 seed=self.seed ^ _TARGET_SEED,
                 batches=position.get('target_batches', 0),
@@ -417,6 +418,7 @@ class _CountedOnce(Dataset[Sample]):
 
     def __getitem__(self, window: Window) -> Sample:
         sample = self.dataset[window]
+        # windows start at multiples of their size, except the last ones, moved back by this much
         seen_rows, seen_cols = -window.row % window.height, -window.col % window.width
         mask = sample['mask'].clone()
         mask[:seen_rows] = IGNORE_INDEX

@@ -132,6 +132,7 @@ class TargetWindows(Dataset[Sample]):
         if share >= _LEAST_VALID:
             return best
         place = f'{window.scene} {window.row} {window.col}'
+        # not `hash`, whose value for a string differs from process to process
         for other in self._others.windows(zlib.crc32(place.encode())):
             sample, other_share = self._read(other)
             if other_share > share:

@@ -19,6 +19,7 @@ __all__ = ['ALWAYS', 'FileTimes', 'Times', 'dated', 'interval_of', 'span_of']
 ALWAYS = pd.Interval(pd.Timestamp.min, pd.Timestamp.max, closed='both')
 """The interval of undated scenes."""
 
+# torchgeo ends its intervals one microsecond before the next one begins
 _TICK = pd.Timedelta(1, 'us')
 _WHOLE_DAYS = ('Y-DEC', 'Q-DEC', 'M', 'D')
 

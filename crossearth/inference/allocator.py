@@ -32,5 +32,6 @@ def keeping_freed_memory(kept_bytes: int = 256 << 20) -> Iterator[None]:
     try:
         yield
     finally:
+        # setting a threshold has ended glibc's own adaptation, so its usual result is set by hand
         library.mallopt(_M_TRIM_THRESHOLD, 2 * _LARGEST_MMAP_THRESHOLD)
         library.malloc_trim(0)

@@ -13,6 +13,7 @@ __all__ = ['in_one_turn']
 def in_one_turn(shapes: NDArray[np.object_]) -> NDArray[np.object_]:
     """Shapes in degrees, cut where they cross the antimeridian, as RFC 7946, 3.1.9, requires."""
     bounds = shapely.bounds(shapes)
+    # longitudes that jump from 180 to -180 make a small shape look wider than half a turn
     wide = bounds[:, 2] - bounds[:, 0] > 180
     beyond = (bounds[:, 0] < -180) | (bounds[:, 2] > 180)
     shapes = shapes.copy()
@@ -31,6 +32,7 @@ def in_one_turn(shapes: NDArray[np.object_]) -> NDArray[np.object_]:
             shapely.intersection(shapely.affinity.translate(whole, turn), world)
             for turn in (-360, 0, 360)
         ]
+        # an intersection also gives points and lines where a shape only touches the antimeridian
         parts = [
             part
             for part in shapely.get_parts(cut)

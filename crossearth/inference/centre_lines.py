@@ -144,6 +144,7 @@ def _records(
     simple = shapely.simplify([shapely.LineString(line.at) for line in lines], within_px)
     placed, lengths = ground.lines(simple.tolist())
     first = np.stack([line.at[0] for line in lines])
+    # the determinant is negative for north-up maps, whose rows run south
     pixel_m2 = np.abs(np.linalg.det(ground.frames(first)))
     for line, geometry, length, area in zip(
         lines, as_geojson(placed), lengths, pixel_m2, strict=True

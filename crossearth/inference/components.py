@@ -26,6 +26,7 @@ def components(
         >>> components(np.array([[1, 2], [2, 1]]), connectivity=8)[0].tolist()
         [[0, 1], [1, 0]]
     """
+    # the graph joins runs along rows, not pixels, because there are far fewer of them
     starts = _starts(labels)
     runs = np.cumsum(starts.ravel(), dtype=np.int32).reshape(labels.shape) - 1
     upper, lower = _links(labels, runs, starts, connectivity=connectivity)

@@ -109,9 +109,11 @@ class Unloadable:
     """
 
     def __init__(self, error: Exception) -> None:
+        # a traceback does not survive pickling, so its text is sent as a note
         error.add_note(f'In a worker:\n{"".join(traceback.format_exception(error))}')
         try:
             self._packed = pickle.dumps(error)
+            # an exception whose `__init__` needs more than a message fails only when unpickled
             pickle.loads(self._packed)
         except Exception:  # noqa: BLE001 - exceptions of other libraries may not survive pickling
             told = ConfigError(f'the model cannot be loaded ({type(error).__name__}: {error})')

@@ -56,6 +56,7 @@ class Decision:
             return
         probabilities = self.probabilities(scores)
         if len(scores) == 2 and len(self.thresholds) == 1:
+            # a comparison with NaN is False, so NaN would silently become the other class
             require_finite(bool(torch.isfinite(probabilities.sum())))
             ((index, threshold),) = self.thresholds
             reached = probabilities[index] >= threshold

@@ -188,6 +188,7 @@ def axis_weights(
         )
     for start in starts:
         reach[start : start + tile_px] += profile
+    # no division by zero: profiles are positive, and windows leave no gaps
     return np.stack([profile / reach[start : start + tile_px] for start in starts])
 
 

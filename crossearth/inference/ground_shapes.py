@@ -48,6 +48,7 @@ class GroundShapes:
                 'gdal_edit.py -a_srs'
             )
         self._affine = where.transform
+        # without `always_xy`, PROJ follows the CRS, and EPSG:4326 has latitude first
         self._degrees = pyproj.Transformer.from_crs(crs, geographic, always_xy=True)
         self._geod = crs.get_geod() or pyproj.Geod(ellps='WGS84')
         self._out: pyproj.Transformer | None = None
@@ -73,6 +74,7 @@ class GroundShapes:
         placed = self._in_crs(polygons)
         degrees = _projected(placed, self._degrees)
         areas = np.array([self._area(polygon) for polygon in degrees])
+        # RFC 7946, 3.1.6, asks for counterclockwise outlines and clockwise holes
         return shapely.orient_polygons(self._written(placed)), areas
 
     def lines(
@@ -103,9 +105,11 @@ class GroundShapes:
         x, y = places.T
         lon, lat = self._degrees.transform(a * x + b * y + c, d * x + e * y + f)
         lon, lat = np.reshape(lon, (3, -1)), np.reshape(lat, (3, -1))
+        # the step of a pixel may cross the antimeridian
         lon = np.stack([nearest_turn(one, 0.0, turn=360.0) for one in lon - lon[0]])
         east, north = np.radians(lon[1:]), np.radians(lat[1:] - lat[0])
         middle = np.radians(lat[0])
+        # radii of curvature: N = a / √(1 − e² sin² φ), M = a (1 − e²) / (1 − e² sin² φ)^1.5
         flat = 1 - self._geod.es * np.sin(middle) ** 2
         across = self._geod.a / np.sqrt(flat) * np.cos(middle)
         along = self._geod.a * (1 - self._geod.es) / flat**1.5

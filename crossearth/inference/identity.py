@@ -177,12 +177,15 @@ class _Describer:
     def _tensor(self, tensor: Tensor) -> None:
         self.text(tensor.dtype, tuple(tensor.shape))
         if tensor.device.type == 'meta' or tensor.layout != torch.strided or tensor.is_quantized:
+            # their values do not lie in memory as plain bytes
             self.text(tensor.layout)
             return
         flat = tensor.detach().cpu().contiguous().reshape(-1)
+        # as bytes, because NumPy has no bfloat16
         self._write(flat.view(torch.uint8).numpy().tobytes())
 
     def _unordered(self, values: set[Any] | frozenset[Any], depth: int) -> None:
+        # the order of a set of strings changes with the hash seed of the process
         digests = []
         for item in values:
             digest = hashlib.sha256()
@@ -199,6 +202,7 @@ class _Describer:
             self.text(value.__module__, value.__qualname__)
             self._code(value.__code__)
             cells = value.__closure__ or ()
+            # an empty cell belongs to a name that is not bound yet, and reading it raises
             contents = [cell.cell_contents for cell in cells if cell != types.CellType()]
             self.value((value.__defaults__, value.__kwdefaults__, contents), depth + 1)
         else:  # for objects of other libraries, the class is all we know
@@ -223,6 +227,7 @@ class _Describer:
                     self.value(member)
 
     def _code(self, code: types.CodeType) -> None:
+        # file name and line numbers are left out, so that moved code keeps its digest
         self.text(code.co_name, code.co_names, code.co_varnames)
         self._write(code.co_code)
         for constant in code.co_consts:

@@ -32,10 +32,12 @@ def between_centres(
     """
     sums = np.zeros((len(values), *x.shape), np.float32)
     total = np.zeros(x.shape, np.float32)
+    # pixel centres lie at halves, so half a pixel is subtracted
     left, top = np.floor(x - 0.5), np.floor(y - 0.5)
     for down in (0, 1):
         for right in (0, 1):
             weight = (1 - np.abs(x - 0.5 - left - right)) * (1 - np.abs(y - 0.5 - top - down))
+            # beyond the outermost centres, the border pixel repeats, so weights still add up to 1
             rows, cols = (
                 pixel_of(top + down, values.shape[1]),
                 pixel_of(left + right, values.shape[2]),

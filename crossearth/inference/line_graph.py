@@ -74,6 +74,7 @@ class _Graph:
         self._at = np.stack([keys % width + 0.5, keys // width + 0.5], 1)
         one, other = _links(keys, width)
         ones = np.ones(2 * len(one), bool)
+        # each link in both directions, so that a row of the matrix lists all neighbours of a pixel
         ends = np.concatenate([one, other]), np.concatenate([other, one])
         links = csr_array((ones, ends), (len(keys), len(keys)))
         self._first, self._next = links.indptr, links.indices
@@ -87,6 +88,7 @@ class _Graph:
             [np.bincount(self._node, axis, count) / size for axis in self._at.T], 1
         )
         self._reach = np.zeros(count)
+        # `maximum.at`, because plain indexing would keep only one of several pixels of a node
         np.maximum.at(self._reach, self._node, skeleton.reach_px)
         self.edges: dict[int, _Edge] = {}
         self._at_node: dict[int, list[int]] = {}
@@ -104,8 +106,10 @@ class _Graph:
                     continue
                 pixels = self._walk(start, step)
                 seen[pixels] = True
+                # the same path starts again at its other end
                 taken.add((pixels[-1], pixels[-2]))
                 yield self._edge(pixels)
+        # what is left are rings without ends or junctions
         for start in np.flatnonzero((degree == 2) & ~seen).tolist():
             if not seen[start]:
                 pixels = self._walk(start, self._neighbours(start)[0])
@@ -157,6 +161,7 @@ class _Graph:
         while waiting:
             length, number = heapq.heappop(waiting)
             edge = self.edges.get(number)
+            # removed or joined since it was put on the heap
             if edge is None:
                 continue
             degrees = [len(self._at_node[node]) for node in (edge.start, edge.stop)]
@@ -169,6 +174,7 @@ class _Graph:
                 continue
             self._remove(number)
             dropped += 1
+            # joining makes a longer line, which may itself be a spur
             for node in (edge.start, edge.stop):
                 joined = self._join(node)
                 if joined is not None:
@@ -183,6 +189,7 @@ class _Graph:
         one, other = (self._remove(number) for number in tuple(numbers))
         before = one.pixels if one.stop == node else one.pixels[::-1]
         after = other.pixels if other.start == node else other.pixels[::-1]
+        # at a junction of several pixels, the two lines may end at different ones
         return self._add(self._edge(before + after[before[-1] == after[0] :]))
 
     def contract(self) -> None:
@@ -196,6 +203,7 @@ class _Graph:
             self._remove(number)
             self._node_at[one] = (self._node_at[one] + self._node_at[other]) / 2
             self._reach[one] = wide
+            # a set, because a loop is listed twice at its node
             for moved in set(self._at_node.pop(other)):
                 way = self.edges[moved]
                 for end, place in (('start', 0), ('stop', -1)):
@@ -207,7 +215,9 @@ class _Graph:
     def line(self, edge: _Edge) -> Line:
         """The finished line of a path. Junctions share the area that is nearest to them."""
         pixels = np.array(edge.pixels)
+        # several lines end at a pixel of a junction, so they share its area
         shares = np.where(self._degree[pixels] > 2, self._degree[pixels], 1)
+        # a ring repeats its first pixel, which must count once
         inner = pixels[:-1] if pixels[0] == pixels[-1] else pixels
         area = float((self._skeleton.owned[inner] / shares[: len(inner)]).sum())
         return Line(self._placed(edge.pixels), inner, area)
@@ -223,6 +233,7 @@ def _links(
         """The number of the pixel there; -1 where there is none."""
         wanted = keys + down * width + right
         at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+        # keys alone would join the end of a row to the start of the next
         inside = (col + right >= 0) & (col + right < width)
         return np.where((keys[at] == wanted) & inside, at, -1)
 

@@ -89,6 +89,7 @@ def predict_scenes(
         raise ConfigError(
             'estimate_accuracy works for one scene at a time: leave it out, or map a single scene'
         )
+    # the shard chooses scenes here; left in the request, it would also choose parts of each scene
     tasks = running.share_of(tasks)
     running = replace(running, shard=None)
     request = MapRequest(labels, windows, view, outputs, running, model_output, model_id)
@@ -114,8 +115,10 @@ def predict_scenes(
                 waiting.append(task)
             else:
                 settle(task, known)
+        # a map of an earlier run proves that the settings and the model work
         has_maps = any(outcome.status == 'present' for outcome in outcomes.values())
         if waiting:
+            # once for all scenes, because it scans whole folders
             _remove_leftovers(_files_of(waiting, outputs))
             if crew is None:
                 crew = stack.enter_context(start_crew(load, request, workers))
@@ -164,6 +167,7 @@ def _remove_leftovers(destinations: Collection[Path]) -> None:
     for folder in {path.parent for path in destinations}:
         for destination, leftover in list(find_leftovers(folder)):
             if destination in destinations:
+                # a folder that another run is still writing is not a leftover
                 with suppress(BusyError), only_writer([destination]):
                     shutil.rmtree(leftover)
 
@@ -228,6 +232,7 @@ class _Work:
             self._elsewhere.clear()
         while self._waiting and self._under_way < self._workers and not self._is_alone:
             task = self._waiting.popleft()
+            # another run over the same list may have finished it since this one started
             made = self._receipts[task].present()
             if made is not None:
                 yield task, made
@@ -252,11 +257,13 @@ class _Work:
         return None
 
     def _raise_if_alike(self, task: Task, text: str) -> None:
+        # messages quote the scene, which would make equal failures look different
         nameless = text.replace(task.scene, '').replace(Path(task.scene).name, '')
         alike = self._alike.setdefault(nameless, [])
         if task not in alike:
             alike.append(task)
         if 2 <= self._enough_alike <= len(alike):
+            # the settings are at fault, so these failures must not quarantine the scenes
             for one in alike:
                 self._receipts[one].forget_failures()
             raise ConfigError(

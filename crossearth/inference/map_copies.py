@@ -11,6 +11,7 @@ from crossearth.inference.writer import Layer, optimise_for_cloud, whole_file, w
 
 __all__ = ['copy_companions', 'copy_metadata', 'layer_of', 'optimise_as']
 
+# domains that describe how the original is stored, which does not hold for a changed map
 _OF_THE_FILE = {'IMAGE_STRUCTURE', 'RPC', 'DERIVED_SUBDATASETS', 'COLOR_PROFILE', 'TIFF'}
 
 
@@ -20,6 +21,7 @@ def layer_of(dataset: rasterio.DatasetReader) -> Layer:
         colours = dataset.colormap(1)
     except ValueError:  # it has no colour table
         colours = {}
+    # `AREA_OR_POINT` follows from the georeference, see `Georeference.finish`
     tags = {name: value for name, value in dataset.tags().items() if name != 'AREA_OR_POINT'}
     names = (dataset.descriptions[0],) if dataset.descriptions[0] else ()
     return Layer(dataset.dtypes[0], 1, dataset.nodata, colours, tags, names)

@@ -30,6 +30,7 @@ def only_writer(
     """
     kind = 'lock' if shard is None else f'{shard[0]}-of-{shard[1]}.lock'
     with ExitStack() as stack:
+        # in one order everywhere, so that of two processes with the same files one gets them all
         for path in sorted(destinations):
             stack.enter_context(_locked(path, path.with_name(f'.{path.name}.{kind}')))
         yield

@@ -58,6 +58,7 @@ class MapParts:
     def __init__(self, folder: Path, plan: Mapping[str, Any]) -> None:
         self._folder = folder
         folder.mkdir(exist_ok=True)
+        # through JSON, because the stored plan has lists where this one has tuples
         plan = json.loads(json.dumps({'format': _FORMAT, **plan}))
         path = folder / 'plan.json'
         if path.exists():
@@ -102,6 +103,7 @@ class MapParts:
     @contextmanager
     def folder_for(self, index: int) -> Iterator[Path]:
         """A temporary folder to write a part in; it is removed when the block ends."""
+        # inside the folder, because renaming is atomic only within one file system
         with tempfile.TemporaryDirectory(dir=self._folder, prefix=f'.{index:05d}.') as folder:
             yield Path(folder)
 

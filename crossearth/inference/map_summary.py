@@ -106,6 +106,7 @@ def summarise_map(path: str | Path, *, confidence: str | Path | None = None) -> 
     kept = [index for index in ids if index < len(pixels)]
     has_areas = bool(np.isfinite(areas[kept]).all())
     weights = areas if has_areas else pixels.astype(np.float64)
+    # a map without classes has shares of 0, not 0 / 0
     total = float(weights[kept].sum()) or 1.0
 
     def summary(index: int) -> ClassSummary:
@@ -127,6 +128,7 @@ def _sums(
     of_map: rasterio.DatasetReader, sure: rasterio.DatasetReader | None
 ) -> tuple[Int64[np.ndarray, ' k'], Float64[np.ndarray, ' k'], Float64[np.ndarray, ' k']]:
     """Pixels, areas and summed confidence by class id. Areas are NaN without a georeference."""
+    # one bin per possible value, so that counts of all strips have the same length
     length = np.iinfo(of_map.dtypes[0]).max + 1
     pixels = np.zeros(length, np.int64)
     areas, certainties = np.zeros((2, length))
@@ -151,6 +153,7 @@ def _sums(
         if cells is not None:
             areas += np.bincount(ids, cells.rows(row, stop).ravel(), minlength=length)
         if values is not None and sure is not None:
+            # confidence is stored as bytes, with the scale in the header
             certainties += np.bincount(ids, values * float(sure.scales[0]), minlength=length)
     return pixels, areas, certainties
 

@@ -85,11 +85,14 @@ def merge_scores(
             best[better] = sure[better]
             merged[:, better] = one[:, better]
         return merged, anywhere
+    # logits may be negative, so the maximum cannot start from 0
     merged = np.full_like(scores[0], -np.inf)
     for one, here in zip(scores, known, strict=True):
         np.maximum(merged, one, out=merged, where=here)
+    # a softmax of −∞ alone would be NaN
     merged[:, ~anywhere] = 0
     if not are_logits:
+        # the greatest probabilities of several scales add up to more than 1
         merged /= np.where(anywhere, merged.sum(axis=0), np.float32(1))
     return merged, anywhere
 

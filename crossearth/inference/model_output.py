@@ -192,6 +192,7 @@ class ModelOutput:
         if self.gives_probabilities:
             self._check_probabilities(tensor)
         if self.kind == 'logit':
+            # softmax((0, z)) = (1 − sigmoid(z), sigmoid(z)), so one logit becomes two
             return torch.cat([torch.zeros_like(tensor), tensor], dim=1)
         if self.kind == 'probability':
             return torch.cat([1 - tensor, tensor], dim=1)

@@ -41,6 +41,7 @@ def model_device(
     if device is None:
         return lies or torch.device('cpu')
     asked = torch.device(device)
+    # only kinds are compared, because `cuda` and `cuda:0` may be the same device
     if lies is not None and lies.type != asked.type:
         raise ConfigError(
             f'the model is on {lies}, but device is {asked}: move it first, model.to({asked})'
@@ -135,6 +136,7 @@ class Network:
                 view = images.rot90(turns, (2, 3))
                 view = view.flip(3) if flipped else view
                 scores = self._scores_of(self.logits(view.contiguous()))
+                # the inverse runs backwards: first the flip, then the turn
                 scores = (scores.flip(3) if flipped else scores).rot90(-turns, (2, 3))
                 total = scores.clone() if total is None else total.add_(scores)
         assert total is not None
@@ -145,9 +147,11 @@ class Network:
             probabilities = raw.float()
             if self._combine == 'softmax':
                 return probabilities
+            # softmax(log p) = p, so the logarithms serve as logits
             return probabilities.clamp_min(_LEAST).log_()
         if self._combine == 'logits':
             return raw.float()
+        # reused, because a new tensor for every batch would be allocated and cleared each time
         if self._scores is None or self._scores.shape != raw.shape:
             self._scores = torch.empty(raw.shape, device=raw.device)
         return torch.softmax(raw.float(), dim=1, out=self._scores)

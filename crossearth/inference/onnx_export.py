@@ -172,6 +172,7 @@ class _Graph(nn.Module):
         one = given[:, None] if given.ndim == 3 else given
         threshold = 0.5 if self.output.threshold is None else self.output.threshold
         if self.output.kind == 'probability':
+            # the logits of 0 and 1 are infinite
             one = torch.logit(one, eps=1e-6)
         # The plugin takes the greater of two channels, so they must cross at the threshold.
         one = (one - math.log(threshold / (1 - threshold))).sigmoid()

@@ -188,6 +188,7 @@ def map_scene(
                     windows_run += receipt.windows_run
                     lost.update(receipt.lost)
         if running.shard is None:
+            # safe only here, where the lock keeps other processes from writing the same files
             if tidy:
                 for path in paths.values():
                     remove_leftovers(path)
@@ -200,8 +201,10 @@ def map_scene(
                         lost = one.mapper.scene.lost
                     else:
                         _join_parts(parts, one, made, draft=prepared.writes_drafts)
+            # regridding has read the scene's own grid, and its blocks are the ones to report
             if prepared.is_resampled:
                 lost = native.lost
+    # only now that the map has its name, or an interruption in between would lose the parts
     if running.resume and running.shard is None and parts is not None:
         parts.remove()
     accuracy = prepared.mappers[0].accuracy

@@ -107,6 +107,7 @@ def prepare_map(
         else stack.enter_context(OpenScene(grid, on_read_error=running.on_read_error))
         for grid in seeing.grids
     ]
+    # the files must be open before the size of their blocks, and so of the cache, is known
     stack.enter_context(gdal_environment(max(scene.cache_bytes for scene in (native, *scenes))))
     network = Network(
         model,
@@ -122,11 +123,13 @@ def prepare_map(
     )
     grids = [windows.grid(scene.height, scene.width) for scene in scenes]
     batch_size = running.batch_size or (1 if network.device.type == 'cpu' else 4)
+    # a model that does not fit fails here, before any file is written
     num_classes = network.count_classes((len(native.bands), *grids[0].tile_hw))
     products: tuple[Product, ...] = ('labels', *request.outputs.further)
     layers = _layers(products, num_classes, nodata=request.outputs.nodata, labels=labels)
     decision = _decision(network, request, labels)
     made = layers
+    # classes cannot be interpolated or merged, so scores are kept until then
     if len(scenes) > 1 or (scenes[0] is not native and view.return_by == 'bilinear'):
         made = {'scores': score_layer(num_classes)}
     accuracy = None

@@ -76,6 +76,7 @@ class ProcessCrew:
 
     def __enter__(self) -> 'ProcessCrew':
         try:
+            # one worker first: a model that cannot be loaded then fails once, not in every worker
             first = self._hire()
             self._receive(first)
             for _ in range(1, self._count):
@@ -123,6 +124,7 @@ class ProcessCrew:
             target=_work, args=(there, self._load, self._request, self._threads)
         )
         process.start()
+        # while this end is open here, the pipe would not tell that the worker has ended
         there.close()
         worker = _Worker(process, here)
         self._workers.append(worker)
@@ -141,6 +143,7 @@ class ProcessCrew:
         try:
             message = worker.connection.recv()
         except (EOFError, OSError):
+            # wait first, so that the exit code is the worker's own and not that of `terminate`
             worker.process.join()
             code = self._dismiss(worker)
             if not worker.is_loaded:

@@ -40,6 +40,7 @@ class RayCrew:
         except ImportError as error:
             raise ConfigError("engine='ray' needs Ray: pip install 'crossearth[scale]'") from error
         self._ray, self._request, self._count, self._address = ray, request, count, address
+        # cloudpickle also sends functions of the user's script, by value
         self._load = ray.cloudpickle.dumps(load)
         self._started = False
         self.model_id = ''
@@ -80,6 +81,7 @@ class RayCrew:
             result = self._ray.get(reference)
         except self._ray.exceptions.RayActorError as error:
             reason = ' '.join(str(error).split())
+            # the actor does not become idle again, so `give` hires another one
             return [(task, Failure('died', f'the worker died: {reason}'))]
         self._idle.append(actor)
         if isinstance(result, Unloadable):

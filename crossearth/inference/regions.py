@@ -107,6 +107,7 @@ def regions(
             touched[id(region)] = region
             top += [(left, right, region) for left, right in upper]
             bottom += [(left, right, region) for left, right in lower]
+        # from left to right, because `_join` sweeps along the seam
         _join(above, sorted(top, key=lambda run: run[0]))
         goes_on = {id(region.root()) for _, _, region in bottom}
         for region in touched.values():
@@ -151,10 +152,12 @@ def _pieces(
         outline, *holes = shape['coordinates']
         polygons.append(shapely.Polygon(outline, holes))
         values.append(int(value))
+    # before simplification, which moves borders off the pixel edges
     totals = _amounts(polygons, amounts)
     # the polygoniser omits the vertex where a third region meets a straight border
     pieces = shapely.segmentize(polygons, 1.0)
     if simplify_px > 0:
+        # the outer boundary holds the seams, whose vertices the next strip has as well
         pieces = shapely.coverage_simplify(pieces, simplify_px, simplify_boundary=False)
     pieces = _without_midpoints(pieces, _junctions(before, labels, after))
     down = np.array([0.0, row])
@@ -186,6 +189,7 @@ def _junctions(
     after: Integer[np.ndarray, ' w'] | None,
 ) -> Bool[np.ndarray, 'y x']:
     """Pixel corners where three or more regions meet; the outside of the map counts as one."""
+    # signed and wider than the labels, so that −1 can stand for the outside
     around = np.full((labels.shape[0] + 2, labels.shape[1] + 2), -1, np.int64)
     around[1:-1, 1:-1] = labels
     if before is not None:
@@ -259,5 +263,6 @@ def _merged(parts: list[shapely.Polygon]) -> shapely.Polygon:
     if len(parts) == 1:
         return parts[0]
     merged = shapely.union_all(parts)
+    # all parts share pieces of a seam, so their union is one polygon
     assert isinstance(merged, shapely.Polygon)
     return merged

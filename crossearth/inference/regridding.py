@@ -168,6 +168,7 @@ def _interpolated(
         return out, np.zeros(positions.cols.shape, bool)
     placed, values, x, y = around
     has_data = ~np.isnan(values[0])
+    # 0 times NaN is NaN, so values without data would spoil weighted sums
     values[:, ~has_data] = 0
     out, total = between_centres(values, has_data, x, y)
     known = placed & (total > _LEAST_WEIGHT)
@@ -195,8 +196,10 @@ def _around(
     placed = positions.has_place
     if not placed.any():
         return None
+    # points without a place take that of another one, and are masked by the caller
     x, y = np.where(placed, x, x[placed][0]), np.where(placed, y, y[placed][0])
     cols, rows = pixel_of(x, made.width), pixel_of(y, made.height)
+    # one pixel more on each side, for interpolation and for filling gaps
     col0, col1 = max(int(cols.min()) - 1, 0), min(int(cols.max()) + 2, made.width)
     row0, row1 = max(int(rows.min()) - 1, 0), min(int(rows.max()) + 2, made.height)
     return placed, made.read(window=((row0, row1), (col0, col1))), x - col0, y - row0

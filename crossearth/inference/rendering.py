@@ -48,6 +48,7 @@ def entropy(probabilities: Float[Tensor, 'k h w']) -> Float[Tensor, 'h w']:
         [[0.0, 1.0]]
     """
     nats: Tensor = torch.special.entr(probabilities).sum(0)
+    # one class alone would divide by log 1 = 0
     return nats / math.log(max(probabilities.shape[0], 2))
 
 
@@ -107,6 +108,7 @@ def render_rows(
         if 'labels' in rows:
             decision.choose(sums, out=torch.from_numpy(rows['labels'][0, here]))
         if 'scores' in rows:
+            # one sum finds NaN and infinity without an array as large as the scores
             require_finite(bool(torch.isfinite(sums.sum())))
             rows['scores'][:, here] = sums.cpu().numpy()
         if not rows.keys() & {'probabilities', 'confidence', 'entropy'}:
@@ -116,6 +118,7 @@ def render_rows(
             rows['probabilities'][:, here] = quantise(probabilities).cpu().numpy()
         if 'confidence' in rows:
             chosen = probabilities.amax(0)
+            # a class that a threshold has chosen need not be the most likely one
             if decision.thresholds and 'labels' in rows:
                 ids = torch.from_numpy(rows['labels'][:, here].astype(np.int64))
                 chosen = probabilities.cpu().gather(0, ids)[0]

@@ -526,6 +526,7 @@ def _check_at_least_one(name: str, value: object) -> None:
 def _band_values(name: str, values: Sequence[float]) -> tuple[float, ...]:
     """Means or standard deviations of bands, in units of an image in [0, 1]."""
     given = tuple(float(value) for value in values)
+    # the smallest number above 0, because bands are divided by it
     least = 0.0 if name == 'mean' else math.ulp(0.0)
     if not given or not all(least <= value <= 1 for value in given):
         expected = 'from 0' if name == 'mean' else 'above 0 and up'

@@ -54,6 +54,7 @@ def square_corners(polygon: shapely.Polygon, *, tolerance: float) -> shapely.Pol
     assert isinstance(coarse, shapely.Polygon)
     most_corners = 2 * (len(coarse.exterior.coords) - 1)
     best, least = None, np.inf
+    # no wall may move by more than the tolerance, outwards or inwards
     near, inside = polygon.buffer(tolerance), polygon.buffer(-tolerance)
     for degrees in _directions(walls):
         turned = shapely.affinity.rotate(walls, -degrees, origin=(0, 0))
@@ -133,6 +134,7 @@ def _places(corners: Float64[np.ndarray, 'n 2']) -> Float64[np.ndarray, ' m']:
     for run in np.split(np.arange(len(steps)), np.flatnonzero(np.diff(along_x)) + 1):
         axis = int(along_x[run[0]])  # a run along x is placed by its y
         lengths, at = steps[run, 1 - axis], middles[run, axis]
+        # steps of a run that turns back cancel, and weights that add up to 0 have no average
         same_way = abs(lengths.sum()) > np.abs(lengths).sum() / 2
         places.append(np.average(at, weights=lengths if same_way else np.abs(lengths)))
     return np.array(places)
@@ -157,6 +159,7 @@ def _without(
 
 def _with_area(polygon: shapely.Polygon, area: float) -> shapely.Polygon | None:
     """A polygon with the given area, made by moving all edges by the same distance."""
+    # distance × length is the change of area only to first order, hence the repeats
     for _ in range(3):
         if not isinstance(polygon, shapely.Polygon) or polygon.is_empty or not polygon.is_valid:
             return None

@@ -43,6 +43,7 @@ def describe_scene(
     raster = describe_raster(
         source, bands=bands, alpha=alpha, value_range=limits, native_gsd_m=native_gsd_m
     )
+    # control points without a CRS cannot be written, so the map would lose its place
     if raster.georeference.gcps and raster.georeference.tie is None:
         raster.georeference.require_tie(raster.path)
     return raster
@@ -99,6 +100,7 @@ class OpenScene:
         if self.raster.native is not None:
             return _STRIP_PX, _STRIP_PX
         height, width = self._file_block_hw
+        # a file stored as one block would otherwise be held in memory as a whole
         return min(height, _DEEPEST_ALIGNMENT_PX), min(width, self.width)
 
     @property

@@ -163,6 +163,7 @@ class SceneMapper:
             if receipt is None:
                 with parts.folder_for(first + index) as folder:
                     paths = {product: folder / f'{product}.tif' for product in self.layers}
+                    # the scene collects blocks of all units, but a receipt lists those of its own
                     self.scene.lost.clear()
                     nowhere = Georeference()
                     run = self._map_unit(unit, paths, nowhere, advance, draft=True)
@@ -222,6 +223,7 @@ class SceneMapper:
                     )
                     first = here.stop
 
+            # entered last: it must have handed over all rows before the writers close
             consumer = stack.enter_context(Consumer(write, waiting=2))
             return stream_unit(
                 self.scene,

@@ -80,6 +80,7 @@ class SceneReceipt:
         self._task = task
         scene = Path(task.scene)
         state = scene.stat() if scene.is_file() else None
+        # size and time stand for the pixels, because a digest of them would read the whole scene
         described = json.dumps(
             [
                 task.scene,

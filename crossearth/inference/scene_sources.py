@@ -136,6 +136,7 @@ def _read_source(path: Path) -> list[tuple[str, str]]:
     if suffix == '.zip':
         return _read_archive(path)
     if suffix == '.txt':
+        # spreadsheets and editors on Windows begin files with a byte order mark
         try:
             lines = path.read_text(encoding='utf-8-sig').splitlines()
         except UnicodeDecodeError as error:
@@ -188,6 +189,7 @@ def _below_shared(scenes: Sequence[str]) -> list[tuple[str, str]]:
     """Scenes of a list, named by their path below the deepest folder that they all share."""
     paths = [Path(scene.split('?')[0]).as_posix() for scene in scenes]
     folders = [str(PurePosixPath(path).parent) for path in paths]
+    # `commonpath` refuses to mix absolute and relative paths
     if len({folder.startswith('/') for folder in folders}) == 2 or '..' in ''.join(folders):
         folders = [Path(folder).resolve().as_posix() for folder in folders]
     shared = commonpath(folders) if folders else ''
@@ -218,6 +220,7 @@ def _name_items(items: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
         by_stem.setdefault(_stem(scene), set()).add(scene)
     if all(len(scenes) == 1 for scenes in by_stem.values()):
         return [(_stem(scene), scene) for _, scene in items]
+    # a slash in an id would become a folder
     return [(name.replace('/', '_'), scene) for name, scene in items]
 
 

@@ -138,6 +138,7 @@ def _at_scale(seen: Raster, scale: float) -> Raster:
         return seen
     if seen.native is None:
         return scaled(seen, 1 / scale)
+    # from the file, not from the resampled raster, so that pixels are resampled only once
     if seen.steps_px is not None:
         down, across = seen.steps_px
         return scaled(seen.native, (down / scale, across / scale))

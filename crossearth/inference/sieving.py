@@ -114,6 +114,7 @@ def sieve_map(
             with rasterio.open(temporary) as once:
                 plan = _plan(once, rule)
                 if plan.merged:
+                    # into another file, because the last result is still being read
                     again = temporary.with_name(f'again-{path.name}')
                     _write(once, plan, original, rule, again)
             if plan.merged:
@@ -205,6 +206,7 @@ def _strips(dataset: rasterio.DatasetReader, rule: _Rule) -> Iterator[_Strip]:
     above = None
     for labels in read_strips(dataset):
         ids, number = components(labels, connectivity=rule.connectivity)
+        # the numbers of one strip fit in int32, those of all strips need not
         ids = ids.astype(np.int64) + first
         yield _Strip(row, labels, ids, number, above)
         above = labels[-1], ids[-1]
@@ -228,6 +230,7 @@ def _plan(dataset: rasterio.DatasetReader, rule: _Rule) -> _Plan:
     resolved = small & ~small[after]
     values = found.values.copy()
     values[resolved] = found.values[after[resolved]]
+    # a root of −1 would index the last part
     has_data = found.roots >= 0
     values[has_data] = values[found.roots[has_data]]
     merged = int(resolved.sum())
@@ -255,6 +258,7 @@ def _regions(dataset: rasterio.DatasetReader, rule: _Rule) -> _Regions:
     of_parts, sizes_of_parts = np.concatenate(values), np.concatenate(sizes)
     roots = np.arange(len(of_parts))
     if upper:
+        # only regions at seams take part, so this graph stays small
         touching, ends = np.unique(np.concatenate([*upper, *lower]), return_inverse=True)
         above, below = np.split(ends, 2)
         of_group, number = groups(above, below, len(touching))
@@ -292,10 +296,12 @@ def _largest_neighbours(
         if not len(regions):
             continue
         size = found.sizes[neighbours]
+        # `lexsort` sorts by its last key first: by region, then by size, then in reading order
         best = np.lexsort((order, -size, regions))
         regions, at = np.unique(regions[best], return_index=True)
         new = neighbours[best[at]]
         known = largest[regions]
+        # strictly larger, so that among equals the first one stays, from an earlier strip
         better = (known < 0) | (found.sizes[new] > found.sizes[known])
         largest[regions[better]] = new[better]
     return largest

@@ -82,6 +82,7 @@ def skeleton_of(
     all_keys = np.concatenate(keys)
     owned = np.zeros(len(all_keys), np.int64)
     for owner, count in owners:
+        # keys are sorted, because strips and `np.nonzero` both go row by row
         at = np.searchsorted(all_keys, owner)
         known = at < len(all_keys)
         known[known] = all_keys[at[known]] == owner[known]

@@ -39,6 +39,7 @@ class Stitcher:
         self._unit = unit
         tile_height = grid.tile_hw[0]
         self._sums = torch.zeros((num_classes, tile_height, unit.width), device=device)
+        # normalised in float64 and rounded once
         self._row_weights = torch.from_numpy(grid.row_weights()).float().to(device)
         self._col_weights = torch.from_numpy(grid.col_weights()).float().to(device)
         self._weight = torch.empty(grid.tile_hw, device=device)
@@ -120,6 +121,7 @@ def most_likely(
             scores.numpy(), out.numpy(), None if best is None else best.numpy()
         )
     else:
+        # on the CPU, `argmax` over the classes takes five times as long as `max`
         largest, indices = torch.max(scores, dim=0)
         out.copy_(indices)
         if best is not None:

@@ -113,6 +113,7 @@ def unit_bytes(
     window = tile_height * tile_width * 4
     fixed = batch_size * window * (_STAGES * len(scene.bands) + 4 * num_classes)
     sums = 4 * num_classes * tile_height
+    # one byte more per pixel, for whether it has data
     reading = (scene.dtype.itemsize * len(scene.bands) + 1) * (tile_height + scene.block_hw[0])
     # rows queued for the writer, the writer's own, and probabilities if requested
     bands = sum(layer.count * np.dtype(layer.dtype).itemsize for layer in layers.values())
@@ -177,6 +178,7 @@ def stream_unit(
     def finish(row_index: int) -> None:
         stop = grid.row_starts[row_index + 1] if row_index + 1 < rows.stop else unit.row1
         valid, first = valid_rows.pop(row_index), stitcher.next_row
+        # windows that only reach into the unit from above finish none of its rows
         if stop <= first:
             return
         parts = stitcher.finished(stop)
@@ -207,6 +209,7 @@ def stream_unit(
     with ExitStack() as stack:
         reader = _read_windows(scene, grid, unit, stages, buffer, valid_rows)
         batches = stack.enter_context(Producer(reader, ahead=1))
+        # registered after the producer, so called before it joins a reader that waits for a stage
         stack.callback(stages.close)
         hand_over: Callable[[tuple[Tensor | None, _Stage]], None] = stitch
         if has_core_to_spare(network.device):

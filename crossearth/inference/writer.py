@@ -140,6 +140,7 @@ def whole_file(destination: Path) -> Iterator[Path]:
     """
     sidecar = destination.with_name(f'{destination.name}.aux.xml')
     try:
+        # next to the destination, because renaming is atomic only within one file system
         holder = tempfile.TemporaryDirectory(
             dir=destination.parent, prefix=f'.{destination.name}.', ignore_cleanup_errors=True
         )
@@ -158,6 +159,7 @@ def whole_file(destination: Path) -> Iterator[Path]:
                 made.replace(sidecar)
             else:
                 sidecar.unlink(missing_ok=True)  # statistics of the map that is being replaced
+            # last, because this name shows that everything is there
             temporary.replace(destination)
         except OSError as error:
             raise WriteError(
@@ -299,6 +301,7 @@ class RasterWriter:
             blockxsize=BLOCK_PX,
             blockysize=BLOCK_PX,
             interleave='band',
+            # the compressed size is not known yet, and a classic TIFF ends at 4 GiB
             bigtiff='if_safer',
             **options,
         )
@@ -313,6 +316,7 @@ class RasterWriter:
         traceback: TracebackType | None,
     ) -> None:
         if error is not None:
+            # the first error says more than that of closing an unfinished file
             with suppress(RasterioIOError, CPLE_BaseError):
                 self._dataset.close()
             return

@@ -273,6 +273,7 @@ def _placed(source: MapSource, frame: Frame, grid: MosaicGrid) -> Placed:
     corner = None
     own = source.georeference.transform
     if _is_upright(own) and _sameness(grid.crs)(_tie_crs(source).srs):
+        # a small difference in size adds up over the pixels of the map
         drift = max(
             abs(own.a / across - 1) * source.width, abs(own.e / transform.e - 1) * source.height
         )

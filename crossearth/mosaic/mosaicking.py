@@ -236,6 +236,7 @@ def _write(
 ) -> None:
     """Write the mosaic, one block at a time."""
     rows, cols = (np.array([getattr(one, axis) for one in placed]) for axis in ('rows', 'cols'))
+    # only a stronger map replaces an earlier one, so for 'last' the list is turned around
     order = range(len(placed) - 1, -1, -1) if rule == 'last' else range(len(placed))
     ordered = np.fromiter(order, np.int64)
     total = -(-grid.height // BLOCK_PX) * -(-grid.width // BLOCK_PX)
@@ -257,6 +258,7 @@ def _write(
         ) as writer,
     ):
         for block in _windows(Window(0, 0, 0, grid.height, grid.width), BLOCK_PX):
+            # one comparison for all maps, because this runs for every block
             touching = _touching(block, rows[ordered], cols[ordered])
             near = [placed[index] for index in ordered[touching].tolist()]
             values = np.full((1, block.height, block.width), layer.nodata, layer.dtype)

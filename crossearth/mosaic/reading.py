@@ -116,6 +116,7 @@ class MapReader:
         if self._wants_probabilities:
             assert source.probabilities is not None
             values, has_data = self._read_amounts(source.probabilities, rows, cols)
+            # on one grid, pixel centres coincide, and there is nothing to interpolate
             if placed.corner is not None:
                 probabilities = values[:, *at]
             else:

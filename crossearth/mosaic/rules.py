@@ -65,6 +65,7 @@ def by_rule(rule: Rule, seen: Iterable[Seen], *, shape: tuple[int, int]) -> Chos
         return _strongest(seen, shape, _confidence)
     if rule == 'centre':
         return _strongest(seen, shape, lambda one: one.nearness)
+    # all equally strong: only a greater strength replaces a map, so the first one stays
     return _strongest(_until_full(seen, shape), shape, lambda one: np.zeros_like(one.nearness))
 
 
@@ -92,6 +93,7 @@ def _strongest(
     greatest = np.full(shape, -np.inf, np.float32)
     for one in seen:
         own = np.where(one.known, strength(one), np.float32(-np.inf))
+        # False for −∞ against −∞, so pixels without data never replace anything
         better = own > greatest
         chosen[better] = one.ids[better]
         greatest[better] = own[better]

@@ -92,10 +92,12 @@ def _look(source: DatasetReader, band: int) -> tuple[float | None, bool]:
 def _spread_blocks(source: DatasetReader, band: int) -> Iterator[RasterWindow]:
     """Blocks of a raster in an order that soon reaches all of its parts."""
     height, width = source.block_shapes[band - 1]
+    # blocks of files stored in strips may be a single row
     height, width = max(min(height, _BLOCK_PX), 16), min(width, _BLOCK_PX)
     across = -(-source.width // width)
     count = -(-source.height // height) * across
     step = max(int(count * 0.618), 1)  # the golden ratio spreads best
+    # without a common divisor, steps around the file meet each block once
     while np.gcd(step, count) != 1:
         step += 1
     for i in range(count):

@@ -58,6 +58,7 @@ class CellAreas:
         rows = np.arange(first, stop, dtype=np.float64)
         row, col = (grid.ravel() for grid in np.meshgrid(rows, self._nodes, indexing='ij'))
         cells = self.cells(row, col).reshape(len(rows), -1)
+        # north-up rasters in degrees have equal areas along a row, which saves the interpolation
         if np.ptp(cells, axis=1).max(initial=0) <= 1e-9 * np.abs(cells).max(initial=0):
             return np.broadcast_to(cells[:, :1], (len(rows), self._between.shape[1]))
         areas: Float64[np.ndarray, 'h w'] = cells @ self._between
@@ -76,6 +77,7 @@ class CellAreas:
         # coordinates, and a cell may lie across the antimeridian
         x = np.stack([nearest_turn(x - first_x, 0.0, turn=self._turn) for x, _ in corners])
         y = np.stack([y - first_y for _, y in corners])
+        # the shoelace formula
         doubled = (np.roll(x, 1, 0) * y - x * np.roll(y, 1, 0)).sum(0)
         areas: Float64[np.ndarray, ' n'] = np.abs(doubled) / 2
         return areas

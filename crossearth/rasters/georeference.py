@@ -200,6 +200,7 @@ class PixelsToGround:
         if self._fitted is None:
             x, y = apply_affine(self._affine, cols, rows)
         else:
+            # rasterio would otherwise count from pixel centres
             found = self._fitted.xy(rows, cols, offset='ul')
             x, y = (np.asarray(values, np.float64) for values in found)
         if self._project is None:
@@ -316,6 +317,7 @@ def ground_pixels(
     (start, right, below), (top, beside, under) = lon[:, known], lat[:, known]
     to_right, _, across[known] = _ELLIPSOID.inv(start, top, right, beside)
     to_below, _, down[known] = _ELLIPSOID.inv(start, top, below, under)
+    # the cosine of the angle between the sides, 0 for a right angle
     skew[known] = np.cos(np.radians(to_below - to_right))
     return across, down, skew
 

@@ -48,6 +48,7 @@ def nearest_turn(
     """
     if turn is None:
         return x
+    # points outside the globe are not finite; no turn is subtracted, so they stay so
     whole = np.nan_to_num(np.round((x - around) / turn), nan=0, posinf=0, neginf=0)
     return x - turn * whole
 
@@ -67,6 +68,7 @@ def _turn(srs: str) -> float | None:
     project = Transformer.from_crs(crs.geodetic_crs, crs, always_xy=True)
     low, _ = project.transform((lon + 180) % 360 - 180, np.zeros(5))
     high, _ = project.transform((lon + 180) % 360 - 180, np.full(5, 40.0))
+    # x per 60 degrees, a sixth of a turn
     step = (low[4] - low[0]) / 4
     expected = low[2] + step * np.arange(-2, 3)
     if not (np.isfinite(step) and step > 0 and np.allclose([low, high], expected, 0, 1e-8 * step)):

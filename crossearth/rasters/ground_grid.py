@@ -165,8 +165,10 @@ def local_metric_crs(lon: float | int, lat: float | int, *, span_m: float | int 
     """
     if span_m > _FAIR_SPAN_M:
         return CRS.from_user_input(f'+proj=laea +lat_0={lat} +lon_0={lon} +datum=WGS84 +units=m')
+    # UTM is defined from 80° S to 84° N
     if lat >= 84 or lat <= -80:
         return CRS.from_epsg(32661 if lat > 0 else 32761)
+    # the remainder also serves longitudes from 0 to 360, and puts 180° into zone 1
     zone = int((lon + 180) % 360 // 6) + 1
     return CRS.from_epsg((32600 if lat >= 0 else 32700) + zone)
 

@@ -198,6 +198,7 @@ class HeaderCache:
         """
         name = os.fspath(path)
         stamp = None if is_remote(name) else self._stamp(name)
+        # without a time stamp, a cached header could be out of date
         if stamp is None:
             return read_header(name)
         entry = self._load().get(name)
@@ -228,7 +229,9 @@ class HeaderCache:
         """Write the cache, if it is large enough and has changed."""
         if not self._fresh or len(self._used) < _WORTH_KEEPING:
             return
+        # a name per process, because others may be writing the same cache
         beside = self._file.with_name(f'.{self._file.name}.{os.getpid()}')
+        # other datasets may use other files of the folder, so their headers are kept
         entries = {**self._load(), **self._used}
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)

@@ -52,6 +52,7 @@ class Mask:
             raster: The image, on its file's own grid or resampled to one on the ground.
         """
         to_ground: PixelMap
+        # both meet in the CRS of one of them, so that only one of the two conversions projects
         if raster.native is not None and raster.crs is not None:
             meeting = raster.crs
             to_ground = functools.partial(apply_affine, raster.transform)

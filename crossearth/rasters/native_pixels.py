@@ -17,6 +17,7 @@ def to_native(raster: Raster) -> PixelMap:
     assert native is not None
     if raster.steps_px is not None:
         down, across = raster.steps_px
+        # no half pixel to add: both grids count from the same corner, not from pixel centres
         return lambda cols, rows: (cols * across, rows * down)
     assert raster.crs is not None
     to_pixels = GroundToPixels(

@@ -195,6 +195,7 @@ def _corners[T: np.generic](knots: np.ndarray[Any, np.dtype[T]]) -> np.ndarray[A
 
 def _sag(knots: Float64[np.ndarray, 'm a b']) -> Float64[np.ndarray, 'm r c']:
     """Upper bound of how far a cell's middle is from its interpolation: an eighth of the change."""
+    # linear interpolation is off by at most h² |f''| / 8, and a second difference is h² f''
     down = np.abs(np.diff(knots, n=2, axis=1))[:, :, 1:-1]
     across = np.abs(np.diff(knots, n=2, axis=2))[:, 1:-1]
     worst: Float64[np.ndarray, 'm r c'] = (
@@ -335,4 +336,5 @@ def _put(
     side = values.shape[1]
     height, width = plane.shape
     view = plane.reshape(height // side, side, width // side, side)
+    # the slice between the two index arrays makes NumPy put their dimension first: (m, s, s)
     view[cells[:, 0], :, cells[:, 1], :] = values

@@ -86,6 +86,7 @@ class Raster:
         kind = np.dtype(self.dtype)
         if kind.kind == 'f':
             return low
+        # rounded down, because any value up to the lower end becomes 0
         limits = np.iinfo(kind)
         return float(np.clip(np.floor(low), limits.min, limits.max))
 

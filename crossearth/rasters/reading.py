@@ -419,6 +419,7 @@ def _valid(
 def _as_stored(nodata: float, dtype: np.dtype[Any]) -> Any:
     if dtype.kind != 'f':
         return nodata  # compared as numbers: 300 is not a value of uint8, and matches none
+    # headers state float no-data in double precision, pixels hold it rounded to their type
     with np.errstate(over='ignore'):
         return dtype.type(nodata)
 

@@ -122,12 +122,15 @@ def resample_axes(
         sums = _along_axes(pixels, down, across)
         areas = np.multiply.outer(down[1].sum(1), across[1].sum(1))
     else:
+        # the weights do not know which pixels hold data, so the others must add nothing
         sums = _along_axes(np.where(valid, pixels, 0), down, across)
         areas = _along_axes(valid[None], down, across)[0]
+        # without averaging, the pixel that holds the centre decides alone
         if max(rows.side, cols.side) > FRACTIONS:
             shown &= areas > 0
         else:
             shown &= valid[rows.nearest(height)][:, cols.nearest(width)]
+    # pixels without weight are set to 0 below
     with np.errstate(divide='ignore', invalid='ignore'):
         sums /= areas
     if pixels.dtype.kind in 'iu':
@@ -218,6 +221,7 @@ def _bilinear(
     kernel's coordinates, from -1 to 1, and back is exact.
     """
     channels, height, width = pixels.shape
+    # strictly larger than the block, so that a row and a column next to it exist
     side = 1 << max(height, width).bit_length()
     square = torch.empty((1, channels, side, side))
     square[0, :, :height, :width] = torch.from_numpy(pixels)
@@ -235,6 +239,7 @@ def _bilinear(
             flow[0, ..., axis].clamp_(half, length * FRACTIONS - half)
     flow *= 2 / (FRACTIONS * side)
     flow -= 1
+    # `align_corners=False`: −1 and 1 are edges of pixels, from which places count, too
     sampled = F.grid_sample(square, flow, align_corners=False)[0]
     result: Shaped[np.ndarray, 'c h w'] = sampled.round_().to(torch.uint8).numpy()
     return result
@@ -356,6 +361,7 @@ class _Axis:
         self._sides = None if sides is None else torch.from_numpy(sides.reshape(-1))
         self._length = length
         widest = FRACTIONS if sides is None else int(sides.max())
+        # a box that begins inside a pixel touches one more than its own width
         self.taps = min(-(-widest // FRACTIONS) + 1, length)
 
     def boxes(self) -> tuple[Int32[torch.Tensor, ' n'], Float[torch.Tensor, 'n t']]:
@@ -364,6 +370,7 @@ class _Axis:
         sides = FRACTIONS if self._sides is None else self._sides
         half = FRACTIONS // 2 if self._sides is None else self._sides // 2
         low = places - half
+        # an arithmetic shift rounds down for negative places as well
         first = (low >> _SHIFT).clamp_(0, self._length - self.taps)
         start = (low - (first << _SHIFT)).float().div_(FRACTIONS)
         stop = (low + sides - (first << _SHIFT)).float().div_(FRACTIONS)

@@ -52,6 +52,7 @@ def scaled(raster: Raster, steps_px: float | int | tuple[float | int, float | in
             f'{raster.path}: has {raster.height} x {raster.width} pixels, less than half of one '
             f'that is {down:g} by {across:g} times as large: choose finer pixels'
         )
+    # with two different steps, one number no longer states the size of a pixel
     stated_m = raster.pixel_m if down == across else None
     return dataclasses.replace(
         raster,

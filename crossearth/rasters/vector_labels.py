@@ -122,6 +122,7 @@ class VectorLabels:
         drawn = {i: shapes.tree.geometries[i] for i in shapes.tree.query(here, 'intersects')}
         drawn |= _near(shapes, here, crs)
         if drawn:
+            # in the order of the file, because later features win
             rasterize(
                 ((drawn[i], shapes.ids[i]) for i in sorted(drawn)), out=ids, transform=transform
             )
@@ -134,6 +135,7 @@ class _Frozen:
     def __init__(self, labels: VectorLabels) -> None:
         self.labels = labels
         classes = None if labels.classes is None else tuple(sorted(labels.classes.items(), key=str))
+        # with the time stamp, so that a changed file is read again
         self._key = (
             os.fspath(labels.path), labels.class_id, labels.attribute, classes,
             labels.line_width_m, labels.layer, labels.crs, _stamp(os.fspath(labels.path)),
@@ -205,6 +207,7 @@ def _features(key: _Frozen, wkt: str) -> _Features:
         left, _, right, _ = geometry.bounds if not geometry.is_empty else (0.0,) * 4
         wide = turn is not None and own_crs != crs and right - left > turn / 6
         if wide or not np.isfinite(shapely.get_coordinates(there)).all():
+            # an empty polygon keeps the index of every other feature
             far[i], moved[i] = shapely.make_valid(geometry), shapely.Polygon()
     return _Features(shapely.STRtree(moved), ids, far, own_crs)
 
@@ -216,6 +219,7 @@ def _near(shapes: _Features, here: shapely.Polygon, crs: CRS) -> dict[int, BaseG
     """
     if not shapes.far:
         return {}
+    # straight edges of the window are curves in the CRS of the features
     ring = shapely.segmentize(here.exterior, here.exterior.length / 64)
     (around,) = _project([shapely.Polygon(ring)], crs, shapes.own)
     if not np.isfinite(shapely.get_coordinates(around)).all():

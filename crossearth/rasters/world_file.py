@@ -36,6 +36,7 @@ def read_world_file(path: str | os.PathLike[str]) -> Affine:
     # Some writers begin with a byte order mark, or add another line after the six.
     words = Path(path).read_bytes().removeprefix(b'\xef\xbb\xbf').decode('latin-1').split()
     try:
+        # some programs write decimal commas
         a, d, b, e, x, y = (float(word.replace(',', '.')) for word in words[:6])
     except ValueError as error:
         raise SceneError(

@@ -149,6 +149,7 @@ def _check(folder: Path) -> None:
 def _replace(folder: Path, files: Mapping[str, bytes]) -> None:
     """Write the parts first and the page last, so that an interrupted report is written again."""
     folder.mkdir(parents=True, exist_ok=True)
+    # inside the folder, because renaming is atomic only within one file system
     fresh = folder / f'.report-{os.getpid()}'
     try:
         for name, content in files.items():

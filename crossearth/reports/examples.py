@@ -130,6 +130,7 @@ def domain_pictures(
     chosen: dict[Window, str] = {}
     for rank, place in ranks.items():
         if scored:
+            # of a few windows, one may be both the best and the worst
             chosen.setdefault(scored[place][1], rank)
     largest = max(scenes, key=lambda i: dataset.scenes[i].height * dataset.scenes[i].width)
     middle = _middle(dataset, largest)

@@ -189,6 +189,7 @@ def _cell(record: dict[str, Any], column: Column, best: float | None) -> Cell:
     more = [float(record[name]) for name in column.more]
     text = _WRITERS[column.format](number, more)
     tone: Tone = ''
+    # a difference that rounds to 0.0 has no direction
     if column.format == 'signed' and f'{number:+.1f}' not in ('+0.0', '-0.0'):
         tone = 'up' if number > 0 else 'down'
     # a score on fewer images cannot be the best of its column

@@ -186,6 +186,7 @@ def _ignored(
         elif value < 0:
             ignored[value] = f'{value}, a negative number, is ignored'
         elif value in nodata and len(others) >= 2:
+            # without two other values, ignoring this one would leave nothing to tell apart
             ignored[value] = f'{value}, which the files mark as nodata, is ignored'
         elif value == IGNORE_INDEX and len(others) >= 2 and max(others) < 128:
             ignored[value] = '255 is ignored'
@@ -201,6 +202,7 @@ def _is_blurred(counts: Counter[int], *, most: int) -> bool:
 
 def _from_colours(counts: Counter[Value], masks: Sequence[MaskValues], hint: str) -> Encoding:
     palette = masks[0].palette or {}
+    # reversed, so that of several numbers with one colour the first one counts
     number = {colour: i for i, colour in sorted(palette.items(), reverse=True)}
     colours = sorted(
         {value for value in counts if isinstance(value, tuple)},

@@ -151,6 +151,7 @@ def _strips(source: rasterio.DatasetReader, most_px: int) -> list[int]:
 
 def _count(raw: Shaped[np.ndarray, 'c h w']) -> dict[Value, int]:
     if len(raw) == 3 and not ((raw[0] == raw[1]).all() and (raw[0] == raw[2]).all()):
+        # one number per colour is counted by hashing; `np.unique` over rows would sort them
         red, green, blue = raw.astype(np.uint64)
         packed = (red << 32 | green << 16 | blue).ravel()
         found = pd.Series(packed).value_counts(sort=False)
@@ -159,6 +160,7 @@ def _count(raw: Shaped[np.ndarray, 'c h w']) -> dict[Value, int]:
             for value, count in found.items()
         }
     band = raw[0]
+    # `bincount` keeps a counter for every possible value, so only for small types
     if band.dtype.kind == 'u' and band.dtype.itemsize <= 2:
         counts = np.bincount(band.ravel())
         return {int(value): int(counts[value]) for value in np.flatnonzero(counts)}

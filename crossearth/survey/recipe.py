@@ -293,6 +293,7 @@ def _flow(value: Any) -> str:
     if isinstance(value, Mapping):
         value = dict(value)
     text = yaml.safe_dump(value, default_flow_style=True, width=1 << 20, sort_keys=False)
+    # PyYAML ends a single scalar with the mark of the document's end
     return text.removesuffix('\n').removesuffix('\n...')
 
 

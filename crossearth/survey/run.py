@@ -75,6 +75,7 @@ def start(
         LabelError: If the labels cannot be classes.
         ConfigError: If the images do not match each other, or are too few to be split.
     """
+    # checked before the images are read, which may take a minute
     target = Path(recipe)
     if target.exists():
         raise WriteError(

@@ -192,6 +192,7 @@ def _pairs(found: SceneSet, labels: str | None) -> list[tuple[RasterFile, Raster
         return [(file, None) for file in files]
     if labels is None or os.path.realpath(labels) == os.path.realpath(found.images):
         masks = [file for file in files if looks_like_mask(file)]
+        # where every name looks like that of a mask, names tell nothing
         if not masks or len(masks) == len(files):
             return [(file, None) for file in files]
         files = [file for file in files if not looks_like_mask(file)]
@@ -204,6 +205,7 @@ def _pairs(found: SceneSet, labels: str | None) -> list[tuple[RasterFile, Raster
             )
         masks = rasters_below(labels)
         found.masks = labels
+        # the folder of the masks may lie inside that of the images
         inside = {os.path.realpath(mask.path) for mask in masks}
         files = [file for file in files if os.path.realpath(file.path) not in inside] or files
     found.image_names, found.mask_names = guess_patterns(files, masks)
@@ -235,6 +237,7 @@ def _vectors(path: str) -> VectorLabels:
         raise LabelError(f'{path} cannot be read ({error}): expected polygons or lines') from error
     if first is None:
         raise LabelError(f'{path} holds no features: expected polygons or lines')
+    # some formats do not state the kind of their geometries
     if 'Unknown' in kind and first.geometry is not None:
         kind = first.geometry.type
     if 'Point' in kind:
@@ -271,6 +274,7 @@ def _sample(raster: Raster) -> tuple[Shaped[np.ndarray, ' n'], bool]:
     below = last.reshape(len(last), -1) if last_valid is None else last[:, last_valid]
     values = known.ravel()
     step = max(values.size // _MOST_VALUES, 1)
+    # a view would keep all pixels of the window in memory
     return values[::step].copy(), not (known.any() or below.any())
 
 

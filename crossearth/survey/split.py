@@ -296,12 +296,14 @@ def _choose(units: Sequence[_Unit]) -> list[_Unit]:
     if not classes:
         table = np.ones((len(units), 1))
     total = table.sum(axis=0)
+    # a fixed seed, so that the same images always give the same split
     rng = np.random.default_rng(0)
     best: tuple[float, list[int]] = (np.inf, [0])
     for _ in range(_DRAWS):
         order = rng.permutation(len(units))
         sums = np.cumsum(table[order], axis=0)
         reached = sums.sum(axis=1) / total.sum()
+        # at least one unit is left to train on
         count = min(int(np.abs(reached - _SHARE).argmin()) + 1, len(units) - 1)
         share = sums[count - 1] / total  # of each class
         off = abs(reached[count - 1] - _SHARE) + float(np.abs(share - _SHARE).mean())
@@ -320,6 +322,7 @@ def _split(
         held.update(unit.counts)
     for unit in units:
         every.update(unit.counts)
+    # without a labelled pixel, the share is 0 and not 0 / 0
     share = sum(held.values()) / max(sum(every.values()), 1)
     return Split(hold_out, text, share, held, left_out)
 

@@ -202,6 +202,7 @@ def _confidence_layer(dataset: rasterio.DatasetReader) -> ShownRaster:
     def paint(
         values: Shaped[np.ndarray, 'c h w'], valid: Bool[np.ndarray, 'h w']
     ) -> UInt8[np.ndarray, 'h w 4']:
+        # NaN cannot become an index of the colours
         known = np.nan_to_num(values[0].astype(np.float64) * scale)
         colours: UInt8[np.ndarray, 'h w 4'] = ramp[known.round().clip(0, _CERTAINTIES).astype(int)]
         colours[~valid] = 0
@@ -274,6 +275,7 @@ def _scene_layer(
         dataset=dataset,
         bands=chosen,
         paint=lambda values, _: np.moveaxis(values, 0, -1),
+        # numbers of a palette must not be averaged
         resampling=Resampling.nearest if has_palette else Resampling.average,
         is_photograph=True,
     )

@@ -41,6 +41,7 @@ class MapServer:
         self._layers = {layer.name: layer for layer in view.layers}
         self._coarsest = first_tile_level(view, overview_px)
         self._server = ThreadingHTTPServer((_ADDRESS, 0), self._handler())
+        # closing must not wait for connections that a browser keeps open
         self._server.daemon_threads = True
         self._host = f'{_ADDRESS}:{self._server.server_address[1]}'
         self.url = f'http://{self._host}{self._base}/'
@@ -80,6 +81,7 @@ class MapServer:
             return 404, 'text/plain', b'not found'
         level, col, row = (int(number) for number in found.groups()[1:])
         try:
+            # coarser levels are on the page; for one tile of them, much of the raster would be read
             tile = self._layers[found[1]].tile(level, col, row) if level <= self._coarsest else None
         except CrossEarthError as error:
             return 500, 'text/plain; charset=utf-8', str(error).encode()
@@ -90,6 +92,7 @@ class MapServer:
 
         class Handler(BaseHTTPRequestHandler):
             server_version = 'crossearth'
+            # keeps Python's version out of the Server header
             sys_version = ''
 
             def do_GET(self) -> None:  # http.server calls it by this name

@@ -98,6 +98,7 @@ class ShownRaster:
         if across <= 0 or down <= 0:
             return None
         height, width = math.ceil(down / 2**level), math.ceil(across / 2**level)
+        # a whole tile also at the border, because the browser stretches smaller pictures
         canvas = np.zeros((TILE_PX, TILE_PX, 4), np.uint8)
         canvas[:height, :width] = self.colours(Window(left, top, across, down), height, width)
         return self.encoded(canvas)
