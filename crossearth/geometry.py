@@ -102,7 +102,7 @@ class ScaledWindow:
     def __post_init__(self) -> None:
         if not all(math.isfinite(step) and step > 0 for step in (self.row_step, self.col_step)):
             raise WindowError(
-                f'{self}: expected finite steps above 0, in scene pixels per window pixelwindow'
+                f'{self}: expected finite steps above 0, in scene pixels per window pixel'
             )
 
     @property

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float64, Shaped, UInt8
+from jaxtyping import Bool, Float64, Shaped, UInt8
 from PIL import Image, ImageDraw
 from pyproj import CRS
 
@@ -79,15 +79,21 @@ def _picture(reader: RasterReader, raster: Raster, window: Window) -> UInt8[np.n
     pixels, shown = reader.read(raster, window)
     bands = pixels[:3] if len(pixels) >= 3 else pixels[[0, 0, 0]]
     if bands.dtype != np.uint8:
-        bands = _stretched(bands if shown is None else np.where(shown, bands, bands[:, :1, :1]))
+        bands = _stretched(bands, np.ones(bands.shape[1:], bool) if shown is None else shown)
     if shown is not None:
         bands = np.where(shown, bands, 0).astype(np.uint8)
     return np.ascontiguousarray(bands.transpose(1, 2, 0))
 
 
-def _stretched(bands: Shaped[np.ndarray, 'c h w']) -> UInt8[np.ndarray, 'c h w']:
-    values: Float64[np.ndarray, 'c h w'] = bands.astype(np.float64)
-    low, high = np.percentile(values, (2, 98), axis=(1, 2), keepdims=True)
+def _stretched(
+    bands: Shaped[np.ndarray, 'c h w'], shown: Bool[np.ndarray, 'h w']
+) -> UInt8[np.ndarray, 'c h w']:
+    # No-data may be NaN or far from all other values, so it must not take part in percentiles.
+    known = shown & np.isfinite(bands).all(0)
+    if not known.any():
+        return np.zeros(bands.shape, np.uint8)
+    values: Float64[np.ndarray, 'c h w'] = np.where(known, bands, 0).astype(np.float64)
+    low, high = np.percentile(values[:, known], (2, 98), axis=1)[..., None, None]
     # a chip of one value has no spread to divide by
     shares = np.clip((values - low) / np.maximum(high - low, 1e-12), 0, 1)
     return np.asarray(shares * 255, np.uint8)

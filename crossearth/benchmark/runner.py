@@ -5,6 +5,7 @@ One engine makes the runs of the published settings (`run_benchmark`) and of you
 result its own file. So any number of processes can work through one list of runs.
 """
 
+import math
 import time
 from array import array
 from collections.abc import Mapping, Sequence
@@ -217,6 +218,11 @@ def _check_labels(run: Run, case: Case, target: SceneDataset, task: TrainingTask
         )
 
 
+def better(result: RunResult, best: RunResult) -> RunResult:
+    """The one with the higher score; a score is NaN where no class could be scored."""
+    return result if math.isnan(best.score) or result.score > best.score else best
+
+
 @dataclass(frozen=True, slots=True)
 class _Scoring:
     """The scores of one training run."""
@@ -244,9 +250,7 @@ class _Scoring:
             load_weights(self.task, path)
             for case in cases:
                 result = self._result(case, 'oracle', step)
-                # `not <=` instead of `>`, which is False for a best score of NaN.
-                if not result.score <= best[case.name].score:
-                    best[case.name] = result
+                best[case.name] = better(result, best[case.name])
         for case in cases:
             result = best[case.name]
             result.save(run.result_path(case, 'oracle', options))

@@ -1,7 +1,7 @@
 """Reads when scenes were taken, from a user's text, STAC items or file metadata."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,19 @@ def stated_time(text: str) -> SceneTime:
     """
     first, _, last = text.partition('/')
     start, stop = _moment(first), _moment(last or first)
-    # a date without a time means the whole day
-    if len((last or first).strip()) == len('2021-06-30'):
+    if _is_day(last or first):
         stop = stop.replace(hour=23, minute=59, second=59)
     if stop < start:
         raise ConfigError(f'{text} ends before it begins: put the earlier time first')
     return SceneTime(start, stop)
+
+
+def _is_day(text: str) -> bool:
+    try:
+        date.fromisoformat(text.strip())
+    except ValueError:
+        return False
+    return True
 
 
 def _moment(text: str) -> datetime:

@@ -43,10 +43,9 @@ _ONNX_TYPES: Final[dict[str, np.dtype[Any]]] = {
 }
 # in the protocol buffer of a tensor that is kept in another file: the name of that file
 _LOCATION = re.compile(rb'\n\x08location\x12([\x01-\x7f])')
-_OPERATOR = re.compile(
-    r'torch\.ops\.(aten|prims|higher_order)\.\w+(\.\w+)?|_operator\.\w+|math\.\w+'
-)
+_OPERATOR = re.compile(r'torch\.ops\.(aten|prims|higher_order)\.\w+(\.\w+)?|math\.\w+')
 _TORCH_OPERATOR = re.compile(r'torch\.(sym_\w+|_check\w*)')
+# Not all of `operator`: its `call`, `methodcaller` and `attrgetter` reach any attribute.
 _PYTHON_OPERATOR = re.compile(
     r'_operator\.(add|sub|mul|floordiv|truediv|mod|neg|pow|abs|pos|eq|ne|lt|le|gt|ge|and_|or_|not_'
     r'|getitem)'
@@ -302,7 +301,6 @@ def _check_exported(path: Path) -> None:
                     f'{path} is refused: its {key} {str(value)[:60]!r} would make torch unpickle '
                     'an object, run code, or use an operator that is not its own. Plain models '
                     'need none of that: export the model without it, or as ONNX'
-                    'need none of that; export it again without, or as ONNX'
                 )
 
 

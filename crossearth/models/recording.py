@@ -3,6 +3,7 @@
 A builder is a function of plain arguments that returns a complete model. `@builder` notes its name
 and arguments on every model that it makes, and the file holds both, but no code. On loading, the
 name chooses among the builders of this library and those that the reader passes. It never imports
+anything.
 """
 
 import functools

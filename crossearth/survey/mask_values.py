@@ -151,6 +151,12 @@ def _strips(source: rasterio.DatasetReader, most_px: int) -> list[int]:
 
 def _count(raw: Shaped[np.ndarray, 'c h w']) -> dict[Value, int]:
     if len(raw) == 3 and not ((raw[0] == raw[1]).all() and (raw[0] == raw[2]).all()):
+        if raw.dtype.kind != 'u' or raw.dtype.itemsize > 2:
+            colours, times = np.unique(raw.reshape(3, -1), axis=1, return_counts=True)
+            return {
+                (int(red), int(green), int(blue)): int(count)
+                for red, green, blue, count in zip(*colours, times, strict=True)
+            }
         # one number per colour is counted by hashing; `np.unique` over rows would sort them
         red, green, blue = raw.astype(np.uint64)
         packed = (red << 32 | green << 16 | blue).ravel()

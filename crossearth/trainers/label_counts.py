@@ -42,9 +42,9 @@ def count_seen(batch: Mapping[str, Tensor], num_classes: int) -> Int64[Tensor, '
     image, mask = batch['image'], batch['mask']
     ids = [*range(num_classes), IGNORE_INDEX]
     counts = [(mask == number).sum() for number in ids]
-    pixels = image.flatten(2)
+    # A lost pixel must not hide the others: the largest of values with NaN is NaN.
+    pixels = image.flatten(2).nan_to_num()
     low, high = pixels.amin(2), pixels.amax(2)
-    # NaN is not above 0, so an image of NaN counts as black.
     counts += [(high > 0).any(1).sum(), (low != high).any(1).sum()]
     valid = batch.get('target_valid')
     counts.append(torch.zeros_like(counts[0]) if valid is None else valid.sum())

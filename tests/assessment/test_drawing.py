@@ -131,6 +131,21 @@ def test_chips_come_from_scenes_of_another_crs_and_type(three_classes, write_ras
     assert (chip[0, :, 0] == chip[0, :, 1]).all()  # one band is grey
 
 
+def test_no_data_does_not_spoil_the_contrast_of_a_chip(three_classes, write_raster, tmp_path):
+    values = np.tile(np.linspace(1000, 3000, 90, dtype=np.float32), (3, 120, 1))
+    values[:, :20] = np.nan
+    values[:, 20:40] = -32768
+    scene = write_raster('floats.tif', values, nodata=-32768)
+    design = draw_sample(three_classes, tmp_path / 'sample', size=SIZE, scene=scene, chip_px=64)
+    partly = [unit for unit in design.units if 45 <= unit.row < 60 and unit.col in range(25, 65)]
+    assert partly
+    for unit in partly:
+        chip = np.asarray(Image.open(tmp_path / 'sample' / 'chips' / f'{unit.id:03d}.png'))
+        assert not chip[0].any()  # rows of no-data
+        assert len(np.unique(chip[-1])) > 20
+        assert chip[-1].max() == 255
+
+
 def test_a_scene_elsewhere_is_refused_and_leaves_nothing(three_classes, write_raster, tmp_path):
     far = rasterio.Affine(0.5, 0, 500_000, 0, -0.5, 5_800_000)
     scene = write_raster('far.tif', np.zeros((3, 40, 40), np.uint8), transform=far)

@@ -1,5 +1,6 @@
 import fcntl
 import json
+import math
 import os
 import re
 import signal
@@ -8,6 +9,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import rasterio
@@ -28,6 +30,7 @@ from crossearth.benchmark import (
     training,
 )
 from crossearth.benchmark.cases import case_of
+from crossearth.benchmark.runner import better
 from crossearth.cli import main
 from crossearth.errors import (
     CheckpointError,
@@ -537,3 +540,12 @@ def test_a_run_that_was_killed_goes_on_and_ends_as_if_it_had_not(archives, recip
     resumed, whole = load_results(killed), load_results(tmp_path / 'whole')
     assert [r.confusion for r in resumed] == [r.confusion for r in whole]
     assert isinstance(resumed[0], RunResult)
+
+
+@pytest.mark.parametrize(
+    ('score', 'best', 'kept'),
+    [(2.0, 1.0, 2.0), (1.0, 2.0, 2.0), (math.nan, 2.0, 2.0), (2.0, math.nan, 2.0)],
+)
+@pytest.mark.usefixtures('unchecked')  # results are stood in for
+def test_a_score_that_is_unknown_is_never_the_best(score, best, kept):
+    assert better(SimpleNamespace(score=score), SimpleNamespace(score=best)).score == kept

@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import nn
 
 from crossearth import __version__
 from crossearth.catalog import write_catalogue, write_item
+from crossearth.catalog.times import stated_time
 from crossearth.errors import ConfigError
 from crossearth.inference import Task, Windows, predict_scenes, tasks_of
 from crossearth.labels import ISPRS
@@ -174,6 +176,16 @@ def test_times_come_from_the_files_of_scenes_and_from_stac_items(
     assert two['properties']['datetime'] == '2022-02-02T02:02:02Z'
     derived = [link for link in two['links'] if link['rel'] == 'derived_from']
     assert [link['href'] for link in derived] == ['../../S2 b.json']
+
+
+@pytest.mark.parametrize('day', ['2021-06-30', '20210630', '2021-06-01/2021-06-30', ' 2021-06-30 '])
+def test_a_day_lasts_until_midnight(day: str) -> None:
+    assert stated_time(day).stop == datetime(2021, 6, 30, 23, 59, 59, tzinfo=UTC)
+
+
+def test_a_moment_lasts_no_longer() -> None:
+    moment = stated_time('20210630T10')
+    assert moment.start == moment.stop == datetime(2021, 6, 30, 10, tzinfo=UTC)
 
 
 def test_what_is_not_a_map_is_left_out_and_what_is_gone_too(mapped: Path) -> None:

@@ -98,6 +98,8 @@ def test_exported_programs_that_would_run_code_are_refused_and_run_none(tmp_path
             (SYMBOL, "Add('1+1', 2)"),
             (r'torch\.ops\.aten\.conv2d\.default', 'torch.load'),
             (r'torch\.ops\.aten\.conv2d\.default', 'torch.ops.aten.__class__.mro'),
+            (r'torch\.ops\.aten\.conv2d\.default', '_operator.call'),
+            (r'torch\.ops\.aten\.conv2d\.default', '_operator.attrgetter'),
             ('"name": "conv2d"', '"name": "conv2d):\\n import os"'),
         ]
     ):

@@ -164,3 +164,11 @@ def test_a_large_mask_is_read_in_tiles_spread_over_it(write_raster):
     assert whole.tiles[-1] == Tile(2816, 2048, 184, 52, {1: 184 * 52})
     some = read_mask_values(path, most_px=3 * 256 * 2100)
     assert sorted({tile.row for tile in some.tiles}) == [0, 1536, 2816]
+
+
+def test_colours_of_large_numbers_are_told_apart(write_raster):
+    pixels = np.zeros((3, 8, 8), np.int32)
+    pixels[:, :4] = np.array([1, 0, 2])[:, None, None]
+    pixels[:, 4:] = np.array([0, 65536, 2])[:, None, None]
+    found = read_mask_values(str(write_raster('m.tif', pixels)), most_px=1 << 20)
+    assert [tile.counts for tile in found.tiles] == [{(1, 0, 2): 32, (0, 65536, 2): 32}]

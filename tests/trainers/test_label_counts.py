@@ -56,6 +56,15 @@ def mixed(classes=2):
     return np.random.default_rng(1).integers(0, classes, (32, 32), np.uint8)
 
 
+def test_a_lost_pixel_does_not_hide_an_image():
+    image = torch.rand(2, 3, 4, 4)
+    image[0, :, 1, 2] = torch.nan
+    image[1] = torch.nan
+    batch = {'image': image, 'mask': torch.zeros(2, 4, 4, dtype=torch.int64)}
+    *_, lit, varied, _ = count_seen(batch, 2).tolist()
+    assert (lit, varied) == (1, 1)
+
+
 def fit(tmp_path, data, labels=TWO, task=None, **options):
     task = task or Task(labels)
     trainer = pl.Trainer(

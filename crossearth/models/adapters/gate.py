@@ -239,15 +239,17 @@ def importance(
         part.opened.fill_(1)
     given = [(name, p) for name in names for p in gated[name].own_parameters()]
     samples = 0
-    for loss in losses():
-        # backward() would add to the gradients of the training step.
-        gradients = torch.autograd.grad(loss, [p for _, p in given], allow_unused=True)
-        for (name, _), gradient in zip(given, gradients, strict=True):
-            if gradient is not None:
-                sums[name] += gradient.detach().square().sum()
-        samples += 1
-    for name in names:
-        gated[name].opened.copy_(before[name])
+    try:
+        for loss in losses():
+            # backward() would add to the gradients of the training step.
+            gradients = torch.autograd.grad(loss, [p for _, p in given], allow_unused=True)
+            for (name, _), gradient in zip(given, gradients, strict=True):
+                if gradient is not None:
+                    sums[name] += gradient.detach().square().sum()
+            samples += 1
+    finally:
+        for name in names:
+            gated[name].opened.copy_(before[name])
     return {name: value / max(samples, 1) for name, value in sums.items()}
 
 

@@ -17,7 +17,6 @@ class DAFormerDecoder(PerPixelDecoder):
     """Feature pyramid → logits at the stride of the finest map.
 
     Each map goes through a linear layer to `width`, is enlarged to the finest map and
-    Each map goes through a linear layer to `width`, is enlarged to the finest map and
     concatenated. The fusion applies parallel convolutions to them, a 1×1 and depthwise separable
     3×3 ones of growing dilation, and merges the results with a 3×3 convolution. There is no global
     pooling.

@@ -105,6 +105,19 @@ def test_importance_is_the_mean_square_of_gradients():
         assert total > 0
 
 
+def test_modules_are_closed_again_where_a_loss_fails():
+    gate = Gate(2, 4, width=2)
+    gated = gated_modules(gate)
+    gated['blocks.1'].opened.zero_()
+
+    def losses():
+        raise RuntimeError('out of memory')
+
+    with pytest.raises(RuntimeError, match='out of memory'):
+        importance(gated, losses)
+    assert opened(gate) == ['blocks.0']
+
+
 def test_kinds_are_compared_by_their_shares():
     """Semantic scores are a thousand times larger, and still only the largest share wins."""
     vit = transformer()
