@@ -5,10 +5,10 @@
     python performance/evidence.py pairs evidence/roads --source SOURCE --ours METHOD
     python performance/evidence.py mean evidence/roads --source SOURCE --ours METHOD
 
-The first command trains and scores. The second writes one line per score. The third prints a method
-next to the baseline on each domain, and their difference with two 95 % intervals: over seeds
-(paired t) and over images (bootstrap of whole images). The fourth prints the difference of the
-means over all unseen domains.
+The first command trains and scores. The second adds one line per score to the file. The third
+prints a method next to the baseline on each domain, and their difference with two 95 % intervals:
+over seeds (paired t) and over images (bootstrap of whole images). The fourth prints the difference
+of the means over all unseen domains.
 """
 
 import argparse
@@ -44,6 +44,8 @@ COLUMNS = (
     'finished',
     'file',
 )
+
+SAME = ('experiment', 'source', 'target', 'view', 'method', 'seed', 'steps')  # of a score
 
 USUAL = 'whole images, windows of 512 px, 512 px apart, mean logits, no flip'  # not repeated
 
@@ -86,12 +88,22 @@ def rows(folder: Path) -> Iterator[dict[str, object]]:
 
 
 def write_runs(folders: Sequence[Path], path: Path) -> int:
-    """Write the lines of several experiments. The file is replaced only when it is complete."""
-    lines = [row for folder in folders for row in rows(folder)]
+    """Add the lines of several experiments to the file, which is replaced only as a whole.
+
+    A line of the same experiment, domains, view, method, seed and steps replaces the former one.
+    """
+    lines: dict[tuple[str, ...], dict[str, str]] = {}
+    if path.exists():
+        with path.open(newline='') as file:
+            lines = {tuple(row[name] for name in SAME): row for row in csv.DictReader(file)}
+    for folder in folders:
+        for row in rows(folder):
+            words = {name: str(value) for name, value in row.items()}
+            lines[tuple(words[name] for name in SAME)] = words
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator='\n')
     writer.writeheader()
-    writer.writerows(lines)
+    writer.writerows(line for _, line in sorted(lines.items()))
     write_whole(path, text.getvalue())
     return len(lines)
 
