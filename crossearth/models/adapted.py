@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
 import timm
-import torch
 from timm.models.vision_transformer_sam import VisionTransformerSAM
 from torch import nn
 
@@ -26,6 +25,7 @@ from crossearth.models.backbones.pyramid import TimmPyramid
 from crossearth.models.backbones.rein_vit import ReinViT
 from crossearth.models.backbones.tokens import SAMEncoder, transformer_blocks
 from crossearth.models.decoders.fpn import FPNDecoder
+from crossearth.models.meta import without_weights
 from crossearth.models.padding import ceil_div
 from crossearth.models.recording import Blueprint, blueprint_of, builder
 from crossearth.models.segmenter import Segmenter
@@ -314,7 +314,7 @@ def _is_plain(name: str) -> bool:
     if not timm.is_model(name):
         return False  # building it raises the error that names the remedy
     # The structure is enough here, and on this device the weights take neither time nor memory.
-    with torch.device('meta'):
+    with without_weights():
         return _has_blocks(timm.create_model(name))
 
 

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import timm
-import torch
 
 from crossearth.models.backbones.rein_vit import ReinViT
 from crossearth.models.backbones.torchgeo_encoders import (
@@ -13,6 +12,7 @@ from crossearth.models.backbones.torchgeo_encoders import (
     TorchgeoEncoder,
 )
 from crossearth.models.foundation import foundation_fpn
+from crossearth.models.meta import without_weights
 from crossearth.models.weights.torchgeo_weights import torchgeo_models
 
 __all__ = ['EncoderSummary', 'list_encoders']
@@ -102,7 +102,7 @@ def list_encoders() -> list[EncoderSummary]:
 
 def _size(name: str, **arguments: Any) -> tuple[int, float]:
     """Parameters of an encoder, and the stride of the finest map that is read from it."""
-    with torch.device('meta'):
+    with without_weights():
         model = foundation_fpn(name, num_classes=2, adapt=False, **arguments)
     parameters = sum(p.numel() for p in model.backbone.parameters())  # type: ignore[attr-defined]  # a module, as all backbones here
     backbone = model.backbone

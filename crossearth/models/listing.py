@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import nn
 
 from crossearth.errors import ConfigError
 from crossearth.models.backbones import ReinViT
+from crossearth.models.meta import without_weights
 from crossearth.models.recording import own_builders
 from crossearth.models.segmenter import Segmenter
 from crossearth.models.weights.released import CrossEarth_Weights
@@ -187,7 +187,7 @@ def _adapted_facts() -> list[_Facts]:
 def _summary(name: str, facts: _Facts, num_classes: int) -> ModelSummary:
     build: Callable[..., nn.Module] = own_builders()[name]
     given = facts.arguments if facts.name is None else {'name': facts.name, **facts.arguments}
-    with torch.device('meta'):
+    with without_weights():
         model = build(num_classes=num_classes, **given)
     assert isinstance(model, Segmenter)
     parts: list[str] = [] if facts.adapter is None else [facts.adapter]

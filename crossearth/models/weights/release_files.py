@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from crossearth.errors import CheckpointError, ConfigError
 from crossearth.labels import LabelSpace
 from crossearth.models import builders
 from crossearth.models.backbones.dinov2 import convert_dinov2
+from crossearth.models.meta import without_weights
 from crossearth.models.weights.checkpoint import save_model
 from crossearth.models.weights.fitting import fit_weights
 from crossearth.models.weights.reading import read_entries, strip_prefix
@@ -35,7 +35,7 @@ def match_release(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[
         (['backbone.adapter.scale'], ['augmentor.x'])
     """
     # Only names are compared, which do not depend on the number of classes.
-    with torch.device('meta'):
+    with without_weights():
         model = builders.rein_vit_large(1)
     known = set(model.state_dict())
     used: dict[str, Tensor] = {}
