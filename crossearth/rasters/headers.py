@@ -162,7 +162,7 @@ def _names_in(name: str) -> frozenset[str]:
 
 
 def cache_folder() -> Path:
-    """Folder of cached headers: `$CROSSEARTH_CACHE`, or `crossearth` in the user's cache folder."""
+    """Folder of what is cached: `$CROSSEARTH_CACHE`, or `crossearth` in the user's cache folder."""
     chosen = os.environ.get('CROSSEARTH_CACHE')
     if chosen:
         return Path(chosen)

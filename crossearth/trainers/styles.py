@@ -1,16 +1,24 @@
 """Style injection with the styles of a folder, of a dataset or of the synthetic Earth."""
 
+import hashlib
 import os
+from contextlib import suppress
 from functools import lru_cache
+from pathlib import Path
 from typing import Literal
 
 import torch
 from jaxtyping import Float32
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
+from crossearth import __version__, synthetic
 from crossearth.datasets import SceneDataset, read_scene_styles, read_style_images
+from crossearth.rasters import cache_folder
 from crossearth.synthetic import SyntheticEarth
+from crossearth.tensor_files import write_tensors
 from crossearth.transforms import FourierStyle
 
 __all__ = ['fourier_style', 'fourier_style_of', 'fourier_style_of_earth']
@@ -102,9 +110,9 @@ def fourier_style_of_earth(
     """`FourierStyle` with the styles of the synthetic Earth, which needs no image files.
 
     The images are those of `SyntheticEarth(0).write_style`: regions, climates and seasons, sensors,
-    haze, light and tone curves, two thirds in RGB and the others in IR-R-G. They are drawn when
-    this is called, in about 50 ms each. `docs/evidence.md` compares them with photographs as a
-    source of styles.
+    haze, light and tone curves, two thirds in RGB and the others in IR-R-G. They are drawn at
+    the first call, in about 50 ms each, and kept in the cache folder. `docs/evidence.md` compares
+    them with photographs as a source of styles.
 
     Args:
         images: Number of images to draw.
@@ -133,7 +141,27 @@ def fourier_style_of_earth(
 
 @lru_cache(maxsize=1)
 def _drawn_styles(images: int) -> Float32[Tensor, 'n 3 s s']:
-    """Synthetic images, drawn once per process."""
-    drawn = SyntheticEarth(0).draw_style(images=images, size_px=_DRAWN_PX)
-    squares = [adaptive_avg_pool2d(torch.from_numpy(image) / 255, _STYLE_PX) for image in drawn]
-    return torch.stack(squares)
+    """Synthetic images, drawn once and then read from the cache.
+
+    A cache that cannot be read or written is not an error: the images are then drawn again.
+    """
+    kept = cache_folder() / 'styles' / f'earth-{images}-{_drawing_code()}.safetensors'
+    try:
+        drawn = load_file(kept)['images']
+        if drawn.shape != (images, 3, _DRAWN_PX, _DRAWN_PX) or drawn.dtype != torch.uint8:
+            raise ValueError('the file holds other tensors')
+    except (OSError, SafetensorError, KeyError, ValueError):
+        arrays = SyntheticEarth(0).draw_style(images=images, size_px=_DRAWN_PX)
+        drawn = torch.stack([torch.from_numpy(array) for array in arrays])
+        with suppress(OSError, SafetensorError):
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            write_tensors(kept, {'images': drawn}, {})
+    return torch.stack([adaptive_avg_pool2d(image / 255, _STYLE_PX) for image in drawn])
+
+
+def _drawing_code() -> str:
+    """Digest of the code that draws, so that another version never reads these images."""
+    digest = hashlib.sha256(__version__.encode())
+    for file in sorted(Path(synthetic.__path__[0]).glob('*.py')):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
