@@ -3,7 +3,7 @@
 import copy
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from crossearth.benchmark.runner import make_runs
 from crossearth.benchmark.runs import Run
 from crossearth.errors import ConfigError
 from crossearth.labels import LabelSpace
+from crossearth.spelling import did_you_mean
 
 __all__ = ['Experiment', 'read_experiment', 'run_experiment']
 
@@ -368,7 +369,14 @@ def read_experiment(path: str | os.PathLike[str]) -> Experiment:
         raise ConfigError(f'{file}: {error}') from error
 
 
-def run_experiment(path: str | os.PathLike[str], options: RunOptions) -> list[RunResult]:
+def run_experiment(
+    path: str | os.PathLike[str],
+    options: RunOptions,
+    *,
+    sources: Sequence[str] | None = None,
+    methods: Sequence[str] | None = None,
+    seeds: Sequence[int] | None = None,
+) -> list[RunResult]:
     """Train and score everything in an experiment that is not finished.
 
     Methods that are compared see the same data. With one seed, parts that they have in common start
@@ -378,6 +386,9 @@ def run_experiment(path: str | os.PathLike[str], options: RunOptions) -> list[Ru
     Args:
         path: The YAML file.
         options: Where and how to run, and in how many processes.
+        sources: Run only these sources; several that are trained on as one are joined by `+`.
+        methods: Run only these methods.
+        seeds: Run only these seeds.
 
     Returns:
         One result per run and domain.
@@ -387,7 +398,27 @@ def run_experiment(path: str | os.PathLike[str], options: RunOptions) -> list[Ru
     """
     experiment = read_experiment(path)
     write_whole(options.output / _COPY, Path(path).read_text(encoding='utf-8'))
-    return make_runs(experiment.runs(), options)
+    runs = experiment.runs()
+    chosen: list[tuple[str, Sequence[object] | None, Callable[[Run], object]]] = [
+        ('source', sources, lambda run: run.cases[0].source),
+        ('method', methods, lambda run: run.name),
+        ('seed', seeds, lambda run: run.seed),
+    ]
+    for kind, wanted, of in chosen:
+        if wanted is not None:
+            _check_known(kind, wanted, dict.fromkeys(map(of, runs)))
+            runs = [run for run in runs if of(run) in wanted]
+    return make_runs(runs, options)
+
+
+def _check_known(kind: str, wanted: Sequence[object], known: Collection[object]) -> None:
+    for one in wanted:
+        if one not in known:
+            names = [str(name) for name in known]
+            raise ConfigError(
+                f'the experiment has no {kind} {one!r}: expected some of {", ".join(names)}'
+                f'{did_you_mean(str(one), names)}'
+            )
 
 
 def _label_space(labels: Section) -> LabelSpace:

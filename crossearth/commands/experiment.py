@@ -32,6 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'processes may share one output folder.'
     )
     running.add_argument('file', type=Path, help='experiment file (YAML)')
+    only = running.add_argument_group('a part of the experiment', 'by default, all of it is run')
+    only.add_argument('--sources', nargs='+', metavar='NAME', help='train on these sources only')
+    only.add_argument('--methods', nargs='+', metavar='NAME', help='train these methods only')
+    only.add_argument('--seeds', nargs='+', type=int, metavar='N', help='train these seeds only')
     add_scoring(running)
     running.set_defaults(output=None)
     running.add_argument(
@@ -78,6 +82,9 @@ def run(arguments: argparse.Namespace) -> str:
                 ray=arguments.ray,
                 save_predictions=arguments.save_predictions,
             ),
+            sources=arguments.sources,
+            methods=arguments.methods,
+            seeds=arguments.seeds,
         )
     baseline = read_experiment(arguments.file).baseline
     return format_scores(report_data(results, baseline=baseline or _BASELINE))

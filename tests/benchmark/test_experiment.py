@@ -159,6 +159,31 @@ def test_every_method_seed_and_domain_has_a_result(file, options):
     assert styled.difference_over_images.known
 
 
+def test_a_part_can_be_run_first_and_the_rest_later(file, options):
+    part = run_experiment(file, options, methods=['plain'], seeds=[1], sources=['here'])
+    assert {(r.method, r.seed) for r in part} == {('plain', 1)}
+    assert len(part) == 2
+    whole = run_experiment(file, options)
+    assert [r for r in whole if (r.method, r.seed) == ('plain', 1)] == part
+    assert len(whole) == 8
+
+
+@pytest.mark.parametrize(
+    ('wanted', 'message'),
+    [
+        (
+            {'methods': ['plian']},
+            r"no method 'plian': expected some of plain, styled; did you mean 'plain'",
+        ),
+        ({'seeds': [7]}, r'no seed 7: expected some of 0, 1'),
+        ({'sources': ['there']}, r"no source 'there': expected some of here"),
+    ],
+)
+def test_a_part_that_is_not_in_the_experiment_is_refused(file, options, wanted, message):
+    with pytest.raises(ConfigError, match=message):
+        run_experiment(file, options, **wanted)
+
+
 def test_images_are_scored_as_they_would_be_mapped(file, options):
     values = yaml.safe_load(file.read_text())
     domains, plain = values['domains'], values['methods']['plain']
