@@ -64,7 +64,10 @@ def _decoded(
     by_text |= {name: index for index, name in classes.items()}  # a name takes precedence
     wrong = Counter(text for _, text in rows if text and text not in by_text)
     if wrong:
-        listed = ', '.join(f'{text!r} ({n} points)' for text, n in wrong.most_common(_SHOWN))
+        listed = '; '.join(
+            f'{text!r} of point {_listed(number for number, given in rows if given == text)}'
+            for text, _ in wrong.most_common(_SHOWN)
+        )
         raise LabelError(
             f'{path}: {listed} is not a class of the map: expected {", ".join(classes.values())}'
         )
@@ -74,8 +77,12 @@ def _decoded(
 def _refuse(path: Path, problem: str, ids: Iterable[int]) -> None:
     found = sorted(ids)
     if found:
-        listed = ', '.join(map(str, found[:_SHOWN])) + (', …' if len(found) > _SHOWN else '')
-        raise LabelError(f'{path}: {len(found)} points ({listed}) {problem}')
+        raise LabelError(f'{path}: {len(found)} points ({_listed(found)}) {problem}')
+
+
+def _listed(ids: Iterable[int]) -> str:
+    found = sorted(ids)
+    return ', '.join(map(str, found[:_SHOWN])) + (', …' if len(found) > _SHOWN else '')
 
 
 def _from_csv(path: Path) -> list[tuple[int, str]]:

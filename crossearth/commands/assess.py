@@ -136,7 +136,12 @@ def _sample(arguments: argparse.Namespace) -> str:
         seed=arguments.seed,
         **({} if arguments.chip_px is None else {'chip_px': arguments.chip_px}),
     )
-    return '\n'.join([*_table(design), *_next_steps(Path(arguments.output))])
+    drawn = len(design.units)
+    raised = arguments.n is not None and drawn > arguments.n
+    note = (
+        f'--n {arguments.n} was raised to {drawn}, so that no stratum has too few pixels (--least)'
+    )
+    return '\n'.join([*_table(design), *[note] * raised, *_next_steps(Path(arguments.output))])
 
 
 def _expected(words: Sequence[str]) -> dict[str, Any]:

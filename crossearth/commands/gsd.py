@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ['add_arguments', 'run']
 
+_ENCODER = 'tf_efficientnet_lite0'
 _COLUMNS = ('scene', 'header_m', 'estimate_m', 'low_m', 'high_m', 'windows', 'note')
 
 
@@ -58,11 +59,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--seed', type=int, default=0, help='random seed (default: %(default)s)')
     parser.add_argument('--csv', metavar='FILE', help='also write the table to this file')
     fitting = parser.add_argument_group('with --fit')
-    fitting.add_argument('--encoder', help='CNN from timm (default: tf_efficientnet_lite0)')
+    fitting.add_argument('--encoder', help=f'CNN from timm (default: {_ENCODER})')
     fitting.add_argument(
         '--pretrained',
         metavar='FILE',
-        help="encoder weights (default: timm's, from the Hugging Face hub)",
+        help=f"encoder weights (default: ImageNet's; those of {_ENCODER} are installed, others "
+        'come from the Hugging Face hub)',
     )
 
 
@@ -129,15 +131,15 @@ def _write_csv(path: Path, rows: list[tuple[str, ...]]) -> None:
 def _fit(arguments: argparse.Namespace) -> str:
     if arguments.csv is not None:
         raise ConfigError('--csv is for estimates: leave it out with --fit')
+    from crossearth.models.weights.installed import INSTALLED
     from crossearth.resolution import fit_gsd_estimator, gsd_network, save_gsd_estimator
 
     domains = dict(map(_domain, arguments.sources))
     if len(domains) < len(arguments.sources):
         raise ConfigError('a domain is named twice: name each folder only once')
-    network = gsd_network(
-        arguments.encoder or 'tf_efficientnet_lite0',
-        pretrained=arguments.pretrained or True,
-    )
+    encoder = arguments.encoder or _ENCODER
+    usual = INSTALLED if encoder == _ENCODER else True
+    network = gsd_network(encoder, pretrained=arguments.pretrained or usual)
     report = fit_gsd_estimator(
         network,
         domains,

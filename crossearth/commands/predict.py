@@ -329,7 +329,12 @@ def _map_one(model: 'nn.Module', arguments: argparse.Namespace, values: dict[str
         item = write_item(made.path, scene=arguments.scene, model_id=model_id or '', seen=made.seen)
         lines.append(f'STAC item: {item}')
     if made.complete:
-        lines.append(str(summarise_map(made.path, confidence=values['outputs'].confidence)))
+        summary = summarise_map(made.path, confidence=values['outputs'].confidence)
+        lines.append(str(summary))
+        if summary.nodata == made.width * made.height:
+            lines.append(
+                'the map is empty: no pixel of the scene has data in the bands that are read'
+            )
     if made.accuracy is not None:
         labels = values['labels'] or imagery_of(model).labels
         record = read_model_info(arguments.weights).adaptation

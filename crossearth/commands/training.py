@@ -52,6 +52,12 @@ _LOGGERS = [
 ]
 
 
+_UNTRAINED = (
+    'note: without --ckpt_path this is the model as the recipe builds it, before any training; for '
+    'what training has learnt, add --ckpt_path last.ckpt'
+)
+
+
 def run(arguments: argparse.Namespace) -> None:
     """Train or score, and print progress.
 
@@ -118,6 +124,8 @@ def _run_lightning(words: list[str]) -> None:
         def after_test(self) -> None:
             if self.trainer.is_global_zero:
                 print(score_table(self.model.confusion, self.model.labels))
+                if self.config.test.ckpt_path is None:
+                    print(_UNTRAINED)
                 if self.datamodule.adaptation:
                     seen = ', '.join(self.datamodule.adapted) or 'none of them'
                     print(

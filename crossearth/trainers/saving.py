@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import lightning.pytorch as pl
+from lightning.pytorch.utilities import rank_zero_info
 from torch import nn
 
 from crossearth.datasets import ShiftDataModule
@@ -60,9 +61,30 @@ class SaveModel(Described, pl.Callback):
                 'of crossearth.models or from your own function under @builder; use a lightning '
                 'checkpoint for others'
             )
+        if Path(self.path).exists():
+            rank_zero_info(f'{self.path} exists and will be replaced when training ends')
         folder = Path(self.path).absolute().parent
         if not os.access(folder, os.W_OK):
             raise WriteError(f'{folder} cannot be written to: choose another path for the model')
+
+    def on_exception(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,  # noqa: ARG002  # lightning's signature
+        exception: BaseException,
+    ) -> None:
+        """Say what is left of a run that was stopped."""
+        if not isinstance(exception, KeyboardInterrupt):
+            return
+        kept = getattr(trainer.checkpoint_callback, 'last_model_path', '')
+        what = (
+            f'resume with --ckpt_path {os.path.relpath(kept)}'
+            if kept
+            else 'no checkpoint had been written, so nothing is kept'
+        )
+        rank_zero_info(
+            f'stopped after {trainer.global_step} steps, {self.path} is not written: {what}'
+        )
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the file from one process, with the shares of all."""

@@ -62,7 +62,7 @@ def test_labels_of_a_geopackage_are_those_that_were_written(design, tmp_path):
         (lambda rows: [*rows[:-1], ['60', '']], r'1 points \(60\) have no label: label them'),
         (
             lambda rows: [*rows[:-2], ['59', 'Wood'], ['60', '7']],
-            r"'Wood' \(1 points\), '7' \(1 points\) is not a class of the map: expected field,",
+            r"'Wood' of point 59; '7' of point 60 is not a class of the map: expected field,",
         ),
     ],
 )

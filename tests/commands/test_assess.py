@@ -36,6 +36,11 @@ def test_from_a_map_to_a_report(halves, tmp_path, capsys, monkeypatch):
     assert main([*words, '--map', str(halves)]) == 0
 
 
+def test_a_number_that_is_too_small_for_the_strata_is_raised_and_said(halves, tmp_path, capsys):
+    assert main(['assess', 'sample', str(halves), '-o', str(tmp_path / 'sample'), '--n', '9']) == 0
+    assert '--n 9 was raised to 100, so that no stratum has too few' in capsys.readouterr().out
+
+
 def test_points_without_labels_are_an_error_of_one_line(halves, tmp_path, capsys):
     folder = tmp_path / 'sample'
     assert main(['assess', 'sample', str(halves), '-o', str(folder), '--n', '100']) == 0

@@ -6,6 +6,7 @@ import torch
 from affine import Affine
 
 from crossearth.cli import main
+from crossearth.errors import ConfigError
 from crossearth.models.weights.pretrained import create_timm
 from tests.resolution.textures import texture
 
@@ -71,3 +72,20 @@ def test_a_domain_named_twice_is_refused(tmp_path, places, capsys):
     far = str(tmp_path / 'far')
     assert main(['gsd', far, f'{far}=1', '--fit', 'x']) == 2
     assert 'named twice' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('words', 'pretrained'),
+    [([], 'installed'), (['--encoder', SMALL], True), (['--pretrained', 'mine.pth'], 'mine.pth')],
+)
+@pytest.mark.usefixtures('places')
+def test_weights_that_are_installed_are_not_downloaded(monkeypatch, tmp_path, words, pretrained):
+    asked = []
+
+    def network(name, *, pretrained):
+        asked.append(pretrained)
+        raise ConfigError('enough')
+
+    monkeypatch.setattr('crossearth.resolution.gsd_network', network)
+    assert main(['gsd', str(tmp_path / 'far'), '--fit', str(tmp_path / 'e'), *words]) == 2
+    assert asked == [pretrained]

@@ -119,6 +119,14 @@ def test_bands_and_values_are_those_of_the_weights_unless_they_are_said(
         assert (tmp_path / 'a.tif').read_bytes() == made.path.read_bytes()
 
 
+def test_a_map_without_any_data_says_so(write_raster: Write, tmp_path: Path) -> None:
+    empty = write_raster('empty.tif', np.full((3, 40, 40), np.nan, np.float32))
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    words = [str(empty), str(tmp_path / 'map.tif'), '--weights', 'model.safetensors', '--quiet']
+    assert 'the map is empty: no pixel of the scene has data' in run(parser.parse_args(words))
+
+
 def test_folders_are_mapped_scene_by_scene(write_raster: Write, tmp_path: Path) -> None:
     for index in range(2):
         write_raster(f'in/{index}.tif', random_image(50, 60, seed=index))

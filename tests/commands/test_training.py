@@ -317,3 +317,20 @@ def test_defaults_of_the_command_line_override_nothing_that_a_recipe_says(
     assert os.environ['PL_GLOBAL_SEED'] == '7'
     (pictures,) = (call for call in trainer.callbacks if isinstance(call, LogPictures))
     assert pictures.samples == 3
+
+
+@pytest.mark.filterwarnings('ignore')  # lightning's notices on short training runs without loggers
+@pytest.mark.parametrize('checkpoint', [(), ('--ckpt_path', 'last.ckpt')])
+def test_scores_of_a_model_that_is_not_trained_say_so(project, monkeypatch, capsys, checkpoint):
+    monkeypatch.chdir(project / 'work')
+    tested = 'unseen: {here: {class_path: crossearth.datasets.FolderDataset, init_args: '
+    tested += '{images: images, masks: masks, labels: *labels}}}'
+    text = TRAINING.replace('    size_px: 64\n', f'    {tested}\n    size_px: 64\n')
+    (project / 'work' / 'recipe.yaml').write_text(text)
+    if checkpoint:
+        main(['fit', '--config', 'recipe.yaml'])
+        (found,) = Path().rglob('*.ckpt')
+        checkpoint = ('--ckpt_path', str(found))
+    capsys.readouterr()
+    main(['test', '--config', 'recipe.yaml', *checkpoint])
+    assert ('note: without --ckpt_path' in capsys.readouterr().out) == (not checkpoint)

@@ -171,3 +171,30 @@ def test_a_drawn_size_goes_through_training_into_the_file_and_the_map(data, writ
     assert estimate_scene(model, fine, windows=Windows(tile_px=32)).model_height == 20
     within = write_raster('within.tif', pixels)
     assert estimate_scene(model, within, windows=Windows(tile_px=32)).model_height == 80
+
+
+class Stop(pl.Callback):
+    def on_train_batch_end(self, *_):
+        raise KeyboardInterrupt
+
+
+def test_a_run_that_is_stopped_says_what_is_kept(data, tmp_path, capsys, caplog):
+    model = fpn_timm('mobilenetv3_small_050', num_classes=6, width=16)
+    with caplog.at_level('INFO'), pytest.raises(SystemExit):
+        fit(model, data, tmp_path / 'model.safetensors', Stop())
+    said = caplog.text + capsys.readouterr().err
+    assert 'stopped after 1 steps' in said
+    assert 'no checkpoint had been written, so nothing is kept' in said
+    assert not (tmp_path / 'model.safetensors').exists()
+
+
+def test_a_file_that_will_be_replaced_is_named_first(data, tmp_path, capsys, caplog):
+    path = tmp_path / 'model.safetensors'
+    model = fpn_timm('mobilenetv3_small_050', num_classes=6, width=16)
+    fit(model, data, path)
+    assert 'will be replaced' not in caplog.text
+    with caplog.at_level('INFO'):
+        fit(model, data, path)
+    assert f'{path} exists and will be replaced when training ends' in (
+        caplog.text + capsys.readouterr().err
+    )
