@@ -29,6 +29,7 @@ def match_release(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[
         Weights under the names of `crossearth_vit_large`, and the unused ones under their own.
 
     Example:
+        >>> import torch
         >>> used, unused = match_release({
         ...     'backbone.reins.scale': torch.ones(()), 'augmentor.x': torch.ones(1)})
         >>> list(used), list(unused)
