@@ -324,7 +324,9 @@ def test_a_process_that_fails_says_so_and_leaves_what_is_finished(file, options,
     edited(file, methods=methods, seeds=[0])
     with pytest.raises(ConfigError, match=r'process \d.* of 2 failed, see above'):
         run_experiment(file, replace(options, processes=2))
-    assert 'build it with num_classes=2' in capfd.readouterr().err
+    said = capfd.readouterr().err
+    assert 'build it with num_classes=2' in said
+    assert list(options.output.glob('results/**/*.json')), said
     assert {r.method for r in load_results(options.output)} == {'plain'}
 
 
