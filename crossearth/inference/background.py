@@ -40,7 +40,7 @@ class Producer[T]:
         traceback: TracebackType | None,
     ) -> None:
         self._stop.set()
-        # the caller goes on to close the files that the thread reads from
+        # the caller closes the files that the thread reads from
         self._thread.join()
 
     def __iter__(self) -> Iterator[T]:
@@ -106,7 +106,7 @@ class Consumer[T]:
     ) -> None:
         if error is not None:
             self._error = self._error or error  # makes the thread drop the items still waiting
-        # never blocks for good: after an error, the thread goes on to take items, and drops them
+        # never blocks for good: after an error, the thread still takes items, and drops them
         self._queue.put(None)
         self._thread.join()
         if error is None and self._error is not None:

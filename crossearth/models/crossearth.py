@@ -174,7 +174,7 @@ def _averages_kept(encoder: Backbone) -> Iterator[None]:
     ]
     try:
         for norm in norms:
-            # Not momentum = 0, with which num_batches_tracked would go on counting.
+            # Not momentum = 0, with which num_batches_tracked would still count.
             norm.track_running_stats = False
         yield
     finally:

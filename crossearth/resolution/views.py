@@ -54,7 +54,7 @@ def as_sensor(image: Float[Tensor, 'c h w'], draws: torch.Generator) -> Float[Te
 
 
 def _blurred(image: Float[Tensor, 'c h w'], sigma_px: float) -> Float[Tensor, 'c h w']:
-    # Reflection cannot mirror more pixels than lie behind the border.
+    # Reflection cannot mirror more pixels than lie inside the border.
     reach = min(math.ceil(3 * sigma_px), min(image.shape[1:]) - 1)
     if reach < 1 or sigma_px < 0.2:
         return image

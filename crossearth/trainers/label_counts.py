@@ -256,5 +256,5 @@ def _labels_of(pl_module: pl.LightningModule) -> LabelSpace:
 
 def _summed(trainer: pl.Trainer, counts: Tensor) -> Tensor:
     """The counts of all processes."""
-    # Cloned, because all_reduce writes into its argument, and the counts go on.
+    # Cloned, because all_reduce writes into its argument, and counting continues.
     return cast(Tensor, trainer.strategy.reduce(counts.clone(), reduce_op='sum'))

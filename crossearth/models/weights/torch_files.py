@@ -253,7 +253,7 @@ def _read_legacy(path: Path, choose: Callable[[object], Mapping[str, Record]]) -
         storages: dict[str, bytearray] = {}
         for key in keys:
             numel, itemsize = unpickler.storages[key]
-            # Evaluated from left to right: `here` is the place behind the count.
+            # Evaluated from left to right: `here` is the place after the count.
             count, size, here = file.read(8), numel * itemsize, file.tell()
             if count != numel.to_bytes(8, 'little') or here + size > path.stat().st_size:
                 raise ValueError(f'storage {key!r} has another size')
