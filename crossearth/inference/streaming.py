@@ -1,8 +1,8 @@
 """Streams one unit of a scene: reading → model → stitching → finished rows.
 
-Reading and stitching run in their own threads, so that the model does not wait for them. Only where
-the model's threads use every core does it take turns with stitching: two teams of threads on the
-same cores would wait for each other at every barrier.
+Reading and stitching run in their own threads, so that the model does not wait for them. Where the
+model's threads use every core, only files are read ahead, and the model takes turns with all other
+work: two teams of threads on the same cores would wait for each other at every barrier.
 """
 
 import os
@@ -10,6 +10,7 @@ import queue
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
@@ -38,8 +39,9 @@ The arrays are valid only until it returns."""
 
 @dataclass(slots=True)
 class _Stage:
-    """Memory for a batch of windows, which is reused."""
+    """Memory for a batch of windows, which is reused: values as in the file, and as images."""
 
+    values: Shaped[np.ndarray, 'b c h w']
     images: Float[Tensor, 'b c h w']
     places: list[tuple[int, int]] = field(default_factory=list)
     done: int = 0  # windows that the reader has passed, including those that it skipped
@@ -64,11 +66,12 @@ class _Stage:
 class _Stages:
     """The stages that are free."""
 
-    def __init__(self, grid: Grid, *, bands: int, batch_size: int, pinned: bool) -> None:
+    def __init__(self, grid: Grid, scene: OpenScene, *, batch_size: int, pinned: bool) -> None:
         self._free: queue.SimpleQueue[_Stage | None] = queue.SimpleQueue()
-        shape = (batch_size, bands, *grid.tile_hw)
+        shape = (batch_size, len(scene.bands), *grid.tile_hw)
         for _ in range(_STAGES):
-            self._free.put(_Stage(torch.zeros(shape, pin_memory=pinned)))
+            values = np.empty(shape, scene.dtype)
+            self._free.put(_Stage(values, torch.zeros(shape, pin_memory=pinned)))
 
     def take(self) -> _Stage | None:
         """A free stage; None if the work was cancelled."""
@@ -111,7 +114,8 @@ def unit_bytes(
     """
     tile_height, tile_width = grid.tile_hw
     window = tile_height * tile_width * 4
-    fixed = batch_size * window * (_STAGES * len(scene.bands) + 4 * num_classes)
+    images = _STAGES * len(scene.bands) * (4 + scene.dtype.itemsize) // 4
+    fixed = batch_size * window * (images + 4 * num_classes)
     sums = 4 * num_classes * tile_height
     # one byte more per pixel, for whether it has data
     reading = (scene.dtype.itemsize * len(scene.bands) + 1) * (tile_height + scene.block_hw[0])
@@ -173,7 +177,7 @@ def stream_unit(
         device=network.device,
     )
     pinned = network.device.type == 'cuda'
-    stages = _Stages(grid, bands=len(scene.bands), batch_size=batch_size, pinned=pinned)
+    stages = _Stages(grid, scene, batch_size=batch_size, pinned=pinned)
 
     def finish(row_index: int) -> None:
         stop = grid.row_starts[row_index + 1] if row_index + 1 < rows.stop else unit.row1
@@ -207,13 +211,18 @@ def stream_unit(
             stages.give_back(stage)
 
     with ExitStack() as stack:
-        reader = _read_windows(scene, grid, unit, stages, buffer, valid_rows)
-        batches = stack.enter_context(Producer(reader, ahead=1))
+        spare_core = has_core_to_spare(network.device)
+        batches = _read_windows(scene, grid, unit, stages, buffer, valid_rows)
+        if spare_core:
+            batches = map(partial(_scale, scene), batches)
+        batches = iter(stack.enter_context(Producer(batches, ahead=1)))
         # registered after the producer, so called before it joins a reader that waits for a stage
         stack.callback(stages.close)
         hand_over: Callable[[tuple[Tensor | None, _Stage]], None] = stitch
-        if has_core_to_spare(network.device):
+        if spare_core:
             hand_over = stack.enter_context(Consumer(stitch, waiting=1)).put
+        else:
+            batches = map(partial(_scale, scene), batches)
         for stage in batches:
             images, done = stage.send(network.device), stage.done
             seen += len(stage.places)
@@ -261,15 +270,22 @@ def _read_windows(
             stage.done += 1
             if not window_valid.any():
                 continue
-            image = stage.images[len(stage.places)].numpy()
-            scene.scale(values[:, :, across], out=image)
+            stage.values[len(stage.places)] = values[:, :, across]
             stage.places.append((row_index, col_index))
             if len(stage.places) == stage.images.shape[0]:
                 yield stage
                 stage = stages.take()
     if stage is not None:
-        stage.images.numpy()[len(stage.places) :] = 0  # numpy, as the thread has no inference mode
         yield stage
+
+
+def _scale(scene: OpenScene, stage: _Stage) -> _Stage:
+    """Make a stage's images of its values; places without a window become black."""
+    images = stage.images.numpy()  # numpy, as a reader's thread has no inference mode
+    for index in range(len(stage.places)):
+        scene.scale(stage.values[index], out=images[index])
+    images[len(stage.places) :] = 0
+    return stage
 
 
 def _image_chw(scene: OpenScene, grid: Grid) -> tuple[int, int, int]:

@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import rasterio
+import torch
 import rasterio.shutil
 from jaxtyping import Shaped
 from rasterio._err import CPLE_BaseError
@@ -303,6 +304,7 @@ class RasterWriter:
             interleave='band',
             # the compressed size is not known yet, and a classic TIFF ends at 4 GiB
             bigtiff='if_safer',
+            num_threads=torch.get_num_threads(),
             **options,
         )
 
