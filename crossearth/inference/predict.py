@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from crossearth.accuracy import AccuracyEstimate
 from crossearth.geometry import Window
+from crossearth.imagery import imagery_of
 from crossearth.inference.grid import Unit, by_rows
 from crossearth.inference.map_lock import only_writer
 from crossearth.inference.map_parts import MapParts, parts_folder
@@ -50,8 +51,8 @@ class SceneMap:
         height: Rows, the same as the scene's.
         width: Columns, the same as the scene's.
         num_classes: Number of classes.
-        seen: One line on the size of the scene's pixels, what the model saw, and why. It is also
-            logged.
+        seen: One line on the size of the scene's pixels, what the model saw, and why, and a remark
+            if the scene looked nearly black to it. It is also logged.
         windows: Windows that cover the scene, at all scales.
         windows_run: Windows that the model saw: fewer where there is no data, more where the scene
             was mapped in parts, because windows between two parts run twice.
@@ -208,12 +209,16 @@ def map_scene(
     if running.resume and running.shard is None and parts is not None:
         parts.remove()
     accuracy = prepared.mappers[0].accuracy
+    seen = str(prepared.seeing)
+    if remark := prepared.mappers[0].scene.brightness.remark(imagery_of(model)):
+        _LOG.warning('%s: %s', native.name, remark)
+        seen += f'; {remark}'
     return SceneMap(
         path=paths['labels'],
         height=native.height,
         width=native.width,
         num_classes=prepared.mappers[0].num_classes,
-        seen=str(prepared.seeing),
+        seen=seen,
         windows=sum(len(one.mapper.grid) for one in passes),
         windows_run=windows_run,
         units=sum(len(one.units) for one in passes),

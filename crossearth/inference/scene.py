@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float32, Shaped
 
 from crossearth.errors import ConfigError, SceneError
 from crossearth.geometry import Window
+from crossearth.inference.brightness import BrightnessMeter
 from crossearth.radiometry import to_unit
 from crossearth.rasters import Alpha, Georeference, Raster, RasterReader, describe_raster
 from crossearth.rasters.opening import CACHE_BYTES
@@ -68,6 +69,7 @@ class OpenScene:
         if raster.native is not None:
             crs_wkt = None if raster.crs is None else raster.crs.to_wkt()
             self.georeference = Georeference(crs_wkt, raster.transform)
+        self.brightness = BrightnessMeter(self.dtype, raster.value_range)
         self.lost: set[Window] = set()
         self._reader = RasterReader(lose=self.lost.add if on_read_error == 'nodata' else None)
         self._file_block_hw = self._reader.block_hw(raster)
@@ -148,6 +150,7 @@ class OpenScene:
         Raises:
             ConfigError: If values lie outside [0, 1] and no `value_range` was given.
         """
+        self.brightness.add(values)
         try:
             image = torch.from_numpy(values)
             to_unit(image, value_range=self.raster.value_range, out=torch.from_numpy(out))

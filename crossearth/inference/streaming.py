@@ -212,7 +212,7 @@ def stream_unit(
 
     with ExitStack() as stack:
         spare_core = has_core_to_spare(network.device)
-        batches = _read_windows(scene, grid, unit, stages, buffer, valid_rows)
+        batches = _read_windows(grid, unit, stages, buffer, valid_rows)
         if spare_core:
             batches = map(partial(_scale, scene), batches)
         batches = iter(stack.enter_context(Producer(batches, ahead=1)))
@@ -244,7 +244,6 @@ def has_core_to_spare(device: torch.device) -> bool:
 
 
 def _read_windows(
-    scene: OpenScene,
     grid: Grid,
     unit: Unit,
     stages: _Stages,

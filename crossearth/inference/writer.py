@@ -13,8 +13,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import rasterio
-import torch
 import rasterio.shutil
+import torch
 from jaxtyping import Shaped
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioIOError
