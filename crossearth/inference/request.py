@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from numbers import Integral
 from pathlib import Path
-from typing import Any, Literal, Protocol, get_args, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,9 @@ from crossearth.inference.scene import OnReadError
 from crossearth.inference.writer import BLOCK_PX
 from crossearth.labels import LabelSpace
 from crossearth.rasters import Alpha, Raster
+
+if TYPE_CHECKING:  # estimators need timm, and mapping does without it
+    from crossearth.resolution import GsdEstimate
 
 __all__ = [
     'GsdChoice',
@@ -54,8 +57,8 @@ class GsdEstimator(Protocol):
     name: str
     """Identifies the estimator, such as a checksum of its file. With another, maps are redone."""
 
-    def __call__(self, raster: Raster) -> float:
-        """Metres on the ground per pixel of the scene."""
+    def __call__(self, raster: Raster) -> 'GsdEstimate':
+        """Estimate the metres on the ground per pixel of the scene."""
 
 
 _HALF_TYPES = (torch.bfloat16, torch.float16)

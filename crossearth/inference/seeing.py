@@ -73,11 +73,19 @@ def see_scene(
         value_range=known.value_range if view.value_range is None else view.value_range,
         native_gsd_m=own_m if isinstance(own_m, int | float) else None,
     )
-    estimated = isinstance(own_m, GsdEstimator) and raster.gsd_m() is None
-    if isinstance(own_m, GsdEstimator) and estimated:
-        raster = replace(raster, pixel_m=own_m(raster))
-    seeing = see_raster(raster, known, view.gsd_m, scales=scales)
-    return replace(seeing, own='estimated from its pixels') if estimated else seeing
+    if not isinstance(own_m, GsdEstimator) or raster.gsd_m() is not None:
+        return see_raster(raster, known, view.gsd_m, scales=scales)
+    estimated = own_m(raster)
+    if estimated.gsd_m is None:
+        raise ConfigError(
+            f'{raster.path}: its pixel size cannot be estimated '
+            f'({estimated.note}): pass it (--gsd METRES), or map its own pixels (--seen-at native)'
+        )
+    seeing = see_raster(replace(raster, pixel_m=estimated.gsd_m), known, view.gsd_m, scales=scales)
+    how = 'estimated from its pixels'
+    if estimated.low_m is not None and estimated.high_m is not None:
+        how += f', probably {estimated.low_m:.3g} to {estimated.high_m:.3g} m'
+    return replace(seeing, own=f'{how}; {estimated.note}' if estimated.note else how)
 
 
 def see_raster(

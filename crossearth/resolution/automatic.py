@@ -2,17 +2,14 @@
 
 import functools
 import hashlib
-import logging
 from pathlib import Path
 
-from crossearth.errors import CheckpointError, ConfigError
+from crossearth.errors import CheckpointError
 from crossearth.rasters import Raster
-from crossearth.resolution.estimate import estimate_gsd
+from crossearth.resolution.estimate import GsdEstimate, estimate_gsd
 from crossearth.resolution.network import GsdNetwork, load_gsd_estimator
 
 __all__ = ['AutomaticGsd']
-
-_LOG = logging.getLogger(__name__)
 
 
 class AutomaticGsd:
@@ -43,33 +40,14 @@ class AutomaticGsd:
     def __repr__(self) -> str:
         return f'AutomaticGsd({self.path!r})'
 
-    def __call__(self, raster: Raster) -> float:
-        """Metres on the ground per pixel of the scene.
-
-        Raises:
-            ConfigError: If its pixels do not tell.
-        """
-        found = estimate_gsd(
+    def __call__(self, raster: Raster) -> GsdEstimate:
+        """Estimate the metres on the ground per pixel of the scene."""
+        return estimate_gsd(
             _loaded(self.path, self.name),
             raster.path,
             bands=raster.bands,
             value_range=raster.value_range,
         )
-        if found.gsd_m is None:
-            raise ConfigError(
-                f'{raster.path}: its pixel size cannot be estimated '
-                f'({found.note}): pass it (--gsd METRES), or map its own pixels (--seen-at native)'
-            )
-        _LOG.info(
-            '%s: pixels of about %.3g m, probably %.3g to %.3g m, estimated from %d parts%s',
-            raster.path,
-            found.gsd_m,
-            found.low_m,
-            found.high_m,
-            found.windows,
-            f'; {found.note}' if found.note else '',
-        )
-        return found.gsd_m
 
 
 @functools.lru_cache(maxsize=1)
