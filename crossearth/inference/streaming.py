@@ -66,9 +66,12 @@ class _Stage:
 class _Stages:
     """The stages that are free."""
 
-    def __init__(self, grid: Grid, scene: OpenScene, *, batch_size: int, pinned: bool) -> None:
+    def __init__(
+        self, grid: Grid, scene: OpenScene, *, batch_size: int, device: torch.device
+    ) -> None:
         self._free: queue.SimpleQueue[_Stage | None] = queue.SimpleQueue()
         shape = (batch_size, len(scene.bands), *grid.tile_hw)
+        pinned = device.type == 'cuda'
         for _ in range(_STAGES):
             values = np.empty(shape, scene.dtype)
             self._free.put(_Stage(values, torch.zeros(shape, pin_memory=pinned)))
@@ -176,8 +179,7 @@ def stream_unit(
         num_classes=network.count_classes(_image_chw(scene, grid)),
         device=network.device,
     )
-    pinned = network.device.type == 'cuda'
-    stages = _Stages(grid, scene, batch_size=batch_size, pinned=pinned)
+    stages = _Stages(grid, scene, batch_size=batch_size, device=network.device)
 
     def finish(row_index: int) -> None:
         stop = grid.row_starts[row_index + 1] if row_index + 1 < rows.stop else unit.row1
@@ -212,17 +214,13 @@ def stream_unit(
 
     with ExitStack() as stack:
         spare_core = has_core_to_spare(network.device)
-        batches = _read_windows(grid, unit, stages, buffer, valid_rows)
-        if spare_core:
-            batches = map(partial(_scale, scene), batches)
-        batches = iter(stack.enter_context(Producer(batches, ahead=1)))
+        windows = _read_windows(grid, unit, stages, buffer, valid_rows)
+        batches = _read_ahead(stack, scene, windows, scale=spare_core)
         # registered after the producer, so called before it joins a reader that waits for a stage
         stack.callback(stages.close)
         hand_over: Callable[[tuple[Tensor | None, _Stage]], None] = stitch
         if spare_core:
             hand_over = stack.enter_context(Consumer(stitch, waiting=1)).put
-        else:
-            batches = map(partial(_scale, scene), batches)
         for stage in batches:
             images, done = stage.send(network.device), stage.done
             seen += len(stage.places)
@@ -276,6 +274,16 @@ def _read_windows(
                 stage = stages.take()
     if stage is not None:
         yield stage
+
+
+def _read_ahead(
+    stack: ExitStack, scene: OpenScene, windows: Iterator[_Stage], *, scale: bool
+) -> Iterator[_Stage]:
+    """Read windows in a thread, and make images of them there too, or only where they are taken."""
+    into_images = partial(_scale, scene)
+    if scale:
+        return iter(stack.enter_context(Producer(map(into_images, windows), ahead=1)))
+    return map(into_images, stack.enter_context(Producer(windows, ahead=1)))
 
 
 def _scale(scene: OpenScene, stage: _Stage) -> _Stage:
