@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from crossearth.labels import BUILDING
 from crossearth.models import fpn_timm, save_model
@@ -23,6 +24,8 @@ SCRIPT = """
 import importlib.metadata as metadata
 import sys
 from importlib.machinery import PathFinder
+
+import pytest
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -69,6 +72,7 @@ assert sorted(set(listed) - used) == [], 'listed, but not used'
 """
 
 
+@pytest.mark.slow
 def test_predict_and_vectorize_need_the_listed_packages_and_no_others(write_raster, tmp_path):
     rng = np.random.default_rng(0)
     scene = write_raster('scene.tif', rng.integers(0, 255, (3, 40, 50), np.uint8))

@@ -20,6 +20,7 @@ from crossearth.models import (
     rein_vit_large,
     save_model,
 )
+from crossearth.models.meta import without_weights
 
 
 @pytest.mark.parametrize('name', builders.__all__)
@@ -42,7 +43,7 @@ def trainable(model):
 
 
 def test_release_trains_23_57_million_parameters_and_geospatial_parts_add_2_40():
-    with torch.device('meta'):
+    with without_weights():
         released = rein_vit_large(5)
         ours = crossearth_vit_large(5, restorer=None)
     assert trainable(released) == 2_990_081 + 20_576_198  # 23.57 M
@@ -50,7 +51,7 @@ def test_release_trains_23_57_million_parameters_and_geospatial_parts_add_2_40()
 
 
 def test_frozen_builder_trains_the_decoder_alone():
-    with torch.device('meta'):
+    with without_weights():
         model = frozen_vit_large(6)
     assert trainable(model.backbone) == 0
     assert model.backbone.adapter is None
@@ -58,7 +59,7 @@ def test_frozen_builder_trains_the_decoder_alone():
 
 
 def test_builders_differ_in_width():
-    with torch.device('meta'):
+    with without_weights():
         widths = [
             build(6, img_size=64).backbone.channels[0]
             for build in (crossearth_vit_small, crossearth_vit_base, crossearth_vit_large)

@@ -22,6 +22,7 @@ from crossearth.models import (
     save_model,
 )
 from crossearth.models.backbones import TORCHGEO_SWINS, TORCHGEO_VITS
+from crossearth.models.meta import without_weights
 from crossearth.synthetic import EARTH_DOMAINS, SyntheticEarth
 from crossearth.trainers import build_training
 
@@ -135,7 +136,7 @@ def test_transformers_of_timm_build_and_come_back(tmp_path, name, monkeypatch):
 
 
 def test_images_are_normalised_as_the_encoder_was_trained():
-    with torch.device('meta'):
+    with without_weights():
         arguments = [
             foundation._encoder(
                 name, in_channels=bands, told={}, pretrained=False, mean=None, std=None
@@ -190,7 +191,7 @@ def test_images_are_normalised_as_the_encoder_was_trained():
 def test_arguments_that_an_encoder_does_not_take_are_refused(
     tiny_torchgeo, name, arguments, message
 ):
-    with torch.device('meta'), pytest.raises(ConfigError, match=message):
+    with without_weights(), pytest.raises(ConfigError, match=message):
         foundation_fpn(name, num_classes=2, **arguments)
 
 

@@ -4,7 +4,6 @@ from typing import get_args
 
 import pytest
 import timm
-import torch
 from segmentation_models_pytorch.encoders import get_encoder_names
 
 from crossearth.errors import ConfigError
@@ -12,6 +11,7 @@ from crossearth.models import builders, foundation, fpn_timm, list_models, rival
 from crossearth.models.adapted import AdapterName
 from crossearth.models.backbones import rvsa
 from crossearth.models.decoders import MultiStageASPP
+from crossearth.models.meta import without_weights
 
 
 @pytest.fixture(scope='module')
@@ -32,7 +32,7 @@ def test_sizes_are_those_of_the_paper(models):
     rein, ours = models['rein_vit_large'], models['crossearth_vit_large']
     assert rein.trained_parameters == 2_990_081 + 20_576_198
     frozen = rein.parameters - rein.trained_parameters
-    with torch.device('meta'):
+    with without_weights():
         vit = timm.create_model(
             'vit_large_patch14_dinov2', img_size=512, patch_size=16, num_classes=0
         )

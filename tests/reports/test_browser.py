@@ -14,7 +14,7 @@ from tests.reports import made_up
 
 EVIL = '<script>alert(1)</script>'
 
-pytestmark = needs_browser
+pytestmark = [needs_browser, pytest.mark.slow]
 
 
 @pytest.fixture(scope='module')

@@ -5,6 +5,7 @@ from torch import nn
 
 from crossearth.errors import ConfigError
 from crossearth.models.adapters import Gate, add_toolbox, choose, gated_modules, importance
+from crossearth.models.meta import without_weights
 
 
 def transformer():
@@ -144,7 +145,7 @@ def test_kinds_are_compared_by_their_shares():
     ],
 )
 def test_networks_without_its_parts_are_refused_and_left_as_they_were(name, message):
-    with torch.device('meta'):
+    with without_weights():
         network = timm.create_model(name)
     keys = list(network.state_dict())
     with pytest.raises(ConfigError, match=message):

@@ -1,16 +1,16 @@
 import pytest
 import timm
-import torch
 from torch import nn
 
 from crossearth.errors import ConfigError
 from crossearth.models.adapters import dense_layers, layer_depths, pyramid_stages
+from crossearth.models.meta import without_weights
 
 PLACES = ('blocks.1', 'blocks.2', 'blocks.3', 'blocks.4')
 
 
 def test_stages_are_what_timm_calls_them():
-    with torch.device('meta'):
+    with without_weights():
         stages = pyramid_stages(timm.create_model('test_efficientnet'))
         swin = pyramid_stages(timm.create_model('swin_tiny_patch4_window7_224'))
     assert [stage.name for stage in stages] == list(PLACES)

@@ -10,6 +10,7 @@ from crossearth.errors import CheckpointError, ConfigError
 from crossearth.models import Features, Segmenter, crossearth_rvsa_large
 from crossearth.models.backbones import RVSA, load_mtp, resize_mtp, rvsa_vit_base, rvsa_vit_large
 from crossearth.models.decoders import FPNDecoder
+from crossearth.models.meta import without_weights
 
 
 def tiny(**arguments):
@@ -68,7 +69,7 @@ def test_resized_tables_equal_the_reference(reference, filled):
 
 
 def test_large_has_the_published_number_of_parameters():
-    with torch.device('meta'):
+    with without_weights():
         model = rvsa_vit_large(img_size=512)
         assert rvsa_vit_base().channels == (768,) * 4
     pyramid = sum(p.numel() for n, p in model.named_parameters() if n.startswith('fpn'))
@@ -254,7 +255,7 @@ def test_a_layout_that_is_not_square_is_used_as_it_is_and_read_from_its_file(tmp
 
 @pytest.mark.parametrize('name', ['crossearth_rvsa_large', 'mtp_rvsa_large'])
 def test_builders_lay_tables_out_for_what_is_not_square(name):
-    with torch.device('meta'):
+    with without_weights():
         model = getattr(models, name)(2, img_size=(256, 512))
     assert model.backbone.pos_embed.shape == (1, 16 * 32, 1024)
 
@@ -327,7 +328,7 @@ def test_backbones_swap_and_a_users_own_fits_too():
 
 
 def test_builder_of_table_10_keeps_the_training_and_swaps_the_backbone():
-    with torch.device('meta'):
+    with without_weights():
         model = crossearth_rvsa_large(2, img_size=224)
     assert isinstance(model.backbone, RVSA)
     assert all(p.requires_grad for p in model.parameters())
