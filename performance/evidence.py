@@ -32,7 +32,6 @@ COLUMNS = (
     'method',
     'seed',
     'steps',
-    'metric',
     'score',
     'images',
     'adaptation',
@@ -42,7 +41,6 @@ COLUMNS = (
     'commit',
     'fingerprint',
     'finished',
-    'file',
 )
 
 SAME = ('experiment', 'source', 'target', 'view', 'method', 'seed', 'steps')  # of a score
@@ -60,10 +58,9 @@ def view_of(result: RunResult) -> str:
 def rows(folder: Path) -> Iterator[dict[str, object]]:
     """One line per result in the folder of an experiment.
 
-    The folder is named like its file, or like that and what was changed: `roads_1200-steps`.
+    The folder is named like the file in `performance`, or like that and what was changed:
+    `roads_1200-steps`.
     """
-    file, _, change = folder.name.partition('_')
-    made_by = f'performance/{file}.yaml' + (f', {change.replace("-", " ")}' if change else '')
     for result in load_results(folder):
         yield {
             'experiment': folder.name,
@@ -73,7 +70,6 @@ def rows(folder: Path) -> Iterator[dict[str, object]]:
             'method': result.method,
             'seed': result.seed,
             'steps': result.step,
-            'metric': result.metric,
             'score': f'{result.score:.2f}',
             'images': result.images,
             'adaptation': result.adaptation or '',
@@ -83,7 +79,6 @@ def rows(folder: Path) -> Iterator[dict[str, object]]:
             'commit': (result.commit or '')[:10],
             'fingerprint': result.fingerprint,
             'finished': result.finished[:16],
-            'file': made_by,
         }
 
 

@@ -122,7 +122,7 @@ def _training(plan: Plan) -> list[str]:
         '      labels: &labels',
         *(f'        {name}: {_flow(value)}' for name, value in labels.items()),
         *_indent(_style(plan), 6),
-        '  lr: 1.0e-3',
+        '  lr: 3.0e-3  # chosen for LoRA on this network; all weights together need less',
     ]
 
 
