@@ -16,6 +16,7 @@ from crossearth.inference import View, Windows, estimate_scene, predict_scene
 from crossearth.labels import ROAD
 from crossearth.models import fpn_timm, load_model, save_model
 from crossearth.rasters import Raster, open_raster
+from crossearth.resolution import GsdEstimate
 
 type Write = Callable[..., Path]
 COARSE = Affine(1.0, 0, 400_000, 0, -1.0, 5_800_000)
@@ -143,9 +144,9 @@ def test_a_stated_distance_stands_in_for_a_georeference(
     class Guess:
         name = 'always half a metre'
 
-        def __call__(self, raster: Raster) -> float:
+        def __call__(self, raster: Raster) -> GsdEstimate:
             assert raster.path == str(plain)
-            return 0.5
+            return GsdEstimate(0.5, None, None, 1, '')
 
     guessed = View(scene_gsd_m=Guess(), return_by='bilinear')
     assert guessed.describe()['scene_gsd_m'] == 'always half a metre'
