@@ -25,8 +25,6 @@ import importlib.metadata as metadata
 import sys
 from importlib.machinery import PathFinder
 
-import pytest
-
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 

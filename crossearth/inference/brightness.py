@@ -12,7 +12,7 @@ _DARK = 0.2  # a mean below this share of that of the training images is remarke
 
 
 class BrightnessMeter:
-    """The mean of the values that a model saw, if nothing said which value is white.
+    """The mean of the values of a scene, if nothing said which value is white.
 
     Cameras that store 11 or 12 bits in integers of 16 fill a few percent of the range of the type.
     Bytes fill theirs, and floats are refused without a range, so only wider integers are measured.
@@ -39,9 +39,8 @@ class BrightnessMeter:
         """Count values as they are in the file. Zero and below are black or no data."""
         if self._white is None:
             return
-        known = values[values > 0]
-        self._sum += float(known.sum(dtype=np.float64))
-        self._count += known.size
+        self._sum += float(np.maximum(values, 0).sum(dtype=np.float64))
+        self._count += int(np.count_nonzero(values > 0))
 
     def remark(self, known: Imagery) -> str:
         """What is wrong with the brightness, or nothing.

@@ -137,6 +137,7 @@ class OpenScene:
             raise SceneError(
                 f"{error}, or pass Running(on_read_error='nodata') to map the rest"
             ) from error
+        self.brightness.add(out)  # here, as every block is read once but lies in several windows
         return valid
 
     def scale(
@@ -150,7 +151,6 @@ class OpenScene:
         Raises:
             ConfigError: If values lie outside [0, 1] and no `value_range` was given.
         """
-        self.brightness.add(values)
         try:
             image = torch.from_numpy(values)
             to_unit(image, value_range=self.raster.value_range, out=torch.from_numpy(out))
