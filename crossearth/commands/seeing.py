@@ -64,14 +64,14 @@ def add_scales(group: argparse._ActionsContainer) -> None:
     )
     group.add_argument(
         '--merge',
-        choices=['mean', 'max'],
+        choices=['mean', 'max', 'top2'],
         help='how predictions of several scales are merged (default: mean)',
     )
     group.add_argument(
         '--merge-class',
         metavar='NAME',
-        help='with --merge max: take each pixel from the scale with the highest probability of '
-        'this class (default: the highest score of each class)',
+        help='with --merge max or top2: take each pixel from the scale, or the mean of the two '
+        'scales, with the highest probability of this class (default: each class by itself)',
     )
 
 

@@ -12,7 +12,7 @@ from crossearth.errors import ConfigError
 
 __all__ = ['Merge', 'checked_scales', 'merge_scores']
 
-type Merge = Literal['mean', 'max']
+type Merge = Literal['mean', 'max', 'top2']
 
 
 def checked_scales(scales: Sequence[float | int]) -> tuple[float, ...]:
@@ -50,9 +50,11 @@ def merge_scores(
         scores: Probabilities or logits of each scale.
         known: True where a scale has scores; its other values are ignored.
         merge: `'mean'` averages the scales that have scores at a pixel. `'max'` without a class
-            takes the greatest score of each class and rescales probabilities to sum to 1.
+            takes the greatest score of each class, and `'top2'` the mean of its two greatest;
+            both rescale probabilities to sum to 1.
         class_id: With `'max'`: a pixel takes all scores from the scale where this class has the
-            greatest probability, so that the sum stays 1. Ties go to the first scale.
+            greatest probability, so that the sum stays 1. With `'top2'`, it takes the mean of the
+            two scales where it has the greatest. Ties go to the first scales.
         are_logits: Whether scores are logits, which need no rescaling.
 
     Returns:
@@ -61,12 +63,14 @@ def merge_scores(
     Example:
         >>> road, unsure = np.float32([[[0.4]], [[0.6]]]), np.float32([[[0.9]], [[0.1]]])
         >>> there = np.ones((1, 1), bool)
-        >>> for merge, class_id in (('mean', None), ('max', None), ('max', 1)):
-        ...     merged, _ = merge_scores([road, unsure], [there] * 2, merge, class_id=class_id)
-        ...     print([round(float(p), 2) for p in merged.ravel()])
-        [0.65, 0.35]
-        [0.6, 0.4]
-        [0.4, 0.6]
+        >>> for merge, class_id in (('mean', None), ('max', None), ('max', 1), ('top2', 1)):
+        ...     scales = [road, unsure, unsure]
+        ...     merged, _ = merge_scores(scales, [there] * 3, merge, class_id=class_id)
+        ...     print(merge, class_id, [round(float(p), 2) for p in merged.ravel()])
+        mean None [0.73, 0.27]
+        max None [0.6, 0.4]
+        max 1 [0.4, 0.6]
+        top2 1 [0.65, 0.35]
     """
     anywhere: Bool[np.ndarray, 'h w'] = np.logical_or.reduce(known)
     if merge == 'mean':
@@ -78,23 +82,44 @@ def merge_scores(
         return merged, anywhere
     if class_id is not None:
         merged = np.zeros_like(scores[0])
-        best = np.full(anywhere.shape, -1, np.float32)
-        for one, here in zip(scores, known, strict=True):
-            sure = _probability(one, class_id, are_logits=are_logits)
-            better = here & (sure > best)
-            best[better] = sure[better]
-            merged[:, better] = one[:, better]
+        for one, here in zip(
+            scores, _surest(scores, known, class_id, merge, are_logits), strict=True
+        ):
+            merged += np.where(here, one, np.float32(0))
+        if merge == 'top2':
+            merged /= np.clip(np.add.reduce(known, dtype=np.float32), 1, 2)
         return merged, anywhere
     # logits may be negative, so the maximum cannot start from 0
-    merged = np.full_like(scores[0], -np.inf)
+    merged, second = (np.full_like(scores[0], -np.inf) for _ in range(2))
     for one, here in zip(scores, known, strict=True):
+        np.maximum(second, np.minimum(merged, one), out=second, where=here)
         np.maximum(merged, one, out=merged, where=here)
+    if merge == 'top2':
+        # one scale alone has no second
+        np.add(merged, second, out=merged, where=second > -np.inf)
+        np.divide(merged, 2, out=merged, where=second > -np.inf)
     # a softmax of −∞ alone would be NaN
     merged[:, ~anywhere] = 0
     if not are_logits:
         # the greatest probabilities of several scales add up to more than 1
         merged /= np.where(anywhere, merged.sum(axis=0), np.float32(1))
     return merged, anywhere
+
+
+def _surest(
+    scores: Sequence[Float32[np.ndarray, 'k h w']],
+    known: Sequence[Bool[np.ndarray, 'h w']],
+    class_id: int,
+    merge: Merge,
+    are_logits: bool,
+) -> Bool[np.ndarray, 's h w']:
+    """Which scales each pixel takes: the one, or the two, that are surest of a class."""
+    sure = np.stack([_probability(one, class_id, are_logits=are_logits) for one in scores])
+    there = np.stack(known)
+    sure[~there] = -1
+    ranks = np.argsort(np.argsort(-sure, axis=0, kind='stable'), axis=0)
+    chosen: Bool[np.ndarray, 's h w'] = there & (ranks < (2 if merge == 'top2' else 1))
+    return chosen
 
 
 def _probability(

@@ -87,10 +87,11 @@ class Windows:
             predicted at each. The scores (what `combine` averages) are interpolated on the scene's
             own grid and merged. Meanwhile they need 4 bytes per class and pixel of each scale on
             disk.
-        merge: How several scales are merged: `'mean'`, or `'max'`, which takes the greatest score
-            of each class and rescales probabilities to sum to 1.
-        merge_class: Name of a class, for `'max'`: a pixel takes all scores from the scale that
-            gives this class the greatest probability.
+        merge: How several scales are merged: `'mean'`; `'max'`, which takes the greatest score of
+            each class; or `'top2'`, the mean of its two greatest. The last two rescale
+            probabilities to sum to 1.
+        merge_class: Name of a class, for `'max'` and `'top2'`: a pixel takes all scores from the
+            scale, or the mean of the two scales, that give this class the greatest probability.
 
     Raises:
         ConfigError: If a value is out of range, or the stride would leave gaps.
@@ -127,10 +128,10 @@ class Windows:
         _check_choice('augment', self.augment, get_args(Augment.__value__))
         object.__setattr__(self, 'scales', checked_scales(self.scales))
         _check_choice('merge', self.merge, get_args(Merge.__value__))
-        if self.merge_class is not None and self.merge != 'max':
+        if self.merge_class is not None and self.merge == 'mean':
             raise ConfigError(
                 f'merge_class is {self.merge_class!r}, but merge is {self.merge!r}: pass '
-                "merge='max', which chooses the scale by this class, or leave merge_class out"
+                "merge='top2' or 'max', which choose scales by this class, or leave merge_class out"
             )
 
     @property

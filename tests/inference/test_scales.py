@@ -22,6 +22,7 @@ from crossearth.inference import (
     estimate_scene,
     predict_scene,
 )
+from crossearth.inference.merging import merge_scores
 from crossearth.inference.seeing import see_scene
 from crossearth.labels import LabelSpace
 from crossearth.rasters import Raster, RasterReader, open_raster
@@ -107,10 +108,14 @@ def naive(path: Path, view: View, windows: Windows) -> tuple[np.ndarray, np.ndar
     elif windows.merge_class is not None:
         sure = np.exp(stack) / np.exp(stack).sum(1, keepdims=True)
         sure = (sure if windows.combine == 'logits' else stack)[:, 1]
-        merged = np.take_along_axis(stack, sure.argmax(axis=0)[None, None], axis=0)[0]
-        everywhere &= abs(sure[0] - sure[1]) > 0.003  # elsewhere, roundings choose the scale
+        order = np.argsort(sure, axis=0)[::-1]
+        taken = order[: 2 if windows.merge == 'top2' else 1, None]
+        merged = np.take_along_axis(stack, taken, axis=0).mean(axis=0)
+        ranked = np.take_along_axis(sure, order, axis=0)
+        edge = ranked[len(taken) - 1] - ranked[len(taken)]
+        everywhere &= edge > 0.003  # elsewhere, roundings choose the scale
     else:
-        merged = stack.max(axis=0)
+        merged = np.sort(stack, axis=0)[-2 if windows.merge == 'top2' else -1 :].mean(axis=0)
     if windows.combine == 'logits':
         merged = np.exp(merged)
     assert everywhere is not None
@@ -126,8 +131,10 @@ def naive(path: Path, view: View, windows: Windows) -> tuple[np.ndarray, np.ndar
         Windows(tile_px=16, scales=(1, 0.5)),
         Windows(tile_px=16, scales=(0.6, 1.7, 1), merge='max'),
         Windows(tile_px=16, scales=(1, 0.35), merge='max', merge_class='road', combine='logits'),
+        Windows(tile_px=16, scales=(1, 0.7, 0.5), merge='top2'),
+        Windows(tile_px=16, scales=(1, 0.7, 0.5), merge='top2', merge_class='road'),
     ],
-    ids=['mean', 'max', 'max of road'],
+    ids=['mean', 'max', 'max of road', 'top2', 'top2 of road'],
 )
 def test_streamed_maps_equal_whole_arrays(
     write_raster: Write, tmp_path: Path, place: str, windows: Windows
@@ -148,6 +155,22 @@ def test_streamed_maps_equal_whole_arrays(
     clear = known & (best[-1] - best[-2] > 0.02)
     np.testing.assert_array_equal(ids[clear], expected.argmax(axis=0)[clear])
     assert (ids[10:19, 20:37] == 255).all()
+
+
+@pytest.mark.parametrize('class_id', [None, 1])
+def test_two_scales_count_of_those_that_have_data(class_id: int | None) -> None:
+    """Four pixels where three, two, one and none of the scales have data."""
+    road = np.float32([[0.9] * 4, [0.5] * 4, [0.1] * 4])
+    scores = [np.stack((1 - row, row))[:, None] for row in road]
+    known = [np.array([[True, False, False, False]])]
+    known += [np.array([[True, True, False, False]]), np.array([[True, True, True, False]])]
+    merged, anywhere = merge_scores(scores, known, 'top2', class_id=class_id)
+    expected = [0.7, 0.3, 0.1, 0]
+    if class_id is None:  # of the two classes by themselves: (.7, .7), (.7, .3), (.9, .1)
+        expected[0] = 0.5
+    np.testing.assert_allclose(merged[1, 0], expected, atol=1e-6)
+    assert anywhere.tolist() == [[True, True, True, False]]
+    np.testing.assert_allclose(merged.sum(0), anywhere, atol=1e-6)
 
 
 def test_one_scale_is_the_scene_at_that_size(write_raster: Write, tmp_path: Path) -> None:
