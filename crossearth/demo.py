@@ -182,7 +182,7 @@ def plain_recipe(style_images: Path) -> _Recipe:  # noqa: ARG001  # both recipes
         pretrained=INSTALLED,
         norms='resting',
     )
-    return _Recipe(model, [], lr=5e-4)
+    return _Recipe(model, [], lr=2e-3)
 
 
 def recommended_recipe(style_images: Path) -> _Recipe:
@@ -198,7 +198,7 @@ def recommended_recipe(style_images: Path) -> _Recipe:
     )
     model.decoder.load_state_dict(plain.decoder.state_dict())
     return _Recipe(
-        model, [PhotometricDistortion(), fourier_style(style_images, p=0.5, beta=0.01)], lr=1e-3
+        model, [PhotometricDistortion(), fourier_style(style_images, p=0.5, beta=0.01)], lr=3e-3
     )
 
 

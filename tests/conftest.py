@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+import importlib
 import os
 import random
 import sys
@@ -21,6 +22,18 @@ from rasterio.errors import NotGeoreferencedWarning
 if 'PYTEST_XDIST_WORKER' in os.environ:  # a core for each process, and for what it starts
     os.environ.setdefault('OMP_NUM_THREADS', '1')
     torch.set_num_threads(1)
+    # Every worker needs these. What is imported from within crossearth first is compiled anew,
+    # since jaxtyping's hook looks for compiled files of its own there.
+    for _large in (
+        'lightning.pytorch.cli',
+        'torch._dynamo',
+        'torch.distributed.fsdp',
+        'torchgeo.datamodules',
+        'torchgeo.models',
+        'scipy.optimize',
+        'matplotlib.pyplot',
+    ):
+        importlib.import_module(_large)
 
 PLACE = Affine(0.5, 0, 400_000, 0, -0.5, 5_800_000)
 DATA = Path(os.environ.get('CROSSEARTH_TEST_DATA', '../shared/data'))

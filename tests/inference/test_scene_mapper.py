@@ -35,6 +35,10 @@ def test_scene_without_any_data_becomes_a_map_of_nodata(
     assert (made.num_classes, made.windows_run) == (6, 0)
 
 
+# Threads, batch size, and whether memory is little: each pair of values occurs once.
+CASES = ((1, 1, False), (1, 3, True), (2, 1, True), (2, 3, False))
+
+
 def test_panels_batches_and_threads_give_the_same_bytes(
     write_scene: Write, convolutions: nn.Module, tmp_path: Path
 ) -> None:
@@ -44,21 +48,17 @@ def test_panels_batches_and_threads_give_the_same_bytes(
     before = torch.get_num_threads()
     made = {}
     try:
-        for threads in (1, 2):
+        for threads, batch_size, little in CASES:
             torch.set_num_threads(threads)
-            for batch_size in (1, 3):
-                for memory_mb in (None, 70):
-                    path = tmp_path / f'{threads}-{batch_size}-{memory_mb}.tif'
-                    made[path] = predict_scene(
-                        convolutions,
-                        scene,
-                        path,
-                        windows=Windows(tile_px=128),
-                        running=Running(
-                            batch_size=batch_size,
-                            memory_mb=memory_mb if memory_mb is None else least_memory(batch_size),
-                        ),
-                    )
+            memory_mb = least_memory(batch_size) if little else None
+            path = tmp_path / f'{threads}-{batch_size}-{memory_mb}.tif'
+            made[path] = predict_scene(
+                convolutions,
+                scene,
+                path,
+                windows=Windows(tile_px=128),
+                running=Running(batch_size=batch_size, memory_mb=memory_mb),
+            )
     finally:
         torch.set_num_threads(before)
     assert min(result.units for result in made.values()) == 1
