@@ -13,6 +13,7 @@ from crossearth.datasets import ArchiveDataset, Coverage, SceneDataset
 from crossearth.datasets.merge import MergedDataset
 from crossearth.errors import ConfigError, CrossEarthError, SceneError
 from crossearth.labels import LabelSpace
+from crossearth.trainers.parser_errors import complaint
 
 __all__ = ['Case', 'case_of', 'check_complete', 'coverage_of', 'open_dataset']
 
@@ -77,7 +78,7 @@ def open_dataset(section: Mapping[str, Any]) -> SceneDataset:
         if cause is not None:
             raise cause from error
         raise ConfigError(
-            f'{section.get("class_path")}: cannot be opened ({" ".join(str(error).split())}): '
+            f'{section.get("class_path")}: cannot be opened ({complaint(error)}): '
             'expected the class_path of a dataset and its init_args'
         ) from error
     return opened

@@ -158,6 +158,8 @@ def _plain_error(error: BaseException, folders: Sequence[str]) -> CrossEarthErro
     """
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
+    from crossearth.trainers.parser_errors import complaint
+
     causes = [error]
     while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None:
         causes.append(cause)
@@ -173,7 +175,7 @@ def _plain_error(error: BaseException, folders: Sequence[str]) -> CrossEarthErro
     if told is not None:
         return told
     if isinstance(error, argparse.ArgumentError | UnicodeDecodeError | MisconfigurationException):
-        return ConfigError(' '.join(str(error).split()))
+        return ConfigError(complaint(error))
     return None
 
 

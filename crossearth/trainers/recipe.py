@@ -3,7 +3,6 @@
 import argparse
 import copy
 import os
-import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ import yaml
 from crossearth.datasets import ShiftDataModule
 from crossearth.errors import ConfigError, CrossEarthError
 from crossearth.trainers.engine import TrainingTask
+from crossearth.trainers.parser_errors import complaint
 from crossearth.trainers.seeded_parts import seed_parts
 
 __all__ = ['Training', 'build_training', 'check_recipe', 'read_recipe']
@@ -127,6 +127,4 @@ def _lightning_cli(recipe: Mapping[str, Any], *, build: bool) -> Any:
                 cause = cause.__cause__ or cause.__context__
             if cause is not None:
                 raise cause from error
-            # the rest repeats the recipe, once for each level
-            reason = re.sub(r' Given value type: .*', '', ' '.join(str(error).split()))
-            raise ConfigError(reason) from error
+            raise ConfigError(complaint(error)) from error

@@ -1,0 +1,49 @@
+"""What the parser of recipes complains about, without what it repeats."""
+
+import re
+
+__all__ = ['complaint']
+
+_LONGEST = 80  # characters of a value that is shown
+_KEY = re.compile(r'Parser key "([^"]+)": ')
+_SIMPLE = re.compile(r'Expected an? (.+?)\. Got value: (.*?)(?= - Expected| Given |$)')
+_UNKNOWN = re.compile(r"Option '[^']+' is not accepted")
+_SEVERAL = re.compile(r'Does not validate .*? Subtypes: \[(.*?)\] Errors: ')
+_VALUE = re.compile(r' Given value: (.*?)(?= - | Given |$)')
+
+
+def complaint(error: BaseException) -> str:
+    """An error of jsonargparse as one sentence: where, what was got, and what was expected.
+
+    It wraps the first cause in one message for each level of the recipe, and repeats all values
+    below it each time.
+
+    Example:
+        >>> complaint(ValueError('Parser key "trainer.max_steps": Expected a int. Got value: no'))
+        'trainer.max_steps is no: expected int'
+    """
+    text = ' '.join(str(error).split())
+    found = list(_KEY.finditer(text))
+    if not found:
+        return text
+    keys, reason = '.'.join(key[1] for key in found), text[found[-1].end() :]
+    if simple := _SIMPLE.match(reason):
+        return f'{keys} is {_short(simple[2])}: expected {_type(simple[1])}'
+    if unknown := _UNKNOWN.search(reason):
+        return f'{keys}: {unknown[0]}'
+    several, value = _SEVERAL.match(reason), _VALUE.search(reason)
+    if several and value:
+        return f'{keys} is {_short(value[1])}: expected one of {_type(several[1])}'
+    return f'{keys}: {reason.partition(" Given value")[0].partition(" - Expected a ")[0]}'
+
+
+def _short(value: str) -> str:
+    return value if len(value) <= _LONGEST else f'{value[:_LONGEST]} …'
+
+
+def _type(name: str) -> str:
+    """Types as annotations write them, without their modules."""
+    name = re.sub(r"<class '([^']+)'>", r'\1', name)
+    if choices := re.fullmatch(r'typing\.Literal\[(.*)\]', name):
+        return f'one of {choices[1]}'
+    return re.sub(r'[\w.]+\.(\w+)', r'\1', name).replace('NoneType', 'null')
