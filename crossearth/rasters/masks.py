@@ -24,6 +24,7 @@ __all__ = ['Mask', 'describe_mask']
 _SAME_PX = 0.05  # masks this close to their image's pixels are read pixel by pixel
 _ROUGHLY_SAME_PX = 1.0  # world files of one grid may differ by half a pixel: corners or centres
 _EDGE_POINTS = 5
+_SHARE_POINTS = 64  # per side
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,21 @@ class Mask:
             self.georeference, meeting, height=self.height, width=self.width, name=self.path
         )
         return lambda cols, rows: to_mask(*to_ground(cols, rows))
+
+    def covered_share(self, raster: Raster) -> float:
+        """Share of the image that the mask lies on, to a few hundredths; 1 if on its pixels.
+
+        Args:
+            raster: The image, on its file's own grid.
+        """
+        if self.on_image:
+            return 1.0
+        middles = (np.arange(_SHARE_POINTS) + 0.5) / _SHARE_POINTS
+        rows, cols = np.meshgrid(middles * raster.height, middles * raster.width, indexing='ij')
+        at_cols, at_rows = self.map_from(raster)(cols.ravel(), rows.ravel())
+        # points that cannot be projected are NaN, and so on no mask
+        inside = (at_cols > 0) & (at_cols < self.width) & (at_rows > 0) & (at_rows < self.height)
+        return float(inside.mean())
 
 
 def describe_mask(

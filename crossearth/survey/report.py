@@ -18,6 +18,7 @@ __all__ = ['assumptions', 'class_table', 'commands', 'findings', 'scene_table', 
 
 _MOST_ROWS = 12
 _MOST_NAMES = 5
+_WHOLE = 0.98  # share of an image; masks may be off by a pixel at its edges
 
 
 def scene_table(sets: Sequence[SceneSet]) -> str:
@@ -118,6 +119,13 @@ def findings(sets: Sequence[SceneSet]) -> list[str]:
                 if look.mask is not None
             )
             lines.append(f'  {held / 1e6:,.1f} million pixels of its masks were read')
+        partly = [look for look in found.looks if look.covered < _WHOLE]
+        if partly:
+            share = sum(look.covered for look in partly) / len(partly)
+            lines.append(
+                f'  masks that lie on a part of their image ({share:.0%} in the mean; the rest has '
+                f'no label): {_some([look.name for look in partly])}'
+            )
     return lines
 
 

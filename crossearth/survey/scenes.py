@@ -69,6 +69,7 @@ class Look:
         mask: Values of its mask; None without a mask, and for labels from vectors.
         tiles: Parts of the labels, with how often each value occurs there.
         sample: Some of its pixel values, without nodata.
+        covered: Share of the image that its mask lies on.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Look:
     mask: MaskValues | None
     tiles: tuple[Tile, ...]
     sample: Shaped[np.ndarray, ' n']
+    covered: float = 1.0
 
     @property
     def side_px(self) -> int:
@@ -253,7 +255,8 @@ def _look(
         return Fault(name, 'has no data in its middle and in its last row')
     if isinstance(labels, Mask):
         values = read_mask_values(labels.path, most_px=most_px)
-        return Look(name, raster, values, values.tiles, sample)
+        covered = labels.covered_share(raster)
+        return Look(name, raster, values, values.tiles, sample, covered)
     tiles = () if labels is None else _burnt(raster, labels)
     return Look(name, raster, None, tiles, sample)
 
