@@ -30,6 +30,7 @@ __all__ = [
     'Piece',
     'RasterWriter',
     'check_destination',
+    'check_replaceable',
     'class_names',
     'find_leftovers',
     'label_layer',
@@ -38,6 +39,8 @@ __all__ = [
     'whole_file',
     'write_text',
 ]
+
+_SOFTWARE, _OURS = 'TIFFTAG_SOFTWARE', 'crossearth'  # the field Software of TIFF 6.0
 
 BLOCK_PX = 512
 """Side of the blocks of every map in pixels; also the default of cloud-optimised GeoTIFFs."""
@@ -114,8 +117,8 @@ def check_destination(destination: str | Path, source: str | Path) -> Path:
     """The path of a map, if it can be written there.
 
     Raises:
-        ConfigError: If its name is not that of a GeoTIFF, its folder does not exist, or it is the
-            scene itself.
+        ConfigError: If its name is not that of a GeoTIFF, its folder does not exist, it is the
+            scene itself, or there is a raster that crossearth did not write.
     """
     path = Path(destination)
     if path.suffix.lower() not in {'.tif', '.tiff'}:
@@ -126,7 +129,28 @@ def check_destination(destination: str | Path, source: str | Path) -> Path:
         raise ConfigError(f'{path} is a folder: choose the name of a file')
     if path.resolve() == Path(source).resolve():
         raise ConfigError(f'{path} is the scene itself: choose another name for the map')
+    check_replaceable(path)
     return path
+
+
+def check_replaceable(path: Path) -> None:
+    """Refuse to replace a raster that crossearth did not write, such as another scene.
+
+    Raises:
+        ConfigError: If there is one. A damaged file may be replaced.
+    """
+    if not path.exists():
+        return
+    try:
+        with rasterio.open(path) as dataset:
+            ours = dataset.tags().get(_SOFTWARE) == _OURS
+    except RasterioIOError:
+        return
+    if not ours:
+        raise ConfigError(
+            f'{path} is a raster that crossearth did not write: choose another name for the map, '
+            'or remove the file'
+        )
 
 
 @contextmanager
@@ -273,7 +297,7 @@ class RasterWriter:
             self._dataset = self._create(path, height, width, layer, options)
         if layer.colours:
             self._dataset.write_colormap(1, dict(layer.colours))
-        self._dataset.update_tags(**layer.tags)
+        self._dataset.update_tags(**{**layer.tags, _SOFTWARE: _OURS})
         for band, name in enumerate(layer.band_names, start=1):
             self._dataset.set_band_description(band, name)
         if layer.scale != 1:

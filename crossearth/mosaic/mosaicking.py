@@ -19,6 +19,7 @@ from crossearth.inference.writer import (
     Layer,
     Piece,
     RasterWriter,
+    check_replaceable,
     label_layer,
     optimise_for_cloud,
     remove_leftovers,
@@ -168,6 +169,8 @@ def _check_destination(path: Path, maps: Sequence[str | Path]) -> Path:
         raise ConfigError(f'{path} is a folder: choose the name of a file')
     if path.resolve() in {Path(one).resolve() for one in maps}:
         raise ConfigError(f'{path} is one of the maps: choose another name for the mosaic')
+    if path.suffix.lower() != '.vrt':  # which holds no pixels
+        check_replaceable(path)
     return path
 
 

@@ -14,8 +14,9 @@ from rasterio.transform import Affine
 from torch import Tensor, nn
 
 from crossearth.errors import ConfigError, SceneError
-from crossearth.inference import Running, View, Windows, predict_scene
+from crossearth.inference import Running, View, Windows, predict_scene, sieve_map
 from crossearth.inference.grid import Grid
+from crossearth.mosaic import mosaic_maps
 from tests.inference.test_grid import most_at_once
 from tests.rounding import rounding_error
 
@@ -327,6 +328,26 @@ def test_breaking_off_leaves_the_former_map(
         )
     assert {path.name for path in tmp_path.iterdir()} == {'scene.tif', 'map.tif'}
     assert (tmp_path / 'map.tif').read_text() == 'former'
+
+
+def test_a_map_replaces_a_map_and_no_other_raster(
+    write_scene: Write, one_hot: OneHot, tmp_path: Path
+) -> None:
+    scene, other = write_scene(random_ids(30, 40)), write_scene(random_ids(9, 9), 'other.tif')
+    before = other.read_bytes()
+    with pytest.raises(ConfigError, match=r'other.tif is a raster that crossearth did not write'):
+        predict_scene(one_hot(6), scene, other)
+    assert other.read_bytes() == before
+    made = predict_scene(one_hot(6), scene, tmp_path / 'map.tif').path
+    first = made.read_bytes()
+    predict_scene(one_hot(6), scene, made, windows=Windows(tile_px=16))
+    assert made.read_bytes() == first  # each pixel is a class by itself
+    predict_scene(one_hot(6), other, made)
+    assert made.read_bytes() != first
+    with pytest.raises(ConfigError, match=r'other.tif is a raster that crossearth did not write'):
+        sieve_map(made, other, min_area_m2=1)
+    with pytest.raises(ConfigError, match=r'other.tif is a raster that crossearth did not write'):
+        mosaic_maps([made], other)
 
 
 def test_scores_that_are_no_numbers_end_the_run(write_scene: Write, tmp_path: Path) -> None:

@@ -152,7 +152,10 @@ def test_the_map_keeps_colours_names_table_style_and_metadata(
     with rasterio.open(scene) as before, rasterio.open(made.path) as after:
         assert after.colormap(1) == before.colormap(1)
         assert after.colorinterp == before.colorinterp
-        assert after.tags() == before.tags() | {'SIEVED': '5 m2; 4-connected'}
+        assert after.tags() == before.tags() | {
+            'SIEVED': '5 m2; 4-connected',
+            'TIFFTAG_SOFTWARE': 'crossearth',
+        }
         assert after.tags(ns='LINEAGE') == {'made': 'today'}
         assert after.tags(1) == {'sensor': 'b'}
         assert after.descriptions == ('class',)
