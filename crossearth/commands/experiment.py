@@ -71,6 +71,7 @@ def run(arguments: argparse.Namespace) -> str:
         return _report(arguments)
     if arguments.output is None:
         arguments.output = _OUTPUTS / arguments.file.stem
+    baseline = read_experiment(arguments.file).baseline  # the file may be edited meanwhile
     with importable([str(arguments.file.resolve().parent), str(Path.cwd())]):
         results = run_experiment(
             arguments.file,
@@ -86,7 +87,6 @@ def run(arguments: argparse.Namespace) -> str:
             methods=arguments.methods,
             seeds=arguments.seeds,
         )
-    baseline = read_experiment(arguments.file).baseline
     return format_scores(report_data(results, baseline=baseline or _BASELINE))
 
 
