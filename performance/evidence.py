@@ -35,7 +35,6 @@ COLUMNS = (
     'score',
     'images',
     'adaptation',
-    'seen',
     'training_s',
     'parameters',
     'commit',
@@ -44,8 +43,6 @@ COLUMNS = (
 )
 
 SAME = ('experiment', 'source', 'target', 'view', 'method', 'seed', 'steps')  # of a score
-
-USUAL = 'whole images, windows of 512 px, 512 px apart, mean logits, no flip'  # not repeated
 
 type Key = tuple[str, str, str, str]  # source, target, view, method
 
@@ -73,12 +70,11 @@ def rows(folder: Path) -> Iterator[dict[str, object]]:
             'score': f'{result.score:.2f}',
             'images': result.images,
             'adaptation': result.adaptation or '',
-            'seen': str(result.protocol).removeprefix(USUAL).removeprefix(', '),
             'training_s': round(result.seconds['training']),
             'parameters': result.parameters,
-            'commit': (result.commit or '')[:10],
+            'commit': (result.commit or '')[:7],
             'fingerprint': result.fingerprint,
-            'finished': result.finished[:16],
+            'finished': result.finished[:10],
         }
 
 
