@@ -1,6 +1,7 @@
 """What a model is scored on: a domain, its protocol, and the domain it was trained on."""
 
 import argparse
+import copy
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -69,7 +70,8 @@ def open_dataset(section: Mapping[str, Any]) -> SceneDataset:
         with warnings.catch_warnings():
             # this name exists in every version from our lower bound on
             warnings.filterwarnings('ignore', category=DeprecationWarning)
-            given = parser.parse_object({'dataset': dict(section)})
+            # the parser changes its input
+            given = parser.parse_object({'dataset': copy.deepcopy(dict(section))})
             opened: SceneDataset = parser.instantiate_classes(given).dataset
     except (argparse.ArgumentError, TypeError, ValueError) as error:
         cause: BaseException | None = error

@@ -367,6 +367,18 @@ def test_sources_that_are_joined_are_drawn_from_equally(file):
     assert merge_domains.__name__ in run.recipe['data']['init_args']['train']['class_path']
 
 
+def test_a_model_of_joined_sources_is_trained_and_scored(file, options):
+    plain = {'plain': yaml.safe_load(file.read_text())['methods']['plain']}
+    results = run_experiment(
+        edited(file, sources=[['here', 'there']], methods=plain, seeds=[0]), options
+    )
+    assert [(r.source, r.target) for r in results] == [
+        ('here+there', 'here'),
+        ('here+there', 'there'),
+    ]
+    assert results[0].recipe['data']['init_args']['train']['class_path'].endswith('merge_domains')
+
+
 def test_a_method_around_a_method_takes_the_classes_of_the_inner_one(file):
     values = yaml.safe_load(file.read_text())
     plain = values['methods']['plain']['task']
