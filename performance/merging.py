@@ -25,14 +25,16 @@ RULES: tuple[Merge, ...] = ('mean', 'max', 'top2')
 ROAD = 1
 
 
-def read(folder: Path, every: int) -> list[tuple[Tensor, Tensor]]:
-    """Images (1, 3, h, w) in [0, 1] and masks of class 1 (h, w)."""
+def read(folder: Path, every: int, threshold: int) -> list[tuple[Tensor, Tensor]]:
+    """Images (1, 3, h, w) in [0, 1], of 8-bit RGB, and masks of class 1 (h, w)."""
     pairs = []
     for path in sorted((folder / 'images').iterdir())[::every]:
         (mask_path,) = (folder / 'masks').glob(f'{path.stem}.*')
         with rasterio.open(path) as image, rasterio.open(mask_path) as mask:
-            pixels, truth = image.read((1, 2, 3)), mask.read(1) > 127
+            pixels, truth = image.read((1, 2, 3)), mask.read(1) > threshold
         pairs.append((torch.from_numpy(pixels)[None].float() / 255, torch.from_numpy(truth)))
+    if not any(truth.any() for _, truth in pairs):
+        raise SystemExit(f'no mask has a value above {threshold}: pass --threshold 0 for ids 0, 1')
     return pairs
 
 
@@ -74,12 +76,13 @@ def score(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('data', type=Path, help='folder of images and masks of the source')
+    parser.add_argument('--threshold', type=int, default=127, help='class 1 lies above it')
     parser.add_argument('--every', type=int, default=1, help='take every n-th image')
     parser.add_argument('--sizes', type=float, nargs='+', default=[1, 0.7, 0.5])
     parser.add_argument('--enlarged', type=float, nargs='+', default=[0.7, 1, 1.4, 2])
     parser.add_argument('--weights', type=Path, nargs='+', required=True)
     args = parser.parse_args()
-    pairs = read(args.data, args.every)
+    pairs = read(args.data, args.every, args.threshold)
     for weights in args.weights:
         model = load_model(weights).eval()
         print(f'{weights}: {len(pairs)} images')

@@ -22,7 +22,7 @@ from rasterio.errors import NotGeoreferencedWarning
 if 'PYTEST_XDIST_WORKER' in os.environ:  # a core for each process, and for what it starts
     os.environ.setdefault('OMP_NUM_THREADS', '1')
     torch.set_num_threads(1)
-    # Every worker needs these. What is imported from within crossearth first is compiled anew,
+    # Every worker needs these. What is first imported from within crossearth is compiled again,
     # since jaxtyping's hook looks for compiled files of its own there.
     for _large in (
         'lightning.pytorch.cli',

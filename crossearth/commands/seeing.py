@@ -71,7 +71,7 @@ def add_scales(group: argparse._ActionsContainer) -> None:
         '--merge-class',
         metavar='NAME',
         help='with --merge max or top2: take each pixel from the scale, or the mean of the two '
-        'scales, with the highest probability of this class (default: each class by itself)',
+        'scales, with the highest probability of this class (default: each class separately)',
     )
 
 

@@ -22,7 +22,7 @@ from crossearth.inference.request import MapRequest, Outputs, Running, View, Win
 from crossearth.inference.scene_receipts import SceneReceipt
 from crossearth.inference.scene_sources import Task
 from crossearth.inference.workers import Workers, start_crew
-from crossearth.inference.writer import find_leftovers
+from crossearth.inference.writer import check_replaceable, find_leftovers
 from crossearth.labels import LabelSpace
 
 __all__ = ['predict_scenes']
@@ -118,6 +118,8 @@ def predict_scenes(
         # a map of an earlier run proves that the settings and the model work
         has_maps = any(outcome.status == 'present' for outcome in outcomes.values())
         if waiting:
+            for path in sorted(_files_of(waiting, outputs)):
+                check_replaceable(path)
             # once for all scenes, because it scans whole folders
             _remove_leftovers(_files_of(waiting, outputs))
             if crew is None:

@@ -92,7 +92,8 @@ def merge_scores(
     # logits may be negative, so the maximum cannot start from 0
     merged, second = (np.full_like(scores[0], -np.inf) for _ in range(2))
     for one, here in zip(scores, known, strict=True):
-        np.maximum(second, np.minimum(merged, one), out=second, where=here)
+        if merge == 'top2':
+            np.maximum(second, np.minimum(merged, one), out=second, where=here)
         np.maximum(merged, one, out=merged, where=here)
     if merge == 'top2':
         # one scale alone has no second

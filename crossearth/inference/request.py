@@ -88,8 +88,8 @@ class Windows:
             own grid and merged. Meanwhile they need 4 bytes per class and pixel of each scale on
             disk.
         merge: How several scales are merged: `'mean'`; `'max'`, which takes the greatest score of
-            each class; or `'top2'`, the mean of its two greatest. The last two rescale
-            probabilities to sum to 1.
+            each class; or `'top2'`, the mean of its two greatest, which needs three
+            scales to differ from the mean. The last two rescale probabilities to sum to 1.
         merge_class: Name of a class, for `'max'` and `'top2'`: a pixel takes all scores from the
             scale, or the mean of the two scales, that give this class the greatest probability.
 

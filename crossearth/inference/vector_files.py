@@ -10,6 +10,7 @@ import fiona
 from fiona._err import CPLE_BaseError
 
 from crossearth.errors import ConfigError, WriteError
+from crossearth.inference.writer import check_replaceable
 
 __all__ = ['DRIVERS', 'ShapeFile', 'check_shapes_path', 'open_shapes']
 
@@ -28,7 +29,7 @@ def check_shapes_path(destination: str | Path) -> Path:
     """The path of a file of shapes, if it can be written there.
 
     Raises:
-        ConfigError: If its suffix is unknown, or its folder does not exist.
+        ConfigError: If its suffix is unknown, its folder does not exist, or there is a raster.
     """
     path = Path(destination)
     if path.suffix.lower() not in DRIVERS:
@@ -39,6 +40,7 @@ def check_shapes_path(destination: str | Path) -> Path:
         raise ConfigError(f'the folder {path.parent} does not exist: create it first')
     if path.is_dir():
         raise ConfigError(f'{path} is a folder: choose the name of a file')
+    check_replaceable(path)  # a GeoPackage may be a raster
     return path
 
 

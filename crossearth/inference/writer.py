@@ -20,9 +20,9 @@ from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioIOError
 from rasterio.io import DatasetWriter
 
-from crossearth.errors import ConfigError, WriteError
+from crossearth.errors import ConfigError, SceneError, WriteError
 from crossearth.labels import LabelSpace
-from crossearth.rasters import Georeference
+from crossearth.rasters import Georeference, open_raster
 
 __all__ = [
     'BLOCK_PX',
@@ -34,6 +34,7 @@ __all__ = [
     'class_names',
     'find_leftovers',
     'label_layer',
+    'marked',
     'remove_leftovers',
     'stacked',
     'whole_file',
@@ -118,7 +119,7 @@ def check_destination(destination: str | Path, source: str | Path) -> Path:
 
     Raises:
         ConfigError: If its name is not that of a GeoTIFF, its folder does not exist, it is the
-            scene itself, or there is a raster that crossearth did not write.
+            scene itself, or there is a raster without the mark of crossearth.
     """
     path = Path(destination)
     if path.suffix.lower() not in {'.tif', '.tiff'}:
@@ -134,7 +135,7 @@ def check_destination(destination: str | Path, source: str | Path) -> Path:
 
 
 def check_replaceable(path: Path) -> None:
-    """Refuse to replace a raster that crossearth did not write, such as another scene.
+    """Refuse to replace a raster without the mark of crossearth, such as another scene.
 
     Raises:
         ConfigError: If there is one. A damaged file may be replaced.
@@ -142,15 +143,20 @@ def check_replaceable(path: Path) -> None:
     if not path.exists():
         return
     try:
-        with rasterio.open(path) as dataset:
+        with open_raster(path) as dataset:
             ours = dataset.tags().get(_SOFTWARE) == _OURS
-    except RasterioIOError:
+    except SceneError:
         return
     if not ours:
         raise ConfigError(
-            f'{path} is a raster that crossearth did not write: choose another name for the map, '
-            'or remove the file'
+            f'{path} is a raster and has no mark of crossearth ({_SOFTWARE}={_OURS}), so it may be '
+            'a scene: choose another name for the map, or remove the file'
         )
+
+
+def marked(tags: Mapping[str, str]) -> dict[str, str]:
+    """The tags of a raster that a later run may replace."""
+    return {**tags, _SOFTWARE: _OURS}
 
 
 @contextmanager
@@ -297,7 +303,7 @@ class RasterWriter:
             self._dataset = self._create(path, height, width, layer, options)
         if layer.colours:
             self._dataset.write_colormap(1, dict(layer.colours))
-        self._dataset.update_tags(**{**layer.tags, _SOFTWARE: _OURS})
+        self._dataset.update_tags(**marked(layer.tags))
         for band, name in enumerate(layer.band_names, start=1):
             self._dataset.set_band_description(band, name)
         if layer.scale != 1:

@@ -169,8 +169,7 @@ def _check_destination(path: Path, maps: Sequence[str | Path]) -> Path:
         raise ConfigError(f'{path} is a folder: choose the name of a file')
     if path.resolve() in {Path(one).resolve() for one in maps}:
         raise ConfigError(f'{path} is one of the maps: choose another name for the mosaic')
-    if path.suffix.lower() != '.vrt':  # which holds no pixels
-        check_replaceable(path)
+    check_replaceable(path)
     return path
 
 

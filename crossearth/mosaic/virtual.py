@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 
 from crossearth.errors import ConfigError
 from crossearth.inference.qgis import attribute_table
-from crossearth.inference.writer import Layer, write_text
+from crossearth.inference.writer import Layer, marked, write_text
 from crossearth.labels import LabelSpace
 from crossearth.mosaic.grid import MosaicGrid, Placed
 
@@ -56,7 +56,7 @@ def write_virtual_mosaic(
     numbers = ', '.join(repr(float(value)) for value in grid.transform.to_gdal())
     ET.SubElement(root, 'GeoTransform').text = numbers
     metadata = ET.SubElement(root, 'Metadata')
-    for key, text in layer.tags.items():
+    for key, text in marked(layer.tags).items():
         ET.SubElement(metadata, 'MDI', key=key).text = text
     band = ET.SubElement(root, 'VRTRasterBand', dataType=_TYPES[layer.dtype], band='1')
     ET.SubElement(band, 'Description').text = layer.band_names[0]

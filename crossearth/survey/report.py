@@ -18,7 +18,7 @@ __all__ = ['assumptions', 'class_table', 'commands', 'findings', 'scene_table', 
 
 _MOST_ROWS = 12
 _MOST_NAMES = 5
-_WHOLE = 0.98  # share of an image; masks may be off by a pixel at its edges
+_WHOLE = 0.98  # share of an image; the masks of large ones may be off by a pixel
 
 
 def scene_table(sets: Sequence[SceneSet]) -> str:
@@ -121,10 +121,10 @@ def findings(sets: Sequence[SceneSet]) -> list[str]:
             lines.append(f'  {held / 1e6:,.1f} million pixels of its masks were read')
         partly = [look for look in found.looks if look.covered < _WHOLE]
         if partly:
-            share = sum(look.covered for look in partly) / len(partly)
+            least = min(look.covered for look in partly)
             lines.append(
-                f'  masks that lie on a part of their image ({share:.0%} in the mean; the rest has '
-                f'no label): {_some([look.name for look in partly])}'
+                f'  masks that lie on a part of their image (at least {least:.0%} of it; the rest '
+                f'has no label): {_some([look.name for look in partly])}'
             )
     return lines
 

@@ -6,8 +6,9 @@ __all__ = ['complaint']
 
 _LONGEST = 80  # characters of a value that is shown
 _KEY = re.compile(r'Parser key "([^"]+)": ')
+_OWNER = re.compile(r"Problem with given class_path '([^']+)': ")
 _SIMPLE = re.compile(r'Expected an? (.+?)\. Got value: (.*?)(?= - Expected| Given |$)')
-_UNKNOWN = re.compile(r"Option '[^']+' is not accepted")
+_CAUSE = re.compile(r"Problem with given class_path '([^']+)': (.*?)(?= - | Given value|$)")
 _SEVERAL = re.compile(r'Does not validate .*? Subtypes: \[(.*?)\] Errors: ')
 _VALUE = re.compile(r' Given value: (.*?)(?= - | Given |$)')
 
@@ -19,21 +20,25 @@ def complaint(error: BaseException) -> str:
     below it each time.
 
     Example:
-        >>> complaint(ValueError('Parser key "trainer.max_steps": Expected a int. Got value: no'))
-        'trainer.max_steps is no: expected int'
+        >>> complaint(ValueError('Parser key "trainer.max_steps": Expected a int. Got value: a'))
+        'trainer.max_steps is a: expected int'
     """
     text = ' '.join(str(error).split())
     found = list(_KEY.finditer(text))
     if not found:
         return text
     keys, reason = '.'.join(key[1] for key in found), text[found[-1].end() :]
+    owners = _OWNER.findall(text[: found[-1].start()])
+    owner = f' (an argument of {owners[-1]})' if owners else ''
     if simple := _SIMPLE.match(reason):
-        return f'{keys} is {_short(simple[2])}: expected {_type(simple[1])}'
-    if unknown := _UNKNOWN.search(reason):
-        return f'{keys}: {unknown[0]}'
-    several, value = _SEVERAL.match(reason), _VALUE.search(reason)
+        return f'{keys} is {_short(simple[2])}: expected {_type(simple[1])}{owner}'
+    if causes := _CAUSE.findall(reason.partition(' Given value')[0]):
+        # a value of the right type, whose class_path or arguments are wrong
+        name, cause = causes[-1]
+        return f'{keys}: {name}: {cause}'
+    several, value = _SEVERAL.search(reason), _VALUE.search(reason)
     if several and value:
-        return f'{keys} is {_short(value[1])}: expected one of {_type(several[1])}'
+        return f'{keys} is {_short(value[1])}: expected one of {_type(several[1])}{owner}'
     return f'{keys}: {reason.partition(" Given value")[0].partition(" - Expected a ")[0]}'
 
 

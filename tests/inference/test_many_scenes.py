@@ -1,5 +1,6 @@
 import functools
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -191,6 +192,17 @@ def test_receipts_spare_what_is_done_and_quarantine_what_fails(
     assert [outcome.status for outcome in other.outcomes] == ['present'] * 3 + ['done']
     changed = predict_scenes(load, tasks, windows=Windows(tile_px=128))
     assert changed.count('done') == 4
+
+
+def test_rasters_in_the_place_of_maps_end_the_run_before_any_scene_and_are_no_fault_of_one(
+    tasks: list[Task],
+) -> None:
+    tasks[2].destination.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(tasks[0].scene, tasks[2].destination)
+    with pytest.raises(ConfigError, match='is a raster and has no mark of crossearth'):
+        predict_scenes(load, tasks, windows=SMALL)
+    tasks[2].destination.unlink()
+    assert predict_scenes(load, tasks, windows=SMALL).count('done') == 4
 
 
 def test_another_model_or_a_changed_scene_makes_maps_again(tasks: list[Task]) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -14,7 +15,7 @@ from rasterio.transform import Affine
 from torch import Tensor, nn
 
 from crossearth.errors import ConfigError, SceneError
-from crossearth.inference import Running, View, Windows, predict_scene, sieve_map
+from crossearth.inference import Running, View, Windows, predict_scene, sieve_map, vectorize
 from crossearth.inference.grid import Grid
 from crossearth.mosaic import mosaic_maps
 from tests.inference.test_grid import most_at_once
@@ -335,7 +336,7 @@ def test_a_map_replaces_a_map_and_no_other_raster(
 ) -> None:
     scene, other = write_scene(random_ids(30, 40)), write_scene(random_ids(9, 9), 'other.tif')
     before = other.read_bytes()
-    with pytest.raises(ConfigError, match=r'other.tif is a raster that crossearth did not write'):
+    with pytest.raises(ConfigError, match=r'other.tif is a raster and has no mark'):
         predict_scene(one_hot(6), scene, other)
     assert other.read_bytes() == before
     made = predict_scene(one_hot(6), scene, tmp_path / 'map.tif').path
@@ -344,10 +345,32 @@ def test_a_map_replaces_a_map_and_no_other_raster(
     assert made.read_bytes() == first  # each pixel is a class by itself
     predict_scene(one_hot(6), other, made)
     assert made.read_bytes() != first
-    with pytest.raises(ConfigError, match=r'other.tif is a raster that crossearth did not write'):
+    with pytest.raises(ConfigError, match=r'other.tif is a raster and has no mark'):
         sieve_map(made, other, min_area_m2=1)
-    with pytest.raises(ConfigError, match=r'other.tif is a raster that crossearth did not write'):
-        mosaic_maps([made], other)
+    for name in ('other.tif', 'other.vrt', 'other.gpkg'):
+        if name != other.name:
+            rasterio.shutil.copy(other, tmp_path / name)
+        with pytest.raises(ConfigError, match=rf'{name} is a raster and has no mark'):
+            if name.endswith('gpkg'):
+                vectorize(made, tmp_path / name)
+            else:
+                mosaic_maps([made], tmp_path / name, rule='first')
+    for _ in range(2):  # what the commands themselves made is replaced
+        mosaic_maps([made], tmp_path / 'mosaic.vrt', rule='first')
+        vectorize(made, tmp_path / 'shapes.gpkg')
+
+
+def test_maps_without_a_place_are_replaced_without_a_warning(
+    tmp_path: Path, one_hot: OneHot, recwarn: pytest.WarningsRecorder
+) -> None:
+    with rasterio.open(
+        tmp_path / 'scene.tif', 'w', driver='GTiff', count=1, height=9, width=9, dtype='uint8'
+    ) as file:
+        file.write(random_ids(9, 9))
+    recwarn.clear()
+    for _ in range(2):
+        predict_scene(one_hot(6), tmp_path / 'scene.tif', tmp_path / 'map.tif')
+    assert not [str(one.message) for one in recwarn if 'geotransform' in str(one.message)]
 
 
 def test_scores_that_are_no_numbers_end_the_run(write_scene: Write, tmp_path: Path) -> None:

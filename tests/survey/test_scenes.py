@@ -23,6 +23,6 @@ def test_masks_on_a_part_of_their_image_are_named_with_their_share(tmp_path, wri
     assert shares == {'a.tif': 1, 'b.tif': pytest.approx(0.25, abs=0.02), 'c.tif': 1}
     (line,) = [line for line in findings([found]) if 'part of their image' in line]
     assert line == (
-        '  masks that lie on a part of their image (25% in the mean; the rest has no label): '
+        '  masks that lie on a part of their image (at least 25% of it; the rest has no label): '
         '1: b.tif'
     )

@@ -40,6 +40,7 @@ RECIPE = {
             'size_px': 64,
         },
     },
+    'trainer': {},
 }
 MODEL = ('model', 'init_args')
 NETWORK = (*MODEL, 'method', 'init_args', 'model', 'init_args')
@@ -63,7 +64,39 @@ def test_the_recipe_itself_is_right() -> None:
         ),
         ((*DATA, 'gsd_m'), ['a', 1], r"data.gsd_m is \['a', 1\]: expected one of float, tuple"),
         ((*TRAIN, 'bands'), 'red', r'data.train.bands is red: expected one of Sequence\[int\]'),
-        ((*TRAIN, 'hold_out'), {'bxs': 1}, r"data.train.hold_out: Option 'bxs' is not accepted"),
+        ((*TRAIN, 'hold_out'), {'bxs': 1}, r"hold_out: .*HoldOut: Option 'bxs' is not accepted"),
+        (
+            (*TRAIN, 'hold_out'),
+            'x',
+            r'hold_out is x: expected one of HoldOut, null \(an',
+        ),
+        (
+            (*DATA, 'augment'),
+            [{'class_path': 'crossearth.transforms.RandomScaleCrop'}],
+            r'augment: .*RandomScaleCrop: the following arguments are required: size_px',
+        ),
+        (
+            (*DATA, 'augment'),
+            [
+                {'class_path': 'kornia.augmentation.RandomHorizontalFlip'},
+                {'class_path': 'crossearth.transforms.RandConf'},
+            ],
+            r"data.augment: crossearth.transforms.RandConf: module .* has no attribute 'RandConf'",
+        ),
+        (
+            (*DATA, 'augment'),
+            [{'class_path': 'kornia.augmentation.RandomVerticalFlip', 'init_args': {'p': 'often'}}],
+            r'is often: expected float \(an argument of kornia.augmentation.RandomVerticalFlip\)',
+        ),
+        (
+            ('trainer', 'callbacks'),
+            [
+                {'class_path': 'lightning.pytorch.callbacks.ModelCheckpoint'},
+                {'class_path': 'crossearth.trainers.SaveModel'},
+            ],
+            r'callbacks: .*SaveModel: the following arguments are required: path',
+        ),
+        (('model', 'class_path'), 'crossearth.trainers.Task', r"model: .*no attribute 'Task'"),
         ((*DATA, 'gsd_m'), 'x' * 300, r'data.gsd_m is x{80} …: expected one of float, '),
     ],
 )
