@@ -5,6 +5,7 @@
     python performance/inference.py --light --width 131072 --contenders import map --repeats 1
     python performance/inference.py --contenders floor map cog
     python performance/inference.py --contenders import floor map --seen-at 0.2   # at half size
+    python performance/inference.py --contenders floor map --backbone tf_efficientnet_lite0
     pip install monai && python performance/inference.py --contenders import floor map monai
 
 Every measurement is a separate process. The contenders take turns, so that load from other programs
@@ -22,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +35,7 @@ from torch import Tensor, nn
 from crossearth.inference import Outputs, Running, View, Windows, predict_scene
 from crossearth.inference.grid import Grid, Unit
 from crossearth.inference.stitching import Stitcher, most_likely
+from crossearth.models import fpn_timm
 
 CLASSES, TILE_PX, STRIDE_PX = 6, 512, 341
 BATCH = 1  # with two windows, the C library maps and unmaps the activations every time
@@ -60,6 +63,15 @@ def three_convolutions() -> nn.Module:
 def one_convolution() -> nn.Module:
     """A minimal model, for when only memory counts."""
     return nn.Conv2d(3, CLASSES, 1).eval()
+
+
+def timm_network(backbone: str) -> nn.Module:
+    """A network of a usual size, with random weights: a timm backbone under an FPN."""
+    torch.manual_seed(0)
+    return fpn_timm(backbone, num_classes=CLASSES).eval().to(memory_format=torch.channels_last)
+
+
+build_model: Callable[[], nn.Module] = three_convolutions
 
 
 def draw_empty_scene(path: Path, height: int, width: int) -> None:
@@ -97,7 +109,7 @@ def floor(scene: Path, former_map: Path, folder: Path) -> dict[str, float]:
             dataset.read(window=((row, min(row + 512, height)), (0, width)))
     decoded = time.perf_counter()
     windows = len(Grid(height, width, tile_px=TILE_PX, stride_px=STRIDE_PX))
-    model, images = three_convolutions(), torch.rand(BATCH, 3, TILE_PX, TILE_PX)
+    model, images = build_model(), torch.rand(BATCH, 3, TILE_PX, TILE_PX)
     with torch.inference_mode():
         for _ in range(0, windows, BATCH):
             model(images)
@@ -133,7 +145,7 @@ def crossearth_map(
     scales: list[float],
 ) -> dict[str, float]:
     made = predict_scene(
-        three_convolutions(),
+        build_model(),
         scene,
         folder / ('cog.tif' if cog else 'map.tif'),
         windows=Windows(tile_px=TILE_PX, stride_px=STRIDE_PX, scales=scales),
@@ -154,7 +166,7 @@ def monai_map(scene: Path, folder: Path) -> dict[str, float]:
     inferer = SlidingWindowInferer(
         TILE_PX, sw_batch_size=BATCH, overlap=1 / 3, mode='gaussian', progress=False
     )
-    model = three_convolutions()
+    model = build_model()
 
     def probabilities(images: Tensor) -> Tensor:
         return model(images).softmax(1)
@@ -219,9 +231,11 @@ def measure(options: argparse.Namespace) -> None:
     folder = Path(options.folder)
     scene = folder / 'scene.tif'
     before = time.process_time()
+    global build_model
     if options.light:
-        global three_convolutions
-        three_convolutions = one_convolution
+        build_model = one_convolution
+    elif options.backbone:
+        build_model = partial(timm_network, options.backbone)
     if options.measure == 'monai':
         result = monai_map(scene, folder)
     elif options.measure in ('map', 'cog'):
@@ -251,6 +265,7 @@ def main() -> None:
     parser.add_argument(
         '--light', action='store_true', help='black scene, one small convolution: only for memory'
     )
+    parser.add_argument('--backbone', help="timm's name of one, for a model of a usual size")
     parser.add_argument(
         '--plain-allocator', action='store_true', help='let others return freed memory at once'
     )
@@ -277,6 +292,8 @@ def main() -> None:
         ]  # fmt: skip
         if options.light:
             command.append('--light')
+        if options.backbone:
+            command += ['--backbone', options.backbone]
         if options.seen_at:
             command += ['--seen-at', str(options.seen_at)]
         command += ['--scales', *map(str, options.scales)]
