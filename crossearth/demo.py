@@ -62,7 +62,7 @@ class _Size:
     map_hw: tuple[int, int]
 
 
-_FULL = _Size(8, 1024, 2, 768, 64, 1000, (4200, 4500))
+_FULL = _Size(8, 1024, 2, 768, 64, 800, (4200, 4500))
 _QUICK = _Size(3, 512, 1, 384, 24, 40, (1100, 1000))
 _BACKBONE = 'tf_efficientnet_lite0'
 _WIDTH = 48  # of the decoder

@@ -245,6 +245,11 @@ class Experiment:
         varied = {name: value for name, value in (view or {}).items() if name != 'domains'}
         given = {**self.protocol, **varied}
         _check_keys('protocol', given, Protocol)
+        if 'merge' in given and 'scales' not in given:
+            raise ConfigError(
+                f'merge is {given["merge"]!r}, but images are seen at one scale: add scales, such '
+                'as [1, 0.5], or leave merge out'
+            )
         cut = given.get('chip_px') or given.get('fit_px')
         return Protocol(
             **{

@@ -6,9 +6,11 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from crossearth.benchmark.settings import Setting
+from crossearth.datasets import SceneDataset
 from crossearth.errors import ConfigError
 from crossearth.imagery import Imagery
 from crossearth.inference.merging import Merge, checked_scales
+from crossearth.inference.prepared_map import merging_of
 from crossearth.inference.request import Windows
 from crossearth.inference.seeing import Seeing, see_raster
 from crossearth.rasters import Raster
@@ -196,6 +198,20 @@ class Protocol:
             seeing = see_raster(raster, known, 'native', scales=self.scales)
             return replace(seeing, why='what they measure is not known')
         return see_raster(raster, known, scales=self.scales)
+
+    def check(self, dataset: SceneDataset) -> None:
+        """Try what does not depend on a model.
+
+        Args:
+            dataset: The images to score.
+
+        Raises:
+            ConfigError: If images cannot be seen at the pixel size or scales, or `merge_class` is
+                not one of their classes.
+        """
+        merging_of(self.windows, dataset.labels, are_logits=True)
+        for scene in dataset.scenes:
+            self.seeing(scene.raster, Imagery())
 
     def __str__(self) -> str:
         images = 'whole images' if self.chip_px is None else f'chips of {self.chip_px} px'

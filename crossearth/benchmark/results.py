@@ -250,7 +250,8 @@ def load_results(folder: str | os.PathLike[str]) -> list[RunResult]:
             )
     if not found:
         raise ConfigError(
-            f'{folder} holds no results: expected the output folder of crossearth benchmark run'
+            f'{folder} holds no results: expected the output folder of crossearth benchmark run or '
+            'crossearth experiment run'
         )
     return sorted(found, key=lambda r: (r.setting, r.method, r.seed, r.selection))
 

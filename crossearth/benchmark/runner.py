@@ -23,6 +23,7 @@ from crossearth.benchmark.on_ray import work_on_ray
 from crossearth.benchmark.options import RunOptions
 from crossearth.benchmark.predictions import PredictionFiles
 from crossearth.benchmark.processes import work_in_processes
+from crossearth.benchmark.protocol import Protocol
 from crossearth.benchmark.recipes import Files, Variation
 from crossearth.benchmark.results import (
     RunResult,
@@ -165,6 +166,7 @@ def work_through(runs: Sequence[Run], options: RunOptions) -> list[BusyError]:
 def _check(runs: Sequence[Run], options: RunOptions) -> None:
     """Check that everything that the unfinished runs need exists and is complete."""
     seen: list[Mapping[str, Any]] = []
+    tried: list[tuple[Mapping[str, Any], Protocol]] = []
     checked = set()
     for run in runs:
         cases = run.waiting(options)
@@ -186,6 +188,14 @@ def _check(runs: Sequence[Run], options: RunOptions) -> None:
                 opened = open_dataset(section)
                 if not options.partial:
                     check_complete(name, opened)
+        for case in cases:
+            # a size or a class that cannot be scored would otherwise end a run after its training
+            if not case.protocol.sees_native and (case.test, case.protocol) not in tried:
+                tried.append((case.test, case.protocol))
+                try:
+                    case.protocol.check(open_dataset(case.test))
+                except ConfigError as error:
+                    raise ConfigError(f'{case.name}: {error}') from error
         check_weights(run)
 
 
@@ -238,9 +248,9 @@ class _Scoring:
     def score(self, cases: Sequence[Case]) -> None:
         """Write the results of the last model, and of the best candidate for each case."""
         run, options = self.run, self.options
-        last = {case.name: self._result(case, 'last', self.record['steps']) for case in cases}
+        last = {}
         for case in cases:
-            result = last[case.name]
+            result = last[case.name] = self._result(case, 'last', self.record['steps'])
             result.save(run.result_path(case, 'last', options))
             options.say(f'{run}: {case.name} {result.score:.1f} {result.metric}')
         if options.oracle_every is None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crossearth.columns import align_columns
-from crossearth.errors import ConfigError, WriteError
+from crossearth.errors import ConfigError, CrossEarthError, WriteError
 
 if TYPE_CHECKING:
     from crossearth.resolution import GsdEstimate, KnownScene
@@ -90,17 +90,26 @@ def _estimate(arguments: argparse.Namespace) -> str:
     network = load_gsd_estimator(arguments.estimator)
     limits = None if arguments.value_range is None else tuple(arguments.value_range)
     rows: list[tuple[str, ...]] = [_COLUMNS]
-    for scene in (found for source in arguments.sources for found in find_scenes(source)):
-        estimate = estimate_gsd(
-            network,
-            scene,
-            bands=arguments.bands,
-            value_range=limits,
-            max_windows=16 if arguments.max_windows is None else arguments.max_windows,
-            seed=arguments.seed,
-        )
-        header_m = describe_raster(scene, bands=arguments.bands).mean_gsd_m()
-        rows.append(_row(scene, header_m, estimate))
+    scenes = [found for source in arguments.sources for found in find_scenes(source)]
+    refused = 0
+    for scene in scenes:
+        try:
+            header_m = describe_raster(scene, bands=arguments.bands).mean_gsd_m()
+            estimate = estimate_gsd(
+                network,
+                scene,
+                bands=arguments.bands,
+                value_range=limits,
+                max_windows=16 if arguments.max_windows is None else arguments.max_windows,
+                seed=arguments.seed,
+            )
+        except CrossEarthError as error:
+            refused += 1
+            if refused == len(scenes):
+                raise
+            rows.append((scene, '', '', '', '', '0', f'not estimated: {error}'))
+        else:
+            rows.append(_row(scene, header_m, estimate))
     if arguments.csv is not None:
         _write_csv(Path(arguments.csv), rows)
     return align_columns(rows, left=len(_COLUMNS))

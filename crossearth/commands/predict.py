@@ -272,6 +272,9 @@ def _values(arguments: argparse.Namespace) -> dict[str, Any]:
     elif arguments.gsd_estimator is not None:
         raise ConfigError('--gsd-estimator only works with --gsd auto: pass both, or neither')
 
+    if arguments.merge is not None and arguments.scales is None:
+        raise ConfigError('--merge is for several scales: add --scales 1,0.5, or leave --merge out')
+
     def given(kind: Any) -> Any:
         told = {field.name: getattr(arguments, field.name) for field in fields(kind)}
         return kind(
@@ -315,7 +318,7 @@ def _map_one(model: 'nn.Module', arguments: argparse.Namespace, values: dict[str
     )
     lines = [
         f'{made.path if made.complete else "parts"}: {made.width} × {made.height} px, '
-        f'{made.windows_run} windows in {made.seconds:.1f} s'
+        f'{_number(made.windows_run, "window")} in {made.seconds:.1f} s'
     ]
     lines.append(f'scene: {made.seen}')
     lines += [
@@ -335,6 +338,9 @@ def _map_one(model: 'nn.Module', arguments: argparse.Namespace, values: dict[str
             lines.append(
                 'the map is empty: no pixel of the scene has data in the bands that are read'
             )
+        stated = isinstance(values['view'].scene_gsd_m, int | float)
+        if stated and any(one.area_m2 for one in summary.classes):
+            lines.append("areas are those of the scene's georeference, which the map keeps")
     if made.accuracy is not None:
         labels = values['labels'] or imagery_of(model).labels
         record = read_model_info(arguments.weights).adaptation
@@ -405,10 +411,10 @@ def _estimate(
             continue
         total += estimate.seconds
         lines.append(
-            f'{scene}: {_size(estimate)}, {estimate.windows} windows, '
-            f'{estimate.windows_run - estimate.windows} of them run twice, in {estimate.units} '
-            f'part(s), {estimate.memory_mb} MiB plus the model, about {estimate.seconds:.0f} s; '
-            f'{estimate.seen}'
+            f'{scene}: {_size(estimate)}, {_number(estimate.windows, "window")}, '
+            f'{estimate.windows_run - estimate.windows} of them run twice, in '
+            f'{_number(estimate.units, "part")}, {estimate.memory_mb} MiB plus the model, about '
+            f'{estimate.seconds:.0f} s; {estimate.seen}'
         )
     if len(scenes) > 1:
         lines.append(f'{len(scenes) - refused} scenes, about {total / workers:.0f} s')
@@ -416,6 +422,10 @@ def _estimate(
         lines.insert(0, f'{refused} of {len(scenes)} scenes cannot be mapped')
         raise SceneError('\n'.join(lines))
     return '\n'.join(lines)
+
+
+def _number(count: int, what: str) -> str:
+    return f'{count} {what}{"" if count == 1 else "s"}'
 
 
 def _size(estimate: 'SceneEstimate') -> str:

@@ -8,6 +8,7 @@ from jaxtyping import Float64, Int64
 from crossearth.datasets.scene_dataset import SceneDataset
 from crossearth.errors import ConfigError, WindowError
 from crossearth.geometry import scaled_start
+from crossearth.rasters.scaled_grid import FINEST
 
 __all__ = ['ONE_GSD', 'DrawnPixels', 'Span']
 
@@ -33,7 +34,8 @@ class DrawnPixels:
 
     Raises:
         ConfigError: If not exactly one range is given, it is empty, scenes are already resampled,
-            or `gsd_m` is given and the ground sampling distance of a scene is not known.
+            or `gsd_m` is given and the ground sampling distance of a scene is not known. If pixels
+            could be more than fifty times finer than those of a scene.
     """
 
     def __init__(
@@ -57,6 +59,14 @@ class DrawnPixels:
         self._own = np.ones((len(dataset.scenes), 2))
         if gsd_m is not None:
             self._own = np.array([_own_gsd(dataset, i) for i in range(len(dataset.scenes))])
+        finest = self.limits()[0]
+        if len(finest) and finest.min() < 1 / FINEST:
+            worst = int(finest.min(axis=1).argmin())
+            raise ConfigError(
+                f'{self.name}={self.span} draws pixels of {finest.min():.2g} times those of '
+                f'{self._images[worst]}: expected at least 1/{FINEST}, because finer ones show '
+                'nothing new'
+            )
 
     def draw(
         self, scene: Int64[np.ndarray, ' n'], rng: np.random.Generator
@@ -139,7 +149,7 @@ def _checked(name: str, given: Span | None) -> tuple[float, float]:
     ):
         raise ConfigError(
             f'{name} is {given!r}: expected the smallest and the largest, both above 0, such as '
-            f'{"(0.3, 2.0) metres" if name == "gsd_m" else "(0.5, 3.0)"}'
+            f'{"(0.3, 2.0) metres" if name == "gsd_m" else "(0.5, 3.0)"}, or one number'
         )
     return float(ends[0]), float(ends[1])
 
@@ -148,7 +158,7 @@ def _own_gsd(dataset: SceneDataset, index: int) -> tuple[float, float]:
     """Metres on the ground between rows and between columns of a scene."""
     scene = dataset.scenes[index]
     own_m = scene.raster.gsd_m()
-    if own_m is None or not all(map(math.isfinite, own_m)):
+    if own_m is None:
         raise ConfigError(
             f'{scene.image}: the size of its pixels on the ground is not known, so windows '
             'cannot be read at a gsd_m: pass scale=(0.5, 3.0), which needs no georeference, or '

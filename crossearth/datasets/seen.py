@@ -12,9 +12,19 @@ from crossearth.datasets.resizing import resize_range
 from crossearth.datasets.scene import Scene
 from crossearth.datasets.scene_dataset import SceneDataset
 from crossearth.datasets.scene_index import SceneIndex
+from crossearth.errors import ConfigError
 from crossearth.imagery import Imagery
 
-__all__ = ['describe_learnt', 'describe_pixels', 'learnt_gsd', 'seen_scene', 'seen_scenes']
+__all__ = [
+    'check_augment_gsd',
+    'describe_learnt',
+    'describe_pixels',
+    'learnt_gsd',
+    'seen_scene',
+    'seen_scenes',
+]
+
+_SAME_GSD = 0.02
 
 
 def learnt_gsd(
@@ -44,6 +54,31 @@ def learnt_gsd(
     low, high = known[0] / most, known[1] / least
     middle = min(max(math.sqrt(low * high), low), high)  # rounding may move the root outside
     return middle, None if high <= low * ONE_GSD else (low, high)
+
+
+def check_augment_gsd(augment: nn.ModuleList, imagery: Imagery) -> None:
+    """Refuse augmentations that were told another pixel size than that of the windows.
+
+    Args:
+        augment: Augmentations of training batches. Those with an attribute `gsd_m`, such as
+            `SensorSimulation`, measure in metres on the ground.
+        imagery: What training sees; nothing is checked where it is not known.
+
+    Raises:
+        ConfigError: If a distance differs by more than 2 %, or windows have several.
+    """
+    seen = imagery.gsd_range_m or (imagery.gsd_m,)
+    for module in augment.modules():
+        stated = getattr(module, 'gsd_m', None)
+        for gsd_m in seen:
+            if stated is None or gsd_m is None or abs(stated / gsd_m - 1) <= _SAME_GSD:
+                continue
+            sizes = ' to '.join(f'{size:.3g}' for size in seen)
+            raise ConfigError(
+                f'{type(module).__name__} was told that pixels have {stated:.3g} m, but windows '
+                f'are read at {sizes} m, so its metres would be wrong: pass it the size of the '
+                'windows, or leave its gsd_m out, so that it measures in pixels'
+            )
 
 
 def describe_learnt(imagery: Imagery) -> str:

@@ -18,7 +18,13 @@ from crossearth.datasets.drawn_pixels import DrawnPixels, Span
 from crossearth.datasets.rare_classes import RareClassSampler
 from crossearth.datasets.samplers import GridWindowSampler, RandomWindowSampler
 from crossearth.datasets.scene_dataset import SceneDataset
-from crossearth.datasets.seen import describe_learnt, describe_pixels, learnt_gsd, seen_scenes
+from crossearth.datasets.seen import (
+    check_augment_gsd,
+    describe_learnt,
+    describe_pixels,
+    learnt_gsd,
+    seen_scenes,
+)
 from crossearth.datasets.target import PairedLoader, TargetWindows, unlabelled_scenes
 from crossearth.datasets.window_loader import WindowLoader
 from crossearth.errors import BandError, ConfigError, LabelError
@@ -158,6 +164,7 @@ class ShiftDataModule(pl.LightningDataModule):
         }
         pixels = DrawnPixels(train, **self.drawn) if self.drawn else None
         self.gsd_m, self.gsd_range_m = learnt_gsd(train, pixels, self.augment, size_px=size_px)
+        check_augment_gsd(self.augment, self.imagery)
         self._windows: WindowLoader | PairedLoader | None = None
         self._resumed: dict[str, int] = {}  # batches before the checkpoint to resume from
         self.tests = _test_domains(val if source_test is None else source_test, unseen or {})

@@ -114,11 +114,18 @@ def see_raster(
     else:
         seen, why = _as_learnt(raster, known)
     grids = tuple(_at_scale(seen, scale) for scale in scales)
+    return Seeing(raster, seen, grids, tuple(scales), _origin(raster), why)
+
+
+def _origin(raster: Raster) -> str:
+    """Where the size of the pixels is known from, or why it is not."""
     if raster.pixel_m is not None:
-        own = 'stated'
-    else:
-        own = 'nothing ties them to the ground' if raster.gsd_m() is None else 'georeference'
-    return Seeing(raster, seen, grids, tuple(scales), own, why)
+        return 'stated'
+    if raster.gsd_m() is not None:
+        return 'georeference'
+    if raster.georeference.tie is None:
+        return 'nothing ties them to the ground'
+    return 'the georeference has no place on the globe'
 
 
 def _as_learnt(raster: Raster, known: Imagery) -> tuple[Raster, str]:
@@ -126,7 +133,8 @@ def _as_learnt(raster: Raster, known: Imagery) -> tuple[Raster, str]:
     try:
         chosen_m = known.gsd_for(raster.gsd_m())
     except ConfigError as error:
-        raise ConfigError(f'{raster.path}: {error}') from error
+        reason = '' if raster.georeference.tie is None else f' ({_origin(raster)})'
+        raise ConfigError(f'{raster.path}{reason}: {error}') from error
     why = _reason(known, is_within=chosen_m is None)
     if chosen_m is None:
         return raster, why

@@ -143,8 +143,9 @@ class Georeference:
                 'is not known: assign it (gdal_translate -a_srs EPSG:4326 in.tif out.tif, '
                 "or crs='EPSG:4326' for a dataset), or leave gsd_m out"
             )
+        lacks = 'no CRS' if self.has_transform else 'no CRS and transform'
         raise ConfigError(
-            f'{name}: has no CRS and transform, so its pixels have no size on the ground: state '
+            f'{name}: has {lacks}, so its pixels have no size on the ground: state '
             'it (native_gsd_m=0.21 for a dataset, --gsd 0.21 for a map), georeference it first '
             "(crs='EPSG:...' for a dataset whose images have a transform), or leave gsd_m out"
         )

@@ -57,16 +57,19 @@ def resampled(raster: Raster, gsd_m: float | int) -> Raster:
         # raises for what is not tied to the globe
         PixelsToGround(raster.georeference, _WGS84, name=name)
     own_m = raster.gsd_m()
-    assert own_m is not None
+    if own_m is None:
+        raise ConfigError(
+            f'{name}: its CRS and transform put its middle off the globe: correct them '
+            '(gdal_edit.py -a_srs or -a_ullr), state the size of its pixels (native_gsd_m=0.21 for '
+            'a dataset, --gsd 0.21 for a map), or leave gsd_m out'
+        )
     across, down = own_m
-    if not (math.isfinite(across) and math.isfinite(down)):
-        raise ConfigError(f'{name}: the middle of the scene is not on the globe; leave gsd_m out')
     if all(abs(size / gsd_m - 1) <= _SAME_GSD for size in own_m):
         return raster
     if gsd_m < max(own_m) / FINEST:
         raise ConfigError(
             f'gsd_m is {gsd_m:g}, but the pixels of {name} are {across:g} by {down:g} m: more than '
-            f'{FINEST} times finer pixels show nothing new; is gsd_m in metres?'
+            f'{FINEST} times finer pixels show nothing new'
         )
     if raster.pixel_m is not None or has_even_pixels(raster):
         along_axes = scaled(raster, (gsd_m / down, gsd_m / across))
@@ -86,7 +89,7 @@ def has_even_pixels(raster: Raster) -> bool:
         raster: On its file's own grid.
     """
     own_m = raster.gsd_m()
-    if raster.georeference.tie != 'transform' or own_m is None or math.inf in own_m:
+    if raster.georeference.tie != 'transform' or own_m is None:
         return False
     cols, rows = np.meshgrid(
         np.linspace(0, raster.width - 1, _MEASURED_POINTS),

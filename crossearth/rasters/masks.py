@@ -129,9 +129,10 @@ def describe_mask(
         raise LabelError(
             f'{name}: cannot be placed on its image {raster.path} ({error}): export both in one CRS'
         ) from error
-    if same_size and np.nanmax(np.hypot(at_cols - cols, at_rows - rows)) < near_px:
-        return Mask(name, *size, place, on_image=True)
     known = np.isfinite(at_cols) & np.isfinite(at_rows)
+    off_px = np.hypot(at_cols - cols, at_rows - rows)[known]
+    if same_size and known.any() and off_px.max() < near_px:
+        return Mask(name, *size, place, on_image=True)
     if not known.any() or (
         at_cols[known].min() >= header.width
         or at_cols[known].max() <= 0

@@ -93,8 +93,8 @@ class Raster:
     def gsd_m(self) -> tuple[float, float] | None:
         """Metres on the ground from one pixel to the next, along columns and rows.
 
-        A stated size has priority over the georeference. None without either, and if the
-        CRS is a local one or the transform degenerate.
+        A stated size has priority over the georeference. None without either, and if the CRS is a
+        local one, the transform degenerate, or the middle of the raster not on the globe.
         """
         if self.pixel_m is not None:
             return self.pixel_m, self.pixel_m
@@ -103,7 +103,10 @@ class Raster:
             return None if own_m is None else (own_m[0] * across, own_m[1] * down)
         if not self.georeference.has_size:
             return None
-        return ground_gsd(self.georeference, height=self.height, width=self.width, name=self.path)
+        sides_m = ground_gsd(
+            self.georeference, height=self.height, width=self.width, name=self.path
+        )
+        return sides_m if all(0 < side < math.inf for side in sides_m) else None
 
     def mean_gsd_m(self) -> float | None:
         """The root of the area of a pixel on the ground, in metres; None if it is not known."""

@@ -170,7 +170,7 @@ def settled(
         held_out_domains: As in `GsdNetwork`.
     """
     if not octaves:
-        note = 'no usable block: too small, without data, or of one colour'
+        note = 'no usable block: too small, without data, or of little contrast (see --value-range)'
         return GsdEstimate(None, None, None, 0, note)
     # The mean of two infinities may be NaN, so an even number takes the upper of the middle two.
     middle = median(octaves) if len(octaves) % 2 else sorted(octaves)[len(octaves) // 2]

@@ -87,14 +87,15 @@ class FitReport:
     domains: tuple[DomainReport, ...]
 
     def __str__(self) -> str:
+        wide = max(24, *(len(one.name) + 1 for one in self.domains))
         lines = [
             f'fitted from {self.gsd_range_m[0]:.3g} to {self.gsd_range_m[1]:.3g} m; 9 of 10 true '
             f'distances are {2**self.low_octaves:.2f} to {2**self.high_octaves:.2f} times the '
             f'estimate, measured on {self.held_out} that were held out',
-            f'{"domain":24}{"blocks":>8}{"bias":>8}{"error":>8}{"in 1/2":>8}   (octaves)',
+            f'{"domain":{wide}}{"blocks":>8}{"bias":>8}{"error":>8}{"in 1/2":>8}   (octaves)',
         ]
         lines += [
-            f'{one.name:24}{one.blocks:8}{one.bias_octaves:+8.2f}{one.error_octaves:8.2f}'
+            f'{one.name:{wide}}{one.blocks:8}{one.bias_octaves:+8.2f}{one.error_octaves:8.2f}'
             f'{one.within_half:8.0%}'
             for one in self.domains
         ]
@@ -195,7 +196,7 @@ def _blocks(
         scene = scenes[index * len(scenes) // count]
         raster = describe_raster(scene.path, bands=bands, value_range=value_range)
         gsd_m = raster.mean_gsd_m() if scene.gsd_m is None else scene.gsd_m
-        if gsd_m is None or not (math.isfinite(gsd_m) and gsd_m > 0):
+        if gsd_m is None or not 0 < gsd_m < math.inf:
             raise ConfigError(
                 f'{raster.path}: the ground sampling distance is {gsd_m}, expected metres above 0: '
                 'for images without a georeference, pass KnownScene(path, gsd_m), or '

@@ -48,8 +48,9 @@ class SensorSimulation(SeededAugmentation):
     Args:
         sigma: Range of σ, uniform, in pixels of the simulated sensor. With a coarsening of 2, a σ
             of 0.5 is 1 pixel of the image. None switches the step off, as with all ranges here.
-        gsd_m: Ground sampling distance of the images. If given, `sigma` is in metres on the
-            ground, whatever the coarsening.
+        gsd_m: Ground sampling distance of the images as they come here, one for all. If given,
+            `sigma` is in metres on the ground, whatever the coarsening. `ShiftDataModule` refuses
+            another one than its windows have; for windows at drawn sizes, leave it out.
         coarsening: Range of the pixel's side compared with the image's, at least 1, log-uniform.
         shot: Range of the shot noise's variance at full scale, uniform. 1e-4 is a standard
             deviation of 0.01 at 1, and a signal-to-noise ratio of 71 at 0.5.
@@ -111,8 +112,12 @@ class SensorSimulation(SeededAugmentation):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__(p=p, nodata=nodata, generator=generator)
-        if gsd_m is not None and not 0 < gsd_m < math.inf:
-            raise ConfigError(f'gsd_m={gsd_m}: expected metres per pixel, or None')
+        if gsd_m is not None and not (isinstance(gsd_m, int | float) and 0 < gsd_m < math.inf):
+            raise ConfigError(f'gsd_m={gsd_m!r}: expected metres per pixel, or None')
+        if gsd_m is not None and sigma is None:
+            raise ConfigError(
+                f'gsd_m={gsd_m}, but sigma is None: gsd_m is for the blur alone, leave it out'
+            )
         self.sigma = _checked('sigma', sigma, 0)
         self.gsd_m = gsd_m
         self.coarsening = _checked('coarsening', coarsening, 1)

@@ -19,6 +19,7 @@ from crossearth.benchmark import (
     load_results,
     read_experiment,
     run_experiment,
+    runner,
     summarise,
     training,
 )
@@ -488,6 +489,36 @@ def test_a_misspelt_option_of_the_last_method_shows_before_anything_is_trained(f
         run_experiment(file, options)
     assert 'Given value' not in str(told.value)
     assert not list(options.output.glob('trainings/**/*.json'))
+
+
+@pytest.mark.parametrize(
+    ('view', 'message'),
+    [
+        ({'scales': [1, 0.5], 'merge': 'max', 'merge_class': 'roof'}, "is 'roof', but the classes"),
+        ({'seen_at': 200}, r'here-to-there, odd: .*there'),
+        ({'merge': 'max'}, "merge is 'max', but images are seen at one scale"),
+    ],
+)
+def test_a_view_that_cannot_be_scored_shows_before_anything_is_trained(
+    file, options, view, message
+):
+    with pytest.raises(ConfigError, match=message):
+        run_experiment(edited(file, views={'odd': {**view, 'domains': ['there']}}), options)
+    assert not list(options.output.glob('trainings/**/*.ckpt'))
+
+
+def test_scores_are_kept_as_soon_as_they_are_known(file, options, monkeypatch):
+    count = runner.count_images
+
+    def counted(model, case, *args, **kwargs):
+        if case.target == 'there':
+            raise ArithmeticError('the second domain')
+        return count(model, case, *args, **kwargs)
+
+    monkeypatch.setattr(runner, 'count_images', counted)
+    with pytest.raises(ArithmeticError):
+        run_experiment(edited(file, seeds=[0]), options)
+    assert [path.parts[-3] for path in options.output.glob('results/**/*.json')] == ['here-to-here']
 
 
 def test_a_missing_folder_shows_before_anything_is_trained(file, options, home):

@@ -41,16 +41,19 @@ def test_scenes_are_told_by_what_was_fitted(tmp_path, places, encoder, write_ras
     assert 'images of the same domains' in fitted
     assert fitted.splitlines()[1].split()[:4] == ['domain', 'blocks', 'bias', 'error']
 
+    (tmp_path / 'far' / 'torn.tif').write_bytes(b'II*\0torn')
     table = tmp_path / 'table.csv'
     words = ['gsd', str(tmp_path / 'far'), '--estimator', estimator, '--csv', str(table)]
     assert main(words) == 0
-    assert len(capsys.readouterr().out.splitlines()) == 7
+    assert len(capsys.readouterr().out.splitlines()) == 8
     with table.open(newline='') as file:
         rows = {row['scene'].rsplit('/')[-1]: row for row in csv.DictReader(file)}
     assert rows['0.tif']['header_m'] == '1'
     assert 0.5 < float(rows['0.tif']['estimate_m']) < 2
     assert rows['lake.tif']['estimate_m'] == ''
     assert rows['lake.tif']['note'].startswith('no usable block')
+    assert rows['torn.tif']['note'].startswith('not estimated: ')
+    assert main([*words[:1], str(tmp_path / 'far' / 'torn.tif'), *words[2:4]]) == 2
 
 
 @pytest.mark.parametrize(

@@ -172,8 +172,8 @@ def test_dry_run_tells_and_writes_nothing(write_raster: Write, tmp_path: Path) -
     scene = write_raster('scene.tif', random_image(700, 900))
     text = predict(scene, tmp_path / 'map.tif', '--dry-run', '--seen-at', 1)
     assert re.search(
-        r'900 × 700 px seen as 45\d × 35\d px, 1 windows, 0 of them run twice, '
-        r'in 1 part.s., \d+ MiB',
+        r'900 × 700 px seen as 45\d × 35\d px, 1 window, 0 of them run twice, '
+        r'in 1 part, \d+ MiB',
         text,
     )
     native = predict(scene, tmp_path / 'map.tif', '--dry-run', '--seen-at', 'native')
@@ -386,3 +386,14 @@ def test_several_scales_are_options(write_raster: Write, tmp_path: Path) -> None
     assert (tmp_path / 'a.tif').read_bytes() == made.path.read_bytes()
     with pytest.raises(SystemExit):
         predict(scene, tmp_path / 'a.tif', '--scales', 'half')
+
+
+def test_what_would_be_ignored_is_refused_and_areas_say_whose_they_are(
+    write_raster: Write, tmp_path: Path
+) -> None:
+    scene = write_raster('scene.tif', random_image(80, 90))
+    with pytest.raises(ConfigError, match='--merge is for several scales: add --scales'):
+        predict(scene, tmp_path / 'map.tif', '--merge', 'max')
+    kept = "areas are those of the scene's georeference, which the map keeps"
+    assert kept in predict(scene, tmp_path / 'stated.tif', '--gsd', 2)
+    assert kept not in predict(scene, tmp_path / 'own.tif')

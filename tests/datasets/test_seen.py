@@ -151,3 +151,30 @@ def test_a_scale_range_without_a_meaning_is_refused():
         ConfigError, match=r'Zoom.scale_range is \(2.0, 1.0\): expected the smallest'
     ):
         resize_range([Zoom(2.0, 1.0)], size_px=8)
+
+
+class _Metres(nn.Module):
+    """An augmentation that measures on the ground."""
+
+    def __init__(self, gsd_m: float | None) -> None:
+        super().__init__()
+        self.gsd_m = gsd_m
+
+    def forward(self, image):
+        return image
+
+
+@pytest.mark.parametrize(
+    ('told_m', 'options', 'sizes'),
+    [(5.0, {}, '0.5 m'), (0.5, {'gsd_m': (0.4, 1.0)}, '0.4 to 1 m'), (0.5, {'gsd_m': 1.0}, '1 m')],
+)
+def test_an_augmentation_is_not_told_another_size_than_that_of_windows(
+    scenes, told_m, options, sizes
+):
+    with pytest.raises(ConfigError, match=f'was told that pixels have .*read at {sizes}, so'):
+        module(scenes('source', 0.5), augment=_Metres(told_m), **options)
+
+
+def test_an_augmentation_may_be_told_the_size_of_windows_or_one_that_is_not_known(scenes):
+    for own_m, told_m in ((0.5, 0.501), (0.5, None), (None, 5.0)):
+        module(scenes(f'{own_m}-{told_m}', own_m), augment=_Metres(told_m))

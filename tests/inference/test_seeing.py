@@ -59,12 +59,31 @@ def test_a_local_crs_says_nothing_of_the_ground_and_is_mapped_in_its_own_pixels(
     for known, view in ((Imagery(), View()), (ONE, View(gsd_m='native'))):
         seeing = see_scene(scene, known, view)
         assert seeing.is_native
-        assert 'of unknown size (nothing ties them to the ground), seen as' in str(seeing)
+        assert 'unknown size (the georeference has no place on the globe), seen' in str(seeing)
     assert 'own pixels 0.5 m (stated), seen at 1 m' in str(
         see_scene(scene, ONE, View(scene_gsd_m=0.5))
     )
-    with pytest.raises(ConfigError, match=r'a\.tif: the model was trained at 1.0 m .*--gsd 0.21'):
+    with pytest.raises(
+        ConfigError, match=r'a\.tif .*: the model was trained at 1.0 m .*--gsd 0.21'
+    ):
         see_scene(scene, ONE, View())
+
+
+@pytest.mark.parametrize(
+    ('crs', 'transform'),
+    [('EPSG:4326', CHIP), ('EPSG:32633', Affine(np.nan, 0, 4e5, 0, -1, 5e6))],
+)
+def test_pixels_off_the_globe_have_no_size(
+    write_raster: Write, crs: str, transform: Affine
+) -> None:
+    scene = write_raster('a.tif', PIXELS, crs=crs, transform=transform)
+    said = str(see_scene(scene, ONE, View(gsd_m='native')))
+    assert said.startswith(
+        'own pixels of unknown size (the georeference has no place on the globe)'
+    )
+    with pytest.raises(ConfigError, match=r'no place on the globe\): the model .*--gsd 0\.21'):
+        see_scene(scene, RANGE, View())
+    assert 'own pixels 0.5 m (stated)' in str(see_scene(scene, RANGE, View(scene_gsd_m=0.5)))
 
 
 def test_scenes_that_cannot_be_seen_as_learnt_say_which_options_there_are(

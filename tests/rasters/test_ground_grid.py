@@ -204,8 +204,11 @@ def test_rasters_that_cannot_be_resampled_say_why(write_raster: Callable[..., Pa
     for wrong in (0.0, -1.0, float('nan')):
         with pytest.raises(ConfigError, match='expected metres, more than 0'):
             resampled(raster, wrong)
-    with pytest.raises(ConfigError, match=r'pixels of .* are 0.5\d* by 0.5\d* m: .* in metres'):
+    with pytest.raises(ConfigError, match=r'pixels of .* are 0.5\d* by 0.5\d* m: more than 50'):
         resampled(raster, 1e-3)
+    swapped = describe_raster(write_raster('s.tif', ZEROS, crs='EPSG:4326', transform=UTM))
+    with pytest.raises(ConfigError, match=r's\.tif: its CRS and transform put its middle off'):
+        resampled(swapped, 1.0)
     globe = describe_raster(
         write_raster('g.tif', ZEROS, crs='EPSG:4326', transform=Affine(1, 0, -170, 0, -0.5, 75))
     )

@@ -68,7 +68,7 @@ def test_a_scene_without_georeferencing_is_told_by_its_structures(fitted, write_
 def test_a_uniform_scene_gives_no_number(fitted, write_raster):
     water = write_raster('water.tif', np.full((3, 100, 100), 40, np.uint8))
     assert estimate_gsd(fitted[0], water).gsd_m is None
-    assert 'of one colour' in estimate_gsd(fitted[0], water).note
+    assert 'of little contrast' in estimate_gsd(fitted[0], water).note
 
 
 def test_values_of_another_type_are_scaled_by_the_given_range(fitted, write_raster):

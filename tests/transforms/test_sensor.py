@@ -284,6 +284,8 @@ def test_any_number_of_bands_and_odd_sizes_in_half_precision_too(
         ({'shot': (0.0, 0.1, 0.2)}, r'shot=\(0.0, 0.1, 0.2\): expected'),
         ({'read': 'no'}, "read='no': expected"),
         ({'gsd_m': 0.0}, 'gsd_m=0.0: expected metres per pixel'),
+        ({'gsd_m': (0.2, 0.4)}, r'gsd_m=\(0.2, 0.4\): expected metres per pixel'),
+        ({'gsd_m': 0.5, 'sigma': None}, 'gsd_m is for the blur alone'),
         ({'p_jpeg': 1.5}, 'p_jpeg=1.5: expected a number from 0 to 1'),
     ],
 )
