@@ -1,11 +1,13 @@
 """Writes the tables of docs/evidence.md, from the results of experiments on real images.
 
     crossearth experiment run performance/roads.yaml --output evidence/roads
-    python performance/evidence.py runs evidence/roads --csv docs/evidence/runs.csv
+    python performance/evidence.py runs evidence/roads --into docs/evidence/runs
     python performance/evidence.py pairs evidence/roads --source SOURCE --ours METHOD
     python performance/evidence.py mean evidence/roads --source SOURCE --ours METHOD
 
-The first command trains and scores. The second adds one line per score to the file. The third
+The first command trains and scores. The second adds one line per score to a file of the name of the
+experiment's folder: that of its file in `performance`, or that and what was changed, such as
+`roads_1800-steps`. The third
 prints a method next to the baseline on each domain, and their difference with two 95 % intervals:
 over seeds (paired t) and over images (bootstrap of whole images). The fourth prints the difference
 of the means over all unseen domains.
@@ -25,7 +27,6 @@ from crossearth.benchmark.intervals import Interval, image_difference_interval, 
 from crossearth.benchmark.results import mean_and_sd, write_whole
 
 COLUMNS = (
-    'experiment',
     'source',
     'target',
     'view',
@@ -42,7 +43,7 @@ COLUMNS = (
     'finished',
 )
 
-SAME = ('experiment', 'source', 'target', 'view', 'method', 'seed', 'steps')  # of a score
+SAME = ('source', 'target', 'view', 'method', 'seed', 'steps')  # of a score
 
 type Key = tuple[str, str, str, str]  # source, target, view, method
 
@@ -53,14 +54,9 @@ def view_of(result: RunResult) -> str:
 
 
 def rows(folder: Path) -> Iterator[dict[str, object]]:
-    """One line per result in the folder of an experiment.
-
-    The folder is named like the file in `performance`, or like that and what was changed:
-    `roads_1200-steps`.
-    """
+    """One line per result in the folder of an experiment."""
     for result in load_results(folder):
         yield {
-            'experiment': folder.name,
             'source': result.source,
             'target': result.target,
             'view': view_of(result),
@@ -78,19 +74,19 @@ def rows(folder: Path) -> Iterator[dict[str, object]]:
         }
 
 
-def write_runs(folders: Sequence[Path], path: Path) -> int:
-    """Add the lines of several experiments to the file, which is replaced only as a whole.
+def write_runs(experiment: Path, into: Path) -> int:
+    """Add the lines of an experiment to its file in a folder, which is replaced only as a whole.
 
-    A line of the same experiment, domains, view, method, seed and steps replaces the former one.
+    A line of the same domains, view, method, seed and steps replaces the former one.
     """
+    path = into / f'{experiment.name}.csv'
     lines: dict[tuple[str, ...], dict[str, str]] = {}
     if path.exists():
         with path.open(newline='') as file:
             lines = {tuple(row[name] for name in SAME): row for row in csv.DictReader(file)}
-    for folder in folders:
-        for row in rows(folder):
-            words = {name: str(value) for name, value in row.items()}
-            lines[tuple(words[name] for name in SAME)] = words
+    for row in rows(experiment):
+        words = {name: str(value) for name, value in row.items()}
+        lines[tuple(words[name] for name in SAME)] = words
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator='\n')
     writer.writeheader()
@@ -198,7 +194,7 @@ def main() -> None:
     commands = parser.add_subparsers(dest='command', required=True)
     runs = commands.add_parser('runs', help='write one line per score')
     runs.add_argument('folders', nargs='+', type=Path)
-    runs.add_argument('--csv', type=Path, required=True)
+    runs.add_argument('--into', type=Path, required=True)
     over = commands.add_parser('mean', help='print the difference of the means over unseen domains')
     over.add_argument('folder', type=Path)
     over.add_argument('--source', required=True)
@@ -212,7 +208,8 @@ def main() -> None:
     both.add_argument('--theirs', default='plain')
     args = parser.parse_args()
     if args.command == 'runs':
-        print(f'{args.csv}: {write_runs(args.folders, args.csv)} scores')
+        for folder in args.folders:
+            print(f'{folder.name}: {write_runs(folder, args.into)} scores')
     elif args.command == 'pairs':
         print(pairs(args.folder, args.source, args.ours, args.theirs))
     else:

@@ -186,12 +186,16 @@ class Protocol:
             ConfigError: If the image cannot be resampled.
         """
         if raster.native is not None:
-            if self.scales != (1,):
+            asked = [f'scales {self.scales}'] if self.scales != (1,) else []
+            if not isinstance(self.seen_at, str):
+                asked.append(f'{self.seen_at:g} m')
+            if asked:
                 raise ConfigError(
                     f'{raster.path}: its dataset was opened with gsd_m, so it cannot be seen at '
-                    f'scales {self.scales}: leave out gsd_m'
+                    f'{" and ".join(asked)}: leave out gsd_m'
                 )
-            return replace(see_raster(raster, known, 'native'), own='as its dataset was opened')
+            seeing = see_raster(raster, known, 'native')
+            return replace(seeing, own='after resampling', why='its dataset was opened with gsd_m')
         if self.seen_at != 'model':
             return see_raster(raster, known, self.seen_at, scales=self.scales)
         if raster.gsd_m() is None:

@@ -75,8 +75,9 @@ class CellAreas:
         first_x, first_y = corners[0]
         # relative to the first corner: areas of cells would be lost in the digits of whole
         # coordinates, and a cell may lie across the antimeridian
-        x = np.stack([nearest_turn(x - first_x, 0.0, turn=self._turn) for x, _ in corners])
-        y = np.stack([y - first_y for _, y in corners])
+        with np.errstate(invalid='ignore'):  # beyond the globe, coordinates are infinite
+            x = np.stack([nearest_turn(x - first_x, 0.0, turn=self._turn) for x, _ in corners])
+            y = np.stack([y - first_y for _, y in corners])
         # the shoelace formula
         doubled = (np.roll(x, 1, 0) * y - x * np.roll(y, 1, 0)).sum(0)
         areas: Float64[np.ndarray, ' n'] = np.abs(doubled) / 2

@@ -151,12 +151,13 @@ def fit_gsd_estimator(
                 seen[name].append(_seen(network, image, valid, gsd_m, draws))
         if not seen[name]:
             raise SceneError(
-                f'{name}: none of its images is usable, because they are too small, empty, or '
-                'uniform: pass others'
+                f'{name}: none of its images is usable, because they are too small, empty, or of '
+                'little contrast: pass others, or the values that become 0 and 1 (--value-range)'
             )
     if sum(map(len, seen.values())) < _LEAST_BLOCKS:
         raise SceneError(
-            f'{sum(map(len, seen.values()))} images are usable: expected at least {_LEAST_BLOCKS}'
+            f'{sum(map(len, seen.values()))} blocks of images are usable: expected at least '
+            f'{_LEAST_BLOCKS}, of up to {max_blocks} per domain (--max-windows)'
         )
     gsd_range_m = _range(seen)
     errors = _held_out_errors(network, seen)

@@ -219,10 +219,20 @@ def _about_pixels(plan: Plan) -> list[tuple[str, str]]:
         remedy = '; if you know it, add native_gsd_m to images, such as native_gsd_m: 0.21 (metres)'
         if any(place.has_transform and place.crs_wkt is None for place in places):
             remedy = '; some have a transform without a CRS: add crs, such as crs: EPSG:32633'
+        lost = [
+            look.raster.path
+            for look in plan.source.looks
+            if look.gsd_m is None and look.raster.georeference.tie is not None
+        ]
+        if lost:
+            remedy = (
+                f'; the CRS and transform of {lost[0]} put it nowhere on the globe: correct them '
+                '(gdal_edit.py -a_srs)'
+            )
         return [
             (
                 'scale:',
-                'pixel size unknown, because some images have no georeference: training windows '
+                'pixel size unknown, because some images have no place on the ground: training windows '
                 f'are shown at {sizes[0]:g} to {sizes[1]:g} times their size, and a scene of very '
                 f'different pixel size will be mapped badly{remedy}',
             )

@@ -299,7 +299,7 @@ def test_images_of_unknown_size_are_seen_as_they_are_unless_scaled_or_stated(fin
     }
     opened = roads(fine, 'placed', gsd_m=1.0)
     assert list(ways(pixelwise, opened, model, known)) == [
-        'own pixels 1 m (as its dataset was opened), seen as they are: as asked'
+        'own pixels 1 m (after resampling), seen as they are: its dataset was opened with gsd_m'
     ]
     with pytest.raises(ConfigError, match='opened with gsd_m, so it cannot be seen at scales'):
         evaluate(pixelwise, opened, Protocol(24, 16, scales=(0.5,)))

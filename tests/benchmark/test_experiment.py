@@ -200,7 +200,10 @@ def test_images_are_scored_as_they_would_be_mapped(file, options):
         'here': {f'own pixels 0.5 m (georeference), seen as they are: {trained}': 2},
         'there': {f'own pixels 0.5 m (georeference), seen as they are: {trained}': 2},
         'fine': {f'own pixels 0.25 m (stated), seen at 0.5 m: {trained}': 2},
-        'cut': {'own pixels 0.3 m (as its dataset was opened), seen as they are: as asked': 2},
+        'cut': {
+            'own pixels 0.3 m (after resampling), seen as they are: its dataset was opened with '
+            'gsd_m': 2
+        },
     }
     assert {r.target: int(r.matrix.sum()) for r in results}['fine'] == 2 * 24 * 24
     assert [result.seen for result in load_results(options.output)] == [

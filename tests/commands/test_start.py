@@ -361,6 +361,14 @@ def test_images_with_a_transform_and_no_crs_are_told_what_to_add(capsys):
     assert build_training(without_style('recipe.yaml')).data.gsd_m == pytest.approx(0.5, rel=0.01)
 
 
+def test_metres_that_are_said_to_be_degrees_are_told(capsys):
+    write_place('roads', {**PLACE, 'crs': 'EPSG:4326'}, as_0_255)
+    assert main(['start', 'roads/images', 'roads/masks', '--quiet']) == 0
+    said = capsys.readouterr().out
+    assert 'pixel size unknown, because some images have no place on the ground' in said
+    assert 'put it nowhere on the globe: correct them (gdal_edit.py -a_srs)' in said
+
+
 def test_a_place_that_lies_on_the_source_and_one_of_other_classes_are_told(capsys):
     write_place('roads', PLACE, as_0_255)
     write_place('near', PLACE, as_ids_from_1, count=3)
