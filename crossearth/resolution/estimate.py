@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 _SEEN_PX = 512  # longest side of what the network sees
+_FEW_PX = 256  # smaller scenes show too little for the interval, which was measured on larger ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +92,16 @@ def estimate_gsd(
         for factors, views in [views_of(network, image, valid)]
         if views
     ]
-    return settled(
+    estimate = settled(
         octaves,
         known.gsd_range_m,
         (float(network.error_octaves[0]), float(network.error_octaves[1])),
         held_out_domains=int(network.held_out_domains),
     )
+    if estimate.gsd_m is None or estimate.note or min(raster.height, raster.width) >= _FEW_PX:
+        return estimate
+    small = f'{raster.height} x {raster.width} px show little: the interval is too narrow'
+    return replace(estimate, note=small)
 
 
 def views_of(

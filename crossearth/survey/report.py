@@ -232,9 +232,9 @@ def _about_pixels(plan: Plan) -> list[tuple[str, str]]:
         return [
             (
                 'scale:',
-                'pixel size unknown, because some images have no place on the ground: training windows '
-                f'are shown at {sizes[0]:g} to {sizes[1]:g} times their size, and a scene of very '
-                f'different pixel size will be mapped badly{remedy}',
+                'pixel size unknown, because some images have no place on the ground: training '
+                f'windows are shown at {sizes[0]:g} to {sizes[1]:g} times their size, and a scene '
+                f'of very different pixel size will be mapped badly{remedy}',
             )
         ]
     said = [

@@ -39,7 +39,7 @@ def automatic(network, tmp_path):
 def untied(tmp_path):
     """A texture at 1 m that nothing ties to the ground."""
     path = tmp_path / 'untied.png'
-    pixels = (texture(1.0, seed=77) * 255).round().byte().numpy()
+    pixels = (texture(1.0, seed=77, side=300) * 255).round().byte().numpy()
     size = {'count': 3, 'height': pixels.shape[1], 'width': pixels.shape[2], 'dtype': 'uint8'}
     with (
         pytest.warns(rasterio.errors.NotGeoreferencedWarning),

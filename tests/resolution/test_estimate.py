@@ -65,6 +65,14 @@ def test_a_scene_without_georeferencing_is_told_by_its_structures(fitted, write_
     assert said.windows == 1
 
 
+@pytest.mark.parametrize(('side', 'note'), [(160, '160 x 160 px show little'), (300, '')])
+def test_small_scenes_are_marked(fitted, write_raster, side, note):
+    pixels = (texture(0.7, seed=99, side=side) * 255).round().byte().numpy()
+    said = estimate_gsd(fitted[0], write_raster('scene.tif', np.ascontiguousarray(pixels)))
+    assert said.gsd_m is not None
+    assert said.note.partition(':')[0] == note
+
+
 def test_a_uniform_scene_gives_no_number(fitted, write_raster):
     water = write_raster('water.tif', np.full((3, 100, 100), 40, np.uint8))
     assert estimate_gsd(fitted[0], water).gsd_m is None

@@ -73,5 +73,7 @@ def test_a_domain_that_shows_nothing_is_refused_by_name(write_raster):
 
 def test_a_handful_of_images_is_refused(known_domains):
     few = {name: scenes[:2] for name, scenes in known_domains.items()}
-    with pytest.raises(SceneError, match='6 blocks of images are usable: expected at least 10, .*--max-windows'):
+    with pytest.raises(
+        SceneError, match=r'6 blocks of images are usable: expected at least 10, .*--max-windows'
+    ):
         fit_gsd_estimator(tiny_network(), few)
