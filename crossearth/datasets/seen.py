@@ -70,7 +70,9 @@ def check_augment_gsd(augment: nn.ModuleList, imagery: Imagery) -> None:
     seen = imagery.gsd_range_m or (imagery.gsd_m,)
     for module in augment.modules():
         stated = getattr(module, 'gsd_m', None)
-        for gsd_m in seen if isinstance(stated, int | float) else ():
+        if not isinstance(stated, int | float):
+            continue
+        for gsd_m in seen:
             if gsd_m is None or abs(stated / gsd_m - 1) <= _SAME_GSD:
                 continue
             sizes = ' to '.join(f'{size:.3g}' for size in seen)
