@@ -7,10 +7,9 @@
 
 The first command trains and scores. The second adds one line per score to a file of the name of the
 experiment's folder: that of its file in `performance`, or that and what was changed, such as
-`roads_1800-steps`. The third
-prints a method next to the baseline on each domain, and their difference with two 95 % intervals:
-over seeds (paired t) and over images (bootstrap of whole images). The fourth prints the difference
-of the means over all unseen domains.
+`roads_1800-steps`. The third prints a method next to the baseline on each domain, and their
+difference with two 95 % intervals: over seeds (paired t) and over images (bootstrap of whole
+images). The fourth prints the difference of the means over all unseen domains.
 """
 
 import argparse

@@ -35,7 +35,6 @@ from torch import Tensor, nn
 from crossearth.inference import Outputs, Running, View, Windows, predict_scene
 from crossearth.inference.grid import Grid, Unit
 from crossearth.inference.stitching import Stitcher, most_likely
-from crossearth.models import fpn_timm
 
 CLASSES, TILE_PX, STRIDE_PX = 6, 512, 341
 BATCH = 1  # with two windows, the C library maps and unmaps the activations every time
@@ -67,6 +66,8 @@ def one_convolution() -> nn.Module:
 
 def timm_network(backbone: str) -> nn.Module:
     """A network of a usual size, with random weights: a timm backbone under an FPN."""
+    from crossearth.models import fpn_timm  # here, so that other measurements do without it
+
     torch.manual_seed(0)
     return fpn_timm(backbone, num_classes=CLASSES).eval().to(memory_format=torch.channels_last)
 

@@ -165,7 +165,8 @@ def work_through(runs: Sequence[Run], options: RunOptions) -> list[BusyError]:
 
 def _check(runs: Sequence[Run], options: RunOptions) -> None:
     """Check that everything that the unfinished runs need exists and is complete."""
-    seen: list[Mapping[str, Any]] = []
+    # lists, because sections cannot be hashed
+    opened: list[tuple[Mapping[str, Any], SceneDataset]] = []
     tried: list[tuple[Mapping[str, Any], Protocol]] = []
     checked = set()
     for run in runs:
@@ -183,17 +184,18 @@ def _check(runs: Sequence[Run], options: RunOptions) -> None:
         for name, section in [
             (f'{case.target}, to test on', case.test) for case in cases
         ] + trained:
-            if section not in seen:  # a list, because sections cannot be hashed
-                seen.append(section)
-                opened = open_dataset(section)
+            if all(section != known for known, _ in opened):
+                dataset = open_dataset(section)
+                opened.append((section, dataset))
                 if not options.partial:
-                    check_complete(name, opened)
+                    check_complete(name, dataset)
         for case in cases:
+            protocol = options.protocol(case.protocol)
             # a size or a class that cannot be scored would otherwise end a run after its training
-            if not case.protocol.sees_native and (case.test, case.protocol) not in tried:
-                tried.append((case.test, case.protocol))
+            if not protocol.sees_native and (case.test, protocol) not in tried:
+                tried.append((case.test, protocol))
                 try:
-                    case.protocol.check(open_dataset(case.test))
+                    protocol.check(next(known for section, known in opened if section == case.test))
                 except ConfigError as error:
                     raise ConfigError(f'{case.name}: {error}') from error
         check_weights(run)

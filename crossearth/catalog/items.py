@@ -170,7 +170,7 @@ def _map_asset(dataset: DatasetReader, path: Path, place: Georeference) -> dict[
     if dataset.nodata is not None:
         asset['nodata'] = int(dataset.nodata)
     gsd = ground_gsd(place, height=height, width=width, name=str(path))
-    if max(gsd) < float('inf'):
+    if gsd is not None:
         asset['gsd'] = round(sum(gsd) / 2, 6)
     if place.tie == 'transform' and place.crs is not None:
         authority = place.crs.to_authority()

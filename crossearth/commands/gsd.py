@@ -117,8 +117,8 @@ def _estimate(arguments: argparse.Namespace) -> str:
 
 def _row(scene: str, header_m: float | None, estimate: 'GsdEstimate') -> tuple[str, ...]:
     notes = [estimate.note] if estimate.note else []
-    sure = estimate.low_m is not None and not notes  # a note says that the interval is too narrow
-    if sure and header_m is not None and header_m < (estimate.low_m or 0.0):
+    low_m = None if estimate.note else estimate.low_m  # a note says that the interval is too narrow
+    if header_m is not None and low_m is not None and header_m < low_m:
         notes.append('shows less detail than its pixels could: enlarged, or blurred')
     metres = (header_m, estimate.gsd_m, estimate.low_m, estimate.high_m)
     cells = ['' if value is None else f'{value:.3g}' for value in metres]

@@ -15,6 +15,7 @@ from crossearth.commands.catalog import describe_catalogue
 from crossearth.commands.loading import add_loading, load_runnable, model_id_of
 from crossearth.commands.model_output import add_model_output, key_or_number
 from crossearth.commands.seeing import add_gsd, add_normalisation, add_scales, add_seen_at
+from crossearth.describing import plural
 from crossearth.errors import ConfigError, CrossEarthError, SceneError
 from crossearth.labels import LABEL_SPACES
 
@@ -318,7 +319,7 @@ def _map_one(model: 'nn.Module', arguments: argparse.Namespace, values: dict[str
     )
     lines = [
         f'{made.path if made.complete else "parts"}: {made.width} × {made.height} px, '
-        f'{_number(made.windows_run, "window")} in {made.seconds:.1f} s'
+        f'{plural(made.windows_run, "window")} in {made.seconds:.1f} s'
     ]
     lines.append(f'scene: {made.seen}')
     lines += [
@@ -411,9 +412,9 @@ def _estimate(
             continue
         total += estimate.seconds
         lines.append(
-            f'{scene}: {_size(estimate)}, {_number(estimate.windows, "window")}, '
+            f'{scene}: {_size(estimate)}, {plural(estimate.windows, "window")}, '
             f'{estimate.windows_run - estimate.windows} of them run twice, in '
-            f'{_number(estimate.units, "part")}, {estimate.memory_mb} MiB plus the model, about '
+            f'{plural(estimate.units, "part")}, {estimate.memory_mb} MiB plus the model, about '
             f'{estimate.seconds:.0f} s; {estimate.seen}'
         )
     if len(scenes) > 1:
@@ -422,10 +423,6 @@ def _estimate(
         lines.insert(0, f'{refused} of {len(scenes)} scenes cannot be mapped')
         raise SceneError('\n'.join(lines))
     return '\n'.join(lines)
-
-
-def _number(count: int, what: str) -> str:
-    return f'{count} {what}{"" if count == 1 else "s"}'
 
 
 def _size(estimate: 'SceneEstimate') -> str:

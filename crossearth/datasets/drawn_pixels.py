@@ -8,7 +8,7 @@ from jaxtyping import Float64, Int64
 from crossearth.datasets.scene_dataset import SceneDataset
 from crossearth.errors import ConfigError, WindowError
 from crossearth.geometry import scaled_start
-from crossearth.rasters.scaled_grid import FINEST
+from crossearth.rasters.scaled_grid import FINEST, SAME
 
 __all__ = ['ONE_GSD', 'DrawnPixels', 'Span']
 
@@ -16,8 +16,6 @@ type Span = float | int | tuple[float, float]
 
 ONE_GSD = 1.05
 """Scenes of one campaign differ by this much with latitude and height."""
-
-_SAME = 0.02  # pixels that differ by less are not resampled, here and elsewhere
 
 
 class DrawnPixels:
@@ -135,7 +133,7 @@ class DrawnPixels:
         self, size: Float64[np.ndarray, '...'], own: Float64[np.ndarray, 'n 2']
     ) -> Float64[np.ndarray, 'n 2']:
         steps = size / own if self.name == 'gsd_m' else own / size
-        same = (np.abs(steps - 1) <= _SAME).all(axis=1)
+        same = (np.abs(steps - 1) <= SAME).all(axis=1)
         return np.where(same[:, None], 1.0, steps)
 
 

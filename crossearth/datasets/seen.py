@@ -14,6 +14,7 @@ from crossearth.datasets.scene_dataset import SceneDataset
 from crossearth.datasets.scene_index import SceneIndex
 from crossearth.errors import ConfigError
 from crossearth.imagery import Imagery
+from crossearth.rasters.scaled_grid import SAME
 
 __all__ = [
     'check_augment_gsd',
@@ -23,8 +24,6 @@ __all__ = [
     'seen_scene',
     'seen_scenes',
 ]
-
-_SAME_GSD = 0.02
 
 
 def learnt_gsd(
@@ -73,7 +72,7 @@ def check_augment_gsd(augment: nn.ModuleList, imagery: Imagery) -> None:
         if not isinstance(stated, int | float):
             continue
         for gsd_m in seen:
-            if gsd_m is None or abs(stated / gsd_m - 1) <= _SAME_GSD:
+            if gsd_m is None or abs(stated / gsd_m - 1) <= SAME:
                 continue
             sizes = ' to '.join(f'{size:.3g}' for size in seen)
             raise ConfigError(

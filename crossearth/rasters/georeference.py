@@ -256,7 +256,7 @@ class GroundToPixels:
 
 def ground_gsd(
     georeference: Georeference, *, height: int, width: int, name: str
-) -> tuple[float, float]:
+) -> tuple[float, float] | None:
     """Metres on the ground from one pixel to the next, at the middle of a raster.
 
     They are measured on the ellipsoid: a degree is not a metre, and a metre of Web Mercator is
@@ -270,7 +270,7 @@ def ground_gsd(
         name: Name of the raster, for messages.
 
     Returns:
-        Along the columns and along the rows; not finite if the middle is outside the globe.
+        Along the columns and along the rows; None if the middle is outside the globe.
 
     Raises:
         ConfigError: If the raster is not georeferenced.
@@ -282,6 +282,8 @@ def ground_gsd(
     """
     middle = np.array([width / 2]), np.array([height / 2])
     (across,), (down,), _ = ground_pixels(georeference, *middle, name=name)
+    if not (0 < across < math.inf and 0 < down < math.inf):
+        return None
     stated = _sides_in_metres(georeference)
     if stated is not None and np.allclose(stated, (across, down), rtol=_TRUE_METRES, atol=0):
         return stated

@@ -17,12 +17,11 @@ from pyproj import CRS
 from crossearth.errors import ConfigError
 from crossearth.rasters.georeference import PixelsToGround, ground_pixels
 from crossearth.rasters.raster import Raster
-from crossearth.rasters.scaled_grid import FINEST, scaled
+from crossearth.rasters.scaled_grid import FINEST, SAME, scaled
 
 __all__ = ['has_even_pixels', 'local_metric_crs', 'on_local_projection', 'resampled']
 
 _WGS84 = CRS.from_epsg(4326)
-_SAME_GSD = 0.02  # rasters this close to the requested ground sampling distance are not resampled
 _EVEN = 0.01  # pixels are even if they differ by less, which no model can notice
 _LARGEST_SPAN_M = 8e6  # beyond, no projection keeps the scale everywhere in a scene
 _EDGE_POINTS = 65
@@ -64,7 +63,7 @@ def resampled(raster: Raster, gsd_m: float | int) -> Raster:
             'a dataset, --gsd 0.21 for a map), or leave gsd_m out'
         )
     across, down = own_m
-    if all(abs(size / gsd_m - 1) <= _SAME_GSD for size in own_m):
+    if all(abs(size / gsd_m - 1) <= SAME for size in own_m):
         return raster
     if gsd_m < max(own_m) / FINEST:
         raise ConfigError(

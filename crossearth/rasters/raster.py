@@ -103,10 +103,7 @@ class Raster:
             return None if own_m is None else (own_m[0] * across, own_m[1] * down)
         if not self.georeference.has_size:
             return None
-        sides_m = ground_gsd(
-            self.georeference, height=self.height, width=self.width, name=self.path
-        )
-        return sides_m if all(0 < side < math.inf for side in sides_m) else None
+        return ground_gsd(self.georeference, height=self.height, width=self.width, name=self.path)
 
     def mean_gsd_m(self) -> float | None:
         """The root of the area of a pixel on the ground, in metres; None if it is not known."""

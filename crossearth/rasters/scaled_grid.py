@@ -9,10 +9,13 @@ from crossearth.errors import ConfigError
 from crossearth.geometry import scaled_start
 from crossearth.rasters.raster import Raster
 
-__all__ = ['FINEST', 'scaled']
+__all__ = ['FINEST', 'SAME', 'scaled']
 
 FINEST = 50
 """Pixels that are more than this many times finer than the file's show nothing new."""
+
+SAME = 0.02
+"""Pixels whose sizes differ by a smaller share count as equal, and are not resampled."""
 
 
 def scaled(raster: Raster, steps_px: float | int | tuple[float | int, float | int]) -> Raster:

@@ -169,9 +169,9 @@ def _legend(
 
 
 def _gsd_of(dataset: rasterio.DatasetReader) -> float | None:
-    """Metres per pixel; None without a georeference."""
+    """Metres per pixel; None without a place on the globe."""
     try:
-        across, down = ground_gsd(
+        sides_m = ground_gsd(
             Georeference.of(dataset),
             height=dataset.height,
             width=dataset.width,
@@ -179,8 +179,7 @@ def _gsd_of(dataset: rasterio.DatasetReader) -> float | None:
         )
     except ConfigError:
         return None
-    mean = math.sqrt(across * down)
-    return mean if math.isfinite(mean) else None
+    return None if sides_m is None else math.sqrt(sides_m[0] * sides_m[1])
 
 
 def _map_layer(dataset: rasterio.DatasetReader, table: UInt8[np.ndarray, 'n 4']) -> ShownRaster:
