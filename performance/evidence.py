@@ -9,7 +9,8 @@ The first command trains and scores. The second adds one line per score to a fil
 experiment's folder: that of its file in `performance`, or that and what was changed, such as
 `roads_1800-steps`. The third prints a method next to the baseline on each domain, and their
 difference with two 95 % intervals: over seeds (paired t) and over images (bootstrap of whole
-images). The fourth prints the difference of the means over all unseen domains.
+images). The fourth prints the difference of the means over all unseen domains, and `methods` prints
+a table of every method with that difference.
 """
 
 import argparse
@@ -147,12 +148,80 @@ def pairs(folder: Path, source: str, ours: str, theirs: str) -> str:
         if at != source or method != theirs or group is None:
             continue
         seeds = {r.seed for r in group} & {r.seed for r in baseline}
-        cells = [target, view or 'own size', str(len(seeds))]
-        for each in (baseline, group):
-            mean, sd = mean_and_sd(result.score for result in each if result.seed in seeds)
-            cells.append(f'{mean:.1f}' + ('' if math.isnan(sd) else f' ± {sd:.1f}'))
+        spreads = [
+            _spread([r.score for r in each if r.seed in seeds]) for each in (baseline, group)
+        ]
+        cells = (target, view or 'own size', str(len(seeds)), *spreads)
         lines.append(f'| {" | ".join((*cells, *differences(group, baseline)))} |')
     return '\n'.join(lines)
+
+
+def seen_at(
+    groups: dict[Key, list[RunResult]], source: str, method: str, views: Sequence[str]
+) -> dict[str, str]:
+    """For each unseen domain, the first of the preferred views in which a method was scored."""
+    seen: dict[str, str] = {}
+    for target in sorted({key[1] for key in groups if key[0] == source and key[1] != source}):
+        view = next((v for v in views if (source, target, v, method) in groups), None)
+        if view is None:
+            raise SystemExit(f'{source} to {target}: {method} has no result in {views}')
+        seen[target] = view
+    return seen
+
+
+def mean_of_unseen(
+    groups: dict[Key, list[RunResult]], source: str, method: str, seen: dict[str, str]
+) -> dict[int, float]:
+    """Mean over unseen domains by seed, for the seeds that were scored on all of them."""
+    of_seed: dict[int, list[float]] = {}
+    for target, view in seen.items():
+        for result in groups.get((source, target, view, method), ()):
+            of_seed.setdefault(result.seed, []).append(result.score)
+    return {s: sum(v) / len(v) for s, v in of_seed.items() if len(v) == len(seen)}
+
+
+def methods(folder: Path, source: str, theirs: str, views: Sequence[str]) -> str:
+    """Every method in a row: its scores, their mean over unseen domains, and differences.
+
+    Differences are to the baseline, seed by seed, with 95 % intervals over seeds.
+    """
+    groups = grouped(load_results(folder))
+    seen = seen_at(groups, source, theirs, views)
+    order = list(dict.fromkeys(key[3] for key in groups if key[0] == source))
+    order.sort(key=lambda method: method != theirs)
+    columns = {source: '', **seen}
+    lines = [
+        f'| trained with | seeds | {" | ".join(columns)} | mean of the unseen | difference '
+        '| on the source |',
+        '|---|' + '---|' * (len(columns) + 4),
+    ]
+    baseline = mean_of_unseen(groups, source, theirs, seen)
+    at_home = {r.seed: r.score for r in groups[source, source, '', theirs]}
+    for method in order:
+        unseen = mean_of_unseen(groups, source, method, seen)
+        cells = [method, str(len(unseen))]
+        for target, view in columns.items():
+            group = groups.get((source, target, view, method), [])
+            cells.append(_spread([r.score for r in group if r.seed in unseen]))
+        cells.append(f'**{_spread(list(unseen.values()))}**')
+        home = {r.seed: r.score for r in groups.get((source, source, '', method), [])}
+        for mine, other in ((unseen, baseline), (home, at_home)):
+            shared = sorted(set(mine) & set(other))
+            cells.append('' if method == theirs or not shared else _change(mine, other, shared))
+        lines.append(f'| {" | ".join(cells)} |')
+    return '\n'.join(lines)
+
+
+def _spread(scores: Sequence[float]) -> str:
+    if not scores:
+        return ''
+    mean, sd = mean_and_sd(scores)
+    return f'{mean:.1f}' + ('' if math.isnan(sd) else f' ± {sd:.1f}')
+
+
+def _change(ours: dict[int, float], theirs: dict[int, float], seeds: Sequence[int]) -> str:
+    a, b = [ours[seed] for seed in seeds], [theirs[seed] for seed in seeds]
+    return f'{(sum(a) - sum(b)) / len(seeds):+.1f} ({_interval(paired_interval(a, b))})'
 
 
 def mean_over(folder: Path, source: str, ours: str, theirs: str, views: Sequence[str]) -> str:
@@ -166,18 +235,8 @@ def mean_over(folder: Path, source: str, ours: str, theirs: str, views: Sequence
         views: Preferred views: for each domain, the first of these in which it was scored is used.
     """
     groups = grouped(load_results(folder))
-    targets = sorted({key[1] for key in groups if key[0] == source and key[1] != source})
-    means: list[dict[int, float]] = []
-    seen: dict[str, str] = {}
-    for method in (ours, theirs):
-        of_seed: dict[int, list[float]] = {}
-        for target in targets:
-            view = next((v for v in views if (source, target, v, method) in groups), None)
-            if view is None or seen.setdefault(target, view) != view:
-                raise SystemExit(f'{source} to {target}: {method} has no result in {views}')
-            for result in groups[source, target, view, method]:
-                of_seed.setdefault(result.seed, []).append(result.score)
-        means.append({s: sum(v) / len(v) for s, v in of_seed.items() if len(v) == len(targets)})
+    seen = seen_at(groups, source, theirs, views)
+    means = [mean_of_unseen(groups, source, method, seen) for method in (ours, theirs)]
     seeds = sorted(set(means[0]) & set(means[1]))
     a, b = ([mean[seed] for seed in seeds] for mean in means)
     shown = ', '.join(f'{target} ({view or "own size"})' for target, view in seen.items())
@@ -205,12 +264,19 @@ def main() -> None:
     both.add_argument('--source', required=True)
     both.add_argument('--ours', required=True)
     both.add_argument('--theirs', default='plain')
+    every = commands.add_parser('methods', help='print every method in a row')
+    every.add_argument('folder', type=Path)
+    every.add_argument('--source', required=True)
+    every.add_argument('--theirs', default='plain')
+    every.add_argument('--views', nargs='+', default=['two surest', ''])
     args = parser.parse_args()
     if args.command == 'runs':
         for folder in args.folders:
             print(f'{folder.name}: {write_runs(folder, args.into)} scores')
     elif args.command == 'pairs':
         print(pairs(args.folder, args.source, args.ours, args.theirs))
+    elif args.command == 'methods':
+        print(methods(args.folder, args.source, args.theirs, args.views))
     else:
         print(mean_over(args.folder, args.source, args.ours, args.theirs, args.views))
 
