@@ -52,6 +52,16 @@ class Imagery:
                 'first, and gsd_m within the range'
             )
 
+    @property
+    def middle_gsd_m(self) -> float | None:
+        """The distance that the model knows best, in metres; None if unknown.
+
+        It is `gsd_m` or, if that was not recorded, the middle of the range in octaves.
+        """
+        if self.gsd_m is None and self.gsd_range_m is not None:
+            return math.sqrt(self.gsd_range_m[0] * self.gsd_range_m[1])
+        return self.gsd_m
+
     def gsd_for(self, own_m: tuple[float, float] | None) -> float | None:
         """The ground sampling distance at which to see a scene.
 
@@ -61,7 +71,7 @@ class Imagery:
         Returns:
             Metres, or None to use the scene's own pixels. None is returned if the model's distance
             is unknown, or if the scene's distance lies within the range that the model was trained
-            on and its pixels are square to 5 %. Outside that range, its nearer end is returned.
+            on and its pixels are square to 5 %. Outside that range, `middle_gsd_m` is returned.
 
         Raises:
             ConfigError: If the model's distance is known and the scene's is not.
@@ -71,9 +81,9 @@ class Imagery:
             1.0
             >>> across = Imagery(gsd_range_m=(0.3, 1.2))
             >>> across.gsd_for((0.5, 0.5)), across.gsd_for((3.0, 3.0))
-            (None, 1.2)
+            (None, 0.6)
         """
-        if self.gsd_m is None and self.gsd_range_m is None:
+        if self.middle_gsd_m is None:
             return None
         if own_m is None:
             known = self.gsd_m if self.gsd_range_m is None else self.gsd_range_m
@@ -83,12 +93,11 @@ class Imagery:
                 "georeference the scene, or pass View(gsd_m='native') (--seen-at native) to map "
                 'its own pixels'
             )
-        if self.gsd_range_m is None:
-            return self.gsd_m
-        low, high = self.gsd_range_m
         own = math.sqrt(own_m[0] * own_m[1])
+        if self.gsd_range_m is None or not self.gsd_range_m[0] <= own <= self.gsd_range_m[1]:
+            return self.middle_gsd_m
         square = 1 / _SQUARE < own_m[0] / own_m[1] < _SQUARE
-        return None if square and low <= own <= high else min(max(own, low), high)
+        return None if square else own
 
 
 def imagery_of(model: object) -> Imagery:

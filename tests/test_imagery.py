@@ -35,8 +35,11 @@ def test_a_model_of_a_range_sees_scenes_within_it_as_they_are() -> None:
     known = Imagery(gsd_m=0.6, gsd_range_m=(0.3, 1.2))
     assert known.gsd_for((0.61, 0.59)) is None
     assert known.gsd_for((0.4, 0.9)) == pytest.approx(0.6)  # square ones of the same area
-    assert known.gsd_for((0.1, 0.1)) == 0.3
-    assert known.gsd_for((2.0, 2.0)) == 1.2
+    assert known.gsd_for((0.1, 0.1)) == pytest.approx(0.6)  # what it knows best
+    assert known.gsd_for((2.0, 2.0)) == pytest.approx(0.6)
+    stated = Imagery(gsd_m=0.5, gsd_range_m=(0.3, 1.2))
+    assert stated.gsd_for((0.1, 0.1)) == 0.5
+    assert stated.gsd_for((0.4, 0.9)) == pytest.approx(0.6)
 
 
 def test_the_distance_travels_from_the_dataset_through_the_file_into_the_map(

@@ -214,22 +214,15 @@ def _check_size(model: nn.Module, path: Path) -> None:
 
 
 def _gsd_of(model: nn.Module, view: View) -> float:
-    """Pixel size in metres that the file expects; for a range, its geometric mean."""
-    known = imagery_of(model)
-    if view.gsd_m == 'native' or (
-        view.gsd_m is None and known.gsd_m is None and known.gsd_range_m is None
-    ):
+    """Pixel size in metres that the file expects; for a range, its middle."""
+    chosen_m = imagery_of(model).middle_gsd_m if view.gsd_m is None else view.gsd_m
+    if chosen_m is None or isinstance(chosen_m, str):
         raise ConfigError(
             'the ground sampling distance at which the model sees scenes is unknown, but the '
             'plugin resamples every raster to it: pass View(gsd_m=0.3) '
             '(--seen-at 0.3)'
         )
-    if view.gsd_m is not None:
-        return float(view.gsd_m)
-    if known.gsd_m is not None:
-        return known.gsd_m
-    assert known.gsd_range_m is not None
-    return math.sqrt(known.gsd_range_m[0] * known.gsd_range_m[1])
+    return float(chosen_m)
 
 
 def _bands_of(model: nn.Module, view: View) -> tuple[str, ...] | tuple[int, ...]:

@@ -182,7 +182,7 @@ class View:
             the scene's own grid. A scene within 2 % of this distance along both axes is mapped on
             its own grid, and so is any scene with `'native'`. None for the distance in the model's
             file: for a model trained across a range, the scene's own if it lies in the range,
-            otherwise the nearer end. If the file has none, the scene's own pixels are used.
+            otherwise its middle in octaves. If the file has none, the scene's own pixels are used.
         scene_gsd_m: Ground sampling distance of the scene's own pixels, in metres, for scenes
             without a georeference, or whose georeference has a wrong pixel size. Such a scene is
             resampled along its own axes. A `GsdEstimator` is only used for scenes without a

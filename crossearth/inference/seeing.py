@@ -135,7 +135,7 @@ def _as_learnt(raster: Raster, known: Imagery) -> tuple[Raster, str]:
     except ConfigError as error:
         reason = '' if raster.georeference.tie is None else f' ({_origin(raster)})'
         raise ConfigError(f'{raster.path}{reason}: {error}') from error
-    why = _reason(known, is_within=chosen_m is None)
+    why = _reason(known, chosen_m)
     if chosen_m is None:
         return raster, why
     try:
@@ -162,11 +162,11 @@ def _at_scale(seen: Raster, scale: float) -> Raster:
     return resampled(seen.native, seen.pixel_m / scale)
 
 
-def _reason(known: Imagery, *, is_within: bool) -> str:
+def _reason(known: Imagery, chosen_m: float | None) -> str:
     if known.gsd_range_m is not None:
         low, high = known.gsd_range_m
         across = f'the {low:.3g} to {high:.3g} m that the model was trained across'
-        return f'within {across}' if is_within else f'the nearer end of {across}'
+        return f'{"the middle of" if chosen_m == known.middle_gsd_m else "within"} {across}'
     if known.gsd_m is not None:
         return f'the model was trained at {known.gsd_m:.3g} m'
     return 'what the model was trained at is not known'

@@ -241,7 +241,7 @@ def _about_pixels(plan: Plan) -> list[tuple[str, str]]:
         (
             'gsd_m:',
             f'source: pixels of {_span(view.gsd_range_m)}; each training window is read at a size '
-            f'from {_span(sizes)}, and scenes outside that range are seen at its nearer end',
+            f'from {_span(sizes)}, and scenes outside that range are seen at its middle',
         )
     ]
     known = Imagery(gsd_range_m=sizes)
@@ -257,11 +257,11 @@ def _about_pixels(plan: Plan) -> list[tuple[str, str]]:
                 )
             )
         else:
-            seen = [known.gsd_for((size, size)) or size for size in there]
+            finest, coarsest = sorted(known.gsd_for((size, size)) or size for size in there)
             said.append(
                 (
                     f'{found.name}:',
-                    f'{found.name}: pixels of {_span(there)}, seen at {_span((seen[0], seen[1]))} '
+                    f'{found.name}: pixels of {_span(there)}, seen at {_span((finest, coarsest))} '
                     'in tests and maps',
                 )
             )

@@ -431,7 +431,7 @@ def test_an_unseen_place_of_0_and_255_is_not_taken_for_one_class_and_ignored_pix
     assert (found[known] == 1).mean() == pytest.approx(truth(number).mean(), abs=0.1)
 
 
-def test_windows_are_read_around_the_source_s_pixel_size_and_an_unseen_place_at_the_nearer_end():
+def test_windows_are_read_around_the_source_s_pixel_size_and_an_unseen_place_beyond_at_it():
     write_place('roads', PLACE, as_0_255)
     write_place('other', ELSEWHERE, as_0_255)
     for path in Path('other').rglob('*.tif'):
@@ -443,6 +443,6 @@ def test_windows_are_read_around_the_source_s_pixel_size_and_an_unseen_place_at_
     assert data.gsd_m == pytest.approx(0.5, rel=1e-3)
     assert data.gsd_range_m == pytest.approx((0.5 / 1.5, 0.75), rel=1e-2)
     assert data.drawn == {'gsd_m': data.gsd_range_m}
-    assert data.seen_tests['other'].gsd_range_m == pytest.approx((0.333, 0.333), rel=1e-2)
-    assert data.seen_tests['other'].scenes[0].width == pytest.approx(SIDE * 0.75, abs=2)
+    assert data.seen_tests['other'].gsd_range_m == pytest.approx((0.5, 0.5), rel=1e-2)
+    assert data.seen_tests['other'].scenes[0].width == pytest.approx(SIDE / 2, abs=2)
     assert data.seen_tests['source'].scenes[0].width == SIDE

@@ -38,7 +38,7 @@ def module(train, **options):
     return ShiftDataModule(train, size_px=16, windows_per_epoch=4, batch_size=2, **options)
 
 
-def test_a_model_of_a_range_is_tested_within_it_natively_and_beyond_it_at_its_nearer_end(
+def test_a_model_of_a_range_is_tested_within_it_natively_and_beyond_it_at_its_middle(
     scenes, caplog
 ):
     names = {'fine': 0.21, 'within': 0.8, 'coarse': 2.0, 'plain': None}
@@ -47,27 +47,27 @@ def test_a_model_of_a_range_is_tested_within_it_natively_and_beyond_it_at_its_ne
     data = module(
         scenes('source', 0.5),
         unseen={**unseen, 'opened': opened},
-        gsd_m=(0.42, 1.0),
+        gsd_m=(0.36, 1.0),
         source_test=scenes('val', 0.5),
     )
     seen = data.seen_tests
     for name in ('source', 'within', 'plain', 'opened'):
         assert seen[name] is data.tests[name]
-    assert seen['fine'].gsd_range_m == pytest.approx((0.42, 0.42))
-    assert seen['coarse'].gsd_range_m == pytest.approx((1.0, 1.0))
-    again = scenes('fine', 0.21, gsd_m=0.42)
+    assert seen['fine'].gsd_range_m == pytest.approx((0.6, 0.6))
+    assert seen['coarse'].gsd_range_m == pytest.approx((0.6, 0.6))
+    again = scenes('fine', 0.21, gsd_m=0.6)
     for key in ('image', 'mask', 'transform'):
         assert (seen['fine'][0][key] == again[0][key]).all()
     with caplog.at_level(logging.INFO, LOG):
         loaders = data.test_dataloader()
     (said,) = caplog.messages
     assert said == (
-        'tests see source at its own pixels (0.5 m); fine at 0.42 m (own pixels 0.21 m); within at '
-        'its own pixels (0.8 m); coarse at 1 m (own pixels 2 m); plain at its own pixels (of '
+        'tests see source at its own pixels (0.5 m); fine at 0.6 m (own pixels 0.21 m); within at '
+        'its own pixels (0.8 m); coarse at 0.6 m (own pixels 2 m); plain at its own pixels (of '
         'unknown size on the ground); opened at 1 m, as it was opened'
     )
-    shown = next(iter(loaders[1]))  # fine: 32 or 33 px a side, padded as need be
-    assert float(shown['transform'][0, 0]) == pytest.approx(0.42)
+    shown = next(iter(loaders[1]))  # fine: 22 or 23 px a side, padded as need be
+    assert float(shown['transform'][0, 0]) == pytest.approx(0.6)
 
 
 def test_a_model_of_one_size_sees_every_scene_at_it_unless_told_otherwise(scenes):

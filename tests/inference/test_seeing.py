@@ -27,7 +27,7 @@ ONE, RANGE = Imagery(gsd_m=1.0), Imagery(gsd_m=0.6, gsd_range_m=(0.3, 1.2))
         (ONE, View(), '(georeference), seen at 1 m: the model was trained at 1 m'),
         (ONE, View(gsd_m=0.5), '(georeference), seen at 0.5 m: as asked'),
         (ONE, View(gsd_m='native'), '(georeference), seen as they are: as asked'),
-        (RANGE, View(), 'seen at 0.3 m: the nearer end of the 0.3 to 1.2 m that the model was'),
+        (RANGE, View(), 'seen at 0.6 m: the middle of the 0.3 to 1.2 m that the model was'),
         (Imagery(), View(), 'seen as they are: what the model was trained at is not known'),
     ],
 )

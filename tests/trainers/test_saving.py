@@ -168,7 +168,7 @@ def test_a_drawn_size_goes_through_training_into_the_file_and_the_map(data, writ
     pixels = np.random.default_rng(2).integers(0, 255, (3, 80, 80), np.uint8)
     fine = write_raster('fine.tif', pixels, transform=Affine(0.1, 0, 4e5, 0, -0.1, 5.8e6))
     model = load_model(path)
-    assert estimate_scene(model, fine, windows=Windows(tile_px=32)).model_height == 20
+    assert estimate_scene(model, fine, windows=Windows(tile_px=32)).model_height == 10
     within = write_raster('within.tif', pixels)
     assert estimate_scene(model, within, windows=Windows(tile_px=32)).model_height == 80
 
