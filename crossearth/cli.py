@@ -5,6 +5,7 @@ when the command is used, so that `--help` is instant.
 """
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Collection, Sequence
@@ -41,6 +42,9 @@ _COMMANDS = {
     'info': 'print versions and devices, for bug reports',
     'completion': 'print a script that completes commands and options in the shell',
 }
+
+
+_STOPPED_READING = 141  # what shells give for SIGPIPE
 
 
 class _Parser(argparse.ArgumentParser):
@@ -82,6 +86,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         report = _dispatch(words)
         if report is not None:
             print(report)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read the output, such as head, has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _STOPPED_READING
     except (CrossEarthError, OSError) as error:
         print(f'crossearth: {error}', file=sys.stderr)
         return 2

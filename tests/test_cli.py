@@ -111,3 +111,10 @@ def test_models_and_transforms_need_neither_rasters_nor_lightning(package):
     code = f'import sys, {package}; print([name for name in {heavy} if name in sys.modules])'
     done = subprocess.run([sys.executable, '-c', code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == '[]'
+
+
+def test_a_reader_that_has_read_enough_gets_no_complaint():
+    command = f'{sys.executable} -m crossearth.cli models list | head -n 1'
+    done = subprocess.run(['bash', '-c', command], capture_output=True, text=True, check=False)
+    assert len(done.stdout.splitlines()) == 1
+    assert done.stderr == ''

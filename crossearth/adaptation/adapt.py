@@ -139,6 +139,7 @@ def adapt_file(
     max_windows: int = 64,
     seed: int = 0,
     device: torch.device | str = 'cpu',
+    pretrained: bool | str | Path | None = None,
     builders: Sequence[Callable[..., nn.Module]] = (),
 ) -> Report:
     """Adapt the model in a file, and write another file.
@@ -157,6 +158,7 @@ def adapt_file(
         max_windows: As in `adapt_model`.
         seed: As in `adapt_model`.
         device: Device that the model runs on.
+        pretrained: As in `load_model`.
         builders: As in `load_model`.
 
     Raises:
@@ -170,7 +172,7 @@ def adapt_file(
     info = read_model_info(weights)
     with Path(weights).open('rb') as file:
         digest = hashlib.file_digest(file, 'sha256').hexdigest()
-    model = moved_to(load_model(weights, builders=builders), device)
+    model = moved_to(load_model(weights, pretrained=pretrained, builders=builders), device)
     made = adapt_model(
         model, scenes, method, view=view, tile_px=tile_px, max_windows=max_windows, seed=seed
     )

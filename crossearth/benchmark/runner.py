@@ -52,9 +52,9 @@ from crossearth.benchmark.training import (
     workers_of,
 )
 from crossearth.datasets import Coverage, SceneDataset
-from crossearth.errors import ConfigError, LabelError
+from crossearth.errors import ConfigError, CrossEarthError, LabelError
 from crossearth.imagery import Imagery
-from crossearth.trainers import TrainingTask, check_recipe
+from crossearth.trainers import TrainingTask, check_recipe, check_task
 from crossearth.trainers.notices import hushed
 
 __all__ = ['Counts', 'count_images', 'make_runs', 'run_benchmark', 'work_through']
@@ -199,6 +199,19 @@ def _check(runs: Sequence[Run], options: RunOptions) -> None:
                 except ConfigError as error:
                     raise ConfigError(f'{case.name}: {error}') from error
         check_weights(run)
+    _check_tasks(runs, options)
+
+
+def _check_tasks(runs: Sequence[Run], options: RunOptions) -> None:
+    """Build what each method trains, so that no mistake in one waits for the others' training."""
+    first = {run.name: run for run in reversed(runs) if run.waiting(options)}
+    if len(first) == 1:
+        return  # it is built next anyway
+    for name, run in first.items():
+        try:
+            check_task(run.recipe)
+        except CrossEarthError as error:
+            raise ConfigError(f'{name}: {error}') from error
 
 
 def _make(run: Run, options: RunOptions) -> None:

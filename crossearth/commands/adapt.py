@@ -125,6 +125,7 @@ def run(arguments: argparse.Namespace) -> str:
         max_windows=arguments.max_windows,
         seed=arguments.seed,
         device=arguments.device,
+        pretrained=arguments.pretrained,
         builders=[trusted_builder(name, str(Path.cwd())) for name in arguments.builders],
     )
     if arguments.json is not None:

@@ -80,7 +80,13 @@ def run(arguments: argparse.Namespace) -> str:
     if scenes.gsd_range_m is not None:  # images without a georeference keep their own pixels
         gsd_m = info.imagery.gsd_for(scenes.gsd_range_m)
         scenes = scenes if gsd_m is None else read(gsd_m=gsd_m)
-    model = load_trusted(arguments.weights, arguments.device, arguments.builders, str(Path.cwd()))
+    model = load_trusted(
+        arguments.weights,
+        arguments.device,
+        arguments.builders,
+        str(Path.cwd()),
+        arguments.pretrained,
+    )
     measured = measure_source(
         model,
         scenes,

@@ -71,7 +71,9 @@ def run(arguments: argparse.Namespace) -> str:
         )
     from crossearth.inference import ModelOutput, View, Windows, export_onnx
 
-    model = load_trusted(arguments.weights, 'cpu', tuple(arguments.builders), str(Path.cwd()))
+    model = load_trusted(
+        arguments.weights, 'cpu', arguments.builders, str(Path.cwd()), arguments.pretrained
+    )
     given = {name: value for name, value in vars(arguments).items() if value is not None}
     seen: dict[str, Any] = {name: tuple(given[name]) for name in _OF_BANDS if name in given}
     windows = {name: given[name] for name in ('tile_px', 'overlap') if name in given}

@@ -24,7 +24,7 @@ __all__ = [
 
 
 def add_loading(parser: argparse.ArgumentParser) -> None:
-    """Add which builders are trusted, and where the model runs."""
+    """Add which builders are trusted, where frozen weights are, and where the model runs."""
     add_builders(parser)
     parser.add_argument(
         '--device',
@@ -34,7 +34,13 @@ def add_loading(parser: argparse.ArgumentParser) -> None:
 
 
 def add_builders(parser: argparse.ArgumentParser) -> None:
-    """Add which builders are trusted."""
+    """Add which builders are trusted, and where frozen weights are."""
+    parser.add_argument(
+        '--pretrained',
+        metavar='PATH',
+        help='file of the weights that stayed frozen in training, for models that leave them out '
+        '(default: where training found it)',
+    )
     parser.add_argument(
         '--builder',
         dest='builders',
@@ -46,26 +52,31 @@ def add_builders(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def load_trusted(weights: str, device: str, builders: Sequence[str], folder: str) -> 'nn.Module':
+def load_trusted(
+    weights: str, device: str, builders: Sequence[str], folder: str, pretrained: str | None = None
+) -> 'nn.Module':
     """Load the model, in this process or in a worker; only file names are sent to the workers."""
     from crossearth.models import load_model
     from crossearth.modes import moved_to
 
     trusted = [trusted_builder(name, folder) for name in builders]
-    return moved_to(load_model(weights, builders=trusted), device)
+    return moved_to(load_model(weights, pretrained=pretrained, builders=trusted), device)
 
 
-def load_runnable(weights: str, device: str, builders: Sequence[str], folder: str) -> 'nn.Module':
+def load_runnable(
+    weights: str, device: str, builders: Sequence[str], folder: str, pretrained: str | None = None
+) -> 'nn.Module':
     """Load a weights file, or a file that holds its own code, see `models.load_program`."""
     from crossearth.models import load_program
 
     if Path(weights).suffix == '.safetensors':
-        return load_trusted(weights, device, builders, folder)
-    if builders:
-        raise ConfigError(
-            f'--builder {builders[0]}: {weights} is not a .safetensors file and contains its own '
-            'model: leave out --builder'
-        )
+        return load_trusted(weights, device, builders, folder, pretrained)
+    for option, given in (('--builder', builders), ('--pretrained', pretrained)):
+        if given:
+            raise ConfigError(
+                f'{option} {given if isinstance(given, str) else given[0]}: {weights} is not a '
+                f'.safetensors file and contains its own model: leave out {option}'
+            )
     return load_program(weights, device=device)
 
 

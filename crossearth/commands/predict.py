@@ -236,6 +236,7 @@ def run(arguments: argparse.Namespace) -> str:
         arguments.device,
         tuple(arguments.builders),
         str(Path.cwd()),
+        arguments.pretrained,
     )
     scenes = find_scenes(arguments.scene)
     suffix = Path(arguments.map).suffix.lower()

@@ -15,11 +15,11 @@ from torch import nn
 from crossearth.errors import ConfigError
 from crossearth.models.adapters.contract import Adapter
 from crossearth.models.adapters.earth import EarthAdapter
-from crossearth.models.adapters.gate import Gate, add_toolbox
+from crossearth.models.adapters.gate import Gate, Gated, add_toolbox
 from crossearth.models.adapters.layers import dense_layers, pyramid_stages
-from crossearth.models.adapters.low_rank import add_lora, add_soma, merge
+from crossearth.models.adapters.low_rank import LoRA, SoMA, add_lora, add_soma, merge
 from crossearth.models.adapters.rein import LoRARein, Rein
-from crossearth.models.adapters.stages import refine_stages
+from crossearth.models.adapters.stages import RefinedStage, refine_stages
 from crossearth.models.backbones.frozen_pyramid import FrozenPyramid
 from crossearth.models.backbones.pyramid import TimmPyramid
 from crossearth.models.backbones.rein_vit import ReinViT
@@ -171,6 +171,11 @@ def adapted_backbone(
         _check(adapter, rank, first)
     else:
         _check_own(adapter, rank, first)
+    if _has_adapter(network):
+        raise ConfigError(
+            f'this {type(network).__name__} has an adapter already: build the network again, or '
+            'fold LoRA and SoMA into its weights first (merged)'
+        )
     if _has_blocks(network):
         return _adapted_transformer(network, adapter, rank, first)
     return _adapted_hierarchy(network, adapter, rank, first, img_size)
@@ -283,6 +288,8 @@ def _check(adapter: str, rank: int | None, first: int) -> None:
             f'adapter is {adapter!r}: expected one of {", ".join(_NAMES)}; for an adapter of '
             'yours, build the model from adapted_backbone and a decoder'
         )
+    if isinstance(rank, bool) or not isinstance(rank, int | None):
+        raise ConfigError(f'rank is {rank!r}: expected a whole number, or None')
     if rank is not None and (rank < 1 or adapter in ('frozen', 'full', 'rein')):
         raise ConfigError(
             f'rank={rank} with adapter={adapter!r}: expected a rank of at least 1, with an adapter '
@@ -306,6 +313,10 @@ def _check_own(adapter: object, rank: int | None, first: int) -> None:
             f'rank={rank} and first={first} with an adapter of yours: expected neither, set them '
             'where you build it, such as `lambda depth, dim: Mine(depth, dim, rank=4)`'
         )
+
+
+def _has_adapter(network: nn.Module) -> bool:
+    return any(isinstance(part, RefinedStage | LoRA | SoMA | Gated) for part in network.modules())
 
 
 @functools.cache

@@ -251,7 +251,12 @@ def _encoder(
         vit = torchgeo_vit(name, in_channels=in_channels, pretrained=pretrained, **given)
         return _Encoder(vit, False, *band_statistics(vit.in_channels, mean, std))
     if name in TORCHGEO_SWINS:
-        _refuse(name, given, set(told), 'it takes images of any size and of in_channels bands')
+        _refuse(
+            name,
+            given,
+            set(told),
+            'it is built whole, and takes images of any size and of in_channels bands',
+        )
         bands = 3 if in_channels is None else in_channels
         swin = torchgeo_swin(name, in_channels=bands, pretrained=pretrained)
         if name.startswith('swin_v2'):  # Satlas only divides by the largest value
@@ -262,7 +267,8 @@ def _encoder(
         name,
         given,
         {'wavelengths_um', 'bandwidths_um', 'gsd_m'},
-        f'it is not one of {", ".join([*TORCHGEO_VITS, *TORCHGEO_SWINS])}',
+        "its patches do not depend on them; torchgeo's encoders that take them are listed by "
+        'list_encoders() (crossearth models list)',
     )
     bands = 3 if in_channels is None else in_channels
     network: Any = plain_transformer(

@@ -144,13 +144,19 @@ class HRDA(Segmenter):
 
         Raises:
             BandError: If the number of bands is not the model's.
-            ShapeError: If the image is empty, not floating point or not a batch, or the mask has
-                another shape or type.
+            ShapeError: If the image is empty, not floating point, not a batch, or no larger than a
+                detail, or the mask has another shape or type.
         """
         if mask.shape != image.shape[:1] + image.shape[2:] or mask.dtype != torch.int64:
             raise ShapeError(
                 f'mask of shape {tuple(mask.shape)} and {mask.dtype} does not fit the image: '
                 f'expected {(len(image), *image.shape[2:])} and torch.int64'
+            )
+        if max(image.shape[-2:]) <= self.detail_px:
+            raise ShapeError(
+                f'windows of {image.shape[-2]}x{image.shape[-1]} px are no larger than a detail '
+                f'({self.detail_px} px), so there would be no context: train on larger windows, or '
+                'build the model for these (img_size of hrda_mit_b5)'
             )
         padded = self._pad(image)
         height, width = padded.shape[-2:]

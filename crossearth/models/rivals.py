@@ -311,7 +311,7 @@ def _smp_encoder(name: str, pretrained: bool | str | Path, in_channels: int) -> 
 def _dilated(name: str, pretrained: bool | str, in_channels: int) -> DilatedTimm:
     try:
         model = create_timm(name, pretrained=pretrained, in_channels=in_channels, output_stride=8)
-    except TypeError as error:
+    except (TypeError, AssertionError, NotImplementedError) as error:  # families differ in it
         raise ConfigError(
             f'{name!r} cannot be dilated to stride 8: choose a ResNet or an EfficientNet of timm'
         ) from error

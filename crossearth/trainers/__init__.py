@@ -33,7 +33,13 @@ from crossearth.trainers.norms import CheckNorms
 from crossearth.trainers.optimizer import check_schedule, parameter_groups, poly_factor
 from crossearth.trainers.paper_parts import earth_style, patch_mask
 from crossearth.trainers.pictures import LogPictures
-from crossearth.trainers.recipe import Training, build_training, check_recipe, read_recipe
+from crossearth.trainers.recipe import (
+    Training,
+    build_training,
+    check_recipe,
+    check_task,
+    read_recipe,
+)
 from crossearth.trainers.report import score_table
 from crossearth.trainers.restoration import restoration_losses
 from crossearth.trainers.saving import SaveModel, save_trained
@@ -66,6 +72,7 @@ __all__ = [
     'check_checkpoint',
     'check_recipe',
     'check_schedule',
+    'check_task',
     'earth_style',
     'fourier_style',
     'fourier_style_of',

@@ -38,7 +38,7 @@ def complaint(error: BaseException) -> str:
         return f'{keys}: {name}: {cause}'
     several, value = _SEVERAL.search(reason), _VALUE.search(reason)
     if several and value:
-        return f'{keys} is {_short(value[1])}: expected one of {_type(several[1])}{owner}'
+        return f'{keys} is {_short(value[1])}: expected {_choices(several[1])}{owner}'
     return f'{keys}: {reason.partition(" Given value")[0].partition(" - Expected a ")[0]}'
 
 
@@ -52,3 +52,10 @@ def _type(name: str) -> str:
     if choices := re.fullmatch(r'typing\.Literal\[(.*)\]', name):
         return f'one of {choices[1]}'
     return re.sub(r'[\w.]+\.(\w+)', r'\1', name).replace('NoneType', 'null')
+
+
+def _choices(names: str) -> str:
+    """Several types, of which one may be null."""
+    types = _type(names)
+    is_optional = types.endswith(', null') and types.count(', ') == 1
+    return types.replace(', null', ' or null') if is_optional else f'one of {types}'

@@ -6,9 +6,10 @@ import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import lightning.pytorch as pl
+import torch
 import yaml
 
 from crossearth.datasets import ShiftDataModule
@@ -17,7 +18,7 @@ from crossearth.trainers.engine import TrainingTask
 from crossearth.trainers.parser_errors import complaint
 from crossearth.trainers.seeded_parts import seed_parts
 
-__all__ = ['Training', 'build_training', 'check_recipe', 'read_recipe']
+__all__ = ['Training', 'build_training', 'check_recipe', 'check_task', 'read_recipe']
 
 
 _SECTIONS = ('seed_everything', 'model', 'data', 'trainer')
@@ -71,7 +72,21 @@ def check_recipe(recipe: Mapping[str, Any]) -> None:
     """
     values = copy.deepcopy(dict(recipe))  # the parser changes its input
     # A mere check must leave the global random generators as they are.
-    _lightning_cli(values | {'seed_everything': False}, build=False)
+    _lightning_cli(values | {'seed_everything': False}, build='nothing')
+
+
+def check_task(recipe: Mapping[str, Any]) -> None:
+    """Check that the task of a recipe can be built, by building it and throwing it away.
+
+    Args:
+        recipe: Values of a recipe file, see `read_recipe`. Its data are not opened.
+
+    Raises:
+        CrossEarthError: From the parts, if one cannot be built.
+    """
+    values = copy.deepcopy(dict(recipe))
+    with torch.random.fork_rng(devices=[]):
+        _lightning_cli(values | {'seed_everything': False}, build='task')
 
 
 def build_training(recipe: Mapping[str, Any]) -> Training:
@@ -88,18 +103,23 @@ def build_training(recipe: Mapping[str, Any]) -> Training:
         CrossEarthError: From the parts, if one cannot be built; a `ConfigError` if the recipe names
             something that does not exist.
     """
-    built = _lightning_cli(recipe, build=True)
+    built = _lightning_cli(recipe, build='all')
     return Training(built.model, built.datamodule, built.trainer)
 
 
-def _lightning_cli(recipe: Mapping[str, Any], *, build: bool) -> Any:
+def _lightning_cli(recipe: Mapping[str, Any], *, build: Literal['nothing', 'task', 'all']) -> Any:
     """Lightning's command line with the parts of a recipe, or only with its checked values."""
     from lightning.pytorch.cli import LightningCLI
 
     class Parts(LightningCLI):
         def instantiate_classes(self) -> None:
-            if build:
+            if build == 'all':
                 super().instantiate_classes()
+            elif build == 'task':
+                config = self.config.clone()
+                del config['data']
+                self.before_instantiate_classes()
+                self.parser.instantiate_classes(config)
 
         def before_instantiate_classes(self) -> None:
             seed_parts(self.parser, self.config.as_dict()['model'])

@@ -12,6 +12,7 @@ from torch import nn
 from crossearth.datasets import ShiftDataModule
 from crossearth.describing import Described
 from crossearth.errors import ConfigError, CrossEarthError, WriteError
+from crossearth.imagery import Imagery
 from crossearth.models import save_model
 from crossearth.models.recording import blueprint_of
 from crossearth.source_statistics import SourceStatistics
@@ -123,20 +124,19 @@ def save_trained(
     Raises:
         CrossEarthError: If the model cannot be written.
     """
-    if data is None:
-        save_model(task.model, path, labels=task.labels, write=write)
-        return
-    save_model(
-        task.model,
-        path,
-        labels=task.labels,
-        bands=data.bands,
-        value_range=data.unit_range,
-        gsd_m=data.gsd_m,
-        gsd_range_m=data.gsd_range_m,
-        source=_measure(task.model, data, path, source_windows),
-        write=write,
-    )
+    known = Imagery(labels=task.labels)
+    if data is not None:
+        known = Imagery(
+            labels=task.labels,
+            bands=data.bands,
+            value_range=data.unit_range,
+            gsd_m=data.gsd_m,
+            gsd_range_m=data.gsd_range_m,
+            source=_measure(task.model, data, path, source_windows),
+        )
+    # A model of load_model would otherwise still describe what it was trained on before.
+    setattr(task.model, 'imagery', known)  # noqa: B010  # torch's types admit tensors and modules
+    save_model(task.model, path, write=write)
 
 
 def _measure(

@@ -494,6 +494,16 @@ def test_a_misspelt_option_of_the_last_method_shows_before_anything_is_trained(f
     assert not list(options.output.glob('trainings/**/*.json'))
 
 
+def test_a_model_that_cannot_be_built_shows_before_anything_is_trained(file, options):
+    methods = yaml.safe_load(file.read_text())['methods']
+    model = methods['styled']['task']['init_args']['method']['init_args']['model']
+    model['class_path'] = 'crossearth.models.adapted_fpn'
+    model['init_args'] = {'name': 'test_resnet', 'adapter': 'gate', 'num_classes': 6}
+    with pytest.raises(ConfigError, match=r'styled: ResNet has no blocks of attention and MLP'):
+        run_experiment(edited(file, methods=methods), options)
+    assert not list(options.output.glob('trainings/**/*.ckpt'))
+
+
 @pytest.mark.parametrize(
     ('view', 'message'),
     [

@@ -13,6 +13,7 @@ from timm.models.vision_transformer_sam import VisionTransformerSAM
 from torch import nn
 
 from crossearth.errors import ConfigError
+from crossearth.imagery import Imagery
 from crossearth.models import (
     adapted,
     adapted_backbone,
@@ -163,6 +164,44 @@ def test_an_adapter_of_yours_is_built_for_the_blocks_or_the_stages(name, shapes)
         )
 
 
+@pytest.mark.parametrize('name', ['test_vit', 'test_resnet'])
+def test_an_adapter_of_yours_follows_the_mode_and_the_network_does_not(name):
+    class Dropping(ScaleShift):
+        def __init__(self, depth, dim):
+            super().__init__(depth, dim)
+            self.drop = nn.Dropout(0.5)
+
+    backbone = adapted_backbone(timm.create_model(name), Dropping)
+    for mode in (True, False):
+        backbone.train(mode)
+        drops = [module for module in backbone.modules() if isinstance(module, nn.Dropout)]
+        mine = [module for module in drops if module.p == 0.5]
+        assert mine
+        assert all(module.training == mode for module in mine)
+        assert not any(module.training for module in drops if module.p != 0.5)
+        norms = [m for m in backbone.modules() if isinstance(m, nn.BatchNorm2d | nn.LayerNorm)]
+        assert norms
+        assert not any(norm.training for norm in norms)
+
+
+@pytest.mark.parametrize(
+    ('first', 'second'), [('earth', 'lora'), ('lora', 'rein'), ('gate', 'rein')]
+)
+def test_a_network_takes_one_adapter(first, second):
+    name = 'test_resnet' if first == 'earth' else 'test_vit'
+    network = timm.create_model(name)
+    adapted_backbone(network, first)
+    with pytest.raises(ConfigError, match='has an adapter already'):
+        adapted_backbone(network, second)
+
+
+@pytest.mark.usefixtures('unchecked')
+@pytest.mark.parametrize('rank', ['4', 1.5, True])
+def test_a_rank_is_a_whole_number(rank):
+    with pytest.raises(ConfigError, match=r'rank is .*: expected a whole number, or None'):
+        adapted_fpn('test_resnet', 'lora', num_classes=2, rank=rank)
+
+
 @pytest.mark.usefixtures('unchecked')
 @pytest.mark.parametrize(
     ('adapter', 'options', 'message'),
@@ -262,7 +301,9 @@ def test_merged_models_give_the_same_and_are_files_of_the_frozen_one(adapter, we
     expected = model(x)
     assert (merged(model)(x) - expected).abs().max() <= 1e-5
     assert set(model.state_dict()) == set(frozen.state_dict())  # no cost is left
+    setattr(model, 'imagery', Imagery(gsd_m=0.5))  # noqa: B010  # as load_model does
     path = save_model(model, tmp_path / 'merged.safetensors')
+    assert read_model_info(path).gsd_m == 0.5
     assert (load_model(path)(x) - expected).abs().max() <= 1e-5
     with pytest.raises(ConfigError, match='has no layer with LoRA or SoMA'):
         merged(model)

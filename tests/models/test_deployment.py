@@ -11,7 +11,7 @@ import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from crossearth.models import CrossEarth, ReinViT, fpn_timm
+from crossearth.models import CrossEarth, ReinViT, adapted_fpn, fpn_timm
 from crossearth.models.adapters import GeospatialSemanticExtractor, Injector, LoRARein
 from crossearth.models.decoders import Mask2FormerDecoder
 
@@ -21,11 +21,17 @@ from .test_crossearth import tiny
 SIDES = [(1, 64, 96), (3, 160, 128), (1, 50, 130), (2, 33, 65)]
 
 
-@pytest.fixture(params=['fpn', pytest.param('crossearth', marks=pytest.mark.slow)])
+@pytest.fixture(params=['fpn', 'earth', pytest.param('crossearth', marks=pytest.mark.slow)])
 def model(request):
     torch.manual_seed(0)
     if request.param == 'fpn':
         return fpn_timm('resnet10t', num_classes=3, width=16).eval()
+    if request.param == 'earth':
+        earth = adapted_fpn('test_resnet', 'earth', num_classes=3, width=16).eval()
+        for name, parameter in earth.named_parameters():
+            if name.endswith('alpha'):
+                nn.init.ones_(parameter)  # zeros would leave the adapter out
+        return earth
     model = tiny().eval()
     # Untrained it changes nothing. With much larger weights the means of features are far above
     # their spread, and torch's group norm loses three digits in float32.

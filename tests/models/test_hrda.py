@@ -159,3 +159,7 @@ def test_bad_arguments_are_refused():
         HRDA(Means(), Finest(), nn.Identity(), mean=[0.0], std=[1.0], detail_px=64)
     with pytest.raises(ShapeError, match='does not fit'):
         build(attention=0.5).losses(torch.rand(1, 3, 64, 64), torch.zeros(1, 32, 32).long())
+    with pytest.raises(ShapeError, match='no larger than a detail'):
+        build(attention=0.5, detail_px=64).losses(
+            torch.rand(1, 3, 64, 64), torch.zeros(1, 64, 64).long()
+        )

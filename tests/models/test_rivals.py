@@ -61,7 +61,8 @@ def test_what_cannot_be_built_is_refused():
         rivals.daformer_mit_b5(2, encoder='mit_b9')
     with pytest.raises(ConfigError, match='multiple of 64'):
         rivals.hrda_mit_b5(2, encoder='mit_b0', img_size=96)
-    with pytest.raises(ConfigError, match='cannot be dilated'):
-        rivals.deeplabv2_resnet101(2, name='pvt_v2_b0')
+    for name in ('pvt_v2_b0', 'vgg11'):
+        with pytest.raises(ConfigError, match='cannot be dilated'):
+            rivals.deeplabv2_resnet101(2, name=name)
     with pytest.raises(ConfigError, match='no file that can be fetched'):
         rivals.mtp_rvsa_large(2, pretrained=True)

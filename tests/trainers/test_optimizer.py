@@ -55,7 +55,8 @@ def test_layer_wise_rates_without_layers_that_train_are_refused():
     with pytest.raises(ConfigError, match='layer_decay is 0: expected a share above 0'):
         parameter_groups(nn.Linear(2, 2), weight_decay=0.05, layer_decay=0)
     frozen = adapted_fpn('test_resnet', 'frozen', num_classes=2, width=8)
-    for module in (nn.Linear(2, 2), frozen):
+    after_stages = adapted_fpn('test_resnet', 'rein', num_classes=2, width=8)
+    for module in (nn.Linear(2, 2), frozen, after_stages):
         with pytest.raises(ConfigError, match=r'no backbone trains and counts its layers'):
             parameter_groups(module, weight_decay=0.05, layer_decay=0.9)
 

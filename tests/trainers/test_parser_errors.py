@@ -68,7 +68,7 @@ def test_the_recipe_itself_is_right() -> None:
         (
             (*TRAIN, 'hold_out'),
             'x',
-            r'hold_out is x: expected one of HoldOut, null \(an',
+            r'hold_out is x: expected HoldOut or null \(an',
         ),
         (
             (*DATA, 'augment'),

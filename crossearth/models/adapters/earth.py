@@ -135,9 +135,15 @@ def low_frequencies(rows: int, cols: int, cutoff: float) -> Bool[Tensor, 'rows c
         >>> low_frequencies(1, 8, 0.3).int().tolist()
         [[1, 1, 0, 0, 0, 0, 0, 1]]
     """
-    down, across = (torch.fft.fftfreq(size) * 2 for size in (rows, cols))
+    down, across = (_frequencies(size) for size in (rows, cols))
     low: Tensor = down[:, None] ** 2 + across[None] ** 2 <= cutoff**2
     return low
+
+
+def _frequencies(size: int) -> Float[Tensor, ' size']:
+    """Twice `torch.fft.fftfreq`, in operations that ONNX has and exports of any size trace."""
+    index = torch.arange(size)
+    return torch.where(index < (size + 1) // 2, index, index - size) / size * 2
 
 
 def split_frequencies(

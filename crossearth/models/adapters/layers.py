@@ -131,7 +131,7 @@ def layer_depths(network: nn.Module) -> dict[str, int]:
     """The depth of each parameter of a network, as timm counts it: 0 for the stem.
 
     Args:
-        network: Built by timm, without low-rank changes.
+        network: Built by timm.
 
     Raises:
         ConfigError: If its family does not state it.

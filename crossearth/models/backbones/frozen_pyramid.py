@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from crossearth.models.adapters.stages import RefinedStage
 from crossearth.models.backbones.pyramid import TimmPyramid
 from crossearth.models.features import Features
 
@@ -15,7 +16,7 @@ class FrozenPyramid(TimmPyramid):
 
     Its parameters require no gradient, and it stays in eval mode whatever `train()` sets, so batch
     norms keep their averages and there is no stochastic depth. Adapters that are added afterwards
-    do train: `add_lora`, `add_soma`, `refine_stages`.
+    do train: `add_lora`, `add_soma`, `refine_stages`. Those of `refine_stages` follow `train()`.
 
     Args:
         model: See `TimmPyramid`.
@@ -36,10 +37,23 @@ class FrozenPyramid(TimmPyramid):
         self.model.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> 'FrozenPyramid':
-        """Eval mode for the network; adapters have no mode."""
+        """Eval mode for the network, and this mode for the adapters after its stages."""
         super().train(mode)
         self.model.eval()
+        for module in self.model.modules():
+            if isinstance(module, RefinedStage):
+                module.get_submodule('adapter').train(mode)
         return self
+
+    def layer_depths(self) -> dict[str, int]:
+        """The layer of each parameter; adapters after stages belong to none, see `Layered`."""
+        adapters = {
+            f'model.{name}.adapter.'
+            for name, module in self.model.named_modules()
+            if isinstance(module, RefinedStage)
+        }
+        depths = super().layer_depths()
+        return {n: depth for n, depth in depths.items() if not n.startswith(tuple(adapters))}
 
     def forward(self, image: Float[Tensor, 'b c h w']) -> Features:
         """Pyramid of a batch of normalised images, see `TimmPyramid`."""

@@ -114,6 +114,11 @@ class TimmPyramid(nn.Module):
         # some timm families assert the size, others fail inside a product
         except (AssertionError, RuntimeError, IndexError) as error:
             height, width = image.shape[-2:]
+            if 'Kernel size' in str(error):
+                raise ShapeError(
+                    f'images of {height}x{width} px are too small for {type(self.model).__name__}: '
+                    'use larger windows'
+                ) from error
             if not self.one_size or (height, width) == self.img_size:
                 raise
             own = '{}x{} px'.format(*self.img_size) if self.img_size else 'one size'
@@ -124,8 +129,8 @@ class TimmPyramid(nn.Module):
                 ) from error
             raise ShapeError(
                 f'{type(self.model).__name__} takes only images of {own}, got {height}x{width} px: '
-                f'build it for yours (fpn_timm(…, img_size=({height}, {width})), or '
-                'timm.create_model with this img_size), use images of its size, or choose a '
+                f'build it for yours (img_size=({height}, {width}) of fpn_timm, adapted_fpn or '
+                'timm.create_model), use images of its size, or choose a '
                 'backbone without a fixed size, such as a CNN or pvt_v2'
             ) from error
         # Comparisons of sizes would specialise a compiled or exported model to some of them.

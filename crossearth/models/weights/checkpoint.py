@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from crossearth.errors import CheckpointError, ConfigError, LabelError, WriteError
-from crossearth.imagery import Imagery
+from crossearth.imagery import Imagery, imagery_of
 from crossearth.labels import LabelSpace
 from crossearth.models.freezing import frozen_marks, frozen_names, other_marks, whole
 from crossearth.models.recording import (
@@ -105,7 +105,9 @@ def save_model(
 ) -> Path:
     """Write the trained weights of a model, and what rebuilds it, to a file.
 
-    The file appears under its final name only when complete.
+    The file appears under its final name only when complete. If you state nothing of the imagery
+    (`labels`, `bands`, `gsd_m`, `gsd_range_m`, `value_range` and `source` are None), what the model
+    has in `imagery` is written, as `load_model` put it there.
 
     Args:
         model: Built by a function with `@builder`; otherwise pass `builder` and `arguments`.
@@ -148,44 +150,59 @@ def save_model(
     """
     path = Path(path)
     blueprint = _blueprint(model, builder, arguments)
+    stated = Imagery(
+        labels=labels,
+        bands=None if bands is None else _bands(list(bands)),
+        value_range=value_range,
+        gsd_m=gsd_m,
+        gsd_range_m=gsd_range_m,
+        source=source,
+    )
+    known = imagery_of(model) if stated == Imagery() else stated
+    _check_labels(model, known.labels)
+    state = model.state_dict()
+    left_out = _left_out(model, blueprint, trainable_only)
+    kept = {n: whole(t.detach()).cpu().contiguous() for n, t in state.items() if n not in left_out}
+    require_finite(kept, source=f'the model for {path}')
+    header = _header(
+        ModelInfo(
+            blueprint=blueprint,
+            labels=known.labels,
+            bands=known.bands,
+            gsd_m=known.gsd_m,
+            complete=not left_out,
+            frozen_marks=frozen_marks(state, left_out),
+            value_range=known.value_range,
+            gsd_range_m=known.gsd_range_m,
+            source=known.source,
+            adaptation=adaptation,
+        )
+    )
+    # Not earlier: every process has to take part in gathering sharded weights above.
+    if not write:
+        return path
+    _write_whole(path, kept, {'format': _FORMAT, 'version': str(_VERSION), 'model': header})
+    return path
+
+
+def _check_labels(model: nn.Module, labels: LabelSpace | None) -> None:
     if labels is not None and labels.num_classes != getattr(model, 'num_classes', None):
         raise LabelError(
             f'label space {labels.name!r} has {labels.num_classes} classes, the model '
             f'{getattr(model, "num_classes", "none")}: pass the label space it was trained with'
         )
-    state = model.state_dict()
-    left_out = _left_out(model, blueprint, trainable_only)
-    kept = {
-        name: whole(t.detach()).cpu().contiguous()
-        for name, t in state.items()
-        if name not in left_out
-    }
-    require_finite(kept, source=f'the model for {path}')
-    info = ModelInfo(
-        blueprint=blueprint,
-        labels=labels,
-        bands=None if bands is None else _bands(list(bands)),
-        gsd_m=gsd_m,
-        complete=not left_out,
-        frozen_marks=frozen_marks(state, left_out),
-        value_range=value_range,
-        gsd_range_m=gsd_range_m,
-        source=source,
-        adaptation=adaptation,
-    )
-    remembered = None if source is None else source.to_json()
+
+
+def _header(info: ModelInfo) -> str:
+    """What a file says about its model, as JSON."""
+    source = None if info.source is None else info.source.to_json()
     try:
-        text = json.dumps(asdict(info) | {'source': remembered})
+        return json.dumps(asdict(info) | {'source': source})
     except TypeError as error:
         raise ConfigError(
             f'arguments of the model are not JSON values ({error}): use numbers, text, lists, '
             'dictionaries and None'
         ) from error
-    # Not earlier: every process has to take part in gathering sharded weights above.
-    if not write:
-        return path
-    _write_whole(path, kept, {'format': _FORMAT, 'version': str(_VERSION), 'model': text})
-    return path
 
 
 def _left_out(model: nn.Module, blueprint: Blueprint, trainable_only: bool | None) -> set[str]:
@@ -354,8 +371,14 @@ def load_model(
         )
     try:
         model = build(**arguments)
-    except CheckpointError:
-        raise  # about the frozen weights, which are in another file
+    except CheckpointError as error:  # about the frozen weights, which are in another file
+        if info.complete:
+            raise
+        raise CheckpointError(
+            f'{path} holds only the weights that were trained, and those that stayed frozen cannot '
+            f'be loaded: {error}. If their file lies elsewhere, pass load_model(…, '
+            'pretrained=PATH) (--pretrained PATH)'
+        ) from error
     except Exception as error:  # a header may contain anything, and torch and timm raise all kinds
         reason = (str(error).splitlines() or [''])[0]
         raise CheckpointError(
@@ -391,7 +414,8 @@ def _blueprint(
     if blueprint is None:
         raise ConfigError(
             'it is unknown how this model was built: build it with a function of crossearth.models '
-            'or with your own under @builder, or pass builder and arguments'
+            'or with your own under @builder, or pass builder and arguments. Merging an adapter '
+            'changes how a model is built: pass those of the model without its adapter'
         )
     return blueprint
 

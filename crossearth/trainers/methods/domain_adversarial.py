@@ -74,7 +74,13 @@ class DomainAdversarial(Wrapping):
                 f'total_steps={total_steps}, weight={weight}, gamma={gamma}: expected at least 1 '
                 'step, and numbers from 0 up'
             )
-        channels: Any = backbone_of(self.model).channels
+        backbone = backbone_of(self.model)
+        if not any(p.requires_grad for p in backbone.parameters()):
+            raise ConfigError(
+                f'{type(backbone).__name__} is frozen, so it cannot learn to mislead: leave out '
+                'DomainAdversarial, or build the model with a backbone that trains'
+            )
+        channels: Any = backbone.channels
         self.classifier = nn.Sequential(
             nn.Conv2d(channels[-1], width, 1), nn.ReLU(), nn.Conv2d(width, num_domains, 1)
         )

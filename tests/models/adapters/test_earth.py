@@ -25,6 +25,13 @@ def test_low_frequencies_are_a_circle_around_zero():
     assert low_frequencies(5, 7, 0.1).sum() == 1  # the mean alone
 
 
+def test_frequencies_are_those_of_the_transform():
+    for rows, cols in ((1, 1), (2, 3), (7, 8), (32, 33)):
+        down, across = torch.fft.fftfreq(rows), torch.fft.fftfreq(cols)
+        far = (down[:, None] ** 2 + across[None] ** 2).sqrt() * 2
+        assert torch.equal(low_frequencies(rows, cols, 0.31), far <= 0.31)
+
+
 def test_the_formula_by_hand():
     """One place, so that its low frequencies are all of it; every bottleneck is x → 2 relu(x)."""
     adapter = EarthAdapter(1, 1, width=1)

@@ -40,7 +40,7 @@ def test_foreign_module_is_no_pyramid():
 def test_backbone_of_one_size_says_how_to_build_it_for_another(name, shallow):
     """Some families of timm assert the size, others fail inside a product."""
     backbone = TimmPyramid(timm.create_model(name, **shallow)).eval()
-    message = r'takes only images of 224x224 px, got 64x96 px: .*fpn_timm\(…, img_size=\(64, 96\)\)'
+    message = r'takes only images of 224x224 px, got 64x96 px: .*img_size=\(64, 96\) of fpn_timm'
     with pytest.raises(ShapeError, match=message):
         backbone(torch.rand(1, 3, 64, 96))
 
@@ -111,3 +111,9 @@ def test_sizes_that_a_family_cannot_be_built_for_are_refused():
         fpn_timm('nest_tiny', num_classes=2, img_size=(64, 96))
     with pytest.raises(ConfigError, match=r'got img_size 64x64, but attends over 7x7 cells'):
         fpn_timm('efficientformer_l1', num_classes=2, img_size=64)
+
+
+def test_windows_that_are_too_small_for_a_network_are_refused():
+    backbone = TimmPyramid(timm.create_model('inception_v3', aux_logits=False)).eval()
+    with pytest.raises(ShapeError, match='64x64 px are too small for InceptionV3: use larger'):
+        backbone(torch.rand(1, 3, 64, 64))

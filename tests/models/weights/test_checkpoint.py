@@ -11,6 +11,7 @@ from torch import nn
 from crossearth.appearance import Appearance
 from crossearth.calibration import Calibration, ClassCalibration
 from crossearth.errors import CheckpointError, ConfigError, LabelError, WriteError
+from crossearth.imagery import Imagery
 from crossearth.labels import ISPRS, ROAD
 from crossearth.models import fpn_timm, load_model, read_model_info, rein_vit_fpn, save_model
 from crossearth.models.weights.adaptation_record import AdaptationRecord
@@ -197,7 +198,8 @@ def test_frozen_weights_move_with_pretrained(vit_weights, tmp_path):
     model = rein(vit_weights)
     path = save_model(model, tmp_path / 'm.safetensors')
     elsewhere = (tmp_path / 'vit.safetensors').rename(tmp_path / 'moved.safetensors')
-    with pytest.raises(CheckpointError, match=r'no weights file at .*vit.safetensors'):
+    message = r'm.safetensors holds only .*no weights file at .*vit.safetensors.*--pretrained PATH'
+    with pytest.raises(CheckpointError, match=message):
         load_model(path)
     image = torch.rand(1, 3, 32, 32)
     assert torch.equal(load_model(path, pretrained=elsewhere)(image), model.eval()(image))
@@ -210,6 +212,16 @@ def test_other_frozen_weights_are_noticed(vit_weights, tmp_path):
     save_state(other, vit_weights)
     with pytest.raises(CheckpointError, match='trained with other frozen weights'):
         load_model(path)
+
+
+def test_a_loaded_model_is_saved_with_what_its_file_knew(small, tmp_path):
+    knew = {'labels': ISPRS, 'bands': (4, 3, 2), 'gsd_m': 0.5, 'gsd_range_m': (0.25, 1.0)}
+    first = save_model(small, tmp_path / 'a.safetensors', **knew, value_range=(0, 4000))
+    again = save_model(load_model(first), tmp_path / 'b.safetensors')
+    assert read_model_info(again).imagery == read_model_info(first).imagery
+    # what is stated describes another imagery, of which the rest is not known
+    other = save_model(load_model(first), tmp_path / 'c.safetensors', labels=ISPRS)
+    assert read_model_info(other).imagery == Imagery(labels=ISPRS)
 
 
 def test_complete_file_needs_no_pretrained_weights(small, tmp_path):

@@ -112,3 +112,10 @@ def test_a_single_domain_is_refused():
         method.losses(batch)
     with pytest.raises(ConfigError, match='total_steps=0'):
         DomainAdversarial(plain(), num_domains=2, total_steps=0)
+
+
+def test_a_frozen_backbone_is_refused():
+    method = plain()
+    method.model.backbone.requires_grad_(False)
+    with pytest.raises(ConfigError, match='is frozen, so it cannot learn to mislead'):
+        DomainAdversarial(method, num_domains=2, total_steps=10)
