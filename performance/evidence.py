@@ -236,6 +236,8 @@ def mean_over(folder: Path, source: str, ours: str, theirs: str, views: Sequence
     """
     groups = grouped(load_results(folder))
     seen = seen_at(groups, source, theirs, views)
+    if seen_at(groups, source, ours, views) != seen:
+        raise SystemExit(f'{source}: {ours} and {theirs} were scored in different views')
     means = [mean_of_unseen(groups, source, method, seen) for method in (ours, theirs)]
     seeds = sorted(set(means[0]) & set(means[1]))
     a, b = ([mean[seed] for seed in seeds] for mean in means)

@@ -1,6 +1,5 @@
 """Networks of the comparison of methods: one encoder under the rivals' heads, see methods.yaml."""
 
-from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -21,6 +20,7 @@ from crossearth.models.weights.pretrained import create_timm
 
 NAME = 'tf_efficientnet_lite0'
 WIDTH = 64  # of the decoder, as in road_parts
+DEEPLAB = {'deeplabv2': DeepLabV2Decoder, 'deeplabv3': DeepLabV3Decoder}
 
 
 def rival(
@@ -38,29 +38,19 @@ def rival(
         num_classes: Number of classes.
         window_px: Side of the training windows. HRDA's details are half as long.
     """
-    dilations = {'output_stride': 8} if head.startswith('deeplab') else {}
-    network = create_timm(NAME, pretrained=weights, **dilations)
-    freeze_norms(network)  # as in road_parts
-    make: Callable[..., nn.Module]
-    if head in ('deeplabv2', 'deeplabv3'):
-        dilated = DilatedTimm(network)
-        make = DeepLabV2Decoder if head == 'deeplabv2' else DeepLabV3Decoder
-        model = Segmenter(
-            dilated, make(dilated.channels, num_classes), mean=IMAGENET_MEAN, std=IMAGENET_STD
-        )
-        return model.to(memory_format=torch.channels_last)
-    encoder = TimmPyramid(network)
-    make = UPerNetDecoder if head == 'upernet' else DAFormerDecoder
-    decoder = make(encoder.channels, num_classes, width=WIDTH)
-    if head == 'hrda':
-        model = HRDA(
-            encoder,
-            decoder,
-            MLPDecoder(encoder.channels, num_classes, width=WIDTH),
-            mean=IMAGENET_MEAN,
-            std=IMAGENET_STD,
-            detail_px=window_px // 2,
-        )
+    encoder: DilatedTimm | TimmPyramid
+    if head in DEEPLAB:
+        encoder = DilatedTimm(create_timm(NAME, pretrained=weights, output_stride=8))
+        decoder = DEEPLAB[head](encoder.channels, num_classes)
     else:
-        model = Segmenter(encoder, decoder, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+        encoder = TimmPyramid(create_timm(NAME, pretrained=weights))
+        make = UPerNetDecoder if head == 'upernet' else DAFormerDecoder
+        decoder = make(encoder.channels, num_classes, width=WIDTH)
+    freeze_norms(encoder)  # as in road_parts
+    statistics = {'mean': IMAGENET_MEAN, 'std': IMAGENET_STD}
+    if head == 'hrda':
+        attention = MLPDecoder(encoder.channels, num_classes, width=WIDTH)
+        model = HRDA(encoder, decoder, attention, **statistics, detail_px=window_px // 2)
+    else:
+        model = Segmenter(encoder, decoder, **statistics)
     return model.to(memory_format=torch.channels_last)

@@ -71,11 +71,11 @@ def load_runnable(
 
     if Path(weights).suffix == '.safetensors':
         return load_trusted(weights, device, builders, folder, pretrained)
-    for option, given in (('--builder', builders), ('--pretrained', pretrained)):
-        if given:
+    for option, given in (('--builder', next(iter(builders), None)), ('--pretrained', pretrained)):
+        if given is not None:
             raise ConfigError(
-                f'{option} {given if isinstance(given, str) else given[0]}: {weights} is not a '
-                f'.safetensors file and contains its own model: leave out {option}'
+                f'{option} {given}: {weights} is not a .safetensors file and contains its own '
+                f'model: leave out {option}'
             )
     return load_program(weights, device=device)
 

@@ -257,12 +257,14 @@ def _about_pixels(plan: Plan) -> list[tuple[str, str]]:
                 )
             )
         else:
-            finest, coarsest = sorted(known.gsd_for((size, size)) or size for size in there)
+            own = [look.gsd_m for look in found.looks if look.gsd_m is not None]
+            # of every scene, because sizes beyond the range come to its middle
+            seen = [known.gsd_for((size, size)) or size for size in own]
             said.append(
                 (
                     f'{found.name}:',
-                    f'{found.name}: pixels of {_span(there)}, seen at {_span((finest, coarsest))} '
-                    'in tests and maps',
+                    f'{found.name}: pixels of {_span(there)}, seen at '
+                    f'{_span((min(seen), max(seen)))} in tests and maps',
                 )
             )
     return said

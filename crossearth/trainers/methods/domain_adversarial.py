@@ -13,9 +13,9 @@ from crossearth.trainers.methods.method import Batch, Method
 from crossearth.trainers.methods.wrapping import (
     SeenDomains,
     Wrapping,
-    backbone_of,
     first_pass,
     recorded_passes,
+    trained_backbone,
     with_term,
 )
 
@@ -74,13 +74,7 @@ class DomainAdversarial(Wrapping):
                 f'total_steps={total_steps}, weight={weight}, gamma={gamma}: expected at least 1 '
                 'step, and numbers from 0 up'
             )
-        backbone = backbone_of(self.model)
-        if not any(p.requires_grad for p in backbone.parameters()):
-            raise ConfigError(
-                f'{type(backbone).__name__} is frozen, so it cannot learn to mislead: leave out '
-                'DomainAdversarial, or build the model with a backbone that trains'
-            )
-        channels: Any = backbone.channels
+        channels: Any = trained_backbone(self, 'it cannot learn to mislead').channels
         self.classifier = nn.Sequential(
             nn.Conv2d(channels[-1], width, 1), nn.ReLU(), nn.Conv2d(width, num_domains, 1)
         )

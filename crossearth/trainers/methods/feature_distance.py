@@ -15,9 +15,9 @@ from crossearth.models.padding import ceil_div
 from crossearth.trainers.methods.method import Batch, Method
 from crossearth.trainers.methods.wrapping import (
     Wrapping,
-    backbone_of,
     first_pass,
     recorded_passes,
+    trained_backbone,
     with_term,
 )
 
@@ -66,12 +66,7 @@ class FeatureDistance(Wrapping):
             raise ConfigError(
                 f'weight={weight}, ratio={ratio}: expected a weight from 0 up, [0, 1)'
             )
-        backbone = backbone_of(self.model)
-        if not any(p.requires_grad for p in backbone.parameters()):
-            raise ConfigError(
-                f'{type(backbone).__name__} is frozen, so its features cannot change: leave out '
-                'FeatureDistance, or build the model with a backbone that trains'
-            )
+        backbone = trained_backbone(self, 'its features cannot change')
         classes = self.labels.classes
         unknown = [name for name in things or () if name not in classes]
         if unknown:

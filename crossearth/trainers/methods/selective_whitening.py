@@ -10,9 +10,9 @@ from crossearth.errors import ConfigError
 from crossearth.trainers.methods.method import Batch, Method
 from crossearth.trainers.methods.wrapping import (
     Wrapping,
-    backbone_of,
     first_pass,
     recorded_passes,
+    trained_backbone,
     with_term,
 )
 
@@ -83,13 +83,7 @@ class SelectiveWhitening(Wrapping):
                 f'clusters={clusters}, kept={kept}: expected a weight from 0 up, a level of 0 to '
                 '3, at least 1 step, and fewer groups kept than there are'
             )
-        backbone = backbone_of(self.model)
-        if not any(p.requires_grad for p in backbone.parameters()):
-            raise ConfigError(
-                f'{type(backbone).__name__} is frozen, so its features cannot be whitened: build '
-                'the model with a backbone that trains'
-            )
-        channels: Any = backbone.channels
+        channels: Any = trained_backbone(self, 'its features cannot be whitened').channels
         c = int(channels[level])
         self.transform = transform
         self.level = level

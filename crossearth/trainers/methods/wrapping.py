@@ -20,6 +20,7 @@ __all__ = [
     'backbone_of',
     'first_pass',
     'recorded_passes',
+    'trained_backbone',
     'with_term',
 ]
 
@@ -87,6 +88,25 @@ def backbone_of(model: nn.Module) -> nn.Module:
         raise ConfigError(
             f'{type(model).__name__} has no backbone that gives Features: expected a Segmenter, '
             'such as one from a builder of crossearth.models'
+        )
+    return backbone
+
+
+def trained_backbone(method: Method, why: str) -> nn.Module:
+    """The backbone of a method's model, for a method that changes its features.
+
+    Args:
+        method: The method that needs it.
+        why: What a frozen backbone cannot do, for the message.
+
+    Raises:
+        ConfigError: If there is no backbone, or nothing of it trains.
+    """
+    backbone = backbone_of(method.model)
+    if not any(p.requires_grad for p in backbone.parameters()):
+        raise ConfigError(
+            f'{type(backbone).__name__} is frozen, so {why}: leave out {type(method).__name__}, or '
+            'build the model with a backbone that trains'
         )
     return backbone
 
