@@ -1,7 +1,6 @@
 """`crossearth calibrate`: measures a model on labelled scenes and saves that in its file."""
 
 import argparse
-import functools
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,6 +54,7 @@ def run(arguments: argparse.Namespace) -> str:
         CrossEarthError: Printed by the command line as one line.
     """
     from crossearth.datasets import FolderDataset
+    from crossearth.datasets.seen import seen_scenes
     from crossearth.labels import ThresholdCodec
     from crossearth.models import read_model_info, save_model
     from crossearth.trainers.source import measure_source
@@ -67,8 +67,7 @@ def run(arguments: argparse.Namespace) -> str:
         )
     threshold = arguments.threshold
     numbers = [band for band in info.bands or () if isinstance(band, int)]
-    read = functools.partial(
-        FolderDataset,
+    labelled = FolderDataset(
         arguments.images,
         arguments.masks,
         labels=info.labels,
@@ -76,10 +75,7 @@ def run(arguments: argparse.Namespace) -> str:
         bands=arguments.bands or numbers or None,
         native_gsd_m=arguments.scene_gsd_m,
     )
-    scenes = read()
-    if scenes.gsd_range_m is not None:  # images without a georeference keep their own pixels
-        gsd_m = info.imagery.gsd_for(scenes.gsd_range_m)
-        scenes = scenes if gsd_m is None else read(gsd_m=gsd_m)
+    scenes = seen_scenes(labelled, info.imagery)
     model = load_trusted(
         arguments.weights,
         arguments.device,

@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from affine import Affine
 
 from crossearth.commands import adapt, calibrate, predict
 from crossearth.errors import ConfigError
@@ -46,6 +47,24 @@ def test_a_calibrated_model_estimates_the_accuracy_of_its_maps(files):
     assert 'IoU road' in text
     assert 'WARNING: estimated from the confidence' in text
     assert 'before the model was adapted' not in text
+
+
+def test_each_scene_is_seen_as_it_would_be_mapped(files, write_raster):
+    """A model of 0.5 to 1 m sees one scene in its own pixels and the other at 1 m."""
+    save_model(
+        fpn_timm('resnet10t', num_classes=2, width=8),
+        'across.safetensors',
+        labels=ROAD,
+        gsd_m=1.0,
+        gsd_range_m=(0.5, 1.0),
+    )
+    fine = Affine(0.25, 0, 4e5, 0, -0.25, 5e6)
+    pixels = np.random.default_rng(1).integers(1, 255, (3, 128, 128), np.uint8)
+    write_raster('images/b.tif', pixels, transform=fine)
+    write_raster('masks/b.tif', pixels[:1] // 128 * 255, transform=fine)
+    run(calibrate, 'across.safetensors', *CALIBRATE[1:], '--tile-px', 16, '--max-windows', 500)
+    known = read_model_info('known.safetensors').source
+    assert known.calibration.pixels == 128**2 + 32**2  # 128 px of 0.25 m are 32 of 1 m
 
 
 def test_calibrating_again_keeps_how_the_training_data_looked(files):

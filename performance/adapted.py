@@ -1,0 +1,126 @@
+"""Scores models of an experiment again, each adapted to the unlabelled images of a test set.
+
+    crossearth experiment run performance/rates.yaml --output evidence/rates
+    python performance/adapted.py performance/rates.yaml evidence/rates evidence/adapted \
+        --source massachusetts --methods 'plain 2e-3' 'lora 3e-3'
+    python performance/evidence.py pairs evidence/adapted --source massachusetts \
+        --theirs 'plain 2e-3' --ours 'plain 2e-3, norms 0.5'
+
+This is domain adaptation: a model sees all test images of a place, without labels. They are seen as
+the map sees them, at the right pixel size where it is known, and at 0.7 times their size where it
+is not, in the middle of the three that the view merges. Scores before and after are written as
+results of an experiment, the latter under the name of the method and of its adaptation. Those that
+exist are not made again. Everything runs on one CPU core.
+"""
+
+import argparse
+import time
+from array import array
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from crossearth.adaptation import AdaptationMethod, Norms, PseudoLabels
+from crossearth.adaptation.windows import read_windows
+from crossearth.benchmark import RunResult, load_results, read_experiment
+from crossearth.benchmark.cases import Case, open_dataset
+from crossearth.benchmark.evaluation import evaluate_images
+from crossearth.benchmark.results import source_commit
+from crossearth.datasets import SceneDataset
+from crossearth.errors import ConfigError
+from crossearth.imagery import imagery_of
+from crossearth.inference import View
+from crossearth.models import load_model
+
+ADAPTATIONS: dict[str, AdaptationMethod] = {
+    'norms 0.5': Norms(0.5),
+    'norms 1': Norms(1.0),
+    'self-training': PseudoLabels(0.5),
+}
+MIDDLE_SCALE = 0.7
+MAX_WINDOWS = 64
+
+
+def weights_of(result: RunResult, experiment: Path) -> Path:
+    """The file of the scored model."""
+    folder = f'{result.method}-{result.fingerprint}'
+    return (
+        experiment / 'trainings' / result.source / folder / f'seed{result.seed}/model.safetensors'
+    )
+
+
+def view_of(dataset: SceneDataset, case: Case, gsd_m: float | None) -> View:
+    """How the model sees the images of a case."""
+    (own_m,) = {scene.raster.pixel_m for scene in dataset.scenes}
+    if case.protocol.seen_at == 'native' and case.protocol.scales is None:
+        return View(gsd_m='native')
+    if own_m is None:  # the ratio of two distances that nobody knows
+        return View(gsd_m=1.0, scene_gsd_m=MIDDLE_SCALE)
+    return View(gsd_m=gsd_m, scene_gsd_m=own_m)
+
+
+def adapted(result: RunResult, case: Case, weights: Path, label: str) -> RunResult:
+    """The result of the model after it was adapted to the images of the case."""
+    dataset = open_dataset(case.test)
+    model = load_model(weights)
+    view = view_of(dataset, case, imagery_of(model).gsd_m)
+    start = time.perf_counter()
+    images = [scene.image for scene in dataset.scenes]
+    known = imagery_of(model)
+    windows = read_windows(images, known, view=view, max_windows=MAX_WINDOWS, seed=result.seed)
+    changed = ADAPTATIONS[label].adapt(model, windows, seed=result.seed)
+    counts = evaluate_images(changed, dataset, case.protocol, imagery=known)
+    return replace(
+        result,
+        method=f'{result.method}, {label}',
+        confusion=tuple(map(tuple, counts.sum(0).tolist())),
+        image_counts=array('q', counts.flatten().tolist()),
+        adaptation=True,
+        commit=source_commit(),
+        seconds={**result.seconds, 'evaluation': time.perf_counter() - start},
+        finished=datetime.now(UTC).isoformat(timespec='seconds'),
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('file', type=Path, help='file of the experiment')
+    parser.add_argument('experiment', type=Path, help='folder of its results')
+    parser.add_argument('into', type=Path, help='folder for the results of the adapted models')
+    parser.add_argument('--source', required=True)
+    parser.add_argument('--methods', nargs='+', required=True)
+    parser.add_argument('--seeds', nargs='+', type=int, default=list(range(5)))
+    parser.add_argument('--views', nargs='+', default=['right size', 'two surest'])
+    parser.add_argument('--adaptations', nargs='+', choices=ADAPTATIONS, default=list(ADAPTATIONS))
+    args = parser.parse_args()
+    cases = {case.name: case for run in read_experiment(args.file).runs() for case in run.cases}
+    for result in load_results(args.experiment):
+        case = cases.get(result.setting)
+        asked = (
+            case is not None
+            and result.source == args.source != result.target
+            and result.method in args.methods
+            and result.seed in args.seeds
+            and any(result.setting.endswith(f', {view}') for view in args.views)
+        )
+        if case is None or not asked:
+            continue
+        if case.protocol != result.protocol:
+            raise ConfigError(
+                f'{args.file} scores {result.setting} in another way than {args.experiment} did'
+            )
+        for label in (None, *args.adaptations):
+            name = result.method if label is None else f'{result.method}, {label}'
+            place = args.into / 'results' / result.setting / f'{name}-{result.fingerprint}'
+            place /= f'seed{result.seed}-last.json'
+            if place.exists():
+                continue
+            made = result
+            if label is not None:
+                made = adapted(result, case, weights_of(result, args.experiment), label)
+            made.save(place)
+            print(f'{name}, seed {result.seed}, {result.setting}: {made.score:.1f}', flush=True)
+
+
+if __name__ == '__main__':
+    main()
