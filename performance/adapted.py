@@ -49,25 +49,26 @@ def weights_of(result: RunResult, experiment: Path) -> Path:
     )
 
 
-def view_of(dataset: SceneDataset, case: Case, gsd_m: float | None) -> View:
+def view_of(dataset: SceneDataset, case: Case) -> View:
     """How the model sees the images of a case."""
     (own_m,) = {scene.raster.pixel_m for scene in dataset.scenes}
     if case.protocol.seen_at == 'native' and case.protocol.scales is None:
         return View(gsd_m='native')
     if own_m is None:  # the ratio of two distances that nobody knows
         return View(gsd_m=1.0, scene_gsd_m=MIDDLE_SCALE)
-    return View(gsd_m=gsd_m, scene_gsd_m=own_m)
+    return View(scene_gsd_m=own_m)
 
 
 def adapted(result: RunResult, case: Case, weights: Path, label: str) -> RunResult:
     """The result of the model after it was adapted to the images of the case."""
     dataset = open_dataset(case.test)
     model = load_model(weights)
-    view = view_of(dataset, case, imagery_of(model).gsd_m)
     start = time.perf_counter()
     images = [scene.image for scene in dataset.scenes]
     known = imagery_of(model)
-    windows = read_windows(images, known, view=view, max_windows=MAX_WINDOWS, seed=result.seed)
+    windows = read_windows(
+        images, known, view=view_of(dataset, case), max_windows=MAX_WINDOWS, seed=result.seed
+    )
     changed = ADAPTATIONS[label].adapt(model, windows, seed=result.seed)
     counts = evaluate_images(changed, dataset, case.protocol, imagery=known)
     return replace(

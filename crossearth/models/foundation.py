@@ -27,6 +27,7 @@ from crossearth.models.decoders.restorer import build_restorer
 from crossearth.models.recording import builder
 from crossearth.models.segmenter import Segmenter
 from crossearth.models.timm_networks import band_statistics, plain_transformer
+from crossearth.models.weights.pretrained import check_timm_name
 from crossearth.models.weights.torchgeo_weights import find_weights, is_weights_name
 
 __all__ = ['foundation_crossearth', 'foundation_fpn']
@@ -263,6 +264,7 @@ def _encoder(
             mean = [0.0] * bands if mean is None else mean
             std = [1.0] * bands if std is None else std
         return _Encoder(swin, True, *band_statistics(bands, mean, std))
+    check_timm_name(name, others=[*TORCHGEO_VITS, *TORCHGEO_SWINS])
     _refuse(
         name,
         given,

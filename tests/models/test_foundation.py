@@ -180,6 +180,8 @@ def test_images_are_normalised_as_the_encoder_was_trained():
         ('swin_t', {'in_channels': -3}, r'in_channels is -3: expected at least one band'),
         ('resnet18', {}, r"'resnet18' takes no img_size, so it is not a plain vision"),
         ('prithvi', {}, r"timm .* has no model 'prithvi'"),
+        ('swin_v2b', {}, 'similar names: swin_v2_b'),
+        ('panopticon_vitb', {'wavelengths_um': [0.6]}, 'similar names: panopticon_vitb14'),
         ('vit_small_patch16_dinov3', {'depth': 13}, r'depth is 13: expected 1 to 12'),
         (
             'dofa_base_patch16_224',

@@ -1,7 +1,7 @@
 """Weights of backbones: from timm's hub, from a local file, or random."""
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from crossearth.models.weights.torchgeo_weights import (
     is_weights_name,
 )
 
-__all__ = ['adapt_bands', 'check_pretrained', 'create_timm', 'load_weights']
+__all__ = ['adapt_bands', 'check_pretrained', 'check_timm_name', 'create_timm', 'load_weights']
 
 
 def create_timm(
@@ -55,16 +55,7 @@ def create_timm(
         4
     """
     check_pretrained(pretrained)
-    if not timm.is_model(name):
-        known = timm.list_models()
-        near = (
-            get_close_matches(name.partition('.')[0], known, n=5)
-            or [one for one in known if name[:6] in one][:5]
-        )
-        raise ConfigError(
-            f'timm {timm.__version__} has no model {name!r}; similar names: '
-            f'{", ".join(near) or "none"}'
-        )
+    check_timm_name(name)
     if pretrained is True:
         try:
             model: nn.Module = timm.create_model(
@@ -85,6 +76,28 @@ def create_timm(
     if pretrained is not False:
         load_weights(model, pretrained)
     return model
+
+
+def check_timm_name(name: str, *, others: Iterable[str] = ()) -> None:
+    """Refuse a name that timm does not know.
+
+    Args:
+        name: Name of a network.
+        others: Names that would do as well, for the message.
+
+    Raises:
+        ConfigError: With similar names.
+    """
+    if timm.is_model(name):
+        return
+    known = [*others, *timm.list_models()]
+    near = (
+        get_close_matches(name.partition('.')[0], known, n=5)
+        or [one for one in known if name[:6] in one][:5]
+    )
+    raise ConfigError(
+        f'timm {timm.__version__} has no model {name!r}; similar names: {", ".join(near) or "none"}'
+    )
 
 
 def check_pretrained(pretrained: object) -> None:
