@@ -1,16 +1,17 @@
 """Scores models of an experiment again, each adapted to the unlabelled images of a test set.
 
     crossearth experiment run performance/rates.yaml --output evidence/rates
-    python performance/adapted.py performance/rates.yaml evidence/rates evidence/adapted \
-        --source massachusetts --methods 'plain 2e-3' 'lora 3e-3'
-    python performance/evidence.py pairs evidence/adapted --source massachusetts \
+    python performance/adapted_models.py performance/rates.yaml evidence/rates \
+        evidence/rates_adapted --source massachusetts --methods 'plain 2e-3' 'lora 3e-3'
+    python performance/evidence.py pairs evidence/rates_adapted --source massachusetts \
         --theirs 'plain 2e-3' --ours 'plain 2e-3, norms 0.5'
 
 This is domain adaptation: a model sees all test images of a place, without labels. They are seen as
 the map sees them, at the right pixel size where it is known, and at 0.7 times their size where it
 is not, in the middle of the three that the view merges. Scores before and after are written as
 results of an experiment, the latter under the name of the method and of its adaptation. Those that
-exist are not made again. Everything runs on one CPU core.
+exist are not made again. At the end it prints how often the advice for or against an adapted model
+was right. Everything runs on one CPU core.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from crossearth.adaptation import AdaptationMethod, Norms, PseudoLabels
+from crossearth.adaptation.adapt import adapt_to_windows
 from crossearth.adaptation.windows import read_windows
 from crossearth.benchmark import RunResult, load_results, read_experiment
 from crossearth.benchmark.cases import Case, open_dataset
@@ -69,18 +71,43 @@ def adapted(result: RunResult, case: Case, weights: Path, label: str) -> RunResu
     windows = read_windows(
         images, known, view=view_of(dataset, case), max_windows=MAX_WINDOWS, seed=result.seed
     )
-    changed = ADAPTATIONS[label].adapt(model, windows, seed=result.seed)
-    counts = evaluate_images(changed, dataset, case.protocol, imagery=known)
+    made = adapt_to_windows(model, windows, ADAPTATIONS[label], seed=result.seed)
+    counts = evaluate_images(made.model, dataset, case.protocol, imagery=known)
     return replace(
         result,
         method=f'{result.method}, {label}',
         confusion=tuple(map(tuple, counts.sum(0).tolist())),
         image_counts=array('q', counts.flatten().tolist()),
         adaptation=True,
+        recipe={**result.recipe, 'advised': made.report.advice.use},
         commit=source_commit(),
         seconds={**result.seconds, 'evaluation': time.perf_counter() - start},
         finished=datetime.now(UTC).isoformat(timespec='seconds'),
     )
+
+
+def advice_of(folder: Path) -> str:
+    """How often the advice for or against an adapted model was right, over a folder's scores."""
+    results = load_results(folder)
+    before = {(r.setting, r.method, r.seed): r.score for r in results if not r.adaptation}
+    lines = []
+    for label in ADAPTATIONS:
+        told = [
+            (r.score - before[r.setting, r.method.removesuffix(f', {label}'), r.seed], r)
+            for r in results
+            if r.method.endswith(f', {label}') and 'advised' in r.recipe
+        ]
+        if not told:
+            continue
+        right = sum((gain > 0) == r.recipe['advised'] for gain, r in told)
+        worst = min((gain for gain, r in told if r.recipe['advised']), default=0.0)
+        always = sum(gain for gain, _ in told) / len(told)
+        followed = sum(gain for gain, r in told if r.recipe['advised']) / len(told)
+        lines.append(
+            f'{label}: advice right for {right} of {len(told)} maps; mean gain {always:+.1f}, and '
+            f'{followed:+.1f} as advised; worst that was advised {worst:+.1f}'
+        )
+    return '\n'.join(lines)
 
 
 def main() -> None:
@@ -121,6 +148,7 @@ def main() -> None:
                 made = adapted(result, case, weights_of(result, args.experiment), label)
             made.save(place)
             print(f'{name}, seed {result.seed}, {result.setting}: {made.score:.1f}', flush=True)
+    print(advice_of(args.into))
 
 
 if __name__ == '__main__':
