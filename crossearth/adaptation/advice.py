@@ -40,7 +40,7 @@ def advise(gap: Gap, change: Change) -> Advice:
     It is advised against if the scenes are close to the source, or if the areas of the classes
     become less even. Statistics of the scenes help a model to find classes that it misses, but can
     make it lose classes that it already finds. `docs/evidence.md` says how often this advice was
-    right, for batch norms and a single class, and for which methods nothing was measured.
+    right for a single class, and for which methods nothing was measured.
 
     Args:
         gap: From the source to the scenes.
