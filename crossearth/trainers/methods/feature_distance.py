@@ -1,6 +1,7 @@
 """Features that stay close to the pretrained ones."""
 
 import copy
+import warnings
 from collections.abc import Sequence
 
 import torch
@@ -8,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from crossearth.errors import ConfigError, LabelError
+from crossearth.errors import ConfigError, DataWarning, LabelError
 from crossearth.labels import IGNORE_INDEX
 from crossearth.models.decoders.losses import num_ranks, sum_over_ranks
 from crossearth.models.padding import ceil_div
@@ -23,6 +24,8 @@ from crossearth.trainers.methods.wrapping import (
 
 __all__ = ['FeatureDistance', 'feature_distance', 'filled_places']
 
+_PATIENCE = 50  # batches in which no place is filled, before a warning
+
 
 class FeatureDistance(Wrapping):
     """A method with a term that keeps the backbone's features close to the pretrained ones.
@@ -36,6 +39,10 @@ class FeatureDistance(Wrapping):
     when the method is built, so build the model with its pretrained weights first. It is frozen,
     and needs the memory of a second backbone and a pass without gradients. Checkpoints do not
     contain it but check that it is the same.
+
+    A place is as large as a step of the map, often 32 px. Thin or small objects, such as roads,
+    fill none of them, and then the term is 0. If that is so in the first 50 batches, there is a
+    warning.
 
     Args:
         method: The method inside; it must show the backbone the whole batch.
@@ -76,6 +83,7 @@ class FeatureDistance(Wrapping):
         self.weight = weight
         self.ratio = ratio
         self.reference = copy.deepcopy(backbone).requires_grad_(False).eval()
+        self._empty: int | None = 0  # batches without a filled place; None once there was one
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """The terms of the method inside, and `loss_fd`."""
@@ -98,7 +106,24 @@ class FeatureDistance(Wrapping):
             classes=self.things,
             ratio=self.ratio,
         )
+        self._watch(filled)
         return with_term(terms, 'loss_fd', self.weight * feature_distance(found, wanted, filled))
+
+    def _watch(self, filled: Bool[Tensor, 'b h w']) -> None:
+        """Warn once if no place is ever filled, since the term then changes nothing."""
+        if self._empty is None:
+            return
+        self._empty = None if bool(filled.any()) else self._empty + 1
+        if self._empty == _PATIENCE:
+            names = ', '.join(self.labels.classes[label] for label in self.things)
+            warnings.warn(
+                f'FeatureDistance: in {_PATIENCE} batches {names} filled no place of the coarsest '
+                f'feature map ({filled.shape[-2]} × {filled.shape[-1]} a window) to more than '
+                f'{self.ratio:g}, so loss_fd is 0 and changes nothing: choose a lower ratio or '
+                'other things',
+                DataWarning,
+                stacklevel=2,
+            )
 
 
 def feature_distance(

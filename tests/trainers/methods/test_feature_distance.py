@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from crossearth.errors import ConfigError, LabelError
+from crossearth.errors import ConfigError, DataWarning, LabelError
 from crossearth.trainers import SelfTraining
 from crossearth.trainers.methods import FeatureDistance, roles
 from crossearth.trainers.methods.feature_distance import filled_places
@@ -108,6 +108,31 @@ def test_nothing_but_ignored_pixels_gives_0():
     batch = make_batch()
     batch['mask'][:] = 255
     assert moved(ratio=0.0).losses(batch)['loss_fd'].item() == 0
+
+
+def test_a_term_that_is_always_0_is_told_once(recwarn):
+    thin = make_batch(2, 96)
+    thin['mask'] = torch.zeros_like(thin['mask'])
+    thin['mask'][:, ::32] = 1  # a line in every place
+    method = moved(things=('house',), weight=1.0)
+    for _ in range(49):
+        assert method.losses(thin)['loss_fd'] == 0
+    assert not recwarn.list
+    with pytest.warns(DataWarning, match='50 batches house filled no place .*3 × 3 .* 0.75'):
+        method.losses(thin)
+    for _ in range(60):
+        method.losses(thin)
+    assert not recwarn.list
+
+
+def test_a_place_that_is_filled_once_is_enough(recwarn):
+    full, thin = make_batch(2, 96), make_batch(2, 96)
+    thin['mask'], full['mask'] = torch.zeros_like(thin['mask']), torch.ones_like(full['mask'])
+    method = moved(things=('house',), weight=1.0)
+    assert method.losses(full)['loss_fd'] > 0
+    for _ in range(60):
+        method.losses(thin)
+    assert not recwarn.list
 
 
 def test_the_copy_counts_as_pretrained():
