@@ -15,6 +15,7 @@ from jaxtyping import Int64, Shaped
 from crossearth.errors import ConfigError, WindowError
 
 __all__ = [
+    'SAME_SIZE',
     'ScaledWindow',
     'Window',
     'axis_starts',
@@ -23,6 +24,10 @@ __all__ = [
     'window_grid',
     'window_transform',
 ]
+
+
+SAME_SIZE = 0.02
+"""Pixels whose sizes differ by a smaller share count as equal, and are not resampled."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from crossearth.errors import ConfigError
+from crossearth.geometry import SAME_SIZE
 from crossearth.labels import LabelSpace
 from crossearth.source_statistics import SourceStatistics
 
@@ -71,7 +72,8 @@ class Imagery:
         Returns:
             Metres, or None to use the scene's own pixels. None is returned if the model's distance
             is unknown, or if the scene's distance lies within the range that the model was trained
-            on and its pixels are square to 5 %. Outside that range, `middle_gsd_m` is returned.
+            on, to 2 %, and its pixels are square to 5 %. Outside that range, `middle_gsd_m` is
+            returned.
 
         Raises:
             ConfigError: If the model's distance is known and the scene's is not.
@@ -86,15 +88,18 @@ class Imagery:
         if self.middle_gsd_m is None:
             return None
         if own_m is None:
-            known = self.gsd_m if self.gsd_range_m is None else self.gsd_range_m
+            sizes = ' to '.join(f'{size:.3g}' for size in self.gsd_range_m or (self.gsd_m,))
             raise ConfigError(
-                f'the model was trained at {known} m per pixel, but nothing says how large the '
+                f'the model was trained at {sizes} m per pixel, but nothing says how large the '
                 "scene's pixels are: pass their size with View(scene_gsd_m=0.21) (--gsd 0.21), "
                 "georeference the scene, or pass View(gsd_m='native') (--seen-at native) to map "
                 'its own pixels'
             )
         own = math.sqrt(own_m[0] * own_m[1])
-        if self.gsd_range_m is None or not self.gsd_range_m[0] <= own <= self.gsd_range_m[1]:
+        if self.gsd_range_m is None:
+            return self.gsd_m
+        low, high = self.gsd_range_m
+        if not low * (1 - SAME_SIZE) <= own <= high * (1 + SAME_SIZE):
             return self.middle_gsd_m
         square = 1 / _SQUARE < own_m[0] / own_m[1] < _SQUARE
         return None if square else own

@@ -6,15 +6,15 @@
     python performance/evidence.py pairs evidence/rates_adapted --source massachusetts \
         --theirs 'plain 2e-3' --ours 'plain 2e-3, norms 0.5'
 
-This is domain adaptation: a model sees all test images of a place, without labels. They are seen as
-the map sees them, at the right pixel size where it is known, and at 0.7 times their size where it
-is not, in the middle of the three that the view merges. Scores before and after are written as
-results of an experiment, the latter under the name of the method and of its adaptation. Those that
-exist are not made again. At the end it prints how often the advice for or against an adapted model
-was right. Everything runs on one CPU core.
+This is domain adaptation: a model sees all test images of a place, without labels. They are seen
+as the view that is scored sees them, in the middle of its sizes if it merges several. Scores before
+and after are written as results of an experiment, the latter under the name of the method and of
+its adaptation. Those that exist are not made again. At the end it prints how often the advice for
+or against an adapted model was right. Everything runs on one CPU core.
 """
 
 import argparse
+import statistics
 import time
 from array import array
 from dataclasses import replace
@@ -27,7 +27,9 @@ from crossearth.adaptation.windows import read_windows
 from crossearth.benchmark import RunResult, load_results, read_experiment
 from crossearth.benchmark.cases import Case, open_dataset
 from crossearth.benchmark.evaluation import evaluate_images
+from crossearth.benchmark.options import RunOptions
 from crossearth.benchmark.results import source_commit
+from crossearth.benchmark.runs import Run
 from crossearth.datasets import SceneDataset
 from crossearth.errors import ConfigError
 from crossearth.imagery import imagery_of
@@ -39,51 +41,62 @@ ADAPTATIONS: dict[str, AdaptationMethod] = {
     'norms 1': Norms(1.0),
     'self-training': PseudoLabels(0.5),
 }
-MIDDLE_SCALE = 0.7
 MAX_WINDOWS = 64
-
-
-def weights_of(result: RunResult, experiment: Path) -> Path:
-    """The file of the scored model."""
-    folder = f'{result.method}-{result.fingerprint}'
-    return (
-        experiment / 'trainings' / result.source / folder / f'seed{result.seed}/model.safetensors'
-    )
 
 
 def view_of(dataset: SceneDataset, case: Case) -> View:
     """How the model sees the images of a case."""
     (own_m,) = {scene.raster.pixel_m for scene in dataset.scenes}
-    if case.protocol.seen_at == 'native' and case.protocol.scales is None:
-        return View(gsd_m='native')
-    if own_m is None:  # the ratio of two distances that nobody knows
-        return View(gsd_m=1.0, scene_gsd_m=MIDDLE_SCALE)
-    return View(scene_gsd_m=own_m)
+    scale = statistics.median(case.protocol.scales or (1.0,))
+    if case.protocol.seen_at == 'native' or own_m is None:
+        return View(gsd_m=1.0, scene_gsd_m=scale)  # only their ratio counts
+    return View(scene_gsd_m=own_m * scale)
 
 
-def adapted(result: RunResult, case: Case, weights: Path, label: str) -> RunResult:
-    """The result of the model after it was adapted to the images of the case."""
+def score_adapted(run: Run, case: Case, args: argparse.Namespace) -> None:
+    """Write the scores of a model before and after each of some adaptations."""
+    result = RunResult.load(run.result_path(case, 'last', RunOptions(output=args.experiment)))
+    if case.protocol != result.protocol:
+        raise ConfigError(
+            f'{args.file} scores {case.name} in another way than {args.experiment} did'
+        )
+    into = RunOptions(output=args.into)
+    result.save(run.result_path(case, 'last', into))
+    places = {
+        name: replace(run, name=f'{run.name}, {name}').result_path(case, 'last', into)
+        for name in args.adaptations
+    }
+    missing = [name for name, place in places.items() if not place.exists()]
+    if not missing:
+        return
     dataset = open_dataset(case.test)
-    model = load_model(weights)
-    start = time.perf_counter()
-    images = [scene.image for scene in dataset.scenes]
+    model = load_model(run.folder(args.experiment) / 'model.safetensors')
     known = imagery_of(model)
     windows = read_windows(
-        images, known, view=view_of(dataset, case), max_windows=MAX_WINDOWS, seed=result.seed
+        [scene.image for scene in dataset.scenes],
+        known,
+        view=view_of(dataset, case),
+        max_windows=MAX_WINDOWS,
+        seed=run.seed,
     )
-    made = adapt_to_windows(model, windows, ADAPTATIONS[label], seed=result.seed)
-    counts = evaluate_images(made.model, dataset, case.protocol, imagery=known)
-    return replace(
-        result,
-        method=f'{result.method}, {label}',
-        confusion=tuple(map(tuple, counts.sum(0).tolist())),
-        image_counts=array('q', counts.flatten().tolist()),
-        adaptation=True,
-        recipe={**result.recipe, 'advised': made.report.advice.use},
-        commit=source_commit(),
-        seconds={**result.seconds, 'evaluation': time.perf_counter() - start},
-        finished=datetime.now(UTC).isoformat(timespec='seconds'),
-    )
+    for name in missing:
+        start = time.perf_counter()
+        made = adapt_to_windows(model, windows, ADAPTATIONS[name], seed=run.seed)
+        counts = evaluate_images(made.model, dataset, case.protocol, imagery=known)
+        after = replace(
+            result,
+            method=f'{run.name}, {name}',
+            confusion=tuple(map(tuple, counts.sum(0).tolist())),
+            image_counts=array('q', counts.flatten().tolist()),
+            adaptation=True,
+            recipe={**result.recipe, 'advised': made.report.advice.use},
+            commit=source_commit(),
+            seconds={**result.seconds, 'evaluation': time.perf_counter() - start},
+            finished=datetime.now(UTC).isoformat(timespec='seconds'),
+        )
+        after.save(places[name])
+        scores = f'{result.score:.1f} → {after.score:.1f}'
+        print(f'{run.name}, seed {run.seed}, {case.name}, {name}: {scores}', flush=True)
 
 
 def advice_of(folder: Path) -> str:
@@ -121,33 +134,15 @@ def main() -> None:
     parser.add_argument('--views', nargs='+', default=['right size', 'two surest'])
     parser.add_argument('--adaptations', nargs='+', choices=ADAPTATIONS, default=list(ADAPTATIONS))
     args = parser.parse_args()
-    cases = {case.name: case for run in read_experiment(args.file).runs() for case in run.cases}
-    for result in load_results(args.experiment):
-        case = cases.get(result.setting)
-        asked = (
-            case is not None
-            and result.source == args.source != result.target
-            and result.method in args.methods
-            and result.seed in args.seeds
-            and any(result.setting.endswith(f', {view}') for view in args.views)
-        )
-        if case is None or not asked:
+    trained = RunOptions(output=args.experiment)
+    for run in read_experiment(args.file).runs():
+        if run.source != args.source or run.name not in args.methods or run.seed not in args.seeds:
             continue
-        if case.protocol != result.protocol:
-            raise ConfigError(
-                f'{args.file} scores {result.setting} in another way than {args.experiment} did'
-            )
-        for label in (None, *args.adaptations):
-            name = result.method if label is None else f'{result.method}, {label}'
-            place = args.into / 'results' / result.setting / f'{name}-{result.fingerprint}'
-            place /= f'seed{result.seed}-last.json'
-            if place.exists():
-                continue
-            made = result
-            if label is not None:
-                made = adapted(result, case, weights_of(result, args.experiment), label)
-            made.save(place)
-            print(f'{name}, seed {result.seed}, {result.setting}: {made.score:.1f}', flush=True)
+        for case in run.cases:
+            viewed = any(case.name.endswith(f', {view}') for view in args.views)
+            scored = run.result_path(case, 'last', trained).exists()
+            if viewed and scored and case.target != case.source:
+                score_adapted(run, case, args)
     print(advice_of(args.into))
 
 

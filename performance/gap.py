@@ -5,7 +5,8 @@
 Takes the models that an experiment has trained. They see the images of each unseen domain
 
 - in their own size,
-- at the ground sampling distance of training, if it is known,
+- at the ground sampling distance of training; where one of the two is not known, at that of some
+  sizes which the labels say is best (an oracle),
 - there, with the mean and covariance of their colours changed to those of the source,
 - there, with their spectrum (the mean amplitude at each frequency) changed to that of the source,
 - with both changes.
@@ -36,6 +37,7 @@ from crossearth.radiometry import to_unit
 
 BINS = 32  # of the spectrum, from 0 to half the sampling rate
 MOST_GAIN = 4.0  # limit of the filter that changes a spectrum, so that noise is not amplified
+ORACLE_SIZES = (0.35, 0.5, 0.7, 1.0, 1.4, 2.0)
 
 type Images = list[Float[Tensor, 'c h w']]
 type Change = Callable[[Float[Tensor, 'c h w']], Float[Tensor, 'c h w']]
@@ -146,6 +148,15 @@ def models(folder: Path, source: str, method: str) -> Sequence[Path]:
     return found
 
 
+def oracle_factor(models: Sequence[nn.Module], dataset: SceneDataset, images: Images) -> float:
+    """The factor at which the first model is best, by the labels."""
+    scores = {
+        by: score(models[0], dataset, [resize(image, by) for image in images], by)
+        for by in ORACLE_SIZES
+    }
+    return max(scores, key=scores.__getitem__)
+
+
 def take_apart(folder: Path, experiment: Path, method: str, source: str, most: int) -> None:
     """Print one line per unseen domain."""
     domains = read_experiment(experiment).domains
@@ -153,7 +164,8 @@ def take_apart(folder: Path, experiment: Path, method: str, source: str, most: i
     like = read(trained)
     own_gsd = gsd_of(trained)
     found = [load_model(path).eval() for path in models(folder, source, method)[:most]]
-    print(f'{method}, trained in {source}: mean of {len(found)} models ± standard deviation')
+    number = f'mean of {len(found)} models ± standard deviation' if len(found) > 1 else 'one model'
+    print(f'{method}, trained in {source}: {number}')
     print('| unseen | own size | right size | and colour | and sharpness | and both |')
     print('|---|---|---|---|---|---|')
     for name, roles in domains.items():
@@ -162,8 +174,11 @@ def take_apart(folder: Path, experiment: Path, method: str, source: str, most: i
         dataset = open_dataset(roles['test'])
         images = read(dataset)
         gsd = gsd_of(dataset)
-        known = gsd is not None and own_gsd is not None
-        factor = gsd / own_gsd if known else 1.0
+        if gsd is None or own_gsd is None:
+            factor = oracle_factor(found, dataset, images)
+            note = f' (oracle, × {factor:g})'
+        else:
+            factor, note = gsd / own_gsd, ''
         sized = [resize(image, factor) for image in images] if factor != 1 else images
         colour, sharpness = colour_change(sized, like), sharpness_change(sized, like)
         sharp = [sharpness(image) for image in sized]
@@ -177,9 +192,8 @@ def take_apart(folder: Path, experiment: Path, method: str, source: str, most: i
             ([colour_of_sharp(image) for image in sharp], factor),
         ):
             mean, sd = mean_and_sd([score(model, dataset, seen, by) for model in found])
-            cells.append(f'{mean:.1f} ± {sd:.1f}')
-        if not known:
-            cells[1] = 'not known'
+            cells.append(f'{mean:.1f} ± {sd:.1f}' if len(found) > 1 else f'{mean:.1f}')
+        cells[1] += note
         print(f'| {name} | {" | ".join(cells)} |', flush=True)
 
 

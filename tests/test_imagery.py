@@ -26,7 +26,7 @@ def test_a_model_of_one_distance_sees_every_scene_at_it() -> None:
     known = Imagery(gsd_m=1.0)
     assert known.gsd_for((0.21, 0.21)) == 1.0
     assert known.gsd_for((3.0, 3.0)) == 1.0
-    with pytest.raises(ConfigError, match=r"trained at 1\.0 m .*--gsd 0\.21.*gsd_m='native'"):
+    with pytest.raises(ConfigError, match=r"trained at 1 m .*--gsd 0\.21.*gsd_m='native'"):
         known.gsd_for(None)
     assert Imagery().gsd_for(None) is None
 
@@ -37,6 +37,9 @@ def test_a_model_of_a_range_sees_scenes_within_it_as_they_are() -> None:
     assert known.gsd_for((0.4, 0.9)) == pytest.approx(0.6)  # square ones of the same area
     assert known.gsd_for((0.1, 0.1)) == pytest.approx(0.6)  # what it knows best
     assert known.gsd_for((2.0, 2.0)) == pytest.approx(0.6)
+    for near, far in ((0.295, 0.29), (1.22, 1.23)):  # the ends are meant to 2 %
+        assert known.gsd_for((near, near)) is None
+        assert known.gsd_for((far, far)) == pytest.approx(0.6)
     stated = Imagery(gsd_m=0.5, gsd_range_m=(0.3, 1.2))
     assert stated.gsd_for((0.1, 0.1)) == 0.5
     assert stated.gsd_for((0.4, 0.9)) == pytest.approx(0.6)

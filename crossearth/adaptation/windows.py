@@ -90,7 +90,8 @@ def read_windows(
     Args:
         sources: Scenes, as paths or anything that GDAL opens.
         known: What the model was trained on, see `imagery_of`.
-        view: How the model sees the scenes.
+        view: How the model sees the scenes. If there are several, a stated pixel size is that of
+            scenes without a georeference.
         tile_px: Side of a window; a smaller scene is one smaller window.
         max_windows: Number of windows to keep, from all scenes together.
         seed: Seed for the choice of windows.
@@ -108,7 +109,8 @@ def read_windows(
         )
     with ExitStack() as stack:
         stack.enter_context(gdal_environment())
-        seen = [see_scene(source, known, view) for source in sources]
+        shown = view if len(sources) == 1 else view.for_many()
+        seen = [see_scene(source, known, shown) for source in sources]
         scenes = [stack.enter_context(OpenScene(one.seen)) for one in seen]
         for scene in scenes:
             if len(scene.bands) != len(scenes[0].bands):

@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> str:
         CrossEarthError: Printed by the command line as one line.
     """
     from crossearth.datasets import FolderDataset
-    from crossearth.datasets.seen import seen_scenes
+    from crossearth.datasets.seen import describe_pixels, seen_scenes
     from crossearth.labels import ThresholdCodec
     from crossearth.models import read_model_info, save_model
     from crossearth.trainers.source import measure_source
@@ -75,6 +75,11 @@ def run(arguments: argparse.Namespace) -> str:
         bands=arguments.bands or numbers or None,
         native_gsd_m=arguments.scene_gsd_m,
     )
+    for scene in labelled.scenes:  # a size that is not known is refused, as predict does
+        try:
+            info.imagery.gsd_for(scene.raster.gsd_m())
+        except ConfigError as error:
+            raise ConfigError(f'{scene.image}: {error}') from error
     scenes = seen_scenes(labelled, info.imagery)
     model = load_trusted(
         arguments.weights,
@@ -111,7 +116,9 @@ def run(arguments: argparse.Namespace) -> str:
         adaptation=info.adaptation and replace(info.adaptation, calibrated=True),
         trainable_only=not info.complete,
     )
-    return f'{arguments.output}: {_described(measured.calibration, info.labels.classes)}'
+    seen = f'scenes are seen at {describe_pixels(labelled, scenes)}'
+    described = _described(measured.calibration, info.labels.classes)
+    return f'{seen}\n{arguments.output}: {described}'
 
 
 def _described(known: 'Calibration', classes: tuple[str, ...]) -> str:

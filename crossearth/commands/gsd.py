@@ -87,6 +87,10 @@ def _estimate(arguments: argparse.Namespace) -> str:
     from crossearth.rasters import describe_raster
     from crossearth.resolution import estimate_gsd, load_gsd_estimator
 
+    for source in arguments.sources:
+        folder, equals, _ = source.rpartition('=')
+        if equals and Path(folder).exists() and not Path(source).exists():
+            raise ConfigError(f'{source}: =METRES is for --fit: pass {folder} alone')
     network = load_gsd_estimator(arguments.estimator)
     limits = None if arguments.value_range is None else tuple(arguments.value_range)
     rows: list[tuple[str, ...]] = [_COLUMNS]

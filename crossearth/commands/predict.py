@@ -247,6 +247,8 @@ def run(arguments: argparse.Namespace) -> str:
             f'{len(scenes)}'
         )
     if arguments.dry_run:
+        if not single:
+            values['view'] = values['view'].for_many()
         return _estimate(load(), scenes, values, workers=arguments.workers)
     if single:
         return _map_one(load(), arguments, values)
@@ -275,7 +277,7 @@ def _values(arguments: argparse.Namespace) -> dict[str, Any]:
         raise ConfigError('--gsd-estimator only works with --gsd auto: pass both, or neither')
 
     if arguments.merge is not None and arguments.scales is None:
-        raise ConfigError('--merge is for several scales: add --scales 1,0.5, or leave --merge out')
+        raise ConfigError('--merge is for several scales: add --scales 1 0.5, or leave --merge out')
 
     def given(kind: Any) -> Any:
         told = {field.name: getattr(arguments, field.name) for field in fields(kind)}
@@ -412,14 +414,15 @@ def _estimate(
             refused += 1
             continue
         total += estimate.seconds
+        twice = estimate.windows_run - estimate.windows
         lines.append(
-            f'{scene}: {_size(estimate)}, {plural(estimate.windows, "window")}, '
-            f'{estimate.windows_run - estimate.windows} of them run twice, in '
+            f'{scene}: {_size(estimate)}, {plural(estimate.windows, "window")}'
+            f'{f", {twice} of them run twice" if twice else ""}, in '
             f'{plural(estimate.units, "part")}, {estimate.memory_mb} MiB plus the model, about '
             f'{estimate.seconds:.0f} s; {estimate.seen}'
         )
     if len(scenes) > 1:
-        lines.append(f'{len(scenes) - refused} scenes, about {total / workers:.0f} s')
+        lines.append(f'{plural(len(scenes) - refused, "scene")}, about {total / workers:.0f} s')
     if refused:
         lines.insert(0, f'{refused} of {len(scenes)} scenes cannot be mapped')
         raise SceneError('\n'.join(lines))

@@ -21,7 +21,8 @@ def add_gsd(group: argparse._ActionsContainer, *, automatic: bool = False) -> No
         type=_metres_or('auto') if automatic else _metres_or(),
         metavar='METRES|auto' if automatic else 'METRES',
         help="metres per pixel of the scene, if it has no georeference or the georeference's "
-        'pixel size is wrong (default: from the georeference)'
+        'pixel size is wrong; of several scenes, of those without a georeference (default: from '
+        'the georeference)'
         + ('; auto estimates it for scenes without a georeference' if automatic else ''),
     )
 
@@ -58,9 +59,11 @@ def add_scales(group: argparse._ActionsContainer) -> None:
     """Add `--scales`, `--merge` and `--merge-class`."""
     group.add_argument(
         '--scales',
-        type=_factors,
-        metavar='1,0.5',
-        help='scale factors at which the scene is seen; the predictions are merged (default: 1)',
+        type=_factor,
+        nargs='+',
+        metavar='FACTOR',
+        help='scale factors at which the scene is seen, such as 1 0.5; the predictions are merged '
+        '(default: 1)',
     )
     group.add_argument(
         '--merge',
@@ -87,18 +90,19 @@ def add_scored_sizes(group: argparse._ActionsContainer) -> None:
     )
     group.add_argument(
         '--scales',
-        type=_factors,
-        metavar='1,0.5',
-        help='for whole images: scale factors at which they are seen; the logits are averaged '
-        '(default: 1)',
+        type=_factor,
+        nargs='+',
+        metavar='FACTOR',
+        help='for whole images: scale factors at which they are seen, such as 1 0.5; the logits '
+        'are averaged (default: 1)',
     )
 
 
-def _factors(text: str) -> list[float]:
+def _factor(text: str) -> float:
     try:
-        return [float(part) for part in text.split(',')]
+        return float(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f'{text!r}: expected factors, such as 1,0.5') from error
+        raise argparse.ArgumentTypeError(f'{text!r}: expected factors, such as 1 0.5') from error
 
 
 def _metres_or(*words: str) -> Callable[[str], float | str]:

@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='another place, tested on if it has masks; may be repeated. Never trained on.',
     )
     parser.add_argument(
-        '--output', default='recipe.yaml', help='recipe to write (default: %(default)s)'
+        '-o', '--output', default='recipe.yaml', help='recipe to write (default: %(default)s)'
     )
     parser.add_argument(
         '--bands', type=int, nargs='+', help='band numbers from 1 (default: all but alpha)'

@@ -274,7 +274,8 @@ def _find(archive: Archive, root: Path, layouts: Sequence[Layout], split: str) -
         if layout.masks is not None and bare:
             others = sorted(path.rpartition('/')[2] for path in bare[1:])
             named = f'{", ".join(others[:_NAMED])}{", …" * (len(others) > _NAMED)}'
-            also = f', nor have {len(others)} others of {archive.name}, {split} ({named})'
+            more = 'nor has 1 other' if len(others) == 1 else f'nor have {len(others)} others'
+            also = f', {more} of {archive.name}, {split} ({named})'
             raise SceneNotFoundError(
                 f'{root / bare[0]}: has no mask{also if others else ""}; expected masks that match '
                 f'{layout.masks!r} below {root}'

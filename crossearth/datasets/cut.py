@@ -21,7 +21,7 @@ from crossearth.datasets.scene import Part, Scene
 from crossearth.errors import ConfigError, SceneNotFoundError
 from crossearth.geometry import Window, scaled_start
 from crossearth.rasters import nearest_turn, resampled, scaled, transformer_between, turn_of
-from crossearth.rasters.georeference import apply_affine
+from crossearth.rasters.georeference import PixelsToGround, apply_affine
 
 __all__ = [
     'cut_scene',
@@ -39,6 +39,7 @@ _TIE_PX = 1 / 361
 _SAME_PX = 1e-6
 _BEND_PX = 0.05  # tolerated deviation of a border from its true place in another CRS
 _EDGE_POINTS = 21
+_FITTED_STEPS = 256  # along the longer side, between which control points bend a border little
 _MOST_POINTS = 1 << 14
 
 
@@ -85,8 +86,7 @@ def resampled_scene(scene: Scene, gsd_m: float) -> Scene:
     """A scene in square pixels on the ground, see `resampled`; for a part, the same part of it.
 
     Raises:
-        ConfigError: If it cannot be resampled, or is a part of a scene that is georeferenced only
-            by ground control points or rational polynomials.
+        ConfigError: If it cannot be resampled.
         SceneNotFoundError: If no pixel of that size has its centre in the part.
     """
     raster = resampled(scene.raster, gsd_m)
@@ -94,12 +94,9 @@ def resampled_scene(scene: Scene, gsd_m: float) -> Scene:
     if scene.part is None or raster is scene.raster:
         return dataclasses.replace(scene, raster=raster)
     if scene.crs is None and raster.crs is not None:
-        raise ConfigError(
-            f'{scene.image}: is a part of a scene with ground control points or rational '
-            f'polynomials, and cannot be resampled to {gsd_m:g} m: open the dataset with '
-            'gsd_m, then split it'
-        )
-    part = cut_scene(whole, footprint_of(scene, None), scene.crs)
+        part = cut_scene(whole, _fitted_footprint(scene, raster.crs), None)
+    else:
+        part = cut_scene(whole, footprint_of(scene, None), scene.crs)
     if part is None:
         raise SceneNotFoundError(
             f'{scene.image}: no pixel of {gsd_m:g} m has its centre in the part that remains after '
@@ -190,6 +187,22 @@ def footprint_of(scene: Scene, crs: CRS | None) -> shapely.Geometry:
         return np.stack([nearest_turn(np.asarray(xs), xs[0], turn=turn_of(crs)), ys], axis=1)
 
     return shapely.transform(outline, move)
+
+
+def _fitted_footprint(scene: Scene, crs: CRS) -> shapely.Geometry:
+    """The ground that a part covers, in a CRS, by control points or rational polynomials."""
+    part = scene.part
+    assert part is not None
+    frame = shapely.box(part.col, part.row, part.col + part.width, part.row + part.height)
+    outline = frame if part.area is None else part.area
+    # steps of the whole scene, so that neighbouring parts share the points of their border
+    step = max(scene.raster.height, scene.raster.width) / _FITTED_STEPS
+    to_ground = PixelsToGround(scene.raster.georeference, crs, name=str(scene.image))
+
+    def move(points: Float64[np.ndarray, 'n 2']) -> Float64[np.ndarray, 'n 2']:
+        return np.stack(to_ground(*points.T), axis=1)
+
+    return shapely.transform(shapely.segmentize(outline, step), move)
 
 
 def to_pixels(

@@ -7,8 +7,8 @@ from jaxtyping import Float64, Int64
 
 from crossearth.datasets.scene_dataset import SceneDataset
 from crossearth.errors import ConfigError, WindowError
-from crossearth.geometry import scaled_start
-from crossearth.rasters.scaled_grid import FINEST, SAME
+from crossearth.geometry import SAME_SIZE, scaled_start
+from crossearth.rasters.scaled_grid import FINEST
 
 __all__ = ['ONE_GSD', 'DrawnPixels', 'Span']
 
@@ -60,10 +60,15 @@ class DrawnPixels:
         finest = self.limits()[0]
         if len(finest) and finest.min() < 1 / FINEST:
             worst = int(finest.min(axis=1).argmin())
+            low, high = self.span
+            if self.name == 'gsd_m':
+                remedy = f'raise {low:g} to {self._own[worst].max() / FINEST:.3g}'
+            else:
+                remedy = f'lower {high:g} to {FINEST}'
             raise ConfigError(
                 f'{self.name}={self.span} draws pixels of {finest.min():.2g} times those of '
                 f'{self._images[worst]}: expected at least 1/{FINEST}, because finer ones show '
-                'nothing new'
+                f'nothing new: {remedy}, or leave this image out'
             )
 
     def draw(
@@ -124,7 +129,7 @@ class DrawnPixels:
                 raise WindowError(
                     f'{image}: {shape[0]}x{shape[1]} pixels are {seen_hw[0]}x{seen_hw[1]} at '
                     f'{self.name}={high if self.name == "gsd_m" else low:g}, smaller than a window '
-                    f'of {size_px}: choose a smaller size_px, {self.name} '
+                    f'of {size_px}: choose {"" if pad else "a smaller size_px, "}{self.name} '
                     f'{"up to" if self.name == "gsd_m" else "from"} {most:.3g}'
                     + ('' if pad else ', or pad=True')
                 )
@@ -133,7 +138,7 @@ class DrawnPixels:
         self, size: Float64[np.ndarray, '...'], own: Float64[np.ndarray, 'n 2']
     ) -> Float64[np.ndarray, 'n 2']:
         steps = size / own if self.name == 'gsd_m' else own / size
-        same = (np.abs(steps - 1) <= SAME).all(axis=1)
+        same = (np.abs(steps - 1) <= SAME_SIZE).all(axis=1)
         return np.where(same[:, None], 1.0, steps)
 
 

@@ -179,7 +179,8 @@ def _without_mask(
 ) -> SceneNotFoundError:
     """The error for images without masks, with patterns that would pair them, if there are some."""
     others = [Path(path).name for path in bare[1 : 1 + _NAMED]]
-    also = f', nor have {len(bare) - 1} others of {total} ({", ".join(others)}' if others else ''
+    more = 'nor has 1 other' if len(bare) == 2 else f'nor have {len(bare) - 1} others'
+    also = f', {more} of {total} ({", ".join(others)}' if others else ''
     also += f'{", …" * (len(bare) - 1 > _NAMED)})' if others else ''
     better = guess_patterns(images, labelled)
     paired = pair_files(images, labelled, image_names=better[0], mask_names=better[1])

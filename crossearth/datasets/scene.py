@@ -11,6 +11,7 @@ import shapely
 from affine import Affine
 from pyproj import CRS
 
+from crossearth.describing import plural
 from crossearth.errors import (
     BandError,
     CrossEarthError,
@@ -239,7 +240,8 @@ def _together(faults: Sequence[tuple[str, CrossEarthError]]) -> CrossEarthError:
     names = [Path(name).name for name, _ in faults[1:]]
     more = ', …' if len(names) > _NAMED else ''
     together = type(first)(
-        f'{first} - {len(names)} others cannot be used either: {", ".join(names[:_NAMED])}{more}'
+        f'{first} - {plural(len(names), "other")} cannot be used either: '
+        f'{", ".join(names[:_NAMED])}{more}'
     )
     together.__cause__ = first
     return together

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 from torch import nn
@@ -13,8 +14,8 @@ from crossearth.datasets.scene import Scene
 from crossearth.datasets.scene_dataset import SceneDataset
 from crossearth.datasets.scene_index import SceneIndex
 from crossearth.errors import ConfigError
+from crossearth.geometry import SAME_SIZE
 from crossearth.imagery import Imagery
-from crossearth.rasters.scaled_grid import SAME
 
 __all__ = [
     'check_augment_gsd',
@@ -55,26 +56,25 @@ def learnt_gsd(
     return middle, None if high <= low * ONE_GSD else (low, high)
 
 
-def check_augment_gsd(augment: nn.ModuleList, imagery: Imagery) -> None:
+def check_augment_gsd(augment: nn.ModuleList, seen: Sequence[float | None]) -> None:
     """Refuse augmentations that were told another pixel size than that of the windows.
 
     Args:
         augment: Augmentations of training batches. Those with an attribute `gsd_m`, such as
             `SensorSimulation`, measure in metres on the ground.
-        imagery: What training sees; nothing is checked where it is not known.
+        seen: Smallest and largest size of the windows' pixels, in metres; None is not checked.
 
     Raises:
         ConfigError: If a distance differs by more than 2 %, or windows have several.
     """
-    seen = imagery.gsd_range_m or (imagery.gsd_m,)
     for module in augment.modules():
         stated = getattr(module, 'gsd_m', None)
         if not isinstance(stated, int | float):
             continue
         for gsd_m in seen:
-            if gsd_m is None or abs(stated / gsd_m - 1) <= SAME:
+            if gsd_m is None or abs(stated / gsd_m - 1) <= SAME_SIZE:
                 continue
-            sizes = ' to '.join(f'{size:.3g}' for size in seen)
+            sizes = ' to '.join(sorted({f'{size:.3g}' for size in seen if size}, key=float))
             raise ConfigError(
                 f'{type(module).__name__} was told that pixels have {stated:.3g} m, but windows '
                 f'are read at {sizes} m, so its metres would be wrong: pass it the size of the '

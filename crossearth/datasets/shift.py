@@ -164,7 +164,7 @@ class ShiftDataModule(pl.LightningDataModule):
         }
         pixels = DrawnPixels(train, **self.drawn) if self.drawn else None
         self.gsd_m, self.gsd_range_m = learnt_gsd(train, pixels, self.augment, size_px=size_px)
-        check_augment_gsd(self.augment, self.imagery)
+        check_augment_gsd(self.augment, self.gsd_range_m or (self.gsd_m,))
         self._windows: WindowLoader | PairedLoader | None = None
         self._resumed: dict[str, int] = {}  # batches before the checkpoint to resume from
         self.tests = _test_domains(val if source_test is None else source_test, unseen or {})
@@ -188,6 +188,9 @@ class ShiftDataModule(pl.LightningDataModule):
                 'at least 1 pixel and 1 window'
             )
         self.target = None if target is None else self._open_target(target)
+        if self.target is not None:
+            sizes = [scene.raster.mean_gsd_m() for scene in self.target.scenes]
+            check_augment_gsd(self.target_augment, sizes)
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}({data_module_line(self)})'
@@ -261,6 +264,7 @@ class ShiftDataModule(pl.LightningDataModule):
         """Start with the first window of the sequence, unless a checkpoint is loaded next."""
         if stage == 'fit':
             self._windows, self._resumed = None, {}
+            _ = self.seen_val  # a scene that cannot be shown is refused before the first step
             rank_zero_info(f'training sees {describe_learnt(self.imagery)}')
 
     def state_dict(self) -> dict[str, int]:

@@ -59,7 +59,8 @@ def predict_scenes(
         tasks: Scenes and their maps, see `tasks_of`.
         labels: As in `predict_scene`.
         windows: As in `predict_scene`.
-        view: As in `predict_scene`.
+        view: As in `predict_scene`, except that a stated pixel size is only used for scenes
+            without a georeference.
         outputs: As in `predict_scene`, except that further rasters name folders, whose files have
             the names of the maps.
         running: As in `predict_scene`; a shard `(i, n)` maps every n-th scene, from the i-th.
@@ -92,7 +93,7 @@ def predict_scenes(
     # the shard chooses scenes here; left in the request, it would also choose parts of each scene
     tasks = running.share_of(tasks)
     running = replace(running, shard=None)
-    request = MapRequest(labels, windows, view, outputs, running, model_output, model_id)
+    request = MapRequest(labels, windows, view.for_many(), outputs, running, model_output, model_id)
     files = _files_of(tasks, outputs)
     _make_folders({path.parent for path in files})
     outcomes: dict[Task, Outcome] = {}

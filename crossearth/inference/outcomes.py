@@ -4,6 +4,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
+from crossearth.describing import plural
+
 __all__ = ['Outcome', 'Summary']
 
 _WAYS = 5  # at most this many lines on how scenes were seen
@@ -53,17 +55,15 @@ class Summary:
         states = ('done', 'present', 'failed', 'quarantined')
         lines = [
             ', '.join(f'{self.count(state)} {state}' for state in states)
-            + f'; {windows} windows in {self.seconds:.1f} s'
+            + f'; {plural(windows, "window")} in {self.seconds:.1f} s'
         ]
         seen = Counter(outcome.seen for outcome in self.outcomes if outcome.seen)
-        lines += [
-            f'{count} scene{"s" * (count > 1)}: {how}' for how, count in seen.most_common(_WAYS)
-        ]
+        lines += [f'{plural(count, "scene")}: {how}' for how, count in seen.most_common(_WAYS)]
         if len(seen) > _WAYS:
             lines.append(f'{sum(seen.values())} scenes were seen in {len(seen)} ways, see receipts')
         for outcome in self.outcomes:
             if outcome.error:
                 lines.append(f'{outcome.status}: {outcome.scene}: {outcome.error}')
             elif outcome.lost:
-                lines.append(f'{outcome.lost} blocks lost: {outcome.scene}')
+                lines.append(f'{plural(outcome.lost, "block")} lost: {outcome.scene}')
         return '\n'.join(lines)

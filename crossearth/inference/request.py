@@ -61,6 +61,22 @@ class GsdEstimator(Protocol):
         """Estimate the metres on the ground per pixel of the scene."""
 
 
+@dataclass(frozen=True, slots=True)
+class AssumedGsd:
+    """The pixel size of those of many scenes that have no georeference.
+
+    Args:
+        gsd_m: Metres on the ground per pixel.
+    """
+
+    gsd_m: float
+
+    @property
+    def name(self) -> str:
+        """Identifies the assumption. With another, maps are made again."""
+        return f'{self.gsd_m:g} m without a georeference'
+
+
 _HALF_TYPES = (torch.bfloat16, torch.float16)
 # Part of the description: a change of the rule changes pixels, so older maps must be made again.
 _RESAMPLING = 'along its own axes where pixels are even'
@@ -186,7 +202,8 @@ class View:
         scene_gsd_m: Ground sampling distance of the scene's own pixels, in metres, for scenes
             without a georeference, or whose georeference has a wrong pixel size. Such a scene is
             resampled along its own axes. A `GsdEstimator` is only used for scenes without a
-            georeference. None for the distance in the georeference.
+            georeference, and so is a distance if there are many scenes. None for the distance in
+            the georeference.
         return_by: How the map returns to the scene's grid. `'nearest'` gives a pixel the label of
             the nearest pixel that the model saw. `'bilinear'` interpolates the averaged scores
             (probabilities or logits, see `combine`) and then chooses the class. Meanwhile it needs
@@ -204,7 +221,7 @@ class View:
     alpha: Alpha = 'auto'
     value_range: tuple[float | int, float | int] | None = None
     gsd_m: GsdChoice | None = None
-    scene_gsd_m: float | int | GsdEstimator | None = None
+    scene_gsd_m: float | int | GsdEstimator | AssumedGsd | None = None
     return_by: ReturnBy = 'nearest'
     mean: Sequence[float] | None = None
     std: Sequence[float] | None = None
@@ -231,7 +248,7 @@ class View:
         own_m = self.scene_gsd_m
         if isinstance(own_m, int | float) and not (math.isfinite(own_m) and own_m > 0):
             raise ConfigError(f'scene_gsd_m is {own_m}: expected metres above 0')
-        if own_m is not None and not isinstance(own_m, int | float | GsdEstimator):
+        if own_m is not None and not isinstance(own_m, int | float | GsdEstimator | AssumedGsd):
             raise ConfigError(f'scene_gsd_m is {own_m!r}: expected metres, or a GsdEstimator')
         _check_choice('alpha', self.alpha, get_args(Alpha))
         _check_choice('return_by', self.return_by, get_args(ReturnBy.__value__))
@@ -239,6 +256,13 @@ class View:
             values = getattr(self, name)
             if values is not None:
                 object.__setattr__(self, name, _band_values(name, values))
+
+    def for_many(self) -> 'View':
+        """The view of many scenes: a stated pixel size is that of those without a georeference."""
+        own_m = self.scene_gsd_m
+        if not isinstance(own_m, int | float):
+            return self
+        return replace(self, scene_gsd_m=AssumedGsd(own_m))
 
     def describe(self) -> dict[str, Any]:
         """Everything here that the pixels of a map depend on, by name, as JSON values."""

@@ -135,7 +135,8 @@ class OpenScene:
             )
         except SceneError as error:
             raise SceneError(
-                f"{error}, or pass Running(on_read_error='nodata') to map the rest"
+                f"{error}, or pass Running(on_read_error='nodata') (--on-read-error nodata) to map "
+                'the rest'
             ) from error
         self.brightness.add(out)  # here, as every block is read once but lies in several windows
         return valid

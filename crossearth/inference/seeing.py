@@ -6,11 +6,14 @@ from pathlib import Path
 
 from crossearth.errors import ConfigError
 from crossearth.imagery import Imagery
-from crossearth.inference.request import GsdChoice, GsdEstimator, View
+from crossearth.inference.request import AssumedGsd, GsdChoice, GsdEstimator, View
 from crossearth.inference.scene import describe_scene
 from crossearth.rasters import Raster, resampled, scaled
 
 __all__ = ['Seeing', 'see_raster', 'see_scene']
+
+_AGREES = 0.05  # stated sizes are rounded
+_MUCH_COARSER = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,8 @@ def see_scene(
         value_range=known.value_range if view.value_range is None else view.value_range,
         native_gsd_m=own_m if isinstance(own_m, int | float) else None,
     )
+    if isinstance(own_m, AssumedGsd) and raster.gsd_m() is None:
+        raster = replace(raster, pixel_m=own_m.gsd_m)
     if not isinstance(own_m, GsdEstimator) or raster.gsd_m() is not None:
         return see_raster(raster, known, view.gsd_m, scales=scales)
     estimated = own_m(raster)
@@ -120,11 +125,17 @@ def see_raster(
 def _origin(raster: Raster) -> str:
     """Where the size of the pixels is known from, or why it is not."""
     if raster.pixel_m is not None:
-        return 'stated'
+        own_m = replace(raster, pixel_m=None).mean_gsd_m()
+        if own_m is None or abs(raster.pixel_m / own_m - 1) <= _AGREES:
+            return 'stated'
+        return f'stated, although the georeference says {own_m:.3g} m'
     if raster.gsd_m() is not None:
         return 'georeference'
     if raster.georeference.tie is None:
-        return 'nothing ties them to the ground'
+        lacks_crs = raster.georeference.has_transform
+        return 'its transform has no CRS' if lacks_crs else 'nothing ties them to the ground'
+    if raster.georeference.tie == 'gcps':
+        return 'its ground control points do not place it on the globe'
     return 'the georeference has no place on the globe'
 
 
@@ -133,9 +144,11 @@ def _as_learnt(raster: Raster, known: Imagery) -> tuple[Raster, str]:
     try:
         chosen_m = known.gsd_for(raster.gsd_m())
     except ConfigError as error:
-        reason = '' if raster.georeference.tie is None else f' ({_origin(raster)})'
+        place = raster.georeference
+        says = place.tie is not None or place.has_transform
+        reason = f' ({_origin(raster)})' if says else ''
         raise ConfigError(f'{raster.path}{reason}: {error}') from error
-    why = _reason(known, chosen_m)
+    why = _reason(known, chosen_m, raster.mean_gsd_m())
     if chosen_m is None:
         return raster, why
     try:
@@ -162,11 +175,19 @@ def _at_scale(seen: Raster, scale: float) -> Raster:
     return resampled(seen.native, seen.pixel_m / scale)
 
 
-def _reason(known: Imagery, chosen_m: float | None) -> str:
+def _reason(known: Imagery, chosen_m: float | None, own_m: float | None) -> str:
     if known.gsd_range_m is not None:
         low, high = known.gsd_range_m
         across = f'the {low:.3g} to {high:.3g} m that the model was trained across'
-        return f'{"the middle of" if chosen_m == known.middle_gsd_m else "within"} {across}'
-    if known.gsd_m is not None:
-        return f'the model was trained at {known.gsd_m:.3g} m'
-    return 'what the model was trained at is not known'
+        why = f'{"the middle of" if chosen_m == known.middle_gsd_m else "within"} {across}'
+    elif known.gsd_m is not None:
+        high = known.gsd_m
+        why = f'the model was trained at {high:.3g} m'
+    else:
+        return 'what the model was trained at is not known'
+    if own_m is not None and own_m > _MUCH_COARSER * high:
+        why += (
+            f'. Its pixels are {own_m / high:.2g} times as large as any in training, so what the '
+            'model looks for may not show in them'
+        )
+    return why

@@ -13,6 +13,7 @@ from affine import Affine
 from jaxtyping import Float64
 from pyproj import CRS, Geod, Transformer
 from pyproj.exceptions import ProjError
+from rasterio._err import CPLE_BaseError
 from rasterio.control import GroundControlPoint
 from rasterio.io import DatasetReader, DatasetWriter
 from rasterio.rpc import RPC
@@ -107,14 +108,15 @@ class Georeference:
         """Whether it states the size of pixels on the ground.
 
         It does not with a local CRS, which has no place on the globe, nor with a transform that
-        puts all pixels on one line.
+        puts all pixels on one line, nor with too few ground control points.
         """
         crs = self.tie_crs
         if crs is None or (self.tie == 'transform' and self.transform.is_degenerate):
             return False
         try:
             transformer_between(crs, _WGS84)
-        except ProjError:
+            _fitted(self, None, name='')
+        except (ProjError, ConfigError):
             return False
         return True
 
@@ -193,7 +195,7 @@ class PixelsToGround:
         # The transformation between datums depends on where a longitude lies, from -180 to 180.
         self._turn = turn_of(own) if own.is_geographic else None
         self._affine = georeference.transform
-        self._fitted = _fitted(georeference, turn_of(own))
+        self._fitted = _fitted(georeference, turn_of(own), name=name)
         self._project = None if own == crs else _between(own, crs, own=own, name=name)
 
     def __call__(self, cols: Float64[np.ndarray, ' n'], rows: Float64[np.ndarray, ' n']) -> Points:
@@ -232,7 +234,7 @@ class GroundToPixels:
     ) -> None:
         own = georeference.require_tie(name)
         self._turn = turn_of(own)
-        self._fitted = _fitted(georeference, self._turn)
+        self._fitted = _fitted(georeference, self._turn, name=name)
         self._project = None if own == crs else _between(crs, own, own=own, name=name)
         self._back = ~georeference.transform if self._fitted is None else None
         to_own = PixelsToGround(georeference, own, name=name)
@@ -244,8 +246,7 @@ class GroundToPixels:
             x, y = (np.asarray(v, np.float64) for v in self._project.transform(x, y))
         x = nearest_turn(x, self._middle, turn=self._turn)
         if self._back is not None:
-            with np.errstate(invalid='ignore'):  # infinity times 0, outside the globe
-                return apply_affine(self._back, x, y)
+            return apply_affine(self._back, x, y)
         assert self._fitted is not None
         known = np.isfinite(x) & np.isfinite(y)
         rows, cols = np.full((2, len(x)), np.nan)
@@ -340,7 +341,8 @@ def apply_affine(
 ) -> Points:
     """Points through an affine transform, element by element."""
     a, b, c, d, e, f = tuple(transform)[:6]
-    return a * x + b * y + c, d * x + e * y + f
+    with np.errstate(invalid='ignore'):  # infinity times 0, outside the globe
+        return a * x + b * y + c, d * x + e * y + f
 
 
 @functools.lru_cache(maxsize=1024)
@@ -375,11 +377,23 @@ def _between(source: CRS, target: CRS, *, own: CRS, name: str) -> Transformer:
 
 
 def _fitted(
-    georeference: Georeference, turn: float | None
+    georeference: Georeference, turn: float | None, *, name: str
 ) -> GCPTransformer | RPCTransformer | None:
-    """GDAL's transformer for control points or polynomials; None for rasters with a transform."""
+    """GDAL's transformer for control points or polynomials; None for rasters with a transform.
+
+    Raises:
+        ConfigError: If the control points are too few, or lie on one line.
+    """
     if georeference.tie == 'gcps':
-        return GCPTransformer(_control_points(_side_by_side(georeference.gcps, turn=turn)))
+        try:
+            return GCPTransformer(_control_points(_side_by_side(georeference.gcps, turn=turn)))
+        except CPLE_BaseError as error:
+            raise ConfigError(
+                f'{name}: its {len(georeference.gcps)} ground control points do not say where its '
+                f'pixels lie ({error}): give it at least three that are not on one line '
+                '(gdal_edit.py -gcp), or state the size of its pixels (native_gsd_m=0.21 for a '
+                'dataset, --gsd 0.21 for a map)'
+            ) from error
     if georeference.tie == 'rpcs':
         assert georeference.rpcs is not None
         # At one height, that of the middle of the scene, because relief moves pixels on the ground

@@ -15,9 +15,10 @@ from jaxtyping import Float64
 from pyproj import CRS
 
 from crossearth.errors import ConfigError
+from crossearth.geometry import SAME_SIZE
 from crossearth.rasters.georeference import PixelsToGround, ground_pixels
 from crossearth.rasters.raster import Raster
-from crossearth.rasters.scaled_grid import FINEST, SAME, scaled
+from crossearth.rasters.scaled_grid import FINEST, scaled
 
 __all__ = ['has_even_pixels', 'local_metric_crs', 'on_local_projection', 'resampled']
 
@@ -63,12 +64,13 @@ def resampled(raster: Raster, gsd_m: float | int) -> Raster:
             'a dataset, --gsd 0.21 for a map), or leave gsd_m out'
         )
     across, down = own_m
-    if all(abs(size / gsd_m - 1) <= SAME for size in own_m):
+    if all(abs(size / gsd_m - 1) <= SAME_SIZE for size in own_m):
         return raster
     if gsd_m < max(own_m) / FINEST:
         raise ConfigError(
-            f'gsd_m is {gsd_m:g}, but the pixels of {name} are {across:g} by {down:g} m: more than '
-            f'{FINEST} times finer pixels show nothing new'
+            f'the pixels of {name} are {across:g} by {down:g} m, more than {FINEST} times as large '
+            f'as the {gsd_m:g} m at which they should be seen, which would show nothing new: '
+            'choose larger ones'
         )
     if raster.pixel_m is not None or has_even_pixels(raster):
         along_axes = scaled(raster, (gsd_m / down, gsd_m / across))

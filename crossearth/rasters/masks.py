@@ -179,6 +179,6 @@ def _where(place: Georeference, height: int, width: int, name: str) -> str:
     x, y = PixelsToGround(place, crs, name=name)(*corners)
     lon, lat = PixelsToGround(place, CRS.from_epsg(4326), name=name)(*corners)
     return (
-        f'x {x.min():.2f} to {x.max():.2f}, y {y.min():.2f} to {y.max():.2f} in {crs.name} '
+        f'x {x.min():.9g} to {x.max():.9g}, y {y.min():.9g} to {y.max():.9g} in {crs.name} '
         f'(longitude {lon.mean():.4f}, latitude {lat.mean():.4f})'
     )

@@ -11,6 +11,7 @@ from affine import Affine
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
+from crossearth.describing import plural
 from crossearth.errors import BandError, ConfigError, SceneError
 from crossearth.rasters.alpha import Alpha, hides_pixels
 from crossearth.rasters.georeference import Georeference, ground_gsd
@@ -205,10 +206,13 @@ def _choose(name: str, header: Header, bands: Bands | None, hiding: int | None) 
         return _named(name, header, [str(band) for band in bands], everything)
     chosen = tuple(int(band) for band in bands)
     if not chosen or any(not 1 <= band <= count for band in chosen):
-        raise BandError(
-            f'{name}: has {count} band(s), but bands {chosen} were asked for: choose from 1 to '
-            f'{count}'
-        )
+        if 'palette' in header.colours:
+            raise BandError(
+                f'{name}: has {plural(count, "band")}, numbers of a palette, but bands {chosen} '
+                'were asked for: expand it to colours first (gdal_translate -expand rgb)'
+            )
+        what = 'only band 1' if count == 1 else f'bands 1 to {count}'
+        raise BandError(f'{name}: has {what}, but bands {chosen} were asked for')
     return chosen
 
 

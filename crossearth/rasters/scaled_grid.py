@@ -9,13 +9,10 @@ from crossearth.errors import ConfigError
 from crossearth.geometry import scaled_start
 from crossearth.rasters.raster import Raster
 
-__all__ = ['FINEST', 'SAME', 'scaled']
+__all__ = ['FINEST', 'scaled']
 
 FINEST = 50
 """Pixels that are more than this many times finer than the file's show nothing new."""
-
-SAME = 0.02
-"""Pixels whose sizes differ by a smaller share count as equal, and are not resampled."""
 
 
 def scaled(raster: Raster, steps_px: float | int | tuple[float | int, float | int]) -> Raster:
@@ -52,8 +49,8 @@ def scaled(raster: Raster, steps_px: float | int | tuple[float | int, float | in
     height, width = int(scaled_start(raster.height, down)), int(scaled_start(raster.width, across))
     if min(height, width) < 1:
         raise ConfigError(
-            f'{raster.path}: has {raster.height} x {raster.width} pixels, less than half of one '
-            f'that is {down:g} by {across:g} times as large: choose finer pixels'
+            f'{raster.path}: has {raster.height} x {raster.width} pixels. One of those to read is '
+            f'{down:g} by {across:g} of them, more than twice the image: choose finer ones'
         )
     # with two different steps, one number no longer states the size of a pixel
     stated_m = raster.pixel_m if down == across else None

@@ -168,6 +168,7 @@ def fit_gsd_estimator(
             'no held-out image could be estimated: pass more images, of more distances'
         )
     low, high = interval_of(*map(list, zip(*flat, strict=True)))
+    low, high = min(low, 0.0), max(high, 0.0)  # with the estimate inside
     # After the errors, whose measurement has left the head of another fit.
     _fit(network, seen)
     by_domains = len(seen) >= _DOMAINS_TO_HOLD_OUT

@@ -151,6 +151,10 @@ def load_gsd_estimator(path: str | Path) -> GsdNetwork:
     Raises:
         CheckpointError: If the file is damaged, or holds another model.
     """
+    if not Path(path).is_file():
+        raise CheckpointError(
+            f'there is no estimator at {path}: write one with crossearth gsd FOLDER … --fit FILE'
+        )
     network = load_model(path, builders=[gsd_network])
     if not isinstance(network, GsdNetwork) or imagery_of(network).gsd_range_m is None:
         raise CheckpointError(

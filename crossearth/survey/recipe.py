@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from crossearth.rasters.scaled_grid import FINEST
 from crossearth.survey.encoding import Encoding
 from crossearth.survey.scenes import SceneSet
 from crossearth.survey.split import Split
@@ -241,9 +242,11 @@ def drawn_sizes(view: View) -> tuple[float, float]:
     """The range from which the pixel size of each training window is drawn.
 
     It is in metres on the ground. If the pixel size is unknown, it is a factor of the image's size.
+    Training refuses pixels that are far finer than those of an image, so none are drawn.
     """
     low, high = view.gsd_range_m or (1.0, 1.0)
-    return float(f'{low / _SPREAD:.3g}'), float(f'{high * _SPREAD:.3g}')
+    finest = max(low / _SPREAD, 1.01 * high / FINEST)
+    return float(f'{finest:.3g}'), float(f'{high * _SPREAD:.3g}')
 
 
 def _pixels(view: View) -> str:

@@ -53,7 +53,7 @@ def _kind(look: Look) -> tuple[str, ...]:
     hides = [f'{value:g}' for value in dict.fromkeys(raster.nodata) if value is not None]
     hides += [f'alpha band {raster.alpha}'] * (raster.alpha is not None)
     hides += ['mask'] * bool(raster.masks)
-    size = f'{raster.height}x{raster.width}'
+    size = f'{raster.width} × {raster.height}'
     return size, crs, gsd, raster.dtype, bands, ', '.join(hides) or 'none'
 
 
@@ -275,13 +275,14 @@ def _span(sizes: tuple[float, float]) -> str:
     return f'{low} m' if low == high else f'{low} to {high} m'
 
 
-def commands(recipe: str, example: str) -> str:
+def commands(recipe: str, example: str, *, needs_gsd: bool) -> str:
     """The three commands to run next."""
+    gsd = ' --gsd METRES' if needs_gsd else ''
     return '\n'.join(
         (
             f'  crossearth fit --config {shlex.quote(recipe)}',
             f'  crossearth test --config {shlex.quote(recipe)} --ckpt_path last.ckpt',
-            f'  crossearth predict {shlex.quote(example)} map.tif --weights model.safetensors',
+            f'  crossearth predict {shlex.quote(example)} map.tif --weights model.safetensors{gsd}',
         )
     )
 

@@ -20,7 +20,7 @@ from crossearth.survey.encoding import Encoding, guess_encoding, with_vectors
 from crossearth.survey.recipe import Backbone, Plan, write_recipe
 from crossearth.survey.scenes import SceneSet, gather, same_bands
 from crossearth.survey.split import split_by_place
-from crossearth.survey.view import choose_view
+from crossearth.survey.view import View, choose_view, gsd_range
 
 __all__ = ['Domain', 'start']
 
@@ -106,7 +106,7 @@ def start(
     view = choose_view(first, sets[1:], chosen)
     split = split_by_place(first.looks, encoding, window_px=view.window_px)
     say(f'\n{report.class_table(first, encoding, split)}')
-    tested, untested = _tested(sets[1:], encoding)
+    tested, untested = _tested(sets[1:], encoding, view)
     workers = min(os.cpu_count() or 1, 8) if shutil.which('nvidia-smi') else 0
     plan = Plan(first, tested, encoding, view, split, backbone, workers)
     text = write_recipe(plan, recipe=shlex.quote(str(target)))
@@ -121,8 +121,10 @@ def start(
         raise WriteError(
             f'{target} cannot be written ({error.strerror}): choose another name with --output'
         ) from error
-    example = sets[-1].looks[0].raster.path if len(sets) > 1 else 'scene.tif'
-    say('\nNext:\n' + report.commands(str(target), example))
+    example = sets[-1].looks[0] if len(sets) > 1 else None
+    needs_gsd = example is not None and view.gsd_range_m is not None and example.gsd_m is None
+    scene = 'scene.tif' if example is None else example.raster.path
+    say('\nNext:\n' + report.commands(str(target), scene, needs_gsd=needs_gsd))
     return target
 
 
@@ -168,14 +170,17 @@ def _counts(found: SceneSet, encoding: Encoding) -> Counter[int]:
 
 
 def _tested(
-    sets: Sequence[SceneSet], encoding: Encoding
+    sets: Sequence[SceneSet], encoding: Encoding, view: View
 ) -> tuple[list[tuple[SceneSet, Encoding]], list[tuple[str, str]]]:
     """Unseen domains that can be tested on, with their encodings; the others with the reason."""
     tested: list[tuple[SceneSet, Encoding]] = []
     untested: list[tuple[str, str]] = []
     for found in sets:
         if not found.labelled:
-            untested.append((found.name, 'because it has no masks: map it with predict'))
+            why = 'because it has no masks: map it with predict'
+            if view.gsd_range_m is not None and gsd_range(found.looks) is None:
+                why += '. Its pixel size is not known: state it there (--gsd METRES)'
+            untested.append((found.name, why))
             continue
         try:
             own = _same_classes(found, encoding)

@@ -21,6 +21,7 @@ from crossearth.datasets.cut import footprint_of
 from crossearth.datasets.files import natural_key
 from crossearth.datasets.holdout import HoldOut
 from crossearth.datasets.scene import Scene
+from crossearth.describing import plural
 from crossearth.errors import ConfigError, SceneNotFoundError
 from crossearth.labels import IGNORE_INDEX
 from crossearth.rasters import transformer_between
@@ -81,8 +82,9 @@ def split_by_place(looks: Sequence[Look], encoding: Encoding, *, window_px: int)
         return _by_names(looks, encoding)
     if min(look.raster.height for look in looks) < 2 * 32:
         raise ConfigError(
-            f'{looks[0].raster.path}: {len(looks)} images of {looks[0].raster.height} rows are too '
-            'few for training and validation: expected at least 5 images, or 64 rows'
+            f'{looks[0].raster.path}: {plural(len(looks), "image")} of '
+            f'{looks[0].raster.height} rows {"is" if len(looks) == 1 else "are"} too little for '
+            'training and validation: expected at least 5 images, or 64 rows'
         )
     hold_out = HoldOut(bottom=_SHARE)
     counts: Counter[int] = Counter()
@@ -93,7 +95,8 @@ def split_by_place(looks: Sequence[Look], encoding: Encoding, *, window_px: int)
                 counts += _labelled(encoding.classes(tile.counts))
     return Split(
         hold_out,
-        f'the lowest {_SHARE:.0%} of the rows of each image, because they have no georeference',
+        f'the lowest {_SHARE:.0%} of the rows of each image, because some have no transform that '
+        'places them on the ground',
         _SHARE,
         counts,
     )

@@ -132,8 +132,8 @@ class SensorSimulation(SeededAugmentation):
             ('p_bits', p_bits),
             ('p_jpeg', p_jpeg),
         ):
-            if not 0 <= probability <= 1:
-                raise ConfigError(f'{name}={probability}: expected a number from 0 to 1')
+            if not isinstance(probability, int | float) or not 0 <= probability <= 1:
+                raise ConfigError(f'{name}={probability!r}: expected a number from 0 to 1')
         self.p_blur = p_blur
         self.p_sampling = p_sampling
         self.p_noise = p_noise
@@ -346,6 +346,6 @@ def _checked[Limits: (tuple[int, int], tuple[float, float])](
         numbers = 'whole numbers ' if whole else ''
         bound = f' ≤ {highest}' if highest < math.inf else ''
         raise ConfigError(
-            f'{name}={limits!r}: expected {numbers}{lowest} ≤ low ≤ high{bound} of (low, high)'
+            f'{name}={limits!r}: expected {numbers}(low, high) with {lowest} ≤ low ≤ high{bound}'
         )
     return limits

@@ -126,7 +126,7 @@ def options(tmp_path):
 
 def edited(file, **changes):
     values = yaml.safe_load(file.read_text())
-    file.write_text(yaml.safe_dump(values | changes))
+    file.write_text(yaml.safe_dump(values | changes, sort_keys=False))
     return file
 
 
@@ -196,10 +196,11 @@ def test_images_are_scored_as_they_would_be_mapped(file, options):
     )
     seen = {result.target: result.seen for result in results}
     trained = 'the model was trained at 0.5 m'
+    stated = 'stated, although the georeference says 0.5 m'
     assert seen == {
         'here': {f'own pixels 0.5 m (georeference), seen as they are: {trained}': 2},
         'there': {f'own pixels 0.5 m (georeference), seen as they are: {trained}': 2},
-        'fine': {f'own pixels 0.25 m (stated), seen at 0.5 m: {trained}': 2},
+        'fine': {f'own pixels 0.25 m ({stated}), seen at 0.5 m: {trained}': 2},
         'cut': {
             'own pixels 0.3 m (after resampling), seen as they are: its dataset was opened with '
             'gsd_m': 2
@@ -212,7 +213,7 @@ def test_images_are_scored_as_they_would_be_mapped(file, options):
     assert results[0].protocol.seen_at == 'model'
     text = format_scores(report_data(results, baseline='plain'))
     assert 'seen at the pixel size of the training' in text
-    assert f'here-to-fine: 2 images: own pixels 0.25 m (stated), seen at 0.5 m: {trained}' in text
+    assert f'here-to-fine: 2 images: own pixels 0.25 m ({stated}), seen at 0.5 m: {trained}' in text
 
 
 def test_the_recipe_of_a_result_repeats_it(file, options):
@@ -327,6 +328,7 @@ def test_a_process_that_fails_says_so_and_leaves_what_is_finished(file, options,
     values = yaml.safe_load(file.read_text())
     broken = yaml.safe_load(yaml.safe_dump(values['methods']['plain']))
     broken['task']['init_args']['method']['init_args']['model']['init_args']['num_classes'] = 3
+    # in this order: no process comes to the broken one before another has taken the sound one
     methods = {'plain': values['methods']['plain'], 'broken': broken}
     edited(file, methods=methods, seeds=[0])
     with pytest.raises(ConfigError, match=r'process \d.* of 2 failed, see above'):

@@ -67,6 +67,18 @@ def test_each_scene_is_seen_as_it_would_be_mapped(files, write_raster):
     assert known.calibration.pixels == 128**2 + 32**2  # 128 px of 0.25 m are 32 of 1 m
 
 
+def test_scenes_of_unknown_size_are_refused_unless_it_is_stated(files, write_raster):
+    pixels = np.random.default_rng(1).integers(1, 255, (3, 64, 64), np.uint8)
+    write_raster('plain/a.png', pixels, crs=None, driver='PNG')
+    write_raster('plain_masks/a.png', pixels[:1] // 128 * 255, crs=None, driver='PNG')
+    words = ['model.safetensors', 'plain', 'plain_masks', *CALIBRATE[3:], '--tile-px', 16]
+    with pytest.raises(ConfigError, match=r'a\.png: the model was trained at 1 m .*--gsd 0\.21'):
+        run(calibrate, *words)
+    text = run(calibrate, *words, '--gsd', 0.5)
+    assert text.startswith('scenes are seen at 1 m (own pixels 0.5 m)')
+    assert read_model_info('known.safetensors').source.calibration.pixels == 4 * 16**2
+
+
 def test_calibrating_again_keeps_how_the_training_data_looked(files):
     run(calibrate, *CALIBRATE, '--tile-px', 32)
     again = ['known.safetensors', *CALIBRATE[1:3], '-o', 'again.safetensors', '--threshold', 0]

@@ -63,12 +63,20 @@ def test_scenes_are_told_by_what_was_fitted(tmp_path, places, encoder, write_ras
         (['a=-1', '--fit', 'x'], 'above 0'),
         (['a', '--fit', 'x', '--csv', 'y'], '--csv is for estimates'),
         (['a', '--estimator', 'x', '--encoder', 'y'], 'are for --fit'),
-        (['a', '--estimator', 'nowhere'], 'no weights file'),
+        (['a', '--estimator', 'nowhere'], 'no estimator at nowhere'),
     ],
 )
 def test_what_makes_no_sense_is_one_line(words, message, capsys):
     assert main(['gsd', *words]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_distance_or_an_estimator_that_is_not_there_is_told(tmp_path, places, capsys):
+    near = str(tmp_path / 'near')
+    assert main(['gsd', f'{near}=0.5', '--estimator', 'none.safetensors']) == 2
+    assert f'=METRES is for --fit: pass {near} alone' in capsys.readouterr().err
+    assert main(['gsd', near, '--estimator', 'none.safetensors']) == 2
+    assert 'no estimator at none.safetensors: write one with' in capsys.readouterr().err
 
 
 def test_a_domain_named_twice_is_refused(tmp_path, places, capsys):

@@ -172,7 +172,7 @@ def test_dry_run_tells_and_writes_nothing(write_raster: Write, tmp_path: Path) -
     scene = write_raster('scene.tif', random_image(700, 900))
     text = predict(scene, tmp_path / 'map.tif', '--dry-run', '--seen-at', 1)
     assert re.search(
-        r'900 × 700 px seen as 45\d × 35\d px, 1 window, 0 of them run twice, '
+        r'900 × 700 px seen as 45\d × 35\d px, 1 window, '
         r'in 1 part, \d+ MiB',
         text,
     )
@@ -195,10 +195,37 @@ def test_dry_run_of_many_scenes_names_every_scene_that_would_have_no_map(
     with pytest.raises(SceneError, match='2 of 3 scenes cannot be mapped') as error:
         predict('scenes', tmp_path / 'maps', '--dry-run', weights='metre.safetensors')
     _, first, mapped, second, last = str(error.value).split('\n')
-    assert re.match(r'no map: scenes/a\.png: the model was trained at 1\.0 m', first)
+    assert re.match(r'no map: scenes/a\.png: the model was trained at 1 m', first)
     assert mapped.startswith('scenes/b.tif: 64 × 64 px')
     assert second.startswith('no map: scenes/c.png')
-    assert last.startswith('1 scenes, about')
+    assert last.startswith('1 scene, about')
+    stated = predict(
+        'scenes', tmp_path / 'maps', '--dry-run', '--gsd', 0.25, weights='metre.safetensors'
+    )
+    first, mapped, second, _ = stated.split('\n')
+    assert 'own pixels 0.25 m (stated)' in first
+    assert 'own pixels 0.25 m (stated)' in second
+    assert 'own pixels 0.5 m (georeference)' in mapped  # what it says of itself remains true
+
+
+def test_a_stated_size_leaves_the_georeferenced_scenes_of_a_folder_alone(
+    write_raster: Write, tmp_path: Path
+) -> None:
+    save_model(_model(), tmp_path / 'metre.safetensors', gsd_m=1.0)
+    placed = random_image(64, 64)
+    write_raster('scenes/b.tif', placed)
+    alone = tmp_path / 'alone.tif'
+    predict('scenes/b.tif', alone, weights='metre.safetensors')
+    write_raster('scenes/c.png', random_image(64, 64), crs=None, driver='PNG')
+    text = predict('scenes', tmp_path / 'maps', '--gsd', 0.25, weights='metre.safetensors')
+    assert 'own pixels 0.25 m (stated), seen at 1 m' in text
+    assert 'own pixels 0.5 m (georeference), seen at 1 m' in text
+    with rasterio.open(alone) as one, rasterio.open(tmp_path / 'maps/b.tif') as among:
+        assert (one.read() == among.read()).all()
+    overridden = predict(
+        'scenes/b.tif', tmp_path / 'a.tif', '--gsd', 0.25, weights='metre.safetensors'
+    )
+    assert '0.25 m (stated, although the georeference says 0.5 m), seen at 1 m' in overridden
 
 
 @pytest.mark.parametrize('metres', ['0', '-1', 'nan', 'inf', '21cm', ''])
@@ -377,7 +404,8 @@ def test_an_automatic_size_needs_an_estimator(write_raster: Write, tmp_path: Pat
 
 def test_several_scales_are_options(write_raster: Write, tmp_path: Path) -> None:
     scene = write_raster('scene.tif', random_image(60, 70))
-    words = ('--labels', 'isprs', '--scales', '1,0.5', '--merge', 'max', '--merge-class', 'car')
+    merge = ('--merge', 'max', '--merge-class', 'car')
+    words = ('--labels', 'isprs', '--scales', '1', '0.5', *merge)
     text = predict(scene, tmp_path / 'a.tif', *words)
     assert 'is not known; at scales 1, 0.5' in text
     windows = Windows(scales=(1, 0.5), merge='max', merge_class='car')

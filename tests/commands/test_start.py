@@ -15,6 +15,7 @@ import rasterio.warp
 import timm
 import yaml
 from affine import Affine
+from PIL import Image
 from safetensors.torch import save_file
 
 from crossearth.cli import main
@@ -286,7 +287,7 @@ def test_one_small_image_is_refused(capsys):
         ) as target:
             target.write(pixels)
     said = refused(capsys, 'images', 'masks')
-    assert '1 images of 40 rows are too few' in said
+    assert '1 image of 40 rows is too little' in said
 
 
 def test_a_recipe_that_exists_is_not_replaced(capsys):
@@ -446,3 +447,27 @@ def test_windows_are_read_around_the_source_s_pixel_size_and_an_unseen_place_bey
     assert data.seen_tests['other'].gsd_range_m == pytest.approx((0.5, 0.5), rel=1e-2)
     assert data.seen_tests['other'].scenes[0].width == pytest.approx(SIDE / 2, abs=2)
     assert data.seen_tests['source'].scenes[0].width == SIDE
+
+
+def test_no_window_is_drawn_far_finer_than_the_coarsest_image():
+    write_place('roads', PLACE, as_0_255)
+    for path in ('roads/images/0.tif', 'roads/masks/0.tif'):
+        with rasterio.open(path, 'r+') as target:
+            target.transform = Affine(25, 0, 600_000, 0, -25, 5_100_000)
+    assert main(['start', 'roads/images', 'roads/masks', '--quiet']) == 0
+    low, high = yaml.safe_load(Path('recipe.yaml').read_text())['data']['init_args']['gsd_m']
+    assert (low, high) == (pytest.approx(25 / 50, rel=0.02), 37.5)
+    build_training(without_style('recipe.yaml'))  # which refuses finer ones
+
+
+def test_a_place_of_unknown_pixel_size_is_mapped_with_a_stated_one(capsys):
+    write_place('roads', PLACE, as_0_255)
+    Path('plain').mkdir()
+    for number in range(2):
+        Image.fromarray(chip(truth(number)).transpose(1, 2, 0)).save(f'plain/{number}.png')
+    words = ['--unseen', 'plain=plain', '--quiet', '-o', 'r.yaml']
+    assert main(['start', 'roads/images', 'roads/masks', *words]) == 0
+    text = capsys.readouterr().out
+    assert 'plain: not tested, because it has no masks' in text
+    assert 'Its pixel size is not known: state it there (--gsd METRES)' in text
+    assert 'plain/0.png map.tif --weights model.safetensors --gsd METRES' in text

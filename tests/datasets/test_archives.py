@@ -427,7 +427,7 @@ def test_every_image_without_a_mask_is_named(tmp_path):
     trees.deepglobe(tmp_path)
     for number in (104, 999):
         (tmp_path / 'train' / f'{number}_mask.png').unlink()
-    with pytest.raises(SceneNotFoundError, match=r'nor have 1 others.*\(999_sat\.jpg\)'):
+    with pytest.raises(SceneNotFoundError, match=r'nor has 1 other .*\(999_sat\.jpg\)'):
         DeepGlobeRoads(tmp_path)
 
 

@@ -141,7 +141,7 @@ def test_every_damaged_file_is_named_at_once(tmp_path):
         (tmp_path / 'train' / f'{number}_sat.jpg').write_bytes(b'')
     found = wrong(check_archive(DeepGlobeRoads, tmp_path))
     assert '104_sat.jpg: not a readable raster' in found[0]
-    assert found[0].endswith('1 others cannot be used either: 999_sat.jpg')
+    assert found[0].endswith('1 other cannot be used either: 999_sat.jpg')
 
 
 def test_masks_that_draw_nothing_are_suspected(tmp_path):

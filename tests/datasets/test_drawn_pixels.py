@@ -225,7 +225,10 @@ def test_rare_classes_show_in_windows_of_every_size(scene):
         ({'gsd_m': (0.3, 2), 'scale': (0.5, 3)}, 'expected exactly one; use gsd_m'),
         ({'gsd_m': (2, 0.3)}, r'gsd_m is \(2, 0.3\): expected the smallest and the largest'),
         ({'scale': (0, 3)}, 'both above 0'),
-        ({'scale': (1, 51)}, r'draws pixels of 0\.02 times those of .*: expected at least 1/50'),
+        (
+            {'scale': (1, 51)},
+            r'draws pixels of 0\.02 times .*: expected at least 1/50.*: lower 51 to 50',
+        ),
         ({'gsd_m': (0.001, 0.3)}, r'draws pixels of 0\.00\d* times those of'),
     ],
 )

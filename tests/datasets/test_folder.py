@@ -171,7 +171,7 @@ def test_images_without_a_mask_are_left_out_and_told_where_that_is_asked_for(
     data = FolderDataset(*folders, labels=ISPRS, unpaired='skip')
     assert pairs(data) == [('b.tif', 'b.tif')]
     assert [Path(path).name for path in data.unpaired] == ['a.tif', 'c.tif']
-    with pytest.raises(SceneNotFoundError, match=r'a\.tif: has no mask, nor have 1 others of 3'):
+    with pytest.raises(SceneNotFoundError, match=r'a\.tif: has no mask, nor has 1 other of 3'):
         FolderDataset(*folders, labels=ISPRS)
 
 

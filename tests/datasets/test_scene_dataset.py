@@ -244,7 +244,7 @@ def test_bad_files_are_named_with_the_remedy(write_raster, tmp_path):
     image = write_raster('a.tif', picture())
     with pytest.raises(LabelError, match=r'm\.tif: the mask is 40x50 pixels.*is 40x56'):
         read_scene(image, write_raster('m.tif', mask(width=50), crs=None))
-    with pytest.raises(BandError, match=r'has 3 band\(s\), but bands \(4,\)'):
+    with pytest.raises(BandError, match=r'has bands 1 to 3, but bands \(4,\)'):
         read_scene(image, bands=(4,))
     with pytest.raises(SceneNotFoundError, match='no scenes'):
         SceneDataset([], ISPRS)
@@ -445,7 +445,7 @@ def test_a_crs_without_a_transform_is_no_place(write_raster):
 def test_a_mask_of_another_place_is_refused(write_raster):
     image = write_raster('a.tif', picture())
     far = Affine(0.5, 0, 500_000, 0, -0.5, 5_800_000)
-    with pytest.raises(LabelError, match=r'm\.tif: lies at x 500000\.0.*a\.tif at x 400000\.0'):
+    with pytest.raises(LabelError, match=r'm\.tif: lies at x 500000 to.*a\.tif at x 400000 to'):
         read_scene(image, write_raster('m.tif', mask(), transform=far))
     near = Affine(0.5, 0, 400_000.2, 0, -0.5, 5_800_000)
     assert read_scene(image, write_raster('n.tif', mask(), transform=near)).mask is not None

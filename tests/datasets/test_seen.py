@@ -7,11 +7,13 @@ import kornia.augmentation as K
 import numpy as np
 import pytest
 from affine import Affine
+from rasterio.control import GroundControlPoint
 from torch import nn
 
 from crossearth.datasets import FolderDataset, SceneDataset, ShiftDataModule
+from crossearth.datasets.cut import resampled_scene
 from crossearth.datasets.resizing import resize_range
-from crossearth.datasets.scene import Part
+from crossearth.datasets.scene import Part, read_scene
 from crossearth.errors import ConfigError
 from crossearth.labels import ISPRS
 from crossearth.transforms import RandomScaleCrop
@@ -94,6 +96,38 @@ def test_parts_that_a_split_has_left_are_seen_so_too(scenes):
     seen = module(scenes('source', 0.5), val=val).seen_val
     assert seen.scenes[0].height == pytest.approx(16, abs=1)
     assert np.abs(np.subtract(seen.scenes[0].bounds_xy, part.bounds_xy)).max() <= 0.5
+
+
+def test_parts_of_a_scene_with_control_points_share_no_ground(write_raster):
+    rows, cols = np.meshgrid([0, 45, 90], [0, 60, 120], indexing='ij')
+    bend = 3 * np.sin(cols / 40)  # metres
+    points = [
+        GroundControlPoint(row, col, 4e5 + 0.5 * col + turn, 58e5 - 0.25 * row + turn)
+        for row, col, turn in zip(rows.ravel(), cols.ravel(), bend.ravel(), strict=True)
+    ]
+    pixels = np.random.default_rng(0).integers(1, 255, (1, 90, 120), np.uint8)
+    whole = read_scene(write_raster('g.tif', pixels, transform=None, gcps=points))
+    parts = [
+        dataclasses.replace(whole, part=Part(0, 0, 72, 120)),
+        dataclasses.replace(whole, part=Part(72, 0, 18, 120)),
+    ]
+    seen = [resampled_scene(scene, 0.5) for scene in (whole, *parts)]
+    data = [SceneDataset([scene], ISPRS) for scene in seen]
+    shown = np.zeros((seen[0].height, seen[0].width), int)
+    for dataset, scene in zip(data[1:], seen[1:], strict=True):
+        rows = slice(scene.part.row, scene.part.row + scene.height)
+        cols = slice(scene.part.col, scene.part.col + scene.width)
+        shown[rows, cols] += (dataset[0]['image'][0] > 0).numpy()
+    known = (data[0][0]['image'][0] > 0).numpy()
+    assert shown.max() == 1
+    assert (shown[known] == 1).mean() > 0.98  # but for pixels on the border
+    assert not shown[~known].any()
+
+
+def test_a_scene_that_cannot_be_shown_is_refused_before_the_first_step(scenes):
+    data = module(scenes('source', 0.5), val=scenes('val', 100.0))
+    with pytest.raises(ConfigError, match=r'more than 50 times as large as the 0\.5 m'):
+        data.setup('fit')
 
 
 def test_scales_and_augmentations_widen_what_has_been_learnt(scenes):

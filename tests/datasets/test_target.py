@@ -12,7 +12,7 @@ from crossearth.datasets.target import TargetWindows
 from crossearth.errors import BandError, ConfigError
 from crossearth.geometry import Window
 from crossearth.labels import ISPRS
-from crossearth.transforms import RandomScaleCrop
+from crossearth.transforms import RandomScaleCrop, SensorSimulation
 
 
 @pytest.fixture
@@ -180,6 +180,17 @@ def test_the_target_is_seen_at_the_distance_of_the_source(source, write_raster, 
     own = FolderDataset(tmp_path / 'fine', labels=ISPRS, gsd_m=1.0)
     asked = ShiftDataModule(source, target=own, size_px=16, windows_per_epoch=8)
     assert asked.target.gsd_range_m == pytest.approx((1.0, 1.0), rel=1e-3)
+
+
+def test_metres_of_another_pixel_size_are_refused_for_the_target_too(
+    source, write_raster, tmp_path
+):
+    write_raster('fine/a.tif', np.ones((3, 80, 80), np.uint8))
+    target = FolderDataset(tmp_path / 'fine', labels=ISPRS)
+    options = {'target': target, 'size_px': 16, 'windows_per_epoch': 8}
+    ShiftDataModule(source, target_augment=SensorSimulation(gsd_m=0.5), **options)
+    with pytest.raises(ConfigError, match=r'pixels have 0\.21 m, but windows are read at 0\.5 m'):
+        ShiftDataModule(source, target_augment=SensorSimulation(gsd_m=0.21), **options)
 
 
 def test_a_target_without_a_place_is_read_in_its_own_pixels_with_a_warning(

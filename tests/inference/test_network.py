@@ -121,8 +121,10 @@ def test_wrong_bands_name_the_file_and_the_remedy(
         dataset.write_colormap(1, {0: (9, 9, 9, 255)})
     with pytest.raises(SceneError, match='numbers of a palette, not colours: expand it'):
         predict_scene(lambda x: x, one, tmp_path / 'map.tif')
+    with pytest.raises(BandError, match=r'one.tif: has 1 band, numbers of a palette.*-expand rgb'):
+        predict_scene(lambda x: x, one, tmp_path / 'map.tif', view=View(bands=(1, 2, 3)))
     with pytest.raises(
-        BandError, match=r'scene.tif: has 4 band\(s\), but bands \(0, 1, 2\) were asked for'
+        BandError, match=r'scene.tif: has bands 1 to 4, but bands \(0, 1, 2\) were asked for'
     ):
         predict_scene(convolutions, scene, tmp_path / 'map.tif', view=View(bands=(0, 1, 2)))
 

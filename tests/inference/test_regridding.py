@@ -159,7 +159,7 @@ def test_scene_that_lies_nowhere_has_no_ground_size(
         predict_scene(
             one_hot(6), write_scene(patches(9, 9, 3)), tmp_path / 'map.tif', view=View(gsd_m=-1)
         )
-    with pytest.raises(ConfigError, match=r'pixels of .* are 0.5\d* by 0.5\d* m: more than 50'):
+    with pytest.raises(ConfigError, match=r'pixels of .* are 0.5\d* by 0.5\d* m, more than 50'):
         predict_scene(
             one_hot(6), write_scene(patches(9, 9, 3)), tmp_path / 'map.tif', view=View(gsd_m=1e-3)
         )

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from rasterio.control import GroundControlPoint
 from torch import nn
 
 from crossearth.errors import ConfigError
 from crossearth.imagery import Imagery
-from crossearth.inference import View, Windows, predict_scene
+from crossearth.inference import View, Windows, predict_scene, summarise_map
 from crossearth.inference.seeing import see_scene
 
 type Write = Callable[..., Path]
@@ -51,6 +52,13 @@ def test_scenes_without_a_place_say_so(write_raster: Write) -> None:
     )
 
 
+def test_a_transform_without_a_crs_is_said_to_lack_it(write_raster: Write) -> None:
+    scene = write_raster('a.png', PIXELS, crs=None, driver='PNG')
+    scene.with_suffix('.pgw').write_text('0.21\n0\n0\n-0.21\n400000\n5800000\n')
+    with pytest.raises(ConfigError, match=r'a\.png \(its transform has no CRS\): the model was'):
+        see_scene(scene, ONE, View())
+
+
 def test_a_local_crs_says_nothing_of_the_ground_and_is_mapped_in_its_own_pixels(
     write_raster: Write,
 ) -> None:
@@ -63,9 +71,7 @@ def test_a_local_crs_says_nothing_of_the_ground_and_is_mapped_in_its_own_pixels(
     assert 'own pixels 0.5 m (stated), seen at 1 m' in str(
         see_scene(scene, ONE, View(scene_gsd_m=0.5))
     )
-    with pytest.raises(
-        ConfigError, match=r'a\.tif .*: the model was trained at 1.0 m .*--gsd 0.21'
-    ):
+    with pytest.raises(ConfigError, match=r'a\.tif .*: the model was trained at 1 m .*--gsd 0.21'):
         see_scene(scene, ONE, View())
 
 
@@ -95,6 +101,48 @@ def test_scenes_that_cannot_be_seen_as_learnt_say_which_options_there_are(
         match=r'should see it at 1 m: the model was trained at 1 m. .*--seen-at nat',
     ):
         see_scene(coarse, ONE, View())
+
+
+@pytest.mark.parametrize(
+    ('known', 'line'),
+    [
+        (ONE, 'the model was trained at 1 m. Its pixels are 3 times as large as any in training'),
+        (RANGE, 'trained across. Its pixels are 2.5 times as large as any in training, so what'),
+    ],
+)
+def test_pixels_far_coarser_than_any_in_training_are_told(
+    write_raster: Write, known: Imagery, line: str
+) -> None:
+    coarse = write_raster('a.tif', PIXELS, transform=Affine(3, 0, 4e5, 0, -3, 58e5))
+    assert line in str(see_scene(coarse, known, View()))
+    less = write_raster('b.tif', PIXELS, transform=Affine(1.9, 0, 4e5, 0, -1.9, 58e5))
+    assert 'times as large' not in str(see_scene(less, known, View()))
+
+
+def test_too_few_control_points_give_no_size_and_stop_no_map(
+    write_raster: Write, tmp_path: Path
+) -> None:
+    points = [GroundControlPoint(at, at, 4e5 + at, 58e5 - at) for at in (0, 40, 80)]
+    scenes = {
+        'line': write_raster('line.tif', PIXELS, transform=None, gcps=points),
+        'one': write_raster('one.tif', PIXELS, transform=None, gcps=points[:1]),
+    }
+    for scene in scenes.values():
+        with pytest.raises(ConfigError, match=r'control points do not place it.*--gsd 0\.21'):
+            see_scene(scene, ONE, View())
+        with pytest.raises(ConfigError, match=r'ground control points do not say where .*three'):
+            see_scene(scene, ONE, View(gsd_m=0.5))
+        model = nn.Conv2d(1, 2, 1)
+        made = predict_scene(
+            model,
+            scene,
+            tmp_path / 'm.tif',
+            windows=Windows(tile_px=16),
+            view=View(scene_gsd_m=0.5),
+        )
+        assert summarise_map(made.path).classes[0].area_m2 is None
+        with rasterio.open(made.path) as after, rasterio.open(scene) as before:
+            assert len(after.gcps[0]) == len(before.gcps[0])
 
 
 def test_the_line_is_logged_and_returned(

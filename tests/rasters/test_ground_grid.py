@@ -204,7 +204,7 @@ def test_rasters_that_cannot_be_resampled_say_why(write_raster: Callable[..., Pa
     for wrong in (0.0, -1.0, float('nan')):
         with pytest.raises(ConfigError, match='expected metres, more than 0'):
             resampled(raster, wrong)
-    with pytest.raises(ConfigError, match=r'pixels of .* are 0.5\d* by 0.5\d* m: more than 50'):
+    with pytest.raises(ConfigError, match=r'pixels of .* are 0.5\d* by 0.5\d* m, more than 50'):
         resampled(raster, 1e-3)
     swapped = describe_raster(write_raster('s.tif', ZEROS, crs='EPSG:4326', transform=UTM))
     with pytest.raises(ConfigError, match=r's\.tif: its CRS and transform put its middle off'):
@@ -220,7 +220,7 @@ def test_scenes_narrower_than_one_pixel_are_refused_not_left_without_data(
     write_raster: Callable[..., Path],
 ) -> None:
     raster = describe_raster(write_raster('a.tif', ZEROS, transform=Affine.scale(1e-4, -1e-4)))
-    with pytest.raises(ConfigError, match=r'a\.tif: has 300 x 340 pixels, less than half of one'):
+    with pytest.raises(ConfigError, match=r'a\.tif: has 300 x 340 pixels.*more than twice'):
         resampled(raster, 1.0)
     with pytest.raises(ConfigError, match=r'covers 0\.0\d+ by 0\.0\d+ m, less than a pixel of 1 m'):
         on_local_projection(raster, 1.0)

@@ -21,6 +21,7 @@ def test_the_distance_of_a_held_out_domain_is_told_within_its_interval(fitted):
     assert middle.blocks == 4
     assert abs(middle.bias_octaves) < 0.35
     assert middle.within_half == 1
+    assert report.low_octaves <= 0 <= report.high_octaves  # the estimate is in its interval
 
 
 def test_the_range_reaches_from_enlarged_to_shrunk_images(fitted):
@@ -38,6 +39,7 @@ def test_a_domain_of_other_structures_shows_as_bias(known_domains, tmp_path):
     assert biased.error_octaves == -biased.bias_octaves  # medians of two blocks, too
     assert biased.within_half == 0
     assert report.high_octaves > 0.6
+    assert report.low_octaves <= 0
 
 
 def test_two_domains_are_judged_by_their_own_images_and_say_so(known_domains):

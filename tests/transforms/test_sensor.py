@@ -271,22 +271,26 @@ def test_any_number_of_bands_and_odd_sizes_in_half_precision_too(
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        ({'sigma': (1.0, 0.5)}, r'sigma=\(1.0, 0.5\): expected 0 ≤ low ≤ high'),
+        ({'sigma': (1.0, 0.5)}, r'sigma=\(1.0, 0.5\): expected \(low, high\) with 0 ≤ low ≤ high'),
         ({'sigma': (0.0, math.inf)}, r'sigma=\(0.0, inf\)'),
         ({'sigma': (math.nan, 1.0)}, r'sigma=\(nan, 1.0\)'),
-        ({'coarsening': (0.5, 2.0)}, r'coarsening=\(0.5, 2.0\): expected 1 ≤ low'),
-        ({'shot': (-0.1, 0.0)}, r'shot=\(-0.1, 0.0\): expected 0 ≤ low ≤ high ≤ 1'),
+        ({'coarsening': (0.5, 2.0)}, r'coarsening=\(0.5, 2.0\): expected .* with 1 ≤ low'),
+        ({'shot': (-0.1, 0.0)}, r'shot=\(-0.1, 0.0\): expected .* with 0 ≤ low ≤ high ≤ 1'),
         ({'read': (0.0, 2.0)}, r'read=\(0.0, 2.0\)'),
-        ({'bits': (0, 8)}, r'bits=\(0, 8\): expected whole numbers 1 ≤ low ≤ high ≤ 16'),
+        (
+            {'bits': (0, 8)},
+            r'bits=\(0, 8\): expected whole numbers .* 1 ≤ low ≤ high ≤ 16',
+        ),
         ({'bits': (6.5, 8)}, r'bits=\(6.5, 8\): expected whole numbers'),
-        ({'quality': (50, 101)}, r'quality=\(50, 101\): expected whole numbers 1 ≤ low'),
-        ({'sigma': 0.5}, r'sigma=0.5: expected 0 ≤ low ≤ high of \(low, high\)'),
+        ({'quality': (50, 101)}, r'quality=\(50, 101\): expected whole numbers .* with 1 ≤ low'),
+        ({'sigma': 0.5}, r'sigma=0.5: expected \(low, high\) with 0 ≤ low ≤ high'),
         ({'shot': (0.0, 0.1, 0.2)}, r'shot=\(0.0, 0.1, 0.2\): expected'),
         ({'read': 'no'}, "read='no': expected"),
         ({'gsd_m': 0.0}, 'gsd_m=0.0: expected metres per pixel'),
         ({'gsd_m': (0.2, 0.4)}, r'gsd_m=\(0.2, 0.4\): expected metres per pixel'),
         ({'gsd_m': 0.5, 'sigma': None}, 'gsd_m is for the blur alone'),
         ({'p_jpeg': 1.5}, 'p_jpeg=1.5: expected a number from 0 to 1'),
+        ({'p_blur': 'x'}, "p_blur='x': expected a number from 0 to 1"),
     ],
 )
 def test_arguments_without_meaning_are_refused(

@@ -83,7 +83,7 @@ class FeatureDistance(Wrapping):
         self.weight = weight
         self.ratio = ratio
         self.reference = copy.deepcopy(backbone).requires_grad_(False).eval()
-        self._empty: int | None = 0  # batches without a filled place; None once there was one
+        self._empty: int | None = 0  # batches without a filled place; None once that is settled
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """The terms of the method inside, and `loss_fd`."""
@@ -124,6 +124,7 @@ class FeatureDistance(Wrapping):
                 DataWarning,
                 stacklevel=2,
             )
+            self._empty = None
 
 
 def feature_distance(
