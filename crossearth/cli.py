@@ -131,7 +131,3 @@ def _parser(loaded: Collection[str]) -> _Parser:
             if list(loaded) == ['completion']:
                 subparser.set_defaults(parser=_parser(_COMMANDS))
     return parser
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -79,7 +79,7 @@ def main() -> None:
         write_chips(args.data / 'images', folder / 'chips', args.gsd)
         for number, weights in enumerate(args.weights):
             maps = folder / f'maps{number}'
-            command = [sys.executable, '-m', 'crossearth.cli', 'predict', str(folder / 'chips')]
+            command = [sys.executable, '-m', 'crossearth', 'predict', str(folder / 'chips')]
             command += [str(maps), '--weights', str(weights)]
             if args.return_by != 'nearest':
                 command += ['--return-by', args.return_by]

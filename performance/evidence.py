@@ -4,13 +4,15 @@
     python performance/evidence.py runs evidence/roads --into docs/evidence/runs
     python performance/evidence.py pairs evidence/roads --source SOURCE --ours METHOD
     python performance/evidence.py mean evidence/roads --source SOURCE --ours METHOD
+    python performance/evidence.py methods docs/evidence/runs/roads.csv --source SOURCE
 
 The first command trains and scores. The second adds one line per score to a file of the name of the
 experiment's folder: that of its file in `performance`, or that and what was changed, such as
 `roads_1800-steps`. The third prints a method next to the baseline on each domain, and their
 difference with two 95 % intervals: over seeds (paired t) and over images (bootstrap of whole
 images). The fourth prints the difference of the means over all unseen domains, and `methods` prints
-a table of every method with that difference.
+a table of every method with that difference. These three also read a file that the second wrote,
+which has no single images, so that intervals over them stay empty.
 """
 
 import argparse
@@ -19,6 +21,7 @@ import io
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -46,6 +49,39 @@ COLUMNS = (
 SAME = ('source', 'target', 'view', 'method', 'seed', 'steps')  # of a score
 
 type Key = tuple[str, str, str, str]  # source, target, view, method
+
+
+class Score(NamedTuple):
+    """The score of one training run on one domain; a line of a file has no result behind it."""
+
+    source: str
+    target: str
+    view: str
+    method: str
+    seed: int
+    score: float
+    result: RunResult | None = None
+
+
+def read(path: Path) -> list[Score]:
+    """Scores of the folder of an experiment, or of a file that `write_runs` wrote."""
+    if path.is_file():
+        with path.open(newline='') as file:
+            return [
+                Score(
+                    row['source'],
+                    row['target'],
+                    row['view'],
+                    row['method'],
+                    int(row['seed']),
+                    float(row['score']),
+                )
+                for row in csv.DictReader(file)
+            ]
+    return [
+        Score(r.source, r.target, view_of(r), r.method, r.seed, r.score, r)
+        for r in load_results(path)
+    ]
 
 
 def view_of(result: RunResult) -> str:
@@ -95,48 +131,51 @@ def write_runs(experiment: Path, into: Path) -> int:
     return len(lines)
 
 
-def grouped(results: Sequence[RunResult]) -> dict[Key, list[RunResult]]:
-    """Results by source, target, view and method, in the order of the seeds."""
-    groups: dict[Key, list[RunResult]] = {}
-    for result in results:
-        key = (result.source, result.target, view_of(result), result.method)
-        groups.setdefault(key, []).append(result)
+def grouped(scores: Sequence[Score]) -> dict[Key, list[Score]]:
+    """Scores by source, target, view and method, in the order of the seeds."""
+    groups: dict[Key, list[Score]] = {}
+    for score in scores:
+        key = (score.source, score.target, score.view, score.method)
+        groups.setdefault(key, []).append(score)
     for group in groups.values():
-        group.sort(key=lambda result: result.seed)
-        if len({result.seed for result in group}) < len(group):
+        group.sort(key=lambda score: score.seed)
+        if len({score.seed for score in group}) < len(group):
             raise SystemExit(
                 f'{group[0].method}: two results have the same seed: remove the old results'
             )
     return groups
 
 
-def differences(ours: Sequence[RunResult], theirs: Sequence[RunResult]) -> tuple[str, str, str]:
+def differences(ours: Sequence[Score], theirs: Sequence[Score]) -> tuple[str, str, str]:
     """Mean difference over the seeds of both, with its intervals over seeds and over images."""
-    seeds = sorted({r.seed for r in ours} & {r.seed for r in theirs})
+    seeds = sorted({s.seed for s in ours} & {s.seed for s in theirs})
     if not seeds:
         return '', '', ''
-    a = [r for r in ours if r.seed in seeds]
-    b = [r for r in theirs if r.seed in seeds]
-    scores = [r.score for r in a], [r.score for r in b]
-    over_images = image_difference_interval(
-        np.stack([r.image_matrices.numpy() for r in a]),
-        np.stack([r.image_matrices.numpy() for r in b]),
-        scored=a[0].scored,
-    )
+    a, b = ([s for s in group if s.seed in seeds] for group in (ours, theirs))
+    scores = [s.score for s in a], [s.score for s in b]
     mean = sum(scores[0]) / len(seeds) - sum(scores[1]) / len(seeds)
-    return f'{mean:+.1f}', _interval(paired_interval(*scores)), _interval(over_images)
+    results = [[s.result for s in group if s.result is not None] for group in (a, b)]
+    over_images = ''
+    if all(len(group) == len(seeds) for group in results):
+        over_images = _interval(
+            image_difference_interval(
+                *(np.stack([r.image_matrices.numpy() for r in group]) for group in results),
+                scored=results[0][0].scored,
+            )
+        )
+    return _signed(mean), _interval(paired_interval(*scores)), over_images
 
 
 def _interval(interval: Interval) -> str:
     if not interval.known:
         return '–'
-    text = f'{interval.low:+.1f} … {interval.high:+.1f}'
+    text = f'{_signed(interval.low)} … {_signed(interval.high)}'
     return f'**{text}**' if interval.excludes_zero else text
 
 
-def pairs(folder: Path, source: str, ours: str, theirs: str) -> str:
+def pairs(path: Path, source: str, ours: str, theirs: str) -> str:
     """Two methods next to each other, for every way in which both were scored, as Markdown."""
-    groups = grouped(load_results(folder))
+    groups = grouped(read(path))
     lines = [
         f'| scored on | seen at | seeds | {theirs} | {ours} | difference '
         '| over seeds | over images |',
@@ -157,7 +196,7 @@ def pairs(folder: Path, source: str, ours: str, theirs: str) -> str:
 
 
 def seen_at(
-    groups: dict[Key, list[RunResult]], source: str, method: str, views: Sequence[str]
+    groups: dict[Key, list[Score]], source: str, method: str, views: Sequence[str]
 ) -> dict[str, str]:
     """For each unseen domain, the first of the preferred views in which a method was scored."""
     seen: dict[str, str] = {}
@@ -170,7 +209,7 @@ def seen_at(
 
 
 def mean_of_unseen(
-    groups: dict[Key, list[RunResult]], source: str, method: str, seen: dict[str, str]
+    groups: dict[Key, list[Score]], source: str, method: str, seen: dict[str, str]
 ) -> dict[int, float]:
     """Mean over unseen domains by seed, for the seeds that were scored on all of them."""
     of_seed: dict[int, list[float]] = {}
@@ -180,15 +219,26 @@ def mean_of_unseen(
     return {s: sum(v) / len(v) for s, v in of_seed.items() if len(v) == len(seen)}
 
 
-def methods(folder: Path, source: str, theirs: str, views: Sequence[str]) -> str:
+def methods(
+    path: Path, source: str, theirs: str, views: Sequence[str], only: Sequence[str] = ()
+) -> str:
     """Every method in a row: its scores, their mean over unseen domains, and differences.
 
     Differences are to the baseline, seed by seed, with 95 % intervals over seeds.
+
+    Args:
+        path: Folder or file of the experiment.
+        source: Training domain.
+        theirs: The baseline.
+        views: As in `mean_over`.
+        only: Methods to show, in this order; all of them if empty.
     """
-    groups = grouped(load_results(folder))
+    groups = grouped(read(path))
     seen = seen_at(groups, source, theirs, views)
-    order = list(dict.fromkeys(key[3] for key in groups if key[0] == source))
-    order.sort(key=lambda method: method != theirs)
+    known = list(dict.fromkeys(key[3] for key in groups if key[0] == source))
+    order = list(only) or sorted(known, key=lambda method: method != theirs)
+    if unknown := sorted(set(order) - set(known)):
+        raise SystemExit(f'{path} has no {unknown[0]}: expected some of {", ".join(known)}')
     columns = {source: '', **seen}
     lines = [
         f'| trained with | seeds | {" | ".join(columns)} | mean of the unseen | difference '
@@ -221,20 +271,26 @@ def _spread(scores: Sequence[float]) -> str:
 
 def _change(ours: dict[int, float], theirs: dict[int, float], seeds: Sequence[int]) -> str:
     a, b = [ours[seed] for seed in seeds], [theirs[seed] for seed in seeds]
-    return f'{(sum(a) - sum(b)) / len(seeds):+.1f} ({_interval(paired_interval(a, b))})'
+    interval = paired_interval(a, b)
+    known = f' ({_interval(interval)})' if interval.known else ''
+    return _signed((sum(a) - sum(b)) / len(seeds)) + known
 
 
-def mean_over(folder: Path, source: str, ours: str, theirs: str, views: Sequence[str]) -> str:
+def _signed(points: float) -> str:
+    return f'{points:+.1f}'.replace('-', '−')
+
+
+def mean_over(path: Path, source: str, ours: str, theirs: str, views: Sequence[str]) -> str:
     """Difference of the mean over all unseen domains, with its interval over seeds.
 
     Args:
-        folder: Folder of the experiment.
+        path: Folder or file of the experiment.
         source: Training domain, which is left out of the mean.
         ours: A method.
         theirs: The baseline.
         views: Preferred views: for each domain, the first of these in which it was scored is used.
     """
-    groups = grouped(load_results(folder))
+    groups = grouped(read(path))
     seen = seen_at(groups, source, theirs, views)
     if seen_at(groups, source, ours, views) != seen:
         raise SystemExit(f'{source}: {ours} and {theirs} were scored in different views')
@@ -245,7 +301,7 @@ def mean_over(folder: Path, source: str, ours: str, theirs: str, views: Sequence
     return (
         f'mean over {shown}; {len(seeds)} seeds: {ours} {sum(a) / len(a):.1f} '
         f'({_interval(mean_interval(a))}), {theirs} {sum(b) / len(b):.1f}; difference '
-        f'{sum(a) / len(a) - sum(b) / len(b):+.1f} ({_interval(paired_interval(a, b))})'
+        f'{_signed(sum(a) / len(a) - sum(b) / len(b))} ({_interval(paired_interval(a, b))})'
     )
 
 
@@ -256,31 +312,32 @@ def main() -> None:
     runs.add_argument('folders', nargs='+', type=Path)
     runs.add_argument('--into', type=Path, required=True)
     over = commands.add_parser('mean', help='print the difference of the means over unseen domains')
-    over.add_argument('folder', type=Path)
+    over.add_argument('path', type=Path)
     over.add_argument('--source', required=True)
     over.add_argument('--ours', required=True)
     over.add_argument('--theirs', default='plain')
     over.add_argument('--views', nargs='+', default=['right size', 'three sizes', ''])
     both = commands.add_parser('pairs', help='print two methods next to each other')
-    both.add_argument('folder', type=Path)
+    both.add_argument('path', type=Path)
     both.add_argument('--source', required=True)
     both.add_argument('--ours', required=True)
     both.add_argument('--theirs', default='plain')
     every = commands.add_parser('methods', help='print every method in a row')
-    every.add_argument('folder', type=Path)
+    every.add_argument('path', type=Path)
     every.add_argument('--source', required=True)
     every.add_argument('--theirs', default='plain')
     every.add_argument('--views', nargs='+', default=['two surest', ''])
+    every.add_argument('--only', nargs='+', default=[], help='methods, in the order of the rows')
     args = parser.parse_args()
     if args.command == 'runs':
         for folder in args.folders:
             print(f'{folder.name}: {write_runs(folder, args.into)} scores')
     elif args.command == 'pairs':
-        print(pairs(args.folder, args.source, args.ours, args.theirs))
+        print(pairs(args.path, args.source, args.ours, args.theirs))
     elif args.command == 'methods':
-        print(methods(args.folder, args.source, args.theirs, args.views))
+        print(methods(args.path, args.source, args.theirs, args.views, args.only))
     else:
-        print(mean_over(args.folder, args.source, args.ours, args.theirs, args.views))
+        print(mean_over(args.path, args.source, args.ours, args.theirs, args.views))
 
 
 if __name__ == '__main__':

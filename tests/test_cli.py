@@ -114,7 +114,7 @@ def test_models_and_transforms_need_neither_rasters_nor_lightning(package):
 
 
 def test_a_reader_that_has_read_enough_gets_no_complaint():
-    command = f'set -o pipefail; {sys.executable} -m crossearth.cli benchmark list | true'
+    command = f'set -o pipefail; {sys.executable} -m crossearth benchmark list | true'
     done = subprocess.run(['bash', '-c', command], capture_output=True, text=True, check=False)
     assert done.returncode == 141  # as of a program that the signal has ended
     assert done.stderr == ''

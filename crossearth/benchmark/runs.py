@@ -42,8 +42,7 @@ class Run:
     fingerprint: str
 
     def __str__(self) -> str:
-        names = ', '.join(case.name for case in self.cases)
-        return f'{self.name}, seed {self.seed}, {self.source} ({names})'
+        return f'{self.name}, seed {self.seed}, learnt in {self.source}'
 
     @property
     def source(self) -> str:

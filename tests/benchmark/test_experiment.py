@@ -563,7 +563,7 @@ def test_the_command_line_runs_and_reports(file, home, capsys, monkeypatch):
 
 @pytest.mark.slow  # two processes of the command line, each of which imports PyTorch
 def test_commands_that_are_started_twice_share_the_runs(file, home, tmp_path):
-    words = [sys.executable, '-m', 'crossearth.cli', 'experiment', 'run', str(file)]
+    words = [sys.executable, '-m', 'crossearth', 'experiment', 'run', str(file)]
     words += ['--device', 'cpu', '--output', str(tmp_path / 'both')]
     environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'}
     started = [subprocess.Popen(words, env=environment) for _ in range(2)]

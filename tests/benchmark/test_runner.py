@@ -518,7 +518,7 @@ def test_a_run_that_was_killed_goes_on_and_ends_as_if_it_had_not(archives, recip
     def command(output):
         words = ['benchmark', 'run', 'V2P(i)', '--root', str(archives), '--recipe', str(recipe)]
         words += ['--output', str(output), '--device', 'cpu', '--workers', '0', '--partial']
-        return [sys.executable, '-m', 'crossearth.cli', *words, '--checkpoint-every', '10']
+        return [sys.executable, '-m', 'crossearth', *words, '--checkpoint-every', '10']
 
     killed = tmp_path / 'killed'
     process = subprocess.Popen(command(killed), env=environment, stdout=subprocess.DEVNULL)

@@ -1,6 +1,7 @@
 """Arguments that several actions of `crossearth benchmark` share, and how they are read."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -228,8 +229,9 @@ def options_of(
         partial=arguments.partial,
         processes=processes,
         ray=ray,
-        progress=not arguments.quiet,
-        say=_quiet if arguments.quiet else print,
+        # in a file, bars are thousands of lines
+        progress=not arguments.quiet and sys.stderr.isatty(),
+        say=_quiet if arguments.quiet else _say,
     )
 
 
@@ -244,6 +246,11 @@ def seeds_of(arguments: argparse.Namespace) -> range | None:
     if arguments.seeds < 1:
         raise ConfigError(f'--seeds {arguments.seeds}: expected at least 1')
     return range(arguments.seeds)
+
+
+def _say(line: str) -> None:
+    """Print a line at once, so that it can be followed in a file."""
+    print(line, flush=True)
 
 
 def _quiet(line: str) -> None:
