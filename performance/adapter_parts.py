@@ -18,10 +18,15 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from crossearth.models import adapted_fpn
-from crossearth.models.adapted import AdapterName
+from crossearth.models.adapted import AdapterName, adapted_backbone
+from crossearth.models.backbones.frozen_pyramid import FrozenPyramid
+from crossearth.models.decoders import FPNDecoder
 from crossearth.models.freezing import freeze_norms
+from crossearth.models.segmenter import IMAGENET_MEAN, IMAGENET_STD, Segmenter
+from crossearth.models.weights.pretrained import create_timm
 from crossearth.models.weights.reading import read_weights
 
 WIDTH = 64  # of the decoder, as in road_parts
@@ -64,6 +69,45 @@ def adapted(
     if adapter == 'full':
         freeze_norms(model.backbone)  # as in road_parts: averages of one place fail elsewhere
     return model.to(memory_format=torch.channels_last)  # faster on a CPU
+
+
+class TrainingNorms(FrozenPyramid):
+    """A frozen network with LoRA of which the batch norms average what is trained on."""
+
+    def train(self, mode: bool = True) -> 'TrainingNorms':
+        """Eval mode for the network but its norms, which take this mode."""
+        super().train(mode)
+        for norm in norms_of(self.model):
+            norm.train(mode)
+        return self
+
+
+def norms_of(network: nn.Module) -> list[nn.Module]:
+    """The batch norms of a network."""
+    return [part for part in network.modules() if isinstance(part, _BatchNorm)]
+
+
+def lora_and_norms(
+    name: str, weights: str, *, num_classes: int, averages: bool = True
+) -> nn.Module:
+    """The network of `adapted` with LoRA, and with batch norms that train.
+
+    Args:
+        name: See `adapted`.
+        weights: See `adapted`.
+        num_classes: See `adapted`.
+        averages: Whether their averages follow the training images, or only scales and shifts
+            train.
+    """
+    network = create_timm(name, pretrained=weights)
+    backbone = adapted_backbone(network, 'lora')
+    if averages:
+        backbone.__class__ = TrainingNorms
+    for norm in norms_of(network):
+        norm.requires_grad_(True)
+    decoder = FPNDecoder(backbone.channels, num_classes, width=WIDTH)
+    model = Segmenter(backbone, decoder, mean=IMAGENET_MEAN, std=IMAGENET_STD, multiple_px=32)
+    return model.to(memory_format=torch.channels_last)
 
 
 def tiny_vit_of_sam(state: dict[str, Tensor]) -> dict[str, Tensor]:
