@@ -548,8 +548,11 @@ def test_a_missing_folder_shows_before_anything_is_trained(file, options, home):
 def test_the_command_line_runs_and_reports(file, home, capsys, monkeypatch):
     monkeypatch.chdir(home)
     edited(file, seeds=[0])
-    assert main(['experiment', 'run', str(file), '--device', 'cpu', '--quiet']) == 0
-    assert 'here-to-there  styled' in capsys.readouterr().out
+    assert main(['experiment', 'run', str(file), '--device', 'cpu']) == 0
+    said = capsys.readouterr()
+    assert 'plain, seed 0, learnt in here: trains for 3 steps' in said.out
+    assert 'here-to-there  styled' in said.out
+    assert '\r' not in said.out + said.err  # bars are for terminals
     results = sorted(Path('experiments/mine').glob('results/*/*/*.json'))
     assert len(results) == 4
     assert json.loads(results[0].read_text())['per_image'].keys() == {'a.tif', 'b.tif'}
