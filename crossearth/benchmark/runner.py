@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from torch import nn
-from tqdm.auto import tqdm
 
 from crossearth.benchmark.cases import Case, check_complete, coverage_of, open_dataset
 from crossearth.benchmark.evaluation import evaluate_images, image_names
@@ -54,6 +53,7 @@ from crossearth.benchmark.training import (
 from crossearth.datasets import Coverage, SceneDataset
 from crossearth.errors import ConfigError, CrossEarthError, LabelError
 from crossearth.imagery import Imagery
+from crossearth.progress import progress_bar
 from crossearth.trainers import TrainingTask, check_recipe, check_task
 from crossearth.trainers.notices import hushed
 
@@ -401,7 +401,7 @@ def count_images(
         for how, number in found.items() if not protocol.sees_native else ():
             options.say(f'{case.name}: {number} images, {how}')
 
-    with tqdm(desc=case.name, unit='image', disable=not options.progress) as bar:
+    with progress_bar(desc=case.name, unit='image', shown=options.progress) as bar:
 
         def count(done: int, total: int) -> None:
             nonlocal images

@@ -358,9 +358,8 @@ def _map_one(model: 'nn.Module', arguments: argparse.Namespace, values: dict[str
 def _map_many(
     load: Callable[[], 'nn.Module'], arguments: argparse.Namespace, values: dict[str, Any]
 ) -> str:
-    from tqdm.auto import tqdm
-
     from crossearth.inference import Workers, predict_scenes, tasks_of
+    from crossearth.progress import progress_bar
 
     tasks = tasks_of([arguments.scene], arguments.map)
     items = arguments.scene if arguments.scene.endswith('json') else None
@@ -373,7 +372,7 @@ def _map_many(
         if items is not None:
             times_of_items(items)
     share = len(values['running'].share_of(tasks))
-    with tqdm(total=share, unit='scene', disable=arguments.quiet) as bar:
+    with progress_bar(total=share, unit='scene', shown=not arguments.quiet) as bar:
 
         def tell(_outcome: 'Outcome') -> None:
             bar.update()

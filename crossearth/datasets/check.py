@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from rasterio.errors import RasterioIOError
 from rasterio.windows import Window
-from tqdm.auto import tqdm
 
 from crossearth.archives import Part
 from crossearth.datasets.archive import ArchiveDataset
@@ -27,6 +26,7 @@ from crossearth.errors import (
     SceneNotFoundError,
     UnknownLabelWarning,
 )
+from crossearth.progress import progress_bar
 from crossearth.rasters import open_raster
 
 _ROWS = 512  # rows read at once
@@ -152,7 +152,7 @@ def _contents(opened: ArchiveDataset, part: Part, *, progress: bool) -> Iterator
 
 def _pixels(opened: ArchiveDataset, *, progress: bool) -> Iterator[tuple[str, bool]]:
     """Images whose header is intact but that cannot be read to their end."""
-    for scene in tqdm(opened.scenes, disable=not progress, unit='image', leave=False):
+    for scene in progress_bar(opened.scenes, shown=progress, unit='image', leave=False):
         try:
             with open_raster(scene.image) as source:
                 # in strips, so that memory does not grow with the image
@@ -175,7 +175,7 @@ def _sizes(part: Part, opened: ArchiveDataset) -> Iterator[tuple[str, bool]]:
 
 def _labels(opened: ArchiveDataset, *, progress: bool) -> Iterator[tuple[str, bool]]:
     drawn: set[int] = set()
-    for index in tqdm(range(len(opened)), disable=not progress, unit='mask', leave=False):
+    for index in progress_bar(range(len(opened)), shown=progress, unit='mask', leave=False):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter('always', UnknownLabelWarning)
             try:

@@ -12,10 +12,9 @@ import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-from tqdm.auto import tqdm
-
 from crossearth.archives import Download
 from crossearth.errors import SceneError, WriteError
+from crossearth.progress import progress_bar
 
 __all__ = ['extract_zip', 'fetch', 'fetch_all']
 
@@ -112,7 +111,7 @@ def extract_zip(path: str | os.PathLike[str], folder: str | os.PathLike[str]) ->
         with zipfile.ZipFile(path) as archive:
             members = [member for member in archive.infolist() if not member.is_dir()]
             targets = {member.filename: _inside(path, root, member) for member in members}
-            for member in tqdm(members, desc=f'unpacking {Path(path).name}', unit='file'):
+            for member in progress_bar(members, desc=f'unpacking {Path(path).name}', unit='file'):
                 target = targets[member.filename]
                 if not (target.is_file() and target.stat().st_size == member.file_size):
                     _unpack(archive, member, target)
@@ -193,7 +192,9 @@ def _receive(url: str, part: Path) -> None:
         got = start
         with (
             part.open('r+b') as sink,
-            tqdm(total=total, initial=got, unit='B', unit_scale=True, desc=part.stem) as bar,
+            progress_bar(
+                total=total, initial=got, unit='B', unit_scale=True, desc=part.stem
+            ) as bar,
         ):
             sink.seek(start)
             sink.truncate()

@@ -18,7 +18,6 @@ from crossearth.inference.map_lock import only_writer
 from crossearth.inference.map_parts import MapParts, parts_folder
 from crossearth.inference.model_output import ModelOutput
 from crossearth.inference.prepared_map import PreparedMap, output_paths, prepare_map
-from crossearth.inference.progress import counting
 from crossearth.inference.qgis import (
     remove_qgis_style,
     write_attribute_table,
@@ -36,6 +35,7 @@ from crossearth.inference.writer import (
     whole_file,
 )
 from crossearth.labels import LabelSpace
+from crossearth.progress import counting
 
 __all__ = ['SceneMap', 'map_scene', 'predict_scene']
 

@@ -12,7 +12,6 @@ from jaxtyping import Bool, Int64
 from crossearth.errors import ConfigError, SceneError
 from crossearth.geometry import Window
 from crossearth.inference.map_lock import only_writer
-from crossearth.inference.progress import counting
 from crossearth.inference.qgis import remove_qgis_style, write_attribute_table, write_qgis_style
 from crossearth.inference.writer import (
     BLOCK_PX,
@@ -31,6 +30,7 @@ from crossearth.mosaic.reading import MapReader, Seen
 from crossearth.mosaic.rules import Rule, by_rule, checked_rule
 from crossearth.mosaic.sources import MapSource, describe_maps
 from crossearth.mosaic.virtual import write_virtual_mosaic
+from crossearth.progress import counting
 from crossearth.rasters import gdal_environment
 
 __all__ = ['Mosaic', 'mosaic_maps']

@@ -15,7 +15,6 @@ import numpy as np
 from fiona.errors import FionaError
 from jaxtyping import Shaped
 from rasterio.errors import NotGeoreferencedWarning
-from tqdm.auto import tqdm
 
 from crossearth.datasets.files import RasterFile, rasters_below
 from crossearth.datasets.pairing import guess_patterns, looks_like_mask, pair_files
@@ -26,6 +25,7 @@ from crossearth.errors import (
     SceneNotFoundError,
 )
 from crossearth.geometry import Window
+from crossearth.progress import progress_bar
 from crossearth.rasters import (
     HeaderCache,
     Mask,
@@ -153,8 +153,8 @@ def gather(
     cache = HeaderCache(images)
     jobs: list[tuple[str, Raster, Mask | VectorLabels | None]] = []
     total_px = 0
-    for image, mask in tqdm(
-        pairs, desc=f'{name}: headers', unit='image', leave=False, disable=not progress
+    for image, mask in progress_bar(
+        pairs, desc=f'{name}: headers', unit='image', leave=False, shown=progress
     ):
         try:
             raster = describe_raster(image.path, bands=bands, cache=cache)
@@ -328,7 +328,7 @@ def _each[T, R](
         # threads that save and restore filters in turn would leak warnings; users need none of them
         warnings.catch_warnings(action='ignore', category=NotGeoreferencedWarning),
         ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, 8)) as threads,
-        tqdm(total=len(jobs), desc=title, unit='image', leave=False, disable=not progress) as bar,
+        progress_bar(total=len(jobs), desc=title, unit='image', leave=False, shown=progress) as bar,
     ):
         for result in threads.map(work, jobs):
             bar.update()

@@ -13,10 +13,10 @@ from jaxtyping import Float, Float64
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset
-from tqdm.auto import tqdm
 
 from crossearth.describing import arguments_of
 from crossearth.errors import CheckpointError, ConfigError
+from crossearth.progress import progress_bar
 from crossearth.radiometry import to_unit
 from crossearth.tensor_files import write_tensors
 from crossearth.transforms.style_images import StyleImageFolder
@@ -246,7 +246,7 @@ class EarthStyle:
             moments = _resume(path, provenance, listing)
         skip = 0 if moments is None else moments.count
         batches, total = _batches(images, skip, batch_size, workers)
-        bar = tqdm(total=total, initial=skip, unit='image', disable=not progress, desc=source)
+        bar = progress_bar(total=total, initial=skip, unit='image', shown=progress, desc=source)
         try:
             with bar, torch.no_grad():
                 for index, batch in enumerate(batches, start=1):
