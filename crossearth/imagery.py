@@ -29,7 +29,8 @@ class Imagery:
             none were saved.
 
     Raises:
-        ConfigError: If a distance is not finite and positive, or `gsd_m` is outside the range.
+        ConfigError: If a distance is not finite and positive, `gsd_m` is outside the range, or
+            `value_range` is not a lower and a higher finite value.
     """
 
     labels: LabelSpace | None = None
@@ -41,6 +42,11 @@ class Imagery:
 
     def __post_init__(self) -> None:
         given = [g for g in (self.gsd_m, *(self.gsd_range_m or ())) if g is not None]
+        values = (0.0, 1.0) if self.value_range is None else tuple(self.value_range)
+        if len(values) != 2 or not -math.inf < values[0] < values[1] < math.inf:
+            raise ConfigError(
+                f'value_range is {self.value_range}: expected two finite numbers, the lower first'
+            )
         low, high = self.gsd_range_m or (0, math.inf)
         if not all(math.isfinite(gsd) and gsd > 0 for gsd in given):
             raise ConfigError(

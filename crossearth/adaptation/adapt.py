@@ -21,6 +21,7 @@ from crossearth.inference.request import View
 from crossearth.models import load_model, read_model_info, save_model
 from crossearth.models.freezing import frozen_names
 from crossearth.models.weights.adaptation_record import AdaptationRecord
+from crossearth.models.weights.checkpoint import require_model_name
 from crossearth.modes import evaluating, moved_to
 
 __all__ = ['Adaptation', 'adapt_file', 'adapt_model']
@@ -162,13 +163,15 @@ def adapt_file(
         builders: As in `load_model`.
 
     Raises:
-        ConfigError: If `output` is the file of the model itself, or as in `adapt_model`.
+        ConfigError: If `output` is the file of the model itself or does not end in
+            `.safetensors`, or as in `adapt_model`.
         CrossEarthError: As in `load_model` and `adapt_model`.
     """
     if Path(output).resolve() == Path(weights).resolve():
         raise ConfigError(
             f'{output} is the model itself: choose another name, so that you can compare the two'
         )
+    require_model_name(output)
     info = read_model_info(weights)
     with Path(weights).open('rb') as file:
         digest = hashlib.file_digest(file, 'sha256').hexdigest()

@@ -57,8 +57,10 @@ def run(arguments: argparse.Namespace) -> str:
     from crossearth.datasets.seen import describe_pixels, seen_scenes
     from crossearth.labels import ThresholdCodec
     from crossearth.models import read_model_info, save_model
+    from crossearth.models.weights.checkpoint import require_model_name
     from crossearth.trainers.source import measure_source
 
+    require_model_name(arguments.output)
     info = read_model_info(arguments.weights)
     if info.labels is None:
         raise ConfigError(

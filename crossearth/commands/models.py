@@ -48,8 +48,11 @@ def run(arguments: argparse.Namespace) -> str:
     models = list_models(arguments.classes)
     if arguments.action == 'info':
         chosen = [model for model in models if model.name == arguments.name]
+        known = {encoder.name: encoder for encoder in list_encoders()}
+        if arguments.name in known:
+            return _about_encoder(known[arguments.name])
         if not chosen:
-            names = list(dict.fromkeys(model.name for model in models))
+            names = list(dict.fromkeys([model.name for model in models] + list(known)))
             raise ConfigError(
                 f'{arguments.name}: no such model; expected one of {", ".join(names)}'
                 f'{did_you_mean(arguments.name, names)}'
@@ -106,6 +109,19 @@ def _encoder_row(encoder: 'EncoderSummary') -> list[str]:
         encoder.licence,
         _millions(encoder.parameters),
     ]
+
+
+def _about_encoder(encoder: 'EncoderSummary') -> str:
+    name, takes, bands, trained_on, licence, parameters = _encoder_row(encoder)
+    return '\n'.join(
+        [
+            f'{name} of foundation_fpn and foundation_crossearth',
+            f'  takes      {takes}',
+            f'  bands      {bands}',
+            f'  weights    for {trained_on}, {licence}: {", ".join(encoder.weights) or "none"}',
+            f'  parameters {parameters}',
+        ]
+    )
 
 
 def _published(encoder: 'EncoderSummary') -> str:

@@ -122,8 +122,9 @@ def adapted_fpn(
     _check(adapter, rank, first)
     size = None
     if _is_plain(name):
+        side_px = _PLAIN_PX if img_size is None else img_size
         network = plain_transformer(
-            name, img_size=img_size or _PLAIN_PX, in_channels=in_channels, pretrained=pretrained
+            name, img_size=side_px, in_channels=in_channels, pretrained=pretrained
         )
     else:
         if img_size is not None:  # images are padded to multiples of the coarsest stride

@@ -297,9 +297,9 @@ def _refuse(name: str, given: dict[str, Any], refused: set[str], reason: str) ->
 
 def _shorten(name: str, vit: nn.Module, depth: int | None) -> None:
     """Keep the first blocks of a timm transformer."""
-    if depth is None:
-        return
     blocks: Any = getattr(vit, 'blocks', ())
+    if depth is None or not blocks:  # what is no plain transformer is refused elsewhere
+        return
     if not 1 <= depth <= len(blocks):
         raise ConfigError(f'depth is {depth}: expected 1 to {len(blocks)}, the blocks of {name}')
     vit.blocks = blocks[:depth]

@@ -44,8 +44,8 @@ class Segmenter(nn.Module):
             built by a builder.
 
     Raises:
-        ConfigError: If mean and std differ in number or are not finite, a std is not positive, or
-            the decoder lacks `num_classes`.
+        ConfigError: If mean and std differ in number or are not finite, a mean is above 1, a std is
+            not positive, or the decoder lacks `num_classes`.
 
     Example:
         >>> import timm
@@ -76,6 +76,11 @@ class Segmenter(nn.Module):
             raise ConfigError(
                 f'mean {tuple(mean)} and std {tuple(std)}: expected one finite number per band in '
                 'each, and a positive std'
+            )
+        if max(mean) > 1:
+            raise ConfigError(
+                f'mean {tuple(mean)} is above 1, but models take images in [0, 1]: divide the mean '
+                'and std of values of 0 to 255 by 255'
             )
         num_classes = getattr(decoder, 'num_classes', None)
         if not isinstance(num_classes, int):

@@ -15,6 +15,7 @@ from crossearth.errors import ConfigError, CrossEarthError, WriteError
 from crossearth.imagery import Imagery
 from crossearth.models import save_model
 from crossearth.models.recording import blueprint_of
+from crossearth.models.weights.checkpoint import require_model_name
 from crossearth.source_statistics import SourceStatistics
 from crossearth.trainers.averaging import AverageWeights
 from crossearth.trainers.engine import TrainingTask
@@ -40,8 +41,8 @@ class SaveModel(Described, pl.Callback):
             these are measured when training ends; 0 for none.
 
     Raises:
-        ConfigError: At the start of training, if no builder made the model, because it could not
-            be built again from the file.
+        ConfigError: If the path does not end in `.safetensors`. At the start of training, if no
+            builder made the model, because it could not be built again from the file.
         WriteError: At the start of training, if the folder cannot be written to.
     """
 
@@ -50,7 +51,7 @@ class SaveModel(Described, pl.Callback):
     def __init__(self, path: str | os.PathLike[str], *, source_windows: int = 64) -> None:
         if source_windows < 0:
             raise ConfigError(f'source_windows is {source_windows}: expected 0 or more')
-        self.path = os.fspath(path)
+        self.path = os.fspath(require_model_name(os.fspath(path)))
         self.source_windows = source_windows
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002  # lightning's signature

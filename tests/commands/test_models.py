@@ -37,3 +37,12 @@ def test_the_table_has_every_model_with_its_parts_and_its_size():
 def test_a_model_without_classes_is_refused():
     with pytest.raises(ConfigError, match='num_classes is 0: expected at least 1'):
         listed('--classes', '0')
+
+
+@pytest.mark.slow
+def test_an_encoder_of_the_table_can_be_asked_for():
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    said = run(parser.parse_args(['info', 'dofa_base_patch16_224']))
+    assert 'dofa_base_patch16_224 of foundation_fpn and foundation_crossearth' in said
+    assert 'CC-BY-4.0: DOFABase16_Weights.DOFA_MAE' in said

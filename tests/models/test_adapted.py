@@ -307,3 +307,8 @@ def test_merged_models_give_the_same_and_are_files_of_the_frozen_one(adapter, we
     assert (load_model(path)(x) - expected).abs().max() <= 1e-5
     with pytest.raises(ConfigError, match='has no layer with LoRA or SoMA'):
         merged(model)
+
+
+def test_a_plain_transformer_of_no_size_is_refused():
+    with pytest.raises(ConfigError, match='img_size is 0: expected one side'):
+        adapted_fpn('test_vit', 'lora', num_classes=3, img_size=0)

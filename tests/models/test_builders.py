@@ -158,3 +158,9 @@ def test_transformer_of_one_size_takes_that_size():
 def test_the_width_of_the_decoder_is_the_one_asked_for_whatever_the_size_of_the_images():
     model = fpn_timm('swin_tiny_patch4_window7_224', num_classes=2, img_size=(64, 96), width=16)
     assert model.decoder.classify.in_channels == 16
+
+
+@pytest.mark.parametrize('size', [(1, 1), (10, 12), (16, 40), (33, 10)])
+def test_released_padding_takes_images_of_one_patch(size):
+    model = crossearth_vit_small(2, img_size=64, padding='released', restorer=None).eval()
+    assert model(torch.rand(1, 3, *size)).shape == (1, 2, *size)

@@ -181,6 +181,7 @@ def test_images_are_normalised_as_the_encoder_was_trained():
         ('resnet18', {}, r"'resnet18' takes no img_size, so it is not a plain vision"),
         ('prithvi', {}, r"timm .* has no model 'prithvi'"),
         ('swin_v2b', {}, 'similar names: swin_v2_b'),
+        ('test_resnet', {'depth': 2}, r"'test_resnet' takes no img_size, so it is not a plain"),
         ('panopticon_vitb', {'wavelengths_um': [0.6]}, 'similar names: panopticon_vitb14'),
         ('vit_small_patch16_dinov3', {'depth': 13}, r'depth is 13: expected 1 to 12'),
         (

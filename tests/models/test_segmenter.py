@@ -169,3 +169,8 @@ def test_parts_that_lack_the_contract_are_told_it(unchecked):
         ConfigError, match='First has no losses: train it with a loss on its logits'
     ):
         model.losses(torch.rand(1, 1, 32, 32), torch.zeros(1, 32, 32, dtype=torch.long))
+
+
+def test_statistics_of_another_scale_are_refused():
+    with pytest.raises(ConfigError, match=r'mean \(123\.7,\) is above 1, but .* by 255'):
+        Segmenter(Average(), First(), mean=[123.7], std=[58.4])

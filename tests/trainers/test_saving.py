@@ -57,6 +57,8 @@ def test_the_trained_model_and_its_labels_come_back_from_the_file(data, tmp_path
 def test_models_that_cannot_be_saved_are_refused_before_the_training(data, tmp_path):
     with pytest.raises(ConfigError, match='SaveModel cannot write Conv2d'):
         fit(nn.Conv2d(3, 6, 1), data, tmp_path / 'model.safetensors')
+    with pytest.raises(ConfigError, match=r'model\.pth: expected a name that ends in'):
+        SaveModel('model.pth')
 
 
 def test_the_file_of_a_complete_training_that_was_resumed_holds_the_average_too(data, tmp_path):

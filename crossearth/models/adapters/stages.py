@@ -23,7 +23,7 @@ class RefinedStage(nn.Module):
 
     Raises:
         ConfigError: If the adapter is not for one block, or links queries. When called, if the
-            stage does not return maps of this width.
+            stage does not return maps of this width, or the adapter changes their shape.
     """
 
     def __init__(self, stage: nn.Module, adapter: Adapter, place: Stage) -> None:
@@ -55,7 +55,14 @@ class RefinedStage(nn.Module):
             )
         order = 'b rows cols c' if last else 'b c rows cols'
         rows, cols = features.shape[1:3] if last else features.shape[2:]
-        tokens = self.adapter(rearrange(features, f'{order} -> b (rows cols) c'), 0, (rows, cols))
+        seen = rearrange(features, f'{order} -> b (rows cols) c')
+        tokens = self.adapter(seen, 0, (rows, cols))
+        if not isinstance(tokens, Tensor) or tokens.shape != seen.shape:
+            got = tuple(tokens.shape) if isinstance(tokens, Tensor) else type(tokens).__name__
+            raise ConfigError(
+                f'{type(self.adapter).__name__} returned {got} for tokens {tuple(seen.shape)}: an '
+                'adapter must keep the shape'
+            )
         return rearrange(tokens, f'b (rows cols) c -> {order}', rows=rows, cols=cols)
 
 
@@ -74,7 +81,7 @@ def refine_stages(
             `lambda depth, dim: LoRARein(depth, dim, link_queries=False)`.
 
     Raises:
-        ConfigError: If `make` returns anything else.
+        ConfigError: If `make` returns anything else, or a stage is a list of blocks.
 
     Example:
         >>> import timm, torch
@@ -86,6 +93,11 @@ def refine_stages(
         torch.Size([1, 4, 128])
     """
     for place in stages:
+        if isinstance(network.get_submodule(place.name), nn.ModuleList):
+            raise ConfigError(
+                f'{place.name} of {type(network).__name__} is a list of blocks, which cannot be '
+                'followed by an adapter of features: use LoRA or SoMA, which change weights'
+            )
         parent, _, name = place.name.rpartition('.')
         refined = RefinedStage(network.get_submodule(place.name), make(1, place.channels), place)
         setattr(network.get_submodule(parent), name, refined)

@@ -1,12 +1,9 @@
 """A frozen CNN or hierarchical transformer, to put adapters on."""
 
-import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
 from crossearth.models.adapters.stages import RefinedStage
 from crossearth.models.backbones.pyramid import TimmPyramid
-from crossearth.models.features import Features
 
 __all__ = ['FrozenPyramid']
 
@@ -54,13 +51,3 @@ class FrozenPyramid(TimmPyramid):
         }
         depths = super().layer_depths()
         return {n: depth for n, depth in depths.items() if not n.startswith(tuple(adapters))}
-
-    def forward(self, image: Float[Tensor, 'b c h w']) -> Features:
-        """Pyramid of a batch of normalised images, see `TimmPyramid`."""
-        if torch.is_grad_enabled():
-            # TinyViT, LeViT and EfficientFormer cache lookup tables in eval mode. A table cached
-            # under inference_mode, as in validation, would fail in the next training step.
-            for module in self.model.modules():
-                if getattr(module, 'attention_bias_cache', None):
-                    module.attention_bias_cache = {}  # type: ignore[assignment]  # timm's attribute
-        return super().forward(image)

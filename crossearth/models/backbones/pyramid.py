@@ -86,6 +86,16 @@ class TimmPyramid(nn.Module):
             )
         self.img_size = img_size or own_size
 
+    def _forget_tables(self) -> None:
+        """Clear the lookup tables that TinyViT, LeViT and EfficientFormer cache in eval mode.
+
+        A moving average that changes weights in eval mode would not change the tables. With their
+        graph they can be neither copied nor used twice, and those of inference mode not trained.
+        """
+        for module in self.model.modules():
+            if getattr(module, 'attention_bias_cache', None):
+                module.attention_bias_cache = {}  # type: ignore[assignment]  # timm's attribute
+
     def extra_repr(self) -> str:
         """The arguments, for `print`."""
         return arguments_of(self, channels=self.channels)
@@ -104,6 +114,8 @@ class TimmPyramid(nn.Module):
             ShapeError: If the model takes only one size and this is another, or if its maps have
                 another size because its convolutions cut off borders.
         """
+        if torch.is_grad_enabled():
+            self._forget_tables()  # of a compiled validation, for the next training step
         try:
             maps = self.model.forward_intermediates(  # type: ignore[operator]  # timm's method
                 image, indices=list(self.indices), output_fmt='NCHW', intermediates_only=True
@@ -135,6 +147,7 @@ class TimmPyramid(nn.Module):
             ) from error
         # Comparisons of sizes would specialise a compiled or exported model to some of them.
         if not torch.compiler.is_compiling():
+            self._forget_tables()
             self._check_grids(image, maps)
         c4, c8, c16, c32 = (
             _at_stride(maps[source], self.strides[source], stride)

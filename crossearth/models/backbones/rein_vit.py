@@ -286,7 +286,7 @@ class ReinViT(nn.Module):
         rows, cols = same.shape[-2:]
         fine = _resize(fine, 4 * rows, 4 * cols)
         middle = _resize(middle, 2 * rows, 2 * cols)
-        if self.odd_grid == 'up':
+        if self.odd_grid == 'up' or min(rows, cols) < 2:  # half of one patch would be nothing
             coarse = _resize(coarse, (rows + 1) // 2, (cols + 1) // 2)
         else:  # samples between patches 0 and 1, 2 and 3, …
             coarse = F.interpolate(coarse, scale_factor=0.5, mode='bilinear', align_corners=False)

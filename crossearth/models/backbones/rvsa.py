@@ -80,6 +80,8 @@ class RVSA(nn.Module):
     ) -> None:
         super().__init__()
         self.grid = _grid(img_size)
+        if not 0 <= drop_path < 1:
+            raise ConfigError(f'drop_path is {drop_path}: expected a probability below 1')
         if dim % heads or not 0 <= indices[0] <= indices[1] <= indices[2] <= indices[3] < depth:
             raise ConfigError(
                 f'width is {dim} and indices are {indices}: expected a multiple of the {heads} '

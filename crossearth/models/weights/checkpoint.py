@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
@@ -32,7 +33,7 @@ from crossearth.source_statistics import SourceStatistics
 from crossearth.spelling import did_you_mean
 from crossearth.tensor_files import write_tensors
 
-__all__ = ['ModelInfo', 'load_model', 'read_model_info', 'save_model']
+__all__ = ['ModelInfo', 'load_model', 'read_model_info', 'require_model_name', 'save_model']
 
 _FORMAT = 'crossearth-model'
 _VERSION = 1
@@ -134,7 +135,8 @@ def save_model(
         The path written to.
 
     Raises:
-        ConfigError: If it is unknown how the model was built, or JSON cannot hold the arguments.
+        ConfigError: If it is unknown how the model was built, JSON cannot hold the arguments, what
+            is said of the imagery cannot be, or the name does not end in `.safetensors`.
         CheckpointError: If frozen weights would be left out that no builder can get again.
         LabelError: If the label space has another number of classes than the model.
         WriteError: If the file cannot be written.
@@ -148,11 +150,11 @@ def save_model(
         >>> torch.equal(again.decoder.classify.weight, model.decoder.classify.weight)
         True
     """
-    path = Path(path)
+    path = require_model_name(path)
     blueprint = _blueprint(model, builder, arguments)
     stated = Imagery(
         labels=labels,
-        bands=None if bands is None else _bands(list(bands)),
+        bands=None if bands is None else _stated_bands(model, bands),
         value_range=value_range,
         gsd_m=gsd_m,
         gsd_range_m=gsd_range_m,
@@ -162,7 +164,7 @@ def save_model(
     _check_labels(model, known.labels)
     state = model.state_dict()
     left_out = _left_out(model, blueprint, trainable_only)
-    kept = {n: whole(t.detach()).cpu().contiguous() for n, t in state.items() if n not in left_out}
+    kept = _apart({n: whole(t.detach()).cpu() for n, t in state.items() if n not in left_out})
     require_finite(kept, source=f'the model for {path}')
     header = _header(
         ModelInfo(
@@ -183,6 +185,54 @@ def save_model(
         return path
     _write_whole(path, kept, {'format': _FORMAT, 'version': str(_VERSION), 'model': header})
     return path
+
+
+def require_model_name(path: str | Path) -> Path:
+    """The path, if its name is one by which `load_model` and `predict` know a model.
+
+    Raises:
+        ConfigError: If it does not end in `.safetensors`.
+    """
+    if Path(path).suffix != '.safetensors':
+        raise ConfigError(
+            f'{path}: expected a name that ends in .safetensors, by which a file with a model is '
+            'known'
+        )
+    return Path(path)
+
+
+def _stated_bands(
+    model: nn.Module, bands: Sequence[str] | Sequence[int]
+) -> tuple[str, ...] | tuple[int, ...]:
+    takes = getattr(model, 'in_channels', None)
+    try:
+        if isinstance(bands, str):
+            raise ValueError(f'bands are {bands!r}')
+        named = _bands(list(bands))
+    except ValueError as error:
+        raise ConfigError(
+            f'{error}: expected a list of names, or of numbers counted from 1'
+        ) from error
+    if takes is not None and len(named) != takes:
+        raise ConfigError(
+            f'bands are {list(named)}, but the model takes {takes}: name each one that it takes'
+        )
+    return named
+
+
+def _apart(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors, none of which shares memory with another, as safetensors requires."""
+    apart: dict[str, Tensor] = {}
+    places: set[int] = set()
+    for name, tensor in state.items():
+        place = tensor.untyped_storage().data_ptr()
+        shared = place in places
+        places.add(place)
+        if shared:
+            apart[name] = tensor.clone(memory_format=torch.contiguous_format)
+        else:
+            apart[name] = tensor.contiguous()
+    return apart
 
 
 def _check_labels(model: nn.Module, labels: LabelSpace | None) -> None:

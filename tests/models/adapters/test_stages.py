@@ -61,3 +61,22 @@ def test_adapters_that_link_queries_are_refused():
 def test_adapters_of_several_blocks_are_refused():
     with pytest.raises(ConfigError, match='the adapter has 2 layers, the transformer 1'):
         RefinedStage(nn.Identity(), Deep(), Stage('stage', 5, channels_last=False))
+
+
+def test_adapters_that_change_the_shape_are_refused():
+    class Cuts(Position):
+        def forward(self, features, layer, grid):
+            return features[:, :4]
+
+    refined = RefinedStage(nn.Identity(), Cuts(), Stage('stage', 5, channels_last=False))
+    message = r'Cuts returned \(1, 4, 5\) for tokens \(1, 9, 5\): .* must keep the shape'
+    with pytest.raises(ConfigError, match=message):
+        refined(torch.zeros(1, 5, 3, 3))
+
+
+def test_stages_that_are_lists_of_blocks_are_refused():
+    network = nn.Sequential(nn.ModuleList([nn.Identity()]))
+    with pytest.raises(ConfigError, match=r'0 of Sequential is a list of blocks, .* use LoRA'):
+        refine_stages(
+            network, [Stage('0', 1, channels_last=False)], lambda _depth, _dim: Position()
+        )

@@ -1,6 +1,9 @@
+import copy
+
 import pytest
 import timm
 import torch
+from timm.models.tiny_vit import TinyVit
 from torch import nn
 
 from crossearth.errors import ConfigError, ShapeError
@@ -117,3 +120,25 @@ def test_windows_that_are_too_small_for_a_network_are_refused():
     backbone = TimmPyramid(timm.create_model('inception_v3', aux_logits=False)).eval()
     with pytest.raises(ShapeError, match='64x64 px are too small for InceptionV3: use larger'):
         backbone(torch.rand(1, 3, 64, 64))
+
+
+def test_lookup_tables_of_eval_mode_follow_the_weights():
+    """timm keeps the attention biases that it looked up, which a moving average changes."""
+    torch.manual_seed(0)
+    network = TinyVit(
+        embed_dims=(8, 8, 8, 8), depths=(1, 1, 1, 1), num_heads=(2, 2, 2, 2),
+        window_sizes=(2, 2, 2, 2),
+    )  # fmt: skip
+    backbone = TimmPyramid(network).eval()
+    x = torch.rand(1, 3, 64, 64)
+    before = backbone(x).maps[3]
+    with torch.no_grad():
+        for name, parameter in backbone.named_parameters():
+            if 'attention_biases' in name:
+                parameter.copy_(torch.randn_like(parameter))
+    after = backbone(x).maps[3]
+    assert not torch.equal(after, before)
+    assert torch.equal(after, backbone.train().eval()(x).maps[3])
+    copied = copy.deepcopy(backbone)  # which tensors with a graph do not allow
+    for _ in range(2):
+        copied(x).maps[3].sum().backward()

@@ -344,6 +344,7 @@ def test_builder_of_table_10_keeps_the_training_and_swaps_the_backbone():
         ({'img_size': (128, 8)}, 'in multiples of 16 px'),
         ({'img_size': (128,)}, 'height and width, in multiples of 16 px'),
         ({'heads': 5}, 'multiple of the 5 heads'),
+        ({'drop_path': -1.0}, r'drop_path is -1\.0: expected a probability below 1'),
         ({'indices': (0, 1, 2, 6)}, 'of 0 to 5'),
     ],
 )

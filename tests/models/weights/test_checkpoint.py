@@ -442,3 +442,34 @@ def test_damaged_memories_are_refused(small, tmp_path, wrong):
     edit_model(path, **wrong)
     with pytest.raises(CheckpointError, match='damaged header'):
         read_model_info(path)
+
+
+@pytest.mark.parametrize('name', ['m.pth', 'm', 'm.safetensors.bak', '.'])
+def test_names_by_which_a_model_would_not_be_known_are_refused(small, tmp_path, name):
+    with pytest.raises(ConfigError, match=r'expected a name that ends in \.safetensors'):
+        save_model(small, tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ('given', 'message'),
+    [
+        ({'bands': [1, 2]}, r'bands are \[1, 2\], but the model takes 3'),
+        ({'bands': []}, 'the model takes 3'),
+        ({'bands': 'rgb'}, 'expected a list of names'),
+        ({'bands': [0, 1, 2]}, r'bands are \[0, 1, 2\]: expected a list of names, or of numbers'),
+        ({'value_range': (255, 0)}, 'value_range is .*the lower first'),
+        ({'value_range': (0, math.inf)}, 'two finite numbers'),
+        ({'value_range': (0, math.nan)}, 'two finite numbers'),
+    ],
+)
+def test_imagery_that_prediction_would_refuse_is_not_written(small, tmp_path, given, message):
+    with pytest.raises(ConfigError, match=message):
+        save_model(small, tmp_path / 'm.safetensors', **given)
+
+
+def test_weights_that_two_modules_share_come_back_in_both(tmp_path):
+    model = fpn_timm('coat_lite_tiny', num_classes=2, width=8, img_size=64).eval()
+    again = load_model(save_model(model, tmp_path / 'm.safetensors'))
+    image = torch.rand(1, 3, 64, 64)
+    assert torch.equal(again(image), model(image))
