@@ -27,7 +27,7 @@ def blocks(name: str) -> list[tuple[str, str]]:
 def run(*words: str) -> None:
     """A command of the library as a user types it."""
     done = subprocess.run(
-        [sys.executable, '-m', 'crossearth.cli', *words],
+        [sys.executable, '-m', 'crossearth', *words],
         env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'},
         capture_output=True,
         text=True,
