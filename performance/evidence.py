@@ -196,11 +196,18 @@ def pairs(path: Path, source: str, ours: str, theirs: str) -> str:
 
 
 def seen_at(
-    groups: dict[Key, list[Score]], source: str, method: str, views: Sequence[str]
+    groups: dict[Key, list[Score]],
+    source: str,
+    method: str,
+    views: Sequence[str],
+    without: Sequence[str] = (),
 ) -> dict[str, str]:
     """For each unseen domain, the first of the preferred views in which a method was scored."""
     seen: dict[str, str] = {}
-    for target in sorted({key[1] for key in groups if key[0] == source and key[1] != source}):
+    targets = {key[1] for key in groups if key[0] == source} - {source}
+    if unknown := sorted(set(without) - targets):
+        raise SystemExit(f'{source} has no scores on {unknown[0]}, which is to be left out')
+    for target in sorted(targets - set(without)):
         view = next((v for v in views if (source, target, v, method) in groups), None)
         if view is None:
             raise SystemExit(f'{source} to {target}: {method} has no result in {views}')
@@ -220,7 +227,12 @@ def mean_of_unseen(
 
 
 def methods(
-    path: Path, source: str, theirs: str, views: Sequence[str], only: Sequence[str] = ()
+    path: Path,
+    source: str,
+    theirs: str,
+    views: Sequence[str],
+    only: Sequence[str] = (),
+    without: Sequence[str] = (),
 ) -> str:
     """Every method in a row: its scores, their mean over unseen domains, and differences.
 
@@ -232,9 +244,10 @@ def methods(
         theirs: The baseline.
         views: As in `mean_over`.
         only: Methods to show, in this order; all of them if empty.
+        without: Domains that are no unseen places, such as validation images.
     """
     groups = grouped(read(path))
-    seen = seen_at(groups, source, theirs, views)
+    seen = seen_at(groups, source, theirs, views, without)
     known = list(dict.fromkeys(key[3] for key in groups if key[0] == source))
     order = list(only) or sorted(known, key=lambda method: method != theirs)
     if unknown := sorted(set(order) - set(known)):
@@ -328,6 +341,7 @@ def main() -> None:
     every.add_argument('--theirs', default='plain')
     every.add_argument('--views', nargs='+', default=['two surest', ''])
     every.add_argument('--only', nargs='+', default=[], help='methods, in the order of the rows')
+    every.add_argument('--without', nargs='+', default=[], help='domains that are not unseen')
     args = parser.parse_args()
     if args.command == 'runs':
         for folder in args.folders:
@@ -335,7 +349,7 @@ def main() -> None:
     elif args.command == 'pairs':
         print(pairs(args.path, args.source, args.ours, args.theirs))
     elif args.command == 'methods':
-        print(methods(args.path, args.source, args.theirs, args.views, args.only))
+        print(methods(args.path, args.source, args.theirs, args.views, args.only, args.without))
     else:
         print(mean_over(args.path, args.source, args.ours, args.theirs, args.views))
 

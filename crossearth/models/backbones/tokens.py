@@ -16,7 +16,7 @@ from timm.models.cait import Cait
 from timm.models.vision_transformer_relpos import VisionTransformerRelPos
 from torch import Tensor, nn
 
-from crossearth.errors import ConfigError
+from crossearth.errors import ConfigError, ShapeError
 
 __all__ = [
     'SAMEncoder',
@@ -106,9 +106,11 @@ def transformer_blocks(vit: nn.Module) -> list[nn.Module]:
     """The blocks of a transformer, if its family is known.
 
     Raises:
-        ConfigError: If the model belongs to another family.
+        ConfigError: If the model belongs to another family, or is a `TokenEncoder` that lacks a
+            part.
     """
     if isinstance(vit, TokenEncoder):
+        _check_encoder(vit)
         return list(vit.blocks)
     blocks = getattr(vit, 'blocks', None)
     known = hasattr(vit, '_pos_embed') or isinstance(vit, Beit | Cait | VisionTransformerRelPos)
@@ -125,6 +127,29 @@ def transformer_blocks(vit: nn.Module) -> list[nn.Module]:
             'for convolutional and hierarchical models'
         )
     return list(blocks)
+
+
+def _check_encoder(encoder: TokenEncoder) -> None:
+    """Raise if a subclass does not set what its base class names."""
+    name, parts = type(encoder).__name__, list(TokenEncoder.__annotations__)
+    lacking = [part for part in parts if not hasattr(encoder, part)]
+    if type(encoder).first_tokens is TokenEncoder.first_tokens:
+        lacking.append('first_tokens')
+    if lacking:
+        raise ConfigError(
+            f'{name} lacks {", ".join(lacking)}: a TokenEncoder sets {", ".join(parts)}, and '
+            'implements first_tokens(image)'
+        )
+    if not isinstance(encoder.blocks, nn.ModuleList | nn.Sequential) or not len(encoder.blocks):
+        raise ConfigError(
+            f'blocks of {name} is {encoder.blocks!r}: expected an nn.ModuleList of at least one '
+            'block'
+        )
+    patch = encoder.patch_px
+    if not isinstance(patch, tuple) or len(patch) != 2 or min(patch) < 1:
+        raise ConfigError(
+            f'patch_px of {name} is {patch!r}: expected height and width in px, such as (16, 16)'
+        )
 
 
 def prefix_tokens(vit: nn.Module) -> int:
@@ -163,6 +188,9 @@ def first_tokens(
         Prefix and patch tokens, and the arguments of each block by name, which are rotary
         positions, or relative ones that all blocks share.
 
+    Raises:
+        ShapeError: If a `TokenEncoder` returns another number of tokens than it states.
+
     Source:
         timm's `forward_intermediates` of each family.
     """
@@ -170,6 +198,13 @@ def first_tokens(
     depth = len(timm.blocks)
     if isinstance(vit, TokenEncoder):
         tokens, given = vit.first_tokens(image)
+        rows, cols = image.shape[2] // vit.patch_px[0], image.shape[3] // vit.patch_px[1]
+        if tokens.shape[1] != vit.num_prefix_tokens + rows * cols:
+            raise ShapeError(
+                f'first_tokens of {type(vit).__name__} returned {tokens.shape[1]} tokens, expected '
+                f'{vit.num_prefix_tokens} in front of {rows}x{cols} patches: check '
+                'num_prefix_tokens and patch_px'
+            )
         return tokens, [given] * depth
     tokens = timm.patch_embed(image)
     if isinstance(vit, Cait):

@@ -2,10 +2,12 @@ import pytest
 import timm
 import torch
 from timm.models.vision_transformer_sam import VisionTransformerSAM
+from torch import nn
 
 from crossearth.errors import ConfigError, ShapeError
 from crossearth.models import ReinViT
 from crossearth.models.backbones.tokens import (
+    TokenEncoder,
     first_tokens,
     fixed_size,
     prefix_tokens,
@@ -73,3 +75,57 @@ def test_layers_of_sam_are_counted_as_those_of_timm():
     found = {name: depths[f'vit.{name}'] for name in ('pos_embed', 'patch_embed.proj.weight')}
     assert found == {'pos_embed': 0, 'patch_embed.proj.weight': 0}
     assert [depths[f'vit.blocks.{i}.block.mlp.fc1.weight'] for i in range(2)] == [1, 2]
+
+
+class OwnEncoder(TokenEncoder):
+    """Three bands, patches of 16 px, one block that changes nothing."""
+
+    def __init__(self, **changed):
+        super().__init__()
+        self.patches = nn.Conv2d(3, 8, 16, stride=16)
+        parts = {
+            'blocks': nn.ModuleList([nn.Identity()]),
+            'embed_dim': 8,
+            'patch_px': (16, 16),
+            'num_prefix_tokens': 0,
+            'in_channels': 3,
+        }
+        for name, value in {**parts, **changed}.items():
+            if value is not None:
+                setattr(self, name, value)
+
+    def first_tokens(self, image):
+        return self.patches(image).flatten(2).mT, {}
+
+
+def test_an_own_encoder_is_read_as_it_says():
+    maps = ReinViT(OwnEncoder(), None)(torch.rand(1, 3, 32, 48)).maps
+    assert [tuple(level.shape[2:]) for level in maps] == [(8, 12), (4, 6), (2, 3), (1, 2)]
+
+
+@pytest.mark.parametrize(
+    ('changed', 'message'),
+    [
+        ({'patch_px': None}, 'OwnEncoder lacks patch_px: a TokenEncoder sets blocks, embed_dim'),
+        ({'blocks': None, 'embed_dim': None}, 'lacks blocks, embed_dim'),
+        ({'patch_px': 16}, r'patch_px of OwnEncoder is 16: expected height and width in px'),
+        ({'blocks': nn.ModuleList()}, 'expected an nn.ModuleList of at least one block'),
+    ],
+)
+def test_an_own_encoder_that_lacks_a_part_is_refused(changed, message):
+    with pytest.raises(ConfigError, match=message):
+        ReinViT(OwnEncoder(**changed), None)
+
+
+def test_a_subclass_without_first_tokens_is_refused():
+    class Unfinished(OwnEncoder):
+        first_tokens = TokenEncoder.first_tokens
+
+    with pytest.raises(ConfigError, match='Unfinished lacks first_tokens'):
+        ReinViT(Unfinished(), None)
+
+
+@pytest.mark.parametrize('changed', [{'num_prefix_tokens': 1}, {'patch_px': (8, 16)}])
+def test_tokens_that_are_not_those_of_the_patches_are_refused(changed):
+    with pytest.raises(ShapeError, match=r'returned 6 tokens, expected .* check num_prefix_tokens'):
+        ReinViT(OwnEncoder(**changed), None)(torch.rand(1, 3, 32, 48))
