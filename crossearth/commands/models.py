@@ -25,7 +25,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='show one model with its paper and weights',
         description='Show one model: its parts, its size, its paper and its weights.',
     )
-    one.add_argument('name', help='its builder, such as fpn_timm')
+    one.add_argument(
+        'name',
+        nargs='+',
+        help='its name in the list, such as fpn_timm, or adapted_fpn adapter=lora',
+    )
     for action in (table, one):
         action.add_argument(
             '--classes',
@@ -47,15 +51,16 @@ def run(arguments: argparse.Namespace) -> str:
 
     models = list_models(arguments.classes)
     if arguments.action == 'info':
-        chosen = [model for model in models if model.name == arguments.name]
+        name = ' '.join(arguments.name)
+        chosen = [model for model in models if name in (model.name, _call(model))]
         known = {encoder.name: encoder for encoder in list_encoders()}
-        if arguments.name in known:
-            return _about_encoder(known[arguments.name])
+        if name in known:
+            return _about_encoder(known[name])
         if not chosen:
-            names = list(dict.fromkeys([model.name for model in models] + list(known)))
+            names = list(dict.fromkeys([*(m.name for m in models), *map(_call, models), *known]))
             raise ConfigError(
-                f'{arguments.name}: no such model; expected one of {", ".join(names)}'
-                f'{did_you_mean(arguments.name, names)}'
+                f'{name}: no such model; expected one of {", ".join(names)}'
+                f'{did_you_mean(name, names)}'
             )
         return '\n'.join(
             f'{_origin(model)}\n  parameters {_millions(model.parameters)}, '

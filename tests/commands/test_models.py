@@ -9,10 +9,14 @@ from crossearth.models import list_models
 DOFA = ('small_patch16_224', 'base_patch16_224', 'large_patch16_224', 'huge_patch14_224')
 
 
-def listed(*words: str) -> str:
+def printed(*words: str) -> str:
     parser = argparse.ArgumentParser()
     add_arguments(parser)
-    return run(parser.parse_args(['list', *words]))
+    return run(parser.parse_args(words))
+
+
+def listed(*words: str) -> str:
+    return printed('list', *words)
 
 
 @pytest.mark.slow
@@ -41,8 +45,17 @@ def test_a_model_without_classes_is_refused():
 
 @pytest.mark.slow
 def test_an_encoder_of_the_table_can_be_asked_for():
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    said = run(parser.parse_args(['info', 'dofa_base_patch16_224']))
+    said = printed('info', 'dofa_base_patch16_224')
     assert 'dofa_base_patch16_224 of foundation_fpn and foundation_crossearth' in said
     assert 'CC-BY-4.0: DOFABase16_Weights.DOFA_MAE' in said
+
+
+@pytest.mark.slow
+def test_a_model_of_the_table_can_be_asked_for_as_it_is_printed():
+    lora = printed('info', 'adapted_fpn', 'adapter=lora')
+    assert lora.startswith('adapted_fpn adapter=lora\n  backbone tiny_vit_5m_224')
+    every = printed('info', 'adapted_fpn')
+    assert lora in every
+    assert every.count('adapted_fpn adapter=') == 8
+    with pytest.raises(ConfigError, match=r'=lorra: no such model.*adapted_fpn adapter=lora'):
+        printed('info', 'adapted_fpn', 'adapter=lorra')
