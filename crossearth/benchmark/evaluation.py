@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from crossearth.benchmark.protocol import Half, Protocol
 from crossearth.datasets import SceneDataset
+from crossearth.datasets.seen import ranged_scenes
 from crossearth.errors import ConfigError, LabelError
 from crossearth.geometry import Window, window_grid
 from crossearth.imagery import Imagery, imagery_of
@@ -142,7 +143,9 @@ def evaluate_images(
     bare = next((scene for scene in dataset.scenes if not scene.labelled), None)
     if bare is not None:
         raise LabelError(f'{bare.image} has no labels to score against: give it a mask')
-    seen = _seeings(model, dataset, protocol, imagery)
+    known = imagery_of(model) if imagery is None else imagery
+    dataset = ranged_scenes(dataset, known)
+    seen = _seeings(dataset, protocol, known)
     if tell_seen is not None:
         tell_seen(dict(Counter(map(str, seen))))
     areas = _areas(dataset, protocol)
@@ -175,10 +178,7 @@ def evaluate_images(
     return counts
 
 
-def _seeings(
-    model: Model, dataset: SceneDataset, protocol: Protocol, imagery: Imagery | None
-) -> list[Seeing]:
-    known = imagery_of(model) if imagery is None else imagery
+def _seeings(dataset: SceneDataset, protocol: Protocol, known: Imagery) -> list[Seeing]:
     seen = []
     for scene in dataset.scenes:
         seen.append(protocol.seeing(scene.raster, known))

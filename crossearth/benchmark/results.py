@@ -81,6 +81,8 @@ class RunResult:
         finished: Time of completion, ISO 8601 in UTC.
         seen: Number of images for each way in which they were seen: the size of their pixels, what
             the model saw, and why. Empty in results from before this was recorded.
+        test: The scored images, written as a dataset in a recipe. Empty in results from before this
+            was recorded.
     """
 
     setting: str
@@ -109,6 +111,7 @@ class RunResult:
     parameters: int
     finished: str
     seen: Mapping[str, int] = field(default_factory=dict)
+    test: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def matrix(self) -> Int64[Tensor, 'k k']:
@@ -161,6 +164,13 @@ class RunResult:
             'an existing model' if machine is None else f'trained on {machine.get("name")}'
         )
 
+    def scores(self, test: Mapping[str, Any], protocol: Protocol) -> bool:
+        """Whether these are the scores of a dataset, as a recipe writes it, by a protocol.
+
+        Where the images were not recorded, only the protocol is compared.
+        """
+        return self.protocol == protocol and (not self.test or _plain(self.test) == _plain(test))
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the result as JSON. The file appears under its name only when it is complete."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
@@ -208,7 +218,7 @@ class RunResult:
             values['image_counts'] = array(
                 'q', (n for counts in per_image.values() for n in counts)
             )
-            values.setdefault('seen', {})
+            values = {'seen': {}, 'test': {}, **values}
             given = {f.name: values[f.name] for f in fields(cls)}
             _check(given)
             scored = given['scored']
@@ -254,6 +264,11 @@ def load_results(folder: str | os.PathLike[str]) -> list[RunResult]:
             'crossearth experiment run'
         )
     return sorted(found, key=lambda r: (r.setting, r.method, r.seed, r.selection))
+
+
+def _plain(section: Mapping[str, Any]) -> Any:
+    """A section of a recipe as it comes back from a file."""
+    return json.loads(json.dumps(section, default=str))
 
 
 def _check(given: Mapping[str, Any]) -> None:

@@ -219,6 +219,9 @@ def _make(run: Run, options: RunOptions) -> None:
     cases = run.waiting(options)  # again, because another process may have finished some
     if not cases:
         return
+    for case in cases:
+        if run.result_path(case, 'last', options).exists():
+            options.say(f'{run}: {case.name} has other images or another protocol than its result')
     options = replace(options, device=device_of(run.recipe, options))
     training = build_run(run, run.folder(options.output), options)
     # Test sets are opened and checked before training, which may take hours.
@@ -348,6 +351,7 @@ class _Scoring:
             memory_bytes=record['memory_bytes'],
             parameters=sum(p.numel() for p in self.task.model.parameters()),
             finished=datetime.now(UTC).isoformat(timespec='seconds'),
+            test=case.test,
         )
 
 
@@ -437,7 +441,7 @@ def _load(run: Run, case: Case, selection: Selection, options: RunOptions) -> Ru
     wanted = (case.name, run.name, run.seed, selection, run.fingerprint)
     got = (result.setting, result.method, result.seed, result.selection, result.fingerprint)
     protocol = options.protocol(case.protocol)
-    if got != wanted or result.protocol != protocol:
+    if got != wanted or not result.scores(case.test, protocol):
         raise ConfigError(
             f'{path} is the result of {got} by {result.protocol}, expected {wanted} by '
             f'{protocol}: it was moved, or written by another version; remove it and run again'

@@ -11,9 +11,10 @@ from crossearth.benchmark.fingerprints import fingerprint
 from crossearth.benchmark.methods import find_method
 from crossearth.benchmark.options import RunOptions
 from crossearth.benchmark.recipes import Files, Variation, training_recipe
-from crossearth.benchmark.results import Selection
+from crossearth.benchmark.results import RunResult, Selection
 from crossearth.benchmark.settings import SETTINGS, Setting
 from crossearth.errors import CheckpointError, ConfigError
+from crossearth.models.weights.installed import INSTALLED
 from crossearth.spelling import did_you_mean
 from crossearth.trainers import read_recipe
 
@@ -86,16 +87,25 @@ class Run:
         )
 
     def waiting(self, options: RunOptions) -> list[Case]:
-        """The cases whose results, or requested label maps, are missing."""
+        """The cases whose results, or requested label maps, are missing.
+
+        A result of other images, or by another protocol, counts as missing.
+        """
         return [
             case
             for case in self.cases
-            if not all(self.result_path(case, s, options).is_file() for s in selections_of(options))
+            if not all(self._has_result(case, s, options) for s in selections_of(options))
             or (
                 options.save_predictions is not None
                 and not self.maps_folder(case, options.save_predictions).exists()
             )
         ]
+
+    def _has_result(self, case: Case, selection: Selection, options: RunOptions) -> bool:
+        path = self.result_path(case, selection, options)
+        if not path.is_file():
+            return False
+        return RunResult.load(path).scores(case.test, options.protocol(case.protocol))
 
 
 def selections_of(options: RunOptions) -> tuple[Selection, ...]:
@@ -130,6 +140,8 @@ def plan_runs(
 ) -> list[Run]:
     """One run for each source of the settings, method and seed.
 
+    Your own settings share a run only if their chips, masking and loss are the same.
+
     Args:
         settings: What the models are scored on.
         files: Paths of data and weights.
@@ -147,12 +159,14 @@ def plan_runs(
             f'{recipe}: a recipe sets its own steps, batch and patches: change them there, or '
             'leave out the recipe'
         )
-    by_source: dict[str, list[Setting]] = {}
+    together: dict[tuple[Any, ...], list[Setting]] = {}
     for setting in settings:
-        by_source.setdefault(setting.source.name, []).append(setting)
+        # a recipe of one's own sets all of this itself
+        trained = _trained(setting) if recipe is None else ()
+        together.setdefault((setting.source.name, *trained), []).append(setting)
     own = None if recipe is None else read_recipe(recipe)
     runs = []
-    for source, shared in by_source.items():
+    for (source, *_), shared in together.items():
         cases = tuple(case_of(setting, files) for setting in shared)
         for name in dict.fromkeys(methods) if recipe is None else (recipe.stem,):
             for seed in dict.fromkeys(_own_seeds(own) if seeds is None else seeds):
@@ -178,6 +192,13 @@ def plan_runs(
     return runs
 
 
+def _trained(setting: Setting) -> tuple[Any, ...]:
+    """What the training run depends on besides its source; published settings agree in it."""
+    if setting.name in SETTINGS:
+        return ()
+    return setting.chip_px, setting.styled, setting.masked, setting.mim_loss
+
+
 def seeded(recipe: Mapping[str, Any], seed: int) -> dict[str, Any]:
     """A recipe with another seed for weights, windows and augmentations."""
     values: dict[str, Any] = copy.deepcopy(dict(recipe))
@@ -193,7 +214,7 @@ def check_weights(run: Run) -> None:
         CheckpointError: If one does not.
     """
     for part, name, value in _named_files(run.recipe['model'], 'model'):
-        if not Path(value).exists():
+        if value != INSTALLED and not Path(value).exists():
             raise CheckpointError(
                 f'{value} does not exist, but the {part} of {run.name} names it as {name}: give '
                 'the path of your copy'

@@ -77,8 +77,10 @@ def score_model(
             if maps is not None:
                 maps = maps / case.name / f'{name}-{mark}'
             if place.is_file() and (maps is None or maps.exists()):
-                results.append(RunResult.load(place))
-                continue
+                known = RunResult.load(place)
+                if known.scores(case.test, protocol):
+                    results.append(known)
+                    continue
             start = time.perf_counter()
             counts = count_images(
                 model,
@@ -115,6 +117,7 @@ def score_model(
                 memory_bytes=None,
                 parameters=sum(p.numel() for p in model.parameters()),
                 finished=datetime.now(UTC).isoformat(timespec='seconds'),
+                test=case.test,
             )
             result.save(place)
             options.say(f'{name}: {case.name} {result.score:.1f} {result.metric}')

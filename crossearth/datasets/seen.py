@@ -3,6 +3,7 @@
 import copy
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 from torch import nn
@@ -22,6 +23,7 @@ __all__ = [
     'describe_learnt',
     'describe_pixels',
     'learnt_gsd',
+    'ranged_scenes',
     'seen_scene',
     'seen_scenes',
 ]
@@ -116,7 +118,34 @@ def seen_scenes(
     if gsd_m == 'native' or dataset.gsd_m is not None:
         return dataset
     known = imagery if gsd_m is None else Imagery(gsd_m=gsd_m)
-    scenes = [seen_scene(scene, known) for scene in dataset.scenes]
+    return _of_scenes(dataset, [seen_scene(scene, known) for scene in dataset.scenes])
+
+
+def ranged_scenes(dataset: SceneDataset, imagery: Imagery) -> SceneDataset:
+    """A dataset whose scenes state which values become 0 and 1, as `crossearth predict` knows them.
+
+    A range that a scene states itself has priority over that of the training imagery.
+
+    Args:
+        dataset: The scenes. If the dataset scales its images itself, it is not changed.
+        imagery: What the model was trained on.
+
+    Returns:
+        The dataset itself, or a copy of it with other scenes.
+    """
+    if dataset.dtype == 'unit' or imagery.value_range is None:
+        return dataset
+    return _of_scenes(dataset, [_ranged(scene, imagery.value_range) for scene in dataset.scenes])
+
+
+def _ranged(scene: Scene, value_range: tuple[float, float]) -> Scene:
+    if scene.raster.value_range is not None:
+        return scene
+    return replace(scene, raster=replace(scene.raster, value_range=value_range))
+
+
+def _of_scenes(dataset: SceneDataset, scenes: list[Scene]) -> SceneDataset:
+    """A copy of a dataset with other scenes; the dataset itself if they are its own."""
     if all(now is before for now, before in zip(scenes, dataset.scenes, strict=True)):
         return dataset
     seen = copy.copy(dataset)

@@ -105,7 +105,8 @@ class ShiftDataModule(pl.LightningDataModule):
     Raises:
         LabelError: If a dataset has other classes than the source, or no masks.
         BandError: If a dataset has another number of bands than the source.
-        ConfigError: If sizes cannot be drawn, because both `gsd_m` and `scale` are given, `train`
+        ConfigError: If a dataset's `value_range` would not be used, or this one be used a second
+            time. If sizes cannot be drawn, because both `gsd_m` and `scale` are given, `train`
             was opened with a `gsd_m`, or a scene has no known size. If `test_gsd_m` is not a size,
             an unseen domain is called `'source'`, batches would be empty, a container in `augment`
             has other data keys, or an argument of the target is given without one.
@@ -171,6 +172,7 @@ class ShiftDataModule(pl.LightningDataModule):
         validation = {} if val is None else {'val': val}
         for name, dataset in {'train': train, **validation, **self.tests}.items():
             _check_like(train, name, dataset)
+            _check_scaled_once(name, dataset, value_range)
         if batch_size < 1 or windows_per_epoch < batch_size:
             raise ConfigError(
                 f'windows_per_epoch is {windows_per_epoch} and batch_size {batch_size}: expected '
@@ -455,6 +457,26 @@ def _test_domains(
     if 'source' in unseen:
         raise ConfigError("an unseen domain is called 'source': choose another name for it")
     return {**({} if source is None else {'source': source}), **unseen}
+
+
+def _check_scaled_once(
+    name: str, dataset: SceneDataset, value_range: tuple[float, float] | None
+) -> None:
+    """Refuse a range of values that would not be used, or used on values in [0, 1]."""
+    if dataset.dtype == 'unit':
+        if value_range is not None:
+            raise ConfigError(
+                f"{name}: its dataset has dtype='unit', so its images are in [0, 1] already, and "
+                f'value_range={value_range} would scale them again: pass value_range to the '
+                'dataset instead'
+            )
+        return
+    stated = {scene.raster.value_range for scene in dataset.scenes} - {None, value_range}
+    if stated:
+        raise ConfigError(
+            f'{name}: its dataset has value_range={stated.pop()}, which it only uses with '
+            f"dtype='unit', and has dtype={dataset.dtype!r}: open it with dtype='unit'"
+        )
 
 
 def _check_like(train: SceneDataset, name: str, dataset: SceneDataset) -> None:

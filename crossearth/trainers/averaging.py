@@ -47,9 +47,22 @@ class AverageWeights(Described, pl.Callback):
             )
         self.decay = decay
         self.start_step = start_step
+        self._begin()
+
+    def _begin(self) -> None:
         self._other: dict[str, Tensor] = {}  # the average, or the weights while it is in the model
         self._averaged = False  # whether the model holds the average
         self._last_step = 0
+
+    def setup(
+        self,
+        trainer: pl.Trainer,  # noqa: ARG002  # lightning's signature
+        pl_module: pl.LightningModule,  # noqa: ARG002
+        stage: str,
+    ) -> None:
+        """Forget an earlier training run; a checkpoint is loaded after this."""
+        if stage == 'fit':
+            self._begin()
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002  # lightning's signature
         """Start from the current weights, unless a checkpoint was loaded."""

@@ -193,10 +193,27 @@ class SWAD(pl.Callback):
         self.valley = LossValley(patience=patience, tolerance=tolerance, ratio=ratio)
         self.monitor = monitor
         self.mode = mode
+        self._begin()
+
+    def _begin(self) -> None:
         self._mean: dict[str, Tensor] = {}  # over the steps since the last validation
         self._steps = 0
         self._last_step = 0
         self._averaged = False
+
+    def setup(
+        self,
+        trainer: pl.Trainer,  # noqa: ARG002  # lightning's signature
+        pl_module: pl.LightningModule,  # noqa: ARG002
+        stage: str,
+    ) -> None:
+        """Forget an earlier training run; a checkpoint is loaded after this."""
+        if stage == 'fit':
+            old = self.valley
+            self.valley = LossValley(
+                patience=old.patience, tolerance=old.tolerance, ratio=old.ratio
+            )
+            self._begin()
 
     def __repr__(self) -> str:
         valley = self.valley
@@ -220,7 +237,6 @@ class SWAD(pl.Callback):
                 )
         self.valley.to(pl_module.device)
         self._mean = {name: value.to(pl_module.device) for name, value in self._mean.items()}
-        self._averaged = False
 
     def on_train_batch_end(
         self,

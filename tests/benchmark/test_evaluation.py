@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from crossearth.benchmark import SETTINGS, Protocol, evaluate, evaluate_images
-from crossearth.datasets import FolderDataset, SceneDataset, read_scene
+from crossearth.datasets import FolderDataset, SceneDataset, ShiftDataModule, read_scene
 from crossearth.errors import ConfigError, LabelError
 from crossearth.imagery import Imagery
 from crossearth.inference import View, predict_scene
@@ -321,3 +321,40 @@ def test_ways_of_seeing_are_named_and_checked():
             Protocol(24, 16, seen_at='model', **size)
     with pytest.raises(ConfigError, match='scales are'):
         Protocol(24, 16, scales=())
+
+
+@pytest.fixture
+def twelve_bits(write_raster, tmp_path):
+    rng = np.random.default_rng(0)
+    write_raster('images/a.tif', rng.integers(100, 3000, (3, 32, 32)).astype('uint16'))
+    write_raster('masks/a.tif', rng.integers(0, 2, (1, 32, 32)).astype('uint8'))
+    return tmp_path
+
+
+@pytest.mark.parametrize('seen_at', ['native', 'model', 2.0])
+@pytest.mark.parametrize(
+    'options', [{}, {'dtype': 'float32'}, {'dtype': 'unit', 'value_range': (0, 3000)}]
+)
+def test_images_are_scored_in_the_range_of_values_of_training(twelve_bits, seen_at, options):
+    means = []
+
+    def model(image):
+        if image.any():  # black is padding
+            means.append(float(image[image > 0].mean()))
+        return image[:, :2]
+
+    images, masks = twelve_bits / 'images', twelve_bits / 'masks'
+    roads = FolderDataset(images, masks, labels=ROAD, **options)
+    data = ShiftDataModule(
+        roads,
+        size_px=32,
+        windows_per_epoch=1,
+        batch_size=1,
+        value_range=None if 'value_range' in options else (0, 3000),
+    )
+    trained = data.on_after_batch_transfer(next(iter(data.train_dataloader())), 0)['image'].mean()
+    protocol = Protocol(window_px=32, stride_px=32, seen_at=seen_at)
+    evaluate_images(model, roads, protocol, imagery=data.imagery)
+    assert trained == pytest.approx(1550 / 3000, rel=0.02)
+    assert means == pytest.approx([float(trained)] * len(means), rel=0.02)
+    assert means

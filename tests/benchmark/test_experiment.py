@@ -290,6 +290,33 @@ def test_what_is_finished_is_not_made_again_and_what_was_added_is(file, options)
     assert (len(after), len(results)) == (4, 4)
 
 
+def test_other_images_and_another_protocol_are_scored_again_without_training(
+    file, options, home, write_raster
+):
+    rng = np.random.default_rng(1)
+    write_raster('new/images/c.tif', rng.integers(0, 200, (3, 24, 24), dtype=np.uint8))
+    write_raster('new/masks/c.tif', rng.integers(0, 2, (1, 24, 24), dtype=np.uint8))
+    values = yaml.safe_load(file.read_text())
+    edited(file, methods={'plain': values['methods']['plain']}, seeds=1)
+    before = run_experiment(file, options)
+    domains = values['domains']
+    domains['there']['test'] = {'images': f'{home}/new/images', 'masks': f'{home}/new/masks'}
+    edited(file, domains=domains)
+    said = []
+    after = run_experiment(file, replace(options, say=said.append))
+    assert after[0] == before[0]
+    assert after[1].image_names == ('c.tif',)
+    assert 'here-to-there has other images or another protocol than its result' in said[0]
+    assert not any('trains for' in line for line in said)
+    assert load_results(options.output) == after
+    fresh = run_experiment(file, replace(options, output=home / 'fresh'))
+    assert [r.confusion for r in fresh] == [r.confusion for r in after]
+    edited(file, protocol={'flip': True})
+    flipped = run_experiment(file, options)
+    assert all(r.protocol.flip for r in flipped)
+    assert load_results(options.output) == flipped
+
+
 def test_further_views_are_scored_without_training_again(file, options):
     plain = {'plain': yaml.safe_load(file.read_text())['methods']['plain']}
     run_experiment(edited(file, methods=plain, seeds=[0]), options)

@@ -123,3 +123,24 @@ def test_what_a_file_of_settings_has_wrong_is_named(file, old, new, message):
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r'none\.toml does not exist'):
         read_settings(tmp_path / 'none.toml')
+
+
+def test_own_settings_of_one_source_are_trained_as_each_says(file, tmp_path):
+    second = SETTINGS_FILE[SETTINGS_FILE.index('[[setting]]') :]
+    second = second.replace("'D2Tracks'", "'D2Coarse'").replace('tau = 0.1', 'tau = 0.9')
+    third = second.replace("'D2Coarse'", "'D2Same'")
+    file.write_text(SETTINGS_FILE + second + third)
+    wanted = [*read_settings(file).values(), *find_settings(['D2M'])]
+    runs = plan_runs(wanted, Files(data=tmp_path), ['crossearth'], [0], Variation(), None)
+    learnt = {}
+    for run in runs:
+        style = run.recipe['model']['init_args']['method']['init_args']['style']['init_args']
+        size_px = run.recipe['data']['init_args']['size_px']
+        learnt[tuple(case.name for case in run.cases)] = (style['ratio'], size_px)
+    alone = plan_runs(wanted[-1:], Files(data=tmp_path), ['crossearth'], [0], Variation(), None)
+    assert learnt == {
+        ('D2Tracks',): (0.1, 16),
+        ('D2Coarse', 'D2Same'): (0.9, 16),
+        ('D2M',): (0.3, 1024),
+    }
+    assert runs[-1].fingerprint == alone[0].fingerprint

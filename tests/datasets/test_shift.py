@@ -136,3 +136,23 @@ def test_augmentations_that_do_not_fit_are_refused(training, augment, message):
     with pytest.raises(ConfigError, match=message):
         data, batch = training(augment)
         data.on_after_batch_transfer(batch, 0)
+
+
+@pytest.mark.parametrize(
+    ('options', 'value_range', 'message'),
+    [
+        (
+            {'value_range': (0, 3000)},
+            None,
+            r"value_range=\(0.0, 3000.0\).*open it with dtype='unit'",
+        ),
+        ({'value_range': (0, 3000)}, (0, 255), "open it with dtype='unit'"),
+        ({'dtype': 'unit'}, (0, 3000), r'value_range=\(0, 3000\) would scale them again'),
+    ],
+)
+def test_a_range_of_values_counts_once_or_is_refused(data, tmp_path, options, value_range, message):
+    scenes = FolderDataset(tmp_path / 'images', tmp_path / 'masks', labels=ISPRS, **options)
+    with pytest.raises(ConfigError, match=f'unseen place: .*{message}'):
+        ShiftDataModule(
+            data.train, unseen={'unseen place': scenes}, size_px=16, value_range=value_range
+        )

@@ -229,3 +229,11 @@ def test_a_training_that_was_complete_keeps_its_average_when_it_is_resumed(data,
     resumed, _ = fit(data, tmp_path, AverageWeights(0.8), ckpt=path, max_steps=3)
     for name, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
+
+
+def test_a_second_training_with_the_same_callback_is_that_of_a_new_one(data, tmp_path):
+    average = AverageWeights(0.5)
+    fit(data, tmp_path, average, max_steps=4)
+    again, _ = fit(data, tmp_path, average, max_steps=3, val_check_interval=2)
+    fresh, _ = fit(data, tmp_path, AverageWeights(0.5), max_steps=3, val_check_interval=2)
+    assert torch.equal(again.model.head.weight, fresh.model.head.weight)

@@ -198,14 +198,19 @@ def test_what_cannot_be_averaged_is_refused(data, tmp_path):
         fit(data, tmp_path, swad(), AverageWeights(), max_steps=1)
     with pytest.raises(ConfigError, match=r"SWAD needs 'val/los', but validation logged \['train"):
         fit(data, tmp_path, SWAD(monitor='val/los'), max_steps=2)
-    callback = swad()
-    callback.load_state_dict(
-        {
-            'valley': callback.valley.state_dict(),
-            'mean': {'w': torch.zeros(2)},
-            'steps': 1,
-            'last_step': 1,
-        }
-    )
+    _, trainer = fit(data, tmp_path, Watch(LOSSES), swad(), max_steps=14)
+    path = tmp_path / 'other.ckpt'
+    trainer.save_checkpoint(path)
+    content = torch.load(path, weights_only=True)
+    content['callbacks']['SWAD']['mean'] = {'w': torch.zeros(2)}
+    torch.save(content, path)
     with pytest.raises(CheckpointError, match='averages other weights than this model trains'):
-        fit(data, tmp_path, callback, max_steps=1)
+        fit(data, tmp_path, swad(), ckpt=path, max_steps=15)
+
+
+def test_a_second_training_with_the_same_callback_is_that_of_a_new_one(data, tmp_path):
+    callback = swad()
+    fit(data, tmp_path, Watch(LOSSES), callback, max_steps=14)
+    again, _ = fit(data, tmp_path, Watch(LOSSES[1:] + [0.0]), callback, max_steps=14)
+    fresh, _ = fit(data, tmp_path, Watch(LOSSES[1:] + [0.0]), swad(), max_steps=14)
+    assert torch.equal(again.model.head.weight, fresh.model.head.weight)
