@@ -268,7 +268,6 @@ class Experiment:
         """The complete recipe of a run."""
         method = self.methods[name]
         data: dict[str, Any] = {
-            'train': self._train(source),
             'size_px': self.size_px,
             'windows_per_epoch': self.steps * self.batch_size,
             'batch_size': self.batch_size,
@@ -282,6 +281,8 @@ class Experiment:
             **method.get('data', {}),
             'seed': seed,
         }
+        by_class = data.get('rare_class_temperature') is not None
+        data = {'train': self._train(source, by_class=by_class), **data}
         if 'target' in method:
             target = method['target']
             data['target'] = self._dataset(
@@ -314,15 +315,15 @@ class Experiment:
             arguments.setdefault('labels', dict(self.labels))
         return task
 
-    def _train(self, source: tuple[str, ...]) -> dict[str, Any]:
+    def _train(self, source: tuple[str, ...], *, by_class: bool) -> dict[str, Any]:
+        """The images to train on; domains are drawn equally often, unless classes are drawn."""
         if len(source) == 1:
             return self._dataset(source[0], 'train')
+        datasets = {name: self._dataset(name, 'train') for name in source}
+        weights = {} if by_class else {'weights': dict.fromkeys(source, 1.0)}
         return {
             'class_path': 'crossearth.datasets.merge_domains',
-            'init_args': {
-                'datasets': {name: self._dataset(name, 'train') for name in source},
-                'weights': dict.fromkeys(source, 1.0),
-            },
+            'init_args': {'datasets': datasets, **weights},
         }
 
     def _dataset(self, name: str, role: str) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Writes predictions as label maps in the encoding of their dataset."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from crossearth.datasets import ArchiveDataset, SceneDataset
 from crossearth.errors import ConfigError
 from crossearth.geometry import Window
 from crossearth.inference.label_files import write_labels
-from crossearth.labels import ColourCodec, IdCodec, LabelCodec, ThresholdCodec
+from crossearth.labels import IGNORE_INDEX, ColourCodec, IdCodec, LabelCodec, ThresholdCodec
 
 __all__ = ['PredictionFiles', 'encode_labels', 'prediction_path']
 
@@ -37,22 +38,32 @@ def encode_labels(ids: UInt8[np.ndarray, 'h w'], codec: LabelCodec) -> UInt8[np.
         >>> encode_labels(np.array([[1]], np.uint8), ColourCodec({(0, 0, 255): 1})).tolist()
         [[[0]], [[0]], [[255]]]
     """
-    raw: dict[int, tuple[int, ...]] = {}
+    return _encoded(ids, _by_raw(codec))
+
+
+def _by_raw(codec: LabelCodec) -> dict[tuple[int, ...], int]:
+    """Class ids by raw value or colour."""
     match codec:
-        case IdCodec(by_raw):
-            for value, class_id in by_raw.items():
-                raw.setdefault(class_id, (value,))
+        case IdCodec(by_number):
+            return {(number,): class_id for number, class_id in by_number.items()}
         case ColourCodec(by_colour):
-            for colour, class_id in by_colour.items():
-                raw.setdefault(class_id, colour)
+            return {(*colour,): class_id for colour, class_id in by_colour.items()}
         case ThresholdCodec():
-            raw = {0: (0,), 1: (255,)}
+            return {(0,): 0, (255,): 1}
         case _:
             raise ConfigError(
                 f'{type(codec).__name__} can only read masks, not write them: '
                 'expected an IdCodec, ColourCodec or ThresholdCodec'
             )
-    table = np.zeros((256, len(next(iter(raw.values())))), np.uint8)
+
+
+def _encoded(
+    ids: UInt8[np.ndarray, 'h w'], by_raw: Mapping[tuple[int, ...], int]
+) -> UInt8[np.ndarray, 'c h w']:
+    raw: dict[int, tuple[int, ...]] = {}
+    for value, class_id in by_raw.items():
+        raw.setdefault(class_id, value)
+    table = np.zeros((256, len(next(iter(by_raw)))), np.uint8)
     for class_id in np.unique(ids).tolist():
         if class_id not in raw:
             raise ConfigError(
@@ -77,6 +88,8 @@ class PredictionFiles:
     """Writes predictions as GeoTIFFs, in the same folder tree as the masks of a dataset.
 
     Chips are joined to the image that they were cut from. Where two overlap, the later one wins.
+    Pixels without a prediction have the encoding's value for ignored pixels, or, if it has none, a
+    value that it does not use and that the file marks as nodata.
 
     Args:
         folder: Folder to write to.
@@ -109,12 +122,19 @@ class PredictionFiles:
             return
         scene = self._dataset.scenes[self._scene]
         path = prediction_path(self._folder, self._dataset, self._scene)
+        by_raw = _by_raw(scene.codec or self._dataset.codec)
+        nodata = None
+        if IGNORE_INDEX not in by_raw.values() and (self._ids == IGNORE_INDEX).any():
+            bands = len(next(iter(by_raw)))
+            nodata = next(v for v in reversed(range(256)) if (v,) * bands not in by_raw)
+            by_raw[(nodata,) * bands] = IGNORE_INDEX
         write_labels(
             path,
-            encode_labels(self._ids, scene.codec or self._dataset.codec),
+            _encoded(self._ids, by_raw),
             crs_wkt=None if scene.crs is None else scene.crs.to_wkt(),
             transform=scene.transform,
             tags={'CLASSES': ', '.join(self._dataset.labels.classes)},
+            nodata=nodata,
         )
         self.written.append(path)
         self._scene = None

@@ -44,6 +44,7 @@ from crossearth.benchmark.training import (
     alone,
     build_run,
     candidates,
+    check_devices,
     check_oracle,
     device_of,
     load_weights,
@@ -177,6 +178,7 @@ def _check(runs: Sequence[Run], options: RunOptions) -> None:
             checked.add((run.name, run.source))
             try:
                 check_recipe(run.recipe)
+                check_devices(run.recipe)
             except ConfigError as error:
                 raise ConfigError(f'{run.name}: {error}') from error
         data = run.recipe['data'].get('init_args', {})

@@ -36,6 +36,7 @@ __all__ = [
     'alone',
     'build_run',
     'candidates',
+    'check_devices',
     'check_oracle',
     'device_of',
     'load_weights',
@@ -194,7 +195,7 @@ def _for_runner(recipe: Mapping[str, Any], folder: Path, options: RunOptions) ->
     values: dict[str, Any] = copy.deepcopy(dict(recipe))
     data = values['data'].setdefault('init_args', {})
     data |= {'unseen': {}, 'source_test': None, 'num_workers': workers_of(recipe, options)}
-    trainer = values.setdefault('trainer', {})
+    trainer = values['trainer'] = dict(values.get('trainer') or {})
     checkpoints = 'lightning.pytorch.callbacks.ModelCheckpoint'
     given = callbacks_of(trainer)
     callbacks = [callback for callback in given if _name_of(callback) not in _OWN_CALLBACKS]
@@ -227,6 +228,21 @@ def _for_runner(recipe: Mapping[str, Any], folder: Path, options: RunOptions) ->
     return values
 
 
+def check_devices(recipe: Mapping[str, Any]) -> None:
+    """Refuse a recipe for several devices, as a run of the benchmark uses one.
+
+    Raises:
+        ConfigError: If `devices` of its trainer says otherwise.
+    """
+    devices = (recipe.get('trainer') or {}).get('devices', 1)
+    if devices in (1, '1', 'auto') or (isinstance(devices, list) and len(devices) == 1):
+        return
+    raise ConfigError(
+        f'devices of the trainer is {devices!r}, but each run uses one device: leave it out, and '
+        'raise batch_size or accumulate_grad_batches instead'
+    )
+
+
 def workers_of(recipe: Mapping[str, Any], options: RunOptions) -> int:
     """Number of worker processes: as requested, or as in the recipe."""
     if options.num_workers is not None:
@@ -239,7 +255,7 @@ def device_of(recipe: Mapping[str, Any], options: RunOptions) -> str:
     """The requested device, or that of the recipe's accelerator."""
     if options.device is not None:
         return options.device
-    accelerator: str = recipe.get('trainer', {}).get('accelerator', 'auto')
+    accelerator: str = (recipe.get('trainer') or {}).get('accelerator', 'auto')
     return {'gpu': 'cuda'}.get(accelerator, accelerator)
 
 

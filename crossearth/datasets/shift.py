@@ -2,6 +2,7 @@
 
 import functools
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import ClassVar, Literal
@@ -211,11 +212,12 @@ class ShiftDataModule(pl.LightningDataModule):
     @property
     def adapted(self) -> tuple[str, ...]:
         """Tested domains that have an image file among those of the target."""
-        seen = set() if self.target is None else {scene.image for scene in self.target.scenes}
+        targets = () if self.target is None else self.target.scenes
+        seen = {os.path.realpath(scene.image) for scene in targets}
         return tuple(
             name
             for name, dataset in self.tests.items()
-            if any(scene.image in seen for scene in dataset.scenes)
+            if any(os.path.realpath(scene.image) in seen for scene in dataset.scenes)
         )
 
     @property

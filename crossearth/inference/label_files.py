@@ -20,6 +20,7 @@ def write_labels(
     crs_wkt: str | None,
     transform: Affine,
     tags: Mapping[str, str] | None = None,
+    nodata: int | None = None,
 ) -> None:
     """Write a label map as GeoTIFF. The file appears under its name only when it is complete.
 
@@ -29,13 +30,14 @@ def write_labels(
         crs_wkt: CRS of the image, as WKT; None without a georeference.
         transform: `(col, row)` → `(x, y)`; the identity without a georeference.
         tags: Metadata of the file.
+        nodata: Value of pixels without a label, in every band.
 
     Raises:
         WriteError: If the file cannot be written.
     """
     place = Georeference(crs_wkt, transform)
     names = ('red', 'green', 'blue') if len(values) == 3 else ('label',)
-    layer = Layer('uint8', len(values), None, {}, dict(tags or {}), names)
+    layer = Layer('uint8', len(values), nodata, {}, dict(tags or {}), names)
     path.parent.mkdir(parents=True, exist_ok=True)
     _, height, width = values.shape
     with (

@@ -13,7 +13,7 @@ from crossearth.benchmark.predictions import prediction_path
 from crossearth.datasets import SceneDataset
 from crossearth.errors import LabelError
 from crossearth.geometry import Window, window_grid
-from crossearth.labels import LabelSpace
+from crossearth.labels import IGNORE_INDEX, LabelSpace
 from crossearth.metrics import confusion_matrix, mean_iou
 from crossearth.panels import displayed
 from crossearth.rasters import open_raster
@@ -213,13 +213,21 @@ def _predicted(dataset: SceneDataset, window: Window, folder: Path) -> Ids:
                 f'{scene.height} x {scene.width}: remove its folder and score again'
             )
         raw = source.read(window=((window.row, bottom), (window.col, right)))
-    return (scene.codec or dataset.codec).decode(raw).ids
+        nodata = source.nodata
+    codec = scene.codec or dataset.codec
+    if nodata is None:
+        return codec.decode(raw).ids
+    ids = np.full(raw.shape[1:], IGNORE_INDEX, np.uint8)
+    predicted = (raw != nodata).any(axis=0)
+    ids[predicted] = codec.decode(raw[:, predicted][:, None]).ids[0]
+    return ids
 
 
 def _iou(predicted: Ids, truth: Ids, labels: LabelSpace) -> float:
+    counted = np.where(predicted == IGNORE_INDEX, np.uint8(IGNORE_INDEX), truth)
     counts = confusion_matrix(
         torch.from_numpy(predicted).long(),
-        torch.from_numpy(truth).long(),
+        torch.from_numpy(counted).long(),
         num_classes=labels.num_classes,
     )
     return 100 * mean_iou(counts, scored=labels.scored)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from crossearth.benchmark import SETTINGS, Files, RunResult
 from crossearth.datasets import SceneDataset
-from crossearth.errors import SceneNotFoundError
+from crossearth.errors import CrossEarthError, SceneNotFoundError
 from crossearth.reports.data import ReportData
 from crossearth.reports.examples import DomainPictures, Missing, domain_pictures
 
@@ -87,6 +87,12 @@ def _of_domain(
         dataset = open_images(domain)
     except SceneNotFoundError as error:
         return Missing(domain, str(error), 'give the folder of the archives with --root')
+    except CrossEarthError as error:
+        return Missing(
+            domain,
+            str(error),
+            'if the class of its dataset lies next to the experiment, run the command there',
+        )
     if dataset is None:
         return Missing(
             domain,

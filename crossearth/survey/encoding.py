@@ -100,7 +100,7 @@ def guess_encoding(
         counts.update(mask.counts())
     numbers = Counter({value: count for value, count in counts.items() if isinstance(value, int)})
     if not numbers:
-        return _from_colours(counts, masks, hint)
+        return _from_colours(counts, masks, hint, ignore)
     if len(numbers) < len(counts):
         plain = next(mask for mask in masks if not mask.coloured)
         other = next(mask for mask in masks if mask.coloured)
@@ -200,8 +200,18 @@ def _is_blurred(counts: Counter[int], *, most: int) -> bool:
     return len(counts) >= most and ends and max(counts) <= 255 and near >= _CLEAN * counts.total()
 
 
-def _from_colours(counts: Counter[Value], masks: Sequence[MaskValues], hint: str) -> Encoding:
+def _from_colours(
+    counts: Counter[Value], masks: Sequence[MaskValues], hint: str, ignore: Sequence[int]
+) -> Encoding:
     palette = masks[0].palette or {}
+    without = [n for n in ignore if n not in palette]
+    if without:
+        raise LabelError(
+            f'{masks[0].path}: {without[0]} is to be ignored, but the masks hold colours, and none '
+            'has this number: run start without it, and give the colour the id 255 in the codec of '
+            'the recipe'
+        )
+    ignored = {palette[n] for n in ignore}
     # reversed, so that of several numbers with one colour the first one counts
     number = {colour: i for i, colour in sorted(palette.items(), reverse=True)}
     colours = sorted(
@@ -210,7 +220,8 @@ def _from_colours(counts: Counter[Value], masks: Sequence[MaskValues], hint: str
     )
     source = 'the colours of their palettes' if palette else 'their colours'
     if set(colours) <= {(0, 0, 0), (255, 255, 255)} | set(ISPRS.palette) and len(colours) > 3:
-        return _colour_encoding(ISPRS, {}, colours, f'the colours of the ISPRS classes, {source}')
+        ids = {colour: i for i, colour in enumerate(ISPRS.palette) if colour not in ignored}
+        return _colour_encoding(ISPRS, ids, colours, f'the colours of the ISPRS classes, {source}')
     blurred = len(colours) > _MOST_CLASSES or any(mask.lossy for mask in masks)
     if blurred:
         corners: Counter[RGB] = Counter()
@@ -229,10 +240,11 @@ def _from_colours(counts: Counter[Value], masks: Sequence[MaskValues], hint: str
                 'colours, so save masks as PNG, for example'
             )
         colours = sorted(corners)
-    if len(colours) == 1:
+    seen, colours = colours, [colour for colour in colours if colour not in ignored]
+    if len(colours) < 2:
         raise LabelError(
-            f'{masks[0].path}: all pixels of the masks have the colour {colours[0]}: expected at '
-            'least two classes, or there is nothing to tell apart'
+            f'{masks[0].path}: all pixels that count have the colour {(colours or seen)[0]}: '
+            'expected at least two classes, or there is nothing to tell apart'
         )
     if len(colours) == 2 and colours[0] == (0, 0, 0):
         space = _two_classes(hint, colours[1])
@@ -242,7 +254,7 @@ def _from_colours(counts: Counter[Value], masks: Sequence[MaskValues], hint: str
     why = f'{len(colours)} classes, {source}'
     if blurred:
         why += ', with each channel set to 0 or 255, because compression had blurred them'
-    return _colour_encoding(space, {c: i for i, c in enumerate(colours)}, colours, why, blurred)
+    return _colour_encoding(space, {c: i for i, c in enumerate(colours)}, seen, why, blurred)
 
 
 def _colour_encoding(
@@ -252,7 +264,7 @@ def _colour_encoding(
     why: str,
     blurred: bool = False,
 ) -> Encoding:
-    by_colour: dict[RGB, int] = dict(ids) or {c: i for i, c in enumerate(space.palette)}
+    by_colour = dict(ids)
     unknown = [colour for colour in seen if colour not in by_colour]
     by_colour |= dict.fromkeys(unknown, IGNORE_INDEX)
     if unknown:

@@ -400,6 +400,15 @@ def test_sources_that_are_joined_are_drawn_from_equally(file):
     assert merge_domains.__name__ in run.recipe['data']['init_args']['train']['class_path']
 
 
+def test_windows_of_joined_sources_can_be_drawn_by_class(file):
+    values = yaml.safe_load(file.read_text())
+    rare = {**values['methods']['plain'], 'data': {'rare_class_temperature': 0.01}}
+    edited(file, sources=[['here', 'there']], methods={'plain': rare})
+    data = build_training(read_experiment(file).runs()[0].recipe).data
+    assert data.train.domain_weights is None
+    assert len(next(iter(data.train_dataloader()))['image']) == 2
+
+
 def test_a_model_of_joined_sources_is_trained_and_scored(file, options):
     plain = {'plain': yaml.safe_load(file.read_text())['methods']['plain']}
     results = run_experiment(
@@ -561,6 +570,13 @@ def test_scores_are_kept_as_soon_as_they_are_known(file, options, monkeypatch):
     with pytest.raises(ArithmeticError):
         run_experiment(edited(file, seeds=[0]), options)
     assert [path.parts[-3] for path in options.output.glob('results/**/*.json')] == ['here-to-here']
+
+
+def test_several_devices_are_refused_before_anything_is_trained(file, options):
+    edited(file, trainer={'devices': 4, 'strategy': 'ddp'})
+    with pytest.raises(ConfigError, match='plain: devices of the trainer is 4, but each run uses'):
+        run_experiment(file, options)
+    assert not (options.output / 'trainings').exists()
 
 
 def test_a_missing_folder_shows_before_anything_is_trained(file, options, home):

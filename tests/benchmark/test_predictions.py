@@ -6,7 +6,8 @@ import torch
 from crossearth.benchmark import DOMAINS, PredictionFiles, Protocol, encode_labels, evaluate
 from crossearth.datasets import FolderDataset, Potsdam
 from crossearth.errors import ConfigError
-from crossearth.labels import ISPRS, ColourCodec, IdCodec, ThresholdCodec
+from crossearth.labels import ISPRS, ROAD, ColourCodec, IdCodec, ThresholdCodec
+from crossearth.reports import domain_pictures
 from tests.benchmark import trees
 from tests.datasets import archive_trees
 
@@ -108,3 +109,26 @@ def test_chips_are_put_together_and_other_datasets_are_numbered(write_raster, tm
     assert files.written == [tmp_path / 'maps' / '00000_a.tif']
     with rasterio.open(files.written[0]) as file:
         assert (file.read(1) == int(model.bias.argmax())).all()
+
+
+COLOURS = ColourCodec({(0, 0, 0): 0, (255, 255, 255): 1})
+
+
+@pytest.mark.parametrize('codec', [ThresholdCodec(), IdCodec({0: 0, 1: 1}), COLOURS])
+def test_pixels_without_data_are_nodata_where_the_encoding_has_no_value_for_them(
+    write_raster, tmp_path, codec
+):
+    write_raster('images/a.tif', np.zeros((3, 4, 6), np.uint8))
+    bands = 3 if codec is COLOURS else 1
+    write_raster('masks/a.tif', np.zeros((bands, 4, 6), np.uint8))
+    dataset = FolderDataset(tmp_path / 'images', tmp_path / 'masks', labels=ROAD, codec=codec)
+    ids = torch.zeros(4, 6, dtype=torch.uint8)
+    ids[:, 1:3], ids[:, 3:] = 1, 255
+    files = PredictionFiles(tmp_path / 'maps', dataset)
+    files.add(dataset.whole(0), ids)
+    files.finish()
+    with rasterio.open(files.written[0]) as file:
+        assert (file.dataset_mask() != 0).tolist() == (ids != 255).tolist()
+    maps = {'plain': tmp_path / 'maps'}
+    shown = domain_pictures('there', dataset, maps)
+    assert np.array_equal(shown.scene.maps['plain'], ids.numpy())

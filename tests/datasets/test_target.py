@@ -212,11 +212,15 @@ def test_a_source_without_a_place_asks_for_none_of_its_target(target, write_rast
     assert data.target.scenes[0].height == 64
 
 
-def test_results_with_a_target_are_marked_as_adaptation(source, make):
+def test_results_with_a_target_are_marked_as_adaptation(source, make, tmp_path, monkeypatch):
     assert make().adaptation
     assert not ShiftDataModule(source).adaptation
     data = ShiftDataModule(source, unseen={'here': source, 'there': source}, target=source)
     assert data.adapted == ('here', 'there')
+    monkeypatch.chdir(tmp_path)
+    relative = FolderDataset('images', 'masks', labels=ISPRS)
+    again = ShiftDataModule(source, unseen={'here': relative}, target=source)
+    assert again.adapted == ('here',)
     assert make(unseen={'here': source}).adapted == ()
 
 

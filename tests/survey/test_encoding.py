@@ -127,7 +127,7 @@ def test_colours_that_were_compressed_are_moved_to_the_corners(tmp_path):
         (ids(0), r'all labelled pixels of the masks have the value 0: expected at least two'),
         (ids(0, 0, 7, dtype='uint16')[:2], r'have the value 0'),
         (np.arange(200, dtype=np.uint8)[None, :, None], r'200 values, 0 to 199: expected a few'),
-        (colour((0, 5, 9)), r'all pixels of the masks have the colour \(0, 5, 9\)'),
+        (colour((0, 5, 9)), r'all pixels that count have the colour \(0, 5, 9\)'),
     ],
 )
 def test_values_that_cannot_be_classes_are_refused(mask, values, message):
@@ -172,3 +172,22 @@ def test_colours_of_large_numbers_are_told_apart(write_raster):
     pixels[:, 4:] = np.array([0, 65536, 2])[:, None, None]
     found = read_mask_values(str(write_raster('m.tif', pixels)), most_px=1 << 20)
     assert [tile.counts for tile in found.tiles] == [{(1, 0, 2): 32, (0, 65536, 2): 32}]
+
+
+def test_numbers_of_a_palette_can_be_ignored_and_colours_without_numbers_not(tmp_path):
+    numbers = np.resize(ids(0, 1, 2), (8, 8))
+    picture = Image.fromarray(numbers, mode='P')
+    picture.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0])
+    picture.save(tmp_path / 'palette.png')
+    masks = [read_mask_values(str(tmp_path / 'palette.png'), most_px=1 << 20)]
+    found = guess_encoding(masks, ignore=[0])
+    assert found.ids == {(255, 0, 0): 0, (0, 255, 0): 1, (0, 0, 0): IGNORE_INDEX}
+    assert '#000000 ignored' in found.why
+    with pytest.raises(LabelError, match='9 is to be ignored, but the masks hold colours'):
+        guess_encoding(masks, ignore=[9])
+    with pytest.raises(LabelError, match=r'have the colour \(0, 255, 0\): expected at least two'):
+        guess_encoding(masks, ignore=[0, 1])
+    picture.convert('RGB').save(tmp_path / 'colours.png')
+    masks = [read_mask_values(str(tmp_path / 'colours.png'), most_px=1 << 20)]
+    with pytest.raises(LabelError, match='0 is to be ignored, but the masks hold colours'):
+        guess_encoding(masks, ignore=[0])

@@ -211,6 +211,6 @@ def test_what_cannot_be_averaged_is_refused(data, tmp_path):
 def test_a_second_training_with_the_same_callback_is_that_of_a_new_one(data, tmp_path):
     callback = swad()
     fit(data, tmp_path, Watch(LOSSES), callback, max_steps=14)
-    again, _ = fit(data, tmp_path, Watch(LOSSES[1:] + [0.0]), callback, max_steps=14)
-    fresh, _ = fit(data, tmp_path, Watch(LOSSES[1:] + [0.0]), swad(), max_steps=14)
+    again, _ = fit(data, tmp_path, Watch([*LOSSES[1:], 0.0]), callback, max_steps=14)
+    fresh, _ = fit(data, tmp_path, Watch([*LOSSES[1:], 0.0]), swad(), max_steps=14)
     assert torch.equal(again.model.head.weight, fresh.model.head.weight)

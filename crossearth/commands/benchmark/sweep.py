@@ -85,7 +85,8 @@ def run(arguments: argparse.Namespace) -> str:
     for setting in dict.fromkeys(names):
         scores = sweep_scores(results, arguments.of, setting)
         title = f'{setting}, {arguments.of} image, mean of {arguments.seeds or 1} seed(s)'
-        lines.append(f'{title}, {results[0].protocol}:')
+        protocol = next(result.protocol for result in results if result.setting == setting)
+        lines.append(f'{title}, {protocol}:')
         lines.append(_grid(scores))
         paper = SWEEPS[arguments.of]
         printed = {(m.tau, m.patch_px): v for m, v in paper.scores.get(setting, {}).items()}
