@@ -23,10 +23,11 @@ from crossearth.benchmark import (
     summarise,
     training,
 )
-from crossearth.benchmark.runs import seeded
+from crossearth.benchmark.runs import check_weights, seeded
+from crossearth.benchmark.training import build_run, device_of
 from crossearth.cli import main
 from crossearth.datasets import merge_domains
-from crossearth.errors import ConfigError, SceneNotFoundError
+from crossearth.errors import CheckpointError, ConfigError, SceneNotFoundError
 from crossearth.reports import format_scores, report_data
 from crossearth.trainers import build_training
 from crossearth.trainers.notices import hushed
@@ -617,3 +618,22 @@ def test_commands_that_are_started_twice_share_the_runs(file, home, tmp_path):
     assert codes <= {0, 2}  # 2: the other one is still at work on the last run
     subprocess.run(words, env=environment, check=True)
     assert len(list((tmp_path / 'both').glob('trainings/**/logs/session*'))) == 4
+
+
+def test_weights_that_a_package_holds_need_no_file(file):
+    values = yaml.safe_load(file.read_text())
+    model = values['methods']['plain']['task']['init_args']['method']['init_args']['model']
+    model['init_args'] = {'num_classes': 2, 'pretrained': 'installed'}
+    check_weights(read_experiment(edited(file, methods=values['methods'])).runs()[0])
+    model['init_args']['pretrained'] = 'none.pth'
+    with pytest.raises(CheckpointError, match=r'none\.pth does not exist'):
+        check_weights(read_experiment(edited(file, methods=values['methods'])).runs()[0])
+
+
+def test_an_empty_section_of_the_trainer_is_that_of_a_run(file, options):
+    run = read_experiment(file).runs()[0]
+    empty = {**run.recipe, 'trainer': None}
+    assert device_of(empty, options) == 'cpu'
+    assert device_of(empty, replace(options, device=None)) == 'auto'
+    built = build_run(replace(run, recipe=empty), options.output, options)
+    assert built.trainer.num_devices == 1

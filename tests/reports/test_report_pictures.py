@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from crossearth.benchmark import Files
-from crossearth.errors import LabelError
+from crossearth.errors import ConfigError, LabelError
 from crossearth.reports import (
     DomainPictures,
     Missing,
@@ -117,6 +117,20 @@ def test_what_is_missing_is_named_with_its_remedy(dataset, tmp_path, maps, files
     assert reason in found.reason
     assert command in found.command
     assert found.remedy
+
+
+def test_images_that_cannot_be_opened_leave_out_pictures_and_not_the_report(dataset, tmp_path):
+    made_up.save_maps(dataset, folders(tmp_path)['rein'], wrong_px=0)
+
+    def open_images(domain):
+        raise ConfigError(f"{domain}: cannot be opened (No module named 'mine')")
+
+    (found,) = find_pictures(
+        RESULTS, report_data(RESULTS), predictions=tmp_path, open_images=open_images
+    )
+    assert isinstance(found, Missing)
+    assert "No module named 'mine'" in found.reason
+    assert 'run the command there' in found.remedy
 
 
 def test_maps_of_another_copy_show_nothing(dataset, tmp_path):
