@@ -193,7 +193,7 @@ def plan_runs(
 
 
 def _trained(setting: Setting) -> tuple[Any, ...]:
-    """What the training run depends on besides its source; published settings agree in it."""
+    """What the training run depends on, apart from its source; published settings agree in it."""
     if setting.name in SETTINGS:
         return ()
     return setting.chip_px, setting.styled, setting.masked, setting.mim_loss

@@ -48,7 +48,6 @@ class Layout:
         nodata: No-data value in all bands, where files do not state it.
         choose: Selects the files below a root that may be from this archive, if another archive
             has the same names; None for all of them.
-            archive has the same names; None for all of them.
     """
 
     name: str
