@@ -4,6 +4,7 @@ import dataclasses
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Literal
 
@@ -45,7 +46,8 @@ class HoldOut:
             a georeference.
 
     Raises:
-        ConfigError: If there is no rule, or only one of boxes and `crs` is given.
+        ConfigError: If there is no rule, only one of boxes and `crs` is given, or boxes that cut
+            scenes overlap.
     """
 
     boxes: Sequence[tuple[float, float, float, float]] = ()
@@ -66,6 +68,12 @@ class HoldOut:
                 raise ConfigError(
                     f'hold_out: box {tuple(box)} is empty: expected smallest x, smallest y, '
                     'largest x, largest y'
+                )
+        for one, other in combinations(() if self.whole else self.boxes, 2):
+            if shapely.box(*one).intersection(shapely.box(*other)).area > 0:
+                raise ConfigError(
+                    f'hold_out: boxes {tuple(one)} and {tuple(other)} overlap, so their pixels '
+                    'would count twice: join them, or keep them apart'
                 )
 
     def portion(

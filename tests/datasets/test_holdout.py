@@ -104,3 +104,11 @@ def test_rules_without_meaning_are_refused(write_raster, tmp_path):
     far = HoldOut(boxes=[(0, 0, 1, 1)], crs='EPSG:32633')
     with pytest.raises(SceneNotFoundError, match='leaves no scene to validate on'):
         far.portion([scene], 'held_out', folder=tmp_path)
+
+
+def test_boxes_that_overlap_are_refused_where_they_cut_scenes():
+    boxes = [(0, 0, 20, 20), (20, 0, 40, 20), (35, 10, 50, 30)]
+    assert HoldOut(boxes=boxes, crs='EPSG:32633').boxes == boxes
+    assert HoldOut(boxes=boxes[:2], crs='EPSG:32633', whole=False).boxes == boxes[:2]
+    with pytest.raises(ConfigError, match=r'\(20, 0, 40, 20\) and \(35, 10, 50, 30\) overlap'):
+        HoldOut(boxes=boxes, crs='EPSG:32633', whole=False)
