@@ -240,7 +240,9 @@ def run(arguments: argparse.Namespace) -> str:
     )
     scenes = find_scenes(arguments.scene)
     suffix = Path(arguments.map).suffix.lower()
-    single = scenes == [arguments.scene] and suffix in {'.tif', '.tiff'}
+    # as paths, because `./scene.tif` and `scene.tif` are one scene
+    is_scene = [Path(scene) for scene in scenes] == [Path(arguments.scene)]
+    single = is_scene and suffix in {'.tif', '.tiff'}
     if suffix and not single and not Path(arguments.map).is_dir():
         raise ConfigError(
             f'{arguments.map}: expected a name that ends in .tif for one scene, or a folder for '

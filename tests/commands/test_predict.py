@@ -3,6 +3,7 @@ import json
 import re
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -156,6 +157,17 @@ def test_folders_are_mapped_scene_by_scene(write_raster: Write, tmp_path: Path) 
         predict(tmp_path / 'in', tmp_path / 'out.tif')
     with pytest.raises(ConfigError, match=r'entropy is .*: expected a folder for many scenes'):
         predict(tmp_path / 'in', tmp_path / 'out', '--entropy', 'e.tif')
+
+
+@pytest.mark.parametrize('prefix', ['./', './/', 'in/..//', '/vsizip/all.zip/'])
+def test_a_scene_is_one_scene_however_its_path_is_written(
+    prefix: str, write_raster: Write, tmp_path: Path
+) -> None:
+    scene = write_raster('scene.tif', random_image(40, 50))
+    (tmp_path / 'in').mkdir()
+    with zipfile.ZipFile('all.zip', 'w') as archive:
+        archive.write(scene, 'scene.tif')
+    assert predict(f'{prefix}scene.tif', 'map.tif').startswith('map.tif: 50 × 40 px, 1 window in')
 
 
 def test_shards_and_resume_make_one_map(write_raster: Write, tmp_path: Path) -> None:
