@@ -224,6 +224,7 @@ def run(arguments: argparse.Namespace) -> str:
     import torch
 
     from crossearth.inference import find_scenes
+    from crossearth.inference.scene_sources import RASTER_SUFFIXES
 
     if arguments.threads is not None:
         if arguments.threads < 1:
@@ -243,7 +244,8 @@ def run(arguments: argparse.Namespace) -> str:
     # as paths, because `./scene.tif` and `scene.tif` are one scene
     is_scene = [Path(scene) for scene in scenes] == [Path(arguments.scene)]
     single = is_scene and suffix in {'.tif', '.tiff'}
-    if suffix and not single and not Path(arguments.map).is_dir():
+    # other names with a dot, such as maps_0.5m, are new folders
+    if suffix in RASTER_SUFFIXES and not single and not Path(arguments.map).is_dir():
         raise ConfigError(
             f'{arguments.map}: expected a name that ends in .tif for one scene, or a folder for '
             f'{len(scenes)}'

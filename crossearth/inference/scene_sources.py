@@ -11,9 +11,11 @@ from typing import Any
 
 from crossearth.errors import ConfigError, SceneError, SceneNotFoundError, printable
 
-__all__ = ['Task', 'find_scenes', 'tasks_of']
+__all__ = ['RASTER_SUFFIXES', 'Task', 'find_scenes', 'tasks_of']
 
-_RASTERS = ('.tif', '.tiff', '.vrt', '.jp2', '.png', '.jpg', '.jpeg', '.webp', '.img')
+RASTER_SUFFIXES = ('.tif', '.tiff', '.vrt', '.jp2', '.png', '.jpg', '.jpeg', '.webp', '.img')
+"""How the names of scenes in folders and archives end."""
+
 _STAC_ASSETS = ('visual', 'image', 'data', 'analytic')
 
 
@@ -112,7 +114,7 @@ def _named_scenes(source: str | Path) -> list[tuple[str, str]]:
         raise SceneError(f'{path} cannot be read ({error}): check its permissions') from error
     if not named:
         raise SceneNotFoundError(
-            f'{path} holds no scenes: expected files ending in {", ".join(_RASTERS)}'
+            f'{path} holds no scenes: expected files ending in {", ".join(RASTER_SUFFIXES)}'
         )
     for map_name, scene in named:
         if any(ord(letter) < 32 for letter in map_name + scene):
@@ -129,7 +131,7 @@ def _read_source(path: Path) -> list[tuple[str, str]]:
         found = sorted(
             one.relative_to(path)
             for one in path.rglob('*')
-            if one.suffix.lower() in _RASTERS
+            if one.suffix.lower() in RASTER_SUFFIXES
             and not any(_is_unfinished(part) for part in one.relative_to(path).parts)
         )
         return [(one.with_suffix('').as_posix(), str(path / one)) for one in found]
@@ -167,7 +169,7 @@ def _read_archive(path: Path) -> list[tuple[str, str]]:
     try:
         with zipfile.ZipFile(path) as archive:
             inside = sorted(
-                inner for inner in archive.namelist() if inner.lower().endswith(_RASTERS)
+                inner for inner in archive.namelist() if inner.lower().endswith(RASTER_SUFFIXES)
             )
     except zipfile.BadZipFile as error:
         raise SceneError(

@@ -170,6 +170,16 @@ def test_a_scene_is_one_scene_however_its_path_is_written(
     assert predict(f'{prefix}scene.tif', 'map.tif').startswith('map.tif: 50 × 40 px, 1 window in')
 
 
+def test_a_new_folder_may_have_a_dot_in_its_name(write_raster: Write, tmp_path: Path) -> None:
+    scene = write_raster('in/scene.tif', random_image(40, 50))
+    for source in (scene, scene.parent):
+        assert predict(source, 'maps_0.5m').startswith(('1 done', '0 done, 1 present'))
+    assert size_of(Path('maps_0.5m/scene.tif')) == (40, 50)
+    for source in (scene, scene.parent):
+        with pytest.raises(ConfigError, match=r'map\.png: expected a name that ends in'):
+            predict(source, 'map.png')
+
+
 def test_shards_and_resume_make_one_map(write_raster: Write, tmp_path: Path) -> None:
     scene = write_raster('scene.tif', random_image(600, 700))
     common = (scene, tmp_path / 'map.tif', '--shard-px', 512)
