@@ -22,7 +22,7 @@ from crossearth.labels import LABEL_SPACES
 if TYPE_CHECKING:
     from torch import nn
 
-    from crossearth.inference import Outcome, SceneEstimate
+    from crossearth.inference import Outcome, SceneEstimate, Task
 
 __all__ = ['add_arguments', 'run']
 
@@ -252,6 +252,7 @@ def run(arguments: argparse.Namespace) -> str:
         )
     if arguments.dry_run:
         if not single:
+            scenes = [task.scene for task in _tasks(arguments, values)]
             values['view'] = values['view'].for_many()
         return _estimate(load(), scenes, values, workers=arguments.workers)
     if single:
@@ -362,10 +363,10 @@ def _map_one(model: 'nn.Module', arguments: argparse.Namespace, values: dict[str
 def _map_many(
     load: Callable[[], 'nn.Module'], arguments: argparse.Namespace, values: dict[str, Any]
 ) -> str:
-    from crossearth.inference import Workers, predict_scenes, tasks_of
+    from crossearth.inference import Workers, predict_scenes
     from crossearth.progress import progress_bar
 
-    tasks = tasks_of([arguments.scene], arguments.map)
+    tasks = _tasks(arguments, values)
     items = arguments.scene if arguments.scene.endswith('json') else None
     if arguments.stac:  # fail before hours of mapping if the maps could not be described
         from crossearth.catalog.items import require_addressable
@@ -399,6 +400,12 @@ def _map_many(
     if missing:
         raise SceneError(f'{missing} of {share} scenes have no map\n{summary}{catalogue}')
     return f'{summary}{catalogue}'
+
+
+def _tasks(arguments: argparse.Namespace, values: dict[str, Any]) -> list['Task']:
+    from crossearth.inference import tasks_of
+
+    return tasks_of([arguments.scene], arguments.map, further=values['outputs'].further.values())
 
 
 def _estimate(

@@ -3,7 +3,7 @@
 import csv
 import json
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from os.path import commonpath
 from pathlib import Path, PurePosixPath
@@ -40,7 +40,9 @@ class Task:
         return self.name or self.destination.name
 
 
-def tasks_of(sources: Sequence[str | Path], folder: str | Path) -> list[Task]:
+def tasks_of(
+    sources: Sequence[str | Path], folder: str | Path, *, further: Iterable[str | Path] = ()
+) -> list[Task]:
     """Scenes of some sources, each with a map of the same name in a folder.
 
     Folders are mirrored: `a/TCI.tif` and `b/TCI.tif` of a folder or an archive are mapped to
@@ -50,10 +52,11 @@ def tasks_of(sources: Sequence[str | Path], folder: str | Path) -> list[Task]:
     Args:
         sources: Each as in `find_scenes`.
         folder: Folder for the maps.
+        further: Folders for further rasters, such as confidences.
 
     Returns:
         One task per scene, even if it is listed twice. If a source folder contains the folder for
-        the maps, what lies in the latter does not count as a scene.
+        the maps or further rasters, what lies in the latter does not count as a scene.
 
     Raises:
         ConfigError: If two scenes would have the same map, or a name cannot be a file name.
@@ -65,10 +68,11 @@ def tasks_of(sources: Sequence[str | Path], folder: str | Path) -> list[Task]:
     """
     by_destination: dict[Path, Task] = {}
     for source in sources:
-        maps_are_inside = _is_below(Path(folder).parent, Path(source))
+        outputs = [Path(one) for one in (folder, *further)]
+        inside = [one for one in outputs if _is_below(one.parent, Path(source))]
         for name, scene in _named_scenes(source):
-            if maps_are_inside and _is_below(Path(scene), Path(folder)):
-                continue  # a map of an earlier run
+            if any(_is_below(Path(scene), one) for one in inside):
+                continue  # a map, or a raster written with it, of an earlier run
             file = f'{name}.tif'
             destination = Path(folder) / file
             known = by_destination.get(destination)

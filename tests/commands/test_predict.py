@@ -180,6 +180,16 @@ def test_a_new_folder_may_have_a_dot_in_its_name(write_raster: Write, tmp_path: 
             predict(source, 'map.png')
 
 
+def test_outputs_in_the_folder_of_scenes_are_not_scenes(write_raster: Write) -> None:
+    write_raster('in/0.tif', random_image(40, 50))
+    write_raster('in/more/1.tif', random_image(40, 50))
+    words = ['in', 'in/maps', '--confidence', 'in/sure', '--entropy', 'in/more/unsure']
+    words += ['--probabilities', 'in/all']
+    assert predict(*words).startswith('2 done, 0 present')
+    assert predict(*words).startswith('0 done, 2 present')
+    assert '\n2 scenes, about' in predict(*words, '--dry-run')
+
+
 def test_shards_and_resume_make_one_map(write_raster: Write, tmp_path: Path) -> None:
     scene = write_raster('scene.tif', random_image(600, 700))
     common = (scene, tmp_path / 'map.tif', '--shard-px', 512)
