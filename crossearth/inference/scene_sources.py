@@ -90,11 +90,11 @@ def find_scenes(source: str | Path) -> list[str]:
 
     Args:
         source: A raster, or a name that GDAL opens (`/vsicurl/…`, `s3://…`), is one scene. For a
-            folder: the rasters in it and its subfolders, except hidden ones and parts of incomplete
-            maps (`….tif.parts`). For a `.zip`: the rasters in it. For a `.txt` or `.csv`: one scene
-            per line, in a CSV from the column `scene`, relative to the list. For a `.json` or
-            `.geojson`: a STAC item or item collection; of each item the asset `visual`, `image`,
-            `data` or `analytic`, or else its only GeoTIFF.
+            folder or `.zip`: the rasters in it and its subfolders, except hidden ones and parts of
+            incomplete maps (`….tif.parts`). For a `.txt` or `.csv`: one scene per line, in a CSV
+            from the column `scene`, relative to the list. For a `.json` or `.geojson`: a STAC item
+            or item collection; of each item the asset `visual`, `image`, `data` or `analytic`, or
+            else its only GeoTIFF.
 
     Raises:
         SceneNotFoundError: If the source does not exist, or has no scenes.
@@ -136,7 +136,7 @@ def _read_source(path: Path) -> list[tuple[str, str]]:
             one.relative_to(path)
             for one in path.rglob('*')
             if one.suffix.lower() in RASTER_SUFFIXES
-            and not any(_is_unfinished(part) for part in one.relative_to(path).parts)
+            and not any(map(_is_unfinished, one.relative_to(path).parts))
         )
         return [(one.with_suffix('').as_posix(), str(path / one)) for one in found]
     if suffix == '.zip':
@@ -187,7 +187,8 @@ def _read_archive(path: Path) -> list[tuple[str, str]]:
                 f'{path} holds {printable(inner)}, a path that leaves the archive, so its map '
                 'would lie outside the folder for maps: pack the archive again'
             )
-        named.append((inner_path.with_suffix('').as_posix(), f'/vsizip/{path}/{inner}'))
+        if not any(map(_is_unfinished, inner_path.parts)):  # macOS packs `__MACOSX/._scene.tif`
+            named.append((inner_path.with_suffix('').as_posix(), f'/vsizip/{path}/{inner}'))
     return named
 
 
