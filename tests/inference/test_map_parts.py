@@ -49,9 +49,9 @@ def hook(model: nn.Module, call: Callable[[], None]) -> RemovableHandle:
     return register_module_forward_hook(lambda module, *_: call() if module is model else None)
 
 
-def in_a_process(*arguments: object) -> int:
+def in_a_process(*arguments: object, code: str = CHILD) -> int:
     return subprocess.run(
-        [sys.executable, '-c', CHILD, *map(str, arguments)],
+        [sys.executable, '-c', code, *map(str, arguments)],
         env=os.environ | {'PYTHONPATH': str(Path.cwd()), 'OMP_NUM_THREADS': '1'},
         check=False,
     ).returncode
@@ -142,6 +142,19 @@ def test_resuming_removes_what_kills_left(
     assert (tmp_path / 'map.tif').read_bytes() == whole
     hidden = {path.name for path in tmp_path.iterdir() if path.name.startswith('.')}
     assert hidden == {'.map.tif.mine', '.other.tif.a1b2c3_4'}
+
+
+def test_the_next_run_removes_parts_of_a_killed_run_that_keeps_none(
+    scene: Path, whole: bytes, convolutions: nn.Module, tmp_path: Path
+) -> None:
+    former = set(tmp_path.iterdir())
+    code = CHILD.replace('shard_px=512, resume=True, shard=shard', 'memory_mb=21')  # several parts
+    assert in_a_process(scene, tmp_path / 'map.tif', 200, code=code) == -signal.SIGKILL
+    (left,) = [path for path in set(tmp_path.iterdir()) - former if path.is_dir()]
+    assert list(left.glob('0*-labels.tif'))
+    predict_scene(convolutions, scene, tmp_path / 'map.tif', windows=SMALL, running=KEPT)
+    assert set(tmp_path.iterdir()) - former == {tmp_path / 'map.tif'}
+    assert (tmp_path / 'map.tif').read_bytes() == whole
 
 
 def test_damaged_part_is_computed_again(
