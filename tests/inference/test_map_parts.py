@@ -18,6 +18,7 @@ from torch.utils.hooks import RemovableHandle
 from crossearth.errors import ConfigError, WriteError
 from crossearth.geometry import Window
 from crossearth.inference import Outputs, Running, View, Windows, predict_scene
+from crossearth.inference.map_parts import MapParts
 from tests.inference.test_predict import Write, labels_of, random_image
 
 SMALL = Windows(tile_px=128)
@@ -222,6 +223,17 @@ def test_parts_of_another_version_are_refused_and_left(
     with pytest.raises(ConfigError, match='parts made by another version of crossearth: remove'):
         predict_scene(convolutions, scene, tmp_path / 'map.tif', windows=SMALL, running=KEPT)
     assert plan.with_name('00000.json').exists()
+
+
+@pytest.mark.parametrize('text', [b'', b'{"format": 3, "ti', b'[1]', b'\xff\xfe'])
+def test_parts_with_a_damaged_plan_are_refused_and_left(text: bytes, tmp_path: Path) -> None:
+    folder = tmp_path / 'map.tif.parts'
+    MapParts(folder, {'tile_px': 128})
+    (folder / 'plan.json').write_bytes(text)
+    message = r'plan.json is damaged .*: remove the folder .*map.tif.parts, and map the scene again'
+    with pytest.raises(ConfigError, match=message):
+        MapParts(folder, {'tile_px': 128})
+    assert (folder / 'plan.json').read_bytes() == text
 
 
 def test_parts_that_another_rule_resampled_are_not_joined(
