@@ -22,7 +22,7 @@ from crossearth.labels import LABEL_SPACES
 if TYPE_CHECKING:
     from torch import nn
 
-    from crossearth.inference import Outcome, SceneEstimate
+    from crossearth.inference import Outcome, SceneEstimate, Task
 
 __all__ = ['add_arguments', 'run']
 
@@ -224,6 +224,7 @@ def run(arguments: argparse.Namespace) -> str:
     import torch
 
     from crossearth.inference import find_scenes
+    from crossearth.inference.scene_sources import RASTER_SUFFIXES
 
     if arguments.threads is not None:
         if arguments.threads < 1:
@@ -240,14 +241,18 @@ def run(arguments: argparse.Namespace) -> str:
     )
     scenes = find_scenes(arguments.scene)
     suffix = Path(arguments.map).suffix.lower()
-    single = scenes == [arguments.scene] and suffix in {'.tif', '.tiff'}
-    if suffix and not single and not Path(arguments.map).is_dir():
+    # as paths, because `./scene.tif` and `scene.tif` are one scene
+    is_scene = [Path(scene) for scene in scenes] == [Path(arguments.scene)]
+    single = is_scene and suffix in {'.tif', '.tiff'}
+    # other names with a dot, such as maps_0.5m, are new folders
+    if suffix in RASTER_SUFFIXES and not single and not Path(arguments.map).is_dir():
         raise ConfigError(
             f'{arguments.map}: expected a name that ends in .tif for one scene, or a folder for '
             f'{len(scenes)}'
         )
     if arguments.dry_run:
         if not single:
+            scenes = [task.scene for task in _tasks(arguments, values)]
             values['view'] = values['view'].for_many()
         return _estimate(load(), scenes, values, workers=arguments.workers)
     if single:
@@ -358,10 +363,10 @@ def _map_one(model: 'nn.Module', arguments: argparse.Namespace, values: dict[str
 def _map_many(
     load: Callable[[], 'nn.Module'], arguments: argparse.Namespace, values: dict[str, Any]
 ) -> str:
-    from crossearth.inference import Workers, predict_scenes, tasks_of
+    from crossearth.inference import Workers, predict_scenes
     from crossearth.progress import progress_bar
 
-    tasks = tasks_of([arguments.scene], arguments.map)
+    tasks = _tasks(arguments, values)
     items = arguments.scene if arguments.scene.endswith('json') else None
     if arguments.stac:  # fail before hours of mapping if the maps could not be described
         from crossearth.catalog.items import require_addressable
@@ -395,6 +400,12 @@ def _map_many(
     if missing:
         raise SceneError(f'{missing} of {share} scenes have no map\n{summary}{catalogue}')
     return f'{summary}{catalogue}'
+
+
+def _tasks(arguments: argparse.Namespace, values: dict[str, Any]) -> list['Task']:
+    from crossearth.inference import tasks_of
+
+    return tasks_of([arguments.scene], arguments.map, further=values['outputs'].further.values())
 
 
 def _estimate(

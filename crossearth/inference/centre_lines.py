@@ -91,7 +91,7 @@ def trace_lines(
         ConfigError: If it has no CRS and transform on a body, an argument does not make sense, the
             map is refused, or scikit-image is not installed (`pip install 'crossearth[lines]'`).
         WriteError: If the file cannot be written.
-        BusyError: If another process is writing it.
+        BusyError: If another program is writing it.
     """
     start = time.perf_counter()
     path = check_shapes_path(destination)

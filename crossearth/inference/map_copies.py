@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 
 import rasterio
 
-from crossearth.inference.qgis import remove_qgis_style
+from crossearth.inference.qgis import has_saved_style, remove_qgis_style
 from crossearth.inference.writer import Layer, optimise_for_cloud, whole_file, write_text
 
 __all__ = ['copy_companions', 'copy_metadata', 'layer_of', 'optimise_as']
@@ -53,6 +53,8 @@ def optimise_as(original: rasterio.DatasetReader, path: Path) -> None:
 def copy_companions(source: Path, destination: Path, temporary: Path, stack: ExitStack) -> None:
     """Copy the attribute table (`.aux.xml`) and the style (`.qml`) of a map to a changed one.
 
+    A style of the changed map that somebody saved in QGIS stays.
+
     Args:
         source: The map that it was made from.
         destination: The changed map.
@@ -70,6 +72,8 @@ def copy_companions(source: Path, destination: Path, temporary: Path, stack: Exi
         text = ET.tostring(root, encoding='unicode')
         write_text(temporary.with_name(f'{destination.name}.aux.xml'), f'{text}\n')
     style = source.with_suffix('.qml')
+    if has_saved_style(destination):
+        return
     if style.is_file():
         copy = stack.enter_context(whole_file(destination.with_suffix('.qml')))
         copy.write_bytes(style.read_bytes())

@@ -52,7 +52,7 @@ class MapParts:
         plan: Everything that the pixels depend on. Parts of another plan are left alone.
 
     Raises:
-        ConfigError: If the folder holds parts of another plan.
+        ConfigError: If the folder holds parts of another plan, or its plan is damaged.
     """
 
     def __init__(self, folder: Path, plan: Mapping[str, Any]) -> None:
@@ -62,7 +62,7 @@ class MapParts:
         plan = json.loads(json.dumps({'format': _FORMAT, **plan}))
         path = folder / 'plan.json'
         if path.exists():
-            former = json.loads(path.read_text(encoding='utf-8'))
+            former = _read_plan(path)
             if former.get('format') != _FORMAT:
                 raise ConfigError(
                     f'{folder} holds parts made by another version of crossearth: remove the '
@@ -130,6 +130,20 @@ class MapParts:
 
     def _receipt_path(self, index: int) -> Path:
         return self._folder / f'{index:05d}.json'
+
+
+def _read_plan(path: Path) -> dict[str, Any]:
+    damage = 'it is not an object'
+    try:
+        plan = json.loads(path.read_text(encoding='utf-8'))
+        if isinstance(plan, dict):
+            return plan
+    except ValueError as error:  # not JSON, or not text
+        damage = str(error)
+    raise ConfigError(
+        f'{path} is damaged ({damage}), so the parts next to it cannot be used: remove the folder '
+        f'{path.parent}, and map the scene again'
+    )
 
 
 def _checksum(path: Path) -> int:

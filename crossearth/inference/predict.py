@@ -173,6 +173,11 @@ def map_scene(
     paths = output_paths(source, destination, request.outputs)
     with ExitStack() as stack:
         stack.enter_context(only_writer(paths.values(), shard=running.shard))
+        # safe only here: the lock keeps other processes from writing the same files, and this one
+        # has not begun
+        if tidy and running.shard is None:
+            for path in paths.values():
+                remove_leftovers(path)
         prepared = prepare_map(stack, model, source, request)
         native = prepared.native
         _LOG.info('%s: %s', native.name, prepared.seeing)
@@ -189,10 +194,6 @@ def map_scene(
                     windows_run += receipt.windows_run
                     lost.update(receipt.lost)
         if running.shard is None:
-            # safe only here, where the lock keeps other processes from writing the same files
-            if tidy:
-                for path in paths.values():
-                    remove_leftovers(path)
             with _finished_files(prepared, paths) as drafts:
                 for one, made in zip(passes, drafts, strict=True):
                     if parts is None:
@@ -277,7 +278,8 @@ def _open_parts(
         return MapParts(parts_folder(map_path), plan)
     if all(len(one.units) == 1 for one in passes):
         return None
-    folder = TemporaryDirectory(dir=map_path.parent, prefix='.parts.')
+    # named as by `whole_file`, so that the next run finds what a killed one left
+    folder = TemporaryDirectory(dir=map_path.parent, prefix=f'.{map_path.name}.')
     return MapParts(Path(stack.enter_context(folder)), {})
 
 

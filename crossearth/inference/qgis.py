@@ -8,6 +8,7 @@ from crossearth.labels import LabelSpace
 
 __all__ = [
     'attribute_table',
+    'has_saved_style',
     'qgis_style',
     'remove_qgis_style',
     'write_attribute_table',
@@ -113,8 +114,24 @@ def _alpha(labels: LabelSpace, index: int) -> int:
     return 0 if index == labels.background else 255
 
 
+def has_saved_style(map_path: Path) -> bool:
+    """Whether a map has a style that is not from this library, such as one saved in QGIS.
+
+    Args:
+        map_path: The map.
+    """
+    try:
+        return ET.parse(map_path.with_suffix('.qml')).getroot().attrib != _ROOT
+    except FileNotFoundError:
+        return False
+    except (OSError, ET.ParseError):
+        return True  # every style that we write can be read
+
+
 def write_qgis_style(map_path: Path, labels: LabelSpace) -> Path:
     """Write the style next to a map, under the name that QGIS looks for.
+
+    A style that somebody saved in QGIS stays.
 
     Args:
         map_path: The map.
@@ -124,8 +141,9 @@ def write_qgis_style(map_path: Path, labels: LabelSpace) -> Path:
         Path of the `.qml`.
     """
     path = map_path.with_suffix('.qml')
-    with whole_file(path) as temporary:
-        write_text(temporary, qgis_style(labels))
+    if not has_saved_style(map_path):
+        with whole_file(path) as temporary:
+            write_text(temporary, qgis_style(labels))
     return path
 
 
@@ -137,9 +155,5 @@ def remove_qgis_style(map_path: Path) -> None:
     Args:
         map_path: The map.
     """
-    path = map_path.with_suffix('.qml')
-    try:
-        if ET.parse(path).getroot().attrib == _ROOT:
-            path.unlink()
-    except (OSError, ET.ParseError):
-        return  # there is no style, or it is not ours
+    if not has_saved_style(map_path):
+        map_path.with_suffix('.qml').unlink(missing_ok=True)

@@ -3,7 +3,7 @@
 import csv
 import json
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from os.path import commonpath
 from pathlib import Path, PurePosixPath
@@ -11,9 +11,11 @@ from typing import Any
 
 from crossearth.errors import ConfigError, SceneError, SceneNotFoundError, printable
 
-__all__ = ['Task', 'find_scenes', 'tasks_of']
+__all__ = ['RASTER_SUFFIXES', 'Task', 'find_scenes', 'tasks_of']
 
-_RASTERS = ('.tif', '.tiff', '.vrt', '.jp2', '.png', '.jpg', '.jpeg', '.webp', '.img')
+RASTER_SUFFIXES = ('.tif', '.tiff', '.vrt', '.jp2', '.png', '.jpg', '.jpeg', '.webp', '.img')
+"""How the names of scenes in folders and archives end."""
+
 _STAC_ASSETS = ('visual', 'image', 'data', 'analytic')
 
 
@@ -38,7 +40,9 @@ class Task:
         return self.name or self.destination.name
 
 
-def tasks_of(sources: Sequence[str | Path], folder: str | Path) -> list[Task]:
+def tasks_of(
+    sources: Sequence[str | Path], folder: str | Path, *, further: Iterable[str | Path] = ()
+) -> list[Task]:
     """Scenes of some sources, each with a map of the same name in a folder.
 
     Folders are mirrored: `a/TCI.tif` and `b/TCI.tif` of a folder or an archive are mapped to
@@ -48,10 +52,11 @@ def tasks_of(sources: Sequence[str | Path], folder: str | Path) -> list[Task]:
     Args:
         sources: Each as in `find_scenes`.
         folder: Folder for the maps.
+        further: Folders for further rasters, such as confidences.
 
     Returns:
         One task per scene, even if it is listed twice. If a source folder contains the folder for
-        the maps, what lies in the latter does not count as a scene.
+        the maps or further rasters, what lies in the latter does not count as a scene.
 
     Raises:
         ConfigError: If two scenes would have the same map, or a name cannot be a file name.
@@ -63,10 +68,11 @@ def tasks_of(sources: Sequence[str | Path], folder: str | Path) -> list[Task]:
     """
     by_destination: dict[Path, Task] = {}
     for source in sources:
-        maps_are_inside = _is_below(Path(folder).parent, Path(source))
+        outputs = [Path(one) for one in (folder, *further)]
+        inside = [one for one in outputs if _is_below(one.parent, Path(source))]
         for name, scene in _named_scenes(source):
-            if maps_are_inside and _is_below(Path(scene), Path(folder)):
-                continue  # a map of an earlier run
+            if any(_is_below(Path(scene), one) for one in inside):
+                continue  # a map, or a raster written with it, of an earlier run
             file = f'{name}.tif'
             destination = Path(folder) / file
             known = by_destination.get(destination)
@@ -84,11 +90,11 @@ def find_scenes(source: str | Path) -> list[str]:
 
     Args:
         source: A raster, or a name that GDAL opens (`/vsicurl/…`, `s3://…`), is one scene. For a
-            folder: the rasters in it and its subfolders, except hidden ones and parts of incomplete
-            maps (`….tif.parts`). For a `.zip`: the rasters in it. For a `.txt` or `.csv`: one scene
-            per line, in a CSV from the column `scene`, relative to the list. For a `.json` or
-            `.geojson`: a STAC item or item collection; of each item the asset `visual`, `image`,
-            `data` or `analytic`, or else its only GeoTIFF.
+            folder or `.zip`: the rasters in it and its subfolders, except hidden ones and parts of
+            incomplete maps (`….tif.parts`). For a `.txt` or `.csv`: one scene per line, in a CSV
+            from the column `scene`, relative to the list. For a `.json` or `.geojson`: a STAC item
+            or item collection; of each item the asset `visual`, `image`, `data` or `analytic`, or
+            else its only GeoTIFF.
 
     Raises:
         SceneNotFoundError: If the source does not exist, or has no scenes.
@@ -112,7 +118,7 @@ def _named_scenes(source: str | Path) -> list[tuple[str, str]]:
         raise SceneError(f'{path} cannot be read ({error}): check its permissions') from error
     if not named:
         raise SceneNotFoundError(
-            f'{path} holds no scenes: expected files ending in {", ".join(_RASTERS)}'
+            f'{path} holds no scenes: expected files ending in {", ".join(RASTER_SUFFIXES)}'
         )
     for map_name, scene in named:
         if any(ord(letter) < 32 for letter in map_name + scene):
@@ -129,8 +135,8 @@ def _read_source(path: Path) -> list[tuple[str, str]]:
         found = sorted(
             one.relative_to(path)
             for one in path.rglob('*')
-            if one.suffix.lower() in _RASTERS
-            and not any(_is_unfinished(part) for part in one.relative_to(path).parts)
+            if one.suffix.lower() in RASTER_SUFFIXES
+            and not any(map(_is_unfinished, one.relative_to(path).parts))
         )
         return [(one.with_suffix('').as_posix(), str(path / one)) for one in found]
     if suffix == '.zip':
@@ -167,7 +173,7 @@ def _read_archive(path: Path) -> list[tuple[str, str]]:
     try:
         with zipfile.ZipFile(path) as archive:
             inside = sorted(
-                inner for inner in archive.namelist() if inner.lower().endswith(_RASTERS)
+                inner for inner in archive.namelist() if inner.lower().endswith(RASTER_SUFFIXES)
             )
     except zipfile.BadZipFile as error:
         raise SceneError(
@@ -181,7 +187,8 @@ def _read_archive(path: Path) -> list[tuple[str, str]]:
                 f'{path} holds {printable(inner)}, a path that leaves the archive, so its map '
                 'would lie outside the folder for maps: pack the archive again'
             )
-        named.append((inner_path.with_suffix('').as_posix(), f'/vsizip/{path}/{inner}'))
+        if not any(map(_is_unfinished, inner_path.parts)):  # macOS packs `__MACOSX/._scene.tif`
+            named.append((inner_path.with_suffix('').as_posix(), f'/vsizip/{path}/{inner}'))
     return named
 
 

@@ -9,13 +9,19 @@ from typing import Any, Literal, Protocol
 import fiona
 from fiona._err import CPLE_BaseError
 
-from crossearth.errors import ConfigError, WriteError
+from crossearth.errors import BusyError, ConfigError, WriteError
 from crossearth.inference.writer import check_replaceable
 
 __all__ = ['DRIVERS', 'ShapeFile', 'check_shapes_path', 'open_shapes']
 
 DRIVERS = {'.gpkg': 'GPKG', '.geojson': 'GeoJSON', '.json': 'GeoJSON', '.fgb': 'FlatGeobuf'}
 """Suffix → GDAL's name of the format."""
+
+# the first fields of all files that we write
+_FIELDS = (
+    ('class_id', 'class', 'area_m2'),
+    ('class_id', 'class', 'length_m'),
+)
 
 
 class ShapeFile(Protocol):
@@ -29,7 +35,9 @@ def check_shapes_path(destination: str | Path) -> Path:
     """The path of a file of shapes, if it can be written there.
 
     Raises:
-        ConfigError: If its suffix is unknown, its folder does not exist, or there is a raster.
+        ConfigError: If its suffix is unknown, its folder does not exist, or there is a file that
+            this library did not write.
+        BusyError: If another program has stored changes of the file only in its journal.
     """
     path = Path(destination)
     if path.suffix.lower() not in DRIVERS:
@@ -40,8 +48,44 @@ def check_shapes_path(destination: str | Path) -> Path:
         raise ConfigError(f'the folder {path.parent} does not exist: create it first')
     if path.is_dir():
         raise ConfigError(f'{path} is a folder: choose the name of a file')
+    _check_journal(path)  # first, because those who open a file may also close its journal
     check_replaceable(path)  # a GeoPackage may be a raster
+    _check_ours(path)
     return path
+
+
+def _check_journal(path: Path) -> None:
+    # SQLite would apply a write-ahead log of the former file to the new one
+    journal = path.with_name(f'{path.name}-wal')
+    if journal.exists() and journal.stat().st_size:
+        raise BusyError(
+            f'{path} is open in another program, whose changes are still in {journal.name}: close '
+            'it there (in QGIS, remove its layers), or choose another name'
+        )
+
+
+def _check_ours(path: Path) -> None:
+    """Refuse to replace a file with anything but one layer of classes, such as a survey."""
+    if not path.exists() or not path.stat().st_size:
+        return
+    try:
+        layers = fiona.listlayers(path)
+        with fiona.open(path) as file:
+            fields = list(file.schema['properties'])
+            is_empty = next(iter(file), None) is None
+    except (fiona.errors.FionaError, CPLE_BaseError) as error:
+        raise ConfigError(
+            f'{path} exists and cannot be read as shapes ({error}): remove the file, or choose '
+            'another name'
+        ) from error
+    # an empty GeoJSON has no fields
+    if len(layers) == 1 and (tuple(fields[:3]) in _FIELDS or (is_empty and not fields)):
+        return
+    raise ConfigError(
+        f'{path} holds the layers {", ".join(layers)}, the first with the fields '
+        f'{", ".join(fields) or "none"}: expected one layer written by crossearth vectorize, so '
+        'choose another name, or remove the file'
+    )
 
 
 @contextmanager

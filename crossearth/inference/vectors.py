@@ -96,7 +96,7 @@ def vectorize(
         SceneError: If it is not a raster with one integer band, or is damaged.
         ConfigError: If it has no CRS and transform on a body, or an argument does not make sense.
         WriteError: If the file cannot be written.
-        BusyError: If another process is writing it.
+        BusyError: If another program is writing it.
     """
     start = time.perf_counter()
     path = check_shapes_path(destination)

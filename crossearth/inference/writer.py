@@ -165,6 +165,7 @@ def whole_file(destination: Path) -> Iterator[Path]:
 
     If the block fails or never ends, nothing appears under the final name. The file is moved only
     when it is safely on the disk. A sidecar `….aux.xml` written by GDAL moves along.
+    Overviews and a mask of the former file (`….ovr`, `….msk`) are removed.
 
     Raises:
         WriteError: If the folder is not writable, or the disk is full.
@@ -190,6 +191,10 @@ def whole_file(destination: Path) -> Iterator[Path]:
                 made.replace(sidecar)
             else:
                 sidecar.unlink(missing_ok=True)  # statistics of the map that is being replaced
+            # before the move: without overviews the former map is only slower, but the new map
+            # would look like the former one when zoomed out
+            for suffix in ('.ovr', '.msk'):
+                destination.with_name(destination.name + suffix).unlink(missing_ok=True)
             # last, because this name shows that everything is there
             temporary.replace(destination)
         except OSError as error:

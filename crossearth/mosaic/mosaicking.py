@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from crossearth.labels import LabelSpace
 from crossearth.mosaic.grid import MosaicGrid, Placed, choose_grid
 from crossearth.mosaic.reading import MapReader, Seen
 from crossearth.mosaic.rules import Rule, by_rule, checked_rule
-from crossearth.mosaic.sources import MapSource, describe_maps
+from crossearth.mosaic.sources import MapSource, describe_maps, is_mosaic
 from crossearth.mosaic.virtual import write_virtual_mosaic
 from crossearth.progress import counting
 from crossearth.rasters import gdal_environment
@@ -108,7 +108,7 @@ def mosaic_maps(
         SceneNotFoundError: If a file does not exist.
         SceneError: If a file is not a map, or cannot be read.
         ConfigError: If maps have different classes or no place on the ground, or an argument does
-            not make sense for them.
+            not make sense for them, or the destination exists and is not a mosaic.
         BusyError: If another process is writing the same file.
         WriteError: If the file cannot be written.
     """
@@ -170,6 +170,12 @@ def _check_destination(path: Path, maps: Sequence[str | Path]) -> Path:
     if path.resolve() in {Path(one).resolve() for one in maps}:
         raise ConfigError(f'{path} is one of the maps: choose another name for the mosaic')
     check_replaceable(path)
+    with suppress(SceneError):  # a damaged file may be replaced
+        if path.exists() and not is_mosaic(path):
+            raise ConfigError(
+                f'{path} exists and is not a mosaic, so it may be one of your maps: the last path '
+                'is the mosaic to write, so name a new file there'
+            )
     return path
 
 

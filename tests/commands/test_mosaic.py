@@ -56,6 +56,28 @@ def test_other_mosaics_in_the_folder_of_maps_are_not_maps_unless_they_are_alone(
     assert 'whole.tif: 1 maps, by centre' in capsys.readouterr().out
 
 
+def test_a_mosaic_without_a_name_does_not_replace_the_last_map(
+    write_raster: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    maps = []
+    for i in range(3):
+        place = Affine(0.5, 0, 400_000 + 5 * i, 0, -0.5, 5_000_000)
+        maps.append(write_raster(f'{i}.tif', np.full((1, 20, 20), i, np.uint8), transform=place))
+        with rasterio.open(maps[-1], 'r+') as dataset:
+            dataset.update_tags(TIFFTAG_SOFTWARE='crossearth')  # as every map that we write
+    former = maps[-1].read_bytes()
+    assert main(['mosaic', *map(str, maps), '--quiet']) == 2
+    told = capsys.readouterr().err
+    assert '2.tif exists and is not a mosaic' in told
+    assert 'the last path is the mosaic to write' in told
+    assert maps[-1].read_bytes() == former
+    for name in ('all.tif', 'all.vrt'):
+        words = [*map(str, maps), str(tmp_path / name), '--rule', 'first', '--quiet']
+        assert [main(['mosaic', *words]) for _ in range(2)] == [0, 0]  # a mosaic is replaced
+    (tmp_path / 'all.tif').write_bytes(former[:100])  # as is a damaged file
+    assert main(['mosaic', *map(str, maps), str(tmp_path / 'all.tif'), '--quiet']) == 0
+
+
 def test_maps_that_do_not_fit_are_one_line(
     write_raster: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,6 +3,7 @@ import json
 import re
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -156,6 +157,37 @@ def test_folders_are_mapped_scene_by_scene(write_raster: Write, tmp_path: Path) 
         predict(tmp_path / 'in', tmp_path / 'out.tif')
     with pytest.raises(ConfigError, match=r'entropy is .*: expected a folder for many scenes'):
         predict(tmp_path / 'in', tmp_path / 'out', '--entropy', 'e.tif')
+
+
+@pytest.mark.parametrize('prefix', ['./', './/', 'in/..//', '/vsizip/all.zip/'])
+def test_a_scene_is_one_scene_however_its_path_is_written(
+    prefix: str, write_raster: Write, tmp_path: Path
+) -> None:
+    scene = write_raster('scene.tif', random_image(40, 50))
+    (tmp_path / 'in').mkdir()
+    with zipfile.ZipFile('all.zip', 'w') as archive:
+        archive.write(scene, 'scene.tif')
+    assert predict(f'{prefix}scene.tif', 'map.tif').startswith('map.tif: 50 × 40 px, 1 window in')
+
+
+def test_a_new_folder_may_have_a_dot_in_its_name(write_raster: Write, tmp_path: Path) -> None:
+    scene = write_raster('in/scene.tif', random_image(40, 50))
+    for source in (scene, scene.parent):
+        assert predict(source, 'maps_0.5m').startswith(('1 done', '0 done, 1 present'))
+    assert size_of(Path('maps_0.5m/scene.tif')) == (40, 50)
+    for source in (scene, scene.parent):
+        with pytest.raises(ConfigError, match=r'map\.png: expected a name that ends in'):
+            predict(source, 'map.png')
+
+
+def test_outputs_in_the_folder_of_scenes_are_not_scenes(write_raster: Write) -> None:
+    write_raster('in/0.tif', random_image(40, 50))
+    write_raster('in/more/1.tif', random_image(40, 50))
+    words = ['in', 'in/maps', '--confidence', 'in/sure', '--entropy', 'in/more/unsure']
+    words += ['--probabilities', 'in/all']
+    assert predict(*words).startswith('2 done, 0 present')
+    assert predict(*words).startswith('0 done, 2 present')
+    assert '\n2 scenes, about' in predict(*words, '--dry-run')
 
 
 def test_shards_and_resume_make_one_map(write_raster: Write, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from torch.utils.hooks import RemovableHandle
 from crossearth.errors import ConfigError, WriteError
 from crossearth.geometry import Window
 from crossearth.inference import Outputs, Running, View, Windows, predict_scene
+from crossearth.inference.map_parts import MapParts
 from tests.inference.test_predict import Write, labels_of, random_image
 
 SMALL = Windows(tile_px=128)
@@ -49,9 +50,9 @@ def hook(model: nn.Module, call: Callable[[], None]) -> RemovableHandle:
     return register_module_forward_hook(lambda module, *_: call() if module is model else None)
 
 
-def in_a_process(*arguments: object) -> int:
+def in_a_process(*arguments: object, code: str = CHILD) -> int:
     return subprocess.run(
-        [sys.executable, '-c', CHILD, *map(str, arguments)],
+        [sys.executable, '-c', code, *map(str, arguments)],
         env=os.environ | {'PYTHONPATH': str(Path.cwd()), 'OMP_NUM_THREADS': '1'},
         check=False,
     ).returncode
@@ -144,6 +145,19 @@ def test_resuming_removes_what_kills_left(
     assert hidden == {'.map.tif.mine', '.other.tif.a1b2c3_4'}
 
 
+def test_the_next_run_removes_parts_of_a_killed_run_that_keeps_none(
+    scene: Path, whole: bytes, convolutions: nn.Module, tmp_path: Path
+) -> None:
+    former = set(tmp_path.iterdir())
+    code = CHILD.replace('shard_px=512, resume=True, shard=shard', 'memory_mb=21')  # several parts
+    assert in_a_process(scene, tmp_path / 'map.tif', 200, code=code) == -signal.SIGKILL
+    (left,) = [path for path in set(tmp_path.iterdir()) - former if path.is_dir()]
+    assert list(left.glob('0*-labels.tif'))
+    predict_scene(convolutions, scene, tmp_path / 'map.tif', windows=SMALL, running=KEPT)
+    assert set(tmp_path.iterdir()) - former == {tmp_path / 'map.tif'}
+    assert (tmp_path / 'map.tif').read_bytes() == whole
+
+
 def test_damaged_part_is_computed_again(
     scene: Path, whole: bytes, convolutions: nn.Module, tmp_path: Path
 ) -> None:
@@ -209,6 +223,17 @@ def test_parts_of_another_version_are_refused_and_left(
     with pytest.raises(ConfigError, match='parts made by another version of crossearth: remove'):
         predict_scene(convolutions, scene, tmp_path / 'map.tif', windows=SMALL, running=KEPT)
     assert plan.with_name('00000.json').exists()
+
+
+@pytest.mark.parametrize('text', [b'', b'{"format": 3, "ti', b'[1]', b'\xff\xfe'])
+def test_parts_with_a_damaged_plan_are_refused_and_left(text: bytes, tmp_path: Path) -> None:
+    folder = tmp_path / 'map.tif.parts'
+    MapParts(folder, {'tile_px': 128})
+    (folder / 'plan.json').write_bytes(text)
+    message = r'plan.json is damaged .*: remove the folder .*map.tif.parts, and map the scene again'
+    with pytest.raises(ConfigError, match=message):
+        MapParts(folder, {'tile_px': 128})
+    assert (folder / 'plan.json').read_bytes() == text
 
 
 def test_parts_that_another_rule_resampled_are_not_joined(

@@ -6,9 +6,10 @@ import pytest
 import rasterio.shutil
 from torch import Tensor
 
-from crossearth.inference import Outputs, predict_scene
+from crossearth.inference import Outputs, predict_scene, sieve_map
 from crossearth.inference.qgis import qgis_style
 from crossearth.labels import ISPRS, ROAD
+from crossearth.mosaic import mosaic_maps
 from tests.inference.test_predict import Write, random_ids
 
 
@@ -78,5 +79,14 @@ def test_the_style_of_a_map_goes_with_it_but_not_one_that_qgis_saved(
     assert not style.exists()
     mine = qgis_style(ISPRS).replace('version="3.0"', 'version="3.34.1-Prizren"')
     style.write_text(mine)
-    predict_scene(one_hot(6), scene, tmp_path / 'a.tif')
-    assert style.read_text() == mine
+    for labels in (None, ISPRS):
+        predict_scene(one_hot(6), scene, tmp_path / 'a.tif', labels=labels)
+        assert style.read_text() == mine
+    mosaic_maps([tmp_path / 'a.tif'], tmp_path / 'm.tif')
+    assert (tmp_path / 'm.qml').read_text() == qgis_style(ISPRS)
+    (tmp_path / 'm.qml').write_text(mine)
+    mosaic_maps([tmp_path / 'a.tif'], tmp_path / 'm.tif')
+    assert (tmp_path / 'm.qml').read_text() == mine
+    style.write_text(qgis_style(ISPRS))
+    sieve_map(tmp_path / 'a.tif', tmp_path / 'm.tif', min_pixels=2)
+    assert (tmp_path / 'm.qml').read_text() == mine

@@ -40,6 +40,8 @@ def test_scenes_in_an_archive_are_mapped_without_unpacking(
     plain = write_scene(values)
     with zipfile.ZipFile(tmp_path / 'all.zip', 'w') as archive:
         archive.write(plain, 'deep/scene.tif')
+        for hidden in ('__MACOSX/deep/._scene.tif', '.cache/a.tif', 'deep/a.tif.parts/0.tif'):
+            archive.writestr(hidden, 'no scene')
     (scene,) = find_scenes(tmp_path / 'all.zip')
     assert scene == f'/vsizip/{tmp_path}/all.zip/deep/scene.tif'
     one = predict_scene(two, scene, tmp_path / 'one.tif')

@@ -1,6 +1,9 @@
 import resource
 import signal
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import fiona
@@ -12,8 +15,9 @@ from rasterio.crs import CRS
 from rasterio.features import rasterize
 from rasterio.transform import Affine
 
-from crossearth.errors import ConfigError, SceneError, SceneNotFoundError, WriteError
-from crossearth.inference import vectorize
+from crossearth.errors import BusyError, ConfigError, SceneError, SceneNotFoundError, WriteError
+from crossearth.inference import trace_lines, vectorize
+from crossearth.inference.vector_files import DRIVERS
 from crossearth.labels import ISPRS, ROAD
 from tests.inference.test_predict import Write
 from tests.inference.test_regions import blobs, components
@@ -231,6 +235,61 @@ def test_no_limit_of_the_disk_leaves_a_part_of_a_geojson_file(
         signal.signal(signal.SIGXFSZ, handler)
     assert vectorize(source, target).path.stat().st_size == size - len('whole') + 1
     assert {path.name for path in tmp_path.iterdir()} == {'map.tif', 'whole.geojson', 'o.geojson'}
+
+
+@pytest.mark.parametrize('name', ['o.gpkg', 'o.geojson', 'o.fgb'])
+def test_only_shapes_of_ours_are_replaced(write_scene: Write, tmp_path: Path, name: str) -> None:
+    ids = blobs(60, 60)[None]
+    source, out = write_scene(ids, name='map.tif'), tmp_path / name
+    empty = write_scene(np.full_like(ids, 255), name='empty.tif', nodata=255)
+    out.touch()
+    for one in (source, empty, source):  # ours, with shapes and without, and an empty file
+        vectorize(one, out)
+    trace_lines(source, out, classes=[1])
+    vectorize(source, out)
+    out.unlink()
+    schema = {'geometry': 'Point', 'properties': {'class_id': 'int', 'note': 'str'}}
+    with fiona.open(out, 'w', driver=DRIVERS[out.suffix], crs='EPSG:4326', schema=schema) as file:
+        file.write(
+            {
+                'geometry': {'type': 'Point', 'coordinates': (0, 0)},
+                'properties': {'class_id': 1, 'note': 'field work'},
+            }
+        )
+    former = out.read_bytes()
+    refused = r'holds the layers o, .* fields class_id, note: expected one layer .* another name'
+    for write in (vectorize, partial(trace_lines, classes=[1])):
+        with pytest.raises(ConfigError, match=refused):
+            write(source, out)
+    out.write_text('{"version": 1}')
+    with pytest.raises(ConfigError, match='exists and cannot be read as shapes'):
+        vectorize(source, out)
+    out.write_bytes(former)
+    assert len(fiona.listlayers(out)) == 1
+
+
+def test_a_geopackage_with_a_second_layer_or_an_open_journal_is_not_replaced(
+    write_scene: Write, tmp_path: Path
+) -> None:
+    source, out = write_scene(blobs(60, 60)[None], name='map.tif'), tmp_path / 'o.gpkg'
+    vectorize(source, out)
+    journal = tmp_path / 'o.gpkg-wal'
+    journal.touch()
+    vectorize(source, out)
+    with closing(sqlite3.connect(out, isolation_level=None)) as editor:
+        editor.execute('pragma journal_mode=wal')
+        editor.execute('create table note (text text)')
+        with pytest.raises(BusyError, match=r'o.gpkg is open in another .* in o.gpkg-wal: close'):
+            vectorize(source, out)
+        editor.execute('drop table note')
+    assert not journal.exists()  # closing the file empties it
+    vectorize(source, out)
+    schema = {'geometry': 'Point', 'properties': {'note': 'str'}}
+    with fiona.open(out, 'w', driver='GPKG', layer='survey', crs='EPSG:4326', schema=schema):
+        pass
+    with pytest.raises(ConfigError, match='holds the layers o, survey, the first with'):
+        vectorize(source, out)
+    assert fiona.listlayers(out) == ['o', 'survey']
 
 
 def test_the_background_is_left_out_unless_it_is_asked_for(

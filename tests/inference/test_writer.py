@@ -125,6 +125,26 @@ def test_statistics_of_a_map_that_is_replaced_go_with_it(tmp_path: Path) -> None
     assert sidecar.read_text() == 'of the newer map'
 
 
+def test_overviews_and_masks_of_a_map_that_is_replaced_go_with_it(
+    write_scene: Write, one_hot: Callable[[int], Callable[[Tensor], Tensor]], tmp_path: Path
+) -> None:
+    path = tmp_path / 'map.tif'
+    for value in (1, 2):
+        ids = np.full((1, 64, 64), value, np.uint8)
+        predict_scene(one_hot(3), write_scene(ids), path)
+        with rasterio.open(path) as dataset:
+            assert (dataset.read(1, out_shape=(16, 16)) == value).all()
+            assert dataset.read_masks(1).all()
+        with rasterio.Env(TIFF_USE_OVR=True), rasterio.open(path, 'r+') as dataset:
+            dataset.build_overviews([2, 4])
+        with rasterio.open(write_scene(np.zeros_like(ids), 'map.tif.msk'), 'r+') as mask:
+            mask.update_tags(INTERNAL_MASK_FLAGS_1='2')
+        assert (tmp_path / 'map.tif.ovr').exists()
+    with pytest.raises(ZeroDivisionError), whole_file(path):
+        raise ZeroDivisionError
+    assert len(list(tmp_path.glob('map.tif.*'))) == 2  # they belong to the map that is still there
+
+
 def test_a_failure_keeps_the_old_map_and_its_statistics(tmp_path: Path) -> None:
     path, sidecar = tmp_path / 'map.tif', tmp_path / 'map.tif.aux.xml'
     path.write_text('old')
