@@ -180,9 +180,14 @@ def test_results_of_another_recipe_or_protocol_are_kept_apart(archives, recipe, 
     (third,) = run_benchmark(['V2P(i)'], **{**given, 'options': replace(options, flip=True)})
     assert third.protocol.flip
     assert len(load_results(options.output)) == 3
-    # a file that was moved to where another is expected is refused
-    folder = options.output / 'results' / 'V2P(i)' / f'small-{second.fingerprint}'
-    (folder / 'seed7-last-flip.json').replace(folder / 'seed7-last.json')
+    # a file that was moved to where another is expected is scored again, or refused
+    folder = options.output / 'results' / 'V2P(i)'
+    mine = folder / f'small-{second.fingerprint}'
+    (mine / 'seed7-last-flip.json').replace(mine / 'seed7-last.json')
+    (again,) = run_benchmark(['V2P(i)'], **given)
+    assert (again.protocol, again.confusion) == (second.protocol, second.confusion)
+    other = folder / f'small-{first.fingerprint}'
+    (other / 'seed7-last.json').replace(mine / 'seed7-last.json')
     with pytest.raises(ConfigError, match='it was moved, or written by another version'):
         run_benchmark(['V2P(i)'], **given)
 
