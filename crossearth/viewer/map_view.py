@@ -237,7 +237,8 @@ def _on_grid(
             width=of_map.width,
             height=of_map.height,
             resampling=Resampling.bilinear,
-            add_alpha=source.nodata is None,  # otherwise the surroundings would be black
+            # otherwise the surroundings would be black
+            add_alpha=source.nodata is None and ColorInterp.alpha not in source.colorinterp,
         )
     )
 
