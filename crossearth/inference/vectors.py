@@ -72,7 +72,8 @@ def vectorize(
     Args:
         source: Map of class ids, with a CRS and a transform.
         destination: `.gpkg` and `.fgb` in the CRS of the map, `.geojson` in EPSG:4326, where
-            polygons across the antimeridian are cut in two.
+            polygons across the antimeridian are cut in two, and long edges get points that keep
+            them within a tenth of a pixel.
         labels: Class names; None for those stored in the map.
         min_area_m2: Smaller polygons are left out, and leave a gap.
         simplify_m: How coarse borders may become, in metres at the middle of the map, see
