@@ -26,9 +26,9 @@ def in_one_turn(shapes: NDArray[np.object_]) -> NDArray[np.object_]:
     for index in np.flatnonzero(wide | beyond):
         shape = shapes[index]
         whole = _unwrapped(shape)
-        if whole is None or not whole.is_valid:
+        if whole is None or not shapely.is_valid(whole):
             continue  # it encloses a pole, so it has no closed outline in degrees
-        low, _, high, _ = whole.bounds
+        low, _, high, _ = shapely.bounds(whole)
         if low >= -180 and high <= 180:
             continue
         world = shapely.box(-180, -90, 180, 90)
@@ -62,5 +62,5 @@ def _unwrapped(shape: shapely.Geometry) -> shapely.Geometry | None:
         middle = own if middle is None else middle
         # holes belong on the turn of their outline
         at[first:stop, 0] = lon + nearest_turn(np.array([own]), middle, turn=360.0) - own
-    (whole,) = shapely.from_ragged_array(kind, at, (parts, *outer))
+    whole: shapely.Geometry = shapely.from_ragged_array(kind, at, (parts, *outer))[0]
     return whole

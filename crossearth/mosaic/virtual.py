@@ -81,12 +81,14 @@ def write_virtual_mosaic(
     write_text(path, ET.tostring(root, encoding='unicode') + '\n')
 
 
-def _may_hold(label: int, source: MapSource, layer: Layer) -> bool:
+def _may_hold(label: float | int | None, source: MapSource, layer: Layer) -> bool:
     """Whether a label may be a class of a map, as far as its header tells."""
     if 'NUM_CLASSES' in layer.tags:
         return False  # then the nodata of the layer is none of the classes
     names = dict(source.classes.names)
-    return label in names if names else label <= np.iinfo(source.dtype).max
+    if names or label is None:
+        return label in names
+    return label <= np.iinfo(source.dtype).max
 
 
 def _axes(grid: MosaicGrid) -> str:
