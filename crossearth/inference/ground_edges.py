@@ -97,7 +97,7 @@ def _steps(lon: Float64[np.ndarray, ' n'], to: Float64[np.ndarray, ' n']) -> NDA
 def _is_too_coarse(at: Places, middle: Places) -> Bool[np.ndarray, ' n']:
     """Whether the edge from each point to the next bends, or spans a long way in longitude."""
     after = np.roll(at, -1, 0)
-    long_px = np.hypot(*(after - at)[:, :2].T)
+    long_px = np.hypot(*(after[:, :2] - at[:, :2]).T)
     with np.errstate(invalid='ignore', divide='ignore'):  # outside the globe
         first, second = _steps(at[:, 2], middle[:, 2]), _steps(middle[:, 2], after[:, 2])
         shrunk = np.cos(np.radians(middle[:, 3]))

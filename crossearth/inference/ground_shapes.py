@@ -48,6 +48,7 @@ class GroundShapes:
                 'polygons have no area: assign the CRS that it really has, with '
                 'gdal_edit.py -a_srs'
             )
+        self._name = name
         self._affine = where.transform
         # without `always_xy`, PROJ follows the CRS, and EPSG:4326 has latitude first
         self._degrees = pyproj.Transformer.from_crs(crs, geographic, always_xy=True)
@@ -128,11 +129,15 @@ class GroundShapes:
         out = self._out
         if out is None:
             return np.asarray(shapely.transform(np.array(shapes, object), self._in_crs))
-        return in_one_turn(
-            shapely.transform(
-                edges.shapes(), lambda at: np.stack(out.transform(*self._in_crs(at).T), 1)
-            )
+        placed = shapely.transform(
+            edges.shapes(), lambda at: np.stack(out.transform(*self._in_crs(at).T), 1)
         )
+        if not np.isfinite(shapely.get_coordinates(placed)).all():
+            raise ConfigError(
+                f'{self._name}: some shapes reach beyond the globe, where GeoJSON has no degrees: '
+                'choose a name that ends in .gpkg or .fgb'
+            )
+        return in_one_turn(placed)
 
 
 def pixel_size_m(ground: GroundShapes, shape: tuple[int, int]) -> float:

@@ -477,3 +477,23 @@ def test_borders_are_simplified_by_metres(write_scene: Write, tmp_path: Path) ->
             shapes = [shapely.geometry.shape(one['geometry']) for one in file]
         counts.append(sum(map(shapely.get_num_coordinates, shapes)))
     assert counts[0] == counts[2] < 0.6 * counts[1]
+
+
+def test_polygons_that_reach_beyond_the_globe_are_kept_without_an_area(
+    write_scene: Write, tmp_path: Path
+) -> None:
+    labels = np.ones((1, 181, 362), np.uint8)
+    labels[:, 60:64, 100:104] = 2
+    place = Affine(1e5, 0, -1.81e7, 0, -1e5, 9_050_000)
+    scene = write_scene(labels, crs='ESRI:54009', transform=place)
+    made = vectorize(scene, tmp_path / 'a.gpkg', min_area_m2=1e9)
+    assert (made.shapes, made.dropped) == (2, 0)
+    found = written(tmp_path / 'a.gpkg')
+    assert found[1][1] is None
+    to_degrees = pyproj.Transformer.from_crs('ESRI:54009', 'EPSG:4326', always_xy=True)
+    outline = shapely.segmentize(found[2][0].exterior, 1e3)
+    degrees = to_degrees.transform(*shapely.get_coordinates(outline).T)
+    expected, _ = pyproj.Geod(ellps='WGS84').polygon_area_perimeter(*degrees)
+    assert found[2][1] == pytest.approx(abs(expected), rel=1e-5)
+    with pytest.raises(ConfigError, match=r'reach beyond the globe.*\.gpkg or \.fgb'):
+        vectorize(scene, tmp_path / 'a.geojson')
