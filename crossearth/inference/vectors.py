@@ -72,11 +72,9 @@ def vectorize(
     Args:
         source: Map of class ids, with a CRS and a transform.
         destination: `.gpkg` and `.fgb` in the CRS of the map, `.geojson` in EPSG:4326, where
-            polygons across the antimeridian are cut in two, and long edges get points that keep
-            them within a tenth of a pixel.
+            polygons across the antimeridian are cut in two, and long edges get further points.
         labels: Class names; None for those stored in the map.
-        min_area_m2: Smaller polygons are left out, and leave a gap. Polygons with a corner outside
-            the globe have no area, and stay.
+        min_area_m2: Smaller polygons leave a gap; those that reach beyond the globe stay.
         simplify_m: How coarse borders may become, in metres at the middle of the map, see
             `regions`.
         square_m: How far outlines of buildings may move to get right angles, in metres on the
