@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from affine import Affine
 from rasterio.errors import RasterioIOError
 
 from crossearth.assessment.estimators import Accuracy, Sample, Strata, assess_sample
@@ -117,13 +118,17 @@ def _check_response(path: Path, design: Design, labelled: list[int]) -> None:
 def _read_classes(of_map: str | Path, design: Design, units: list[Unit]) -> list[str]:
     """Classes of another map at the units."""
     with gdal_environment(), open_raster(of_map) as dataset:
-        where = Georeference.of(dataset)
-        grid = (dataset.height, dataset.width, tuple(where.transform)[:6])
-        if dataset.count != 1 or grid != (design.height, design.width, design.transform):
+        size = design.height, design.width
+        expected = Georeference(design.crs_wkt, Affine(*design.transform))
+        if (
+            dataset.count != 1
+            or dataset.shape != size
+            or not Georeference.of(dataset).has_same_grid(expected, height=size[0], width=size[1])
+        ):
             raise ConfigError(
                 f'{of_map} has {dataset.count} band(s) of {dataset.height} × {dataset.width} px: '
                 f'expected a map on the grid of the sample, {design.height} × {design.width} px '
-                'at the same place, so resample it first'
+                'at the same place in the same CRS, so resample it first'
             )
         ids = {}
         try:

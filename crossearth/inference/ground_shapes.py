@@ -14,8 +14,9 @@ from rasterio.crs import CRS
 
 from crossearth.errors import ConfigError
 from crossearth.inference.antimeridian import in_one_turn
-from crossearth.rasters import Georeference
-from crossearth.rasters.globe import nearest_turn
+from crossearth.inference.ground_edges import GroundEdges, follow_edges
+from crossearth.rasters import Georeference, nearest_turn
+from crossearth.rasters.georeference import apply_affine
 
 __all__ = ['GroundShapes', 'as_geojson', 'pixel_size_m']
 
@@ -47,6 +48,7 @@ class GroundShapes:
                 'polygons have no area: assign the CRS that it really has, with '
                 'gdal_edit.py -a_srs'
             )
+        self._name = name
         self._affine = where.transform
         # without `always_xy`, PROJ follows the CRS, and EPSG:4326 has latitude first
         self._degrees = pyproj.Transformer.from_crs(crs, geographic, always_xy=True)
@@ -71,11 +73,9 @@ class GroundShapes:
         Args:
             polygons: In pixels, `(col, row)`, from the upper-left corner of the map.
         """
-        placed = self._in_crs(polygons)
-        degrees = _projected(placed, self._degrees)
-        areas = np.array([self._area(polygon) for polygon in degrees])
+        edges = follow_edges(polygons, self._in_degrees)
         # RFC 7946, 3.1.6, asks for counterclockwise outlines and clockwise holes
-        return shapely.orient_polygons(self._written(placed)), areas
+        return shapely.orient_polygons(self._written(polygons, edges)), edges.areas(self._geod)
 
     def lines(
         self, lines: Sequence[shapely.LineString]
@@ -85,10 +85,12 @@ class GroundShapes:
         Args:
             lines: In pixels, `(col, row)`, from the upper-left corner of the map.
         """
-        placed = self._in_crs(lines)
-        degrees = _projected(placed, self._degrees)
-        lengths = [self._geod.line_length(*shapely.get_coordinates(one).T) for one in degrees]
-        return self._written(placed), np.array(lengths)
+        edges = follow_edges(lines, self._in_degrees)
+        lengths = [
+            self._geod.line_length(*edges.at[first:stop, 2:].T)
+            for first, stop in pairwise(edges.offsets[0])
+        ]
+        return self._written(lines, edges), np.array(lengths)
 
     def frames(self, at: Float64[np.ndarray, 'n 2']) -> Float64[np.ndarray, 'n 2 2']:
         """How many metres east and north one step of a column and of a row is, at given points.
@@ -100,10 +102,7 @@ class GroundShapes:
             One matrix per point, with rows (east, north) and columns (column, row).
         """
         steps = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
-        places = (at[None] + steps[:, None]).reshape(-1, 2)
-        a, b, c, d, e, f = self._affine[:6]
-        x, y = places.T
-        lon, lat = self._degrees.transform(a * x + b * y + c, d * x + e * y + f)
+        lon, lat = self._in_degrees((at[None] + steps[:, None]).reshape(-1, 2)).T
         lon, lat = np.reshape(lon, (3, -1)), np.reshape(lat, (3, -1))
         # the step of a pixel may cross the antimeridian
         lon = np.stack([nearest_turn(one, 0.0, turn=360.0) for one in lon - lon[0]])
@@ -118,27 +117,27 @@ class GroundShapes:
         )
         return frames
 
-    def _in_crs(self, shapes: Sequence[shapely.Geometry]) -> NDArray[np.object_]:
-        a, b, c, d, e, f = self._affine[:6]
-        return np.asarray(
-            shapely.transform(
-                np.array(shapes, object),
-                lambda at: np.stack(
-                    [a * at[:, 0] + b * at[:, 1] + c, d * at[:, 0] + e * at[:, 1] + f], 1
-                ),
+    def _in_crs(self, at: Float64[np.ndarray, 'n 2']) -> Float64[np.ndarray, 'n 2']:
+        return np.stack(apply_affine(self._affine, *at.T), 1)
+
+    def _in_degrees(self, at: Float64[np.ndarray, 'n 2']) -> Float64[np.ndarray, 'n 2']:
+        return np.stack(self._degrees.transform(*self._in_crs(at).T), 1)
+
+    def _written(
+        self, shapes: Sequence[shapely.Geometry], edges: GroundEdges
+    ) -> NDArray[np.object_]:
+        out = self._out
+        if out is None:
+            return np.asarray(shapely.transform(np.array(shapes, object), self._in_crs))
+        placed = shapely.transform(
+            edges.shapes(), lambda at: np.stack(out.transform(*self._in_crs(at).T), 1)
+        )
+        if not np.isfinite(shapely.get_coordinates(placed)).all():
+            raise ConfigError(
+                f'{self._name}: some shapes reach beyond the globe, where GeoJSON has no degrees: '
+                'choose a name that ends in .gpkg or .fgb'
             )
-        )
-
-    def _written(self, placed: NDArray[np.object_]) -> NDArray[np.object_]:
-        return placed if self._out is None else in_one_turn(_projected(placed, self._out))
-
-    def _area(self, polygon: shapely.Polygon) -> float:
-        # across the antimeridian or a pole, degrees do not tell the orientation of a ring
-        outline, *holes = (
-            abs(self._geod.polygon_area_perimeter(*shapely.get_coordinates(ring).T)[0])
-            for ring in (polygon.exterior, *polygon.interiors)
-        )
-        return float(outline - sum(holes))
+        return in_one_turn(placed)
 
 
 def pixel_size_m(ground: GroundShapes, shape: tuple[int, int]) -> float:
@@ -150,12 +149,6 @@ def pixel_size_m(ground: GroundShapes, shape: tuple[int, int]) -> float:
     """
     (frame,) = ground.frames(np.array([[shape[1] / 2, shape[0] / 2]]))
     return float(np.sqrt(abs(np.linalg.det(frame))))
-
-
-def _projected(shapes: NDArray[np.object_], to: pyproj.Transformer) -> NDArray[np.object_]:
-    return np.asarray(
-        shapely.transform(shapes, lambda at: np.stack(to.transform(at[:, 0], at[:, 1]), 1))
-    )
 
 
 def as_geojson(shapes: NDArray[np.object_]) -> Iterator[dict[str, Any]]:

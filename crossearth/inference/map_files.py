@@ -10,7 +10,7 @@ from rasterio.enums import MaskFlags
 from rasterio.errors import RasterioIOError
 
 from crossearth.errors import ConfigError, SceneError
-from crossearth.rasters import open_raster
+from crossearth.rasters import Georeference, open_raster
 
 __all__ = ['class_id', 'open_confidence', 'open_map', 'read_strips', 'require_confidence']
 
@@ -121,8 +121,15 @@ def require_confidence(sure: rasterio.DatasetReader, name: str | Path) -> None:
 
 
 def _require_same_grid(sure: rasterio.DatasetReader, of_map: rasterio.DatasetReader) -> None:
-    if sure.shape != of_map.shape or not sure.transform.almost_equals(of_map.transform):
+    height, width = of_map.shape
+    place, expected = Georeference.of(sure), Georeference.of(of_map)
+    if sure.shape != of_map.shape or not place.has_same_grid(expected, height=height, width=width):
         raise ConfigError(
-            f'{sure.name} has {sure.shape} px at {sure.transform[:6]}, but the map has '
-            f'{of_map.shape} px at {of_map.transform[:6]}: expected the same grid'
+            f'{sure.name} has {_grid_text(sure)}, but the map has {_grid_text(of_map)}: expected '
+            'the same grid, so pass the confidence that was written with the map'
         )
+
+
+def _grid_text(dataset: rasterio.DatasetReader) -> str:
+    crs = 'no CRS' if dataset.crs is None else dataset.crs.to_string()[:60]
+    return f'{dataset.shape} px at {dataset.transform[:6]} in {crs}'

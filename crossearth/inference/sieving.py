@@ -247,7 +247,11 @@ def _regions(dataset: rasterio.DatasetReader, rule: _Rule) -> _Regions:
         of_part = np.zeros(strip.number, strip.labels.dtype)
         of_part[here] = strip.labels.ravel()
         values.append(of_part)
-        ground = None if cells is None else cells.rows(strip.row, strip.row + len(strip.labels))
+        ground = None
+        if cells is not None:
+            ground = cells.rows(strip.row, strip.row + len(strip.labels))
+            # what lies outside the globe covers no ground
+            ground = np.where(np.isfinite(ground), ground, 0.0)
         sizes.append(np.bincount(here, None if ground is None else ground.ravel()).astype(float))
         if strip.above is not None:
             labels = np.stack([strip.above[0], strip.labels[0]])

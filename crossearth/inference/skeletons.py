@@ -50,7 +50,8 @@ def skeleton_of(
         sure: Confidence, on the same grid; None if there is none.
 
     Raises:
-        ConfigError: If scikit-image is not installed, or the class is too wide or too long.
+        ConfigError: If scikit-image is not installed, or the class or the map is too wide, or the
+            class is too long.
         SceneError: If rows cannot be read.
 
     Source:
@@ -105,6 +106,13 @@ def _window(dataset: rasterio.DatasetReader, label: int, first: int, stop: int) 
     while True:
         top, bottom = max(first - halo, 0), min(stop + halo, dataset.height)
         if (bottom - top) * dataset.width > _MOST_PIXELS:
+            if halo == _HALO_PX:  # before anything was read
+                raise ConfigError(
+                    f'{dataset.name} has {dataset.width:,} columns, of which {bottom - top} rows '
+                    'would have to be thinned at once, which needs too much memory: expected at '
+                    f'most {_MOST_PIXELS // (bottom - top):,}, so cut the map into parts '
+                    '(gdal_translate -srcwin)'
+                )
             raise ConfigError(
                 f'{dataset.name}: class {label} is so wide in rows {first} to {stop - 1} that '
                 f'{bottom - top} rows would have to be thinned at once, which needs too much '

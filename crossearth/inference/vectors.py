@@ -72,9 +72,9 @@ def vectorize(
     Args:
         source: Map of class ids, with a CRS and a transform.
         destination: `.gpkg` and `.fgb` in the CRS of the map, `.geojson` in EPSG:4326, where
-            polygons across the antimeridian are cut in two.
+            polygons across the antimeridian are cut in two, and long edges get further points.
         labels: Class names; None for those stored in the map.
-        min_area_m2: Smaller polygons are left out, and leave a gap.
+        min_area_m2: Smaller polygons leave a gap; those that reach beyond the globe stay.
         simplify_m: How coarse borders may become, in metres at the middle of the map, see
             `regions`.
         square_m: How far outlines of buildings may move to get right angles, in metres on the
@@ -140,7 +140,7 @@ def vectorize(
             for batch in batched(found, _WRITE_AT_ONCE):
                 shapes, squared = _plain(batch) if square is None else square(batch)
                 polygons, areas = ground.polygons(shapes)
-                kept = areas >= min_area_m2
+                kept = ~(areas < min_area_m2)  # NaN, with a corner outside the globe, is kept
                 records = _records(batch, polygons, areas, names, squared)
                 file.writerecords(compress(records, kept))
                 made = replace(
@@ -273,7 +273,7 @@ def _records(
             'properties': {
                 'class_id': region.label,
                 'class': names.get(region.label, str(region.label)),
-                'area_m2': round(float(area), 3),
+                'area_m2': None if np.isnan(area) else round(float(area), 3),
                 **({} if region.mean is None else {'confidence': round(region.mean, 4)}),
                 **({} if is_squared is None else {'squared': is_squared}),
             },

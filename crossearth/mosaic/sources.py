@@ -152,8 +152,9 @@ def _of(classes: MapClasses) -> str:
 def _fitting(path: str | Path, source: MapSource, *, bands: int) -> Path:
     """A raster that was written with a map, checked to lie on the same pixels."""
     with open_raster(path) as dataset:
-        # one run wrote both files, so their transforms agree to the last bit
-        same_place = dataset.transform == source.georeference.transform
+        same_place = Georeference.of(dataset).has_same_grid(
+            source.georeference, height=source.height, width=source.width
+        )
         if dataset.shape != (source.height, source.width) or not same_place:
             raise ConfigError(
                 f'{path} does not lie on the pixels of {source.path}: expected the raster that was '

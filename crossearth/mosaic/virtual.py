@@ -5,11 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import numpy as np
+
 from crossearth.errors import ConfigError
 from crossearth.inference.qgis import attribute_table
 from crossearth.inference.writer import Layer, marked, write_text
 from crossearth.labels import LabelSpace
 from crossearth.mosaic.grid import MosaicGrid, Placed
+from crossearth.mosaic.sources import MapSource
 
 __all__ = ['write_virtual_mosaic']
 
@@ -38,7 +41,8 @@ def write_virtual_mosaic(
         is_first_on_top: Whether the first map covers the others, or else the last one.
 
     Raises:
-        ConfigError: If a map has other pixels, or a mask.
+        ConfigError: If a map has other pixels, a mask, or another nodata while the nodata of the
+            mosaic may be one of its classes.
         WriteError: If the file cannot be written.
     """
     for one in placed:
@@ -50,6 +54,12 @@ def write_virtual_mosaic(
         if one.source.has_mask:
             raise ConfigError(
                 f'{one.source.path} has a mask, which a VRT would lose: write a .tif instead'
+            )
+        if one.source.nodata != layer.nodata and _may_hold(layer.nodata, one.source, layer):
+            raise ConfigError(
+                f'{one.source.path} has nodata {one.source.nodata}, and {layer.nodata} may be one '
+                'of its classes, but means no data in the mosaic: a VRT needs maps with nodata '
+                f'{layer.nodata} (gdal_edit.py -a_nodata), so write a .tif'
             )
     root = ET.Element('VRTDataset', rasterXSize=str(grid.width), rasterYSize=str(grid.height))
     ET.SubElement(root, 'SRS', dataAxisToSRSAxisMapping=_axes(grid)).text = grid.crs.to_wkt()
@@ -69,6 +79,16 @@ def write_virtual_mosaic(
         _add_source(band, one, folder)
     ET.indent(root)
     write_text(path, ET.tostring(root, encoding='unicode') + '\n')
+
+
+def _may_hold(label: float | int | None, source: MapSource, layer: Layer) -> bool:
+    """Whether a label may be a class of a map, as far as its header tells."""
+    if 'NUM_CLASSES' in layer.tags:
+        return False  # then the nodata of the layer is none of the classes
+    names = dict(source.classes.names)
+    if names or label is None:
+        return label in names
+    return label <= np.iinfo(source.dtype).max
 
 
 def _axes(grid: MosaicGrid) -> str:

@@ -3,8 +3,10 @@
 A pixel of a map in degrees covers less ground towards the poles, and a pixel of Web Mercator covers
 more ground towards the equator. Areas here are those of the cells' corners in a cylindrical
 equal-area projection of WGS 84, in which parallels and meridians are straight lines. In degrees
-they are exact. In projected CRSs, sides are assumed to be straight in it, which matters by less
-than a part in a million, except for the few pixels around a pole.
+they are exact. In projected CRSs, sides are assumed to be straight in it, and areas vary smoothly
+between 17 columns of a row. Over a UTM zone, both matter by less than a part in a million. Around a
+pole they matter more: in EPSG:3413 at 25 km, the median error is 0.04 %, and it reaches 29 % in the
+rows next to the pole.
 """
 
 import numpy as np
@@ -59,9 +61,16 @@ class CellAreas:
         row, col = (grid.ravel() for grid in np.meshgrid(rows, self._nodes, indexing='ij'))
         cells = self.cells(row, col).reshape(len(rows), -1)
         # north-up rasters in degrees have equal areas along a row, which saves the interpolation
-        if np.ptp(cells, axis=1).max(initial=0) <= 1e-9 * np.abs(cells).max(initial=0):
+        if np.isfinite(cells).all() and (
+            np.ptp(cells, axis=1).max(initial=0) <= 1e-9 * cells.max(initial=0)
+        ):
             return np.broadcast_to(cells[:, :1], (len(rows), self._between.shape[1]))
-        areas: Float64[np.ndarray, 'h w'] = cells @ self._between
+        with np.errstate(invalid='ignore'):  # infinity times 0, outside the globe
+            areas: Float64[np.ndarray, 'h w'] = cells @ self._between
+        width = areas.shape[1]
+        for index in np.flatnonzero(~np.isfinite(cells).all(axis=1)):
+            # the globe ends somewhere in between
+            areas[index] = self.cells(np.full(width, rows[index]), np.arange(width, dtype=float))
         return areas
 
     def cells(
@@ -78,7 +87,7 @@ class CellAreas:
         with np.errstate(invalid='ignore'):  # beyond the globe, coordinates are infinite
             x = np.stack([nearest_turn(x - first_x, 0.0, turn=self._turn) for x, _ in corners])
             y = np.stack([y - first_y for _, y in corners])
-        # the shoelace formula
-        doubled = (np.roll(x, 1, 0) * y - x * np.roll(y, 1, 0)).sum(0)
+            # the shoelace formula
+            doubled = (np.roll(x, 1, 0) * y - x * np.roll(y, 1, 0)).sum(0)
         areas: Float64[np.ndarray, ' n'] = np.abs(doubled) / 2
         return areas

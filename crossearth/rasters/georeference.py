@@ -37,6 +37,7 @@ __all__ = [
 _WGS84 = CRS.from_epsg(4326)
 _ELLIPSOID = Geod(ellps='WGS84')
 _TRUE_METRES = 1e-3  # relative scale error, as in a UTM zone
+_SAME_PX = 0.01  # corners of grids within this distance count as equal
 
 type Points = tuple[Float64[np.ndarray, ' n'], Float64[np.ndarray, ' n']]
 type ControlPoint = tuple[float, float, float, float, float]
@@ -151,6 +152,26 @@ class Georeference:
             'it (native_gsd_m=0.21 for a dataset, --gsd 0.21 for a map), georeference it first '
             "(crs='EPSG:...' for a dataset whose images have a transform), or leave gsd_m out"
         )
+
+    def has_same_grid(self, other: 'Georeference', *, height: int, width: int) -> bool:
+        """Whether the pixels of two rasters of one size coincide, to a hundredth of a pixel.
+
+        Only the transforms are compared if one of the two has no CRS.
+
+        Args:
+            other: Georeference of the other raster.
+            height: Rows of both.
+            width: Columns of both.
+        """
+        if self.crs_wkt and other.crs_wkt:
+            one, two = known_crs(self.crs_wkt), known_crs(other.crs_wkt)
+            if not one.equals(two, ignore_axis_order=True):  # rasters always put x first
+                return False
+        if self.transform == other.transform or other.transform.is_degenerate:
+            return bool(self.transform == other.transform)
+        corners = np.array([0.0, width, 0.0, width]), np.array([0.0, 0.0, height, height])
+        moved = apply_affine(~other.transform @ self.transform, *corners)
+        return bool(np.abs(np.subtract(moved, corners)).max() < _SAME_PX)
 
     def creation_options(self) -> MappingProxyType[str, Any]:
         """Arguments for `rasterio.open(..., 'w')`.

@@ -26,7 +26,6 @@ from crossearth.viewer.shown_raster import ShownRaster, fitting
 __all__ = ['LegendEntry', 'MapView', 'open_map_view']
 
 _SAMPLE_PX = 1024  # longer side of the sample from which the contrast stretch is computed
-_SAME_PX = 0.01  # corners of grids within this distance count as equal
 _CERTAINTIES = 255
 
 
@@ -237,7 +236,8 @@ def _on_grid(
             width=of_map.width,
             height=of_map.height,
             resampling=Resampling.bilinear,
-            add_alpha=source.nodata is None,  # otherwise the surroundings would be black
+            # otherwise the surroundings would be black
+            add_alpha=source.nodata is None and ColorInterp.alpha not in source.colorinterp,
         )
     )
 
@@ -246,14 +246,8 @@ def _is_same(source: rasterio.DatasetReader, of_map: rasterio.DatasetReader) -> 
     """Whether two rasters of one size lie in one place."""
     if source.crs is None or of_map.crs is None:
         return True  # the map's own scene, georeferenced by control points or not at all
-    if source.crs != of_map.crs:
-        return False
-    corners = ((0, 0), (of_map.width, of_map.height))
-    moved = [~of_map.transform @ (source.transform @ corner) for corner in corners]
-    return all(
-        abs(there - here) < _SAME_PX
-        for pair, corner in zip(moved, corners, strict=True)
-        for there, here in zip(pair, corner, strict=True)
+    return Georeference.of(source).has_same_grid(
+        Georeference.of(of_map), height=of_map.height, width=of_map.width
     )
 
 

@@ -64,6 +64,9 @@ def test_other_maps_must_lie_on_the_grid_and_have_data(design, write_map, tmp_pa
         assess_map(
             tmp_path / 'sample', labelled=labels, of_map=write_map('b.tif', true_classes()[:80])
         )
+    other_zone = write_map('zone.tif', true_classes(), crs='EPSG:32632')
+    with pytest.raises(ConfigError, match=r'expected a map on .* in the same CRS'):
+        assess_map(tmp_path / 'sample', labelled=labels, of_map=other_zone)
     empty = np.full((120, 90), 255, np.uint8)
     with pytest.raises(ConfigError, match=r'has no data at 900 of 900 points'):
         assess_map(tmp_path / 'sample', labelled=labels, of_map=write_map('c.tif', empty))

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import fiona
 import numpy as np
+import pyproj
 import pytest
 import rasterio
 import shapely
@@ -106,6 +107,22 @@ def test_maps_in_degrees_have_metres_too(roads: Path, write_scene: Write, tmp_pa
     assert made.length_m == pytest.approx(
         trace_lines(roads, tmp_path / 'o.gpkg').length_m, rel=0.02
     )
+
+
+def test_long_lines_in_degrees_lie_where_the_road_does(write_scene: Write, tmp_path: Path) -> None:
+    pytest.importorskip('skimage', reason='scikit-image is not installed')
+    ids = np.zeros((1, 31, 5000), np.uint8)
+    ids[:, 14:17] = 1  # 50 km from west to east at 60 degrees north
+    place = Affine(10, 0, 450_000, 0, -10, 6_655_000)
+    scene = write_scene(ids, transform=place)
+    made = trace_lines(scene, tmp_path / 'lines.geojson', classes=[1])
+    with fiona.open(made.path) as file:
+        (record,) = file
+    line = shapely.segmentize(shapely.geometry.shape(record['geometry']), 1e-3)
+    back = pyproj.Transformer.from_crs('EPSG:4326', 'EPSG:32633', always_xy=True)
+    _, y = back.transform(*shapely.get_coordinates(line).T)
+    assert np.abs(y - 6_654_845).max() < 1.0  # a tenth of a pixel
+    assert made.length_m == pytest.approx(49_990 / 0.9996, rel=1e-4)
 
 
 def test_bad_input_is_named_and_leaves_nothing(

@@ -61,6 +61,21 @@ def test_the_mean_confidence_is_that_of_the_pixels_of_a_class(
         summarise_map(quarters, confidence=write_raster('b.tif', values[:, :9]))
 
 
+def test_a_confidence_of_another_zone_or_some_pixels_away_is_refused(write_raster: Write) -> None:
+    classes = np.ones((1, 20, 20), np.uint8)
+    of_map = write_raster('map.tif', classes, nodata=255)
+    other_zone = write_raster('zone.tif', classes, crs='EPSG:32632')
+    with pytest.raises(ConfigError, match=r'zone\.tif .* in EPSG:32632, .* in EPSG:32633'):
+        summarise_map(of_map, confidence=other_zone)
+    fine = Affine(2e-7, 0, 13, 0, -2e-7, 52)  # 2 cm
+    of_map = write_raster('fine.tif', classes, crs='EPSG:4326', transform=fine, nodata=255)
+    moved = write_raster(
+        'moved.tif', classes, crs='EPSG:4326', transform=fine @ Affine.translation(40, 0)
+    )
+    with pytest.raises(ConfigError, match='expected the same grid'):
+        summarise_map(of_map, confidence=moved)
+
+
 @pytest.mark.parametrize(
     ('bands', 'holds', 'found'),
     [

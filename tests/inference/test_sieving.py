@@ -249,3 +249,15 @@ def test_pixels_touch_in_4_or_8_directions(write_scene: Write, tmp_path: Path) -
 def test_corners_connect_regions_if_asked(connectivity: int, number: int) -> None:
     labels = np.array([[1, 2, 1], [2, 1, 1], [1, 2, 2]])
     assert components(labels, connectivity=connectivity)[1] == number
+
+
+def test_world_maps_whose_rim_is_off_the_globe_are_sieved(
+    write_scene: Write, tmp_path: Path
+) -> None:
+    labels = np.ones((1, 181, 362), np.uint8)
+    labels[:, 60:64, 100:104] = 2
+    scene = write_scene(
+        labels, crs='ESRI:54009', transform=Affine(1e5, 0, -1.81e7, 0, -1e5, 9_050_000)
+    )
+    made = sieve_map(scene, tmp_path / 'o.tif', min_area_m2=2e11)  # 20 pixels
+    assert (made.merged, made.left) == (1, 0)

@@ -65,3 +65,17 @@ def test_classes_too_wide_or_too_long_are_refused(
         monkeypatch.setattr(skeletons, '_MOST_PIXELS', 15_000)
         with pytest.raises(ConfigError, match=r'so wide in rows 0 to 63 that 1\d\d rows'):
             skeleton_of(dataset, 1)
+
+
+def test_a_map_with_too_many_columns_is_told_from_a_class_too_wide(
+    write_scene: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = np.zeros((1, 300, 100), np.uint8)
+    labels[0, 20:23] = 1  # a narrow road
+    monkeypatch.setattr(skeletons, '_STRIP_PIXELS', 1)
+    monkeypatch.setattr(skeletons, '_MOST_PIXELS', 12_000)
+    with (
+        rasterio.open(write_scene(labels)) as dataset,
+        pytest.raises(ConfigError, match=r'has 100 columns, .*: expected at most 93, so cut'),
+    ):
+        skeleton_of(dataset, 1)

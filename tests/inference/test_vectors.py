@@ -8,6 +8,7 @@ from pathlib import Path
 
 import fiona
 import numpy as np
+import pyproj
 import pytest
 import rasterio
 import shapely
@@ -16,7 +17,7 @@ from rasterio.features import rasterize
 from rasterio.transform import Affine
 
 from crossearth.errors import BusyError, ConfigError, SceneError, SceneNotFoundError, WriteError
-from crossearth.inference import trace_lines, vectorize
+from crossearth.inference import summarise_map, trace_lines, vectorize
 from crossearth.inference.vector_files import DRIVERS
 from crossearth.labels import ISPRS, ROAD
 from tests.inference.test_predict import Write
@@ -62,8 +63,75 @@ def test_areas_in_degrees_are_metres_on_the_ellipsoid(write_scene: Write, tmp_pa
     lat = np.radians(np.linspace(59, 60, 100_001))
     zone = a**2 * (1 - e2) * np.cos(lat) / (1 - e2 * np.sin(lat) ** 2) ** 2
     expected = np.trapezoid(zone, lat) * np.radians(1)
-    # its edges are geodesics, which bulge beyond the parallels by a thousandth
-    assert record['properties']['area_m2'] == pytest.approx(expected, rel=2e-3)
+    assert record['properties']['area_m2'] == pytest.approx(expected, rel=1e-8)
+
+
+def written(path: Path) -> dict[int, tuple[shapely.Geometry, float]]:
+    """Geometry and area of the one polygon of each class."""
+    with fiona.open(path) as file:
+        return {
+            one['properties']['class_id']: (
+                shapely.geometry.shape(one['geometry']),
+                one['properties']['area_m2'],
+            )
+            for one in file
+        }
+
+
+def test_long_edges_in_degrees_lie_where_the_pixels_do(write_scene: Write, tmp_path: Path) -> None:
+    labels = np.ones((1, 40, 10_000), np.uint8)  # 100 km from west to east at 60 degrees north
+    labels[:, 20:] = 2
+    labels[:, 5:10, 50:60] = 3
+    scene = write_scene(labels, transform=Affine(10, 0, 450_000, 0, -10, 6_655_000))
+    vectorize(scene, tmp_path / 'a.geojson')
+    back = pyproj.Transformer.from_crs('EPSG:4326', 'EPSG:32633', always_xy=True)
+    shapes = {label: shape for label, (shape, _) in written(tmp_path / 'a.geojson').items()}
+    for label, bounds in {
+        1: (450_000, 6_654_800, 550_000, 6_655_000),
+        2: (450_000, 6_654_600, 550_000, 6_654_800),
+    }.items():
+        edges = shapely.segmentize(shapes[label].exterior, 1e-3)  # straight in degrees
+        x, y = back.transform(*shapely.get_coordinates(edges).T)
+        off_m = shapely.distance(shapely.points(x, y), shapely.box(*bounds).exterior)
+        assert off_m.max() < 1.0  # a tenth of a pixel
+    assert shapely.get_num_coordinates(shapes[3]) == 5  # short edges get no points
+    # neighbours share the added points
+    assert shapely.coverage_is_valid(list(shapes.values()))
+
+
+@pytest.mark.parametrize(
+    ('crs', 'transform'),
+    [
+        ('EPSG:4326', Affine(1, 0, -180, 0, -1, 80)),
+        ('EPSG:4326', Affine(1, 0, 0, 0, -1, 80)),
+        ('EPSG:4087', Affine(1e5, 0, -1.8e7, 0, -1e5, 8e6)),
+        ('EPSG:3035', Affine(1e4, 0, 2.5e6, 0, -1e4, 5.5e6)),
+    ],
+    ids=['degrees', '0 to 360', 'plate carree', 'europe'],
+)
+def test_wide_polygons_keep_their_place_and_area(
+    write_scene: Write, tmp_path: Path, crs: str, transform: Affine
+) -> None:
+    labels = np.zeros((1, 120, 360), np.uint8)
+    labels[:, 30:60, 10:350] = 1
+    labels[:, 40:45, 100:200] = 2  # a hole in it
+    scene = write_scene(labels, crs=crs, transform=transform)
+    expected = {one.index: one.area_m2 for one in summarise_map(scene).classes}
+    vectorize(scene, tmp_path / 'a.geojson')
+    geod = pyproj.Geod(ellps='WGS84')
+    found = written(tmp_path / 'a.geojson')
+    for label in (0, 1, 2):
+        shape, area = found[label]
+        assert shape.is_valid
+        assert area == pytest.approx(expected[label], rel=1e-5)
+        # a geodesic polygon must be smaller than half the globe, and its edges short
+        halves = (shape.intersection(shapely.box(lon, -90, lon + 180, 90)) for lon in (-180, 0))
+        by_geod = sum(
+            abs(geod.geometry_area_perimeter(part)[0])
+            for half in halves
+            for part in shapely.get_parts(shapely.segmentize(half, 0.05))
+        )
+        assert by_geod == pytest.approx(expected[label], rel=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -468,3 +536,23 @@ def test_borders_are_simplified_by_metres(write_scene: Write, tmp_path: Path) ->
             shapes = [shapely.geometry.shape(one['geometry']) for one in file]
         counts.append(sum(map(shapely.get_num_coordinates, shapes)))
     assert counts[0] == counts[2] < 0.6 * counts[1]
+
+
+def test_polygons_that_reach_beyond_the_globe_are_kept_without_an_area(
+    write_scene: Write, tmp_path: Path
+) -> None:
+    labels = np.ones((1, 181, 362), np.uint8)
+    labels[:, 60:64, 100:104] = 2
+    place = Affine(1e5, 0, -1.81e7, 0, -1e5, 9_050_000)
+    scene = write_scene(labels, crs='ESRI:54009', transform=place)
+    made = vectorize(scene, tmp_path / 'a.gpkg', min_area_m2=1e9)
+    assert (made.shapes, made.dropped) == (2, 0)
+    found = written(tmp_path / 'a.gpkg')
+    assert found[1][1] is None
+    to_degrees = pyproj.Transformer.from_crs('ESRI:54009', 'EPSG:4326', always_xy=True)
+    outline = shapely.segmentize(found[2][0].exterior, 1e3)
+    degrees = to_degrees.transform(*shapely.get_coordinates(outline).T)
+    expected, _ = pyproj.Geod(ellps='WGS84').polygon_area_perimeter(*degrees)
+    assert found[2][1] == pytest.approx(abs(expected), rel=1e-5)
+    with pytest.raises(ConfigError, match=r'reach beyond the globe.*\.gpkg or \.fgb'):
+        vectorize(scene, tmp_path / 'a.geojson')

@@ -7,6 +7,7 @@ import pytest
 import rasterio
 import rasterio.shutil
 from rasterio.merge import merge
+from rasterio.transform import Affine
 from rasterio.warp import calculate_default_transform, reproject
 from rio_cogeo import cog_validate
 
@@ -14,6 +15,7 @@ from crossearth.errors import ConfigError, SceneError, SceneNotFoundError
 from crossearth.labels import ROAD
 from crossearth.mosaic import mosaic_maps
 from crossearth.mosaic.rules import checked_rule
+from tests.conftest import PLACE
 from tests.mosaic.conftest import read
 
 type WriteMap = Callable[..., Path]
@@ -279,6 +281,25 @@ def test_a_vrt_is_refused_where_it_would_show_something_else(
     with pytest.raises(ConfigError, match=r'other.tif has other pixels than the mosaic'):
         mosaic_maps([*three_maps, other], tmp_path / 'all.vrt', rule='first')
     assert not (tmp_path / 'all.vrt').exists()
+
+
+def test_a_vrt_never_turns_a_class_into_no_data(
+    write_map: WriteMap, write_raster: Callable[..., Path], tmp_path: Path
+) -> None:
+    ones, zeros = np.ones((1, 5, 5), np.uint8), np.zeros((1, 5, 5), np.uint8)
+    right = PLACE @ Affine.translation(5, 0)
+    first = write_raster('first.tif', ones, nodata=0)
+    for nodata in (None, 255):
+        other = write_raster('other.tif', zeros, transform=right, nodata=nodata)
+        with pytest.raises(ConfigError, match=rf'other.tif has nodata {nodata}, and 0 may be one'):
+            mosaic_maps([first, other], tmp_path / 'all.vrt', rule='first')
+        with pytest.raises(SceneError, match=r'other.tif has pixels of class 0'):
+            mosaic_maps([first, other], tmp_path / 'all.tif', rule='first')
+    # the tags of these maps tell that 255 is not one of the classes
+    holes = write_map('holes.tif', ones[0])
+    whole = write_map('whole.tif', zeros[0], at=(400_005, 5e6), nodata=None)
+    made = mosaic_maps([holes, whole], tmp_path / 'all.vrt', rule='first')
+    assert read(made.path).tolist() == [[1] * 5 + [0] * 5] * 5
 
 
 def test_maps_of_different_classes_are_refused(write_map: WriteMap, tmp_path: Path) -> None:

@@ -47,3 +47,15 @@ def test_columns_between_the_nodes_are_interpolated():
     exact = areas.cells(np.full(1200, 7.0), np.arange(1200.0))
     np.testing.assert_allclose(row, exact, rtol=1e-5)
     assert row.max() / row.min() > 1.002
+
+
+def test_rows_that_leave_the_globe_have_the_areas_of_their_pixels():
+    areas, _ = areas_of('ESRI:54009', Affine(1e5, 0, -1.81e7, 0, -1e5, 9_050_000), 362)
+    rows = areas.rows(0, 181)
+    row, col = (grid.ravel() for grid in np.mgrid[:181, :362].astype(float))
+    exact = areas.cells(row, col).reshape(181, 362)
+    np.testing.assert_array_equal(np.isfinite(rows), np.isfinite(exact))
+    known = np.isfinite(exact)
+    np.testing.assert_allclose(rows[known], exact[known], rtol=1e-9)
+    # all but the rim of the globe
+    assert 0.97 < rows[known].sum() / 510_065_621_724_088 < 1

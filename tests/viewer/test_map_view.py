@@ -71,6 +71,21 @@ def test_a_scene_on_another_grid_is_brought_to_that_of_the_map(files, tmp_path):
     assert shown[0, 101, 3] == 0  # where the scene ends, nothing is drawn
 
 
+def test_a_scene_on_another_grid_may_have_an_alpha_band(files, tmp_path):
+    values = np.full((4, 160, 240), 255, np.uint8)
+    values[:3] = 90
+    values[3, :, :120] = 0  # the left half is clear
+    fine = PLACE @ Affine.scale(0.5)
+    scene = write(tmp_path / 'rgba.tif', values, transform=fine, photometric='rgb', alpha='yes')
+    shown = layers(files / 'map.tif', scene=scene)['scene']
+    assert shown[40, 100].tolist() == [90, 90, 90, 255]
+    assert shown[40, 20, 3] == 0
+    part = write(tmp_path / 'part.tif', values, transform=PLACE @ Affine.translation(-200, -100))
+    shown = layers(files / 'map.tif', scene=part)['scene']
+    assert shown[59, 39, 3] == 255
+    assert shown[61, 41, 3] == 0  # where the scene ends, nothing is drawn
+
+
 def test_wide_values_are_stretched_as_a_whole_and_nodata_is_clear(files, tmp_path):
     values = np.linspace(1000, 3000, 80 * 120).reshape(1, 80, 120).astype(np.uint16)
     values[0, 0, 0] = 0
