@@ -6,6 +6,7 @@ according to its meaning.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -53,11 +54,12 @@ def overlay_samples(samples: Iterable[Sample]) -> Sample:
     return together
 
 
-def fill_samples(samples: Iterable[Sample]) -> Sample:
+def fill_samples(samples: Iterable[Sample], *, black: float = 0.0) -> Sample:
     """Combine samples of one place: each fills in where all before it are black, as padding is.
 
     Args:
         samples: At least one; images (c, h, w) of one size and number of bands.
+        black: The value of padding.
 
     Returns:
         `image`, and `mask` from the sample that the pixel comes from, 255 if that one has none;
@@ -83,12 +85,12 @@ def fill_samples(samples: Iterable[Sample]) -> Sample:
     together: Sample = {}
     for sample in kept:
         if 'image' in sample and 'image' in together:
-            black = (together['image'] == 0).all(dim=0)
-            filled = {'image': torch.where(black, sample['image'], together['image'])}
+            empty = (together['image'] == black).all(dim=0)
+            filled = {'image': torch.where(empty, sample['image'], together['image'])}
             if 'mask' in sample or 'mask' in together:
-                nothing = torch.full(black.shape, IGNORE_INDEX)
+                nothing = torch.full(empty.shape, IGNORE_INDEX)
                 over, under = (s.get('mask', nothing) for s in (together, sample))
-                filled['mask'] = torch.where(black, under, over)
+                filled['mask'] = torch.where(empty, under, over)
             together = {**sample, **together, **filled}
         else:
             together = {**sample, **together}
@@ -108,11 +110,42 @@ class Combinable(GeoDataset):
         return SceneIntersection(self, other, collate_fn=overlay_samples)
 
     def __or__(self, other: GeoDataset) -> UnionDataset:
-        """The area of either; the second fills what the first leaves black, see `fill_samples`."""
-        return SceneUnion(self, other, collate_fn=fill_samples)
+        """The area of either; the second fills what the first leaves black, see `fill_samples`.
+
+        Raises:
+            ConfigError: If padding is not the same value in all images.
+        """
+        blacks = self.blacks | (other.blacks if isinstance(other, Combinable) else {0.0})
+        if len(blacks) > 1:
+            raise ConfigError(
+                f'padding is {" or ".join(f"{black:g}" for black in sorted(blacks))}, depending on '
+                "the image, so what one leaves empty cannot be told: open both with dtype='unit', "
+                'in which it is 0'
+            )
+        return SceneUnion(self, other, collate_fn=partial(fill_samples, black=blacks.pop()))
+
+    @property
+    def blacks(self) -> set[float]:
+        """The values that padding has in the images."""
+        raise NotImplementedError
 
 
-class SceneIntersection(Combinable, IntersectionDataset):
+class _Pair(Combinable):
+    """Two datasets in one."""
+
+    datasets: list[GeoDataset]
+
+    @property
+    def blacks(self) -> set[float]:
+        """The values that padding has in the images."""
+        return {
+            black
+            for one in self.datasets
+            for black in (one.blacks if isinstance(one, Combinable) else {0.0})
+        }
+
+
+class SceneIntersection(_Pair, IntersectionDataset):
     """Two datasets where and when both have data.
 
     A slice without a time is read at the time of the pair of scenes that covers most of it.
@@ -141,7 +174,7 @@ class SceneIntersection(Combinable, IntersectionDataset):
         return super().__getitem__((x, y, slice(time.left, time.right)))
 
 
-class SceneUnion(Combinable, UnionDataset):
+class SceneUnion(_Pair, UnionDataset):
     """Two datasets where at least one has data."""
 
 

@@ -167,6 +167,11 @@ class SceneDataset(Combinable):
         return len(self.scenes[0].raster.bands)
 
     @property
+    def blacks(self) -> set[float]:
+        """The values that padding has in the images, as `dtype` gives them."""
+        return {0.0} if self.dtype == 'unit' else {scene.raster.black for scene in self.scenes}
+
+    @property
     def gsd_range_m(self) -> tuple[float, float] | None:
         """Smallest and largest pixel size on the ground, in metres, at which scenes are read.
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -71,6 +73,26 @@ def test_a_union_shows_the_second_where_the_first_ends(scene):
 
 
 @pytest.mark.filterwarnings('ignore::DeprecationWarning')
+def test_what_is_filled_in_is_what_is_empty_in_each_range_of_values(scene):
+    def ranged(name, low, dtype='native', **options):
+        one = scene(name, **options)
+        raster = replace(one.raster, value_range=(low, 200.0))
+        return SceneDataset([replace(one, raster=raster)], ISPRS, dtype=dtype)
+
+    for dtype in ('native', 'unit'):
+        left = ranged('l', 7.0, dtype, class_id=2, offset=9)
+        right = ranged('r', 7.0, dtype, x=400_020, class_id=4, offset=100)
+        sample = (left | right)[BOX]
+        assert (sample['mask'][:, :16] == 2).all()
+        assert (sample['mask'][:, 16:] == 4).all()
+        nested = ((left | right) | left)[BOX]
+        assert torch.equal(nested['image'], sample['image'])
+    other = ranged('o', 0.0, x=400_020)
+    with pytest.raises(ConfigError, match=r"padding is 0 or 7, depending .* dtype='unit'"):
+        ranged('l', 7.0) | other
+    assert (other | other).blacks == {0.0}
+
+
 def test_datasets_of_torchgeo_come_second_or_with_our_rule(scene, tmp_path):
     ours = SceneDataset([scene('a', class_id=2)], ISPRS)
 
