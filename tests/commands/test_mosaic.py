@@ -62,7 +62,8 @@ def test_a_mosaic_without_a_name_does_not_replace_the_last_map(
     maps = []
     for i in range(3):
         place = Affine(0.5, 0, 400_000 + 5 * i, 0, -0.5, 5_000_000)
-        maps.append(write_raster(f'{i}.tif', np.full((1, 20, 20), i, np.uint8), transform=place))
+        ids = np.full((1, 20, 20), i, np.uint8)
+        maps.append(write_raster(f'{i}.tif', ids, nodata=255, transform=place))
         with rasterio.open(maps[-1], 'r+') as dataset:
             dataset.update_tags(TIFFTAG_SOFTWARE='crossearth')  # as every map that we write
     former = maps[-1].read_bytes()
