@@ -38,21 +38,22 @@ model = fpn_timm('tf_efficientnet_lite0', num_classes=6, width=32, pretrained='i
 # Points
 # ------
 # Each point is a cell of the last feature map. Its colour is the class of the ground there, and its
-# marker the domain, as in the paper's Figures 8 and 10. UMAP keeps neighbours together, and needs
-# ``pip install 'crossearth[viz]'``. ``method='pca'`` needs nothing else.
+# marker the domain, as in the paper's Figures 8 and 10. The axes are the two directions along which
+# the features of all domains vary most. ``method='umap'`` keeps neighbours together, as the paper
+# does: it needs ``pip install 'crossearth[viz]'``, and first compiles itself for half a minute.
 
 points = {
     name: sample_features(model, DataLoader(dataset), per_image=250)
     for name, dataset in scenes.items()
 }
-figure = draw_features(points, ISPRS, method='umap')
+figure = draw_features(points, ISPRS, method='pca')
 
 # %%
 # The same points by domain (Figure 7). ``band`` is the farthest from the others, since its red
 # channel shows near infrared. Each domain has a single scene here, and a cell of the last map sees
 # much of it, so some of what sets them apart is the scene.
 
-figure = draw_features(points, ISPRS, by='group', method='umap')
+figure = draw_features(points, ISPRS, by='group', method='pca')
 
 # %%
 # Maps
