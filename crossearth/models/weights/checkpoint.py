@@ -19,6 +19,7 @@ from crossearth.errors import CheckpointError, ConfigError, LabelError, WriteErr
 from crossearth.imagery import Imagery, imagery_of
 from crossearth.labels import LabelSpace
 from crossearth.models.freezing import frozen_marks, frozen_names, other_marks, whole
+from crossearth.models.meta import without_weights
 from crossearth.models.recording import (
     Blueprint,
     blueprint_of,
@@ -27,7 +28,7 @@ from crossearth.models.recording import (
     own_builders,
 )
 from crossearth.models.weights.adaptation_record import AdaptationRecord
-from crossearth.models.weights.fitting import fit_weights
+from crossearth.models.weights.fitting import fit_weights, require_fit
 from crossearth.models.weights.reading import read_entries, require_finite
 from crossearth.source_statistics import SourceStatistics
 from crossearth.spelling import did_you_mean
@@ -419,8 +420,15 @@ def load_model(
             f'{path} has arguments that {name} does not take: {", ".join(unknown)}. It was written '
             'for another version of this builder'
         )
+    given = read_entries(path)[0]
+    frozen = set(info.frozen_marks or {})
+    if name in own_builders():  # others may need weights to build
+        # A header may ask for more memory than there is. The weights that it came with do not.
+        with without_weights():
+            shapes = _build(path, build, arguments | {'pretrained': False})
+        require_fit(shapes, given, source=path, optional=lambda name: name in frozen)
     try:
-        model = build(**arguments)
+        model = _build(path, build, arguments)
     except CheckpointError as error:  # about the frozen weights, which are in another file
         if info.complete:
             raise
@@ -429,18 +437,24 @@ def load_model(
             f'be loaded: {error}. If their file lies elsewhere, pass load_model(…, '
             'pretrained=PATH) (--pretrained PATH)'
         ) from error
-    except Exception as error:  # a header may contain anything, and torch and timm raise all kinds
-        reason = (str(error).splitlines() or [''])[0]
-        raise CheckpointError(
-            f'{path} names a model that cannot be built ({type(error).__name__}: {reason})'
-        ) from error
-    frozen = set(info.frozen_marks or {})
-    fit_weights(model, read_entries(path)[0], source=path, optional=lambda name: name in frozen)
+    fit_weights(model, given, source=path, optional=lambda name: name in frozen)
     _check_frozen(path, info, model.state_dict())
     # setattr, because torch's types allow only tensors and modules
     setattr(model, 'blueprint', info.blueprint)  # noqa: B010
     setattr(model, 'imagery', info.imagery)  # noqa: B010
     return model.eval()
+
+
+def _build(path: Path, build: Callable[..., nn.Module], arguments: Mapping[str, Any]) -> nn.Module:
+    try:
+        return build(**arguments)
+    except CheckpointError:  # about other files
+        raise
+    except Exception as error:  # a header may contain anything, and torch and timm raise all kinds
+        reason = (str(error).splitlines() or [''])[0]
+        raise CheckpointError(
+            f'{path} names a model that cannot be built ({type(error).__name__}: {reason})'
+        ) from error
 
 
 def _blueprint(

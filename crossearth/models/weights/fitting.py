@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from crossearth.errors import CheckpointError
 from crossearth.models.weights.reading import require_finite, strip_prefix
 
-__all__ = ['fit_weights', 'misfit']
+__all__ = ['fit_weights', 'misfit', 'require_fit']
 
 
 def fit_weights(
@@ -46,6 +46,32 @@ def fit_weights(
             ...
         crossearth.errors.CheckpointError: x.pth does not fit Linear: 1 unknown (bias (1,)). ...
     """
+    used, unused = require_fit(
+        model, given, source=source, optional=optional, strict=strict, advice=advice
+    )
+    require_finite(used, source=source)
+    # encoders of segmentation_models_pytorch override this method without `strict`
+    nn.Module.load_state_dict(model, used, strict=False)
+    return unused
+
+
+def require_fit(
+    model: nn.Module,
+    given: Mapping[str, Tensor],
+    *,
+    source: str | Path,
+    optional: Callable[[str], bool] = lambda _: False,
+    strict: bool = True,
+    advice: str = 'Choose the weights of this model and size',
+) -> tuple[dict[str, Tensor], list[str]]:
+    """The given tensors that belong to a module, by its names, and the names of the others.
+
+    The arguments are those of `fit_weights`. The module stays as it is, and may be on the meta
+    device, so that tensors can be compared with it before it takes any memory.
+
+    Raises:
+        CheckpointError: If tensors are missing, left over, or of another shape or kind.
+    """
     wanted = model.state_dict()
     given = strip_prefix(given, wanted, source=source)
     used = {name: tensor for name, tensor in given.items() if name in wanted}
@@ -54,10 +80,7 @@ def fit_weights(
         raise CheckpointError(
             f'{source} does not fit {type(model).__name__}: {reason or "no name agrees"}. {advice}'
         )
-    require_finite(used, source=source)
-    # encoders of segmentation_models_pytorch override this method without `strict`
-    nn.Module.load_state_dict(model, used, strict=False)
-    return [name for name in given if name not in used]
+    return used, [name for name in given if name not in used]
 
 
 def misfit(

@@ -1,5 +1,6 @@
 import json
 import math
+import resource
 from dataclasses import asdict
 
 import pytest
@@ -386,7 +387,6 @@ def test_missing_and_unknown_weights_are_named(small, tmp_path, change, message)
     'wrong',
     [
         {'num_classes': 'six'},
-        {'num_classes': 10**12},
         {'mean': 'abc'},
         {'in_channels': -1},
         {'width': 0},
@@ -400,6 +400,20 @@ def test_header_of_a_model_that_cannot_be_built_is_named(small, tmp_path, wrong)
     edit_header(path, model=json.dumps(header))
     with pytest.raises(CheckpointError, match=r'm\.safetensors names a model that cannot be built'):
         load_model(path)
+
+
+@pytest.mark.parametrize('wrong', [{'num_classes': 10**12}, {'width': 10**7}])
+def test_a_header_that_asks_for_more_than_the_weights_takes_no_memory(small, tmp_path, wrong):
+    path = save_model(small, tmp_path / 'm.safetensors')
+    with safe_open(path, framework='pt') as file:
+        header = json.loads(file.metadata()['model'])
+    header['blueprint']['arguments'] |= wrong
+    edit_header(path, model=json.dumps(header))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(CheckpointError, match=r'does not fit Segmenter: .* of another shape'):
+        load_model(path)
+    # Linux counts in kB: a convolution of that width alone has terabytes
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000
 
 
 LOOKS = Appearance((0.5,) * 3, (0.1,) * 3, ((0.1,) * 5,) * 3, 0.1, 4)
