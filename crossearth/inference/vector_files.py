@@ -10,7 +10,7 @@ import fiona
 from fiona._err import CPLE_BaseError
 
 from crossearth.errors import BusyError, ConfigError, WriteError
-from crossearth.inference.writer import check_replaceable
+from crossearth.inference.writer import check_place, check_replaceable
 
 __all__ = ['DRIVERS', 'ShapeFile', 'check_shapes_path', 'open_shapes']
 
@@ -44,10 +44,7 @@ def check_shapes_path(destination: str | Path) -> Path:
         raise ConfigError(
             f'{path} has an unknown suffix: expected {", ".join(DRIVERS)} for polygons and lines'
         )
-    if not path.parent.is_dir():
-        raise ConfigError(f'the folder {path.parent} does not exist: create it first')
-    if path.is_dir():
-        raise ConfigError(f'{path} is a folder: choose the name of a file')
+    check_place(path)
     _check_journal(path)  # first, because those who open a file may also close its journal
     check_replaceable(path)  # a GeoPackage may be a raster
     _check_ours(path)

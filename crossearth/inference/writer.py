@@ -30,6 +30,7 @@ __all__ = [
     'Piece',
     'RasterWriter',
     'check_destination',
+    'check_place',
     'check_replaceable',
     'class_names',
     'find_leftovers',
@@ -124,14 +125,23 @@ def check_destination(destination: str | Path, source: str | Path) -> Path:
     path = Path(destination)
     if path.suffix.lower() not in {'.tif', '.tiff'}:
         raise ConfigError(f'{path} is not a GeoTIFF: choose a name that ends in .tif')
-    if not path.parent.is_dir():
-        raise ConfigError(f'the folder {path.parent} does not exist: create it first')
-    if path.is_dir():
-        raise ConfigError(f'{path} is a folder: choose the name of a file')
+    check_place(path)
     if path.resolve() == Path(source).resolve():
         raise ConfigError(f'{path} is the scene itself: choose another name for the map')
     check_replaceable(path)
     return path
+
+
+def check_place(path: Path) -> None:
+    """Refuse a file that no folder is there for, or whose name a folder has.
+
+    Raises:
+        ConfigError: If so.
+    """
+    if not path.parent.is_dir():
+        raise ConfigError(f'the folder {path.parent} does not exist: create it first')
+    if path.is_dir():
+        raise ConfigError(f'{path} is a folder: choose the name of a file')
 
 
 def check_replaceable(path: Path) -> None:

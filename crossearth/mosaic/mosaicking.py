@@ -18,6 +18,7 @@ from crossearth.inference.writer import (
     Layer,
     Piece,
     RasterWriter,
+    check_place,
     check_replaceable,
     label_layer,
     optimise_for_cloud,
@@ -163,10 +164,7 @@ def mosaic_maps(
 def _check_destination(path: Path, maps: Sequence[str | Path]) -> Path:
     if path.suffix.lower() not in {'.tif', '.tiff', '.vrt'}:
         raise ConfigError(f'{path} is not a mosaic file: choose a name that ends in .tif or .vrt')
-    if not path.parent.is_dir():
-        raise ConfigError(f'the folder {path.parent} does not exist: create it first')
-    if path.is_dir():
-        raise ConfigError(f'{path} is a folder: choose the name of a file')
+    check_place(path)
     if path.resolve() in {Path(one).resolve() for one in maps}:
         raise ConfigError(f'{path} is one of the maps: choose another name for the mosaic')
     check_replaceable(path)

@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from crossearth.errors import ConfigError
-from crossearth.inference.writer import whole_file, write_text
+from crossearth.inference.writer import check_place, whole_file, write_text
 from crossearth.viewer.map_view import MapView
 from crossearth.viewer.shown_raster import fitting
 
@@ -43,10 +43,7 @@ def write_page(view: MapView, path: str | Path, *, page_px: int = PAGE_PX) -> Pa
     path = Path(path)
     if path.suffix.lower() not in {'.html', '.htm'}:
         raise ConfigError(f'{path} is not a page: choose a name that ends in .html')
-    if not path.parent.is_dir():
-        raise ConfigError(f'the folder {path.parent} does not exist: create it first')
-    if path.is_dir():
-        raise ConfigError(f'{path} is a folder: choose the name of a file')
+    check_place(path)
     page = render_page(view, page_px=page_px)
     with whole_file(path) as temporary:
         write_text(temporary, page)
