@@ -95,10 +95,10 @@ class MapParts:
             checksums: dict[Product, int] = stored['checksums']
             if any(_checksum(self.path(index, name)) != crc for name, crc in checksums.items()):
                 return None
-        except (FileNotFoundError, json.JSONDecodeError):
-            return None
-        lost = tuple(Window(**window) for window in stored['lost'])
-        return PartReceipt(stored['windows_run'], lost, checksums)
+            lost = tuple(Window(**window) for window in stored['lost'])
+            return PartReceipt(int(stored['windows_run']), lost, checksums)
+        except (FileNotFoundError, AttributeError, KeyError, TypeError, ValueError):
+            return None  # missing or damaged, so the part is made again
 
     @contextmanager
     def folder_for(self, index: int) -> Iterator[Path]:

@@ -173,6 +173,8 @@ def test_damaged_part_is_computed_again(
     part.write_bytes(part.read_bytes()[:-100])
     (parts / '00005-labels.tif').unlink()
     (parts / '00006.json').write_text('{"windo')
+    (parts / '00007.json').write_text('[1]')
+    (parts / '00008.json').write_text('{"checksums": {}, "lost": [{}], "windows_run": 40}')
     made = predict_scene(convolutions, scene, tmp_path / 'map.tif', windows=SMALL, running=KEPT)
     assert made.path.read_bytes() == whole
 
