@@ -14,7 +14,8 @@ from crossearth.adaptation.method import averaging_norms, device_of
 from crossearth.adaptation.windows import SceneWindows
 from crossearth.errors import ConfigError
 from crossearth.models.moments import ChannelMoments
-from crossearth.models.source import valid_as_padded
+from crossearth.models.segmenter import Segmenter
+from crossearth.models.source import shows_whole, valid_as_padded
 from crossearth.modes import evaluating
 
 __all__ = ['Norms', 'check_alpha', 'norm_moments', 'watching_norms']
@@ -125,13 +126,22 @@ def watching_norms(
     *,
     each: Each | None = None,
 ) -> Iterator[None]:
-    """Collects the inputs of a model's batch norms while it runs inside the block."""
+    """Collects the inputs of a model's batch norms while it runs inside the block.
+
+    Where some pixels have no data, the details of `HRDA` do not count: their place is unknown.
+    """
     seen = valid_as_padded(model, valid)[None]
+    is_known = True  # whether the pass that is running shows the window as a whole
+
+    def look(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        nonlocal is_known
+        is_known = shows_whole(inputs[0], seen) or bool(seen.all())
 
     def watch(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
         def count(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             assert isinstance(module, _BatchNorm)
-            moments[name].add(inputs[0], seen)
+            if is_known:
+                moments[name].add(inputs[0], seen)
             if each is not None:
                 each(name, module, moments[name])
 
@@ -141,6 +151,8 @@ def watching_norms(
     handles = [
         norm.register_forward_pre_hook(watch(name)) for name, norm in averaging_norms(model).items()
     ]
+    if isinstance(model, Segmenter) and isinstance(model.backbone, nn.Module):
+        handles.append(model.backbone.register_forward_pre_hook(look))
     try:
         yield
     finally:

@@ -278,6 +278,7 @@ def crossearth_vit_large(
         num_classes: Classes of the logits.
         weights: Published weights, or a file converted from them.
         pretrained: Frozen weights: True for timm's DINOv2, a path to official or timm weights,
+            False for random ones.
         img_size: Side in px that position embeddings are built for: 512 or 1024 as published.
         padding: What images are padded to. `'stride'` pads to multiples of 32 px, so that the maps
             of all strides cover the same ground. `'released'` pads to multiples of the patch,

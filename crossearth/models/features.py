@@ -61,7 +61,9 @@ class Layered(Protocol):
 class Decoder(Protocol):
     """Any module that turns `Features` into logits and defines its own losses.
 
-    `losses` is needed only for training with `Segmenter.losses`.
+    `losses` is needed only for training with `Segmenter.losses`. A decoder that classifies masks
+    and returns sums of probabilities instead of logits says so with `returns_sums = True`;
+    `Segmenter` returns the logarithms of these.
     """
 
     num_classes: int

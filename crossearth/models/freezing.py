@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from crossearth.errors import ConfigError
+
 __all__ = ['freeze_norms', 'frozen_marks', 'frozen_names', 'other_marks', 'rest_frozen', 'whole']
 
 _TOLERANCE = 1e-3  # resized weights differ in the last bits between versions of torch
@@ -56,14 +58,22 @@ def freeze_norms(model: nn.Module) -> None:
     Args:
         model: The rest of it trains as before.
 
+    Raises:
+        ConfigError: If a batch norm has no scale and shift, which are what tells that it rests.
+
     Example:
         >>> model = nn.Sequential(nn.Conv2d(3, 2, 1), nn.BatchNorm2d(2))
         >>> freeze_norms(model)
         >>> [p.requires_grad for p in model.parameters()]
         [True, True, False, False]
     """
-    for module in model.modules():
+    for name, module in model.named_modules():
         if isinstance(module, _BatchNorm):
+            if module.track_running_stats and not list(module.parameters()):
+                raise ConfigError(
+                    f'{name} is a batch norm without scale and shift, whose averages would go on '
+                    'moving: build it with affine=True'
+                )
             # Its averages stop, too: `rest_frozen` puts what has no gradient into eval mode.
             module.requires_grad_(False)
 

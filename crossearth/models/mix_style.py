@@ -72,6 +72,12 @@ class MixStyle(nn.Module):
                 f'features are {tuple(features.shape)}, expected maps (b,c,h,w): for tokens '
                 '(b,n,c) and maps (b,h,w,c) pass channels_last=True'
             )
+        places = features[0, ..., 0] if self.channels_last else features[0, 0]
+        if places.numel() < 2:
+            raise ShapeError(
+                f'features are {tuple(features.shape)}, one place for each image, which has no '
+                'spread: attach MixStyle to a shallower stage, or train on larger windows'
+            )
         b = len(features)
         if b < 2:
             raise ConfigError(

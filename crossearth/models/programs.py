@@ -10,7 +10,6 @@ Weights files of this library hold no code. These files do, and to use one is to
   expressions beyond arithmetic of sizes, with names that are not identifiers, or with operators
   from outside torch, and does not run guards. Even so, torch promises no safety: trust the source
   of the file, as with TorchScript.
-  file comes from, as with TorchScript.
 """
 
 import ast

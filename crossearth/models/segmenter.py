@@ -24,6 +24,8 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 """Standard deviation of red, green, blue over ImageNet, in [0, 1]."""
 
+_LEAST_SUM = 1e-30  # far below any sum that matters, and a normal number in float32
+
 
 class Segmenter(nn.Module):
     """A complete segmentation model: normalise, pad, backbone, decoder, upsample, crop.
@@ -97,6 +99,14 @@ class Segmenter(nn.Module):
         self.register_buffer('mean', torch.tensor(mean, dtype=torch.float32))
         self.register_buffer('std', torch.tensor(std, dtype=torch.float32))
 
+    @property
+    def classifies_masks(self) -> bool:
+        """Whether the decoder returns sums of probabilities, whose logarithms are the logits.
+
+        Their softmax is each class's share of the sums.
+        """
+        return bool(getattr(self.decoder, 'returns_sums', False))
+
     def extra_repr(self) -> str:
         """Counts, for `print`."""
         return ', '.join(model_counts(self).values())
@@ -126,6 +136,10 @@ class Segmenter(nn.Module):
         height, width = image.shape[-2:]
         padded = self._pad(image)
         logits = self.decoder(self._features(padded))
+        if self.classifies_masks:
+            # a double stays one; bfloat16 would round their logarithms to two digits
+            sums = logits.to(torch.promote_types(logits.dtype, torch.float32))
+            logits = sums.clamp_min(_LEAST_SUM).log()
         if logits.shape[-2:] != padded.shape[-2:]:
             # Enlarged before the crop, because the image may end within a cell of the logits.
             logits = F.interpolate(logits, padded.shape[-2:], mode='bilinear', align_corners=False)

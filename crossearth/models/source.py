@@ -85,7 +85,7 @@ class FeatureMeter:
         """
 
         def count(_module: nn.Module, inputs: tuple[Tensor, ...], output: Features) -> None:
-            if valid is not None and not _shows_whole(inputs[0], valid):
+            if valid is not None and not shows_whole(inputs[0], valid):
                 return
             if not self._moments:
                 self._moments = [ChannelMoments() for _ in output.maps]
@@ -117,8 +117,8 @@ class FeatureMeter:
         )
 
 
-def _shows_whole(images: Tensor, valid: Bool[Tensor, 'b h w']) -> bool:
-    """Whether images match `valid` in number and proportions."""
+def shows_whole(images: Tensor, valid: Bool[Tensor, 'b h w']) -> bool:
+    """Whether images match `valid` in number and proportions, as the details of `HRDA` do not."""
     (count, height, width), (rows, cols) = valid.shape, images.shape[-2:]
     return len(images) == count and rows * width == cols * height
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
 from crossearth.describing import Described
@@ -64,8 +65,21 @@ class AverageWeights(Described, pl.Callback):
         if stage == 'fit':
             self._begin()
 
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002  # lightning's signature
-        """Start from the current weights, unless a checkpoint was loaded."""
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start from the current weights, unless a checkpoint was loaded.
+
+        Raises:
+            ConfigError: If checkpoints would hold the weights instead of their average.
+        """
+        # lightning does not call callbacks for such checkpoints
+        if any(
+            isinstance(callback, ModelCheckpoint) and callback.save_weights_only
+            for callback in trainer.callbacks  # type: ignore[attr-defined]  # lightning's Trainer
+        ):
+            raise ConfigError(
+                'a ModelCheckpoint has save_weights_only=True, so it would keep the weights and '
+                'not their average: leave it out, or leave out AverageWeights'
+            )
         weights = averaged_weights(pl_module, 'AverageWeights')
         if not self._other:
             self._other = {

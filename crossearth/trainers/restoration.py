@@ -57,10 +57,11 @@ def restoration_losses(
         {'loss_mim': 13.0, 'loss_delta': 1.0}
     """
     distance = _DISTANCES[norm]
-    terms = {'loss_mim': distance(from_masked, clean if target == 'clean' else masked)}
+    # The target stays: what is learnt in the place of masked patches must not move it.
+    terms = {'loss_mim': distance(from_masked, clean if target == 'clean' else masked.detach())}
     if from_styled is None:
         return terms
-    wanted = (clean if target == 'clean' else styled)[changed]
+    wanted = (clean if target == 'clean' else styled.detach())[changed]
     terms['loss_mim'] = terms['loss_mim'] + distance(from_styled, wanted)
     terms['loss_delta'] = _DISTANCES[delta_norm](from_masked[changed], from_styled)
     return terms

@@ -4,9 +4,13 @@ import pytest
 import torch
 from torch import nn
 
+from crossearth.adaptation.entropy import Tent
+from crossearth.adaptation.method import averaging_norms
 from crossearth.adaptation.norms import Norms
+from crossearth.adaptation.self_training import PseudoLabels
 from crossearth.adaptation.windows import SceneWindows
 from crossearth.errors import ConfigError
+from crossearth.models import hrda_mit_b5
 
 from .conftest import images
 
@@ -59,6 +63,19 @@ def test_the_model_that_was_given_stays_as_it_was_and_only_statistics_change(mod
     }
     assert changed == {'1.running_mean', '1.running_var'}
     assert not adapted[1]._forward_pre_hooks
+
+
+@pytest.mark.parametrize('method', [Norms(0.5), Tent(steps=1), PseudoLabels(steps=1)])
+def test_details_of_hrda_whose_place_is_unknown_do_not_count(method):
+    torch.manual_seed(0)
+    model = hrda_mit_b5(2, encoder='mit_b0', img_size=128, width=8).eval()
+    valid = torch.ones(100, 130, dtype=torch.bool)
+    valid[:, 64:] = False
+    windows = SceneWindows([], [(torch.rand(3, 100, 130), valid)])
+    adapted = method.adapt(model, windows)
+    norms = averaging_norms(adapted)
+    assert norms
+    assert all(norm.running_mean.isfinite().all() for norm in norms.values())
 
 
 def test_models_without_batch_norms_are_told_what_to_choose(windows):

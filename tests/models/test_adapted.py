@@ -47,6 +47,18 @@ def networks():
     }
 
 
+@pytest.mark.parametrize('adapter', ['lora', 'soma'])
+def test_low_ranks_leave_the_convolution_that_sees_the_image_alone(adapter):
+    for kind in ('vit', 'sam', 'cnn'):
+        network = networks()[kind]
+        if kind == 'sam':  # what timm gives with its builder
+            network.pretrained_cfg = {'first_conv': 'patch_embed.proj'}
+        backbone = adapted_backbone(network, adapter, rank=2)
+        trained = {name for name, p in backbone.named_parameters() if p.requires_grad}
+        assert trained
+        assert not [name for name in trained if 'patch_embed' in name or 'conv_stem' in name], kind
+
+
 REFUSED = {('cnn', 'gate')}
 PAIRS = [
     (kind, adapter)

@@ -1,8 +1,16 @@
+import pytest
 import torch
 from torch import nn
 
+from crossearth.errors import ConfigError
 from crossearth.models import fpn_timm, load_model, read_model_info, save_model
-from crossearth.models.freezing import frozen_marks, frozen_names, other_marks, rest_frozen
+from crossearth.models.freezing import (
+    freeze_norms,
+    frozen_marks,
+    frozen_names,
+    other_marks,
+    rest_frozen,
+)
 
 
 def test_marks_tell_random_weights_of_one_size_apart_but_not_their_last_bits():
@@ -22,6 +30,12 @@ def test_frozen_batch_norms_rest_while_the_others_learn():
     changed = {name for name, value in model.state_dict().items() if (value != before[name]).any()}
     assert changed == {'1.running_mean', '1.running_var', '1.num_batches_tracked'}
     assert frozen_names(model) & changed == set()
+
+
+def test_batch_norms_that_cannot_rest_are_refused():
+    model = nn.Sequential(nn.Conv2d(3, 2, 1), nn.BatchNorm2d(2, affine=False))
+    with pytest.raises(ConfigError, match='1 is a batch norm without scale and shift'):
+        freeze_norms(model)
 
 
 def test_a_model_whose_backbone_was_frozen_by_hand_comes_back(tmp_path):

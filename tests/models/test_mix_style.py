@@ -77,6 +77,8 @@ def test_features_that_cannot_be_mixed_are_refused():
         MixStyle()(torch.rand(1, 2, 3, 3))
     with pytest.raises(ShapeError, match=r'\(2, 5, 8\), expected maps .* channels_last=True'):
         MixStyle()(torch.rand(2, 5, 8))
+    with pytest.raises(ShapeError, match=r'one place for each image, .* shallower stage'):
+        MixStyle(p=1)(torch.rand(2, 4, 1, 1))
     with pytest.raises(ConfigError, match='alpha=0: expected'):
         MixStyle(alpha=0)
 

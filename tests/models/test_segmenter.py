@@ -34,6 +34,27 @@ def test_logits_are_where_their_pixels_are():
     torch.testing.assert_close(model(image)[inside], expected[inside], rtol=0, atol=1e-6)
 
 
+class Sums(First):
+    returns_sums = True
+
+    def forward(self, features):
+        return features.maps[0]
+
+
+@pytest.mark.parametrize('kind', [torch.float32, torch.bfloat16])
+def test_the_softmax_of_sums_of_probabilities_is_their_shares(kind):
+    model = Segmenter(Average(), Sums(), mean=[0.0, 0.0], std=[1.0, 1.0])
+    sums = torch.tensor([0.9, 0.1]).view(1, 2, 1, 1)  # a softmax of these is 0.69
+    with torch.autocast('cpu', torch.bfloat16, enabled=kind == torch.bfloat16):
+        shares = model(sums.expand(1, 2, 32, 32).to(kind).float()).softmax(1)
+    torch.testing.assert_close(
+        shares, sums.to(kind).float().expand(1, 2, 32, 32), rtol=0, atol=4e-3
+    )
+    nothing = model(torch.zeros(1, 2, 32, 32))
+    assert nothing.isfinite().all()
+    assert (nothing.softmax(1) == 0.5).all()
+
+
 def test_normalize_uses_each_bands_statistics():
     model = Segmenter(Average(), First(), mean=[0.1, 0.2], std=[0.5, 0.25])
     image = torch.full((1, 2, 1, 1), 0.6)

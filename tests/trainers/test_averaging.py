@@ -53,14 +53,13 @@ def fit(data, tmp_path, *callbacks, ckpt=None, accelerator='cpu', **options):
     trainer = pl.Trainer(
         accelerator=accelerator,
         logger=False,
-        enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
         default_root_dir=tmp_path,
         use_distributed_sampler=False,
         callbacks=list(callbacks),
-        **options,
+        **({'enable_checkpointing': False} | options),
     )
     trainer.fit(task, datamodule=data, ckpt_path=ckpt, weights_only=True)
     return task, trainer
@@ -131,6 +130,12 @@ def test_a_training_resumes_from_the_weights_and_not_from_their_average(data, tm
     resumed, _ = fit(data, tmp_path, AverageWeights(0.8), ckpt=path, max_steps=7)
     for name, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
+
+
+def test_checkpoints_that_would_hold_the_weights_instead_are_refused(data, tmp_path):
+    checkpoint = pl.callbacks.ModelCheckpoint(tmp_path / 'kept', save_weights_only=True)
+    with pytest.raises(ConfigError, match='save_weights_only=True'):
+        fit(data, tmp_path, AverageWeights(0.8), checkpoint, enable_checkpointing=True, max_steps=1)
 
 
 def test_an_average_of_other_weights_is_refused(data, tmp_path):

@@ -78,6 +78,8 @@ class SAMEncoder(TokenEncoder):
         self.patch_px = tuple(timm.patch_embed.patch_size)
         self.num_prefix_tokens = 0
         self.in_channels = int(timm.patch_embed.proj.in_channels)
+        # names the first convolution, which adapters leave alone
+        self.pretrained_cfg = getattr(timm, 'pretrained_cfg', None)
 
     def first_tokens(
         self, image: Float[Tensor, 'b c h w']

@@ -74,6 +74,8 @@ class Mask2FormerDecoder(nn.Module):
         torch.Size([1, 3, 64, 64])
     """
 
+    returns_sums = True
+
     def __init__(
         self,
         channels: tuple[int, int, int, int],
@@ -124,10 +126,10 @@ class Mask2FormerDecoder(nn.Module):
         return arguments_of(self, dim=self.cls_embed.in_features)
 
     def forward(self, features: Features) -> Float[Tensor, 'b k height width']:
-        """Logits at four times the size of the finest map, which is the image's size.
+        """Sums of probabilities, at four times the size of the finest map: the image's size.
 
-        Class probabilities (without "no object") times mask probabilities, summed over queries.
-        They are positive numbers, not logits of a softmax, but have the same `argmax`.
+        Class probabilities (without "no object") times mask probabilities, summed over queries, as
+        in the release. They are not logits; `Segmenter` returns their logarithms, which are.
         """
         last = self.predictions(features)[-1]
         rows, cols = last.masks.shape[-2:]

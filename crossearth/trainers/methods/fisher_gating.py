@@ -52,6 +52,7 @@ class FisherGating(Wrapping):
     """
 
     step: Tensor
+    chosen_at: Tensor
 
     def __init__(self, method: Method, *, interval: int = 100, top: int = 18) -> None:
         super().__init__(method)
@@ -69,15 +70,15 @@ class FisherGating(Wrapping):
         self.interval = interval
         self.top = top
         self.register_buffer('step', torch.zeros((), dtype=torch.int64))
-        self._chosen_at = -1
+        self.register_buffer('chosen_at', torch.full((), -1, dtype=torch.int64))
         self._resting: list[tuple[Tensor, Tensor]] | None = None  # closed weights, and their values
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """The terms of the method inside."""
         step = int(self.step)
-        if self.model.training and step % self.interval == 0 and self._chosen_at != step:
-            self._choose(batch)
-            self._chosen_at = step  # several batches may be accumulated to one step
+        due = step - step % self.interval
+        if self.model.training and self.chosen_at < due and self._choose(batch):
+            self.chosen_at.fill_(due)  # several batches may be accumulated to one step
             self._resting = None
         if self._resting is None:
             self._resting = self._closed_weights()
@@ -85,17 +86,18 @@ class FisherGating(Wrapping):
 
     def after_step(self) -> None:
         """Restore closed modules: weight decay and momentum also move weights without gradients."""
-        super().after_step()
         with torch.no_grad():
             for parameter, value in self._resting or ():
                 parameter.copy_(value)
+        super().after_step()  # where a teacher may follow the weights
         self.step += 1
 
     def opened(self) -> list[str]:
         """Names of the modules that are open."""
         return [name for name, part in gated_modules(self.model).items() if part.opened > 0]
 
-    def _choose(self, batch: Batch) -> None:
+    def _choose(self, batch: Batch) -> bool:
+        """Open the modules that matter most, unless the batch has no labels to tell by."""
         gated = gated_modules(self.model)
 
         def losses() -> Iterator[Tensor]:
@@ -112,7 +114,10 @@ class FisherGating(Wrapping):
             # A sum serves as well as a mean, because only shares of the scores count.
             distributed.all_reduce(together)
             scores = dict(zip(scores, together, strict=True))
+        if not any(score > 0 for score in scores.values()):
+            return False
         choose(gated, scores, self.top)
+        return True
 
     def _closed_weights(self) -> list[tuple[Tensor, Tensor]]:
         return [

@@ -6,6 +6,7 @@ from torch import Tensor, distributed
 
 from crossearth.errors import ConfigError
 from crossearth.models import MixStyle
+from crossearth.trainers.methods.fisher_gating import FisherGating
 from crossearth.trainers.methods.method import Batch, Method
 from crossearth.trainers.methods.wrapping import SeenDomains, Wrapping
 
@@ -25,15 +26,15 @@ class GroupDRO(Wrapping):
     domain's own images, and batch norms see one domain at a time.
 
     Args:
-        method: The method inside. Apply all other wrappers to it first.
+        method: The method inside. Apply all other wrappers but `FisherGating` to it first.
         num_domains: Source domains in the training data, see `merge_domains`.
         step_size: η.
 
     Raises:
-        ConfigError: If an argument is out of range, or `MixStyle` is inside. When called, if the
-            batch has no `domain` or has unlabelled target images, if 100 batches had only one of
-            several domains, or in distributed training, where the domains of a batch differ between
-            the processes.
+        ConfigError: If an argument is out of range, or `MixStyle` or `FisherGating` is inside. When
+            called, if the batch has no `domain` or has unlabelled target images, if 100 batches had
+            only one of several domains, or in distributed training, where the domains of a batch
+            differ between the processes.
 
     Source:
         Sagawa et al., Distributionally Robust Neural Networks for Group Shifts, ICLR 2020, arXiv
@@ -53,6 +54,11 @@ class GroupDRO(Wrapping):
             raise ConfigError(
                 'GroupDRO passes one domain at a time to the method inside, so MixStyle could not '
                 'mix domains, and would fail if a domain has a single image: leave one of them out'
+            )
+        if any(isinstance(part, FisherGating) for part in method.modules()):
+            raise ConfigError(
+                'GroupDRO passes one domain at a time to the method inside, so FisherGating would '
+                'measure the first domain alone: use FisherGating(GroupDRO(…))'
             )
         self.seen = SeenDomains(num_domains, 'GroupDRO')
         self.step_size = step_size

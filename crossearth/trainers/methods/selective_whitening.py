@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from crossearth.errors import ConfigError
+from crossearth.modes import evaluating
 from crossearth.trainers.methods.method import Batch, Method
 from crossearth.trainers.methods.wrapping import (
     Wrapping,
@@ -119,19 +120,17 @@ class SelectiveWhitening(Wrapping):
     @torch.no_grad()
     def _measure(self, image: Float[Tensor, 'b c h w']) -> None:
         """Add the variances of a batch; norms and dropout are restored afterwards."""
-        encoder: Any = self.model
-        modes = [(part, part.training) for part in encoder.modules()]
-        encoder.eval()
-        plain, changed = (
-            instance_covariance(encoder.encode(view).maps[self.level])
-            for view in (image, self.transform(image))
-        )
-        # One by one, because frozen parts were in eval mode before.
-        for part, mode in modes:
-            part.training = mode
+        views = image, self.transform(image)
+        with evaluating(self.model):
+            plain, changed = (instance_covariance(self._map_of(view)) for view in views)
         # of two values, the variance is the square of half their difference
         self.variance += ((plain - changed) / 2).square().mean(0)
         self.measured += 1
+
+    def _map_of(self, image: Float[Tensor, 'b c h w']) -> Float[Tensor, 'b c2 h2 w2']:
+        with recorded_passes(self.model, trained_only=False) as passes:
+            self.model(image)
+        return first_pass(passes, len(image)).features.maps[self.level]
 
 
 def instance_covariance(features: Float[Tensor, 'b c h w']) -> Float[Tensor, 'b c c']:

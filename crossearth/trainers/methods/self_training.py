@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from crossearth.errors import ConfigError, ShapeError
 from crossearth.labels import IGNORE_INDEX, LabelSpace
 from crossearth.models import Segmenter
-from crossearth.models.decoders import Mask2FormerDecoder
 from crossearth.models.decoders.losses import sum_over_ranks
 from crossearth.trainers.methods.method import Batch, Method, logits_of, segmentation_losses
 from crossearth.trainers.methods.mixing import draw_classes, pixels_of
@@ -222,8 +221,8 @@ def pseudo_labels(
     """The labels of a teacher, and the share of each image that it is sure of.
 
     Args:
-        teacher: Images → logits; or the sums of a `Mask2FormerDecoder`, which count as
-            probabilities, up to 1.
+        teacher: Images → logits. The sums of a `Mask2FormerDecoder` count as probabilities, up to
+            1, so what its queries call no object is not sure.
         image: In [0, 1].
         valid: Where images hold data; None for everywhere.
         labels: The classes.
@@ -236,8 +235,8 @@ def pseudo_labels(
         DAFormer (arXiv 2111.14887), eqs. 3 and 4.
     """
     logits = logits_of(teacher, image, labels).float()
-    # Mask2Former returns sums of probabilities, not logits
-    probability = logits.clamp(0, 1) if _classifies_masks(teacher) else logits.softmax(dim=1)
+    is_sum = _classifies_masks(teacher)
+    probability = logits.exp().clamp(max=1) if is_sum else logits.softmax(dim=1)
     best, ids = probability.max(dim=1)
     known = torch.ones_like(ids, dtype=torch.bool) if valid is None else valid
     sure = ((best > threshold) & known).flatten(1).sum(1)
@@ -278,7 +277,7 @@ def weighted_losses(
 
 
 def _classifies_masks(model: nn.Module) -> bool:
-    return isinstance(model, Segmenter) and isinstance(model.decoder, Mask2FormerDecoder)
+    return isinstance(model, Segmenter) and model.classifies_masks
 
 
 def _teacher_of(model: nn.Module) -> nn.Module:

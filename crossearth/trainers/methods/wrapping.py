@@ -112,13 +112,14 @@ def trained_backbone(method: Method, why: str) -> nn.Module:
 
 
 @contextmanager
-def recorded_passes(model: nn.Module) -> Iterator[list[Pass]]:
-    """The passes through the backbone that are made, with gradients, inside a `with` block.
+def recorded_passes(model: nn.Module, *, trained_only: bool = True) -> Iterator[list[Pass]]:
+    """The passes through the backbone that are made inside a `with` block.
 
     A term of the features thus needs no extra pass.
 
     Args:
         model: A model with a `backbone`.
+        trained_only: Leave out passes without gradients, or in another mode than at the start.
 
     Raises:
         ConfigError: If it has none.
@@ -132,9 +133,12 @@ def recorded_passes(model: nn.Module) -> Iterator[list[Pass]]:
         [(2, 512, 1, 1)]
     """
     passes: list[Pass] = []
+    is_training = model.training
 
     def record(_: nn.Module, given: tuple[Any, ...], returned: Any) -> None:
-        if torch.is_grad_enabled():  # a teacher's pass is not trained
+        # neither a teacher's pass nor a measurement in eval mode is trained
+        is_trained = torch.is_grad_enabled() and model.training == is_training
+        if is_trained or not trained_only:
             passes.append(Pass(given[0], returned))
 
     handle = backbone_of(model).register_forward_hook(record)

@@ -14,6 +14,7 @@ from crossearth.models.decoders import FPNDecoder, MultiStageASPP
 from crossearth.models.features import Features
 from crossearth.models.segmenter import IMAGENET_MEAN, IMAGENET_STD
 from crossearth.trainers import CrossEarthTraining, SourceOnly, TrainingTask
+from crossearth.trainers.restoration import restoration_losses
 from crossearth.transforms import FourierStyle, PatchMask
 
 
@@ -43,6 +44,21 @@ def batch():
 
 
 DISTANCES = {'l1': F.l1_loss, 'mse': F.mse_loss}
+
+
+def test_what_is_learnt_in_the_place_of_masked_patches_does_not_move_the_target():
+    prompt = torch.zeros(2, 3, 8, 8, requires_grad=True)
+    terms = restoration_losses(
+        torch.ones(2, 3, 8, 8, requires_grad=True),
+        torch.ones(1, 3, 8, 8, requires_grad=True),
+        clean=torch.zeros(2, 3, 8, 8),
+        masked=prompt,
+        styled=prompt * 2,
+        changed=torch.tensor([True, False]),
+        target='input',
+    )
+    sum(terms.values()).backward()
+    assert prompt.grad is None
 
 
 @pytest.mark.parametrize('norm', ['l1', 'mse'])

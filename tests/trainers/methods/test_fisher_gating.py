@@ -6,6 +6,7 @@ from crossearth.errors import ConfigError
 from crossearth.models import adapted_fpn
 from crossearth.models.adapters import gated_modules
 from crossearth.trainers import FisherGating, SourceOnly
+from crossearth.trainers.methods import DomainAdversarial, FeatureDistance
 from tests.trainers.methods.small import THREE, make_batch, plain
 
 
@@ -44,9 +45,12 @@ def test_the_choice_is_made_again_after_the_interval_and_once_a_step(monkeypatch
     method = gating()
     chosen = []
     choose = method._choose
-    monkeypatch.setattr(
-        method, '_choose', lambda batch: (chosen.append(int(method.step)), choose(batch))
-    )
+
+    def noted(batch):
+        chosen.append(int(method.step))
+        return choose(batch)
+
+    monkeypatch.setattr(method, '_choose', noted)
     batch = make_batch(1, 32)
     for _ in range(5):
         for _ in range(2):  # gradients of two batches make a step
@@ -57,6 +61,31 @@ def test_the_choice_is_made_again_after_the_interval_and_once_a_step(monkeypatch
     method.after_step()
     method.losses(batch)
     assert chosen == [0, 2, 4]
+
+
+def test_a_batch_without_labels_tells_nothing_and_the_next_one_is_measured():
+    method = gating(interval=100)
+    empty = make_batch(2, 32) | {'mask': torch.full((2, 32, 32), 255)}
+    before = method.opened()
+    method.losses(empty)
+    method.after_step()
+    assert method.opened() == before
+    method.losses(make_batch(2, 32))
+    assert len(method.opened()) == 5
+    assert int(method.chosen_at) == 0
+
+
+@pytest.mark.parametrize('images', [1, 2])
+@pytest.mark.parametrize('around', [FeatureDistance, DomainAdversarial])
+def test_measuring_is_no_pass_of_the_batch_for_methods_around_it(around, images):
+    torch.manual_seed(0)
+    model = adapted_fpn('test_vit', 'gate', num_classes=3, img_size=64, rank=2, width=4)
+    inside = FisherGating(SourceOnly(model, THREE), top=5)
+    options = {'things': ['house']}
+    if around is DomainAdversarial:
+        options = {'num_domains': 2, 'total_steps': 10}
+    method = around(inside, **options).train()
+    sum(method.losses(make_batch(images)).values()).backward()
 
 
 def test_measuring_leaves_gradients_and_modes_alone():

@@ -3,10 +3,17 @@ import pytest
 import torch
 
 from crossearth.errors import ConfigError
-from crossearth.models import MixStyle
-from crossearth.trainers.methods import Attached, DomainAdversarial, GroupDRO, roles
+from crossearth.models import MixStyle, adapted_fpn
+from crossearth.trainers.methods import (
+    Attached,
+    DomainAdversarial,
+    FisherGating,
+    GroupDRO,
+    SourceOnly,
+    roles,
+)
 from crossearth.trainers.methods.group_dro import raised_weights
-from tests.trainers.methods.small import make_batch, plain
+from tests.trainers.methods.small import THREE, make_batch, plain
 
 
 def group_losses(method, batch, groups):
@@ -101,6 +108,13 @@ def test_what_it_cannot_weigh_is_refused():
         GroupDRO(plain(), num_domains=0)
     with pytest.raises(ConfigError, match='MixStyle could not mix domains'):
         GroupDRO(Attached(plain(), 'backbone.stem', MixStyle()), num_domains=2)
+    model = adapted_fpn('test_vit', 'gate', num_classes=3, img_size=32, rank=2, width=4)
+    gated = FisherGating(SourceOnly(model, THREE), top=5)
+    with pytest.raises(ConfigError, match='would measure the first domain alone'):
+        GroupDRO(gated, num_domains=2)
+    FisherGating(GroupDRO(SourceOnly(model, THREE), num_domains=2), top=5).train().losses(
+        make_batch(4, 32)
+    )
     method = GroupDRO(plain(), num_domains=2)
     with pytest.raises(ConfigError, match='leave the target out'):
         method.losses({**make_batch(2, 32), 'target_image': torch.rand(1, 3, 32, 32)})

@@ -4,13 +4,13 @@ import torch
 from torch import nn
 
 from crossearth.errors import ConfigError
-from crossearth.trainers.methods import SelectiveWhitening, roles
+from crossearth.trainers.methods import SelectiveWhitening, SourceOnly, roles
 from crossearth.trainers.methods.selective_whitening import (
     instance_covariance,
     sensitive_pairs,
     whitening_loss,
 )
-from tests.trainers.methods.small import make_batch, plain
+from tests.trainers.methods.small import THREE, SmallBackbone, make_batch, plain
 
 
 class Inverted(nn.Module):
@@ -75,6 +75,25 @@ def test_variances_are_measured_between_the_views_and_the_term_begins_afterwards
         0.5 * whitening_loss(features, method.mask).item(), rel=1e-6
     )
     assert int(method.measured) == 2
+
+
+def test_a_model_of_ones_own_needs_a_backbone_and_nothing_else():
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.backbone = SmallBackbone()
+            self.head = nn.Conv2d(4, 3, 1)
+
+        def forward(self, image):
+            maps = self.backbone(image).maps
+            return nn.functional.interpolate(self.head(maps[0]), image.shape[-2:])
+
+    method = SelectiveWhitening(
+        SourceOnly(Own(), THREE), transform=Inverted(), measure_steps=1, clusters=2
+    ).train()
+    method.losses(make_batch())
+    method.after_step()
+    assert method.mask.any()
 
 
 def test_the_term_lowers_the_chosen_correlations():
