@@ -32,7 +32,6 @@ class Appearance:
 
     Args:
         mean: Mean of each band.
-        mean: Mean of each band.
         std: Standard deviation of each band.
         percentiles: The `PERCENTILES` of each band.
         sharpness: Mean `sharpness` of the windows; None if no window had any contrast.

@@ -11,8 +11,9 @@ from crossearth.assessment.estimators import Accuracy, Sample, Strata, assess_sa
 from crossearth.assessment.labelled import read_labels
 from crossearth.assessment.sample_folder import POINTS, Design, Unit, read_design
 from crossearth.errors import ConfigError, LabelError, SceneError
+from crossearth.inference.map_files import open_map
 from crossearth.inference.writer import class_names
-from crossearth.rasters import Georeference, gdal_environment, open_raster
+from crossearth.rasters import Georeference, gdal_environment
 
 __all__ = ['Assessment', 'assess_map']
 
@@ -57,13 +58,15 @@ def assess_map(
         sample: Folder made by `draw_sample`.
         labelled: Labels, as GeoPackage or CSV; None for the points in the folder.
         of_map: Another map on the same grid, to assess with the same labels. Its classes are
-            matched by name. None for the map that the sample was drawn from.
+            matched by name. If it names no no-data value, that of the sample counts. None for the
+            map that the sample was drawn from.
         allow_unlabelled: Leave out units without a label instead of refusing them. The estimates
             then hold only if the missing units resemble the others of their stratum.
 
     Raises:
         SceneNotFoundError: If a file does not exist.
-        SceneError: If a file is damaged.
+        SceneError: If a file is damaged, or the other map is not one band of integers, or marks
+            no-data with a mask.
         LabelError: If the labels do not match the sample, or a stratum has fewer than two.
         ConfigError: If the grid of the other map differs, or it has no data at some units.
     """
@@ -117,16 +120,14 @@ def _check_response(path: Path, design: Design, labelled: list[int]) -> None:
 
 def _read_classes(of_map: str | Path, design: Design, units: list[Unit]) -> list[str]:
     """Classes of another map at the units."""
-    with gdal_environment(), open_raster(of_map) as dataset:
+    with gdal_environment(), open_map(of_map) as dataset:
         size = design.height, design.width
         expected = Georeference(design.crs_wkt, Affine(*design.transform))
-        if (
-            dataset.count != 1
-            or dataset.shape != size
-            or not Georeference.of(dataset).has_same_grid(expected, height=size[0], width=size[1])
+        if dataset.shape != size or not Georeference.of(dataset).has_same_grid(
+            expected, height=size[0], width=size[1]
         ):
             raise ConfigError(
-                f'{of_map} has {dataset.count} band(s) of {dataset.height} × {dataset.width} px: '
+                f'{of_map} has {dataset.height} × {dataset.width} px: '
                 f'expected a map on the grid of the sample, {design.height} × {design.width} px '
                 'at the same place in the same CRS, so resample it first'
             )
@@ -137,7 +138,8 @@ def _read_classes(of_map: str | Path, design: Design, units: list[Unit]) -> list
                 ids[unit.id] = int(dataset.read(1, window=window)[0, 0])
         except RasterioIOError as error:
             raise SceneError(f'{of_map} cannot be read ({error}): make it again') from error
-        empty = [number for number, value in ids.items() if value == dataset.nodata]
+        nodata = design.nodata if dataset.nodata is None else dataset.nodata
+        empty = [number for number, value in ids.items() if value == nodata]
         if empty:
             raise ConfigError(
                 f'{of_map} has no data at {len(empty)} of {len(ids)} points, so it does not cover '

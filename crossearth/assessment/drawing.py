@@ -84,6 +84,8 @@ def draw_sample(
         SceneError: If the map cannot be read, or has no data.
         ConfigError: If the folder exists, or an argument does not make sense for this map.
     """
+    if seed < 0:
+        raise ConfigError(f'the seed is {seed}: expected a whole number from 0 upwards')
     with (
         new_folder(Path(destination)) as folder,
         gdal_environment(),
@@ -117,6 +119,7 @@ def draw_sample(
             crs_wkt=of_map.georeference.crs_wkt or '',
             transform=tuple(of_map.georeference.transform)[:6],
             seed=seed,
+            nodata=of_map.nodata,
         )
         write_design(folder, design)
         chips = {}

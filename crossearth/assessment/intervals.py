@@ -6,10 +6,12 @@ is no road at all, and the interval of the area of roads is far too short. In th
 `performance/assess.py`, such intervals contain the truth in 48 % of all samples instead of 95 %.
 
 The intervals here are quantiles of what the sample leaves possible. In each stratum, the shares of
-the classes are drawn from a Dirichlet distribution. Its parameters are the counts plus one unit,
-half of it correct and half of it wrong. This is Jeffreys' prior, for which intervals of a single
-proportion hold their level on average (Brown et al. 2001). Every accuracy and area is computed from
-each draw.
+the classes are drawn from a Dirichlet distribution. Its parameters are the counts, scaled down so
+that they sum to one unit less, plus one unit, half of it correct and half of it wrong: 50 correct
+units of 50 give 49.5 and 0.5. So they sum to the number of units. The unit that is added is
+Jeffreys' prior, for which intervals of a single proportion hold their level on average (Brown et
+al. 2001). With it, but without scaling, the parameters would be 50.5 and 0.5. Every accuracy and
+area is computed from each draw.
 
 Quantities over all classes, the overall accuracy and the mean IoU, use a third instead of a half
 (the neutral prior of Kerman 2011), because the units that are added to every stratum accumulate.

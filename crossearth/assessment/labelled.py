@@ -114,9 +114,10 @@ def _pairs(path: Path, rows: Iterable[Mapping[str, object]]) -> list[tuple[int, 
     pairs = []
     for row in rows:
         if row.get('id') is None or 'label' not in row:
-            raise SceneError(f'{path} has the columns {", ".join(row)}: expected id and label')
+            columns = ', '.join(map(str, filter(None, row)))  # cells beyond the header have no name
+            raise SceneError(f'{path} has the columns {columns}: expected id and label')
         text = str(row['id']).strip()
-        if not text.isdigit():
+        if not text.isdecimal():
             raise SceneError(f'{path}: {text!r} is not the id of a point: expected a whole number')
         label = row['label']
         pairs.append((int(text), '' if label is None else str(label).strip()))

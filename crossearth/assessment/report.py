@@ -11,6 +11,7 @@ from jinja2 import Environment, StrictUndefined
 
 from crossearth.assessment.assessing import Assessment
 from crossearth.assessment.estimators import Estimate
+from crossearth.errors import ConfigError
 from crossearth.inference.writer import whole_file, write_text
 
 __all__ = ['format_assessment', 'write_report']
@@ -37,9 +38,18 @@ def write_report(assessment: Assessment, folder: str | Path) -> Path:
 
     Returns:
         Path of the page.
+
+    Raises:
+        ConfigError: If the folder cannot be created.
+        WriteError: If a file cannot be written.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f'{folder} cannot be created as a folder ({error.strerror}): choose another name'
+        ) from error
     with whole_file(folder / 'accuracy.csv') as path:
         _write_rows(path, list(_accuracy_rows(assessment)))
     with whole_file(folder / 'error_matrix.csv') as path:

@@ -60,6 +60,7 @@ class Design:
         crs_wkt: CRS of the map.
         transform: Affine transform of the map, six numbers.
         seed: Seed of the random draw.
+        nodata: No-data value of the map; None if it has none.
     """
 
     map: str
@@ -72,6 +73,7 @@ class Design:
     crs_wkt: str
     transform: tuple[float, ...]
     seed: int
+    nodata: float | int | None = None  # folders of earlier versions do not name it
 
     def drawn(self) -> list[int]:
         """Number of units in each stratum."""

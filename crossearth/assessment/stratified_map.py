@@ -97,7 +97,7 @@ class StratifiedMap:
         if confidence is not None:
             self._confidence = open_confidence(confidence, self._map)
         self.height, self.width = self._map.height, self._map.width
-        self._nodata = self._map.nodata if nodata is None else nodata
+        self.nodata = self._map.nodata if nodata is None else nodata
         self._named = (
             class_names(self._map.tags()) if labels is None else dict(enumerate(labels.classes))
         )
@@ -242,11 +242,12 @@ class StratifiedMap:
         row: int,
     ) -> Int64[np.ndarray, 'h w']:
         ids = classes.astype(np.int64)
-        if ids.min() < 0 and self._nodata is None:
-            raise SceneError(f'{self.path} holds {ids.min()}: expected class ids of at least 0')
+        valid = np.ones(ids.shape, bool) if self.nodata is None else ids != self.nodata
+        lowest = ids[valid].min(initial=0)
+        if lowest < 0:
+            raise SceneError(f'{self.path} holds {lowest}: expected class ids of at least 0')
         parts = len(self._edges) + 1
         keys = ids * parts + 1
-        valid = np.ones(ids.shape, bool) if self._nodata is None else ids != self._nodata
         if sure is not None and self._confidence is not None:
             scale, none = self._confidence.scales[0], self._confidence.nodata
             missing = valid & (~np.isfinite(sure) | (False if none is None else sure == none))
@@ -256,8 +257,17 @@ class StratifiedMap:
                     f'{row + len(ids) - 1} have a class but no confidence: pass the confidence '
                     'that was written with this map'
                 )
+            values = sure * scale
+            highest = values[valid].max(initial=0)
+            if highest > 1 + 1e-6:  # the scale of a file may be rounded
+                raise ConfigError(
+                    f'{self._confidence.name}: confidence is up to {highest:g}: expected 0 to 1, '
+                    'so store its scale in the file (gdal_edit.py -scale 0.01, if it is in percent)'
+                )
             # a confidence equal to an edge counts as above it, even after rounding to bytes
-            keys += np.searchsorted(np.array(self._edges) - scale / 2, sure * scale, side='right')
+            half = scale / 2 if np.issubdtype(sure.dtype, np.integer) else 0.0
+            edges = np.array(self._edges, values.dtype) - half
+            keys += np.searchsorted(edges, values, side='right')
         return np.where(valid, keys, 0)
 
     def _read(

@@ -19,6 +19,7 @@ from crossearth.rasters import gdal_environment, open_raster
 __all__ = ['Catalogue', 'write_catalogue', 'write_item']
 
 _SUFFIX = '.stac.json'
+_MARK = 'crossearth:version'
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,8 @@ def write_catalogue(
     Each map gets an item next to it, `<map>.stac.json`, and the folder gets a `catalog.json` that
     links to all of them. Links are relative, so the folder can be moved. Scenes and models are
     taken from the receipts of `predict_scenes`, or from an earlier item. Maps that no longer exist
-    are dropped. The catalogue is written after its items, and appears only when it is complete.
+    are dropped. The catalogue is written after its items, and appears only when it is complete. It
+    replaces an earlier one, but no other file.
 
     Args:
         folder: Folder of maps, including its subfolders.
@@ -63,12 +65,14 @@ def write_catalogue(
         SceneNotFoundError: If the folder does not exist, or holds no rasters.
         SceneError: If a raster cannot be read.
         ConfigError: If a map has no georeference, two maps would have the same id, a name cannot
-            be used in a link, or a time or the items are invalid.
+            be used in a link, a time or the items are invalid, or there is a `catalog.json` that
+            is not from crossearth.
         WriteError: If a file cannot be written.
     """
     root = Path(folder)
     if not root.is_dir():
         raise ConfigError(f'{root} is not a folder: pass the folder of the maps')
+    _check_replaceable(root / 'catalog.json')
     stated = None if time is None else stated_time(time)
     of_items = {} if scene_items is None else times_of_items(scene_items)
     ids: dict[str, Path] = {}
@@ -124,6 +128,23 @@ def write_item(map_path: str | Path, *, scene: str, model_id: str, seen: str = '
         )
     _write_json(_item_path(path), item)
     return _item_path(path)
+
+
+def _check_replaceable(path: Path) -> None:
+    """Refuse to replace a catalogue that crossearth did not write."""
+    if not path.exists():
+        return
+    try:
+        content = json.loads(path.read_text(encoding='utf-8'))
+        # versions without the mark named crossearth in the description
+        ours = _MARK in content or 'made with crossearth' in content['description']
+    except (OSError, ValueError, KeyError, TypeError):
+        ours = False
+    if not ours:
+        raise ConfigError(
+            f'{path} exists and was not written by crossearth, so it is not replaced: rename or '
+            'move it'
+        )
 
 
 def _item_of(
@@ -182,6 +203,7 @@ def _describe(root: Path, maps: list[tuple[str, Path]], title: str | None) -> di
         'stac_version': STAC_VERSION,
         'id': root.resolve().name or 'maps',
         'title': title or root.resolve().name or 'maps',
+        _MARK: __version__,
         'description': f'{len(maps)} maps of land cover, made with crossearth.',
         'links': [
             {'rel': 'root', 'href': './catalog.json', 'type': 'application/json'},

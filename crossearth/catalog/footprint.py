@@ -31,7 +31,8 @@ def footprint(
     Raises:
         ConfigError: If the raster has no place on the ground.
     """
-    steps = np.linspace(0, 1, 2 if georeference.crs == _WGS84 else _EDGE_POINTS)[:-1]
+    # points in between also tell a map that is wider than half a turn from one across 180 degrees
+    steps = np.linspace(0, 1, _EDGE_POINTS)[:-1]
     ones = np.ones_like(steps)
     cols = np.concatenate([steps, ones, 1 - steps, 0 * ones]) * width
     rows = np.concatenate([0 * ones, steps, ones, 1 - steps]) * height
@@ -45,7 +46,10 @@ def footprint(
             reach = float(lat.min() if pole > 0 else lat.max())
             return shapely.box(-180, min(reach, pole), 180, max(reach, pole))
     outline = shapely.Polygon(np.stack([lon, lat], 1).round(_DIGITS))
-    (cut,) = shapely.orient_polygons(in_one_turn(np.array([outline], object)))
+    cut = in_one_turn(np.array([outline], object))
+    if georeference.crs == _WGS84:
+        cut = shapely.simplify(cut, 10**-_DIGITS)  # its edges are straight in degrees
+    (cut,) = shapely.orient_polygons(cut)
     assert isinstance(cut, shapely.Polygon | shapely.MultiPolygon)
     return cut
 

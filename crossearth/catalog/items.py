@@ -188,8 +188,13 @@ def _classes(classes: MapClasses, nodata: float | None) -> list[dict[str, Any]]:
     """The classes as in the classification extension: names hold only letters, digits, - and _."""
     colours: Sequence[tuple[int, int, int] | None] = classes.colours or [None] * len(classes.names)
     found: list[dict[str, Any]] = []
+    taken = {'no_data'}
     for (index, name), colour in zip(classes.names, colours, strict=True):
-        one = {'value': index, 'name': re.sub(r'[^0-9A-Za-z_-]', '_', name), 'title': name}
+        plain = re.sub(r'[^0-9A-Za-z_-]', '_', name)
+        if plain in taken or not re.search('[0-9A-Za-z]', plain):  # such as names in Cyrillic
+            plain = f'class_{index}'
+        taken.add(plain)
+        one = {'value': index, 'name': plain, 'title': name}
         if colour is not None:
             one['color_hint'] = '{:02X}{:02X}{:02X}'.format(*colour)
         found.append(one)

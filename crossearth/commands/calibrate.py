@@ -11,6 +11,8 @@ from crossearth.errors import ConfigError
 
 if TYPE_CHECKING:
     from crossearth.calibration import Calibration
+    from crossearth.datasets import SceneDataset
+    from crossearth.survey.mask_values import Value
 
 __all__ = ['add_arguments', 'run']
 
@@ -68,6 +70,11 @@ def run(arguments: argparse.Namespace) -> str:
             'save_model(…, labels=…) first'
         )
     threshold = arguments.threshold
+    if threshold is not None and info.labels.num_classes != 2:
+        raise ConfigError(
+            f'--threshold is for two classes, but {arguments.weights} has '
+            f'{info.labels.num_classes}: leave it out, and pass masks of class ids'
+        )
     numbers = [band for band in info.bands or () if isinstance(band, int)]
     labelled = FolderDataset(
         arguments.images,
@@ -82,6 +89,11 @@ def run(arguments: argparse.Namespace) -> str:
             info.imagery.gsd_for(scene.raster.gsd_m())
         except ConfigError as error:
             raise ConfigError(f'{scene.image}: {error}') from error
+    if threshold is None and info.labels.num_classes == 2 and _are_black_and_white(labelled):
+        raise ConfigError(
+            f'{arguments.masks}: the masks hold 0 and 255, and 255 means no label, so class 1 '
+            'would never be measured: pass --threshold 128'
+        )
     scenes = seen_scenes(labelled, info.imagery)
     model = load_trusted(
         arguments.weights,
@@ -121,6 +133,20 @@ def run(arguments: argparse.Namespace) -> str:
     seen = f'scenes are seen at {describe_pixels(labelled, scenes)}'
     described = _described(measured.calibration, info.labels.classes)
     return f'{seen}\n{arguments.output}: {described}'
+
+
+def _are_black_and_white(labelled: 'SceneDataset') -> bool:
+    """Whether masks hold 255, and nothing else but 0. Reading ends at a mask with other values."""
+    from crossearth.rasters import Mask
+    from crossearth.survey.mask_values import read_mask_values
+
+    found: set[Value] = set()
+    for mask in (scene.labels for scene in labelled.scenes):
+        if isinstance(mask, Mask):
+            found |= read_mask_values(mask.path, most_px=mask.height * mask.width).counts().keys()
+        if not found <= {0, 255}:
+            return False
+    return 255 in found
 
 
 def _described(known: 'Calibration', classes: tuple[str, ...]) -> str:

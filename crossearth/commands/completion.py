@@ -15,6 +15,8 @@ _crossearth() {{
 {cases}
         *) known="" ;;
     esac
+    local IFS=$'\\n'  # names of files may hold spaces
+    known="${{known// /$IFS}}"
     COMPREPLY=( $(compgen -W "$known" -- "$word") $(compgen -f -- "$word") )
     if [[ -z "$words" ]]; then COMPREPLY=( $(compgen -W "$known" -- "$word") ); fi
 }}

@@ -48,7 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         nargs=2,
         metavar=('LOW', 'HIGH'),
-        help='pixel values that become 0 and 1 (default: the range of the data type)',
+        help='pixel values that become 0 and 1 (default: the range of the data type; with '
+        '--estimator, as it was fitted)',
     )
     parser.add_argument(
         '--max-windows',

@@ -23,8 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'labels',
         nargs='?',
         metavar='MASKS|VECTORS',
-        help='folder of the masks, or a vector file (default: look for masks among and next to the '
-        'images)',
+        help='folder of the masks, or a vector file (default: look for masks by their names, in '
+        'the folder of the images and below)',
     )
     parser.add_argument(
         '--unseen',

@@ -90,8 +90,8 @@ def export_onnx(
 
     Raises:
         ConfigError: If packages are missing, the ground sampling distance or the bands are unknown,
-            the plugin does not support an option, or the model cannot be expressed as one ONNX
-            file or gives other results there.
+            the value range is not one of bytes, the plugin does not support an option, or the model
+            cannot be expressed as one ONNX file or gives other results there.
         ShapeError: If the model does not return what `model_output` describes.
         WriteError: If the file cannot be written.
     """
@@ -103,6 +103,8 @@ def export_onnx(
     gsd_m = _gsd_of(model, view)
     bands = _bands_of(model, view)
     known = imagery_of(model)
+    value_range = known.value_range if view.value_range is None else view.value_range
+    _check_values(value_range)
     labels = known.labels if labels is None else labels
     network = Network(
         model,
@@ -120,7 +122,6 @@ def export_onnx(
     with evaluating(model), torch.inference_mode():
         count = network.count_classes(shape)  # also checks what the model returns
     classes = labels.classes if labels is not None else tuple(f'class {i}' for i in range(count))
-    value_range = known.value_range if view.value_range is None else view.value_range
     percent = round(100 * (1 - windows.step_px / windows.tile_px))
     graph = _Graph(model, value_range, view, model_output)
     with evaluating(graph), torch.no_grad():
@@ -191,6 +192,17 @@ def _check_options(path: Path, windows: Windows, model_output: ModelOutput) -> N
         raise ConfigError(
             f'augment is {windows.augment!r} and scales are {tuple(windows.scales)}, but the '
             'plugin sees every tile once: leave both out, or map with crossearth predict'
+        )
+
+
+def _check_values(value_range: tuple[float, float] | None) -> None:
+    low, high = value_range or (0, 255)
+    # a model of reflectances from 0 to 10,000 would see bytes as black, one of 0 to 1 as white
+    if low >= 255 or not 1 < high <= 2 * 255:
+        raise ConfigError(
+            f'the model sees values from {low:g} to {high:g}, but the plugin takes 8-bit layers: '
+            f'stretch layers to bytes (gdal_translate -ot Byte -scale {low:g} {high:g} 0 255), and '
+            'pass View(value_range=(0, 255)) (--value-range 0 255)'
         )
 
 

@@ -187,8 +187,15 @@ def _units(
     units = np.zeros(np.iinfo(dataset.dtypes[0]).max + 1)
     if isinstance(given, Mapping):
         names = class_names(dataset.tags())
+        seen = set()
         for wanted, unit in given.items():
             index = class_id(wanted, names)
+            if index in seen:
+                raise ConfigError(
+                    f'class {index} has two units, the second one by {wanted!r}: pass each class '
+                    'once, by name or id'
+                )
+            seen.add(index)
             if not 0 <= index < len(units):
                 raise ConfigError(
                     f'the unit names class {index}: expected an id from 0 to {len(units) - 1}'

@@ -55,7 +55,7 @@ class Column:
             spread and both ends of its interval; for an interval, its upper end; for steps, the
             last step; for seconds, whether they cover only part of the run.
         mark: Column of the frame that tells where to put the mark of incomplete sets.
-        best: Whether the largest number is set in bold.
+        best: Whether the largest number is set in bold, of rows that are neither quoted nor marked.
     """
 
     heading: str
@@ -110,15 +110,21 @@ class Table:
 
     def cells(self) -> list[list[Cell]]:
         """The cells of each row, from left to right."""
-        best = {
-            column.key: self.frame.loc[[not q for q in self.quoted], column.key].max()
-            for column in self.columns
-            if column.best and sum(not q for q in self.quoted) > 1
-        }
+        best = {column.key: self._best(column) for column in self.columns if column.best}
         return [
-            [_cell(record, column, best.get(column.key)) for column in self.columns]
-            for record in self.frame.to_dict('records')
+            [
+                _cell(record, column, None if quoted else best.get(column.key))
+                for column in self.columns
+            ]
+            for record, quoted in zip(self.frame.to_dict('records'), self.quoted, strict=True)
         ]
+
+    def _best(self, column: Column) -> float | None:
+        """The largest number of those that may be compared; None if there is only one."""
+        # a score on fewer images cannot be the best of its column
+        marked = [''] * len(self.frame) if column.mark is None else self.frame[column.mark]
+        compared = [not (q or bool(m)) for q, m in zip(self.quoted, marked, strict=True)]
+        return float(self.frame.loc[compared, column.key].max()) if sum(compared) > 1 else None
 
 
 def table_csv(table: Table) -> str:
@@ -192,7 +198,6 @@ def _cell(record: dict[str, Any], column: Column, best: float | None) -> Cell:
     # a difference that rounds to 0.0 has no direction
     if column.format == 'signed' and f'{number:+.1f}' not in ('+0.0', '-0.0'):
         tone = 'up' if number > 0 else 'down'
-    # a score on fewer images cannot be the best of its column
     if column.best and best is not None and number == best and not marked:
         tone = 'best'
     within = column.format == 'score' and len(more) == 3 and not math.isnan(more[1])

@@ -239,7 +239,8 @@ def _classes(domain: str, classes: pd.DataFrame, name: str) -> Table:
     ]
     for label in names:
         parts = tuple(f'{label} {part}' for part in ('sd', 'low', 'high'))
-        columns.append(Column(label.replace('_', ' '), f'{label} mean', 'score', parts, best=True))
+        heading, key = label.replace('_', ' '), f'{label} mean'
+        columns.append(Column(heading, key, 'score', parts, mark='partial', best=True))
     return Table(
         name=name,
         title=f'{domain}, IoU by class in %',

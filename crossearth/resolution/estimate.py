@@ -181,9 +181,7 @@ def settled(
     middle = median(octaves) if len(octaves) % 2 else sorted(octaves)[len(octaves) // 2]
     if math.isinf(middle):
         low, high = gsd_range_m
-        end = (
-            f'coarser than {high:.3g} m' if middle > 0 else f'finer than {low / FACTORS[-1]:.3g} m'
-        )
+        end = f'coarser than {high:.3g} m' if middle > 0 else f'finer than {low:.3g} m'
         return GsdEstimate(
             None, None, None, len(octaves), f'{end}, outside the range of the estimator'
         )

@@ -125,7 +125,8 @@ def _from_numbers(
     counts: Counter[int], masks: Sequence[MaskValues], hint: str, ignore: Sequence[int]
 ) -> Encoding:
     values = sorted(counts)
-    if _is_blurred(counts, most=2 if any(mask.lossy for mask in masks) else 4):
+    counted = Counter({value: count for value, count in counts.items() if value not in ignore})
+    if _is_blurred(counted, most=2 if any(mask.lossy for mask in masks) else 4):
         share = sum(n for v, n in counts.items() if min(v, 255 - v) >= _NEAR) / counts.total()
         return Encoding(
             {'class_path': 'crossearth.labels.ThresholdCodec', 'init_args': {'threshold': 128}},
@@ -194,10 +195,20 @@ def _ignored(
 
 
 def _is_blurred(counts: Counter[int], *, most: int) -> bool:
-    """Whether values lie near 0 and 255, and there are too many of them to be classes."""
+    """Whether values lie near 0 and 255, and there are too many of them to be classes.
+
+    255 next to ids such as 0, 1 and 2 stands for no class. Blurring leaves values between as well.
+    """
     near = sum(n for v, n in counts.items() if 0 <= v < _NEAR or 255 - _NEAR < v <= 255)
     ends = any(v < _NEAR for v in counts) and any(v > 255 - _NEAR for v in counts)
-    return len(counts) >= most and ends and max(counts) <= 255 and near >= _CLEAN * counts.total()
+    between = most < 4 or any(_NEAR <= v < IGNORE_INDEX for v in counts)
+    return (
+        len(counts) >= most
+        and ends
+        and between
+        and max(counts) <= 255
+        and near >= _CLEAN * counts.total()
+    )
 
 
 def _from_colours(

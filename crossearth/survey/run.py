@@ -14,6 +14,7 @@ from pyproj import CRS
 from crossearth.datasets.cut import footprint_of
 from crossearth.datasets.scene import Scene
 from crossearth.errors import ConfigError, CrossEarthError, LabelError, SceneError, WriteError
+from crossearth.inference.writer import check_place, whole_file, write_text
 from crossearth.labels import IGNORE_INDEX
 from crossearth.survey import report
 from crossearth.survey.encoding import Encoding, guess_encoding, with_vectors
@@ -73,7 +74,8 @@ def start(
         WriteError: If the file exists, or cannot be written.
         SceneError: If no image can be used, or no labels can be found.
         LabelError: If the labels cannot be classes.
-        ConfigError: If the images do not match each other, or are too few to be split.
+        ConfigError: If the images do not match each other, or are too few to be split, two places
+            have one name, or the folder of the recipe does not exist.
     """
     # checked before the images are read, which may take a minute
     target = Path(recipe)
@@ -81,6 +83,11 @@ def start(
         raise WriteError(
             f'{target} exists and is not replaced: remove it, or choose another name with --output'
         )
+    check_place(target)
+    names = Counter(domain.name for domain in (source, *unseen))
+    name, times = names.most_common(1)[0]
+    if times > 1:
+        raise ConfigError(f'{times} places are named {name}: give each its own name')
     backbone = _backbone(pretrained)
     sets = []
     for domain in (source, *unseen):
@@ -111,16 +118,12 @@ def start(
     plan = Plan(first, tested, encoding, view, split, backbone, workers)
     text = write_recipe(plan, recipe=shlex.quote(str(target)))
     notes = [*_missing_classes(plan), *_shared_ground(first, sets[1:])]
+    with whole_file(target) as temporary:
+        write_text(temporary, text)
     say(
         f'\n{target} is written. What it assumes, and the line to change:\n'
         + '\n'.join([*report.assumptions(plan, text, untested), *notes])
     )
-    try:
-        target.write_text(text, encoding='utf-8')
-    except OSError as error:
-        raise WriteError(
-            f'{target} cannot be written ({error.strerror}): choose another name with --output'
-        ) from error
     example = sets[-1].looks[0] if len(sets) > 1 else None
     needs_gsd = example is not None and view.gsd_range_m is not None and example.gsd_m is None
     scene = 'scene.tif' if example is None else example.raster.path

@@ -1,6 +1,5 @@
 """A map with its scene and its confidence, open and coloured."""
 
-import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -58,7 +57,8 @@ class MapView:
         legend: One entry per class.
         crs: Name of the CRS; None without one.
         transform: `(col, row)` → `(x, y)`, as six numbers; None without a georeference.
-        gsd_m: Metres per pixel; None if unknown.
+        gsd_m: Metres from one column to the next, and from one row to the next, in the middle of
+            the map; None if unknown.
     """
 
     title: str
@@ -68,7 +68,7 @@ class MapView:
     legend: tuple[LegendEntry, ...]
     crs: str | None
     transform: tuple[float, ...] | None
-    gsd_m: float | None
+    gsd_m: tuple[float, float] | None
 
 
 @contextmanager
@@ -167,10 +167,10 @@ def _legend(
     )
 
 
-def _gsd_of(dataset: rasterio.DatasetReader) -> float | None:
-    """Metres per pixel; None without a place on the globe."""
+def _gsd_of(dataset: rasterio.DatasetReader) -> tuple[float, float] | None:
+    """Metres to the next column and row; None without a place on the globe."""
     try:
-        sides_m = ground_gsd(
+        return ground_gsd(
             Georeference.of(dataset),
             height=dataset.height,
             width=dataset.width,
@@ -178,7 +178,6 @@ def _gsd_of(dataset: rasterio.DatasetReader) -> float | None:
         )
     except ConfigError:
         return None
-    return None if sides_m is None else math.sqrt(sides_m[0] * sides_m[1])
 
 
 def _map_layer(dataset: rasterio.DatasetReader, table: UInt8[np.ndarray, 'n 4']) -> ShownRaster:
@@ -235,7 +234,7 @@ def _on_grid(
             transform=of_map.transform,
             width=of_map.width,
             height=of_map.height,
-            resampling=Resampling.bilinear,
+            resampling=Resampling.nearest if _has_palette(source) else Resampling.bilinear,
             # otherwise the surroundings would be black
             add_alpha=source.nodata is None and ColorInterp.alpha not in source.colorinterp,
         )
@@ -262,14 +261,12 @@ def _scene_layer(
         raise BandError(
             f'{source.name} has {source.count} bands, but {chosen} were asked for: choose others'
         )
-    has_palette = source.colorinterp[0] == ColorInterp.palette
     layer = ShownRaster(
         name='scene',
         dataset=dataset,
         bands=chosen,
         paint=lambda values, _: np.moveaxis(values, 0, -1),
-        # numbers of a palette must not be averaged
-        resampling=Resampling.nearest if has_palette else Resampling.average,
+        resampling=Resampling.nearest if _has_palette(source) else Resampling.average,
         is_photograph=True,
     )
     whole = Window(0, 0, dataset.width, dataset.height)
@@ -290,6 +287,11 @@ def _scene_layer(
         return colours
 
     return replace(layer, paint=paint)
+
+
+def _has_palette(source: rasterio.DatasetReader) -> bool:
+    """Whether its values are numbers of a palette, which must be neither averaged nor mixed."""
+    return bool(source.colorinterp[0] == ColorInterp.palette)
 
 
 def _colour_bands(source: rasterio.DatasetReader) -> tuple[int, ...]:

@@ -24,6 +24,7 @@ PAGE_PX = 4096
 """Default for the longer side of the pictures of a page, in pixels."""
 
 _MOST_PX = 16383  # limit of WebP
+_GENERATOR = b'<meta name="generator" content="crossearth view">'  # as in the template
 
 
 def write_page(view: MapView, path: str | Path, *, page_px: int = PAGE_PX) -> Path:
@@ -31,12 +32,14 @@ def write_page(view: MapView, path: str | Path, *, page_px: int = PAGE_PX) -> Pa
 
     Args:
         view: The map.
-        path: `.html` file to write; it appears under its name only when it is complete.
+        path: `.html` file to write; it appears under its name only when it is complete. An earlier
+            page of a map is replaced.
         page_px: Longer side of its pictures. For a larger map, every second, third, … pixel is
             shown.
 
     Raises:
-        ConfigError: If `page_px` is out of range, or the name is not valid for a page.
+        ConfigError: If `page_px` is out of range, the name is not valid for a page, or there is a
+            file that is not such a page.
         SceneError: If a file cannot be read.
         WriteError: If the page cannot be written.
     """
@@ -44,6 +47,7 @@ def write_page(view: MapView, path: str | Path, *, page_px: int = PAGE_PX) -> Pa
     if path.suffix.lower() not in {'.html', '.htm'}:
         raise ConfigError(f'{path} is not a page: choose a name that ends in .html')
     check_place(path)
+    _check_replaceable(path)
     page = render_page(view, page_px=page_px)
     with whole_file(path) as temporary:
         write_text(temporary, page)
@@ -87,6 +91,8 @@ def render_page(view: MapView, *, page_px: int, tiles_at: str | None = None) -> 
             'tile_zoom': -first_tile_level(view, page_px),
             'layers': layers,
         },
+        # once if it looks square
+        'pixel': ' × '.join(dict.fromkeys(f'{side:.3g}' for side in view.gsd_m or ())),
         'shown_px': None if has_tiles or width == view.width else (width, height),
         # its pictures belong to parts of the library that this page does not use
         'library_style': _library('leaflet.css').replace('url(', 'none('),
@@ -100,6 +106,15 @@ def render_page(view: MapView, *, page_px: int, tiles_at: str | None = None) -> 
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     return environment.from_string(_own('viewer.html.jinja')).render(values)
+
+
+def _check_replaceable(path: Path) -> None:
+    """Refuse to replace anything but a page of a map."""
+    if path.exists() and _GENERATOR not in path.read_bytes()[:500]:
+        raise ConfigError(
+            f'{path} exists and is not a page of crossearth view: choose another name with '
+            '--output, or remove it'
+        )
 
 
 def first_tile_level(view: MapView, page_px: int) -> int:

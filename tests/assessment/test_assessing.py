@@ -1,9 +1,16 @@
 import numpy as np
 import pytest
+import rasterio
 
 from crossearth.assessment import SampleSize, assess_map, draw_sample
-from crossearth.errors import ConfigError, LabelError
-from tests.assessment.conftest import NODATA_ROWS, mapped_classes, true_classes, write_labels
+from crossearth.errors import ConfigError, LabelError, SceneError
+from tests.assessment.conftest import (
+    NODATA_ROWS,
+    THREE,
+    mapped_classes,
+    true_classes,
+    write_labels,
+)
 
 PIXEL_M2 = 0.25 / 0.999723**2
 
@@ -70,6 +77,28 @@ def test_other_maps_must_lie_on_the_grid_and_have_data(design, write_map, tmp_pa
     empty = np.full((120, 90), 255, np.uint8)
     with pytest.raises(ConfigError, match=r'has no data at 900 of 900 points'):
         assess_map(tmp_path / 'sample', labelled=labels, of_map=write_map('c.tif', empty))
+
+
+def test_another_map_must_hold_class_ids_and_no_mask(design, write_map, write_raster, tmp_path):
+    labels = write_labels(tmp_path / 'labels.csv', design)
+    chances = write_raster('chances.tif', np.full((1, 120, 90), 0.9, np.float32))
+    with pytest.raises(SceneError, match=r'chances.tif has .* of float32: expected a map'):
+        assess_map(tmp_path / 'sample', labelled=labels, of_map=chances)
+    hidden = write_raster('hidden.tif', true_classes()[None])
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(hidden, 'r+') as file:
+        file.write_mask(np.zeros((120, 90), bool))
+    with pytest.raises(SceneError, match='marks where it has data with a mask'):
+        assess_map(tmp_path / 'sample', labelled=labels, of_map=hidden)
+
+
+def test_the_no_data_value_of_the_sample_counts_for_maps_that_name_none(write_raster, tmp_path):
+    path = write_raster('plain.tif', mapped_classes()[None])
+    sample = tmp_path / 'sample'
+    design = draw_sample(path, sample, size=SampleSize(n=900), labels=THREE, nodata=255)
+    labels = write_labels(tmp_path / 'labels.csv', design)
+    empty = write_raster('empty.tif', np.full((1, 120, 90), 255, np.uint8))
+    with pytest.raises(ConfigError, match='has no data at 900 of 900 points'):
+        assess_map(sample, labelled=labels, of_map=empty)
 
 
 def test_points_without_a_label_are_left_out_when_that_is_allowed(design, tmp_path):

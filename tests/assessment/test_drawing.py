@@ -1,4 +1,5 @@
 import csv
+import json
 import zipfile
 from xml.etree import ElementTree as ET
 
@@ -41,6 +42,21 @@ def test_the_seed_decides_what_is_drawn(three_classes, tmp_path):
         for name, seed in (('a', 1), ('b', 1), ('c', 2))
     )
     assert one == same != other
+
+
+def test_a_negative_seed_is_refused(three_classes, tmp_path):
+    with pytest.raises(ConfigError, match='seed is -1: expected a whole number from 0 upwards'):
+        draw_sample(three_classes, tmp_path / 'sample', size=SIZE, seed=-1)
+
+
+def test_folders_that_do_not_name_a_no_data_value_are_read(three_classes, tmp_path):
+    design = draw_sample(three_classes, tmp_path / 'sample', size=SIZE)
+    assert design.nodata == 255
+    path = tmp_path / 'sample' / 'design.json'
+    content = json.loads(path.read_text())
+    del content['nodata']
+    path.write_text(json.dumps(content))
+    assert read_design(tmp_path / 'sample').nodata is None
 
 
 def test_points_lie_in_the_middle_of_their_pixels(three_classes, tmp_path):

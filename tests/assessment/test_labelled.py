@@ -76,8 +76,12 @@ def test_files_that_hold_no_labels_are_refused(design, labels, tmp_path):
         read_labels(tmp_path / 'none.csv', design)
     with pytest.raises(SceneError, match="'a' is not the id of a point"):
         read_labels(spoil(labels, lambda rows: [rows[0], ['a', 'wood']]), design)
+    with pytest.raises(SceneError, match="'²' is not the id of a point"):
+        read_labels(spoil(labels, lambda rows: [rows[0], ['²', 'wood']]), design)
     with pytest.raises(SceneError, match='has the columns id, class: expected id and label'):
         read_labels(spoil(labels, lambda rows: [['id', 'class'], *rows[1:]]), design)
+    with pytest.raises(SceneError, match='has the columns My labels: expected id and label'):
+        read_labels(spoil(labels, lambda rows: [['My labels'], *rows]), design)
     labels.write_bytes('id,label\n1,für\n'.encode('latin-1'))
     with pytest.raises(SceneError, match='save it as UTF-8'):
         read_labels(labels, design)

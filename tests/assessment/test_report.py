@@ -5,6 +5,7 @@ import pytest
 
 from crossearth.assessment import SampleSize, assess_map, draw_sample, format_assessment
 from crossearth.assessment.report import write_report
+from crossearth.errors import ConfigError
 from tests.assessment.conftest import mapped_classes, write_labels
 
 
@@ -33,6 +34,12 @@ def test_tables_hold_every_estimate(assessment, tmp_path):
     matrix = rows_of(tmp_path / 'made' / 'report' / 'error_matrix.csv')
     assert sum(int(row['points']) for row in matrix) == 290
     assert sum(float(row['area_share']) for row in matrix) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_file_is_not_taken_for_the_folder_of_a_report(assessment, tmp_path):
+    (tmp_path / 'report').write_text('mine')
+    with pytest.raises(ConfigError, match=r'report cannot be created as a folder \(File exists\)'):
+        write_report(assessment, tmp_path / 'report')
 
 
 def test_the_page_stands_alone_and_says_what_was_left_out(assessment, tmp_path):

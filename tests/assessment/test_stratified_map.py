@@ -108,6 +108,26 @@ def test_a_confidence_on_an_edge_is_above_it(write_map, write_raster):
         assert [stratum.pixels for stratum in opened.count()] == [1, 2]
 
 
+def test_a_confidence_in_floats_is_split_at_the_edges_themselves(write_map, write_raster):
+    path = write_map('map.tif', np.zeros((1, 5), np.uint8))
+    confidence = write_raster('sure.tif', np.array([[[0.1, 0.79, 0.8, 0.9, 1]]], np.float32))
+    with StratifiedMap(path, confidence=confidence, edges=[0.8, 0.9]) as opened:
+        assert [stratum.pixels for stratum in opened.count()] == [2, 1, 2]
+
+
+def test_a_confidence_above_1_is_refused(write_map, write_raster):
+    path = write_map('map.tif', np.array([[0, 0, 255]], np.uint8))
+    percent = write_raster('percent.tif', np.array([[[50, 100, 100]]], np.uint8))
+    with (
+        StratifiedMap(path, confidence=percent, edges=[0.8]) as opened,
+        pytest.raises(ConfigError, match='confidence is up to 100: expected 0 to 1'),
+    ):
+        opened.count()
+    scale(percent, 0.01)
+    with StratifiedMap(path, confidence=percent, edges=[0.8]) as opened:
+        assert [stratum.pixels for stratum in opened.count()] == [1, 1]
+
+
 def scale(path: Path, factor: float) -> None:
     import rasterio
 
@@ -132,6 +152,12 @@ def test_maps_that_cannot_be_assessed_are_refused(write_raster, write_map, tmp_p
         StratifiedMap(write_raster('nowhere.tif', np.zeros((1, 4, 4), np.uint8), crs=None))
     empty = write_map('empty.tif', np.full((4, 4), 255, np.uint8))
     with StratifiedMap(empty) as opened, pytest.raises(SceneError, match='no pixel has data'):
+        opened.count()
+
+
+def test_negative_ids_other_than_the_no_data_value_are_refused(write_raster):
+    path = write_raster('map.tif', np.array([[[-1, 0, -3, 2]]], np.int16), nodata=-1)
+    with StratifiedMap(path) as opened, pytest.raises(SceneError, match='holds -3: expected class'):
         opened.count()
 
 

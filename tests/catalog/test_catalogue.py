@@ -188,6 +188,34 @@ def test_a_moment_lasts_no_longer() -> None:
     assert moment.start == moment.stop == datetime(2021, 6, 30, 10, tzinfo=UTC)
 
 
+def test_a_catalogue_of_somebody_else_is_not_replaced(mapped: Path) -> None:
+    catalogue = mapped / 'catalog.json'
+    for foreign in ('{"type": "Catalog", "description": "mine"}', '[]', 'no JSON'):
+        catalogue.write_text(foreign)
+        with pytest.raises(ConfigError, match=r'catalog\.json exists and was not written by cross'):
+            write_catalogue(mapped)
+        assert catalogue.read_text() == foreign
+        assert not list(mapped.rglob('*.stac.json'))
+    catalogue.write_text('{"description": "2 maps of land cover, made with crossearth."}')
+    for _ in range(2):  # first a catalogue of an earlier version, then its own
+        write_catalogue(mapped)
+    content = read(catalogue)
+    assert content['crossearth:version'] == __version__
+    assert content['id'] == 'maps'
+
+
+def test_classes_named_in_other_scripts_keep_names_of_their_own(mapped: Path) -> None:
+    with rasterio.open(mapped / 'a' / 'TCI.tif', 'r+') as dataset:
+        dataset.update_tags(
+            CLASS_0='лес', CLASS_1='луг', CLASS_2='a b', CLASS_3='a-b', CLASS_4='a_b'
+        )
+    write_catalogue(mapped)
+    asset = read(mapped / 'a' / 'TCI.tif.stac.json')['assets']['map']
+    names = [one['name'] for one in asset['classification:classes']]
+    assert names[:5] == ['class_0', 'class_1', 'a_b', 'a-b', 'class_4']
+    assert asset['classification:classes'][0]['title'] == 'лес'
+
+
 def test_what_is_not_a_map_is_left_out_and_what_is_gone_too(mapped: Path) -> None:
     with rasterio.open(
         mapped / 'sure.tif', 'w', width=4, height=4, count=1, dtype='uint8', driver='GTiff',

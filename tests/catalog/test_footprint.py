@@ -30,6 +30,23 @@ def test_longitudes_from_0_to_360_are_counted_from_180_west() -> None:
     assert shape.bounds == (-130, 8, -127, 10)
 
 
+@pytest.mark.parametrize(
+    ('west', 'width', 'bounds'),
+    [(-170, 340, [-170, -50, 170, 50]), (0, 360, [-180, -50, 180, 50])],
+)
+def test_a_map_wider_than_half_a_turn_covers_what_it_covers(
+    west: int, width: int, bounds: list[float]
+) -> None:
+    shape = covers('EPSG:4326', Affine(1, 0, west, 0, -1, 50), 100, width)
+    assert shape.area == pytest.approx(100 * width)
+    assert bbox_of(shape) == bounds
+
+
+def test_a_map_in_degrees_has_four_corners() -> None:
+    shape = covers('EPSG:4326', Affine(0.1, 0, 12.3, 0, -0.1, 45.7), 20, 30)
+    assert len(shape.exterior.coords) == 5
+
+
 def test_a_pole_is_inside_of_what_covers_it() -> None:
     shape = covers('EPSG:3413', Affine(1e4, 0, -4e5, 0, -1e4, 3e5), 60, 80)
     assert shape.bounds[0] == -180

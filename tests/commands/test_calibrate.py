@@ -8,7 +8,7 @@ from affine import Affine
 
 from crossearth.commands import adapt, calibrate, predict
 from crossearth.errors import ConfigError
-from crossearth.labels import ROAD
+from crossearth.labels import ISPRS, ROAD
 from crossearth.models import fpn_timm, read_model_info, save_model
 
 
@@ -118,6 +118,23 @@ def test_models_without_calibration_are_told_how_to_get_one(files):
         run(predict, *PREDICT, 'known.safetensors', '--resume')
     with pytest.raises(ConfigError, match='one scene at a time'):
         run(predict, 'images', 'maps', *PREDICT[2:], 'known.safetensors')
+
+
+def test_masks_of_0_and_255_need_a_threshold(files, write_raster):
+    words = [word for word in CALIBRATE if word not in ('--threshold', 128)]
+    with pytest.raises(ConfigError, match=r'masks: the masks hold 0 and 255.*--threshold 128'):
+        run(calibrate, *words)
+    ids = np.random.default_rng(2).choice([0, 1, 255], (1, 128, 128)).astype(np.uint8)
+    write_raster('masks/a.tif', ids)
+    run(calibrate, *words, '--tile-px', 32)
+    assert read_model_info('known.safetensors').source.calibration.classes[1].iou is not None
+
+
+def test_a_threshold_is_for_models_of_two_classes(files):
+    model = fpn_timm('resnet10t', num_classes=6, width=8)
+    save_model(model, 'model.safetensors', labels=ISPRS, gsd_m=1.0)
+    with pytest.raises(ConfigError, match=r'--threshold is for two classes, but .* has 6'):
+        run(calibrate, *CALIBRATE)
 
 
 def test_models_without_classes_are_refused(files):

@@ -23,7 +23,7 @@ def complete(script, *words):
     if bash is None:
         pytest.skip('there is no bash')
     done = subprocess.run([bash, '-c', code], capture_output=True, text=True, check=True)
-    return done.stdout.split()
+    return [line for line in done.stdout.splitlines() if line]
 
 
 def test_commands_actions_and_options_are_completed(script, tmp_path, monkeypatch):
@@ -42,6 +42,13 @@ def test_names_of_files_are_completed_after_the_command_only(script, tmp_path, m
     (tmp_path / 'scene.tif').touch()
     assert complete(script, 'crossearth', 'predict', 'sc') == ['scene.tif']
     assert complete(script, 'crossearth', 'sc') == []
+
+
+def test_names_with_spaces_stay_whole(script, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'my scene.tif').touch()
+    assert complete(script, 'crossearth', 'predict', 'my') == ['my scene.tif']
+    assert complete(script, 'crossearth', 'predict', 'my scene.tif', '--wei') == ['--weights']
 
 
 def test_the_script_for_zsh_turns_bash_completion_on_first(capsys):

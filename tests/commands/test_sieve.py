@@ -51,6 +51,11 @@ def test_small_regions_go(
     [
         (['5', 'car=3'], 'given more than once'),
         (['car=3', 'car=4'], 'given more than once'),
+        (
+            ['car=5', 'CAR=3'],
+            "class 2 has two units, the second one by 'CAR': pass each class once",
+        ),
+        (['1=5', 'building=3'], "class 1 has two units, the second one by 'building'"),
         (['tree=4'], "no class is named 'tree': expected background, building, car"),
         (['7=4'], 'no class has the id 7: expected one of 0 background, 1 building, 2 car'),
     ],

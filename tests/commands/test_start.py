@@ -19,6 +19,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from crossearth.cli import main
+from crossearth.errors import WriteError
 from crossearth.labels import IGNORE_INDEX
 from crossearth.models import read_model_info
 from crossearth.models.weights import pretrained
@@ -296,6 +297,30 @@ def test_a_recipe_that_exists_is_not_replaced(capsys):
     assert main(['start', 'roads/images', 'roads/masks', '--quiet']) == 2
     assert 'recipe.yaml exists and is not replaced' in capsys.readouterr().err
     assert Path('recipe.yaml').read_text() == 'mine'
+
+
+def test_a_recipe_in_a_folder_that_does_not_exist_is_refused_before_images_are_read(capsys):
+    said = refused(capsys, 'nowhere/images', 'nowhere/masks', '-o', 'missing/recipe.yaml')
+    assert 'the folder missing does not exist: create it first' in said
+
+
+def test_a_recipe_is_written_before_that_is_said(capsys, monkeypatch):
+    write_place('roads', PLACE, as_0_255)
+    monkeypatch.setattr(run, 'write_text', refuse_to_write)
+    assert main(['start', 'roads/images', 'roads/masks', '--quiet']) == 2
+    said = capsys.readouterr()
+    assert 'the disk is full' in said.err
+    assert 'is written' not in said.out
+    assert not Path('recipe.yaml').exists()
+
+
+def refuse_to_write(path: Path, text: str) -> None:
+    raise WriteError('the disk is full')
+
+
+def test_two_places_with_one_name_are_refused_before_images_are_read(capsys):
+    words = ['--unseen', 'north=a', '--unseen', 'north=b']
+    assert '2 places are named north: give each its own name' in refused(capsys, 'nowhere', *words)
 
 
 @pytest.mark.parametrize('word', ['ottawa', 'ottawa=', '=images', 'source=images'])

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -146,6 +147,12 @@ def test_one_channel_becomes_two_that_cross_at_the_threshold_and_values_are_scal
         ({'view': View(gsd_m='native')}, 'ground sampling distance .* is unknown'),
         ({'model_output': ModelOutput('ids')}, 'class ids, but the plugin needs probabilities'),
         ({'windows': Windows(augment='d4')}, "augment is 'd4' .* the plugin sees every tile once"),
+        (
+            {'view': View(value_range=(0, 10_000))},
+            r'values from 0 to 10000, but the plugin takes 8-bit .*\(--value-range 0 255\)',
+        ),
+        ({'view': View(value_range=(0, 1))}, 'values from 0 to 1, but the plugin takes 8-bit'),
+        ({'view': View(value_range=(300, 400))}, 'from 300 to 400, but the plugin takes 8-bit'),
         ({'windows': Windows(scales=(1, 0.5))}, r'scales are \(1.*, 0\.5\), but the plugin'),
     ],
 )
@@ -154,6 +161,17 @@ def test_what_the_plugin_cannot_do_is_an_error(tmp_path, change, message):
     with pytest.raises(ConfigError, match=message):
         export_onnx(colours(), tmp_path / change.pop('path'), **change)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_of_wide_values_is_exported_for_bytes_if_that_is_said(tmp_path):
+    model = colours(replace(KNOWN, value_range=(0, 10_000)))
+    with pytest.raises(ConfigError, match='values from 0 to 10000, but the plugin takes 8-bit'):
+        export_onnx(model, tmp_path / 'a.onnx', windows=WINDOWS)
+    export_onnx(model, tmp_path / 'a.onnx', windows=WINDOWS, view=View(value_range=(0, 255)))
+    export_onnx(colours(), tmp_path / 'b.onnx', windows=WINDOWS)
+    image = np.random.default_rng(0).random((1, 3, 96, 96), np.float32)
+    found = [onnx_export._run(tmp_path / name, image, tmp_path) for name in ('a.onnx', 'b.onnx')]
+    np.testing.assert_allclose(*found, atol=1e-5)
 
 
 def test_unknown_pixel_sizes_and_bands_are_asked_for(tmp_path):

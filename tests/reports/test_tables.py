@@ -66,6 +66,14 @@ def test_the_best_is_bold_unless_its_set_is_incomplete_or_quoted():
     assert [row[0].tone for row in table.cells()] == ['', 'best', '']
     marked = replace(table, frame=table.frame.assign(partial=['', 'x', '']))
     assert [row[0].tone for row in marked.cells()] == ['', '', '']
+    as_printed = replace(table, frame=table.frame.assign(x=[50.0, 90.0, 90.0]))
+    assert [row[0].tone for row in as_printed.cells()] == ['', 'best', '']
+    run_here = replace(
+        table,
+        frame=table.frame.assign(x=[50.0, 45.0, 60.0], partial=['', '', 'x']),
+        quoted=(False,) * 3,
+    )
+    assert [row[0].tone for row in run_here.cells()] == ['best', '', '']
 
 
 def test_latex_has_the_rules_of_booktabs_and_as_many_cells_in_each_row():
@@ -178,6 +186,20 @@ def test_classes_have_a_row_for_what_is_printed_below_what_was_run(data):
     assert [cell.text for cell in paper[3:]] == ['83.6', '91.7', '63.8', '70.2', '59.5', '36.3']
     assert all(cell.below for cell in here[3:])
     assert table.quoted[:3] == (False, True, False)
+
+
+def test_classes_of_an_incomplete_set_are_marked_and_never_bold():
+    results = [
+        made_up.few(r) if (r.setting, r.method) == ('A2S', 'rein') else r
+        for r in made_up.every_result()
+    ]
+    table = groups_of(report_data(results))[0].per_class['A2S']
+    cells = {row[0].text: row[3:] for row in table.cells()}
+    assert all(cell.text.endswith(' †') and cell.tone == '' for cell in cells['rein †'])
+    complete = [row for name, row in cells.items() if name in made_up.METHODS]
+    assert all(
+        any(cell.tone == 'best' for cell in column) for column in zip(*complete, strict=True)
+    )
 
 
 def test_a_domain_may_be_called_as_a_column(data):

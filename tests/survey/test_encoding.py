@@ -36,6 +36,7 @@ def ids(*values, dtype='uint8'):
          ('class_10', 'class_30', 'class_95')),
         (ids(0, 85, 170, 255), {0: 0, 85: 1, 170: 2, 255: 3},
          ('class_0', 'class_85', 'class_170', 'class_255')),
+        (ids(0, 1, 2, 255), {0: 0, 1: 1, 2: 2, 255: 255}, ('class_0', 'class_1', 'class_2')),
         (ids(-1, 0, 1, dtype='int16'), {-1: 255, 0: 0, 1: 1, 255: 255},
          ('background', 'foreground')),
     ],
@@ -77,6 +78,16 @@ def test_black_and_white_that_was_compressed_is_read_by_a_threshold(tmp_path):
     found = guess_encoding([read_mask_values(str(tmp_path / 'm.jpg'), most_px=1 << 20)])
     assert found.threshold == 128
     assert found.classes({0: 3, 12: 1, 200: 5}) == {0: 4, 1: 5}
+
+
+@pytest.mark.parametrize('values', [(0, 1, 254, 255), (0,) * 40 + (2, 255) * 11 + (40,)])
+def test_black_and_white_that_was_smoothed_is_read_by_a_threshold(mask, values):
+    assert guess_encoding([mask(ids(*values))]).threshold == 128
+
+
+def test_an_ignored_255_is_not_the_white_of_a_blurred_mask(mask):
+    found = guess_encoding([mask(ids(*[0, 1, 2, 255] * 15, 40))], ignore=(255,))
+    assert found.ids == {0: 0, 1: 1, 2: 2, 40: 3, 255: IGNORE_INDEX}
 
 
 def colour(*colours):

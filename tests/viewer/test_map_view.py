@@ -35,7 +35,7 @@ def test_the_legend_has_names_colours_shares_and_areas(files):
     with open_map_view(files / 'map.tif') as view:
         found = [(one.name, one.colour, one.share, one.area) for one in view.legend]
         assert (view.title, view.width, view.height) == ('map.tif', 120, 80)
-        assert view.gsd_m == pytest.approx(0.5, rel=2e-3)
+        assert view.gsd_m == pytest.approx((0.5, 0.5), rel=2e-3)
         assert view.transform == tuple(PLACE)[:6]
         assert view.crs == 'EPSG:32633'
     assert found[0][:3] == ('background', None, '25.4%')
@@ -69,6 +69,24 @@ def test_a_scene_on_another_grid_is_brought_to_that_of_the_map(files, tmp_path):
     shown = layers(files / 'map.tif', scene=part)['scene']
     assert shown[0, 99, 3] == 255
     assert shown[0, 101, 3] == 0  # where the scene ends, nothing is drawn
+
+
+def test_a_scene_of_palette_numbers_keeps_its_colours_on_another_grid(files, tmp_path):
+    numbers = np.zeros((1, 80, 120), np.uint8)
+    numbers[0, :, 61:] = 2  # numbers 0 and 2 touch, and 1 lies between them
+    scene = write(tmp_path / 'palette.tif', numbers, transform=PLACE @ Affine.translation(0.3, 0))
+    with rasterio.open(scene, 'r+') as file:
+        file.write_colormap(1, {0: (9, 0, 0, 255), 1: (0, 255, 0, 255), 2: (0, 0, 9, 255)})
+    shown = layers(files / 'map.tif', scene=scene)['scene']
+    known = shown[shown[..., 3] == 255][:, :3]
+    assert {tuple(colour) for colour in known.tolist()} == {(9, 0, 0), (0, 0, 9)}
+
+
+def test_pixels_in_degrees_have_two_sides_in_metres(tmp_path):
+    north = Affine(1e-5, 0, 10, 0, -1e-5, 60)
+    path = write(tmp_path / 'north.tif', quarters(16, 16), crs='EPSG:4326', transform=north)
+    with open_map_view(path) as view:
+        assert view.gsd_m == pytest.approx((0.558, 1.114), abs=1e-3)
 
 
 def test_a_scene_on_another_grid_may_have_an_alpha_band(files, tmp_path):

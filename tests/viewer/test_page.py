@@ -9,6 +9,7 @@ from importlib import resources
 import numpy as np
 import pytest
 from PIL import Image
+from rasterio.transform import Affine
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -52,6 +53,33 @@ def test_the_page_is_one_file_that_names_nothing_to_load(page):
     assert "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha" in text
     assert '&lt;b&gt;roof&lt;/b&gt;' in text
     assert '<b>roof' not in text
+
+
+def test_a_page_replaces_only_a_page(files, tmp_path):
+    with open_map_view(files / 'map.tif') as view:
+        page = write_page(view, tmp_path / 'map.html')
+        page.write_text(page.read_text()[:1000])
+        write_page(view, page)
+        assert page.read_text().endswith('</html>')
+        page.write_text('<!doctype html><title>mine</title>')
+        with pytest.raises(ConfigError, match=r'map\.html exists and is not a page of crossearth'):
+            write_page(view, page)
+        assert 'mine' in page.read_text()
+
+
+@pytest.fixture(scope='module')
+def northern(tmp_path_factory):
+    """A page of a map in degrees at 60 degrees north, where pixels are twice as high as wide."""
+    folder = tmp_path_factory.mktemp('north')
+    place = Affine(1e-5, 0, 10, 0, -1e-5, 60)
+    path = write(folder / 'map.tif', quarters(80, 120), crs='EPSG:4326', transform=place)
+    with open_map_view(path) as view:
+        return write_page(view, folder / 'map.html')
+
+
+def test_both_sides_of_a_pixel_are_told_where_they_differ(page, northern):
+    assert '120 × 80 px of 0.558 × 1.11 m, EPSG:4326.' in northern.read_text()
+    assert '120 × 80 px of 0.5 m, EPSG:32633.' in page.read_text()
 
 
 def test_a_large_map_says_which_part_of_its_pixels_is_shown(tmp_path):
@@ -187,6 +215,17 @@ def test_the_map_zooms_and_moves_and_tells_coordinates(driver, page):
     row, col = driver.execute_script('const c = map.getCenter(); return [c.lat, c.lng]')
     assert row < 39
     assert col > 62
+
+
+@needs_browser
+def test_the_scale_bar_measures_along_the_rows(driver, northern):
+    opened(driver, northern.as_uri())
+    bar = driver.find_element(By.CSS_SELECTOR, '.leaflet-control-scale-line')
+    metres = float(bar.text.removesuffix(' m'))
+    columns = bar.rect['width'] / 2 ** driver.execute_script('return map.getZoom()')
+    assert metres / columns == pytest.approx(0.558, rel=0.05)
+    down = driver.execute_script('return map.distance([10, 5], [20, 5])')
+    assert down == pytest.approx(11.14, rel=1e-3)
 
 
 @needs_browser

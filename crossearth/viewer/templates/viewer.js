@@ -5,9 +5,10 @@ const one = (selector) => document.querySelector(selector);
 
 // Latitude is the row and longitude the column of the map, counted from its corner; at zoom 0 a
 // pixel of the map is one of the screen.
+const [gsdX, gsdY] = content.gsd_m || [1, 1];  // metres to the next column and row
 const grid = L.extend({}, L.CRS.Simple, {
   transformation: new L.Transformation(1, 0, 1, 0),
-  distance: (a, b) => Math.hypot(a.lat - b.lat, a.lng - b.lng) * (content.gsd_m || 1),
+  distance: (a, b) => Math.hypot((a.lat - b.lat) * gsdY, (a.lng - b.lng) * gsdX),
 });
 const bounds = [[0, 0], [content.height, content.width]];
 const map = L.map('map', { crs: grid, zoomSnap: 0.25, minZoom: -20, maxZoom: 5, maxBoundsViscosity: 0.5 });
