@@ -161,4 +161,4 @@ def _method(arguments: argparse.Namespace) -> 'AdaptationMethod':
 
 
 def _band(text: str) -> int | str:
-    return int(text) if text.isdigit() else text
+    return int(text) if text.isdecimal() else text

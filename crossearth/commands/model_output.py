@@ -33,4 +33,4 @@ def add_model_output(group: argparse._ArgumentGroup) -> None:
 
 def key_or_number(text: str) -> str | int:
     """A number, or else a key of a dictionary or the name of a class."""
-    return int(text) if text.isdigit() else text
+    return int(text) if text.isdecimal() else text

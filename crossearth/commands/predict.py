@@ -457,7 +457,7 @@ def _class_threshold(text: str) -> tuple[str | int, float]:
 
 def _shard(text: str) -> tuple[int, int]:
     index, _, count = text.partition('/')
-    if not (index.isdigit() and count.isdigit()):
+    if not (index.isdecimal() and count.isdigit()):
         raise argparse.ArgumentTypeError(f'{text!r}: expected I/N, such as 3/16')
     if not 1 <= int(index) <= int(count):
         raise argparse.ArgumentTypeError(f'{text!r}: expected a share from 1 to {count}')

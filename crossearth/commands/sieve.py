@@ -76,7 +76,7 @@ def _unit(text: str) -> tuple[str | int | None, float]:
         ) from error
     if not sign:
         return None, value
-    return int(name) if name.isdigit() else name, value
+    return int(name) if name.isdecimal() else name, value
 
 
 def _units(

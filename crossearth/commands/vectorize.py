@@ -150,4 +150,4 @@ def _centre_lines(arguments: argparse.Namespace, labels: LabelSpace | None) -> s
 
 
 def _class(text: str) -> str | int:
-    return int(text) if text.isdigit() else text
+    return int(text) if text.isdecimal() else text

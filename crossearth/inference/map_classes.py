@@ -41,7 +41,7 @@ class MapClasses:
             table = {}
         known = names if all(index in table for index, _ in names) else ()
         return cls(
-            int(number) if number.isdigit() else None,
+            int(number) if number.isdecimal() else None,
             names,
             tags.get('LABEL_SPACE', ''),
             tuple(table[index][:3] for index, _ in known),

@@ -111,7 +111,7 @@ def class_names(tags: Mapping[str, str]) -> dict[int, str]:
     return {
         int(name.removeprefix('CLASS_')): value
         for name, value in tags.items()
-        if name.startswith('CLASS_') and name.removeprefix('CLASS_').isdigit()
+        if name.startswith('CLASS_') and name.removeprefix('CLASS_').isdecimal()
     }
 
 

@@ -72,6 +72,8 @@ class Encoding:
     def _class_of(self, value: Value) -> int:
         if value in self.ids:
             return self.ids[value]
+        if isinstance(value, int) and any(isinstance(known, tuple) for known in self.ids):
+            return self._class_of((value, value, value))  # grey, in a picture of colours
         if self.threshold is None:
             raise LabelError(f'value {value} of a mask belongs to no class')
         if isinstance(value, tuple):
@@ -95,6 +97,9 @@ def guess_encoding(
     Raises:
         LabelError: If the values cannot be classes, or there is only one class.
     """
+    if any(mask.coloured for mask in masks):
+        # where a class does not occur, a picture of colours may be all black
+        masks = [mask.in_colour() if mask.bands >= 3 else mask for mask in masks]
     counts: Counter[Value] = Counter()
     for mask in masks:
         counts.update(mask.counts())
@@ -168,8 +173,8 @@ def _from_numbers(
         why = f'0 is background, {kept[1]} the one class'
     else:
         space = LabelSpace('own', *_numbered([f'class_{value}' for value in kept]))
+    ids.setdefault(IGNORE_INDEX, IGNORE_INDEX)  # other images may have it
     whole: dict[int, int] = {v: i for v, i in ids.items() if isinstance(v, int)}
-    whole.setdefault(IGNORE_INDEX, IGNORE_INDEX)
     codec = {'class_path': 'crossearth.labels.IdCodec', 'init_args': {'ids': whole}}
     return Encoding(codec, space, ids, why + (f'; {why_ignored}' if why_ignored else ''))
 

@@ -3,7 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -76,6 +76,10 @@ class MaskValues:
     def read_px(self) -> int:
         """Number of pixels read."""
         return sum(tile.height * tile.width for tile in self.tiles)
+
+    def in_colour(self) -> 'MaskValues':
+        """The same with grey as colours, as in a picture of colours that shows none."""
+        return replace(self, tiles=tuple(_in_colour(tile, {}) for tile in self.tiles))
 
     def counts(self) -> Counter[Value]:
         """How often each value occurs in the parts that were read."""

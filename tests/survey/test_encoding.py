@@ -52,15 +52,16 @@ def test_numbers_are_read_as_classes(mask, values, expected, names):
 
 def test_a_value_that_files_call_nodata_is_ignored_where_two_classes_remain(mask):
     found = guess_encoding([mask(ids(0, 1, 2), nodata=0)])
-    assert found.ids == {0: IGNORE_INDEX, 1: 0, 2: 1}
+    assert found.ids == {0: IGNORE_INDEX, 1: 0, 2: 1, 255: IGNORE_INDEX}
     assert '0, which the files mark as nodata, is ignored' in found.why
     kept = guess_encoding([mask(ids(0, 1), nodata=0)])
-    assert kept.ids == {0: 0, 1: 1}
+    assert kept.ids == {0: 0, 1: 1, 255: IGNORE_INDEX}
+    assert kept.reads([0, 1, 255])  # masks of an unseen place may have pixels without a class
 
 
 def test_values_that_are_to_be_ignored_have_no_class(mask):
     found = guess_encoding([mask(ids(0, 1, 2))], ignore=(0,))
-    assert found.ids == {0: IGNORE_INDEX, 1: 0, 2: 1}
+    assert found.ids == {0: IGNORE_INDEX, 1: 0, 2: 1, 255: IGNORE_INDEX}
     assert found.labels.classes == ('class_1', 'class_2')
     with pytest.raises(LabelError, match=r'every pixel of the masks is ignored \(0 is ignored'):
         guess_encoding([mask(ids(0))], ignore=(0,))
@@ -163,6 +164,14 @@ def test_numbers_and_colours_in_one_folder_are_refused(mask):
     both = [mask(ids(0, 1)), mask(colour((0, 0, 0), (255, 0, 0)), name='c.tif')]
     with pytest.raises(LabelError, match=r'm\.tif holds numbers, .*c\.tif holds colours'):
         guess_encoding(both)
+
+
+def test_a_picture_of_colours_may_be_all_black_where_a_class_does_not_occur(mask):
+    red = mask(colour((0, 0, 0), (255, 0, 0)))
+    black = mask(np.zeros((3, 1, 8), np.uint8), 'black.tif')
+    found = guess_encoding([black, red])
+    assert found.codec['class_path'] == 'crossearth.labels.colour_codec'
+    assert found.classes(black.counts()) == {0: 8}
 
 
 def test_a_large_mask_is_read_in_tiles_spread_over_it(write_raster):
