@@ -8,13 +8,14 @@ import functools
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, get_args, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Integer, UInt8
 
 from crossearth.describing import colour_legend, html_table
 from crossearth.errors import LabelError
+from crossearth.spelling import check_choice
 
 __all__ = [
     'BUILDING',
@@ -40,6 +41,7 @@ IGNORE_INDEX = 255
 _FEW = 4
 
 type RGB = tuple[int, int, int]
+ColourMatch = Literal['exact', 'threshold']
 
 # The values below have no slots: the parser of recipes reads them with vars() where they are
 # defaults of an argument, such as `labels: LabelSpace = ROAD` of a dataset of yours.
@@ -228,6 +230,7 @@ class ColourCodec:
 
     Raises:
         LabelError: If `'threshold'` is used with colours that contain values other than 0 and 255.
+        ConfigError: If `match` is neither of the two.
 
     Example:
         >>> codec = ColourCodec({(255, 255, 0): 4, (0, 0, 255): 1}, match='threshold')
@@ -236,9 +239,10 @@ class ColourCodec:
     """
 
     colours: Mapping[RGB, int]
-    match: Literal['exact', 'threshold'] = 'exact'
+    match: ColourMatch = 'exact'
 
     def __post_init__(self) -> None:
+        check_choice('match', self.match, get_args(ColourMatch))
         corners = all(part in (0, 255) for colour in self.colours for part in colour)
         if self.match == 'threshold' and not corners:
             raise LabelError(
@@ -278,9 +282,7 @@ class ColourCodec:
         return Decoded(ids, unknown)
 
 
-def colour_codec(
-    colours: Mapping[str, int], *, match: Literal['exact', 'threshold'] = 'exact'
-) -> ColourCodec:
+def colour_codec(colours: Mapping[str, int], *, match: ColourMatch = 'exact') -> ColourCodec:
     """A `ColourCodec` from colours written as text, as in a recipe file.
 
     Args:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from crossearth.errors import LabelError
+from crossearth.errors import ConfigError, LabelError
 from crossearth.labels import (
     IGNORE_INDEX,
     ISPRS,
@@ -178,3 +178,8 @@ def test_colours_written_as_text_are_those_colours():
     for wrong in ('ff8000', '#ff80', '#gg8000', 'red'):
         with pytest.raises(LabelError, match=f"colour '{wrong}': expected red, green, blue"):
             colour_codec({wrong: 0})
+
+
+def test_a_way_to_match_colours_that_there_is_not_is_refused(unchecked):
+    with pytest.raises(ConfigError, match="match is 'treshold': expected one of exact, threshold"):
+        ColourCodec(COLOURS, match='treshold')

@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from crossearth.datasets.files import RasterFile, rasters_below
 from crossearth.datasets.holdout import HoldOut, Portion
@@ -17,8 +17,11 @@ from crossearth.datasets.timespan import Times
 from crossearth.errors import ConfigError, SceneNotFoundError
 from crossearth.labels import LabelCodec, LabelSpace
 from crossearth.rasters import Alpha, VectorLabels
+from crossearth.spelling import check_choice
 
 __all__ = ['FolderDataset']
+
+Unpaired = Literal['error', 'skip']
 
 _NAMED = 5  # files named in one message
 
@@ -77,8 +80,8 @@ class FolderDataset(SceneDataset):
         SceneError: If a file is not a raster.
         LabelError: If a mask lies elsewhere than its image, or differs in size without a place.
         BandError: If images lack a band, or differ in their number.
-        ConfigError: If an image cannot be resampled or dated, `crs` is not a CRS, or `portion` is
-            set without `hold_out`.
+        ConfigError: If an image cannot be resampled or dated, `crs` is not a CRS, `portion` is
+            set without `hold_out`, or an argument is none of its words.
     """
 
     # many arguments: one for each thing that files may leave open; recipes name them one by one
@@ -94,7 +97,7 @@ class FolderDataset(SceneDataset):
         alpha: Alpha = 'auto',
         image_names: str = '*',
         mask_names: str = '*',
-        unpaired: Literal['error', 'skip'] = 'error',
+        unpaired: Unpaired = 'error',
         leave_out: Sequence[str] = (),
         domain: str = '',
         domains_from_folders: bool = False,
@@ -109,6 +112,7 @@ class FolderDataset(SceneDataset):
         native_gsd_m: float | None = None,
         time: Times | None = None,
     ) -> None:
+        check_choice('unpaired', unpaired, get_args(Unpaired))
         folder = Path(images)
         if portion != 'all' and hold_out is None:
             raise ConfigError(f'portion={portion!r} without hold_out: state what is held out')

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import shapely
@@ -18,6 +18,7 @@ from crossearth.datasets.cut import cut_scene, footprint_of
 from crossearth.datasets.files import natural_key
 from crossearth.datasets.scene import Part, Scene
 from crossearth.errors import ConfigError, SceneNotFoundError
+from crossearth.spelling import check_choice
 
 __all__ = ['HoldOut', 'Portion']
 
@@ -88,8 +89,9 @@ class HoldOut:
 
         Raises:
             SceneNotFoundError: If nothing is left on this side.
-            ConfigError: If `crs` is not a CRS.
+            ConfigError: If `crs` is not a CRS, or there is no such side.
         """
+        check_choice('portion', portion, get_args(Portion))
         if portion == 'all':
             return list(scenes)
         held_out = portion == 'held_out'

@@ -4,7 +4,7 @@ import math
 import operator
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, SupportsIndex
+from typing import TYPE_CHECKING, Literal, SupportsIndex, get_args
 
 import geopandas as gpd
 import numpy as np
@@ -41,6 +41,7 @@ from crossearth.geometry import ScaledWindow, Window
 from crossearth.labels import IGNORE_INDEX, ColourCodec, IdCodec, LabelCodec, LabelSpace
 from crossearth.radiometry import to_unit
 from crossearth.rasters import RasterReader, VectorLabels
+from crossearth.spelling import check_choice
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -111,7 +112,8 @@ class SceneDataset(Combinable):
         SceneNotFoundError: If there are no scenes.
         BandError: If the scenes differ in their number of bands.
         LabelError: If vectors draw a class that `labels` lacks.
-        ConfigError: If scenes cannot be resampled or dated, or weights do not match the domains.
+        ConfigError: If scenes cannot be resampled or dated, weights do not match the domains, or
+            `dtype` is none of the three.
     """
 
     def __init__(
@@ -127,6 +129,7 @@ class SceneDataset(Combinable):
         max_open: int = 64,
         time: Times | None = None,
     ) -> None:
+        check_choice('dtype', dtype, get_args(PixelType))
         if not scenes:
             raise SceneNotFoundError('no scenes: expected at least one; check root, split and glob')
         for scene in scenes:

@@ -132,9 +132,7 @@ class VectorLabels:
         if drawn:
             # in the order of the file, because later features win
             drawn.sort(key=itemgetter(0))
-            rasterize(
-                ((shape, shapes.ids[i]) for i, shape in drawn), out=ids, transform=transform
-            )
+            rasterize(((shape, shapes.ids[i]) for i, shape in drawn), out=ids, transform=transform)
         return ids
 
 

@@ -257,3 +257,8 @@ class Fields(ArchiveDataset):
         )
         super().__init__(root, [layout], labels=ROAD, domain='fields', split=split)
 """
+
+
+def test_an_option_that_an_archive_does_not_know_is_a_finding(complete, unchecked, capsys):
+    assert main(['data', 'check', 'Potsdam', str(complete), '--set', 'bands=rgbi']) == 2
+    assert "bands is 'rgbi': expected one of rgb, irrg, rgbir" in capsys.readouterr().out

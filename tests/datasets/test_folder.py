@@ -208,3 +208,11 @@ def test_the_portions_of_a_folder_share_no_scene(write_raster, tmp_path):
     assert [Path(path).stem for path in held.paths] == ['1', '2']
     with pytest.raises(ConfigError, match='without hold_out'):
         FolderDataset(tmp_path / 'images', labels=ISPRS, portion='rest')
+
+
+def test_what_to_do_with_unpaired_images_is_one_of_two_words(write_raster, tmp_path, unchecked):
+    for name in ('a', 'b'):
+        write_raster(f'images/{name}.tif', PICTURE)
+    write_raster('masks/b.tif', LABELS)
+    with pytest.raises(ConfigError, match="unpaired is 'Skip': expected one of error, skip"):
+        FolderDataset(tmp_path / 'images', tmp_path / 'masks', labels=ISPRS, unpaired='Skip')

@@ -112,3 +112,11 @@ def test_boxes_that_overlap_are_refused_where_they_cut_scenes():
     assert HoldOut(boxes=boxes[:2], crs='EPSG:32633', whole=False).boxes == boxes[:2]
     with pytest.raises(ConfigError, match=r'\(20, 0, 40, 20\) and \(35, 10, 50, 30\) overlap'):
         HoldOut(boxes=boxes, crs='EPSG:32633', whole=False)
+
+
+def test_a_portion_that_there_is_not_is_refused(write_raster, tmp_path, unchecked):
+    scenes = [at(write_raster, f'{i}.tif') for i in range(2)]
+    with pytest.raises(
+        ConfigError, match="portion is 'held-out': expected one of all, rest, held_out"
+    ):
+        HoldOut(names=[('0.tif', '0.tif')]).portion(scenes, 'held-out', folder=tmp_path)

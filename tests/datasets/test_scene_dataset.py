@@ -516,3 +516,8 @@ def test_batches_pass_through_kornia(scene):
     assert torch.equal(turned['mask'][:, 0].long(), batch['mask'].flip(1))
     for name in ('bounds', 'transform', 'domain', 'index'):
         assert torch.equal(turned[name], batch[name])
+
+
+def test_a_pixel_type_that_there_is_not_is_refused(scene, unchecked):
+    with pytest.raises(ConfigError, match="dtype is 'Unit': expected one of native, float32, unit"):
+        SceneDataset([scene], ISPRS, dtype='Unit')
