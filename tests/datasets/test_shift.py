@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from crossearth.datasets import FolderDataset, ShiftDataModule
+from crossearth.datasets import FolderDataset, ShiftDataModule, merge_domains
 from crossearth.datasets.streams import draws_from
 from crossearth.errors import ConfigError
 from crossearth.labels import ISPRS
@@ -156,3 +156,33 @@ def test_a_range_of_values_counts_once_or_is_refused(data, tmp_path, options, va
         ShiftDataModule(
             data.train, unseen={'unseen place': scenes}, size_px=16, value_range=value_range
         )
+
+
+@pytest.fixture
+def mixed(write_raster, tmp_path):
+    """Scenes of bytes at half of white, and of int16 at half of theirs."""
+    for name, value in (('a', np.uint8(128)), ('b', np.int16(16_384))):
+        write_raster(f'{name}/0.tif', np.full((3, 32, 32), value))
+        write_raster(f'{name}_masks/0.tif', np.eye(32, dtype=np.uint8)[None])
+
+    def make(**options):
+        return merge_domains(
+            {
+                name: FolderDataset(
+                    tmp_path / name, tmp_path / f'{name}_masks', labels=ISPRS, **options
+                )
+                for name in ('a', 'b')
+            }
+        )
+
+    return make
+
+
+def test_native_pixels_of_several_types_make_no_batch(mixed):
+    message = "train: its scenes hold int16, uint8 pixels, .* open the dataset with dtype='unit'"
+    with pytest.raises(ConfigError, match=message):
+        ShiftDataModule(mixed(), size_px=16)
+    scenes = mixed(dtype='unit', value_range={'int16': (0, 32_767)})
+    data = ShiftDataModule(scenes, size_px=16, windows_per_epoch=8)
+    batch = data.on_after_batch_transfer(next(iter(data.train_dataloader())), 0)
+    assert torch.allclose(batch['image'], torch.tensor(0.5), atol=0.01)
