@@ -2,6 +2,7 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from crossearth.cli import main
 from crossearth.datasets import (
@@ -262,3 +263,15 @@ class Fields(ArchiveDataset):
 def test_an_option_that_an_archive_does_not_know_is_a_finding(complete, unchecked, capsys):
     assert main(['data', 'check', 'Potsdam', str(complete), '--set', 'bands=rgbi']) == 2
     assert "bands is 'rgbi': expected one of rgb, irrg, rgbir" in capsys.readouterr().out
+
+
+def test_a_truncated_png_is_a_finding(tmp_path):
+    trees.loveda(tmp_path)
+    (path,) = tmp_path.rglob('images_png/1366.png')
+    noise = np.random.default_rng(0).integers(0, 255, (trees.SIZE, trees.SIZE, 3), np.uint8)
+    Image.fromarray(noise).save(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert any(
+        f'{path}: cannot be read to its end' in text
+        for text in wrong(check_archive(LoveDA, tmp_path))
+    )
