@@ -144,7 +144,7 @@ def gather(
     Raises:
         SceneNotFoundError: If a folder is missing or empty.
         SceneError: If the vectors cannot be read.
-        LabelError: If two masks match one image, or vectors hold points.
+        LabelError: If two masks match one image or two images one mask, or vectors hold points.
     """
     if Path(images).is_file() and not images.lower().endswith('.zip'):
         raise SceneNotFoundError(f'{images} is a file: pass the folder that contains it')
