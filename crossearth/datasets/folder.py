@@ -83,8 +83,8 @@ class FolderDataset(SceneDataset):
             two images have one mask, or one image has two.
         BandError: If images lack a band, or differ in their number.
         ConfigError: If an image cannot be resampled or dated, `crs` is not a CRS, `portion` is
-            set without `hold_out`, a pattern of `leave_out` matches no image, or an argument is none
-            of its words.
+            set without `hold_out`, a pattern of `leave_out` matches no image, or an argument is
+            none of its words.
     """
 
     # many arguments: one for each thing that files may leave open; recipes name them one by one
