@@ -66,8 +66,8 @@ def hides_pixels(path: str | os.PathLike[str], band: int, alpha: Alpha) -> bool:
         seen = f'{100 * alike:.0f} % of those above 0 are the same'
     raise ConfigError(
         f'{os.fspath(path)}: the file calls band {band} alpha, but its values do not show whether '
-        f"it is ({seen}): pass alpha='mask' if it marks where there is data, or alpha='image' if "
-        'it is measured, such as a near-infrared band'
+        f"it is ({seen}): pass alpha='mask' (--alpha mask) if it marks where there is data, or "
+        "alpha='image' (--alpha image) if it is measured, such as a near-infrared band"
     )
 
 
