@@ -8,7 +8,7 @@ import functools
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol, get_args, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, get_args, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Integer, UInt8
@@ -39,6 +39,7 @@ IGNORE_INDEX = 255
 """Label of pixels that are neither trained on nor scored."""
 
 _FEW = 4
+_GREY = 32  # bands of grey lie this close together
 
 type RGB = tuple[int, int, int]
 ColourMatch = Literal['exact', 'threshold']
@@ -148,9 +149,7 @@ class IdCodec:
     ids: Mapping[int, int]
 
     def __post_init__(self) -> None:
-        wrong = [value for value in self.ids.values() if not 0 <= value <= IGNORE_INDEX]
-        if wrong:
-            raise LabelError(f'class ids {wrong} are out of range: expected 0 to {IGNORE_INDEX}')
+        _check_ids(self.ids)
 
     @classmethod
     def identity(cls, num_classes: int) -> 'IdCodec':
@@ -204,7 +203,8 @@ class IdCodec:
 class ThresholdCodec:
     """Masks of one class: raw values of at least `threshold` are class 1, lower ones class 0.
 
-    Files with several equal bands (a grey picture saved as RGB) are read from their first band.
+    Files with several equal bands (a grey picture saved as RGB) are read from their first band,
+    and masks with a palette by its colours.
 
     Example:
         >>> ThresholdCodec().decode(np.array([[[0, 127, 128, 255]]], np.uint8)).ids.tolist()
@@ -214,7 +214,17 @@ class ThresholdCodec:
     threshold: int = 128
 
     def decode(self, raw: RawMask) -> Decoded:
-        """Class ids, 0 or 1."""
+        """Class ids, 0 or 1.
+
+        Raises:
+            LabelError: If the mask is coloured.
+        """
+        # lossy formats give grey a little colour
+        if raw.shape[0] >= 3 and (raw[:3].max(axis=0) - raw[:3].min(axis=0) > _GREY).any():
+            raise LabelError(
+                'mask is coloured, expected black, white and grey to compare with a threshold: '
+                'choose a colour encoding'
+            )
         return Decoded((raw[0] >= self.threshold).view(np.uint8), {})
 
 
@@ -229,7 +239,8 @@ class ColourCodec:
             colours made of 0 and 255.
 
     Raises:
-        LabelError: If `'threshold'` is used with colours that contain values other than 0 and 255.
+        LabelError: If `'threshold'` is used with colours that contain values other than 0 and 255,
+            or a class id is out of range.
         ConfigError: If `match` is neither of the two.
 
     Example:
@@ -242,6 +253,7 @@ class ColourCodec:
     match: ColourMatch = 'exact'
 
     def __post_init__(self) -> None:
+        _check_ids(self.colours)
         check_choice('match', self.match, get_args(ColourMatch))
         corners = all(part in (0, 255) for colour in self.colours for part in colour)
         if self.match == 'threshold' and not corners:
@@ -415,6 +427,12 @@ def _byte_table(ids: tuple[tuple[int, int], ...]) -> _ByteTable:
         identical,
         tuple(known.items()) if len(known) <= _FEW else (),
     )
+
+
+def _check_ids(classes: Mapping[Any, int]) -> None:
+    wrong = [value for value in classes.values() if not 0 <= value <= IGNORE_INDEX]
+    if wrong:
+        raise LabelError(f'class ids {wrong} are out of range: expected 0 to {IGNORE_INDEX}')
 
 
 def _unused(ids: set[int]) -> int | None:

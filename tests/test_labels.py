@@ -82,6 +82,22 @@ def test_threshold_matching_needs_corner_colours():
         ColourCodec({(85, 255, 0): 1}, match='threshold')
 
 
+@pytest.mark.parametrize('wrong', [-1, 256])
+def test_ids_of_colours_that_no_byte_holds_are_refused(wrong):
+    with pytest.raises(
+        LabelError, match=rf'class ids \[{wrong}\] are out of range: expected 0 to 255'
+    ):
+        colour_codec({'#000000': wrong, '#ffffff': 1})
+
+
+def test_a_threshold_is_for_grey_and_not_for_colours():
+    grey = np.array([[[0, 120, 255]], [[3, 130, 250]], [[0, 120, 255]]], np.uint8)
+    assert ThresholdCodec().decode(grey).ids.tolist() == [[0, 0, 1]]  # colour of lossy formats
+    blue = np.array([[[0, 0]], [[0, 0]], [[0, 255]]], np.uint8)
+    with pytest.raises(LabelError, match=r'mask is coloured, .* choose a colour encoding'):
+        ThresholdCodec().decode(blue)
+
+
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [

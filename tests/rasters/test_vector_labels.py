@@ -288,3 +288,19 @@ def test_a_line_along_the_antimeridian_is_not_drawn_around_the_globe(tmp_path):
     assert there.sum(axis=1).tolist() == [18] * 20  # 200 m are 18 pixels of 11.1 m
     far = labels.burn(degrees, Affine(1e-4, 0, 30.0, 0, -1e-4, 0.001), height=20, width=40)
     assert not far.any()
+
+
+def test_vectors_that_cannot_be_drawn_are_told_when_a_dataset_is_opened(
+    write_raster, write_vectors, tmp_path
+):
+    image = write_raster('a.tif', np.ones((3, 10, 10), np.uint8))
+    bare = write_raster('b.tif', np.ones((3, 10, 10), np.uint8), crs=None)
+    houses = VectorLabels(write_vectors('h.gpkg', [box(0, 0, 4, 4)]))
+    line = write_vectors('l.gpkg', [shapely.LineString([PLACE @ (0, 0), PLACE @ (9, 9)])])
+    for scene, error, message in (
+        (read_scene(image, VectorLabels(tmp_path / 'none.gpkg')), SceneNotFoundError, 'no such'),
+        (read_scene(image, VectorLabels(line)), LabelError, 'pass line_width_m'),
+        (read_scene(bare, houses), ConfigError, r'b\.tif: has no CRS, so the features of .*gpkg'),
+    ):
+        with pytest.raises(error, match=message):
+            SceneDataset([read_scene(image, houses), scene], BUILDING)
