@@ -275,3 +275,16 @@ def test_a_truncated_png_is_a_finding(tmp_path):
         f'{path}: cannot be read to its end' in text
         for text in wrong(check_archive(LoveDA, tmp_path))
     )
+
+
+def test_options_are_values_and_not_only_words(tmp_path, monkeypatch, capsys):
+    given = {}
+    monkeypatch.setattr(
+        'crossearth.datasets.check_archive', lambda *_, options, **__: given.update(options) or []
+    )
+    words = ['gsd_m=0.5', 'mask_nodata=false', 'split=test', "bands='12'"]
+    options = [part for word in words for part in ('--set', word)]
+    assert main(['data', 'check', 'MassachusettsRoads', str(tmp_path), *options]) == 0
+    assert given == {'gsd_m': 0.5, 'mask_nodata': False, 'split': 'test', 'bands': '12'}
+    assert main(['data', 'check', 'MassachusettsRoads', str(tmp_path), '--set', 'a=[1']) == 2
+    assert '--set a=[1: the value is not YAML' in capsys.readouterr().err
