@@ -8,13 +8,14 @@ import functools
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, get_args, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Integer, UInt8
 
 from crossearth.describing import colour_legend, html_table
 from crossearth.errors import LabelError
+from crossearth.spelling import check_choice
 
 __all__ = [
     'BUILDING',
@@ -38,8 +39,10 @@ IGNORE_INDEX = 255
 """Label of pixels that are neither trained on nor scored."""
 
 _FEW = 4
+_GREY = 32  # bands of grey lie this close together
 
 type RGB = tuple[int, int, int]
+ColourMatch = Literal['exact', 'threshold']
 
 # The values below have no slots: the parser of recipes reads them with vars() where they are
 # defaults of an argument, such as `labels: LabelSpace = ROAD` of a dataset of yours.
@@ -146,9 +149,7 @@ class IdCodec:
     ids: Mapping[int, int]
 
     def __post_init__(self) -> None:
-        wrong = [value for value in self.ids.values() if not 0 <= value <= IGNORE_INDEX]
-        if wrong:
-            raise LabelError(f'class ids {wrong} are out of range: expected 0 to {IGNORE_INDEX}')
+        _check_ids(self.ids)
 
     @classmethod
     def identity(cls, num_classes: int) -> 'IdCodec':
@@ -202,7 +203,8 @@ class IdCodec:
 class ThresholdCodec:
     """Masks of one class: raw values of at least `threshold` are class 1, lower ones class 0.
 
-    Files with several equal bands (a grey picture saved as RGB) are read from their first band.
+    Files with several equal bands (a grey picture saved as RGB) are read from their first band,
+    and masks with a palette by its colours.
 
     Example:
         >>> ThresholdCodec().decode(np.array([[[0, 127, 128, 255]]], np.uint8)).ids.tolist()
@@ -212,7 +214,17 @@ class ThresholdCodec:
     threshold: int = 128
 
     def decode(self, raw: RawMask) -> Decoded:
-        """Class ids, 0 or 1."""
+        """Class ids, 0 or 1.
+
+        Raises:
+            LabelError: If the mask is coloured.
+        """
+        # lossy formats give grey a little colour
+        if raw.shape[0] >= 3 and (raw[:3].max(axis=0) - raw[:3].min(axis=0) > _GREY).any():
+            raise LabelError(
+                'mask is coloured, expected black, white and grey to compare with a threshold: '
+                'choose a colour encoding'
+            )
         return Decoded((raw[0] >= self.threshold).view(np.uint8), {})
 
 
@@ -227,7 +239,9 @@ class ColourCodec:
             colours made of 0 and 255.
 
     Raises:
-        LabelError: If `'threshold'` is used with colours that contain values other than 0 and 255.
+        LabelError: If `'threshold'` is used with colours that contain values other than 0 and 255,
+            or a class id is out of range.
+        ConfigError: If `match` is neither of the two.
 
     Example:
         >>> codec = ColourCodec({(255, 255, 0): 4, (0, 0, 255): 1}, match='threshold')
@@ -236,9 +250,11 @@ class ColourCodec:
     """
 
     colours: Mapping[RGB, int]
-    match: Literal['exact', 'threshold'] = 'exact'
+    match: ColourMatch = 'exact'
 
     def __post_init__(self) -> None:
+        _check_ids(self.colours)
+        check_choice('match', self.match, get_args(ColourMatch))
         corners = all(part in (0, 255) for colour in self.colours for part in colour)
         if self.match == 'threshold' and not corners:
             raise LabelError(
@@ -278,9 +294,7 @@ class ColourCodec:
         return Decoded(ids, unknown)
 
 
-def colour_codec(
-    colours: Mapping[str, int], *, match: Literal['exact', 'threshold'] = 'exact'
-) -> ColourCodec:
+def colour_codec(colours: Mapping[str, int], *, match: ColourMatch = 'exact') -> ColourCodec:
     """A `ColourCodec` from colours written as text, as in a recipe file.
 
     Args:
@@ -413,6 +427,12 @@ def _byte_table(ids: tuple[tuple[int, int], ...]) -> _ByteTable:
         identical,
         tuple(known.items()) if len(known) <= _FEW else (),
     )
+
+
+def _check_ids(classes: Mapping[Any, int]) -> None:
+    wrong = [value for value in classes.values() if not 0 <= value <= IGNORE_INDEX]
+    if wrong:
+        raise LabelError(f'class ids {wrong} are out of range: expected 0 to {IGNORE_INDEX}')
 
 
 def _unused(ids: set[int]) -> int | None:

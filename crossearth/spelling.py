@@ -1,9 +1,31 @@
-"""The nearest of the names that there are, for messages about one that there is not."""
+"""Names of which there are a few: which are allowed, and which is the nearest to a wrong one."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 
-__all__ = ['did_you_mean']
+from crossearth.errors import ConfigError
+
+__all__ = ['check_choice', 'did_you_mean']
+
+
+def check_choice(name: str, value: object, choices: Collection[object]) -> None:
+    """Check the value of an argument that is one of a few words.
+
+    Args:
+        name: Name of the argument.
+        value: What was given.
+        choices: The values that there are, `get_args` of a `Literal`.
+
+    Raises:
+        ConfigError: If the value is none of them.
+
+    Example:
+        >>> check_choice('portion', 'held-out', ('all', 'rest', 'held_out'))
+        Traceback (most recent call last):
+        crossearth.errors.ConfigError: portion is 'held-out': expected one of all, rest, held_out
+    """
+    if value not in choices:
+        raise ConfigError(f'{name} is {value!r}: expected one of {", ".join(map(str, choices))}')
 
 
 def did_you_mean(wrong: str, known: Iterable[str]) -> str:

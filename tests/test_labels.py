@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from crossearth.errors import LabelError
+from crossearth.errors import ConfigError, LabelError
 from crossearth.labels import (
     IGNORE_INDEX,
     ISPRS,
@@ -80,6 +80,22 @@ def test_threshold_splits_at_half():
 def test_threshold_matching_needs_corner_colours():
     with pytest.raises(LabelError, match="pass match='exact'"):
         ColourCodec({(85, 255, 0): 1}, match='threshold')
+
+
+@pytest.mark.parametrize('wrong', [-1, 256])
+def test_ids_of_colours_that_no_byte_holds_are_refused(wrong):
+    with pytest.raises(
+        LabelError, match=rf'class ids \[{wrong}\] are out of range: expected 0 to 255'
+    ):
+        colour_codec({'#000000': wrong, '#ffffff': 1})
+
+
+def test_a_threshold_is_for_grey_and_not_for_colours():
+    grey = np.array([[[0, 120, 255]], [[3, 130, 250]], [[0, 120, 255]]], np.uint8)
+    assert ThresholdCodec().decode(grey).ids.tolist() == [[0, 0, 1]]  # colour of lossy formats
+    blue = np.array([[[0, 0]], [[0, 0]], [[0, 255]]], np.uint8)
+    with pytest.raises(LabelError, match=r'mask is coloured, .* choose a colour encoding'):
+        ThresholdCodec().decode(blue)
 
 
 @pytest.mark.parametrize(
@@ -178,3 +194,8 @@ def test_colours_written_as_text_are_those_colours():
     for wrong in ('ff8000', '#ff80', '#gg8000', 'red'):
         with pytest.raises(LabelError, match=f"colour '{wrong}': expected red, green, blue"):
             colour_codec({wrong: 0})
+
+
+def test_a_way_to_match_colours_that_there_is_not_is_refused(unchecked):
+    with pytest.raises(ConfigError, match="match is 'treshold': expected one of exact, threshold"):
+        ColourCodec(COLOURS, match='treshold')

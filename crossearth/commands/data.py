@@ -2,7 +2,9 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import yaml
 
 from crossearth.archives import ARCHIVES, Archive
 from crossearth.commands.importing import importable
@@ -43,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='NAME=VALUE',
         action='append',
         default=[],
-        help='option of the archive, such as bands=irrg or label_decode=exact',
+        help='option of the archive, with a value in YAML, such as bands=irrg or gsd_m=0.5',
     )
     check.add_argument(
         '--headers-only',
@@ -130,8 +132,13 @@ def _describe(archive: Archive) -> str:
     return '\n'.join(lines)
 
 
-def _option(word: str) -> tuple[str, str]:
+def _option(word: str) -> tuple[str, Any]:
     name, sign, value = word.partition('=')
     if not sign:
         raise ConfigError(f'--set {word}: expected NAME=VALUE, such as bands=irrg')
-    return name, value
+    try:
+        return name, yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(
+            f'--set {word}: the value is not YAML, such as irrg, 0.5, false or [1, 2]'
+        ) from error

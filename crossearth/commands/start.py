@@ -40,6 +40,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--bands', type=int, nargs='+', help='band numbers from 1 (default: all but alpha)'
     )
     parser.add_argument(
+        '--alpha',
+        choices=['auto', 'mask', 'image'],
+        default='auto',
+        help='what a band marked as alpha is: a mask of where there is data, or an image band '
+        '(default: decide by its values)',
+    )
+    parser.add_argument(
         '--ignore',
         type=int,
         nargs='+',
@@ -67,6 +74,7 @@ def run(arguments: argparse.Namespace) -> None:
         [_domain(word) for word in arguments.unseen],
         recipe=arguments.output,
         bands=arguments.bands,
+        alpha=arguments.alpha,
         pretrained=arguments.pretrained,
         ignore=arguments.ignore,
         say=lambda text: print(text, flush=True),

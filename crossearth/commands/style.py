@@ -122,8 +122,14 @@ def run(arguments: argparse.Namespace) -> str:
 
 
 def _fit(arguments: argparse.Namespace) -> str:
+    from crossearth.errors import ConfigError
     from crossearth.transforms import EarthStyle, StyleImageFolder
 
+    if arguments.batch_size < 1 or arguments.workers < 0:
+        raise ConfigError(
+            f'--batch-size {arguments.batch_size} --workers {arguments.workers}: expected at least '
+            '1 picture per batch, and 0 or more processes'
+        )
     images = StyleImageFolder(arguments.folder, side_px=arguments.side_px)
     predictor = _predictor(arguments.predictor)
     arguments.output.parent.mkdir(parents=True, exist_ok=True)

@@ -10,10 +10,11 @@ from typing import ClassVar
 
 from crossearth.archives import Archive, Part
 from crossearth.datasets.download import fetch_all
-from crossearth.datasets.files import natural_key, unpacking, walk
+from crossearth.datasets.files import natural_key, unpacking
 from crossearth.datasets.scene import Scene, read_scenes
 from crossearth.datasets.scene_dataset import PixelType, SceneDataset
 from crossearth.errors import ConfigError, SceneNotFoundError
+from crossearth.folders import walk
 from crossearth.labels import IGNORE_INDEX, IdCodec, LabelCodec, LabelSpace
 from crossearth.rasters import Alpha
 

@@ -1,7 +1,7 @@
 """CASID: four climates of Asia, five classes."""
 
 import os
-from typing import Literal
+from typing import Literal, get_args
 
 from crossearth.archives import casid
 from crossearth.archives.casid import CASID_CLASSES
@@ -10,6 +10,7 @@ from crossearth.datasets.scene_dataset import PixelType
 from crossearth.errors import LabelError
 from crossearth.labels import ColourCodec, IdCodec, LabelCodec
 from crossearth.rasters import colours_of, open_raster
+from crossearth.spelling import check_choice
 
 __all__ = ['CASID']
 
@@ -60,6 +61,7 @@ class CASID(ArchiveDataset):
         dtype: PixelType = 'native',
         download: bool = False,
     ) -> None:
+        check_choice('label_encoding', label_encoding, get_args(LabelEncoding))
         part = self.archive.part(climate=climate, split=split)
         place = _place(climate, split)
         codec = _codec(label_encoding)

@@ -27,7 +27,7 @@ from crossearth.errors import (
     UnknownLabelWarning,
 )
 from crossearth.progress import progress_bar
-from crossearth.rasters import open_raster
+from crossearth.rasters import gdal_environment, open_raster
 
 _ROWS = 512  # rows read at once
 
@@ -154,7 +154,8 @@ def _pixels(opened: ArchiveDataset, *, progress: bool) -> Iterator[tuple[str, bo
     """Images whose header is intact but that cannot be read to their end."""
     for scene in progress_bar(opened.scenes, shown=progress, unit='image', leave=False):
         try:
-            with open_raster(scene.image) as source:
+            # GDAL looks at its options when it reads, too, so they cover more than the opening
+            with gdal_environment(), open_raster(scene.image) as source:
                 # in strips, so that memory does not grow with the image
                 for row in range(0, source.height, _ROWS):
                     rows = min(_ROWS, source.height - row)

@@ -50,7 +50,8 @@ def overlay_samples(samples: Iterable[Sample]) -> Sample:
         together = {**sample, **together}
     images = [sample['image'] for sample in kept if 'image' in sample]
     if images:
-        together['image'] = torch.cat(images)
+        # numpy promotes every pair of types; torch does not know uint8 with uint16
+        together['image'] = torch.from_numpy(np.concatenate([image.numpy() for image in images]))
     return together
 
 
@@ -62,7 +63,8 @@ def fill_samples(samples: Iterable[Sample], *, black: float = 0.0) -> Sample:
         black: The value of padding.
 
     Returns:
-        `image`, and `mask` from the sample that the pixel comes from, 255 if that one has none;
+        `image`, and `mask` from the sample that the pixel comes from, 255 if that one has none, or
+        from the first that labels it if all are black there;
         `transform`, `domain`, `index` and others from the first sample that has them.
 
     Raises:
@@ -90,7 +92,9 @@ def fill_samples(samples: Iterable[Sample], *, black: float = 0.0) -> Sample:
             if 'mask' in sample or 'mask' in together:
                 nothing = torch.full(empty.shape, IGNORE_INDEX)
                 over, under = (s.get('mask', nothing) for s in (together, sample))
-                filled['mask'] = torch.where(empty, under, over)
+                # black is also a value: where both are black, a label counts more than none
+                bare = (sample['image'] == black).all(dim=0)
+                filled['mask'] = torch.where(empty & (~bare | (over == IGNORE_INDEX)), under, over)
             together = {**sample, **together, **filled}
         else:
             together = {**sample, **together}

@@ -160,9 +160,13 @@ def hidden_pixels(scene: Scene, window: Window) -> Bool[np.ndarray, 'h w'] | Non
 def footprint_of(scene: Scene, crs: CRS | None) -> shapely.Geometry:
     """The ground that a scene covers, in a CRS; None for its own CRS.
 
+    A scene without a transform lies where control points or rational polynomials place it.
+
     Raises:
         ConfigError: If there is no transformation from the CRS of the scene to the other.
     """
+    if crs is not None and scene.crs is None and scene.raster.georeference.tie is not None:
+        return _fitted_footprint(scene, crs)
     if scene.part is None or scene.part.area is None:
         corners = [(0, 0), (scene.width, 0), (scene.width, scene.height), (0, scene.height)]
         outline: shapely.Geometry = shapely.Polygon(corners)
@@ -190,14 +194,14 @@ def footprint_of(scene: Scene, crs: CRS | None) -> shapely.Geometry:
 
 
 def _fitted_footprint(scene: Scene, crs: CRS) -> shapely.Geometry:
-    """The ground that a part covers, in a CRS, by control points or rational polynomials."""
-    part = scene.part
-    assert part is not None
+    """The ground that a scene covers, in a CRS, by control points or rational polynomials."""
+    raster = scene.raster.native or scene.raster
+    part = scene.part or Part(0, 0, raster.height, raster.width)
     frame = shapely.box(part.col, part.row, part.col + part.width, part.row + part.height)
     outline = frame if part.area is None else part.area
     # steps of the whole scene, so that neighbouring parts share the points of their border
-    step = max(scene.raster.height, scene.raster.width) / _FITTED_STEPS
-    to_ground = PixelsToGround(scene.raster.georeference, crs, name=str(scene.image))
+    step = max(raster.height, raster.width) / _FITTED_STEPS
+    to_ground = PixelsToGround(raster.georeference, crs, name=str(scene.image))
 
     def move(points: Float64[np.ndarray, 'n 2']) -> Float64[np.ndarray, 'n 2']:
         return np.stack(to_ground(*points.T), axis=1)

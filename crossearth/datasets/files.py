@@ -2,13 +2,13 @@
 
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from crossearth.errors import SceneNotFoundError
+from crossearth.folders import walk
 
-__all__ = ['RasterFile', 'list_rasters', 'natural_key', 'rasters_below', 'unpacking', 'walk']
+__all__ = ['RasterFile', 'list_rasters', 'natural_key', 'rasters_below', 'unpacking']
 
 _ENDINGS = frozenset({'.tif', '.tiff', '.png', '.jpg', '.jpeg', '.webp', '.jp2', '.vrt'})
 
@@ -76,34 +76,15 @@ def unpacking(root: Path) -> str:
     return f'. Images are not read inside zip files: {commands}'
 
 
-def walk(root: Path) -> Iterator[tuple[tuple[str, ...], list[str]]]:
-    """Folders below a root and the names of their files, both sorted, without hidden ones.
-
-    Links to folders are followed, except those that lead back to a parent folder.
-    """
-    above: dict[str, frozenset[tuple[int, int]]] = {}
-    for folder, folders, names in os.walk(root, followlinks=True):
-        # device and inode identify a folder, whatever links led to it
-        about = os.stat(folder)  # noqa: PTH116  # os.walk speaks strings
-        own = (about.st_dev, about.st_ino)
-        before = above.get(os.path.dirname(folder), frozenset())  # noqa: PTH120  # same
-        if own in before:
-            folders.clear()
-            continue
-        above[folder] = before | {own}
-        # this folder of zip files from macOS holds metadata under the names of the images
-        folders[:] = sorted(
-            name for name in folders if not name.startswith('.') and name != '__MACOSX'
-        )
-        below = Path(os.path.relpath(folder, root)).parts  # empty for the root itself
-        yield below, sorted(name for name in names if not name.startswith('.'))
-
-
 def natural_key(name: str) -> list[tuple[int, str]]:
     """Sort key that puts `area2` before `area10`.
 
     Example:
         >>> sorted(['area10', 'area2'], key=natural_key)
         ['area2', 'area10']
+        >>> natural_key('5²10')  # int() does not read superscripts
+        [(-1, ''), (5, ''), (-1, '²'), (10, ''), (-1, '')]
     """
-    return [(int(part), '') if part.isdigit() else (-1, part) for part in re.split(r'(\d+)', name)]
+    return [
+        (int(part), '') if part.isdecimal() else (-1, part) for part in re.split(r'(\d+)', name)
+    ]

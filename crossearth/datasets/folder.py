@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from crossearth.datasets.files import RasterFile, rasters_below
 from crossearth.datasets.holdout import HoldOut, Portion
@@ -17,8 +17,11 @@ from crossearth.datasets.timespan import Times
 from crossearth.errors import ConfigError, SceneNotFoundError
 from crossearth.labels import LabelCodec, LabelSpace
 from crossearth.rasters import Alpha, VectorLabels
+from crossearth.spelling import check_choice
 
 __all__ = ['FolderDataset']
+
+Unpaired = Literal['error', 'skip']
 
 _NAMED = 5  # files named in one message
 
@@ -48,7 +51,8 @@ class FolderDataset(SceneDataset):
         mask_names: Pattern of mask names.
         unpaired: What to do with images that have no mask: `'error'`, or `'skip'` to leave them
             out. They are listed in the attribute `unpaired`.
-        leave_out: Images that are not read: paths below the folder, or patterns of them.
+        leave_out: Images that are not read: paths below the folder, or patterns of them, each of
+            which matches some.
         domain: Name of the domain.
         domains_from_folders: Whether the first folder below `images` names the domain of an image;
             images outside such folders belong to `domain`.
@@ -75,10 +79,12 @@ class FolderDataset(SceneDataset):
         SceneNotFoundError: If a folder is missing or empty, or an image has no mask, or nothing is
             left in `portion`.
         SceneError: If a file is not a raster.
-        LabelError: If a mask lies elsewhere than its image, or differs in size without a place.
+        LabelError: If a mask lies elsewhere than its image, or differs in size without a place. If
+            two images have one mask, or one image has two.
         BandError: If images lack a band, or differ in their number.
-        ConfigError: If an image cannot be resampled or dated, `crs` is not a CRS, or `portion` is
-            set without `hold_out`.
+        ConfigError: If an image cannot be resampled or dated, `crs` is not a CRS, `portion` is
+            set without `hold_out`, a pattern of `leave_out` matches no image, or an argument is
+            none of its words.
     """
 
     # many arguments: one for each thing that files may leave open; recipes name them one by one
@@ -94,7 +100,7 @@ class FolderDataset(SceneDataset):
         alpha: Alpha = 'auto',
         image_names: str = '*',
         mask_names: str = '*',
-        unpaired: Literal['error', 'skip'] = 'error',
+        unpaired: Unpaired = 'error',
         leave_out: Sequence[str] = (),
         domain: str = '',
         domains_from_folders: bool = False,
@@ -109,14 +115,11 @@ class FolderDataset(SceneDataset):
         native_gsd_m: float | None = None,
         time: Times | None = None,
     ) -> None:
+        check_choice('unpaired', unpaired, get_args(Unpaired))
         folder = Path(images)
         if portion != 'all' and hold_out is None:
             raise ConfigError(f'portion={portion!r} without hold_out: state what is held out')
-        files = [
-            file
-            for file in rasters_below(folder)
-            if not any(fnmatch(file.name, pattern) for pattern in leave_out)
-        ]
+        files = _without(leave_out, rasters_below(folder), folder)
         if masks is None or isinstance(masks, VectorLabels):
             found = pair_files(files, [], image_names=image_names)
         else:
@@ -161,6 +164,22 @@ class FolderDataset(SceneDataset):
         )
         if hold_out is not None:
             self._index = SceneIndex(hold_out.portion(self.scenes, portion, folder=folder))
+
+
+def _without(
+    leave_out: Sequence[str], files: Sequence[RasterFile], folder: Path
+) -> list[RasterFile]:
+    """The files that match none of some patterns, each of which matches a file."""
+    chosen = {pattern: {f.path for f in files if fnmatch(f.name, pattern)} for pattern in leave_out}
+    idle = [pattern for pattern, found in chosen.items() if not found]
+    if idle:
+        raise ConfigError(
+            f'leave_out: no image below {folder} matches {", ".join(map(repr, idle))}: expected '
+            f'paths relative to that folder, such as {files[0].name!r}, or patterns of them; '
+            'remove those of files that are gone'
+        )
+    left_out = set().union(*chosen.values())
+    return [file for file in files if file.path not in left_out]
 
 
 def _domain_of(scene: Scene, folder: Path) -> str:

@@ -6,18 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import shapely
 from jaxtyping import Shaped
 from pyproj import CRS
 from pyproj.exceptions import CRSError
+from shapely.affinity import translate
 
 from crossearth.datasets.cut import cut_scene, footprint_of
 from crossearth.datasets.files import natural_key
 from crossearth.datasets.scene import Part, Scene
 from crossearth.errors import ConfigError, SceneNotFoundError
+from crossearth.rasters import turn_of
+from crossearth.spelling import check_choice
 
 __all__ = ['HoldOut', 'Portion']
 
@@ -88,13 +91,15 @@ class HoldOut:
 
         Raises:
             SceneNotFoundError: If nothing is left on this side.
-            ConfigError: If `crs` is not a CRS.
+            ConfigError: If `crs` is not a CRS, there is no such side, or boxes would cut a scene
+                that control points place.
         """
+        check_choice('portion', portion, get_args(Portion))
         if portion == 'all':
             return list(scenes)
         held_out = portion == 'held_out'
-        placed = [scene for scene in scenes if scene.crs is not None and self.boxes]
-        others = [scene for scene in scenes if scene.crs is None or not self.boxes]
+        placed = [scene for scene in scenes if self.boxes and _has_place(scene)]
+        others = [scene for scene in scenes if not self.boxes or not _has_place(scene)]
         kept = self._by_ground(placed, held_out=held_out) if placed else []
         for scene in others:
             if self._named(scene, Path(folder)):
@@ -117,16 +122,30 @@ class HoldOut:
         except CRSError as error:
             raise ConfigError(f'hold_out: crs={self.crs!r} is not a CRS') from error
         prints = np.array([footprint_of(scene, crs) for scene in scenes])
-        boxes = shapely.union_all([shapely.box(*box) for box in self.boxes])
+        # scenes may continue across the antimeridian, or count longitudes from 0 to 360
+        turn = turn_of(crs)
+        shifts = (0.0,) if turn is None else (-turn, 0.0, turn)
+        each = [
+            shapely.box(x0 + by, y0, x1 + by, y1) for by in shifts for x0, y0, x1, y1 in self.boxes
+        ]
+        boxes = shapely.union_all(each)
         if not self.whole:
-            return _cut(scenes, prints, crs, self.boxes if held_out else None, boxes)
+            crooked = next((scene.image for scene in scenes if scene.crs is None), None)
+            if crooked is not None:
+                raise ConfigError(
+                    f'{crooked}: is placed by control points or polynomials, and boxes cannot cut '
+                    'it: set whole to true, or open the dataset with gsd_m, on a grid'
+                )
+            return _cut(scenes, prints, crs, each if held_out else None, boxes)
         inside = shapely.contains(boxes, shapely.centroid(prints))
         if held_out:
             chosen = inside
         else:
             # a scene that shares ground with a held-out one is left out of both sides
             margin = _TOUCH * np.sqrt(shapely.area(prints))
-            tree = shapely.STRtree(prints[inside])
+            tree = shapely.STRtree(
+                [translate(ground, by) for by in shifts for ground in prints[inside]]
+            )
             meeting, _ = tree.query(shapely.buffer(prints, -margin), 'intersects')
             chosen = ~inside
             chosen[meeting] = False
@@ -139,18 +158,22 @@ class HoldOut:
         return any(natural_key(first) <= key <= natural_key(last) for first, last in self.names)
 
 
+def _has_place(scene: Scene) -> bool:
+    return scene.crs is not None or scene.raster.georeference.tie is not None
+
+
 def _cut(
     scenes: Sequence[Scene],
     prints: Shaped[np.ndarray, ' n'],
     crs: CRS,
-    each: Sequence[tuple[float, float, float, float]] | None,
+    each: Sequence[shapely.Geometry] | None,
     boxes: shapely.Geometry,
 ) -> list[Scene]:
     """A part of each scene for each box, or what remains of it outside all boxes."""
     kept = []
     for scene, ground in zip(scenes, prints, strict=True):
         if each is not None:
-            sides = [shapely.intersection(ground, shapely.box(*box)) for box in each]
+            sides = [shapely.intersection(ground, box) for box in each]
         else:
             sides = [ground] if not shapely.intersects(ground, boxes) else [ground - boxes]
         for side in sides:

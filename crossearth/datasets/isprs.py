@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, get_args
 
 from crossearth.archives.isprs import POTSDAM, VAIHINGEN
 from crossearth.archives.rescue import RESCUE_CLASSES
@@ -10,9 +10,11 @@ from crossearth.datasets.archive import ArchiveDataset, Layout, chip_layouts, id
 from crossearth.datasets.rescue import LowVegetation, isprs_to_rescue
 from crossearth.datasets.scene_dataset import PixelType
 from crossearth.labels import IGNORE_INDEX, ISPRS, ColourCodec
+from crossearth.spelling import check_choice
 
 __all__ = ['Potsdam', 'Vaihingen']
 
+Bands = Literal['rgb', 'irrg', 'rgbir']
 LabelVariant = Literal['no_boundary', 'full']
 LabelDecode = Literal['threshold', 'exact']
 LabelSpaceName = Literal['isprs', 'rescue']
@@ -53,7 +55,7 @@ class Potsdam(ArchiveDataset):
         root: str | os.PathLike[str],
         *,
         split: Literal['train', 'test'] = 'train',
-        bands: Literal['rgb', 'irrg', 'rgbir'] = 'rgb',
+        bands: Bands = 'rgb',
         label_variant: LabelVariant = 'no_boundary',
         label_decode: LabelDecode = 'threshold',
         label_space: LabelSpaceName = 'isprs',
@@ -62,6 +64,10 @@ class Potsdam(ArchiveDataset):
         gsd_m: float | None = None,
         download: bool = False,
     ) -> None:
+        check_choice('bands', bands, get_args(Bands))
+        check_choice('label_variant', label_variant, get_args(LabelVariant))
+        check_choice('label_decode', label_decode, get_args(LabelDecode))
+        check_choice('label_space', label_space, get_args(LabelSpaceName))
         place = _placing(label_space, low_vegetation)
         tiles = self.archive.part(split=split).ids
         ending = '_label_noBoundary' if label_variant == 'no_boundary' else '_label'
@@ -132,6 +138,8 @@ class Vaihingen(ArchiveDataset):
         gsd_m: float | None = None,
         download: bool = False,
     ) -> None:
+        check_choice('label_variant', label_variant, get_args(LabelVariant))
+        check_choice('label_decode', label_decode, get_args(LabelDecode))
         areas = self.archive.part(split=split).ids
         name = r'top_mosaic_09cm_area(?P<id>\d+)'
         masks = {

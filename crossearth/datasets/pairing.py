@@ -43,7 +43,7 @@ def pair_files(
         mask_names: Pattern of the masks.
 
     Raises:
-        LabelError: If two masks match one image.
+        LabelError: If two masks match one image, or two images one mask.
 
     Example:
         >>> image, mask = RasterFile((), 'IMG_7', 'img/IMG_7.tif'), RasterFile((), 'MSK_7', 'm.png')
@@ -61,7 +61,15 @@ def pair_files(
     # where both share a folder, a mask also fits the pattern of images, as its own mask
     pairs = [(file, None if mask and mask.path == file.path else mask) for file, mask in pairs]
     used = {mask.path for _, mask in pairs if mask is not None}
-    return [(file, mask) for file, mask in pairs if file.path not in used]
+    pairs = [(file, mask) for file, mask in pairs if file.path not in used]
+    owners: dict[str, RasterFile] = {}
+    for file, mask in pairs:
+        if mask is not None and owners.setdefault(mask.path, file).path != file.path:
+            raise LabelError(
+                f'{file.path}: {owners[mask.path].path} is an image of the same name, so both '
+                f'would have the mask {mask.path}: keep one of the two, or name one in leave_out'
+            )
+    return pairs
 
 
 def guess_patterns(images: Sequence[RasterFile], masks: Sequence[RasterFile]) -> tuple[str, str]:

@@ -2,16 +2,18 @@
 
 import os
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, get_args
 
 from crossearth.archives.rescue import RESCUE_CLASSES, RESCUENET, RESCUENET_CLASSES
 from crossearth.datasets.archive import ArchiveDataset, Layout, chip_layouts
 from crossearth.datasets.scene_dataset import PixelType
 from crossearth.labels import IGNORE_INDEX, ISPRS, IdCodec
+from crossearth.spelling import check_choice
 
 __all__ = ['LowVegetation', 'RescueNet', 'isprs_to_rescue']
 
 LowVegetation = Literal['clutter', 'ignore', 'tree']
+RescueLabels = Literal['rescuenet', 'rescue']
 
 _RESCUENET_TO_RESCUE = {
     'water': 'clutter',
@@ -50,10 +52,11 @@ class RescueNet(ArchiveDataset):
         root: str | os.PathLike[str],
         *,
         split: Literal['train', 'val', 'test'] = 'test',
-        label_space: Literal['rescuenet', 'rescue'] = 'rescuenet',
+        label_space: RescueLabels = 'rescuenet',
         dtype: PixelType = 'native',
         download: bool = False,
     ) -> None:
+        check_choice('label_space', label_space, get_args(RescueLabels))
         codec = IdCodec.identity(RESCUENET_CLASSES.num_classes)
         if label_space == 'rescue':
             shared = {i: _shared(name) for i, name in enumerate(RESCUENET_CLASSES.classes)}
@@ -84,10 +87,14 @@ def isprs_to_rescue(low_vegetation: LowVegetation) -> Callable[[int], int]:
     Args:
         low_vegetation: What low vegetation becomes, which RescueNet does not draw.
 
+    Raises:
+        ConfigError: If it can become no such class.
+
     Example:
         >>> [isprs_to_rescue('ignore')(i) for i in range(6)]
         [0, 1, 255, 2, 3, 4]
     """
+    check_choice('low_vegetation', low_vegetation, get_args(LowVegetation))
     ids = {
         i: RESCUE_CLASSES.classes.index(n)
         for i, n in enumerate(ISPRS.classes)

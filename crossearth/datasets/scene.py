@@ -14,6 +14,7 @@ from pyproj import CRS
 from crossearth.describing import plural
 from crossearth.errors import (
     BandError,
+    ConfigError,
     CrossEarthError,
     LabelError,
     SceneError,
@@ -35,6 +36,10 @@ from crossearth.rasters import (
 __all__ = ['Part', 'Scene', 'read_scene', 'read_scenes']
 
 _NAMED = 20  # files named in one message
+_TYPES = (
+    'uint8', 'uint16', 'uint32', 'uint64', 'int8', 'int16', 'int32', 'int64', 'float16', 'float32',
+    'float64',
+)  # fmt: skip
 
 type Pair = tuple[str | os.PathLike[str], str | os.PathLike[str] | VectorLabels | None]
 type ValueRange = tuple[float, float]
@@ -201,6 +206,11 @@ def read_scenes(
         ConfigError: If `crs`, `value_range` or `native_gsd_m` is invalid, or it is unclear what
             an alpha band is.
     """
+    for key in value_range if isinstance(value_range, Mapping) else ():
+        if key not in _TYPES:
+            raise ConfigError(
+                f'value_range: {key!r} is not a pixel type: expected some of {", ".join(_TYPES)}'
+            )
     cache = HeaderCache(folder)
     scenes: list[Scene] = []
     faults: list[tuple[str, CrossEarthError]] = []

@@ -4,7 +4,7 @@ import math
 import operator
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, SupportsIndex
+from typing import TYPE_CHECKING, Literal, SupportsIndex, get_args
 
 import geopandas as gpd
 import numpy as np
@@ -38,9 +38,17 @@ from crossearth.errors import (
     WindowError,
 )
 from crossearth.geometry import ScaledWindow, Window
-from crossearth.labels import IGNORE_INDEX, ColourCodec, IdCodec, LabelCodec, LabelSpace
+from crossearth.labels import (
+    IGNORE_INDEX,
+    ColourCodec,
+    IdCodec,
+    LabelCodec,
+    LabelSpace,
+    ThresholdCodec,
+)
 from crossearth.radiometry import to_unit
 from crossearth.rasters import RasterReader, VectorLabels
+from crossearth.spelling import check_choice
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -110,8 +118,11 @@ class SceneDataset(Combinable):
     Raises:
         SceneNotFoundError: If there are no scenes.
         BandError: If the scenes differ in their number of bands.
-        LabelError: If vectors draw a class that `labels` lacks.
-        ConfigError: If scenes cannot be resampled or dated, or weights do not match the domains.
+        LabelError: If vectors draw a class that `labels` lacks, or hold something that cannot be
+            drawn.
+        SceneError: If vectors cannot be read.
+        ConfigError: If scenes cannot be resampled or dated, weights do not match the domains, or
+            `dtype` is none of the three.
     """
 
     def __init__(
@@ -127,6 +138,7 @@ class SceneDataset(Combinable):
         max_open: int = 64,
         time: Times | None = None,
     ) -> None:
+        check_choice('dtype', dtype, get_args(PixelType))
         if not scenes:
             raise SceneNotFoundError('no scenes: expected at least one; check root, split and glob')
         for scene in scenes:
@@ -148,6 +160,7 @@ class SceneDataset(Combinable):
         scenes = dated(scenes, time)
         if gsd_m is not None:
             scenes = [resampled_scene(scene, gsd_m) for scene in scenes]
+        _check_vectors(scenes)
         self._index = SceneIndex(scenes)
         self._placed = any(scene.crs is not None for scene in scenes)
         self.gsd_m = gsd_m
@@ -324,7 +337,7 @@ class SceneDataset(Combinable):
             scene.labels,
             in_image(scene, window),
             lambda raw: self._decode(scene, window.scene, raw),
-            coloured=isinstance(scene.codec or self.codec, ColourCodec),
+            coloured=isinstance(scene.codec or self.codec, ColourCodec | ThresholdCodec),
         )
         hidden = None if scene.part is None else hidden_pixels(scene, window)
         if hidden is not None:
@@ -531,6 +544,24 @@ class SceneDataset(Combinable):
         for name in ('domain', 'index', 'transform'):
             sample[name] = sample[name].as_subclass(Meaning)
         return sample
+
+
+def _check_vectors(scenes: Sequence[Scene]) -> None:
+    """Draw one pixel of vector labels in each CRS, so that errors do not come in mid-training."""
+    drawn = set()
+    for scene in scenes:
+        if not isinstance(scene.labels, VectorLabels):
+            continue
+        if scene.crs is None:
+            raise ConfigError(
+                f'{scene.image}: has no CRS, so the features of {scene.labels.path} have no place '
+                "on it: pass crs='EPSG:...' if the coordinates of the image are known, or gsd_m if "
+                'it has control points'
+            )
+        key = id(scene.labels), scene.crs.srs
+        if key not in drawn:
+            drawn.add(key)
+            scene.labels.burn(scene.crs, scene.transform, height=1, width=1)
 
 
 def _check_weights(

@@ -2,10 +2,12 @@
 
 import copy
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
+import numpy as np
 from torch import nn
 
 from crossearth.datasets.cut import resampled_scene
@@ -26,6 +28,7 @@ __all__ = [
     'ranged_scenes',
     'seen_scene',
     'seen_scenes',
+    'warn_of_wide_types',
 ]
 
 
@@ -82,6 +85,33 @@ def check_augment_gsd(augment: nn.ModuleList, seen: Sequence[float | None]) -> N
                 f'are read at {sizes} m, so its metres would be wrong: pass it the size of the '
                 'windows, or leave its gsd_m out, so that it measures in pixels'
             )
+
+
+def warn_of_wide_types(name: str, scenes: Sequence[Scene], *, source: Sequence[Scene]) -> None:
+    """Warn of integers that are divided by the largest value of a type that they may not fill.
+
+    Args:
+        name: What the scenes are for.
+        scenes: The scenes, of which those that state a `value_range` are as they should be.
+        source: Scenes of the source, whose integers without a range are not warned of again.
+    """
+    usual = {scene.raster.dtype for scene in source if scene.raster.value_range is None}
+    wide = [
+        scene.raster
+        for scene in scenes
+        if scene.raster.value_range is None
+        and scene.raster.dtype not in {'uint8', *usual}
+        and 'int' in scene.raster.dtype  # floats are checked when they are read
+    ]
+    if wide:
+        dtype = wide[0].dtype
+        warnings.warn(
+            f'{wide[0].path}: holds {dtype} pixels ({len(wide)} of {len(scenes)} {name} scenes) '
+            f'without a value_range, so they are divided by {np.iinfo(dtype).max}, which makes '
+            '12 bits in uint16 almost black: pass value_range=(low, high) to the dataset, also if '
+            'values do reach that far',
+            stacklevel=3,
+        )
 
 
 def describe_learnt(imagery: Imagery) -> str:

@@ -25,6 +25,7 @@ from crossearth.datasets.seen import (
     describe_pixels,
     learnt_gsd,
     seen_scenes,
+    warn_of_wide_types,
 )
 from crossearth.datasets.target import PairedLoader, TargetWindows, unlabelled_scenes
 from crossearth.datasets.window_loader import WindowLoader
@@ -75,7 +76,8 @@ class ShiftDataModule(pl.LightningDataModule):
             kornia's augmentations, and containers of them with `data_keys=None`, change image and
             mask together. Any other module maps the batch, a dict of `image` (b,c,h,w) and `mask`
             (b,h,w), as `RandomScaleCrop` does.
-        value_range: Pixel values of black and white, if they are not those of the type.
+        value_range: Pixel values of black and white, if they are not those of the type. Scenes of
+            16 bits without one, here or in their dataset, get a warning.
         border: How training windows meet borders, see `RandomWindowSampler`.
         pad: Whether scenes smaller than a window are padded, with label 255. Scenes that are tested
             at another size than their own always are.
@@ -107,10 +109,11 @@ class ShiftDataModule(pl.LightningDataModule):
         LabelError: If a dataset has other classes than the source, or no masks.
         BandError: If a dataset has another number of bands than the source.
         ConfigError: If a dataset's `value_range` would not be used, or this one be used a second
-            time. If sizes cannot be drawn, because both `gsd_m` and `scale` are given, `train`
-            was opened with a `gsd_m`, or a scene has no known size. If `test_gsd_m` is not a size,
-            an unseen domain is called `'source'`, batches would be empty, a container in `augment`
-            has other data keys, or an argument of the target is given without one.
+            time. If a dataset of `dtype='native'` has scenes of several pixel types. If sizes
+            cannot be drawn, because both `gsd_m` and `scale` are given, `train` was opened with a
+            `gsd_m`, or a scene has no known size. If `test_gsd_m` is not a size, an unseen domain
+            is called `'source'`, batches would be empty, a container in `augment` has other data
+            keys, or an argument of the target is given without one.
     """
 
     # experiments vary the seed themselves; test sets have no effect on training
@@ -174,6 +177,10 @@ class ShiftDataModule(pl.LightningDataModule):
         for name, dataset in {'train': train, **validation, **self.tests}.items():
             _check_like(train, name, dataset)
             _check_scaled_once(name, dataset, value_range)
+            _check_one_type(name, dataset)
+            if value_range is None and dataset.dtype != 'float32':
+                source = () if dataset is train else train.scenes
+                warn_of_wide_types(name, dataset.scenes, source=source)
         if batch_size < 1 or windows_per_epoch < batch_size:
             raise ConfigError(
                 f'windows_per_epoch is {windows_per_epoch} and batch_size {batch_size}: expected '
@@ -478,6 +485,16 @@ def _check_scaled_once(
         raise ConfigError(
             f'{name}: its dataset has value_range={stated.pop()}, which it only uses with '
             f"dtype='unit', and has dtype={dataset.dtype!r}: open it with dtype='unit'"
+        )
+
+
+def _check_one_type(name: str, dataset: SceneDataset) -> None:
+    """Refuse native pixels of several types: a batch has one, whose range would scale them all."""
+    types = sorted({scene.raster.dtype for scene in dataset.scenes})
+    if dataset.dtype == 'native' and len(types) > 1:
+        raise ConfigError(
+            f'{name}: its scenes hold {", ".join(types)} pixels, which make no batch together with '
+            "dtype='native': open the dataset with dtype='unit'"
         )
 
 

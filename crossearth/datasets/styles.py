@@ -15,7 +15,7 @@ from crossearth.datasets.scene_dataset import SceneDataset
 from crossearth.errors import BandError, SceneError
 from crossearth.geometry import Window
 from crossearth.radiometry import to_unit
-from crossearth.rasters import open_raster
+from crossearth.rasters import gdal_environment, open_raster
 
 __all__ = ['read_scene_styles', 'read_style_images']
 
@@ -42,7 +42,7 @@ def read_style_images(
         files = [files[i] for i in np.linspace(0, len(files) - 1, limit).round().astype(int)]
     squares = []
     for path in files:
-        with open_raster(path) as source:
+        with gdal_environment(), open_raster(path) as source:
             if source.count < 3 or source.dtypes[0] != 'uint8':
                 raise BandError(
                     f'{path}: {source.count} band(s) of {source.dtypes[0]}, expected three of '

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from crossearth.datasets.samplers import RandomWindowSampler
 from crossearth.datasets.scene import Scene
 from crossearth.datasets.scene_dataset import SceneDataset
-from crossearth.datasets.seen import seen_scene
+from crossearth.datasets.seen import seen_scene, warn_of_wide_types
 from crossearth.datasets.window_loader import WindowLoader
 from crossearth.errors import BandError, ConfigError
 from crossearth.geometry import ScaledWindow, Window
@@ -57,8 +57,6 @@ def unlabelled_scenes(
         raise ConfigError('target is empty: expected a dataset, or {name: dataset}')
     scenes: list[Scene] = []
     unplaced: list[str] = []
-    types = {scene.raster.dtype for scene in train.scenes}
-    unscaled: list[Scene] = []
     for name, dataset in named.items():
         if dataset.num_bands != train.num_bands:
             raise BandError(
@@ -73,20 +71,10 @@ def unlabelled_scenes(
             seen = dataclasses.replace(
                 scene, raster=raster, labels=None, domain=name or scene.domain
             )
-            # floats are checked when they are read
-            if value_range is None and raster.dtype not in types and 'int' in raster.dtype:
-                unscaled.append(scene)
             if dataset.gsd_m is None and scene.raster.gsd_m() is None:
                 unplaced.append(scene.image)
             scenes.append(seen if dataset.gsd_m is not None else seen_scene(seen, imagery))
-    if unscaled:
-        warnings.warn(
-            f'{unscaled[0].image}: holds {unscaled[0].raster.dtype} pixels ({len(unscaled)} of '
-            f'{len(scenes)} target scenes), the source {", ".join(sorted(types))}: each is divided '
-            'by the largest value of its type, which makes 12 bits in uint16 almost black; pass '
-            'value_range=(low, high) to the dataset of the target, or make sure that they agree',
-            stacklevel=2,
-        )
+    warn_of_wide_types('target', scenes, source=train.scenes)
     if unplaced and imagery.gsd_m is not None:
         warnings.warn(
             f'{unplaced[0]}: is not georeferenced ({len(unplaced)} of {len(scenes)} '

@@ -28,6 +28,7 @@ from crossearth.inference.scene import OnReadError
 from crossearth.inference.writer import BLOCK_PX
 from crossearth.labels import LabelSpace
 from crossearth.rasters import Alpha, Raster
+from crossearth.spelling import check_choice
 
 if TYPE_CHECKING:  # estimators need timm, and mapping does without it
     from crossearth.resolution import GsdEstimate
@@ -139,11 +140,11 @@ class Windows:
                 f'stride_px is {self.stride_px}: expected 1 to tile_px, which is {self.tile_px}, '
                 'because a longer stride would leave gaps'
             )
-        _check_choice('blend', self.blend, get_args(Blend.__value__))
-        _check_choice('combine', self.combine, get_args(Combine.__value__))
-        _check_choice('augment', self.augment, get_args(Augment.__value__))
+        check_choice('blend', self.blend, get_args(Blend.__value__))
+        check_choice('combine', self.combine, get_args(Combine.__value__))
+        check_choice('augment', self.augment, get_args(Augment.__value__))
         object.__setattr__(self, 'scales', checked_scales(self.scales))
-        _check_choice('merge', self.merge, get_args(Merge.__value__))
+        check_choice('merge', self.merge, get_args(Merge.__value__))
         if self.merge_class is not None and self.merge == 'mean':
             raise ConfigError(
                 f'merge_class is {self.merge_class!r}, but merge is {self.merge!r}: pass '
@@ -250,8 +251,8 @@ class View:
             raise ConfigError(f'scene_gsd_m is {own_m}: expected metres above 0')
         if own_m is not None and not isinstance(own_m, int | float | GsdEstimator | AssumedGsd):
             raise ConfigError(f'scene_gsd_m is {own_m!r}: expected metres, or a GsdEstimator')
-        _check_choice('alpha', self.alpha, get_args(Alpha))
-        _check_choice('return_by', self.return_by, get_args(ReturnBy.__value__))
+        check_choice('alpha', self.alpha, get_args(Alpha))
+        check_choice('return_by', self.return_by, get_args(ReturnBy.__value__))
         for name in ('mean', 'std'):
             values = getattr(self, name)
             if values is not None:
@@ -417,7 +418,7 @@ class Running:
                 raise ConfigError(
                     f"device is {self.device!r}: expected a torch device, such as 'cuda:0'"
                 ) from error
-        _check_choice('on_read_error', self.on_read_error, get_args(OnReadError.__value__))
+        check_choice('on_read_error', self.on_read_error, get_args(OnReadError.__value__))
         if self.shard is not None:
             if len(self.shard) != 2 or not 1 <= self.shard[0] <= self.shard[1]:
                 raise ConfigError(
@@ -536,12 +537,6 @@ class MapRequest:
         if labels is not None:
             described['labels'] = [labels.name, labels.classes, labels.palette]
         return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
-
-
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        first = ', '.join(repr(choice) for choice in choices[:-1])
-        raise ConfigError(f'{name} is {value!r}: choose {first} or {choices[-1]!r}')
 
 
 def _check_at_least_one(name: str, value: object) -> None:

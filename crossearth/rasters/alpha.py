@@ -8,7 +8,7 @@ smoothed. A measured band holds many values.
 import os
 from collections import Counter
 from collections.abc import Iterator
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from rasterio.errors import RasterioError
@@ -17,6 +17,7 @@ from rasterio.windows import Window as RasterWindow
 
 from crossearth.errors import ConfigError
 from crossearth.rasters.opening import damaged, open_raster
+from crossearth.spelling import check_choice
 
 __all__ = ['Alpha', 'hides_pixels']
 
@@ -45,8 +46,7 @@ def hides_pixels(path: str | os.PathLike[str], band: int, alpha: Alpha) -> bool:
         ConfigError: If `alpha` is unknown, or `'auto'` cannot decide by the values.
         SceneError: If the file cannot be read.
     """
-    if alpha not in ('auto', 'mask', 'image'):
-        raise ConfigError(f"alpha is {alpha!r}: expected 'auto', 'mask' or 'image'")
+    check_choice('alpha', alpha, get_args(Alpha))
     if alpha != 'auto':
         return alpha == 'mask'
     with open_raster(path) as source:
@@ -66,8 +66,8 @@ def hides_pixels(path: str | os.PathLike[str], band: int, alpha: Alpha) -> bool:
         seen = f'{100 * alike:.0f} % of those above 0 are the same'
     raise ConfigError(
         f'{os.fspath(path)}: the file calls band {band} alpha, but its values do not show whether '
-        f"it is ({seen}): pass alpha='mask' if it marks where there is data, or alpha='image' if "
-        'it is measured, such as a near-infrared band'
+        f"it is ({seen}): pass alpha='mask' (--alpha mask) if it marks where there is data, or "
+        "alpha='image' (--alpha image) if it is measured, such as a near-infrared band"
     )
 
 

@@ -49,6 +49,8 @@ def gdal_environment(cache_bytes: int = CACHE_BYTES) -> Iterator[None]:
 def open_raster(path: str | os.PathLike[str]) -> rasterio.DatasetReader:
     """Open a raster, with errors that name the file and the remedy.
 
+    Read whole pictures inside `gdal_environment`: GDAL looks for `WHOLE_PNG` again when it reads.
+
     Args:
         path: A path, or anything else that GDAL opens (`/vsicurl/…`, `s3://…`, a VRT).
 

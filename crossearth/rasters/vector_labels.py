@@ -5,6 +5,7 @@ import functools
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 
 import fiona
@@ -13,14 +14,16 @@ import shapely
 from affine import Affine
 from fiona.errors import FionaError
 from jaxtyping import UInt8
-from pyproj import CRS, Transformer
+from pyproj import CRS
 from pyproj.exceptions import CRSError
 from rasterio.features import rasterize
+from shapely.affinity import translate
 from shapely.geometry.base import BaseGeometry
 
 from crossearth.errors import ConfigError, LabelError, SceneError, SceneNotFoundError
 from crossearth.labels import IGNORE_INDEX
-from crossearth.rasters.globe import turn_of
+from crossearth.rasters.georeference import transformer_between
+from crossearth.rasters.globe import nearest_turn, turn_of
 from crossearth.rasters.ground_grid import local_metric_crs
 
 __all__ = ['VectorLabels']
@@ -118,14 +121,18 @@ class VectorLabels:
         corners = np.array(
             [transform @ c for c in ((0, 0), (width, 0), (width, height), (0, height))]
         )
-        here = shapely.Polygon(corners)
-        drawn = {i: shapes.tree.geometries[i] for i in shapes.tree.query(here, 'intersects')}
-        drawn |= _near(shapes, here, crs)
+        turn = turn_of(crs)
+        # a grid may continue across the antimeridian, or count longitudes from 0 to 360
+        drawn: list[tuple[int, BaseGeometry]] = []
+        for shift in (0.0,) if turn is None else (-turn, 0.0, turn):
+            here = shapely.Polygon(corners - (shift, 0))
+            found = {i: shapes.tree.geometries[i] for i in shapes.tree.query(here, 'intersects')}
+            found |= _near(shapes, here, crs)
+            drawn += [(i, translate(shape, shift)) for i, shape in found.items()]
         if drawn:
             # in the order of the file, because later features win
-            rasterize(
-                ((drawn[i], shapes.ids[i]) for i in sorted(drawn)), out=ids, transform=transform
-            )
+            drawn.sort(key=itemgetter(0))
+            rasterize(((shape, shapes.ids[i]) for i, shape in drawn), out=ids, transform=transform)
         return ids
 
 
@@ -200,7 +207,7 @@ def _features(key: _Frozen, wkt: str) -> _Features:
         ) from error
     own_crs, crs = CRS.from_user_input(own), CRS.from_wkt(wkt)
     drawn = [_as_area(labels, name, geometry, own_crs) for geometry in geometries]
-    moved = _project(drawn, own_crs, crs)
+    moved = _project(drawn, own_crs, crs, joined=True)
     turn = turn_of(own_crs)
     far = {}
     for i, (geometry, there) in enumerate(zip(drawn, moved, strict=True)):
@@ -255,25 +262,29 @@ def _as_area(labels: VectorLabels, name: str, geometry: BaseGeometry, crs: CRS) 
         )
     if labels.line_width_m is None:
         raise LabelError(f'{name}: holds lines; pass line_width_m, the width to draw them with')
-    to_degrees = Transformer.from_crs(crs, CRS.from_epsg(4326), always_xy=True)
     middle = geometry.centroid
-    lon, lat = to_degrees.transform(middle.x, middle.y)
+    lon, lat = transformer_between(crs, CRS.from_epsg(4326)).transform(middle.x, middle.y)
     metric = local_metric_crs(lon, lat)
     (line,) = _project([geometry], crs, metric)
-    (area,) = _project([line.buffer(labels.line_width_m / 2)], metric, crs)
+    (area,) = _project([line.buffer(labels.line_width_m / 2)], metric, crs, joined=True)
     return area
 
 
-def _project(geometries: list[BaseGeometry], own: CRS, other: CRS) -> list[BaseGeometry]:
+def _project(
+    geometries: list[BaseGeometry], own: CRS, other: CRS, *, joined: bool = False
+) -> list[BaseGeometry]:
+    """Geometries in another CRS; `joined` continues each across the antimeridian."""
     if own == other:
         return geometries
-    transformer = Transformer.from_crs(own, other, always_xy=True)
+    transformer = transformer_between(own, other)
+    turn = turn_of(other) if joined else None
     step = _LONGEST_SEGMENT_M / own.axis_info[0].unit_conversion_factor
     if own.is_geographic:
         step = _LONGEST_SEGMENT_M / 111_000
 
     def move(points: np.ndarray) -> np.ndarray:
-        return np.stack(transformer.transform(points[:, 0], points[:, 1]), axis=1)
+        xs, ys = transformer.transform(points[:, 0], points[:, 1])
+        return np.stack([nearest_turn(xs, xs[0], turn=turn) if len(xs) else xs, ys], axis=1)
 
     return [
         shapely.transform(shapely.segmentize(shapely.force_2d(geometry), step), move)

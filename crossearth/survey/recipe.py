@@ -222,7 +222,8 @@ def _folder(found: SceneSet, encoding: Encoding, view: View) -> list[str]:
         values['image_names'] = found.image_names
     if found.mask_names != '*':
         values['mask_names'] = found.mask_names
-    if found.unpaired:
+    # among the images, the masks of images that are left out would count as images
+    if found.unpaired or found.spare or found.faults:
         values['unpaired'] = 'skip'
     if found.faults:
         values['leave_out'] = [_literal(fault.name) for fault in found.faults]
@@ -231,6 +232,8 @@ def _folder(found: SceneSet, encoding: Encoding, view: View) -> list[str]:
     if encoding.codec is not None:
         lines.append(f'codec: {_flow(encoding.codec)}')
     lines += [f'bands: {_flow(list(view.bands))}', 'dtype: unit']
+    if found.alpha != 'auto':
+        lines.append(f'alpha: {found.alpha}')
     types = {look.raster.dtype for look in found.looks}
     ranges = {kind: list(pair) for kind, pair in view.value_range.items() if kind in types}
     if ranges:

@@ -16,6 +16,7 @@ from crossearth.datasets.scene import Scene
 from crossearth.errors import ConfigError, CrossEarthError, LabelError, SceneError, WriteError
 from crossearth.inference.writer import check_place, whole_file, write_text
 from crossearth.labels import IGNORE_INDEX
+from crossearth.rasters import Alpha
 from crossearth.survey import report
 from crossearth.survey.encoding import Encoding, guess_encoding, with_vectors
 from crossearth.survey.recipe import Backbone, Plan, write_recipe
@@ -49,6 +50,7 @@ def start(
     *,
     recipe: str | os.PathLike[str] = 'recipe.yaml',
     bands: Sequence[int] | None = None,
+    alpha: Alpha = 'auto',
     pretrained: str | None = None,
     ignore: Sequence[int] = (),
     say: Callable[[str], None] = lambda _: None,
@@ -61,6 +63,8 @@ def start(
         unseen: Other places. Those with labels are tested on, and none is trained on.
         recipe: File to write.
         bands: Bands to read, counted from 1; None for all but alpha.
+        alpha: What a band that a file calls alpha is: `'mask'` marks where there is data, `'image'`
+            is a band like others, `'auto'` decides by its values.
         pretrained: Weights file for the backbone; None for the ImageNet weights that are installed
             with crossearth.
         ignore: Mask values that stand for no class.
@@ -91,7 +95,9 @@ def start(
     backbone = _backbone(pretrained)
     sets = []
     for domain in (source, *unseen):
-        found = gather(domain.name, domain.images, domain.labels, bands=bands, progress=progress)
+        found = gather(
+            domain.name, domain.images, domain.labels, bands=bands, alpha=alpha, progress=progress
+        )
         say('\n'.join(report.findings([found])))
         if not found.looks:
             raise SceneError(
@@ -231,10 +237,17 @@ def _missing_classes(plan: Plan) -> list[str]:
 
 def _shared_ground(source: SceneSet, others: Sequence[SceneSet]) -> list[str]:
     """Warnings for unseen domains that overlap the source on the ground, so are not unseen."""
+    if not others:
+        return []
     degrees = CRS.from_epsg(4326)
 
     def ground(found: SceneSet) -> list[shapely.Geometry]:
-        looks = [look for look in found.looks if look.raster.crs is not None]
+        # local CRSs have no place on the globe
+        looks = [
+            look
+            for look in found.looks
+            if look.raster.crs is not None and look.raster.georeference.has_size
+        ]
         return [footprint_of(Scene(look.raster), degrees) for look in looks]
 
     here = ground(source)

@@ -27,6 +27,7 @@ from crossearth.errors import (
 from crossearth.geometry import Window
 from crossearth.progress import progress_bar
 from crossearth.rasters import (
+    Alpha,
     HeaderCache,
     Mask,
     Raster,
@@ -97,6 +98,7 @@ class SceneSet:
     Args:
         name: `'source'`, or the name of the unseen domain.
         images: Folder of the images.
+        alpha: What a band that a file calls alpha is.
         masks: Folder of the masks; None without masks, and for vectors.
         vectors: Labels from vectors; None for masks, and without labels.
         image_names: Pattern of the image names.
@@ -109,6 +111,7 @@ class SceneSet:
 
     name: str
     images: str
+    alpha: Alpha = 'auto'
     masks: str | None = None
     vectors: VectorLabels | None = None
     image_names: str = '*'
@@ -130,6 +133,7 @@ def gather(
     labels: str | None,
     *,
     bands: Sequence[int] | None = None,
+    alpha: Alpha = 'auto',
     progress: bool = True,
 ) -> SceneSet:
     """Inspect a folder of images: headers, all masks, and a few pixels of each image.
@@ -139,16 +143,17 @@ def gather(
         images: Folder of the images.
         labels: Folder of the masks, or a vector file; None to look for masks among the images.
         bands: Bands to read, counted from 1; None for all but alpha.
+        alpha: What a band that a file calls alpha is, see `describe_raster`.
         progress: Whether to show a bar.
 
     Raises:
         SceneNotFoundError: If a folder is missing or empty.
         SceneError: If the vectors cannot be read.
-        LabelError: If two masks match one image, or vectors hold points.
+        LabelError: If two masks match one image or two images one mask, or vectors hold points.
     """
     if Path(images).is_file() and not images.lower().endswith('.zip'):
         raise SceneNotFoundError(f'{images} is a file: pass the folder that contains it')
-    found = SceneSet(name, images)
+    found = SceneSet(name, images, alpha)
     pairs = _pairs(found, labels)
     cache = HeaderCache(images)
     jobs: list[tuple[str, Raster, Mask | VectorLabels | None]] = []
@@ -157,7 +162,7 @@ def gather(
         pairs, desc=f'{name}: headers', unit='image', leave=False, shown=progress
     ):
         try:
-            raster = describe_raster(image.path, bands=bands, cache=cache)
+            raster = describe_raster(image.path, bands=bands, alpha=alpha, cache=cache)
             own: Mask | VectorLabels | None = found.vectors
             if found.vectors is not None and raster.crs is None:
                 raise LabelError('has no CRS, so its features have no place on the image')

@@ -88,7 +88,7 @@ def percentiles(looks: Sequence[Look]) -> tuple[float, ...] | None:
 
 
 def _value_range(looks: Sequence[Look], dtype: str) -> tuple[float, float] | None:
-    """Values that become 0 and 1; None for the range of the type, or floats already in [0, 1]."""
+    """Values that become 0 and 1; None for the range of bytes."""
     if dtype == 'uint8' or not looks:
         return None
     found = percentiles(looks)
@@ -98,7 +98,8 @@ def _value_range(looks: Sequence[Look], dtype: str) -> tuple[float, float] | Non
         )
     least, low, _, high, most = found
     if np.dtype(dtype).kind == 'f' and least >= 0 and 0.5 < most <= 1:
-        return None
+        # written down, because a value of 1.3 outside the samples would stop training otherwise
+        return 0.0, 1.0
     if low >= 0 and low < high / 10:
         low = 0.0
     low, high = float(f'{low:.3g}'), float(f'{high:.3g}')

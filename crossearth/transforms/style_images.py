@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from crossearth.describing import arguments_of, plural
-from crossearth.errors import SceneError, SceneNotFoundError
+from crossearth.errors import ConfigError, SceneError, SceneNotFoundError
+from crossearth.folders import walk
 
 __all__ = ['StyleImageFolder', 'read_picture']
 
@@ -26,21 +27,27 @@ class StyleImageFolder(Dataset[Tensor]):
     """The pictures under a folder, all resized to one size, as a source of styles.
 
     Args:
-        folder: Searched with all its subfolders for bmp, jpeg, png, tiff and webp files of 8 bits.
+        folder: Searched with all its subfolders, also linked ones, for bmp, jpeg, png, tiff and
+            webp files of 8 bits. Hidden files and what macOS adds to zip files are left out.
         side_px: The shorter side is resized to this, with antialiasing, and the middle square is
             cut out. The scale of textures is part of a style; the style networks were trained at
             256.
 
     Raises:
         SceneNotFoundError: If the folder does not exist or holds no pictures.
+        ConfigError: If `side_px` is not positive.
         SceneError: When an item is read, if it is damaged or has more than 8 bits per band.
     """
 
     def __init__(self, folder: Path | str, *, side_px: int = 256) -> None:
+        _check_side(side_px)
         self.folder = Path(folder)
         self.side_px = side_px
         self.paths = sorted(
-            path for path in self.folder.rglob('*') if path.suffix.lower() in _SUFFIXES
+            path
+            for below, names in walk(self.folder)
+            for path in (self.folder.joinpath(*below, name) for name in names)
+            if path.suffix.lower() in _SUFFIXES
         )
         if not self.paths:
             raise SceneNotFoundError(
@@ -68,8 +75,10 @@ def read_picture(path: Path, *, side_px: int) -> UInt8[Tensor, '3 s s']:
 
     Raises:
         SceneNotFoundError: If the file does not exist.
+        ConfigError: If `side_px` is not positive.
         SceneError: If it is damaged or has more than 8 bits per band.
     """
+    _check_side(side_px)
     try:
         with _opened(path) as picture:
             if picture.mode.startswith(('I', 'F')):
@@ -93,6 +102,11 @@ def read_picture(path: Path, *, side_px: int) -> UInt8[Tensor, '3 s s']:
     square = resized.crop((left, top, left + side_px, top + side_px))
     # Copied, because Pillow's own memory is read-only.
     return torch.from_numpy(np.asarray(square).copy()).permute(2, 0, 1)
+
+
+def _check_side(side_px: int) -> None:
+    if side_px < 1:
+        raise ConfigError(f'side_px is {side_px}: expected at least 1 pixel')
 
 
 @contextmanager

@@ -496,3 +496,55 @@ def test_a_place_of_unknown_pixel_size_is_mapped_with_a_stated_one(capsys):
     assert 'plain: not tested, because it has no masks' in text
     assert 'Its pixel size is not known: state it there (--gsd METRES)' in text
     assert 'plain/0.png map.tif --weights model.safetensors --gsd METRES' in text
+
+
+def test_a_damaged_image_and_a_spare_mask_next_to_the_images_leave_the_recipe_readable():
+    write_place('roads', PLACE, as_0_255)
+    for path in sorted(Path('roads/masks').iterdir()):
+        path.rename(f'roads/images/{path.stem}_mask.tif')
+    Path('roads/images/3.tif').unlink()
+    Path('roads/images/5.tif').write_bytes(b'')
+    assert main(['start', 'roads/images', '--quiet']) == 0
+    data = build_training(without_style('recipe.yaml')).data
+    assert len({*data.train.paths, *data.val.paths}) == 10
+
+
+def test_a_bright_roof_outside_of_the_samples_does_not_stop_training():
+    """The middle of the images holds reflectances up to 1, and a corner a value of 1.3."""
+    for number in range(6):
+        labels = np.kron(truth(number), np.ones((8, 8), np.uint8))
+        pixels = np.broadcast_to(np.linspace(0, 1, labels.shape[1]), (3, *labels.shape)).copy()
+        pixels[:, :8, :8] = 1.3
+        put(f'roads/images/{number}.tif', pixels.astype(np.float32), PLACE, 16 * number)
+        put(f'roads/masks/{number}.tif', labels * 255, PLACE, 16 * number)
+    assert main(['start', 'roads/images', 'roads/masks', '--quiet']) == 0
+    data = build_training(without_style('recipe.yaml')).data
+    assert float(data.train[0]['image'].max()) == 1.0
+
+
+@pytest.mark.parametrize('unseen', [False, True])
+def test_a_local_crs_has_no_ground_that_others_could_share(capsys, unseen):
+    local = {**PLACE, 'crs': 'LOCAL_CS["Local Coordinates (m)",UNIT["metre",1]]'}
+    write_place('roads', local, as_0_255)
+    write_place('other', ELSEWHERE, as_0_255)
+    words = ['--unseen', 'other=other/images:other/masks'] if unseen else []
+    assert main(['start', 'roads/images', 'roads/masks', '--quiet', *words]) == 0
+    assert 'overlap the source' not in capsys.readouterr().out
+    data = build_training(without_style('recipe.yaml')).data
+    assert len(data.train) + len(data.val) == 12
+
+
+@pytest.mark.parametrize(('alpha', 'bands'), [('mask', '[1, 2, 3]'), ('image', '[1, 2, 3, 4]')])
+def test_a_band_that_may_be_alpha_is_what_the_user_says(capsys, alpha, bands):
+    write_place('roads', PLACE, None)
+    for number in range(12):
+        pixels = chip(truth(number), bands=4)
+        pixels[3] = np.where(np.arange(SIDE) < 30, 255, np.arange(SIDE))
+        put(f'roads/images/{number}.tif', pixels, PLACE, number)
+        put(f'roads/masks/{number}.tif', as_0_255(truth(number))['pixels'], PLACE, number)
+    said = refused(capsys, 'roads/images', 'roads/masks', '--bands', '1', '2', '3')
+    assert '--alpha mask' in said
+    assert main(['start', 'roads/images', 'roads/masks', '--quiet', '--alpha', alpha]) == 0
+    assert f'bands: {bands}' in Path('recipe.yaml').read_text()
+    data = build_training(without_style('recipe.yaml')).data
+    assert data.train.num_bands == len(yaml.safe_load(bands))

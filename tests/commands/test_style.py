@@ -148,3 +148,9 @@ def test_a_device_that_is_not_there_is_named(
             *('fit', field, '--output', tmp_path / 's.safetensors'),
             *('--predictor', weights[0], '--device', 'vacuum'),
         )
+
+
+@pytest.mark.parametrize('words', [('--workers', -1), ('--batch-size', 0), ('--side-px', 0)])
+def test_numbers_that_cannot_be_are_refused(field: Path, tmp_path: Path, words: tuple) -> None:
+    with pytest.raises(ConfigError, match='expected at least 1'):
+        crossearth_style('fit', field, '--output', tmp_path / 'a.safetensors', *words)

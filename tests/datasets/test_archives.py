@@ -532,3 +532,32 @@ def test_a_zip_gets_the_command_that_unpacks_it(tmp_path):
         DeepGlobeRoads(tmp_path / 'deepglobe.zip')
     with pytest.raises(SceneNotFoundError, match=command):
         DeepGlobeRoads(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ('dataset', 'options', 'message'),
+    [
+        (Potsdam, {'bands': 'rgbi'}, "bands is 'rgbi': expected one of rgb, irrg, rgbir"),
+        (Potsdam, {'label_variant': 'noBoundary'}, 'expected one of no_boundary, full'),
+        (Potsdam, {'label_decode': 'treshold'}, 'expected one of threshold, exact'),
+        (Potsdam, {'label_space': 'ISPRS'}, 'expected one of isprs, rescue'),
+        (
+            Potsdam,
+            {'label_space': 'rescue', 'low_vegetation': 'grass'},
+            'expected one of clutter, ignore, tree',
+        ),
+        (Vaihingen, {'label_variant': 'noBoundary'}, 'expected one of no_boundary, full'),
+        (Vaihingen, {'label_decode': 'treshold'}, 'expected one of threshold, exact'),
+        (RescueNet, {'label_space': 'Rescue'}, 'expected one of rescuenet, rescue'),
+        (
+            CASID,
+            {'climate': 'subms', 'label_encoding': 'color'},
+            'expected one of colour, zero_based, one_based',
+        ),
+    ],
+)
+def test_words_that_mean_nothing_to_an_archive_are_refused(
+    tmp_path, unchecked, dataset, options, message
+):
+    with pytest.raises(ConfigError, match=message):
+        dataset(tmp_path, **options)

@@ -2,6 +2,7 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from crossearth.cli import main
 from crossearth.datasets import (
@@ -257,3 +258,33 @@ class Fields(ArchiveDataset):
         )
         super().__init__(root, [layout], labels=ROAD, domain='fields', split=split)
 """
+
+
+def test_an_option_that_an_archive_does_not_know_is_a_finding(complete, unchecked, capsys):
+    assert main(['data', 'check', 'Potsdam', str(complete), '--set', 'bands=rgbi']) == 2
+    assert "bands is 'rgbi': expected one of rgb, irrg, rgbir" in capsys.readouterr().out
+
+
+def test_a_truncated_png_is_a_finding(tmp_path):
+    trees.loveda(tmp_path)
+    (path,) = tmp_path.rglob('images_png/1366.png')
+    noise = np.random.default_rng(0).integers(0, 255, (trees.SIZE, trees.SIZE, 3), np.uint8)
+    Image.fromarray(noise).save(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert any(
+        f'{path}: cannot be read to its end' in text
+        for text in wrong(check_archive(LoveDA, tmp_path))
+    )
+
+
+def test_options_are_values_and_not_only_words(tmp_path, monkeypatch, capsys):
+    given = {}
+    monkeypatch.setattr(
+        'crossearth.datasets.check_archive', lambda *_, options, **__: given.update(options) or []
+    )
+    words = ['gsd_m=0.5', 'mask_nodata=false', 'split=test', "bands='12'"]
+    options = [part for word in words for part in ('--set', word)]
+    assert main(['data', 'check', 'MassachusettsRoads', str(tmp_path), *options]) == 0
+    assert given == {'gsd_m': 0.5, 'mask_nodata': False, 'split': 'test', 'bands': '12'}
+    assert main(['data', 'check', 'MassachusettsRoads', str(tmp_path), '--set', 'a=[1']) == 2
+    assert '--set a=[1: the value is not YAML' in capsys.readouterr().err

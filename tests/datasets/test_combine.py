@@ -211,3 +211,31 @@ def test_an_intersection_pairs_scenes_of_one_time(scene):
         early & labels
     either = images | early
     assert torch.equal(either[(*BOX, slice('2019-03', '2019-04'))]['image'], early[BOX]['image'])
+
+
+def test_a_labelled_black_pixel_keeps_its_label_next_to_padding():
+    black = {'image': torch.zeros(1, 1, 3, dtype=torch.uint8), 'mask': torch.tensor([[3, 3, 255]])}
+    padding = {'image': torch.tensor([[[0, 7, 0]]]), 'mask': torch.tensor([[255, 4, 255]])}
+    assert fill_samples([black, padding])['mask'].tolist() == [[3, 4, 255]]
+    assert fill_samples([padding, black])['mask'].tolist() == [[3, 4, 255]]
+
+
+def test_a_union_keeps_the_labels_of_a_scene_that_is_black(scene, write_raster):
+    place = {'transform': Affine(0.5, 0, 400_000, 0, -0.5, 5_800_000)}
+    dark = np.zeros((3, SIZE, SIZE), np.uint8)
+    here = read_scene(
+        write_raster('d.tif', dark, **place), write_raster('dm.tif', mask(2), **place)
+    )
+    there = SceneDataset([scene('r', x=400_020, class_id=4)], ISPRS)
+    sample = (SceneDataset([here], ISPRS) | there)[BOX]
+    assert (sample['mask'][:, :16] == 2).all()
+    assert (sample['mask'][:, 16:] == 4).all()
+
+
+@pytest.mark.parametrize('wide', [np.uint16, np.uint32, np.int16, np.float32])
+def test_images_of_two_types_are_overlaid_in_one_that_holds_both(wide):
+    narrow = torch.full((2, 4, 4), 255, dtype=torch.uint8)
+    other = torch.from_numpy(np.full((1, 4, 4), 30_000, wide))
+    both = overlay_samples([{'image': narrow}, {'image': other}])['image']
+    assert both.numpy().dtype == wide
+    assert both[:, 0, 0].tolist() == [255, 255, 30_000]

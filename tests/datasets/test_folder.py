@@ -208,3 +208,30 @@ def test_the_portions_of_a_folder_share_no_scene(write_raster, tmp_path):
     assert [Path(path).stem for path in held.paths] == ['1', '2']
     with pytest.raises(ConfigError, match='without hold_out'):
         FolderDataset(tmp_path / 'images', labels=ISPRS, portion='rest')
+
+
+def test_what_to_do_with_unpaired_images_is_one_of_two_words(write_raster, tmp_path, unchecked):
+    for name in ('a', 'b'):
+        write_raster(f'images/{name}.tif', PICTURE)
+    write_raster('masks/b.tif', LABELS)
+    with pytest.raises(ConfigError, match="unpaired is 'Skip': expected one of error, skip"):
+        FolderDataset(tmp_path / 'images', tmp_path / 'masks', labels=ISPRS, unpaired='Skip')
+
+
+@pytest.mark.parametrize('pattern', ['images/a.tif', 'A.TIF', './a.tif', 'b*'])
+def test_a_pattern_that_leaves_nothing_out_is_refused(write_raster, tmp_path, pattern):
+    write_raster('images/a.tif', PICTURE)
+    write_raster('images/x/c.tif', PICTURE)
+    with pytest.raises(ConfigError, match=r'leave_out: no image .* expected paths .* \'a\.tif\''):
+        FolderDataset(tmp_path / 'images', labels=ISPRS, leave_out=['x/*', pattern])
+    data = FolderDataset(tmp_path / 'images', labels=ISPRS, leave_out=['x/*', '*c.tif'])
+    assert [Path(path).name for path in data.paths] == ['a.tif']
+
+
+def test_a_range_of_values_is_for_types_that_there_are(write_raster, tmp_path):
+    write_raster('images/a.tif', PICTURE)
+    with pytest.raises(ConfigError, match=r"value_range: 'UInt16' is not a pixel type: .* uint16"):
+        FolderDataset(tmp_path / 'images', labels=ISPRS, value_range={'UInt16': (0, 3000)})
+    ranges = {'uint8': (0, 200), 'uint16': (0, 3000)}  # no image of uint16 is needed
+    data = FolderDataset(tmp_path / 'images', labels=ISPRS, value_range=ranges)
+    assert data.scenes[0].raster.value_range == (0, 200)

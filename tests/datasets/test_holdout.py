@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import shapely
 from affine import Affine
+from rasterio.control import GroundControlPoint
 
 from crossearth.datasets import HoldOut, SceneDataset, read_scene
 from crossearth.datasets.cut import footprint_of
@@ -112,3 +113,68 @@ def test_boxes_that_overlap_are_refused_where_they_cut_scenes():
     assert HoldOut(boxes=boxes[:2], crs='EPSG:32633', whole=False).boxes == boxes[:2]
     with pytest.raises(ConfigError, match=r'\(20, 0, 40, 20\) and \(35, 10, 50, 30\) overlap'):
         HoldOut(boxes=boxes, crs='EPSG:32633', whole=False)
+
+
+def test_a_portion_that_there_is_not_is_refused(write_raster, tmp_path, unchecked):
+    scenes = [at(write_raster, f'{i}.tif') for i in range(2)]
+    with pytest.raises(
+        ConfigError, match="portion is 'held-out': expected one of all, rest, held_out"
+    ):
+        HoldOut(names=[('0.tif', '0.tif')]).portion(scenes, 'held-out', folder=tmp_path)
+
+
+@pytest.mark.parametrize('whole', [True, False])
+def test_boxes_hold_out_their_ground_however_longitudes_are_counted(write_raster, tmp_path, whole):
+    """Scenes of 2 degrees at -160, 178 to 182 and 10, each counted in two ways."""
+    lefts = (-161, 199, 178, -182, 180, -180, 10)
+    scenes = []
+    for left in lefts:
+        place = Affine(0.1, 0, left, 0, -0.1, 2)
+        pixels = np.full((1, 20, 20), 7, np.uint8)
+        scenes.append(
+            read_scene(write_raster(f'{left}.tif', pixels, crs='EPSG:4326', transform=place))
+        )
+    boxes = [(-161.0, -1.0, -158.9, 3.0), (179.5, -1.0, 181.2, 3.0)]
+    rule = HoldOut(boxes=boxes, crs='EPSG:4326', whole=whole)
+    found = {}
+    for side in ('rest', 'held_out'):
+        kept = rule.portion(scenes, side, folder=tmp_path)
+        found[side] = {(round(s.bounds_xy[0], 6), s.width) for s in kept}
+    if whole:
+        assert found['held_out'] == {(-161, 20), (199, 20), (180, 20), (-180, 20)}
+        assert found['rest'] == {(10, 20), (178, 20), (-182, 20)}
+    else:
+        assert found['held_out'] == {
+            (-161, 20), (199, 20), (179.5, 5), (-180.5, 5), (180, 12), (-180, 12),
+        }  # fmt: skip
+        assert found['rest'] == {(10, 20), (178, 15), (-182, 15), (181.2, 8), (-178.8, 8)}
+
+
+def test_whole_scenes_that_meet_across_the_antimeridian_are_on_no_side(write_raster, tmp_path):
+    def degrees(left):
+        place = Affine(0.1, 0, left, 0, -0.1, 2)
+        pixels = np.full((1, 20, 20), 7, np.uint8)
+        return read_scene(write_raster(f'{left}.tif', pixels, crs='EPSG:4326', transform=place))
+
+    scenes = [degrees(179), degrees(-180.5), degrees(0)]
+    rule = HoldOut(boxes=[(179.5, 0.0, 180.2, 2.0)], crs='EPSG:4326')
+    assert rule.portion(scenes, 'held_out', folder=tmp_path) == scenes[:1]
+    assert rule.portion(scenes, 'rest', folder=tmp_path) == scenes[2:]
+
+
+def test_scenes_with_control_points_lie_where_these_place_them(write_raster, tmp_path):
+    corners = [(0, 0, 500_000, 5_000_000), (0, 20, 500_020, 5_000_000), (20, 0, 500_000, 4_999_980)]
+    points = [GroundControlPoint(*corner, 0) for corner in corners]
+    pixels = np.full((3, 20, 20), 7, np.uint8)
+    tied = read_scene(write_raster('a.tif', pixels, transform=None, gcps=points))
+    assert tied.crs is None
+    scenes = [tied, at(write_raster, 'b.tif', col=100)]
+    options = {'boxes': [(499_990, 4_999_970, 500_030, 5_000_010)], 'crs': 'EPSG:32633'}
+    rule = HoldOut(**options)
+    assert rule.portion(scenes, 'held_out', folder=tmp_path) == scenes[:1]
+    assert rule.portion(scenes, 'rest', folder=tmp_path) == scenes[1:]
+    cutting = HoldOut(**options, whole=False)
+    with pytest.raises(ConfigError, match=r'a\.tif: is placed by control points .* with gsd_m'):
+        cutting.portion(scenes, 'rest', folder=tmp_path)
+    gridded = SceneDataset(scenes, ISPRS, gsd_m=2.0).scenes
+    assert [s.image for s in cutting.portion(gridded, 'rest', folder=tmp_path)] == [scenes[1].image]

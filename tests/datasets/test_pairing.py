@@ -2,6 +2,7 @@ import pytest
 
 from crossearth.datasets.files import RasterFile
 from crossearth.datasets.pairing import guess_patterns, looks_like_mask, pair_files
+from crossearth.errors import LabelError
 
 
 def file(path):
@@ -43,3 +44,14 @@ def test_the_plainest_patterns_that_pair_all_are_found(images, masks, patterns):
 )  # fmt: skip
 def test_masks_are_known_by_whole_words(path, mask):
     assert looks_like_mask(file(path)) is mask
+
+
+def test_two_images_of_one_mask_are_refused_and_without_a_mask_both_are_there():
+    """Both would be trained on, and a split could put them on its two sides."""
+    twins = files('x/8.png', 'x/8.tif', '8.tif', '9.png', '9.tif')
+    with pytest.raises(LabelError, match=r'/x/8\.tif: /x/8\.png is an image of the same name'):
+        pair_files(twins, files('x/8.jpg', '8.jpg'))
+    assert pair_files(twins[1:], files('x/8.jpg', '8.jpg')) == [
+        *zip(twins[1:3], files('x/8.jpg', '8.jpg'), strict=True),
+        *((file, None) for file in twins[3:]),
+    ]

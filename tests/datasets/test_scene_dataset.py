@@ -30,7 +30,7 @@ from crossearth.errors import (
     WindowError,
 )
 from crossearth.geometry import Window
-from crossearth.labels import ISPRS, ColourCodec, IdCodec
+from crossearth.labels import ISPRS, ROAD, ColourCodec, IdCodec, ThresholdCodec
 
 HEIGHT, WIDTH = 40, 56
 
@@ -516,3 +516,17 @@ def test_batches_pass_through_kornia(scene):
     assert torch.equal(turned['mask'][:, 0].long(), batch['mask'].flip(1))
     for name in ('bounds', 'transform', 'domain', 'index'):
         assert torch.equal(turned[name], batch[name])
+
+
+def test_a_pixel_type_that_there_is_not_is_refused(scene, unchecked):
+    with pytest.raises(ConfigError, match="dtype is 'Unit': expected one of native, float32, unit"):
+        SceneDataset([scene], ISPRS, dtype='Unit')
+
+
+def test_a_threshold_compares_the_colours_of_a_palette(write_raster):
+    numbers = (np.arange(40)[:, None] < 12).astype(np.uint8) * np.ones((1, 40, 56), np.uint8)
+    path = write_raster('m.tif', numbers)
+    with rasterio.open(path, 'r+') as file:
+        file.write_colormap(1, {0: (0, 0, 0, 255), 1: (255, 255, 255, 255)})
+    scene = read_scene(write_raster('a.tif', picture()), path)
+    assert (SceneDataset([scene], ROAD, codec=ThresholdCodec())[0]['mask'] == numbers[0]).all()

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from crossearth.datasets import FolderDataset, ShiftDataModule
+from crossearth.datasets import FolderDataset, ShiftDataModule, merge_domains
 from crossearth.datasets.streams import draws_from
 from crossearth.errors import ConfigError
 from crossearth.labels import ISPRS
@@ -156,3 +156,55 @@ def test_a_range_of_values_counts_once_or_is_refused(data, tmp_path, options, va
         ShiftDataModule(
             data.train, unseen={'unseen place': scenes}, size_px=16, value_range=value_range
         )
+
+
+@pytest.fixture
+def mixed(write_raster, tmp_path):
+    """Scenes of bytes at half of white, and of int16 at half of theirs."""
+    for name, value in (('a', np.uint8(128)), ('b', np.int16(16_384))):
+        write_raster(f'{name}/0.tif', np.full((3, 32, 32), value))
+        write_raster(f'{name}_masks/0.tif', np.eye(32, dtype=np.uint8)[None])
+
+    def make(**options):
+        return merge_domains(
+            {
+                name: FolderDataset(
+                    tmp_path / name, tmp_path / f'{name}_masks', labels=ISPRS, **options
+                )
+                for name in ('a', 'b')
+            }
+        )
+
+    return make
+
+
+def test_native_pixels_of_several_types_make_no_batch(mixed):
+    message = "train: its scenes hold int16, uint8 pixels, .* open the dataset with dtype='unit'"
+    with pytest.raises(ConfigError, match=message):
+        ShiftDataModule(mixed(), size_px=16)
+    scenes = mixed(dtype='unit', value_range={'int16': (0, 32_767)})
+    data = ShiftDataModule(scenes, size_px=16, windows_per_epoch=8)
+    batch = data.on_after_batch_transfer(next(iter(data.train_dataloader())), 0)
+    assert torch.allclose(batch['image'], torch.tensor(0.5), atol=0.01)
+
+
+def test_integers_of_16_bits_without_a_range_are_warned_of(data, write_raster, tmp_path, recwarn):
+    write_raster('deep/0.tif', np.full((3, 40, 50), 3000, np.uint16))
+
+    def deep(**options):
+        write_raster('deep_masks/0.tif', np.zeros((1, 40, 50), np.uint8))
+        folders = tmp_path / 'deep', tmp_path / 'deep_masks'
+        return FolderDataset(*folders, labels=ISPRS, dtype='unit', **options)
+
+    message = r'0\.tif: holds uint16 pixels \(1 of 1 {} scenes\) .* divided by 65535'
+    with pytest.warns(UserWarning, match=message.format('train')) as caught:
+        ShiftDataModule(deep(), val=deep(), unseen={'b': deep()}, size_px=16)
+    assert len(caught) == 1
+    with pytest.warns(UserWarning, match=message.format('b')):
+        ShiftDataModule(data.train, unseen={'b': deep()}, size_px=16)
+    with pytest.warns(UserWarning, match=message.format('val')):
+        ShiftDataModule(deep(value_range=(0, 3000)), val=deep(), size_px=16)
+    recwarn.clear()
+    stated = deep(value_range={'uint16': (0, 3000)})
+    ShiftDataModule(stated, val=stated, unseen={'a': data.train}, size_px=16)
+    assert not recwarn.list

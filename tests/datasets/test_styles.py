@@ -51,3 +51,11 @@ def test_scenes_of_black_alone_have_no_style(write_raster, tmp_path):
     write_raster('a.tif', np.zeros((3, 8, 8), np.uint8))
     with pytest.raises(SceneError, match='1 scenes hold only black'):
         read_scene_styles(FolderDataset(tmp_path, labels=ISPRS))
+
+
+def test_a_truncated_png_gives_no_style(write_raster, tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (3, 300, 300), np.uint8)
+    path = write_raster('a.png', noise, crs=None, driver='PNG')
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(SceneError, match=r'a\.png: cannot be read .* damaged: fetch it again'):
+        read_style_images(tmp_path, size_px=300)

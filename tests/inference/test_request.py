@@ -78,13 +78,13 @@ def test_values_without_a_meaning_are_errors(make: Callable[[], object], message
 def test_choices_are_told() -> None:
     # as a caller without type checks would; the checker of the tests stands before `__init__`
     cases: list[tuple[type, str, str]] = [
-        (Windows, 'blend', "choose 'hann', 'gaussian', 'mean' or 'crop'"),
-        (Windows, 'combine', "choose 'softmax' or 'logits'"),
-        (Windows, 'augment', "choose 'none' or 'd4'"),
-        (View, 'alpha', "choose 'auto', 'mask' or 'image'"),
-        (View, 'return_by', "choose 'nearest' or 'bilinear'"),
+        (Windows, 'blend', 'expected one of hann, gaussian, mean, crop'),
+        (Windows, 'combine', 'expected one of softmax, logits'),
+        (Windows, 'augment', 'expected one of none, d4'),
+        (View, 'alpha', 'expected one of auto, mask, image'),
+        (View, 'return_by', 'expected one of nearest, bilinear'),
         (View, 'gsd_m', "expected metres, or 'native'"),
-        (Running, 'on_read_error', "choose 'raise' or 'nodata'"),
+        (Running, 'on_read_error', 'expected one of raise, nodata'),
     ]
     for kind, name, message in cases:
         value: Any = kind()

@@ -57,7 +57,7 @@ def test_an_argument_decides_against_what_the_values_say(write_raster: Write) ->
     infrared = with_fourth(write_raster, colours(1)[0], 'b.tif')
     assert describe_raster(infrared, alpha='mask').alpha == 4
     assert describe_raster(infrared, bands=(1, 2, 3)).alpha is None
-    with pytest.raises(ConfigError, match=r"alpha is 'yes': expected 'auto', 'mask' or 'image'"):
+    with pytest.raises(ConfigError, match=r"alpha is 'yes': expected one of auto, mask, image"):
         describe_raster(infrared, alpha='yes')  # type: ignore[arg-type]  # the point of the test
 
 

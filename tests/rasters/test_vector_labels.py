@@ -251,3 +251,56 @@ def test_grids_of_any_orientation_hold_the_pixels_whose_centres_are_inside(write
     y = place.d * cols + place.e * rows + place.f
     assert (ids == shapely.contains_xy(shape, x, y)).all()
     assert 100 < ids.sum() < 600
+
+
+@pytest.mark.parametrize('epsg', [4326, 3857])
+@pytest.mark.parametrize('left', [-160.0, 200.0, 179.5, -180.5])
+@pytest.mark.parametrize('across', [False, True], ids=['two features', 'one feature'])
+def test_grids_and_features_may_count_longitudes_differently(tmp_path, epsg, left, across):
+    """Features on both sides of 180 degrees cover a scene there; one at -160 covers half of it."""
+    shapes = [shapely.box(179.2, 0, 180.8, 1)]
+    if not across:
+        shapes = [shapely.box(179.2, 0, 180, 1), shapely.box(-180, 0, -179.2, 1)]
+    shapes.append(shapely.box(-160, 0, -159.5, 1))
+    path = tmp_path / 'land.gpkg'
+    schema = {'geometry': 'Polygon', 'properties': {}}
+    with fiona.open(path, 'w', driver='GPKG', crs='EPSG:4326', schema=schema) as target:
+        for shape in shapes:
+            target.write({'geometry': shapely.geometry.mapping(shape), 'properties': {}})
+    degree = 1.0 if epsg == 4326 else 40_075_016.6855785 / 360
+    place = Affine(degree / 20, 0, left * degree, 0, -degree / 20, 0.9 * degree)
+    ids = VectorLabels(path).burn(CRS.from_epsg(epsg), place, height=16, width=20)
+    expected = np.ones((16, 20), np.uint8)
+    if left in (-160.0, 200.0):
+        expected[:, 10:] = 0
+    assert (ids == expected).all()
+
+
+def test_a_line_along_the_antimeridian_is_not_drawn_around_the_globe(tmp_path):
+    path = tmp_path / 'roads.gpkg'
+    schema = {'geometry': 'LineString', 'properties': {}}
+    line = shapely.LineString([(180, -0.1), (180, 0.1)])
+    with fiona.open(path, 'w', driver='GPKG', crs='EPSG:4326', schema=schema) as target:
+        target.write({'geometry': shapely.geometry.mapping(line), 'properties': {}})
+    labels = VectorLabels(path, line_width_m=200.0)
+    degrees = CRS.from_epsg(4326)
+    there = labels.burn(degrees, Affine(1e-4, 0, 179.998, 0, -1e-4, 0.001), height=20, width=40)
+    assert there.sum(axis=1).tolist() == [18] * 20  # 200 m are 18 pixels of 11.1 m
+    far = labels.burn(degrees, Affine(1e-4, 0, 30.0, 0, -1e-4, 0.001), height=20, width=40)
+    assert not far.any()
+
+
+def test_vectors_that_cannot_be_drawn_are_told_when_a_dataset_is_opened(
+    write_raster, write_vectors, tmp_path
+):
+    image = write_raster('a.tif', np.ones((3, 10, 10), np.uint8))
+    bare = write_raster('b.tif', np.ones((3, 10, 10), np.uint8), crs=None)
+    houses = VectorLabels(write_vectors('h.gpkg', [box(0, 0, 4, 4)]))
+    line = write_vectors('l.gpkg', [shapely.LineString([PLACE @ (0, 0), PLACE @ (9, 9)])])
+    for scene, error, message in (
+        (read_scene(image, VectorLabels(tmp_path / 'none.gpkg')), SceneNotFoundError, 'no such'),
+        (read_scene(image, VectorLabels(line)), LabelError, 'pass line_width_m'),
+        (read_scene(bare, houses), ConfigError, r'b\.tif: has no CRS, so the features of .*gpkg'),
+    ):
+        with pytest.raises(error, match=message):
+            SceneDataset([read_scene(image, houses), scene], BUILDING)

@@ -31,8 +31,8 @@ def test_bytes_need_no_range_and_others_get_their_percentiles(look):
     assert look(ramp('int16', -500, 500)).value_range == {'int16': (-495.0, 495.0)}
 
 
-def test_floats_in_0_to_1_are_read_as_they_are_and_others_are_not(look):
-    assert look(ramp('float32', 0, 1)).value_range == {}
+def test_floats_in_0_to_1_keep_their_values_and_others_are_scaled(look):
+    assert look(ramp('float32', 0, 1)).value_range == {'float32': (0.0, 1.0)}
     low, high = look(ramp('float32', 200, 300)).value_range['float32']
     assert (low, high) == pytest.approx((200.5, 299.5), abs=0.6)
 

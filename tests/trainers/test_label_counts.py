@@ -155,7 +155,7 @@ def test_a_class_that_never_occurs_is_named_with_the_counts_once(tmp_path, write
 
 
 @pytest.mark.parametrize(
-    'pixels', [np.full((3, 32, 32), np.nan, np.float32), np.zeros((3, 32, 32), np.uint16)]
+    'pixels', [np.full((3, 32, 32), np.nan, np.float32), np.zeros((3, 32, 32), np.uint8)]
 )
 def test_images_without_data_stop_training(tmp_path, write, pixels):
     train = write('x', mixed(), pixels)

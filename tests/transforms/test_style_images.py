@@ -5,8 +5,9 @@ import pytest
 import torch
 from PIL import Image
 
-from crossearth.errors import SceneError, SceneNotFoundError
+from crossearth.errors import ConfigError, SceneError, SceneNotFoundError
 from crossearth.transforms import StyleImageFolder
+from crossearth.transforms.style_images import read_picture
 
 
 def test_pictures_are_resized_and_cut_to_the_middle(tmp_path: Path) -> None:
@@ -61,3 +62,29 @@ def test_a_jpeg_decoded_at_a_part_of_its_size_is_the_same_picture(tmp_path: Path
     picture.save(tmp_path / 'b.png')
     jpeg, png = (StyleImageFolder(tmp_path, side_px=64)[index].int() for index in (0, 1))
     assert (jpeg - png).abs().max() <= 3
+
+
+def test_what_a_mac_leaves_behind_is_left_out_and_linked_folders_are_searched(
+    tmp_path: Path,
+) -> None:
+    picture = Image.fromarray(np.zeros((30, 30, 3), np.uint8))
+    for folder in ('field/b', 'field/__MACOSX', 'elsewhere'):
+        (tmp_path / folder).mkdir(parents=True)
+    for name in ('field/b/1.png', 'field/0.PNG', 'elsewhere/2.png'):
+        picture.save(tmp_path / name)
+    for name in ('field/._0.png', 'field/__MACOSX/0.png'):
+        (tmp_path / name).write_text('metadata')
+    (tmp_path / 'field/c').symlink_to(tmp_path / 'elsewhere')
+    (tmp_path / 'field/c/again').symlink_to(tmp_path / 'field')
+    names = [
+        path.relative_to(tmp_path).as_posix() for path in StyleImageFolder(tmp_path / 'field').paths
+    ]
+    assert names == ['field/0.PNG', 'field/b/1.png', 'field/c/2.png']
+
+
+def test_pictures_have_at_least_one_pixel(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((30, 30, 3), np.uint8)).save(tmp_path / 'a.png')
+    with pytest.raises(ConfigError, match='side_px is 0: expected at least 1 pixel'):
+        StyleImageFolder(tmp_path, side_px=0)
+    with pytest.raises(ConfigError, match='side_px is -3'):
+        read_picture(tmp_path / 'a.png', side_px=-3)
