@@ -30,6 +30,7 @@ from crossearth.models.timm_networks import (
     plain_transformer,
 )
 from crossearth.models.weights.released import CrossEarth_Weights, load_released
+from crossearth.spelling import check_choice
 
 __all__ = [
     'crossearth_rvsa_large',
@@ -103,6 +104,7 @@ def fpn_timm(
     )
     if instance_norms is not None:
         model = add_instance_norms(model, instance_norms)
+    check_choice('norms', norms, ('training', 'resting'))
     if norms == 'resting':
         freeze_norms(model)
     backbone = TimmPyramid(model, img_size=size)

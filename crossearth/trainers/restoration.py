@@ -1,15 +1,18 @@
 """Masked image modelling: the losses between restored images and their targets."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, get_args
 
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-__all__ = ['Norm', 'restoration_losses']
+from crossearth.spelling import check_choice
 
-type Norm = Literal['l1', 'mse']
+__all__ = ['Norm', 'Target', 'check_restoration', 'restoration_losses']
+
+Norm = Literal['l1', 'mse']
+Target = Literal['clean', 'input']
 
 
 def restoration_losses(
@@ -21,7 +24,7 @@ def restoration_losses(
     styled: Float[Tensor, 'b c h w'],
     changed: Bool[Tensor, ' b'],
     norm: Norm = 'mse',
-    target: Literal['clean', 'input'] = 'clean',
+    target: Target = 'clean',
     delta_norm: Norm = 'l1',
 ) -> dict[str, Float[Tensor, '']]:
     """L_MIM and L_Δ of eq. 10. All images are in the model's normalised units.
@@ -56,6 +59,7 @@ def restoration_losses(
         >>> {name: value.item() for name, value in terms.items()}
         {'loss_mim': 13.0, 'loss_delta': 1.0}
     """
+    check_restoration(norm, target, delta_norm)
     distance = _DISTANCES[norm]
     # The target stays: what is learnt in the place of masked patches must not move it.
     terms = {'loss_mim': distance(from_masked, clean if target == 'clean' else masked.detach())}
@@ -65,6 +69,17 @@ def restoration_losses(
     terms['loss_mim'] = terms['loss_mim'] + distance(from_styled, wanted)
     terms['loss_delta'] = _DISTANCES[delta_norm](from_masked[changed], from_styled)
     return terms
+
+
+def check_restoration(norm: Norm, target: Target, delta_norm: Norm) -> None:
+    """Refuse words that `restoration_losses` does not know.
+
+    Raises:
+        ConfigError: If one of them is not.
+    """
+    check_choice('norm', norm, get_args(Norm))
+    check_choice('target', target, get_args(Target))
+    check_choice('delta_norm', delta_norm, get_args(Norm))
 
 
 _DISTANCES: dict[Norm, Callable[[Tensor, Tensor], Tensor]] = {'l1': F.l1_loss, 'mse': F.mse_loss}

@@ -38,8 +38,9 @@ def draw(folder: Path) -> None:
             work / 'map.tif', scene=scene, confidence=work / 'confidence.tif'
         ) as view:
             pictures = {one.name: one.overview(_SIDE_PX) for one in view.layers}
-            entries, gsd_m, crs = view.legend, view.gsd_m, view.crs
-    assert gsd_m is not None
+            entries, sides_m, crs = view.legend, view.gsd_m, view.crs
+    assert sides_m is not None
+    gsd_m, _ = sides_m
     figure = Figure(figsize=(7.6, 4.5), layout='constrained')
     left, right = figure.subplots(1, 2, width_ratios=(1.6, 1))
     shown = pictures['scene'][..., :3].copy()

@@ -82,3 +82,8 @@ def test_resting_norms_keep_what_pretrained_weights_bring_and_the_file_holds_the
     again = load_model(tmp_path / 'model.safetensors')
     image = torch.rand(1, 3, 32, 32)
     assert torch.equal(again(image), model.eval()(image))
+
+
+def test_what_norms_do_is_one_of_two_words(unchecked):
+    with pytest.raises(ConfigError, match="norms is 'rest': expected one of training, resting"):
+        fpn_timm('resnet10t', num_classes=2, width=16, norms='rest')

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -16,8 +16,11 @@ from crossearth.errors import CheckpointError, ConfigError
 from crossearth.models.weights.fitting import fit_weights
 from crossearth.models.weights.pretrained import adapt_bands, check_pretrained, create_timm
 from crossearth.models.weights.reading import read_weights
+from crossearth.spelling import check_choice
 
 __all__ = ['convert_dinov2', 'dinov2_vit']
+
+Rule = Literal['released', 'preserving']
 
 
 def convert_dinov2(
@@ -25,7 +28,7 @@ def convert_dinov2(
     *,
     img_size: int | tuple[int, int] = 512,
     patch_px: int = 16,
-    rule: Literal['released', 'preserving'] = 'released',
+    rule: Rule = 'released',
 ) -> dict[str, Tensor]:
     """DINOv2 weights (patch 14, 37×37 positions) resized for another patch and image size.
 
@@ -62,6 +65,7 @@ def convert_dinov2(
     """
     height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
     _check_size(height, width, patch_px)
+    check_choice('rule', rule, get_args(Rule))
     for name in ('patch_embed.proj.weight', 'pos_embed'):
         if name not in state:
             raise CheckpointError(
@@ -145,7 +149,7 @@ def dinov2_vit(
     patch_px: int = 16,
     in_channels: int = 3,
     pretrained: bool | str | Path = False,
-    rule: Literal['released', 'preserving'] = 'released',
+    rule: Rule = 'released',
 ) -> nn.Module:
     """A timm DINOv2 transformer for patches of 16 px, with converted weights.
 
@@ -173,6 +177,7 @@ def dinov2_vit(
     check_pretrained(pretrained)
     size = (img_size, img_size) if isinstance(img_size, int) else img_size
     _check_size(*size, patch_px)
+    check_choice('rule', rule, get_args(Rule))
     vit = create_timm(
         name,
         in_channels=in_channels,

@@ -1,7 +1,5 @@
 """The training method of the CrossEarth paper, equations 5 to 10."""
 
-from typing import Literal
-
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -11,7 +9,12 @@ from crossearth.labels import LabelSpace
 from crossearth.models import CrossEarth
 from crossearth.models.features import Features
 from crossearth.trainers.methods.method import Batch, Method, check_classes
-from crossearth.trainers.restoration import Norm, restoration_losses
+from crossearth.trainers.restoration import (
+    Norm,
+    Target,
+    check_restoration,
+    restoration_losses,
+)
 
 __all__ = ['CrossEarthTraining']
 
@@ -63,7 +66,7 @@ class CrossEarthTraining(Method):
         mask: nn.Module,
         style: nn.Module | None = None,
         mim_norm: Norm = 'mse',
-        mim_target: Literal['clean', 'input'] = 'clean',
+        mim_target: Target = 'clean',
         mim_weight: float = 1.0,
         delta_weight: float = 1.0,
         delta_norm: Norm = 'l1',
@@ -80,11 +83,12 @@ class CrossEarthTraining(Method):
                 f'seg_weight={seg_weight}, mim_weight={mim_weight}, delta_weight={delta_weight}: '
                 'expected weights of at least 0'
             )
+        check_restoration(mim_norm, mim_target, delta_norm)
         super().__init__(model, labels)
         self.mask = mask
         self.style = style
         self.mim_norm: Norm = mim_norm
-        self.mim_target: Literal['clean', 'input'] = mim_target
+        self.mim_target: Target = mim_target
         self.mim_weight = mim_weight
         self.delta_weight = delta_weight
         self.delta_norm: Norm = delta_norm

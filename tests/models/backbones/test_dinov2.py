@@ -121,3 +121,8 @@ def test_official_backbone_weights_are_converted_on_the_way(tmp_path):
         dinov2_vit('vit_base_patch14_dinov2', pretrained=tmp_path / 'dinov2_vits14.pth')
     with pytest.raises(CheckpointError, match=r'1 missing \(reg_token\)'):
         dinov2_vit('vit_small_patch14_reg4_dinov2', pretrained=tmp_path / 'dinov2_vits14.pth')
+
+
+def test_rules_of_resizing_are_two(unchecked):
+    with pytest.raises(ConfigError, match="rule is 'preserve': expected one of released, preserv"):
+        dinov2_vit('vit_small_patch14_dinov2', img_size=64, rule='preserve')

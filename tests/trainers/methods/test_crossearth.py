@@ -61,6 +61,19 @@ def test_what_is_learnt_in_the_place_of_masked_patches_does_not_move_the_target(
     assert prompt.grad is None
 
 
+@pytest.mark.parametrize(
+    ('wrong', 'message'),
+    [
+        ({'mim_target': 'Clean'}, "target is 'Clean': expected one of clean, input"),
+        ({'mim_norm': 'l2'}, "norm is 'l2': expected one of l1, mse"),
+        ({'delta_norm': 'l2'}, "delta_norm is 'l2'"),
+    ],
+)
+def test_words_that_no_loss_knows_are_refused_before_training(unchecked, model, wrong, message):
+    with pytest.raises(ConfigError, match=message):
+        CrossEarthTraining(model, ISPRS, mask=PatchMask(16, 0.5), **wrong)
+
+
 @pytest.mark.parametrize('norm', ['l1', 'mse'])
 @pytest.mark.parametrize('delta_norm', ['l1', 'mse'])
 @pytest.mark.parametrize('target', ['clean', 'input'])
