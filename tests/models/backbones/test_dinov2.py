@@ -124,5 +124,5 @@ def test_official_backbone_weights_are_converted_on_the_way(tmp_path):
 
 
 def test_rules_of_resizing_are_two(unchecked):
-    with pytest.raises(ConfigError, match="rule is 'preserve': expected one of released, preserv"):
+    with pytest.raises(ConfigError, match="rule is 'preserve': expected one of released"):
         dinov2_vit('vit_small_patch14_dinov2', img_size=64, rule='preserve')
