@@ -136,14 +136,15 @@ class Segmenter(nn.Module):
         height, width = image.shape[-2:]
         padded = self._pad(image)
         logits = self.decoder(self._features(padded))
+        if logits.shape[-2:] != padded.shape[-2:]:
+            # Enlarged before the crop, because the image may end within a cell of the logits.
+            logits = F.interpolate(logits, padded.shape[-2:], mode='bilinear', align_corners=False)
+        logits = crop_to(logits, height, width)
         if self.classifies_masks:
             # a double stays one; bfloat16 would round their logarithms to two digits
             sums = logits.to(torch.promote_types(logits.dtype, torch.float32))
             logits = sums.clamp_min(_LEAST_SUM).log()
-        if logits.shape[-2:] != padded.shape[-2:]:
-            # Enlarged before the crop, because the image may end within a cell of the logits.
-            logits = F.interpolate(logits, padded.shape[-2:], mode='bilinear', align_corners=False)
-        return crop_to(logits, height, width)
+        return logits
 
     def losses(
         self,
