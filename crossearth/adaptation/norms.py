@@ -14,8 +14,7 @@ from crossearth.adaptation.method import averaging_norms, device_of
 from crossearth.adaptation.windows import SceneWindows
 from crossearth.errors import ConfigError
 from crossearth.models.moments import ChannelMoments
-from crossearth.models.segmenter import Segmenter
-from crossearth.models.source import shows_whole, valid_as_padded
+from crossearth.models.source import segmenter_backbone, shows_whole, valid_as_padded
 from crossearth.modes import evaluating
 
 __all__ = ['Norms', 'check_alpha', 'norm_moments', 'watching_norms']
@@ -151,8 +150,9 @@ def watching_norms(
     handles = [
         norm.register_forward_pre_hook(watch(name)) for name, norm in averaging_norms(model).items()
     ]
-    if isinstance(model, Segmenter) and isinstance(model.backbone, nn.Module):
-        handles.append(model.backbone.register_forward_pre_hook(look))
+    backbone = segmenter_backbone(model)
+    if backbone is not None:
+        handles.append(backbone.register_forward_pre_hook(look))
     try:
         yield
     finally:

@@ -27,7 +27,7 @@ from crossearth.inference.seeing import Seeing
 from crossearth.inference.stitching import Stitcher, most_likely
 from crossearth.labels import IGNORE_INDEX
 from crossearth.metrics import confusion_matrix
-from crossearth.models import Segmenter
+from crossearth.models.segmenter import classifies_masks
 from crossearth.radiometry import to_unit
 
 __all__ = [
@@ -158,7 +158,7 @@ def evaluate_images(
         name='a window',
         device=where,
         # The release averages the sums of mask classification, and shares are nearest to them.
-        combine='softmax' if _classifies_masks(model) else 'logits',
+        combine='softmax' if classifies_masks(model) else 'logits',
         autocast=_HALVES[protocol.autocast],
         labels=dataset.labels,
     )
@@ -416,10 +416,6 @@ def _resized(
 ) -> Float[Tensor, 'b c height width']:
     """Resize bilinearly without antialiasing, as the released configurations do."""
     return F.interpolate(image, size, mode='bilinear', align_corners=False)
-
-
-def _classifies_masks(model: Model) -> bool:
-    return isinstance(model, Segmenter) and model.classifies_masks
 
 
 def _mirrored(model: Model) -> Callable[[Tensor], Tensor]:

@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Any
 from crossearth.commands.catalog import describe_catalogue
 from crossearth.commands.loading import add_loading, load_runnable, model_id_of
 from crossearth.commands.model_output import add_model_output, key_or_number
-from crossearth.commands.seeing import add_gsd, add_normalisation, add_scales, add_seen_at
+from crossearth.commands.seeing import (
+    add_alpha,
+    add_gsd,
+    add_normalisation,
+    add_scales,
+    add_seen_at,
+)
 from crossearth.describing import plural
 from crossearth.errors import ConfigError, CrossEarthError, SceneError
 from crossearth.labels import LABEL_SPACES
@@ -80,12 +86,7 @@ def _add_view(group: argparse._ArgumentGroup) -> None:
         metavar=('LOW', 'HIGH'),
         help='pixel values that become 0 and 1 (default: from the weights)',
     )
-    group.add_argument(
-        '--alpha',
-        choices=['auto', 'mask', 'image'],
-        help='treat a band marked as alpha as a mask or as image data (default: decide by its '
-        'values)',
-    )
+    add_alpha(group)
     add_gsd(group, automatic=True)
     add_seen_at(group)
     group.add_argument(
@@ -457,7 +458,7 @@ def _class_threshold(text: str) -> tuple[str | int, float]:
 
 def _shard(text: str) -> tuple[int, int]:
     index, _, count = text.partition('/')
-    if not (index.isdecimal() and count.isdigit()):
+    if not (index.isdecimal() and count.isdecimal()):
         raise argparse.ArgumentTypeError(f'{text!r}: expected I/N, such as 3/16')
     if not 1 <= int(index) <= int(count):
         raise argparse.ArgumentTypeError(f'{text!r}: expected a share from 1 to {count}')

@@ -4,7 +4,24 @@ import argparse
 import math
 from collections.abc import Callable
 
-__all__ = ['add_gsd', 'add_normalisation', 'add_scales', 'add_scored_sizes', 'add_seen_at']
+__all__ = [
+    'add_alpha',
+    'add_gsd',
+    'add_normalisation',
+    'add_scales',
+    'add_scored_sizes',
+    'add_seen_at',
+]
+
+
+def add_alpha(group: argparse._ActionsContainer) -> None:
+    """Add `--alpha`, None by default, which decides by the values."""
+    group.add_argument(
+        '--alpha',
+        choices=['auto', 'mask', 'image'],
+        help='what a band marked as alpha is: a mask of where there is data, or an image band '
+        '(default: decide by its values)',
+    )
 
 
 def add_gsd(group: argparse._ActionsContainer, *, automatic: bool = False) -> None:

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from crossearth.commands.seeing import add_alpha
 from crossearth.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -39,13 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--bands', type=int, nargs='+', help='band numbers from 1 (default: all but alpha)'
     )
-    parser.add_argument(
-        '--alpha',
-        choices=['auto', 'mask', 'image'],
-        default='auto',
-        help='what a band marked as alpha is: a mask of where there is data, or an image band '
-        '(default: decide by its values)',
-    )
+    add_alpha(parser)
     parser.add_argument(
         '--ignore',
         type=int,
@@ -74,7 +69,7 @@ def run(arguments: argparse.Namespace) -> None:
         [_domain(word) for word in arguments.unseen],
         recipe=arguments.output,
         bands=arguments.bands,
-        alpha=arguments.alpha,
+        alpha=arguments.alpha or 'auto',
         pretrained=arguments.pretrained,
         ignore=arguments.ignore,
         say=lambda text: print(text, flush=True),

@@ -5,7 +5,7 @@ builder and its arguments, so that `load_model` can build the model again.
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 from crossearth.errors import ConfigError
 from crossearth.models.adapters.geospatial import GeospatialSemanticExtractor, Injector
@@ -43,6 +43,8 @@ __all__ = [
     'rein_vit_large',
 ]
 
+NormMode = Literal['training', 'resting']
+
 # Not recorded in the model's file: published weights are part of the state once they are loaded,
 # and how attention is computed depends on the machine.
 _NOT_THE_MODELS = ('weights', 'attention')
@@ -60,7 +62,7 @@ def fpn_timm(
     std: Sequence[float] | None = None,
     width: int = 128,
     instance_norms: Literal['a', 'b'] | None = None,
-    norms: Literal['training', 'resting'] = 'training',
+    norms: NormMode = 'training',
 ) -> Segmenter:
     """A timm CNN or hierarchical transformer under an FPN, all of it trainable.
 
@@ -94,6 +96,7 @@ def fpn_timm(
         >>> fpn_timm('resnet18', num_classes=6, width=32).num_classes
         6
     """
+    check_choice('norms', norms, get_args(NormMode))
     mean, std = band_statistics(in_channels, mean, std)
     size = None
     if img_size is not None:  # images are padded to multiples of the coarsest stride
@@ -104,7 +107,6 @@ def fpn_timm(
     )
     if instance_norms is not None:
         model = add_instance_norms(model, instance_norms)
-    check_choice('norms', norms, ('training', 'resting'))
     if norms == 'resting':
         freeze_norms(model)
     backbone = TimmPyramid(model, img_size=size)

@@ -16,7 +16,7 @@ from crossearth.models.features import Backbone, Features
 from crossearth.models.padding import crop_to, pad_to_multiple, to_multiple
 from crossearth.models.recording import Blueprint
 
-__all__ = ['IMAGENET_MEAN', 'IMAGENET_STD', 'Segmenter']
+__all__ = ['IMAGENET_MEAN', 'IMAGENET_STD', 'Segmenter', 'classifies_masks']
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 """Mean of red, green, blue over ImageNet, in [0, 1]."""
@@ -99,14 +99,6 @@ class Segmenter(nn.Module):
         self.register_buffer('mean', torch.tensor(mean, dtype=torch.float32))
         self.register_buffer('std', torch.tensor(std, dtype=torch.float32))
 
-    @property
-    def classifies_masks(self) -> bool:
-        """Whether the decoder returns sums of probabilities, whose logarithms are the logits.
-
-        Their softmax is each class's share of the sums.
-        """
-        return bool(getattr(self.decoder, 'returns_sums', False))
-
     def extra_repr(self) -> str:
         """Counts, for `print`."""
         return ', '.join(model_counts(self).values())
@@ -140,7 +132,7 @@ class Segmenter(nn.Module):
             # Enlarged before the crop, because the image may end within a cell of the logits.
             logits = F.interpolate(logits, padded.shape[-2:], mode='bilinear', align_corners=False)
         logits = crop_to(logits, height, width)
-        if self.classifies_masks:
+        if classifies_masks(self):
             # a double stays one; bfloat16 would round their logarithms to two digits
             sums = logits.to(torch.promote_types(logits.dtype, torch.float32))
             logits = sums.clamp_min(_LEAST_SUM).log()
@@ -254,3 +246,11 @@ class Segmenter(nn.Module):
             raise ShapeError(f'image of shape {tuple(image.shape)} is empty')
         normalized = self.normalize(image).to(self.mean.dtype)  # images from numpy may be doubles
         return pad_to_multiple(normalized, self.multiple_px, self.multiple_px)
+
+
+def classifies_masks(model: object) -> bool:
+    """Whether a model's decoder returns sums of probabilities, whose logarithms are the logits.
+
+    Their softmax is each class's share of the sums.
+    """
+    return isinstance(model, Segmenter) and bool(getattr(model.decoder, 'returns_sums', False))

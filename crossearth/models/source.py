@@ -16,7 +16,13 @@ from crossearth.models.segmenter import Segmenter
 from crossearth.modes import evaluating
 from crossearth.source_statistics import FeatureStatistics, SourceStatistics
 
-__all__ = ['FeatureMeter', 'SourceMeter', 'valid_as_padded']
+__all__ = [
+    'FeatureMeter',
+    'SourceMeter',
+    'segmenter_backbone',
+    'shows_whole',
+    'valid_as_padded',
+]
 
 
 class SourceMeter:
@@ -71,9 +77,7 @@ class FeatureMeter:
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
-        self._backbone: nn.Module | None = None
-        if isinstance(model, Segmenter) and isinstance(model.backbone, nn.Module):
-            self._backbone = model.backbone
+        self._backbone = segmenter_backbone(model)
         self._moments: list[ChannelMoments] = []
 
     @contextmanager
@@ -115,6 +119,13 @@ class FeatureMeter:
             for one in self._moments
             if one.count
         )
+
+
+def segmenter_backbone(model: nn.Module) -> nn.Module | None:
+    """The backbone of a `Segmenter`, to watch its passes; None for other models."""
+    if isinstance(model, Segmenter) and isinstance(model.backbone, nn.Module):
+        return model.backbone
+    return None
 
 
 def shows_whole(images: Tensor, valid: Bool[Tensor, 'b h w']) -> bool:

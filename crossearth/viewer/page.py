@@ -110,7 +110,11 @@ def render_page(view: MapView, *, page_px: int, tiles_at: str | None = None) -> 
 
 def _check_replaceable(path: Path) -> None:
     """Refuse to replace anything but a page of a map."""
-    if path.exists() and _GENERATOR not in path.read_bytes()[:500]:
+    if not path.exists():
+        return
+    with path.open('rb') as file:  # the pictures in it may be large
+        start = file.read(500)
+    if _GENERATOR not in start:
         raise ConfigError(
             f'{path} exists and is not a page of crossearth view: choose another name with '
             '--output, or remove it'

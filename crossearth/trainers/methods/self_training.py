@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from crossearth.errors import ConfigError, ShapeError
 from crossearth.labels import IGNORE_INDEX, LabelSpace
-from crossearth.models import Segmenter
 from crossearth.models.decoders.losses import sum_over_ranks
+from crossearth.models.segmenter import classifies_masks
 from crossearth.trainers.methods.method import Batch, Method, logits_of, segmentation_losses
 from crossearth.trainers.methods.mixing import draw_classes, pixels_of
 
@@ -235,7 +235,7 @@ def pseudo_labels(
         DAFormer (arXiv 2111.14887), eqs. 3 and 4.
     """
     logits = logits_of(teacher, image, labels).float()
-    is_sum = _classifies_masks(teacher)
+    is_sum = classifies_masks(teacher)
     probability = logits.exp().clamp(max=1) if is_sum else logits.softmax(dim=1)
     best, ids = probability.max(dim=1)
     known = torch.ones_like(ids, dtype=torch.bool) if valid is None else valid
@@ -266,7 +266,7 @@ def weighted_losses(
     """
     known = mask != IGNORE_INDEX
     count = known.sum().clamp(min=1)
-    if _classifies_masks(model):
+    if classifies_masks(model):
         mean = (weights * known).sum() / count
         terms = segmentation_losses(model, image, mask, labels)
         return {name: mean * value for name, value in terms.items()}
@@ -274,10 +274,6 @@ def weighted_losses(
     entropy = F.cross_entropy(logits, mask, ignore_index=IGNORE_INDEX, reduction='none')
     # Divided by pixels, not by weights, so that a target image of low quality counts less.
     return {'loss_ce': (entropy * weights).sum() / count}
-
-
-def _classifies_masks(model: nn.Module) -> bool:
-    return isinstance(model, Segmenter) and model.classifies_masks
 
 
 def _teacher_of(model: nn.Module) -> nn.Module:
